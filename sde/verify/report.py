@@ -1,0 +1,128 @@
+"""What a verification found: verdicts, and the curves and tables behind them, as plain data."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sde.verify.verdicts import Verdict
+
+
+@dataclass(frozen=True)
+class Band:
+    """An ensemble's charge over time: mean and the 5 % and 95 % quantiles over paths, all of shape (time,)."""
+
+    label: str
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+@dataclass(frozen=True)
+class Curves:
+    """One charge from one start. theory: the predicted mean, integrated from the derived drift; bands: SGD and SDE; gd: full-batch."""
+
+    charge: str
+    start: str
+    time: np.ndarray
+    theory: np.ndarray | None
+    bands: tuple[Band, ...]
+    gd: np.ndarray | None = None
+    equilibrium: float | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of the equilibrium condition, as a share of the noise that enters it: 0 is equilibrium. at_start, sgd, gd: measured."""
+
+    charge: str
+    start: str
+    at_start: float
+    sgd: float
+    interval: tuple[float, float]
+    gd: float
+
+
+@dataclass(frozen=True)
+class Explosions:
+    """How many of a run's paths left the bound or became non-finite, and when the first did (None: never)."""
+
+    run: str
+    exploded: int
+    paths: int
+    first: float | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcome of `verify`. supported: every verdict is. outcome: "supported", "refuted" (any is) or "inconclusive"."""
+
+    name: str
+    verdicts: tuple[Verdict, ...]
+    summary: str
+    charges: tuple[Mapping[str, str], ...]
+    curves: tuple[Curves, ...]
+    entries: tuple[Entry, ...]
+    explosions: tuple[Explosions, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def outcome(self) -> str:
+        words = {v.verdict for v in self.verdicts}
+        return "refuted" if "refuted" in words else "inconclusive" if "inconclusive" in words or not words else "supported"
+
+    @property
+    def supported(self) -> bool:
+        return self.outcome == "supported"
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able: name, supported, verdicts (claim, verdict, statistic, interval, alpha, paths, ...), explosions, settings."""
+        return {
+            "name": self.name, "supported": self.supported, "outcome": self.outcome,
+            "verdicts": [_plain(asdict(v)) for v in self.verdicts],
+            "explosions": [_plain(asdict(e)) for e in self.explosions], "settings": _plain(dict(self.settings)),
+        }
+
+    def to_json(self, path: str | Path) -> Path:
+        """Write the JSON beside the report, whole or not at all."""
+        return write_whole(path, json.dumps(self.to_dict(), indent=1) + "\n")
+
+    def to_html(self, path: str | Path) -> Path:
+        """Write one self-contained HTML page with figures, whole or not at all."""
+        from sde.report.html import render
+
+        return write_whole(path, render(self))
+
+
+def write_whole(path: str | Path, text: str) -> Path:
+    """Write a file by a temporary neighbour and a rename. Raises OSError with the path when it cannot be written."""
+    target = Path(path)
+    scratch = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        scratch.write_text(text, encoding="utf-8")
+        os.replace(scratch, target)
+    except OSError as error:
+        scratch.unlink(missing_ok=True)
+        raise OSError(f"output: the file must be writable; got {target} ({error.strerror}). Choose another path or make its folder.") from error
+    return target
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, (float, np.floating)):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, np.integer):
+        return int(value)
+    return value

@@ -1,0 +1,103 @@
+"""Verdicts that can say no: equivalence within a stated margin, or refutation beyond it, with Holm's correction over all claims."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import stats
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement with a number that can come out wrong.
+
+    group: the kind of claim, "mean drift of SGD" say; text: the statement in words, its subject included. estimate, error: the
+    measured number and its standard error (0 for a deterministic check). margin: the interval within which the statement
+    counts as true; expected: the theory's value. degrees: of freedom of the error (None: normal). note: what a reader should
+    know, e.g. why nothing could be measured; `measured` is False then and the verdict inconclusive.
+    """
+
+    group: str
+    text: str
+    estimate: float
+    error: float
+    margin: tuple[float, float]
+    expected: float
+    paths: int
+    degrees: float | None = None
+    note: str = ""
+    measured: bool = True
+
+    def p_values(self) -> tuple[float, float]:
+        """(p of "outside the margin", p of "inside the margin"): small means that hypothesis is refused."""
+        low, high = self.margin
+        if not self.measured or not np.isfinite(self.estimate) or not np.isfinite(self.error):
+            return 1.0, 1.0
+        if self.error == 0.0:
+            inside = low <= self.estimate <= high
+            return (0.0, 1.0) if inside else (1.0, 0.0)
+        law = stats.norm() if self.degrees is None else stats.t(self.degrees)
+        above_low, below_high = (self.estimate - low) / self.error, (high - self.estimate) / self.error
+        outside = max(float(law.sf(above_low)), float(law.sf(below_high)))
+        inside = min(1.0, 2 * float(law.cdf(min(above_low, below_high))))
+        return outside, inside
+
+    def interval(self, level: float) -> tuple[float, float]:
+        """Two-sided confidence interval of the estimate."""
+        if not self.measured or not np.isfinite(self.error):
+            return (-np.inf, np.inf)
+        law = stats.norm() if self.degrees is None else stats.t(self.degrees)
+        half = float(law.isf((1 - level) / 2)) * self.error if self.error else 0.0
+        return self.estimate - half, self.estimate + half
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim judged. verdict: "supported" (agreement within the margin was shown), "refuted" (disagreement beyond the margin was
+    shown) or "inconclusive". interval: simultaneous, at level 1 - alpha over all claims of the report."""
+
+    claim: str
+    verdict: str
+    statistic: float
+    interval: tuple[float, float]
+    margin: tuple[float, float]
+    expected: float
+    alpha: float
+    paths: int
+    group: str
+    note: str = ""
+
+
+def judge(claims: Sequence[Claim], alpha: float) -> tuple[Verdict, ...]:
+    """Verdicts with the chance of any wrong "supported" or "refuted" at most alpha over all claims.
+
+    Every claim puts two hypotheses up for refusal, "outside the margin" (two one-sided tests, Schuirmann 1987) and "inside it";
+    Holm's step-down procedure (1979) runs over all of them together.
+    """
+    if not 0 < alpha < 1:
+        raise ValueError(f"verify.alpha: must lie in (0, 1); got {alpha!r} ({type(alpha).__name__}). Give e.g. 0.01.")
+    p = np.array([v for c in claims for v in c.p_values()])
+    refused = holm(p, alpha)
+    level = 1 - alpha / max(len(p), 1)
+    out = []
+    for k, c in enumerate(claims):
+        word = "supported" if refused[2 * k] else "refuted" if refused[2 * k + 1] else "inconclusive"
+        out.append(Verdict(c.text, word, float(c.estimate), c.interval(level), c.margin, c.expected, alpha, c.paths, c.group, c.note))
+    return tuple(out)
+
+
+def holm(p: np.ndarray, alpha: float) -> np.ndarray:
+    """Which hypotheses Holm's step-down procedure refuses at family-wise level alpha; shape of p."""
+    order = np.argsort(p, kind="stable")
+    below = p[order] <= alpha / (len(p) - np.arange(len(p)))
+    stop = len(p) if below.all() else int(np.argmin(below))
+    refused = np.zeros(len(p), dtype=bool)
+    refused[order[:stop]] = True
+    return refused
+
+
+def unmeasured(claim: Claim, why: str) -> Claim:
+    """The claim as one that this run could not decide, with the reason."""
+    return replace(claim, measured=False, note=why)

@@ -1,0 +1,42 @@
+"""The one-step stochastic map theta' = F(theta, n; h, t, p) that every scheme is, before it becomes text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sympy as sp
+
+from symbolic.autodiff import Statement
+
+h = sp.Symbol("h", real=True, positive=True)
+"""The step: dt for an SDE, the learning rate for discrete SGD."""
+t = sp.Symbol("t", real=True)
+"""Time at the step's start."""
+
+
+@dataclass(frozen=True)
+class StepMap:
+    """One step of a dynamics, written symbolically.
+
+    states: what is advanced. inputs: what noise (or a minibatch) feeds in. parameters: constants of a run. statements: named
+    intermediate values, in order; updates: the new states in terms of everything before.
+    """
+
+    name: str
+    states: tuple[sp.Symbol, ...]
+    inputs: tuple[sp.Symbol, ...]
+    parameters: tuple[sp.Symbol, ...]
+    statements: tuple[Statement, ...]
+    updates: tuple[sp.Expr, ...]
+
+
+@dataclass(frozen=True)
+class Accumulation:
+    """What one data row adds to the inputs of a step: inputs[k] += weight * terms[k](states, z).
+
+    statements name shared parts; terms are the data monomials (features) or the entries of the per-sample gradient.
+    """
+
+    z: tuple[sp.Symbol, ...]
+    statements: tuple[Statement, ...]
+    terms: tuple[sp.Expr, ...]
