@@ -21,7 +21,7 @@ from symbolic.autodiff import Statement
 from symbolic.printing import ScalarPrinter
 from symbolic.stepmap import Accumulation, StepMap, h, t
 
-BLOCK_BYTES = 96 * 1024
+BLOCK_BYTES = 192 * 1024
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,10 @@ def emit(
 
 
 def lane_count(rows: int, dtype: str) -> int:
-    """Paths per block: as many as keep all rows of a block near the cache, between 32 and 256. A matter of the problem alone."""
+    """Paths per block: as many as keep all rows of a block near the cache, between 64 and 256. A matter of the problem alone."""
     bytes_each = 4 if dtype == "float32" else 8
     lanes = 256
-    while lanes > 32 and rows * lanes * bytes_each > BLOCK_BYTES:
+    while lanes > 64 and rows * lanes * bytes_each > BLOCK_BYTES:
         lanes //= 2
     return lanes
 

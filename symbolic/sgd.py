@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isfinite
 
+import numpy as np
 import sympy as sp
 
 t = sp.Symbol("t", real=True)
@@ -57,6 +58,19 @@ class SGD:
     def temperature(self) -> float:
         """T = eta/S, the strength of the noise in the SDE (THEORY section 0)."""
         return self.learning_rate / self.batch_size
+
+    def factor(self, times: np.ndarray) -> np.ndarray:
+        """The schedule's multiplier of the learning rate at times (K,). Raises ValueError where it is negative or not finite."""
+        if self.schedule is None:
+            return np.ones(len(times))
+        value = sp.lambdify(t, self.schedule, modules=["numpy"])(np.asarray(times, dtype=np.float64))
+        values = np.broadcast_to(np.asarray(value, dtype=np.float64), np.shape(times)).copy()
+        bad = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
+        if len(bad):
+            raise ValueError(
+                f"SGD.schedule: must be finite and not negative; got {values[bad[0]]} at t = {times[bad[0]]}. Mend the expression {self.schedule}."
+            )
+        return values
 
     def noise_factor(self, population: int | None) -> float:
         """Covariance of the minibatch gradient over Sigma/S: (N - S)/(N - 1) without replacement from N points, else 1."""

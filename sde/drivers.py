@@ -1,0 +1,96 @@
+"""From a prepared problem to what drives its inputs: noise, minibatches, or nothing (THEORY section 6)."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from sde.kernels import drivers as kernel
+
+
+class Plan(Protocol):
+    """Numbers of `symbolic.sampling.SamplingPlan`."""
+
+    table: np.ndarray | None
+    table_rows: np.ndarray
+    normals: int
+    chance: np.ndarray
+    location: np.ndarray
+    mixing: np.ndarray
+    law_rows: np.ndarray
+
+
+class Problem(Protocol):
+    """Numbers of `symbolic.prepare.Prepared`."""
+
+    mean: np.ndarray | None
+    factor: np.ndarray | None
+
+    @property
+    def plan(self) -> Any: ...
+
+
+class Settings(Protocol):
+    """What a minibatch takes of `SGD`."""
+
+    batch_size: int
+    replacement: bool
+
+    def noise_factor(self, population: int | None) -> float: ...
+
+
+def brownian(mean: np.ndarray | None, factor: np.ndarray | None, dtype: str) -> kernel.Driver:
+    """Brownian increments: independent normals, scaled by sqrt(dt) in the loop."""
+    return kernel.gaussian(mean, factor, np.dtype(dtype))
+
+
+def noise(problem: Problem, dtype: str) -> tuple[kernel.Driver, int | None]:
+    """SGD's noise as the SDE sees it, and the population N of a data set (None for fresh samples).
+
+    Through the features' covariance when the loss is polynomial in the data, else through weights on all rows. Raises ValueError
+    when neither gives Sigma.
+    """
+    if problem.mean is not None:
+        table = _table(problem)
+        return kernel.gaussian(problem.mean, problem.factor, np.dtype(dtype)), None if table is None else len(table)
+    plan = _whole_table(problem, "simulate: the SDE needs Sigma")
+    n = len(plan.table)
+    return kernel.weighted(np.full(n, 1.0 / n), plan.table, plan.table_rows, np.dtype(dtype)), n
+
+
+def full_batch(problem: Problem, dtype: str) -> kernel.Driver:
+    """The exact mean gradient. Raises ValueError when it has no closed form."""
+    if problem.mean is not None:
+        return kernel.mean(problem.mean, np.dtype(dtype))
+    plan = _whole_table(problem, "train(full_batch=True): gradient descent needs the mean gradient")
+    n = len(plan.table)
+    return kernel.weighted(np.full(n, 1.0 / n), plan.table, plan.table_rows, np.dtype(dtype))
+
+
+def minibatch(problem: Problem, sgd: Settings, dtype: str) -> kernel.Driver:
+    """Minibatches of fresh samples or of rows. Raises ValueError for a batch larger than the data set without replacement."""
+    plan: Plan = problem.plan
+    sgd.noise_factor(None if plan.table is None else len(plan.table))
+    return kernel.sampled(
+        np.dtype(dtype), sgd.batch_size, plan.table, plan.table_rows, sgd.replacement, plan.normals, plan.chance, plan.location, plan.mixing,
+        plan.law_rows,
+    )
+
+
+def _table(problem: Problem) -> np.ndarray | None:
+    try:
+        plan = problem.plan
+    except ValueError:  # a law known by its moments only has no samples, and no rows
+        return None
+    return plan.table if not len(plan.law_rows) else None
+
+
+def _whole_table(problem: Problem, who: str) -> Any:
+    plan = problem.plan
+    if plan.table is None or len(plan.law_rows):
+        raise ValueError(
+            f"{who}; got a loss that is not polynomial in the data, whose data are not rows of a data set. "
+            "Give the data as a Dataset (a sample of the law will do), or use train, which needs no Sigma."
+        )
+    return plan

@@ -1,0 +1,146 @@
+"""What a user calls: simulate an SDE, train by discrete SGD. The only room, with the command line, that knows both packages."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from sde import clock, drivers, ensemble, results, starts
+from sde.kernels.drivers import Driver
+from sde.kernels.loops import Clock
+from sde.program import load
+from symbolic.loss import Loss
+from symbolic.prepare import Prepared, parameters_of, prepare
+from symbolic.sde import SDE
+from symbolic.sgd import SGD
+
+MEMORY_SHARE = 0.5
+"""The share of the machine's memory that kept paths may take."""
+RESERVOIR_BYTES = 256 * 2**20
+"""Quantiles come from as many first paths as fit this; attrs["quantile_paths"] says how many."""
+
+
+def simulate(
+    problem: Loss | SDE, sgd: SGD | None = None, *, start: Mapping[Any, Any], time: float, dt: float | None = None, paths: int = 1000,
+    seed: int = 0, scheme: str = "euler-maruyama", observables: Mapping[str, Any] | None = None, save_at: Any = 101,
+    keep: str = "statistics", dtype: str = "float64", threads: int | None = None, bound: float | None = None,
+    tick: Callable[[int], None] | None = None,
+) -> xr.Dataset:
+    """Integrate SGD's order-1 SDE of a loss, or any SDE, over an ensemble of paths.
+
+    For a loss: d theta = -s (grad L + weight_decay theta) dt + s sqrt(T) Sigma^(1/2) dW, T = eta/S, s the schedule's factor;
+    momentum multiplies s by 1/(1 - momentum), its first-order limit. time, dt: learning-rate time t = eta*k; dt defaults to a quarter of
+    the learning rate (a thousandth of the time for an SDE). start: {parameter: number, array, array with a leading path axis, or law}.
+    save_at: a count of times or the times. keep: "statistics" or "paths". bound: |state| beyond which a path counts as exploded.
+    Returns a Dataset (see DESIGN): dims (statistic, time, ...) or (path, time, ...). Raises ValueError before any compilation.
+    Source: Li, Tai, E, JMLR 20 (2019) 40; Ziyin et al. arXiv 2402.07193.
+    """
+    if isinstance(problem, Loss):
+        if sgd is None:
+            raise ValueError("simulate: a loss needs the optimiser's settings; got none. Pass SGD(learning_rate=...).")
+    elif sgd is not None:
+        raise ValueError(f"simulate: an SDE stands by itself; got sgd={sgd!r}. Leave it out.")
+    elif not isinstance(problem, SDE):
+        raise ValueError(f"simulate: needs a Loss or an SDE; got {type(problem).__name__}. See symbolic.Loss.")
+    step = dt if dt is not None else (sgd.learning_rate / 4 if sgd else time / 1000)
+    grid = clock.continuous(time, min(step, time) if dt is None else step, save_at)
+    prepared = prepare(problem, _continuous(scheme), observables, dtype)
+    if sgd is None:
+        driver = drivers.brownian(prepared.mean, prepared.factor, dtype)
+        ticks = Clock(grid.time, grid.length, np.sqrt(grid.length), grid.saves)
+        parameters = np.empty(0)
+    else:
+        driver, population = drivers.noise(prepared, dtype)
+        temperature = sgd.temperature * sgd.noise_factor(population)
+        factor = sgd.factor(grid.time[:-1]) / (1 - sgd.momentum)
+        ticks = Clock(grid.time, grid.length * factor, np.sqrt(temperature / grid.length), grid.saves)
+        parameters = np.array([sgd.weight_decay])
+    record = {"kind": "sde", "scheme": scheme, "dt": float(grid.length.max())}
+    return _run(problem, prepared, driver, ticks, parameters, start, paths, seed, keep, threads, bound, tick, record, sgd)
+
+
+def train(
+    loss: Loss, sgd: SGD, *, start: Mapping[Any, Any], steps: int, paths: int = 1000, seed: int = 0,
+    observables: Mapping[str, Any] | None = None, save_at: Any = 101, keep: str = "statistics", dtype: str = "float64",
+    full_batch: bool = False, threads: int | None = None, bound: float | None = None, tick: Callable[[int], None] | None = None,
+) -> xr.Dataset:
+    """Run discrete SGD itself over an ensemble of paths, on fresh samples of the law or rows of the data set.
+
+    steps: optimiser steps; the result's time is t = eta*k. full_batch: gradient descent, the mean gradient instead of a minibatch.
+    Other arguments and the result are as for `simulate`. Raises ValueError before any compilation.
+    """
+    if not isinstance(loss, Loss):
+        raise ValueError(f"train: needs a Loss; got {type(loss).__name__}. Use simulate for an SDE.")
+    grid = clock.discrete(steps, sgd.learning_rate, save_at)
+    prepared = prepare(loss, "sgd-momentum" if sgd.momentum else "sgd", observables, dtype)
+    driver = drivers.full_batch(prepared, dtype) if full_batch else drivers.minibatch(prepared, sgd, dtype)
+    ticks = Clock(grid.time, grid.length * sgd.factor(grid.time[:-1]), np.zeros(grid.steps), grid.saves)
+    parameters = np.array([sgd.weight_decay, sgd.momentum] if sgd.momentum else [sgd.weight_decay])
+    record = {"kind": "gd" if full_batch else "sgd", "scheme": "sgd-momentum" if sgd.momentum else "sgd", "dt": sgd.learning_rate, "steps": int(steps)}
+    return _run(loss, prepared, driver, ticks, parameters, start, paths, seed, keep, threads, bound, tick, record, sgd)
+
+
+def _continuous(scheme: str) -> str:
+    if scheme in ("sgd", "sgd-momentum"):
+        raise ValueError(f"simulate.scheme: must integrate an SDE; got {scheme!r}, a discrete optimiser. Use train.")
+    return scheme
+
+
+def _run(
+    problem: Loss | SDE, prepared: Prepared, driver: Driver, ticks: Clock, parameters: np.ndarray, start: Mapping[Any, Any], paths: int,
+    seed: int, keep: str, threads: int | None, bound: float | None, tick: Callable[[int], None] | None, record: dict[str, Any], sgd: SGD | None,
+) -> xr.Dataset:
+    if isinstance(paths, bool) or int(paths) != paths or not 1 <= paths < 2**48:
+        raise ValueError(f"paths: must be a whole number of at least 1; got {paths!r} ({type(paths).__name__}). Give a count.")
+    if isinstance(seed, bool) or int(seed) != seed or not 0 <= seed < 2**64:
+        raise ValueError(f"seed: must be a whole number in [0, 2**64); got {seed!r} ({type(seed).__name__}). Give e.g. 0.")
+    if keep not in ("statistics", "paths"):
+        raise ValueError(f"keep: must be 'statistics' or 'paths'; got {keep!r}. Pick one.")
+    paths, manifest = int(paths), prepared.module.manifest
+    variables = [results.Variable(o.name, o.shape) for o in prepared.outputs]
+    width = sum(v.rows for v in variables) * len(ticks.saves) * np.dtype(str(manifest["dtype"])).itemsize
+    slots = _slots(keep, paths, width)
+    beginning = starts.reader(parameters_of(problem), start, paths, int(seed), len(manifest["states"]))  # type: ignore[arg-type]
+    program = load(prepared.module.text, manifest)
+    job = ensemble.Job(
+        program, driver, ticks, parameters.astype(program.dtype), beginning, paths, int(seed), slots,
+        bound if bound is not None else ensemble.BOUND[program.dtype.name],
+    )
+    outcome = ensemble.run(job, threads, tick)
+    attrs = {
+        **record, "name": problem.name, "seed": str(seed), "dtype": program.dtype.name, "bound": job.bound, "keep": keep,
+        "spec_hash": _identity(prepared, sgd, ticks, start), "quantile_paths": slots, "interrupted": int(outcome.interrupted),
+        "wall_seconds": outcome.wall_seconds, "compile_seconds": outcome.compile_seconds,
+        "versions": ", ".join(f"{p} {version(p)}" for p in ("noetherflow", "sympy", "numpy", "numba")),
+    }
+    return results.dataset(outcome, variables, ticks.time[ticks.saves], ticks.saves, keep, attrs)
+
+
+def _slots(keep: str, paths: int, width: int) -> int:
+    """How many paths' saves stay in memory: all of them on request, else enough for quantiles."""
+    if keep == "paths":
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 8 * 2**30
+        if width * paths > MEMORY_SHARE * memory:
+            raise ValueError(
+                f"keep='paths': may take {MEMORY_SHARE:.0%} of memory ({MEMORY_SHARE * memory / 2**30:.1f} GiB); got {paths} paths that need "
+                f"{width * paths / 2**30:.1f} GiB. Save at fewer times, take fewer paths or keep='statistics'."
+            )
+        return paths
+    return min(paths, max(4096, RESERVOIR_BYTES // max(width, 1)))
+
+
+def _identity(prepared: Prepared, sgd: SGD | None, ticks: Clock, start: Mapping[Any, Any]) -> str:
+    digest = hashlib.sha256(prepared.module.text.encode())
+    digest.update(repr(sgd).encode())
+    for array in (ticks.time, ticks.h, ticks.scale, ticks.saves, prepared.mean, prepared.factor):
+        digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
+    for key, value in sorted(start.items(), key=lambda item: str(item[0])):
+        digest.update(f"{key}={value if not isinstance(value, np.ndarray) else value.tobytes()}".encode())
+    return digest.hexdigest()[:16]
+

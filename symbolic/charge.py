@@ -1,0 +1,168 @@
+"""A conserved charge of gradient flow, and what noise, weight decay and finite steps do to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from math import gcd
+from typing import Any
+
+import numpy as np
+import sympy as sp
+
+from symbolic import drift as laws
+from symbolic.loss import Loss
+from symbolic.noise import Noise
+from symbolic.nullspace import Vector
+from symbolic.sgd import SGD
+from symbolic.symmetry import matrices
+
+Array = np.ndarray
+
+
+def scaled(vector: Vector, size: int) -> Vector:
+    """The positive multiple of a symmetric generator whose charge has coprime whole coefficients."""
+    coefficients = []
+    for index, c in vector.items():
+        i, j = divmod(index, size) if index < size * size else (-1, -1)
+        coefficients.append(Fraction(c) * (1 if i == j >= 0 else 2))
+    scale = 1
+    for c in coefficients:
+        scale *= c.denominator // gcd(scale, c.denominator)
+    content = gcd(*(int(c * scale) for c in coefficients))
+    return {i: Fraction(c) * scale / content for i, c in vector.items()}
+
+
+def _kind(a: Array, b: Array) -> str:
+    if not a.any():
+        return "translation"
+    if b.any() or np.any(a != np.diag(np.diag(a))):
+        return "mixed"
+    signs = set(np.sign(np.diag(a))) - {0.0}
+    return "rescaling" if len(signs) == 2 else "scale"
+
+
+@dataclass(frozen=True, eq=False)
+class Charge:
+    """C(theta) = theta^T A theta + 2 b^T theta, kept by gradient flow because <grad loss, A theta + b> = 0 for every sample.
+
+    name: "C_1", ... classification: "convergent", "divergent" or "frozen" at a generic theta, None when undecided; reason: why.
+    Expressions are in the loss's own symbols. Source: Ziyin et al., arXiv 2402.07193; THEORY sections 1-3.
+    """
+
+    loss: Loss
+    vector: Vector
+    noise: Noise
+    name: str
+    classification: str | None
+    reason: str
+
+    @cached_property
+    def generator(self) -> tuple[sp.Matrix, sp.Matrix]:
+        """(A, b) with grad C = 2 (A theta + b): SymPy matrices D x D and D x 1."""
+        return matrices(self.vector, self.loss.dimension)
+
+    @cached_property
+    def A(self) -> Array:
+        """A as floats, (D, D)."""
+        return self._dense[0]
+
+    @cached_property
+    def b(self) -> Array:
+        """b as floats, (D,)."""
+        return self._dense[1]
+
+    @cached_property
+    def _dense(self) -> tuple[Array, Array]:
+        d = self.loss.dimension
+        flat = np.zeros(d * d + d)
+        for index, c in self.vector.items():
+            flat[index] = float(c)
+        return flat[: d * d].reshape(d, d), flat[d * d :]
+
+    @cached_property
+    def kind(self) -> str:
+        """"rescaling" (diagonal A of both signs), "scale" (diagonal, one sign), "translation" (A = 0) or "mixed"."""
+        return _kind(self.A, self.b)
+
+    @cached_property
+    def _parts(self) -> tuple[sp.Expr, sp.Expr]:
+        """theta^T A theta and b^T theta."""
+        theta, d = self.loss.theta, self.loss.dimension
+        quadratic, linear = [], []
+        for index, c in self.vector.items():
+            value = sp.Rational(c.numerator, c.denominator)
+            if index >= d * d:
+                linear.append(value * theta[index - d * d])
+                continue
+            i, j = divmod(index, d)
+            quadratic.append(value * theta[i] * theta[j])
+        return sp.Add(*quadratic), sp.Add(*linear)
+
+    @cached_property
+    def expression(self) -> sp.Expr:
+        """C in the loss's symbols."""
+        quadratic, linear = self._parts
+        return quadratic + 2 * linear
+
+    def value(self, theta: Array) -> Any:
+        """C at theta of shape (..., D): shape (...)."""
+        theta = np.asarray(theta, dtype=float)
+        out = np.einsum("...i,ij,...j->...", theta, self.A, theta) + 2 * theta @ self.b
+        return float(out) if out.ndim == 0 else out
+
+    def _symbolic(self, with_mean: bool) -> laws.Terms:
+        a, b = self.generator
+        quadratic, linear = self._parts
+
+        def named(value: sp.Expr | None, text: str) -> sp.Expr:
+            return sp.Symbol(text, real=True) if value is None else value
+
+        trace = named(self.noise.trace(a), f"Tr[Sigma*A({self.name})]")
+        mean_form = named(self.noise.mean_form(a), f"g*A({self.name})*g") if with_mean else sp.S.Zero
+        mean_dot = named(self.noise.mean_dot(b), f"b({self.name})*g") if with_mean else sp.S.Zero
+        return laws.Terms(trace, mean_form, mean_dot, quadratic, quadratic + linear)
+
+    def terms(self, theta: Array) -> laws.Terms:
+        """The numbers that every drift formula needs, at one theta of shape (D,)."""
+        theta = np.asarray(theta, dtype=float)
+        mean, root = self.noise.factor(theta)
+        quadratic = float(theta @ self.A @ theta)
+        return laws.Terms(
+            float(np.einsum("ik,ij,jk->", root, self.A, root, optimize=True)),
+            float(mean @ self.A @ mean), float(self.b @ mean), quadratic, quadratic + float(self.b @ theta),
+        )
+
+    def drift(self, sgd: SGD | None = None, order: int = 1) -> sp.Expr:
+        """E dC/dt under the SDE of order 1 or 2, at theta; symbols T, lambda_wd and eta stand for a setting left out.
+
+        Where Sigma has no expression fit to write, a symbol named Tr[Sigma*A(..)] stands for it: `drift_at` gives its numbers.
+        Time t = eta*k. Raises ValueError for momentum at order 2.
+        """
+        out = laws.sde(self._symbolic(order == 2), laws.rates(sgd, self.noise.population, order), order)
+        return self._tidy(out)
+
+    def increment(self, sgd: SGD | None = None) -> sp.Expr:
+        """E[C_{k+1} - C_k | theta] for one step of discrete SGD, exact in eta; weight decay and sampling included."""
+        laws.refuse_momentum(sgd)
+        return self._tidy(laws.step(self._symbolic(True), laws.rates(sgd, self.noise.population)))
+
+    def drift_at(self, theta: Array, sgd: SGD, order: int = 1) -> float:
+        """`drift` as a number at theta of shape (D,). Raises ValueError for a schedule."""
+        return float(laws.sde(self.terms(theta), laws.rates(sgd, self.noise.population, order, numeric=True), order))
+
+    def increment_at(self, theta: Array, sgd: SGD) -> float:
+        """`increment` as a number at theta of shape (D,). Raises ValueError for momentum or a schedule."""
+        laws.refuse_momentum(sgd)
+        return float(laws.step(self.terms(theta), laws.rates(sgd, self.noise.population, numeric=True)))
+
+    def _tidy(self, e: sp.Expr) -> sp.Expr:
+        e = sp.sympify(e)
+        return sp.factor_terms(e) if e.count_ops() < 200 else e
+
+    def __repr__(self) -> str:
+        return f"Charge({self.name} = {self.expression}; {self.kind}, {self.classification})"
+
+    def _repr_latex_(self) -> str:
+        return f"$\\displaystyle {self.name} = {sp.latex(self.expression)}$"

@@ -1,0 +1,236 @@
+"""The gradient noise of a loss: its covariance Sigma(theta) for one sample, and the mean gradient.
+
+Polynomial in the data: Sigma = H M H^T from the features, exact. A data set: the average over its rows, exact. Anything else: an
+average over samples of the law, marked as an estimate (THEORY sections 0 and 6).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import sympy as sp
+
+from symbolic import probe as probing
+from symbolic.features import Features, features
+from symbolic.loss import Loss
+from symbolic.tape import Tape
+
+Array = np.ndarray
+Source = Literal["features", "dataset", "samples", "unknown"]
+SAMPLES = 4096
+"""Samples of the law behind an estimated Sigma."""
+WRITTEN = 3_000
+"""Work (products of coefficients) up to which Tr[Sigma A] is written out as an expression."""
+
+
+class Noise:
+    """Sigma and the mean gradient of a loss, as numbers at any theta and, when small, as expressions.
+
+    source says how they are computed: "features" and "dataset" are exact, "samples" is an average over 4096 draws with a fixed
+    seed, "unknown" means that the law has neither enough moments nor samples. Symbols in the laws take the numbers of `values`.
+    """
+
+    def __init__(self, loss: Loss, values: dict[sp.Symbol, float] | None = None) -> None:
+        self.loss = loss
+        self.values = values or {}
+
+    @cached_property
+    def features(self) -> Features | None:
+        """The loss as a polynomial in the data, if it is one."""
+        return features(self.loss)
+
+    @cached_property
+    def source(self) -> Source:
+        """How Sigma is computed."""
+        if self.features is not None:
+            return "features"
+        used = [b for b in self.loss.blocks if set(b.symbols) & self.loss.expression.free_symbols]
+        if len(used) == 1 and used[0].kind == "dataset":
+            return "dataset"
+        return "unknown" if any(b.kind == "moments" for b in used) else "samples"
+
+    @property
+    def population(self) -> int | None:
+        """Rows of the data set that SGD draws from; None for fresh samples."""
+        sizes = [b.size for b in self.loss.blocks if b.size]
+        return sizes[0] if len(sizes) == len(self.loss.blocks) == 1 else None
+
+    @cached_property
+    def moments(self) -> tuple[Array, Array]:
+        """(E m, Cov m) of the features as floats, shapes (K,) and (K, K)."""
+        f = self.features
+        assert f is not None
+        if all(b.kind == "dataset" for b in f.blocks) or not self.loss.law_parameters:
+            return f.numeric_moments()
+        mean = np.array([float(sp.sympify(m).xreplace(self.values)) for m in f.mean])
+        covariance = np.array([[float(c.xreplace(self.values)) for c in row] for row in f.covariance.tolist()])
+        return mean, covariance.reshape(len(mean), len(mean))
+
+    @cached_property
+    def _feature_tape(self) -> Tape:
+        f = self.features
+        assert f is not None
+        return Tape([*f.coefficients, f.constant], (*self.loss.theta, *self.loss.law_parameters))
+
+    @cached_property
+    def _draws(self) -> Array:
+        """Data entries to average over, shape (len(z), n)."""
+        if self.source == "dataset":
+            used = {s: row for b in self.loss.blocks if b.size for s, row in zip(b.symbols, b.parameters["table"].T, strict=True)}
+            n = len(next(iter(used.values())))
+            return np.array([used.get(s, np.zeros(n)) for s in self.loss.z])
+        rng = np.random.default_rng(11)
+        drawn = [probing.sample(b, SAMPLES, rng, self.values) for b in self.loss.blocks]
+        return np.concatenate([d if d is not None else np.zeros((len(b.symbols), SAMPLES)) for d, b in zip(drawn, self.loss.blocks, strict=True)])
+
+    @cached_property
+    def _loss_tape(self) -> Tape:
+        return Tape([self.loss.expression], (*self.loss.theta, *self.loss.z, *self._extra))
+
+    @property
+    def _extra(self) -> tuple[sp.Symbol, ...]:
+        return tuple(s for s in self.loss.law_parameters if s not in self.loss.z)
+
+    def jacobian(self, theta: Array) -> Array:
+        """H(theta) with the gradient of the constant last: shape (D, K + 1)."""
+        inputs = np.array([*np.asarray(theta, dtype=float), *(self.values.get(s, np.nan) for s in self.loss.law_parameters)])
+        return self._feature_tape.gradient(inputs[:, None], len(theta))[:, :, 0].T
+
+    def per_sample(self, theta: Array) -> Array:
+        """Gradients at theta for the rows or draws averaged over, shape (D, n)."""
+        draws = self._draws
+        extra = np.array([[self.values.get(s, np.nan)] for s in self._extra]).reshape(-1, 1)
+        inputs = np.concatenate([np.repeat(np.asarray(theta, dtype=float)[:, None], draws.shape[1], 1), draws, np.repeat(extra, draws.shape[1], 1)])
+        return self._loss_tape.gradient(inputs, len(theta))[0]
+
+    def factor(self, theta: Array) -> tuple[Array, Array]:
+        """(gbar, R) with Sigma = R R^T; shapes (D,) and (D, rank)."""
+        if self.source == "unknown":
+            raise ValueError(f"noise: Sigma needs a law that can be averaged over; got {self.loss.name} with bare moments. Use a law that can be sampled.")
+        if self.source == "features":
+            h, (mean, covariance) = self.jacobian(theta), self.moments
+            w, v = np.linalg.eigh(covariance) if len(mean) else (np.zeros(0), np.zeros((0, 0)))
+            return h[:, :-1] @ mean + h[:, -1], h[:, :-1] @ (v * np.sqrt(np.maximum(w, 0)))
+        g = self.per_sample(theta)
+        mean = g.mean(axis=1)
+        return mean, (g - mean[:, None]) / np.sqrt(g.shape[1])
+
+    def sigma(self, theta: Array) -> Array:
+        """Sigma(theta) for one sample: (D, D), or (..., D, D) for theta of shape (..., D)."""
+        theta = np.asarray(theta, dtype=float)
+        if theta.ndim > 1:
+            flat = [self.sigma(t) for t in theta.reshape(-1, theta.shape[-1])]
+            return np.array(flat).reshape(*theta.shape, theta.shape[-1])
+        _, r = self.factor(theta)
+        return r @ r.T
+
+    def mean_gradient(self, theta: Array) -> Array:
+        """gbar(theta) = grad L: same shape as theta, (..., D)."""
+        theta = np.asarray(theta, dtype=float)
+        if theta.ndim > 1:
+            return np.array([self.mean_gradient(t) for t in theta.reshape(-1, theta.shape[-1])]).reshape(theta.shape)
+        return self.factor(theta)[0]
+
+    @cached_property
+    def _gradients(self) -> list[dict[int, sp.Expr]]:
+        """Non-zero entries of grad c_k, and of grad c_0 last."""
+        f = self.features
+        assert f is not None
+        out = []
+        for c in (*f.coefficients, f.constant):
+            free = c.free_symbols
+            out.append({i: d for i, s in enumerate(self.loss.theta) if s in free and (d := sp.diff(c, s)) != 0})
+        return out
+
+    def _quadratic(self, a: sp.Matrix, weight: dict[tuple[int, int], sp.Expr]) -> sp.Expr | None:
+        """sum_kl weight_kl grad c_k^T A grad c_l, or None when it is too long to write."""
+        entries = [(i, j, a[i, j]) for i in range(a.rows) for j in range(a.cols) if a[i, j] != 0]
+        g = self._gradients
+        if sum(sum(i in g[k] and j in g[m] for i, j, _ in entries) for k, m in weight) > WRITTEN:
+            return None
+        terms = []
+        for (k, m), w in weight.items():
+            inner = sp.Add(*(c * g[k][i] * g[m][j] for i, j, c in entries if i in g[k] and j in g[m]))
+            terms.append(w * inner)
+        total = sp.Add(*terms)
+        return sp.factor(total) if total.count_ops() < 300 else total
+
+    def trace(self, a: sp.Matrix) -> sp.Expr | None:
+        """Tr[Sigma A] as an expression in theta and the law's symbols; None when there is none that is fit to write."""
+        if a.is_zero_matrix:
+            return sp.S.Zero
+        if self.source != "features" or self.features is None or len(self.features.exponents) > 400:
+            return None
+        m = self.features.covariance
+        return self._quadratic(a, {(i, j): m[i, j] for i in range(m.rows) for j in range(m.cols) if m[i, j] != 0})
+
+    def mean_form(self, a: sp.Matrix) -> sp.Expr | None:
+        """gbar^T A gbar as an expression; None as for `trace`."""
+        if a.is_zero_matrix:
+            return sp.S.Zero
+        if self.source != "features" or self.features is None:
+            return None
+        mean = [*map(sp.sympify, self.features.mean), sp.S.One]
+        return self._quadratic(a, {(i, j): p * q for i, p in enumerate(mean) for j, q in enumerate(mean) if p * q != 0})
+
+    def mean_dot(self, b: sp.Matrix) -> sp.Expr | None:
+        """b^T gbar as an expression; None as for `trace`."""
+        if b.is_zero_matrix:
+            return sp.S.Zero
+        if self.source != "features" or self.features is None:
+            return None
+        mean = [*map(sp.sympify, self.features.mean), sp.S.One]
+        return sp.Add(*(m * b[i] * d for m, g in zip(mean, self._gradients, strict=True) for i, d in g.items()))
+
+
+def sign_split(sigma: Array, a: Array) -> tuple[float, float]:
+    """Noise on the expanding and on the contracting eigenspaces of a symmetric A: (Tr[P+ Sigma], Tr[P- Sigma])."""
+    values, vectors = np.linalg.eigh(a)
+    noise = np.einsum("ji,jk,ki->i", vectors, sigma, vectors)
+    tiny = 1e-10 * max(float(np.abs(values).max(initial=0.0)), 1.0)
+    return float(noise[values > tiny].sum()), float(noise[values < -tiny].sum())
+
+
+def classify(sigma: Array, a: Array, tolerance: float = 1e-10) -> tuple[str, str]:
+    """(class, reason) of a symmetric generator under Sigma: "convergent", "divergent" or "frozen" (THEORY section 3)."""
+    if not np.any(a):
+        return "frozen", "a translation: the charge is linear, so noise has no mean effect on it"
+    up, down = sign_split(sigma, a)
+    floor = tolerance * float(np.trace(sigma))
+    if up > floor and down > floor:
+        return "convergent", "noise on eigenspaces of both signs: they balance at a finite equilibrium"
+    if up > floor:
+        return "divergent", "noise on eigenspaces of positive sign only: the charge grows without end"
+    if down > floor:
+        return "divergent", "noise on eigenspaces of negative sign only: the charge falls without end"
+    return "frozen", "no noise on the range of A: the charge stays"
+
+
+class GenericNoise:
+    """Sigma of a loss at two generic points, with plausible numbers for symbols in the laws."""
+
+    def __init__(self, loss: Loss) -> None:
+        rng = np.random.default_rng(5)
+        self.noise = Noise(loss, probing.law_values(loss, rng))
+        self.thetas = rng.standard_normal((2, loss.dimension))
+
+    @cached_property
+    def sigmas(self) -> list[Array]:
+        """Sigma at the points."""
+        return [self.noise.sigma(t) for t in self.thetas]
+
+    def classify(self, a: Array) -> tuple[str | None, str]:
+        """Class of a symmetric generator, and why; None when the law cannot be averaged over."""
+        if not np.any(a):
+            return classify(np.zeros_like(a), a)
+        try:
+            sigmas = self.sigmas
+        except ValueError as error:
+            return None, str(error)
+        found = [classify(s, a) for s in sigmas if np.isfinite(s).all()]
+        if not found:
+            return None, "Sigma is not finite at the generic points tried"
+        order = ("convergent", "divergent", "frozen")
+        return min(found, key=lambda item: order.index(item[0]))

@@ -1,0 +1,91 @@
+"""A problem made ready for the engine: emitted text, and the numbers that feed its inputs. No SymPy object leaves this file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import sympy as sp
+
+from symbolic.emit import Module, emit
+from symbolic.loss import Loss, Parameter
+from symbolic.sampling import SamplingPlan, factorise, sampling_plan
+from symbolic.schemes import step_map
+from symbolic.sde import SDE, LossDynamics
+from symbolic.stepmap import t
+
+
+@dataclass(frozen=True)
+class Output:
+    """A variable of the result: name and own shape, taking prod(shape) observable rows."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Text and numbers of one problem.
+
+    outputs: what a run saves, in row order. mean, factor: E m and R with R R^T = Cov m of the data features, for losses polynomial
+    in the data; for a general SDE, 0 and the identity; None otherwise. The plan (how to draw one data row) is made on demand.
+    """
+
+    module: Module
+    outputs: tuple[Output, ...]
+    mean: np.ndarray | None
+    factor: np.ndarray | None
+    dynamics: LossDynamics | SDE
+
+    @cached_property
+    def plan(self) -> SamplingPlan:
+        """How minibatch samples are drawn. Raises ValueError when the law has no samples."""
+        if isinstance(self.dynamics, SDE):
+            raise ValueError("train: discrete SGD needs a Loss; got an SDE. Use simulate.")
+        return sampling_plan(self.dynamics.loss.blocks, self.dynamics.accumulation.z)
+
+
+def parameters_of(problem: Loss | SDE) -> tuple[Parameter, ...]:
+    """The named parts of the state: a loss's parameters, or one scalar per state of an SDE."""
+    if isinstance(problem, Loss):
+        return problem.parameters
+    return tuple(Parameter(s.name, (), (s,)) for s in problem.states)
+
+
+def prepare(problem: Loss | SDE, scheme: str, observables: Mapping[str, Any] | None = None, dtype: str = "float64") -> Prepared:
+    """Emit a problem under a scheme. observables: {name: scalar expression of the states and time}. Raises ValueError."""
+    if dtype not in ("float32", "float64"):
+        raise ValueError(f"dtype: must be 'float32' or 'float64'; got {dtype!r}. Pick one.")
+    parts = parameters_of(problem)
+    taken = {p.name for p in parts} | {"exploded", "time", "path", "statistic"}
+    states = {s for p in parts for s in p.symbols}
+    extra = {}
+    for name, value in (observables or {}).items():
+        value = value[0, 0] if isinstance(value, sp.MatrixBase) and value.shape == (1, 1) else value
+        if not isinstance(name, str) or name in taken:
+            raise ValueError(f"observables[{name}]: a name must be new text; got one in use. Rename it; parameters are always saved.")
+        if not isinstance(value, sp.Expr) or isinstance(value, sp.MatrixBase):
+            raise ValueError(f"observables[{name}]: must be a scalar SymPy expression; got {type(value).__name__}. Give entries one by one.")
+        if value.free_symbols - states - {t}:
+            loose = sorted(map(str, value.free_symbols - states))
+            raise ValueError(f"observables[{name}]: may use parameters only; got {loose}. Known: {sorted(taken)[:12]}.")
+        extra[name] = value
+    rows = {str(s): s for p in parts for s in p.symbols} | extra
+    outputs = tuple(Output(p.name, p.shape) for p in parts) + tuple(Output(name, ()) for name in extra)
+    if isinstance(problem, SDE):
+        module = emit(step_map(problem, scheme), rows, None, dtype)
+        return Prepared(module, outputs, np.zeros(problem.noises), np.eye(problem.noises), problem)
+    if problem.law_parameters:
+        raise ValueError(
+            f"data: numbers are needed to run; got laws with symbols {sorted(map(str, problem.law_parameters))}. Give the laws numbers."
+        )
+    dynamics = LossDynamics(problem)
+    module = emit(step_map(dynamics, scheme), rows, dynamics.accumulation, dtype)
+    mean = factor = None
+    if dynamics.features is not None:
+        mean, covariance = dynamics.features.numeric_moments()
+        factor = factorise(covariance)
+    return Prepared(module, outputs, mean, factor, dynamics)

@@ -1,0 +1,243 @@
+"""The affine symmetry algebra of a loss: all (A, b) with <grad loss(theta, z), A theta + b> = 0 for every theta and z.
+
+Polynomial, rational and piecewise-polynomial losses are solved exactly over Q. Others are solved exactly with their exp, tanh,
+roots ... taken as free atoms, which proves what is found; random points then show whether anything was missed (THEORY section 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+import sympy as sp
+
+from symbolic import probe as probing
+from symbolic.formal import Formal
+from symbolic.loss import Loss
+from symbolic.nullspace import Solver, Vector, readable
+from symbolic.polynomial import Monomial, Polynomial, TooLarge
+
+NUMERIC_LIMIT = 45
+"""Largest D for which the D*D + D unknowns are also solved for numerically."""
+TOLERANCE = 1e-25
+"""Residual at 40 digits below which a rationalised generator is accepted."""
+
+Slice = dict[int, Polynomial]
+"""One coefficient of the gradient in the data and atoms: {i: polynomial in theta}, a vector field on theta space."""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """How sure the algebra is: status "proved" or "numerical"; residual of a numerical one; what it rests on."""
+
+    status: str
+    residual: float = 0.0
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return self.status if self.status == "proved" else f"numerical (residual {self.residual:.1e})"
+
+
+@dataclass(frozen=True)
+class Algebra:
+    """The Lie algebra of affine symmetries, as vectors over the entries of (A row-major, b).
+
+    vectors: a sparse whole-numbered basis. symmetric_vectors: readable basis of its A = A^T part (a restriction, nothing is
+    symmetrised). antisymmetric_vectors: of its part with A = -A^T and b = 0.
+    """
+
+    size: int
+    vectors: tuple[Vector, ...]
+    symmetric_vectors: tuple[Vector, ...]
+    antisymmetric_vectors: tuple[Vector, ...]
+    certificate: Certificate
+
+    @property
+    def dimension(self) -> int:
+        """Number of independent generators (A, b)."""
+        return len(self.vectors)
+
+    @property
+    def symmetric(self) -> int:
+        """Dimension of the subspace with A = A^T."""
+        return len(self.symmetric_vectors)
+
+    @property
+    def antisymmetric(self) -> int:
+        """Dimension of the subspace with A = -A^T and b = 0."""
+        return len(self.antisymmetric_vectors)
+
+    @cached_property
+    def generators(self) -> list[tuple[sp.Matrix, sp.Matrix]]:
+        """A basis of the algebra as SymPy matrices (A: D x D, b: D x 1)."""
+        return [matrices(v, self.size) for v in self.vectors]
+
+
+def matrices(vector: Vector, size: int) -> tuple[sp.Matrix, sp.Matrix]:
+    """(A, b) as SymPy matrices."""
+    a, b = sp.zeros(size, size), sp.zeros(size, 1)
+    for index, c in vector.items():
+        value = sp.Rational(c.numerator, c.denominator)
+        if index < size * size:
+            a[divmod(index, size)] = value
+        else:
+            b[index - size * size] = value
+    return a, b
+
+
+def slices(formal: Formal) -> list[Slice]:
+    """The gradient's coefficients in the data and atoms, shortest first: each must be orthogonal to A theta + b."""
+    out: dict[Monomial, Slice] = {}
+    d = formal.dimension
+    for i, p in enumerate(formal.gradient):
+        for monomial, c in p.items():
+            at = len(monomial)
+            while at and monomial[at - 1] >= d:
+                at -= 1
+            out.setdefault(monomial[at:], {}).setdefault(i, {})[monomial[:at]] = c
+    return sorted(out.values(), key=lambda s: sum(map(len, s.values())))
+
+
+def _equations(part: Slice, solver: Solver, size: int) -> Iterator[Vector]:
+    """Coefficient equations of sum_i part_i (A theta + b)_i = 0 in the unknowns still alive."""
+    rows: dict[Monomial, Vector] = {}
+    for i, p in part.items():
+        for j in range(size + 1):
+            unknown = i * size + j if j < size else size * size + i
+            root, factor = solver.root(unknown)
+            if solver.zero[root]:
+                continue
+            for monomial, c in p.items():
+                key = tuple(sorted((*monomial, j))) if j < size else monomial
+                row = rows.setdefault(key, {})
+                row[root] = row.get(root, 0) + c * factor
+    for row in sorted(rows.values(), key=len):
+        yield {k: c for k, c in row.items() if c}
+
+
+def solve(parts: Sequence[Slice], size: int) -> list[Vector]:
+    """A basis of all (A, b) that annihilate every slice."""
+    solver = Solver(size * size + size)
+    for part in parts:
+        solver.add(list(_equations(part, solver, size)))
+    return solver.basis()
+
+
+def restrict(vectors: Sequence[Vector], size: int, sign: int) -> list[Vector]:
+    """The part of a span with A^T = sign * A (and b = 0 for sign = -1), in a readable basis."""
+    rows: dict[tuple[int, int], Vector] = {}
+    for k, vector in enumerate(vectors):
+        for index, c in vector.items():
+            i, j = divmod(index, size) if index < size * size else (index, -1)
+            if j < 0 and sign > 0 or (i == j and sign > 0):
+                continue
+            key, factor = ((i, j), 1) if i <= j or j < 0 else ((j, i), -sign)
+            row = rows.setdefault(key, {})
+            row[k] = row.get(k, 0) + factor * c
+    solver = Solver(len(vectors))
+    solver.add([{k: c for k, c in row.items() if c} for row in rows.values()])
+    return readable([_combine(vectors, mix) for mix in solver.basis()])
+
+
+def _combine(vectors: Sequence[Vector], mix: Vector) -> Vector:
+    out: Vector = {}
+    for k, factor in mix.items():
+        for index, c in vectors[k].items():
+            out[index] = out.get(index, 0) + factor * c
+    return {i: c for i, c in out.items() if c}
+
+
+def find_algebra(loss: Loss, formal: Formal | None) -> Algebra:
+    """The whole affine algebra of a loss; `formal` is its exact form, None when that did not fit."""
+    size = loss.dimension
+    exact = solve(slices(formal), size) if formal is not None else []
+    if formal is not None and not formal.transcendental and not formal.gated:
+        vectors, certificate = exact, Certificate("proved", 0.0, "exact over the rationals")
+    else:
+        vectors, certificate = _complete(loss, formal, exact)
+    return Algebra(size, tuple(vectors), tuple(restrict(vectors, size, 1)), tuple(restrict(vectors, size, -1)), certificate)
+
+
+def _complete(loss: Loss, formal: Formal | None, exact: list[Vector]) -> tuple[list[Vector], Certificate]:
+    """Bound the algebra from above at random points and, where the exact part falls short, rationalise the rest."""
+    size, rng = loss.dimension, np.random.default_rng(20)
+    if formal is not None and formal.gated and not formal.transcendental and not exact_gap(loss, formal, len(exact)):
+        return exact, Certificate("proved", 0.0, "exact on every activation pattern, none missed on the patterns visited")
+    if size > NUMERIC_LIMIT:
+        if formal is None:
+            raise TooLarge(f"derive: the loss is too large for an exact derivation and for a numerical one; got D = {size}. Use a smaller instance.")
+        worst = probing.residual(loss, exact, rng, points=3)
+        return exact, Certificate("numerical", worst, "found exactly with its functions as free atoms; too large to rule out more")
+    rows = probing.constraints(probing.Probe(loss), rng)
+    unknowns = size * size + size
+    if probing.nullity(rows, unknowns) == len(exact):
+        return exact, Certificate("proved", 0.0, "exact with its functions as free atoms; random points allow no more")
+    found = rationalise(probing.null_vectors(rows, unknowns))
+    good = [v for v in found if probing.residual(loss, [v], rng) < TOLERANCE]
+    if len(good) < len(found) or len(good) < len(exact):
+        good = exact
+    return good, Certificate("numerical", probing.residual(loss, good, rng), "fitted at random points, rationalised, checked at 40 digits")
+
+
+def exact_gap(loss: Loss, formal: Formal, dimension: int) -> bool:
+    """Whether the activation patterns met at random points allow more than `dimension` generators."""
+    rng, size = np.random.default_rng(21), loss.dimension
+    gates = [(n, a) for n, a in formal.atoms.items() if a.kind == "gate"]
+    if any(not a.argument for _, a in gates):
+        return True
+    theta, rest = probing.Probe(loss).points(40, rng)
+    values, solver = np.concatenate([theta, rest]), Solver(size * size + size)
+    seen: set[tuple[int, ...]] = set()
+    for n in range(values.shape[1]):
+        state = {i: float(v) for i, v in enumerate(values[:, n])}
+        for number, atom in formal.atoms.items():
+            q = sum(float(c) * np.prod([state[v] for v in m]) for m, c in atom.argument.items())
+            state[number] = float(q > 0) if atom.kind == "gate" else 1 / q
+        pattern = tuple(int(state[g]) for g, _ in gates)
+        if pattern in seen:
+            continue
+        seen.add(pattern)
+        chosen = {g: on for (g, _), on in zip(gates, pattern, strict=True)}
+        for part in slices_at(formal, chosen):
+            solver.add(list(_equations(part, solver, size)))
+    return len(solver.basis()) > dimension
+
+
+def slices_at(formal: Formal, gates: dict[int, int]) -> list[Slice]:
+    """The gradient's coefficients with every gate set to 0 or 1."""
+    out: dict[Monomial, Slice] = {}
+    d = formal.dimension
+    for i, p in enumerate(formal.gradient):
+        for monomial, c in p.items():
+            if any(gates.get(v, 1) == 0 for v in monomial):
+                continue
+            inner = tuple(v for v in monomial if v < d)
+            outer = tuple(v for v in monomial if v >= d and v not in gates)
+            row = out.setdefault(outer, {}).setdefault(i, {})
+            row[inner] = row.get(inner, 0) + c
+    return sorted(out.values(), key=lambda s: sum(map(len, s.values())))
+
+
+def rationalise(null: np.ndarray, limit: int = 60) -> list[Vector]:
+    """Echelon form of a numerical null space with its entries replaced by nearby fractions of small denominator."""
+    rows = null.copy()
+    lead = 0
+    for column in range(rows.shape[1]):
+        if lead == len(rows):
+            break
+        pivot = lead + int(np.argmax(np.abs(rows[lead:, column])))
+        if abs(rows[pivot, column]) < 1e-6:
+            continue
+        rows[[lead, pivot]] = rows[[pivot, lead]]
+        rows[lead] /= rows[lead, column]
+        others = np.arange(len(rows)) != lead
+        rows[others] -= np.outer(rows[others, column], rows[lead])
+        lead += 1
+    out = []
+    for row in rows[:lead]:
+        vector = {int(i): Fraction(float(row[i])).limit_denominator(limit) for i in np.flatnonzero(np.abs(row) > 1e-6)}
+        out.append({i: c for i, c in vector.items() if c})
+    return out

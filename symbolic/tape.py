@@ -1,0 +1,230 @@
+"""A loss as a tape of elementary operations: values and exact gradients at many points, in float64 or at any mpmath precision.
+
+Reverse mode over the shared expression graph, so a gradient costs a few evaluations, and no derivative is ever written out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import mpmath
+import numpy as np
+import scipy.special
+import sympy as sp
+
+from symbolic.functions import relu, step
+
+Array = np.ndarray
+
+
+def _mp(name: str) -> Any:
+    return np.frompyfunc(getattr(mpmath, name), 1, 1)
+
+
+class Arithmetic:
+    """Elementary functions on float64 arrays (digits=None), or on object arrays of mpf."""
+
+    def __init__(self, digits: int | None = None) -> None:
+        self.digits = digits
+        names = ("exp", "log", "tanh", "sqrt", "sin", "cos", "sinh", "cosh", "tan", "atan", "asinh", "erf")
+        plain = {"atan": np.arctan, "asinh": np.arcsinh, "erf": scipy.special.erf}
+        self.f = {n: plain.get(n) or getattr(np, n) for n in names} if digits is None else {n: _mp(n) for n in names}
+
+    def number(self, e: sp.Expr) -> Any:
+        """A constant at this precision."""
+        return float(e) if self.digits is None else mpmath.mpf(sp.N(e, self.digits))
+
+    def positive(self, x: Any) -> Any:
+        """1 where x > 0, else 0."""
+        return np.where(x > 0, 1.0, 0.0) if self.digits is None else np.frompyfunc(lambda v: mpmath.mpf(v > 0), 1, 1)(x)
+
+
+def _unary(name: str, x: Any, m: Arithmetic) -> tuple[Any, Any]:
+    """f(x) and f'(x)."""
+    f = m.f
+    match name:
+        case "exp":
+            y = f["exp"](x)
+            return y, y
+        case "log":
+            return f["log"](x), 1 / x
+        case "tanh":
+            y = f["tanh"](x)
+            return y, 1 - y * y
+        case "sin":
+            return f["sin"](x), f["cos"](x)
+        case "cos":
+            return f["cos"](x), -f["sin"](x)
+        case "sinh":
+            return f["sinh"](x), f["cosh"](x)
+        case "cosh":
+            return f["cosh"](x), f["sinh"](x)
+        case "tan":
+            y = f["tan"](x)
+            return y, 1 + y * y
+        case "atan":
+            return f["atan"](x), 1 / (1 + x * x)
+        case "asinh":
+            return f["asinh"](x), 1 / f["sqrt"](1 + x * x)
+        case "erf":
+            return f["erf"](x), 2 / m.f["sqrt"](m.number(sp.pi)) * f["exp"](-x * x)
+        case "relu":
+            gate = m.positive(x)
+            return gate * x, gate
+        case "step" | "Heaviside":
+            gate = m.positive(x)
+            return gate, 0 * x
+        case "Abs":
+            sign = 2 * m.positive(x) - 1
+            return sign * x, sign
+        case "sign":
+            return 2 * m.positive(x) - 1, 0 * x
+    raise ValueError(f"tape: no rule for the function {name}. Write the loss with exp, log, tanh, erf, relu, sqrt, sin, cos and arithmetic.")
+
+
+class Tape:
+    """Several scalar outputs of the same inputs, evaluated and differentiated together.
+
+    gradient(values) takes inputs of shape (n_inputs, n) and returns (n_outputs, n_inputs, n).
+    """
+
+    def __init__(self, outputs: Sequence[sp.Expr], inputs: Sequence[sp.Symbol], digits: int | None = None) -> None:
+        self.arithmetic = Arithmetic(digits)
+        self.slots: dict[sp.Basic, int] = {s: i for i, s in enumerate(inputs)}
+        self.n_inputs = len(inputs)
+        self.steps: list[tuple[str, int, tuple[int, ...], Any]] = []
+        self.outputs = [self._slot(e) for e in outputs]
+        self.reach = [self._ancestors(o) for o in self.outputs]
+
+    def _push(self, op: str, args: tuple[int, ...], extra: Any = None) -> int:
+        out = self.n_inputs + len(self.steps)
+        self.steps.append((op, out, args, extra))
+        return out
+
+    def _slot(self, e: sp.Basic) -> int:
+        if e not in self.slots:
+            self.slots[e] = self._make(e)
+        return self.slots[e]
+
+    def _make(self, e: Any) -> int:
+        if e.is_number:
+            return self._push("constant", (), self.arithmetic.number(e))
+        if e.is_Symbol:
+            raise ValueError(f"tape: every symbol needs a value; got {e} (Symbol). Give it as an input.")
+        if isinstance(e, (sp.Add, sp.Mul)):
+            return self._push("add" if isinstance(e, sp.Add) else "mul", tuple(self._slot(a) for a in e.args))
+        if isinstance(e, sp.Pow):
+            if e.exp.is_number:
+                return self._push("power", (self._slot(e.base),), e.exp)
+            return self._slot(sp.exp(sp.Mul(e.exp, sp.log(e.base)), evaluate=False))
+        if isinstance(e, (sp.Max, sp.Min)):
+            out = self._slot(e.args[0])
+            for a in e.args[1:]:
+                out = self._push("max" if isinstance(e, sp.Max) else "min", (out, self._slot(a)))
+            return out
+        if isinstance(e, sp.Piecewise):
+            return self._pieces(list(e.args))
+        if isinstance(e, sp.Function) and len(e.args) == 1:
+            return self._push("call", (self._slot(e.args[0]),), type(e).__name__)
+        raise ValueError(f"tape: no rule for {type(e).__name__}; got {e}. Write it with + - * / ** and functions of one argument.")
+
+    def _pieces(self, pieces: list) -> int:
+        value, condition = pieces[0]
+        if condition == sp.true or len(pieces) == 1:
+            return self._slot(value)
+        flip = isinstance(condition, (sp.StrictLessThan, sp.LessThan))
+        if not flip and not isinstance(condition, (sp.StrictGreaterThan, sp.GreaterThan)):
+            raise ValueError(f"tape: Piecewise conditions must be inequalities; got {condition}. Rewrite it with < or >.")
+        ahead = condition.rhs - condition.lhs if flip else condition.lhs - condition.rhs
+        return self._push("where", (self._slot(ahead), self._slot(value), self._pieces(pieces[1:])))
+
+    def _ancestors(self, output: int) -> list[int]:
+        """Steps that an output depends on, last first."""
+        wanted, out = {output}, []
+        for k in range(len(self.steps) - 1, -1, -1):
+            _, slot, args, _ = self.steps[k]
+            if slot in wanted:
+                out.append(k)
+                wanted.update(args)
+        return out
+
+    def _forward(self, values: Array) -> tuple[list[Any], list[Any]]:
+        m, slots, slopes = self.arithmetic, list(values), [None] * len(self.steps)
+        for k, (op, _, args, extra) in enumerate(self.steps):
+            match op:
+                case "constant":
+                    slots.append(extra)
+                case "add":
+                    slots.append(sum(slots[a] for a in args))
+                case "mul":
+                    product = slots[args[0]]
+                    for a in args[1:]:
+                        product = product * slots[a]
+                    slots.append(product)
+                case "power":
+                    x = slots[args[0]]
+                    if extra.is_Integer:
+                        n = int(extra)
+                        slots.append(x**n)
+                        slopes[k] = n * x ** (n - 1)
+                    else:
+                        y = m.f["sqrt"](x) if extra == sp.S.Half else m.f["exp"](m.number(extra) * m.f["log"](x))
+                        slots.append(y)
+                        slopes[k] = m.number(extra) * y / x
+                case "max" | "min":
+                    x, y = slots[args[0]], slots[args[1]]
+                    slopes[k] = m.positive(x - y if op == "max" else y - x)
+                    slots.append(y + slopes[k] * (x - y))
+                case "where":
+                    slopes[k] = m.positive(slots[args[0]])
+                    slots.append(slopes[k] * slots[args[1]] + (1 - slopes[k]) * slots[args[2]])
+                case _:
+                    y, slopes[k] = _unary(extra, slots[args[0]], m)
+                    slots.append(y)
+        return slots, slopes
+
+    def evaluate(self, values: Array) -> Array:
+        """Outputs at inputs of shape (n_inputs, n): shape (n_outputs, n)."""
+        with np.errstate(all="ignore"):
+            slots, _ = self._forward(values)
+        return np.array([slots[o] + 0 * values[0] for o in self.outputs])
+
+    def gradient(self, values: Array, count: int | None = None) -> Array:
+        """d outputs / d inputs, shape (n_outputs, count, n), for the first `count` inputs (all when None)."""
+        count = self.n_inputs if count is None else count
+        out = np.zeros((len(self.outputs), count, values.shape[1]), dtype=values.dtype)
+        with np.errstate(all="ignore"):
+            slots, slopes = self._forward(values)
+            for o, steps in enumerate(self.reach):
+                adjoint: dict[int, Any] = {self.outputs[o]: 1}
+                for k in steps:
+                    self._back(k, adjoint, slots, slopes)
+                for i in range(count):
+                    if i in adjoint:
+                        out[o, i] = adjoint[i]
+        return out
+
+    def _back(self, k: int, adjoint: dict[int, Any], slots: list[Any], slopes: list[Any]) -> None:
+        op, slot, args, _ = self.steps[k]
+        seed = adjoint.pop(slot, None)
+        if seed is None or op == "constant":
+            return
+        if op == "add":
+            weights = [1] * len(args)
+        elif op == "mul":
+            left: list[Any] = [1]
+            for a in args[:-1]:
+                left.append(left[-1] * slots[a])
+            weights, right = [1] * len(args), 1
+            for j in range(len(args) - 1, -1, -1):
+                weights[j] = left[j] * right
+                right = right * slots[args[j]]
+        elif op in ("max", "min"):
+            weights = [slopes[k], 1 - slopes[k]]
+        elif op == "where":
+            weights = [0, slopes[k], 1 - slopes[k]]
+        else:
+            weights = [slopes[k]]
+        for a, w in zip(args, weights, strict=True):
+            adjoint[a] = adjoint.get(a, 0) + seed * w

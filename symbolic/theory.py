@@ -1,0 +1,110 @@
+"""What a loss conserves and what SGD's noise does to it: the result of `derive`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from symbolic import display
+from symbolic.charge import Charge, scaled
+from symbolic.conservation import independent, law_count
+from symbolic.equilibrium import Equilibrium, equilibrium
+from symbolic.formal import Formal
+from symbolic.loss import Loss
+from symbolic.noise import GenericNoise, Noise
+from symbolic.polynomial import TooLarge
+from symbolic.sgd import SGD
+from symbolic.symmetry import Algebra, Certificate, find_algebra
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Theory:
+    """Symmetries, charges and their fate under noise, for one loss.
+
+    algebra: all affine symmetries. charges: a readable basis of the conserved quadratics; independent_charges: how many of them
+    are functionally independent. conservation_laws: how many laws gradient flow has for all data, None when unknown; complete:
+    whether the charges are all of them, None when unknown. Shows itself as LaTeX in a notebook; str() gives plain words.
+    """
+
+    loss: Loss
+    algebra: Algebra
+    charges: tuple[Charge, ...]
+    independent_charges: int
+    conservation_laws: int | None
+    noise: Noise
+
+    @property
+    def certificate(self) -> Certificate:
+        """How sure the algebra is: .status "proved" or "numerical", with .residual."""
+        return self.algebra.certificate
+
+    @property
+    def complete(self) -> bool | None:
+        """Whether the charges are all conservation laws that hold for all data."""
+        return None if self.conservation_laws is None else self.conservation_laws == self.independent_charges
+
+    def sigma(self, theta: Array) -> Array:
+        """Sigma(theta), the gradient covariance of one sample: (..., D) -> (..., D, D)."""
+        return self.noise.sigma(theta)
+
+    def mean_gradient(self, theta: Array) -> Array:
+        """grad L(theta): (..., D) -> (..., D)."""
+        return self.noise.mean_gradient(theta)
+
+    def equilibrium(self, at: Mapping[Any, Any], sgd: SGD) -> Equilibrium:
+        """Where the noise leads this point, and how fast. at: {symbol or name: number or array}. Raises ValueError."""
+        return equilibrium(self.charges, self.noise, self.loss.pack(at), sgd)
+
+    @cached_property
+    def _json(self) -> dict[str, Any]:
+        return display.to_json(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """The record that `noetherflow derive --json` writes; plain lists, numbers and strings."""
+        return self._json
+
+    def to_latex(self) -> str:
+        """The charges, their drift and class as LaTeX."""
+        return display.to_latex(self)
+
+    def summary(self) -> str:
+        """The same in plain words."""
+        return display.summary(self)
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def _repr_latex_(self) -> str:
+        return self.to_latex()
+
+    def _repr_html_(self) -> str:
+        return display.to_html(self)
+
+
+def derive(loss: Loss) -> Theory:
+    """All affine symmetries of a loss, its charges, and their class under SGD's noise. Raises ValueError for what it cannot read."""
+    if not isinstance(loss, Loss):
+        raise ValueError(f"derive: needs a Loss; got {loss!r} ({type(loss).__name__}). Build one with symbolic.Loss.")
+    try:
+        formal: Formal | None = Formal(loss)
+    except TooLarge:
+        formal = None
+    algebra = find_algebra(loss, formal)
+    noise, generic, size = Noise(loss), GenericNoise(loss), loss.dimension
+    vectors = sorted((scaled(v, size) for v in algebra.symmetric_vectors), key=lambda v: any(i < size * size for i in v))
+    charges = []
+    for k, vector in enumerate(vectors, start=1):
+        dense = np.zeros((size, size))
+        for index, c in vector.items():
+            if index < size * size:
+                dense[divmod(index, size)] = float(c)
+        kind, reason = generic.classify(dense)
+        charges.append(Charge(loss, vector, noise, f"C_{k}", kind, reason))
+    count = independent(vectors, size)
+    return Theory(loss, algebra, tuple(charges), count, law_count(loss, formal, count), noise)
