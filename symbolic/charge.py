@@ -112,6 +112,17 @@ class Charge:
         out = np.einsum("...i,ij,...j->...", theta, self.A, theta) + 2 * theta @ self.b
         return float(out) if out.ndim == 0 else out
 
+    @cached_property
+    def _trace(self) -> sp.Expr | None:
+        """Tr[Sigma A], as a multiple of C where it is one."""
+        trace = self.noise.trace(self.generator[0])
+        if trace is None or trace == 0 or not trace.is_Mul or trace.count_ops() > 300:
+            return trace
+        quotient = sp.cancel(trace / self.expression)
+        if sp.denom(quotient).free_symbols & set(self.loss.theta):
+            return trace
+        return sp.Mul(self.expression, sp.factor(quotient), evaluate=True)
+
     def _symbolic(self, with_mean: bool) -> laws.Terms:
         a, b = self.generator
         quadratic, linear = self._parts
@@ -119,7 +130,7 @@ class Charge:
         def named(value: sp.Expr | None, text: str) -> sp.Expr:
             return sp.Symbol(text, real=True) if value is None else value
 
-        trace = named(self.noise.trace(a), f"Tr[Sigma*A({self.name})]")
+        trace = named(self._trace, f"Tr[Sigma*A({self.name})]")
         mean_form = named(self.noise.mean_form(a), f"g*A({self.name})*g") if with_mean else sp.S.Zero
         mean_dot = named(self.noise.mean_dot(b), f"b({self.name})*g") if with_mean else sp.S.Zero
         return laws.Terms(trace, mean_form, mean_dot, quadratic, quadratic + linear)
@@ -141,12 +152,12 @@ class Charge:
         Time t = eta*k. Raises ValueError for momentum at order 2.
         """
         out = laws.sde(self._symbolic(order == 2), laws.rates(sgd, self.noise.population, order), order)
-        return self._tidy(out)
+        return sp.sympify(out)
 
     def increment(self, sgd: SGD | None = None) -> sp.Expr:
         """E[C_{k+1} - C_k | theta] for one step of discrete SGD, exact in eta; weight decay and sampling included."""
         laws.refuse_momentum(sgd)
-        return self._tidy(laws.step(self._symbolic(True), laws.rates(sgd, self.noise.population)))
+        return sp.sympify(laws.step(self._symbolic(True), laws.rates(sgd, self.noise.population)))
 
     def drift_at(self, theta: Array, sgd: SGD, order: int = 1) -> float:
         """`drift` as a number at theta of shape (D,). Raises ValueError for a schedule."""
@@ -156,10 +167,6 @@ class Charge:
         """`increment` as a number at theta of shape (D,). Raises ValueError for momentum or a schedule."""
         laws.refuse_momentum(sgd)
         return float(laws.step(self.terms(theta), laws.rates(sgd, self.noise.population, numeric=True)))
-
-    def _tidy(self, e: sp.Expr) -> sp.Expr:
-        e = sp.sympify(e)
-        return sp.factor_terms(e) if e.count_ops() < 200 else e
 
     def __repr__(self) -> str:
         return f"Charge({self.name} = {self.expression}; {self.kind}, {self.classification})"

@@ -121,6 +121,8 @@ def _lie(fields: Sequence[Slice], size: int, bound: int) -> int | None:
     """size - dim Lie(fields), stopping at the dimension `bound` that charges allow."""
     point, span = _point(size, 8), Span(size)
     generators = [f for f in fields if len(span) < bound and span.insert(evaluate(f, point, size))]
+    if len(span) < bound and _first_brackets(generators, point, bound):
+        return size - bound
     basis, spent, at = list(generators), 0, 0
     while at < len(basis) and len(span) < bound:
         for g in generators:
@@ -137,3 +139,27 @@ def _lie(fields: Sequence[Slice], size: int, bound: int) -> int | None:
         at += 1
     return size - len(span)
 
+
+def _first_brackets(fields: Sequence[Slice], point: Sequence[int], bound: int) -> bool:
+    """Whether the fields and their first brackets already span `bound` dimensions at the point; needs only Jacobians there."""
+    size, span = len(point), Span(len(point))
+    values = [evaluate(f, point, size) for f in fields]
+    jacobians = []
+    for f in fields:
+        rows: dict[int, dict[int, int]] = {}
+        for i, p in f.items():
+            rows[i] = dict(enumerate(evaluate(poly.derivatives(p), point, size)))
+            rows[i] = {j: c for j, c in rows[i].items() if c}
+        jacobians.append(rows)
+    for v in values:
+        span.insert(v)
+    for k, x in enumerate(values):
+        for m in range(k):
+            new = [0] * size
+            for rows, along, sign in ((jacobians[m], x, 1), (jacobians[k], values[m], -1)):
+                for i, row in rows.items():
+                    new[i] += sign * sum(c * along[j] for j, c in row.items())
+            span.insert(new)
+            if len(span) >= bound:
+                return True
+    return False

@@ -29,8 +29,10 @@ def operator_form(charge: Charge) -> str:
 
 def drift_text(charge: Charge) -> str:
     """The drift in the symbols T and lambda_wd, in operator form when it would be long."""
+    if not charge.noise.brief(charge.generator[0]):
+        return operator_form(charge)
     text = str(charge.drift())
-    return operator_form(charge) if len(text) > LONG or "Tr[" in text else text
+    return operator_form(charge) if len(text) > LONG else text
 
 
 def to_json(theory: Theory) -> dict[str, Any]:
@@ -102,9 +104,8 @@ def summary(theory: Theory) -> str:
 
 
 def _drift_latex(charge: Charge) -> str:
-    drift = charge.drift()
-    if len(str(drift)) <= 300 and "Tr[" not in str(drift):
-        return sp.latex(drift)
+    if charge.noise.brief(charge.generator[0]) and len(str(charge.drift())) <= 300:
+        return sp.latex(charge.drift())
     if not charge.A.any():
         return r"-2\lambda_{\mathrm{wd}}\, b^{\mathsf T}\theta"
     decay = charge.name if not charge.b.any() else r"(A\theta+b)^{\mathsf T}\theta"

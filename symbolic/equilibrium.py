@@ -113,7 +113,7 @@ def charge_equilibrium(charge: Charge, theta: Array, sigma: Array, rates: laws.R
             at = orbit.at(x)
             return temperature * noise - 2 * decay * float(at @ (a @ at + b)) if decay else temperature * noise
 
-    star = _root(force, FAR / max(float(np.abs(orbit.values).max(initial=0.0)), 1e-12) if a.any() else FAR)
+    star = _root(force, FAR / float(np.abs(orbit.values).max()) if a.any() else 1e9)
     if star is None:
         return ChargeEquilibrium(charge, 0.0, theta, charge.value(theta), 0.0, kind, reason)
     if np.isinf(star):

@@ -1,4 +1,7 @@
-"""A loss and its exact gradient as polynomials over Q in theta, z and atoms.
+"""What a symmetry must leave alone, and its exact gradients, as polynomials over Q in theta, z and atoms.
+
+A loss sum_i c_i (f_i - y_i)^2 with a target y_i of its own in every term is invariant exactly when every f_i is (compare powers of
+y_i), so residuals stand in for it and squares are never expanded. Any other loss stands for itself.
 
 An atom stands for what is not polynomial: 1/q, q**(1/m), exp(q), log(q), tanh(q), an opaque f(q) and its derivative, or a gate
 (the 0/1 activation of a ReLU, constant away from its kink). Atoms obey their relations (t**m = q, s*q = 1, gate**2 = gate) and
@@ -7,6 +10,7 @@ the chain rule; so an identity that holds for atoms taken as free variables hold
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -33,8 +37,31 @@ class Atom:
     order: int = 1
 
 
+def invariants(expression: sp.Expr, targets: set[sp.Symbol]) -> list[sp.Expr]:
+    """Expressions that are all invariant exactly when the loss is: residuals of squares with a private target, and the rest."""
+    factor, body = expression.as_coeff_Mul()
+    terms = sp.Add.make_args(body)
+    owners = Counter(s for term in terms for s in term.free_symbols & targets)
+    residuals, rest = [], []
+    for term in terms:
+        base = term.as_coeff_Mul()[1]
+        square = isinstance(base, sp.Pow) and base.exp == 2
+        if square and _private(base.base, {s for s in term.free_symbols & targets if owners[s] == 1}):
+            residuals.append(base.base)
+        else:
+            rest.append(term)
+    return residuals + ([factor * sp.Add(*rest)] if rest else [])
+
+
+def _private(residual: sp.Expr, candidates: set[sp.Symbol]) -> bool:
+    """Whether a candidate occurs in the residual exactly once, as a term of its own."""
+    parts = sp.Add.make_args(residual)
+    inside = Counter(s for part in parts for s in part.free_symbols & candidates)
+    return any(inside[s] == 1 and any(part.as_coeff_Mul()[1] == s for part in parts) for s in candidates)
+
+
 class Formal:
-    """The loss as one polynomial; variables 0..D-1 are theta, the rest z, law symbols and atoms.
+    """The loss's invariants as polynomials; variables 0..D-1 are theta, the rest z, law symbols and atoms.
 
     Raises polynomial.TooLarge when the expansion would not fit, ValueError for what has no derivative here.
     """
@@ -50,7 +77,8 @@ class Formal:
         self.group: dict[int, int] = {}
         self.dependent: dict[int, Polynomial] = {}
         self._read_data(loss)
-        self.value = self.convert(loss.expression)
+        free = {s for s in loss.z if self.number[s] not in self.group}
+        self.values = [self.convert(e) for e in invariants(loss.expression, free)]
 
     @property
     def transcendental(self) -> bool:
@@ -147,6 +175,12 @@ class Formal:
         slope = self._new((f"{name}'", poly.freeze(q)), "slope", {}, {}) if key not in self.known else None
         return self._new(key, "opaque", q, slope)
 
+    def _exponential(self, q: Polynomial) -> Polynomial:
+        """exp(q), with exp(-q) as its inverse."""
+        if q and q[min(q)] < 0:
+            return self.inverse(self._exponential({m: -c for m, c in q.items()}))
+        return self._new(("exp", poly.freeze(q)), "exp", q) if q else poly.constant(1)
+
     def convert(self, e: sp.Expr) -> Polynomial:
         """The polynomial that an expression stands for."""
         if e not in self.memo:
@@ -212,7 +246,7 @@ class Formal:
             sign = poly.add({m: 2 * c for m, c in gate.items()}, {poly.ONE: -1})
             return self.times(sign, q) if isinstance(e, sp.Abs) else sign
         if isinstance(e, sp.exp):
-            return self._new(("exp", poly.freeze(q)), "exp", q)
+            return self._exponential(q)
         if isinstance(e, sp.log):
             return self._new(("log", poly.freeze(q)), "log", q, self.inverse(q))
         if isinstance(e, sp.tanh):
@@ -234,9 +268,12 @@ class Formal:
         return poly.add(self.times(gate, ahead), other)
 
     @cached_property
-    def gradient(self) -> list[Polynomial]:
-        """dl/dtheta_i up to one common non-zero factor, in normal form: all D vanish together exactly when the gradient does."""
-        sums = poly.derivatives(self.value)
+    def gradients(self) -> list[list[Polynomial]]:
+        """Per invariant, its D derivatives up to one common non-zero factor, in normal form: all vanish exactly where they should."""
+        return [self._gradient(value) for value in self.values]
+
+    def _gradient(self, value: Polynomial) -> list[Polynomial]:
+        sums = poly.derivatives(value)
         for number in sorted(self.atoms, reverse=True):
             adjoint = sums.pop(number, None)
             atom = self.atoms[number]

@@ -7,7 +7,7 @@ average over samples of the law, marked as an estimate (THEORY sections 0 and 6)
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import sympy as sp
@@ -21,8 +21,10 @@ Array = np.ndarray
 Source = Literal["features", "dataset", "samples", "unknown"]
 SAMPLES = 4096
 """Samples of the law behind an estimated Sigma."""
-WRITTEN = 3_000
+WRITTEN = 20_000
 """Work (products of coefficients) up to which Tr[Sigma A] is written out as an expression."""
+BRIEF = 400
+"""The same up to which it is shown unasked."""
 
 
 class Noise:
@@ -107,6 +109,9 @@ class Noise:
 
     def factor(self, theta: Array) -> tuple[Array, Array]:
         """(gbar, R) with Sigma = R R^T; shapes (D,) and (D, rank)."""
+        loose = [s for s in self.loss.law_parameters if s not in self.values]
+        if loose:
+            raise ValueError(f"noise: the laws need numbers here; got symbols {loose}. Build the loss with numbers.")
         if self.source == "unknown":
             raise ValueError(f"noise: Sigma needs a law that can be averaged over; got {self.loss.name} with bare moments. Use a law that can be sampled.")
         if self.source == "features":
@@ -116,6 +121,27 @@ class Noise:
         g = self.per_sample(theta)
         mean = g.mean(axis=1)
         return mean, (g - mean[:, None]) / np.sqrt(g.shape[1])
+
+    def factors(self, thetas: Array) -> tuple[Array, Array]:
+        """`factor` at many points, thetas (n, D): gbar (n, D) and R (n, D, rank)."""
+        thetas = np.asarray(thetas, dtype=float)
+        n, d = thetas.shape
+        if self.source == "features" and not self.loss.law_parameters:
+            mean, covariance = self.moments
+            h = self._feature_tape.gradient(np.ascontiguousarray(thetas.T), d)
+            w, v = np.linalg.eigh(covariance) if len(mean) else (np.zeros(0), np.zeros((0, 0)))
+            held = w > 1e-14 * max(float(w.max(initial=0.0)), 1e-300)
+            root = v[:, held] * np.sqrt(w[held])
+            return np.einsum("kdn,k->nd", h[:-1], mean) + h[-1].T, np.einsum("kdn,kr->ndr", h[:-1], root, optimize=True)
+        if self.source in ("dataset", "samples") and not self._extra:
+            draws = self._draws
+            rows = draws.shape[1]
+            inputs = np.concatenate([np.repeat(thetas.T, rows, axis=1), np.tile(draws, n)])
+            g = self._loss_tape.gradient(inputs, d)[0].reshape(d, n, rows).transpose(1, 0, 2)
+            mean = g.mean(axis=2)
+            return mean, (g - mean[:, :, None]) / np.sqrt(rows)
+        pairs = [self.factor(t) for t in thetas]
+        return np.array([m for m, _ in pairs]), np.array([r for _, r in pairs])
 
     def sigma(self, theta: Array) -> Array:
         """Sigma(theta) for one sample: (D, D), or (..., D, D) for theta of shape (..., D)."""
@@ -144,6 +170,14 @@ class Noise:
             out.append({i: d for i, s in enumerate(self.loss.theta) if s in free and (d := sp.diff(c, s)) != 0})
         return out
 
+    def brief(self, a: sp.Matrix) -> bool:
+        """Whether Tr[Sigma A] is short enough to read."""
+        if self.source != "features" or self.features is None:
+            return a.is_zero_matrix is True
+        k = len(self.features.exponents)
+        used = {v for c in self.features.coefficients for v in c.free_symbols} & set(self.loss.theta) if k < 40 else set()
+        return k < 40 and k * k * len(used) <= BRIEF
+
     def _quadratic(self, a: sp.Matrix, weight: dict[tuple[int, int], sp.Expr]) -> sp.Expr | None:
         """sum_kl weight_kl grad c_k^T A grad c_l, or None when it is too long to write."""
         entries = [(i, j, a[i, j]) for i in range(a.rows) for j in range(a.cols) if a[i, j] != 0]
@@ -163,7 +197,7 @@ class Noise:
             return sp.S.Zero
         if self.source != "features" or self.features is None or len(self.features.exponents) > 400:
             return None
-        m = self.features.covariance
+        m: Any = self.features.covariance
         return self._quadratic(a, {(i, j): m[i, j] for i in range(m.rows) for j in range(m.cols) if m[i, j] != 0})
 
     def mean_form(self, a: sp.Matrix) -> sp.Expr | None:

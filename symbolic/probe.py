@@ -118,9 +118,12 @@ def null_vectors(rows: Array, unknowns: int, tolerance: float = 1e-8) -> Array:
 
 
 def nullity(rows: Array, unknowns: int, tolerance: float = 1e-8) -> int:
-    """Dimension of the null space by the same rule."""
+    """Dimension of the null space by the same rule; from the Gram matrix where its eigenvalues leave no doubt."""
     if not len(rows):
         return unknowns
+    values = np.linalg.eigvalsh(rows.T @ rows)
+    if not np.any((values > 1e-13) & (values < 1e-9)):
+        return int((values <= 1e-13).sum())
     return unknowns - int((np.linalg.svd(rows, compute_uv=False) > tolerance).sum())
 
 

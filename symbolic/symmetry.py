@@ -6,7 +6,7 @@ roots ... taken as free atoms, which proves what is found; random points then sh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -88,17 +88,29 @@ def matrices(vector: Vector, size: int) -> tuple[sp.Matrix, sp.Matrix]:
     return a, b
 
 
-def slices(formal: Formal) -> list[Slice]:
-    """The gradient's coefficients in the data and atoms, shortest first: each must be orthogonal to A theta + b."""
-    out: dict[Monomial, Slice] = {}
-    d = formal.dimension
-    for i, p in enumerate(formal.gradient):
-        for monomial, c in p.items():
-            at = len(monomial)
-            while at and monomial[at - 1] >= d:
-                at -= 1
-            out.setdefault(monomial[at:], {}).setdefault(i, {})[monomial[:at]] = c
-    return sorted(out.values(), key=lambda s: sum(map(len, s.values())))
+def slices(formal: Formal, gates: Mapping[int, int] | None = None) -> list[Slice]:
+    """The gradients' coefficients in the data and atoms, shortest first: each must be orthogonal to A theta + b.
+
+    gates: the gates' numbers set to 0 or 1, for one activation pattern.
+    """
+    d, gates, found = formal.dimension, gates or {}, []
+    off = {g for g, on in gates.items() if not on}
+    for gradient in formal.gradients:
+        out: dict[Monomial, Slice] = {}
+        for i, p in enumerate(gradient):
+            for monomial, c in p.items():
+                at = len(monomial)
+                while at and monomial[at - 1] >= d:
+                    at -= 1
+                outer = monomial[at:]
+                if gates:
+                    if not off.isdisjoint(outer):
+                        continue
+                    outer = tuple(v for v in outer if v not in gates)
+                row = out.setdefault(outer, {}).setdefault(i, {})
+                row[monomial[:at]] = row.get(monomial[:at], 0) + c
+        found += out.values()
+    return sorted(found, key=lambda s: sum(map(len, s.values())))
 
 
 def _equations(part: Slice, solver: Solver, size: int) -> Iterator[Vector]:
@@ -201,24 +213,11 @@ def exact_gap(loss: Loss, formal: Formal, dimension: int) -> bool:
             continue
         seen.add(pattern)
         chosen = {g: on for (g, _), on in zip(gates, pattern, strict=True)}
-        for part in slices_at(formal, chosen):
+        for part in slices(formal, chosen):
             solver.add(list(_equations(part, solver, size)))
-    return len(solver.basis()) > dimension
-
-
-def slices_at(formal: Formal, gates: dict[int, int]) -> list[Slice]:
-    """The gradient's coefficients with every gate set to 0 or 1."""
-    out: dict[Monomial, Slice] = {}
-    d = formal.dimension
-    for i, p in enumerate(formal.gradient):
-        for monomial, c in p.items():
-            if any(gates.get(v, 1) == 0 for v in monomial):
-                continue
-            inner = tuple(v for v in monomial if v < d)
-            outer = tuple(v for v in monomial if v >= d and v not in gates)
-            row = out.setdefault(outer, {}).setdefault(i, {})
-            row[inner] = row.get(inner, 0) + c
-    return sorted(out.values(), key=lambda s: sum(map(len, s.values())))
+        if len(solver.basis()) == dimension:
+            return False
+    return True
 
 
 def rationalise(null: np.ndarray, limit: int = 60) -> list[Vector]:

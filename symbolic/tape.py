@@ -13,8 +13,6 @@ import numpy as np
 import scipy.special
 import sympy as sp
 
-from symbolic.functions import relu, step
-
 Array = np.ndarray
 
 

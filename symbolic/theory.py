@@ -88,9 +88,9 @@ class Theory:
 
 
 def derive(loss: Loss) -> Theory:
-    """All affine symmetries of a loss, its charges, and their class under SGD's noise. Raises ValueError for what it cannot read."""
+    """All affine symmetries of a loss, its charges, and their class under SGD's noise. Raises TypeError, ValueError."""
     if not isinstance(loss, Loss):
-        raise ValueError(f"derive: needs a Loss; got {loss!r} ({type(loss).__name__}). Build one with symbolic.Loss.")
+        raise TypeError(f"derive: needs a Loss; got {loss!r} ({type(loss).__name__}). Build one with symbolic.Loss.")
     try:
         formal: Formal | None = Formal(loss)
     except TooLarge:

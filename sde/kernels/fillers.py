@@ -1,0 +1,70 @@
+"""Random fills as C functions: compiled once per dtype, cached, called by address from the loop and through ctypes from Python.
+
+The same machine code serves both, so a start law or an oracle sees the loop's own numbers.
+"""
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import carray, from_dtype, types
+
+from .normal import normals32, normals64, uniforms32, uniforms64
+from .options import native
+from .philox import fill_words
+
+
+class Fillers(NamedTuple):
+    """Addresses of C functions (out, words, rows, lanes, seed, first_path, step, stream, block).
+
+    They fill rows (row j of lane i at out[j * lanes + i]) from draw block `block` on; words is scratch of 4 * lanes uint32.
+    `words` fills only the scratch, with one draw block.
+    """
+
+    normals: int
+    uniforms: int
+    words: int
+
+
+def _normals32(out, words, rows, lanes, seed, first_path, step, stream, block):
+    normals32(carray(out, rows * lanes), carray(words, 4 * lanes), rows, lanes, seed, first_path, step, stream, block)
+
+
+def _normals64(out, words, rows, lanes, seed, first_path, step, stream, block):
+    normals64(carray(out, rows * lanes), carray(words, 4 * lanes), rows, lanes, seed, first_path, step, stream, block)
+
+
+def _uniforms32(out, words, rows, lanes, seed, first_path, step, stream, block):
+    uniforms32(carray(out, rows * lanes), carray(words, 4 * lanes), rows, lanes, seed, first_path, step, stream, block)
+
+
+def _uniforms64(out, words, rows, lanes, seed, first_path, step, stream, block):
+    uniforms64(carray(out, rows * lanes), carray(words, 4 * lanes), rows, lanes, seed, first_path, step, stream, block)
+
+
+def _words(out, words, rows, lanes, seed, first_path, step, stream, block):
+    fill_words(carray(words, 4 * lanes), lanes, seed, first_path, step, stream, block)
+
+
+FUNCTIONS = {
+    "float32": (_normals32, _uniforms32, _words),
+    "float64": (_normals64, _uniforms64, _words),
+}
+
+
+def signature(dtype: Any) -> Any:
+    """Numba signature of a filler."""
+    i64 = types.int64
+    rows = types.CPointer(from_dtype(np.dtype(dtype)))
+    return types.void(rows, types.CPointer(types.uint32), i64, i64, types.uint64, i64, i64, i64, i64)
+
+
+@cache
+def compiled(name: str) -> tuple[Any, ...]:
+    """The fillers (normals, uniforms, words) for dtype `name`, "float32" or "float64"."""
+    return tuple(native(function, signature(name)) for function in FUNCTIONS[name])
+
+
+def addresses(dtype: Any) -> Fillers:
+    """Their addresses, valid for the life of the process."""
+    return Fillers(*(function.address for function in compiled(np.dtype(dtype).name)))

@@ -1,0 +1,67 @@
+"""The one table of compiler options, and the decorators that apply it.
+
+Numba's disk cache looks only at the file that a function lives in. Our loops inline functions of other files of this folder,
+so `kernel` stamps every cache entry with a hash of the whole folder: a change anywhere in it recompiles, nothing else does.
+"""
+
+import hashlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from numba import njit
+from numba.core.ccallback import CFunc
+
+FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
+"""Relaxed arithmetic that keeps `isfinite` and comparisons with NaN meaningful (no "nnan", no "ninf")."""
+
+INNER: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+"""Functions that are inlined into kernels: fused multiply-adds only, so that vector and scalar code round alike."""
+
+JIT: dict[str, Any] = {**INNER, "cache": True}
+"""Kernels of this folder, entered from Python."""
+
+EMITTED: dict[str, Any] = {"error_model": "numpy", "fastmath": FASTMATH, "cache": True}
+"""Functions emitted for one problem (see `programs.compile_emitted`)."""
+
+inner = njit(**INNER)
+scalar = njit(**INNER, forceinline=True)
+"""`scalar` decorates what runs per lane: a call left in the loop over lanes would keep it from vectorising."""
+
+
+@cache
+def source_hash() -> str:
+    """Hash of all sources of this folder: part of every cache key, here and in emitted modules."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _stamp(stored: Any) -> None:
+    stored._source_stamp = (stored._source_stamp, source_hash())
+
+
+def kernel(function: Callable[..., Any], signature: Any) -> Any:
+    """Compile `function` for exactly one Numba `signature`, or load it from the disk cache.
+
+    Other argument types are then refused with a TypeError rather than compiled for silently.
+    """
+    compiled: Any = njit(**JIT)(function)
+    if hasattr(compiled, "_cache"):
+        _stamp(compiled._cache._cache_file)
+        compiled.compile(signature)
+        compiled.disable_compile()
+    return compiled
+
+
+def native(function: Callable[..., Any], signature: Any) -> CFunc:
+    """The same for a C function: `.address` is what another kernel calls, `.ctypes` is for Python."""
+    compiled = CFunc(function, (signature.args, signature.return_type), locals={}, options=INNER)
+    compiled.enable_caching()
+    stored: Any = compiled._cache
+    _stamp(stored._cache_file)
+    compiled.compile()
+    return compiled

@@ -1,0 +1,61 @@
+"""What the loop needs of one problem: sizes and the addresses of its three emitted functions.
+
+Emitted functions are plain Python over flat arrays with the lane axis last (row j of lane i at x[j * LANES + i]; S state, I input,
+Z data, O observable rows), with every stride a literal so that LLVM vectorises them:
+
+    step(x, n, h, t, p)         advance x in place by one step of size h from time t, with input rows n
+    accumulate(x, z, w, n, p)   n[k] += w * f_k(x, z) for every input row k
+    observe(x, t, p, out)       out rows = observables of x at time t
+
+They are undecorated in their file: the text is the oracle. `compile_emitted` turns one into a C function with bare pointers.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import cfunc, from_dtype, types
+
+from .options import EMITTED
+
+LANES = (256, 128, 64)
+CACHE_BYTES = 192 * 1024
+
+
+class Program(NamedTuple):
+    """Sizes (rows) and addresses; an address of 0 is a function that is not there."""
+
+    lanes: int
+    states: int
+    inputs: int
+    data: int
+    observables: int
+    step: int
+    accumulate: int
+    observe: int
+
+
+def signature(role: str, dtype: Any) -> Any:
+    """Numba signature of emitted function `role` ("step", "accumulate" or "observe")."""
+    scalar = from_dtype(np.dtype(dtype))
+    rows = types.CPointer(scalar)
+    roles = {
+        "step": (rows, rows, scalar, scalar, rows),
+        "accumulate": (rows, rows, rows, rows, rows),
+        "observe": (rows, scalar, rows, rows),
+    }
+    return types.void(*roles[role])
+
+
+def compile_emitted(function: Callable[..., None], role: str, dtype: Any) -> Any:
+    """Compile an emitted function, or load it from the cache beside its file; `.address` goes into `Program`.
+
+    The file must be a real one and its name and the function's must contain the content hash (with `options.source_hash()`).
+    Keep the result alive as long as the address is used.
+    """
+    return cfunc(signature(role, dtype), **EMITTED)(function)
+
+
+def choose_lanes(rows: int, dtype: Any) -> int:
+    """Lanes for a problem with `rows` rows in all (S + I + J + Z + O): the most for which a block stays in half of a small L2."""
+    return next((lanes for lanes in LANES if rows * lanes * np.dtype(dtype).itemsize <= CACHE_BYTES), LANES[-1])

@@ -1,0 +1,49 @@
+"""Random rows from Python: start laws, tests, oracles. The same numbers as inside the loop."""
+
+import ctypes
+from typing import Any
+
+import numpy as np
+
+from .fillers import compiled
+from .philox import STREAM_START
+
+NORMALS, UNIFORMS = 0, 1
+
+
+def _fill(
+    which: int, rows: int, lanes: int, seed: int, first_path: int, step: int, stream: int, block: int, dtype: Any
+) -> np.ndarray:
+    out, words = np.empty((rows, lanes), dtype), np.empty(4 * lanes, np.uint32)
+    filler = compiled(out.dtype.name)[which].ctypes
+    pointers = (a.ctypes.data_as(kind) for a, kind in zip((out, words), filler.argtypes, strict=False))
+    filler(*pointers, rows, lanes, ctypes.c_uint64(seed), first_path, step, stream, block)
+    return out
+
+
+def normals(
+    rows: int,
+    lanes: int,
+    seed: int,
+    first_path: int = 0,
+    step: int = 0,
+    stream: int = STREAM_START,
+    block: int = 0,
+    dtype: Any = np.float64,
+) -> np.ndarray:
+    """Standard normals (rows, lanes), float32 or float64; column i belongs to path first_path + i."""
+    return _fill(NORMALS, rows, lanes, seed, first_path, step, stream, block, dtype)
+
+
+def uniforms(
+    rows: int,
+    lanes: int,
+    seed: int,
+    first_path: int = 0,
+    step: int = 0,
+    stream: int = STREAM_START,
+    block: int = 0,
+    dtype: Any = np.float64,
+) -> np.ndarray:
+    """Uniforms in the open interval (0, 1), shape (rows, lanes): odd multiples of 2**-24 (float32) or 2**-53 (float64)."""
+    return _fill(UNIFORMS, rows, lanes, seed, first_path, step, stream, block, dtype)

@@ -1,0 +1,1 @@
+"""Reports of a verification: one HTML page, and a table for the terminal."""

@@ -1,0 +1,95 @@
+"""A derived theory as numbers: charges, and the noise that moves them, evaluated on arrays of states."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+Moments = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""theta (n, D) -> (mean gradient (n, D), a factor B (n, D, K) of the one-sample covariance, Sigma = B B^T)."""
+
+
+@dataclass(frozen=True)
+class Charge:
+    """C = theta^T A theta + 2 b^T theta. A: (D, D) symmetric, b: (D,). kind: "convergent", "divergent", "frozen" or "" (undecided)."""
+
+    label: str
+    A: np.ndarray
+    b: np.ndarray
+    kind: str
+
+    def value(self, theta: np.ndarray) -> np.ndarray:
+        """C at theta (..., D)."""
+        return np.einsum("...i,ij,...j->...", theta, self.A, theta, optimize=True) + 2 * theta @ self.b
+
+    def size(self, theta: np.ndarray) -> np.ndarray:
+        """The magnitude against which C's rounding counts: theta^T |A| theta + 2 |b|^T |theta|."""
+        return np.einsum("...i,ij,...j->...", np.abs(theta), np.abs(self.A), np.abs(theta), optimize=True) + 2 * np.abs(theta) @ np.abs(self.b)
+
+    @property
+    def gross(self) -> np.ndarray:
+        """|A|, A with the absolute values of its eigenvalues: noise of either sign counts."""
+        values, vectors = np.linalg.eigh(self.A)
+        return (vectors * np.abs(values)) @ vectors.T
+
+
+@dataclass(frozen=True)
+class Theory:
+    """What the derivation claims of a loss, as numbers. moments: see `Moments`; weight_decay: lambda_wd."""
+
+    charges: tuple[Charge, ...]
+    moments: Moments
+    weight_decay: float
+
+    def noise(self, theta: np.ndarray, matrices: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """(Tr[Sigma M], gbar^T M gbar) for each matrix M, at theta (n, D): two arrays (n, len(matrices))."""
+        n, chunk = len(theta), self.chunk(theta)
+        trace, square = np.empty((n, len(matrices))), np.empty((n, len(matrices)))
+        for at in range(0, n, chunk):
+            mean, factor = self.moments(theta[at : at + chunk])
+            for j, m in enumerate(matrices):
+                rows = np.flatnonzero(np.abs(m).any(axis=1))
+                sub, f, g = m[np.ix_(rows, rows)], factor[:, rows, :], mean[:, rows]
+                trace[at : at + chunk, j] = np.einsum("nik,nik->n", f, np.einsum("ij,njk->nik", sub, f, optimize=True))
+                square[at : at + chunk, j] = np.einsum("ni,ij,nj->n", g, sub, g, optimize=True)
+        return trace, square
+
+    def chunk(self, theta: np.ndarray) -> int:
+        """How many states to evaluate at once: about 32 MiB of noise factors."""
+        return max(1, 4_000_000 // max(self.moments(theta[:1])[1].size, 1))
+
+    def step_change(self, theta: np.ndarray, h: np.ndarray | float, variance: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+        """Predicted mean change of every charge over one step, and the size of what enters it; both (n, charges).
+
+        The step is theta <- theta - h (g + lambda theta) with E g = gbar, Cov g = variance * Sigma: SGD with h = eta and
+        variance = 1/S, Euler-Maruyama with h = dt and variance = T/dt (THEORY section 2).
+        """
+        matrices = [m for c in self.charges for m in (c.A, c.gross)]
+        trace, square = self.noise(theta, matrices)
+        h, variance = np.broadcast_to(h, len(theta)), np.broadcast_to(variance, len(theta))
+        tilted = self.weight_decay and any(c.b.any() for c in self.charges)
+        size_of_chunk = self.chunk(theta)
+        mean = np.concatenate([self.moments(theta[i : i + size_of_chunk])[0] for i in range(0, len(theta), size_of_chunk)]) if tilted else None
+        change, size = np.empty((len(theta), len(self.charges))), np.empty((len(theta), len(self.charges)))
+        rho = 1 - h * self.weight_decay
+        for j, c in enumerate(self.charges):
+            linear = 2 * theta @ c.b
+            decay = (rho**2 - 1) * (c.value(theta) - linear) + (rho - 1) * linear
+            if mean is not None:
+                decay = decay + 2 * h * (rho - 1) * (mean @ c.b)
+            change[:, j] = decay + h**2 * (variance * trace[:, 2 * j] + square[:, 2 * j])
+            size[:, j] = np.abs(decay) + h**2 * (variance * trace[:, 2 * j + 1] + square[:, 2 * j + 1])
+        return change, size
+
+    def closure(self, theta: np.ndarray, temperature: float, step: float) -> np.ndarray:
+        """Velocity of the mean-field path (D,): gradient flow, plus the motion along the orbits that moves every charge at its
+        predicted rate T Tr[Sigma A] + step * gbar^T A gbar. Fluctuations around the path are left out."""
+        mean, factor = (a[0] for a in self.moments(theta[None]))
+        velocity = -mean - self.weight_decay * theta
+        if self.charges:
+            directions = np.array([c.A @ theta + c.b for c in self.charges])
+            rates = np.array([temperature * np.sum(factor * (c.A @ factor)) + step * mean @ c.A @ mean for c in self.charges])
+            velocity = velocity + directions.T @ np.linalg.lstsq(directions @ directions.T, rates / 2, rcond=1e-10)[0]
+        return velocity

@@ -1,0 +1,196 @@
+"""The [run] section of a spec: where a run starts, how long, how many paths, what is watched.
+
+    start = { u = 1.2, W = [[1, 0], [0, 1]] }    a number or nested array per parameter, of its shape; or a law, drawn anew for every path:
+                                                 { law = "normal", mean = 0, std = 0.5 }, { law = "uniform", low = -1, high = 1 }
+    [[run.start]] several times                  several starts (for verify)
+    time = 50.0                                  learning-rate time t = eta*k; or steps = 5000, the number of SGD steps (time = eta*steps)
+    dt = 0.01                                    step of the SDE, in the same time
+    paths = 10000   seed = 0                     whole numbers; the seed lies in [0, 2**64)
+    save_at = 101                                equally spaced times, both ends included, or a list of times
+    scheme = "euler-maruyama"   dtype = "float64" or "float32"   keep = "statistics" or "paths"
+    observables = { C = "u**2 - w**2" }          expressions in the parameters; may be a section [observables] of its own
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, TypeGuard
+
+import numpy as np
+import sympy as sp
+
+from symbolic.expressions import ExpressionError, parse
+from symbolic.laws import Moments
+from symbolic.sgd import SGD
+from symbolic.tables import nearest
+
+KEYS = ("start", "time", "steps", "dt", "paths", "seed", "save_at", "scheme", "dtype", "keep", "observables")
+CHOICES = {"dtype": ("float64", "float32"), "keep": ("statistics", "paths")}
+
+
+class Problems:
+    """A growing list of one-line problems, and the names whose meaning is unknown because of one of them."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+        self.failed: set[str] = set()
+
+    def expression(self, error: ExpressionError, hint: str = "") -> None:
+        """Note what is wrong with an expression, unless it only follows from a problem noted before."""
+        unknown = error.rule.startswith("unknown name")
+        if not (unknown and error.text in self.failed):
+            self.found.append(f"{error} {hint}" if unknown and hint else str(error))
+
+    def add(self, where: str, rule: str, value: Any, do: str) -> None:
+        """Note "<where>: <rule>; got <value> (<type>). <do>"."""
+        shown = repr(value)
+        shown = shown if len(shown) <= 80 else shown[:77] + "..."
+        self.found.append(f"{where}: {rule}; got {shown} ({type(value).__name__}). {do}" if value is not None else f"{where}: {rule}; got nothing (missing). {do}")
+
+
+def is_number(value: Any) -> TypeGuard[int | float]:
+    """Whether a TOML value is a number (a boolean is not)."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def read(
+    section: Mapping[str, Any],
+    observables: Mapping[str, Any],
+    parameters: Mapping[str, np.ndarray],
+    names: Mapping[str, np.ndarray],
+    sgd: SGD | None,
+    law: Callable[..., tuple[Any, tuple[int, ...]]],
+    problems: Problems,
+) -> dict[str, Any]:
+    """The checked [run] section as keyword arguments. `law(where, table, shape)` reads a law; problems are added to `problems`."""
+    run: dict[str, Any] = {}
+    for key, value in section.items():
+        if key not in KEYS:
+            problems.add(f"run.{key}", "unknown key", value, nearest(key, KEYS))
+    if "start" in section:
+        run["start"] = _starts(section["start"], parameters, law, problems)
+    for key in ("time", "dt"):
+        if key in section and (not is_number(section[key]) or not math.isfinite(section[key]) or section[key] <= 0):
+            problems.add(f"run.{key}", "must be a positive finite number", section[key], "Give learning-rate time, eta times steps.")
+        elif key in section:
+            run[key] = float(section[key])
+    for key, low in (("steps", 1), ("paths", 1), ("seed", 0)):
+        if key in section and (type(section[key]) is not int or not low <= section[key] < 2**63):
+            problems.add(f"run.{key}", f"must be a whole number of at least {low}", section[key], f"Write {key} = {max(low, 1) * 1000 if low else 0}.")
+        elif key in section:
+            run[key] = section[key]
+    for key, choices in CHOICES.items():
+        if key in section and section[key] not in choices:
+            problems.add(f"run.{key}", f"must be one of {', '.join(choices)}", section[key], f'Write {key} = "{choices[0]}".')
+        elif key in section:
+            run[key] = section[key]
+    if "scheme" in section and not isinstance(section["scheme"], str):
+        problems.add("run.scheme", "must be the name of a scheme", section["scheme"], "`noetherflow schemes` lists them.")
+    elif "scheme" in section:
+        run["scheme"] = section["scheme"]
+    _times(section, run, sgd, problems)
+    watched = section.get("observables", observables)
+    if "observables" in section and observables:
+        problems.add("run.observables", "observables may be given in one place only", section["observables"], "Remove [observables] or run.observables.")
+    if watched or "observables" in section:
+        run["observables"] = _observables(watched, parameters, names, problems)
+    return run
+
+
+def _starts(value: Any, parameters: Mapping[str, np.ndarray], law: Callable[..., Any], problems: Problems) -> Any:
+    if isinstance(value, list) and value:
+        return [_start(f"run.start[{i}]", one, parameters, law, problems) for i, one in enumerate(value)]
+    return _start("run.start", value, parameters, law, problems)
+
+
+def _start(where: str, table: Any, parameters: Mapping[str, np.ndarray], law: Callable[..., Any], problems: Problems) -> dict[str, Any]:
+    if not isinstance(table, dict):
+        problems.add(where, "must be a table with a value per parameter", table, "Write start = { u = 1.2, w = 0.6 }.")
+        return {}
+    out: dict[str, Any] = {}
+    for name, value in table.items():
+        if name not in parameters and name not in problems.failed:
+            problems.add(f"{where}.{name}", "must be a parameter", value, nearest(name, list(parameters) or ["(none)"]))
+    for name, array in parameters.items():
+        here, value = f"{where}.{name}", table.get(name)
+        if value is None:
+            problems.add(here, "every parameter needs a value", None, f"Add {name} with shape {list(array.shape)}, or a law.")
+        elif isinstance(value, dict):
+            drawn, _ = law(here, value, array.shape)
+            if isinstance(drawn, Moments):
+                problems.add(here, "a start must be drawn from a law that can be sampled", value, "Use normal or uniform.")
+            out[name] = drawn
+        else:
+            numbers = _array(value)
+            if numbers is None:
+                problems.add(here, "must be a number, a rectangular array of numbers, or a law", value, f"Its shape is {list(array.shape)}.")
+            elif not np.isfinite(numbers).all():
+                problems.add(here, "must be finite", value, "Give finite numbers.")
+            elif numbers.shape != array.shape:
+                problems.add(here, f"must have the parameter's shape {list(array.shape)}, here {list(numbers.shape)}", value, "Reshape it.")
+            else:
+                out[name] = numbers
+    return out
+
+
+def _array(value: Any) -> np.ndarray | None:
+    """Nested lists of numbers as floats; None if ragged or not numbers."""
+    if is_number(value):
+        try:
+            return np.array(float(value))
+        except OverflowError:
+            return np.array(math.inf)
+    if not isinstance(value, list) or not value:
+        return None
+    parts = [_array(item) for item in value]
+    if any(part is None for part in parts) or len({part.shape for part in parts if part is not None}) != 1:
+        return None
+    return np.stack([part for part in parts if part is not None])
+
+
+def _times(section: Mapping[str, Any], run: dict[str, Any], sgd: SGD | None, problems: Problems) -> None:
+    time, eta = run.get("time"), sgd.learning_rate if sgd else None
+    if time is not None and "steps" in run and eta and abs(run["steps"] * eta - time) > eta:
+        problems.add("run.steps", f"time and steps must agree, time = learning_rate*steps = {run['steps'] * eta:g}", time, "Give one of them.")
+    if time is None and "steps" in run and eta:
+        time = run["steps"] * eta
+    if time is not None and run.get("dt", 0.0) > time:
+        problems.add("run.dt", f"must not exceed the run's time {time:g}", run["dt"], "Take a smaller dt.")
+    if "save_at" not in section:
+        return
+    value = section["save_at"]
+    if type(value) is int and 2 <= value <= 1_000_000:
+        run["save_at"] = value
+        return
+    times = _array(value) if isinstance(value, list) else None
+    if times is None or times.ndim != 1 or not np.isfinite(times).all() or times[0] < 0 or (np.diff(times) <= 0).any():
+        problems.add("run.save_at", "must be a count of at least 2, or increasing times from 0 on", value, "Write save_at = 101.")
+    elif time is not None and times[-1] > time * (1 + 1e-12):
+        problems.add("run.save_at", f"must not exceed the run's time {time:g}", times[-1].item(), "Drop the later times.")
+    else:
+        run["save_at"] = times
+
+
+def _observables(table: Any, parameters: Mapping[str, np.ndarray], names: Mapping[str, np.ndarray], problems: Problems) -> dict[str, Any]:
+    if not isinstance(table, dict):
+        problems.add("run.observables", "must be a table of named expressions", table, 'Write observables = { C = "u**2 - w**2" }.')
+        return {}
+    theta = {s for array in parameters.values() for s in array.flat}
+    out: dict[str, sp.Expr | np.ndarray] = {}
+    for name, text in table.items():
+        where = f"observables.{name}"
+        if not name.isidentifier():
+            problems.add(where, "a name must be letters, digits and underscores, starting with a letter", name, "Rename it.")
+            continue
+        try:
+            value = parse(text, names, where)
+        except ExpressionError as error:
+            problems.expression(error)
+            continue
+        other = sorted({str(s) for x in value.flat for s in x.free_symbols - theta})
+        if other:
+            problems.add(where, f"may use parameters only, here {', '.join(other[:3])}", text, "Write it without data.")
+        else:
+            out[name] = value if value.shape else value.item()
+    return out

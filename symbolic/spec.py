@@ -1,0 +1,378 @@
+"""Problem specs: a TOML file, or the name of a library loss, becomes a `Spec`; everything wrong with it is said at once.
+
+    name = "..."                                   # default: the file's name
+    [parameters]  u = []  a = [4]  W = [3, 2]      # a shape per parameter
+    [data]        e = { law = "normal", mean = 0, std = 0.5, shape = [3] }
+Laws: normal (mean = 0, std = 1, or covariance = matrix), uniform (low = 0, high = 1), bernoulli (p), moments (moments = [m1, m2, ...]).
+Values are numbers, arrays, or constant expressions such as "1/3"; shape defaults to that of the values.
+Rows of a file are drawn with equal chance, and may stand beside laws (label noise):
+    file = "train.csv"        comma-separated, with a header; relative to the spec file
+    inputs = ["c1", "c2"]     columns that make the data vector x, shape [number of inputs] (also for one input)
+    targets = ["c3"]          columns that make y: a scalar for one target (it broadcasts against outputs of shape [1]), else a vector; optional
+    standardize = true        inputs and targets to zero mean and unit variance (divisor N); "inputs" leaves the targets alone
+    classes = true            the one target holds whole-number labels: y is its one-hot vector, never standardized
+    [loss]        where = { h = "W@x" }  expression = "sum((h - y)**2)"     # language: symbolic.expressions; where goes top down
+    [sgd]         learning_rate (default 0.01), batch_size, weight_decay, momentum, replacement, schedule = "min(t/5, 1)"   # t = eta*k
+    [run]         start, time or steps, dt, paths, seed, save_at, scheme, dtype, keep, observables: see symbolic.runs
+"""
+
+from __future__ import annotations
+
+import keyword
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sympy as sp
+
+from symbolic import runs
+from symbolic.expressions import CONSTANTS, FUNCTIONS, MAX_ENTRIES, ExpressionError, parse, parse_scalar
+from symbolic.laws import Bernoulli, Dataset, Law, Moments, Normal, Uniform
+from symbolic.loss import Loss, entries
+from symbolic.runs import Problems, is_number
+from symbolic.sgd import SGD, t
+from symbolic.tables import nearest, one_hot, read_columns, standardize
+
+SECTIONS = ("name", "parameters", "data", "loss", "sgd", "run", "observables")
+FILE_KEYS = ("file", "inputs", "targets", "standardize", "classes")
+LAWS: Mapping[str, tuple[type[Law], tuple[str, ...]]] = {
+    "normal": (Normal, ("mean", "std", "covariance")),
+    "uniform": (Uniform, ("low", "high")),
+    "bernoulli": (Bernoulli, ("p",)),
+    "moments": (Moments, ("moments",)),
+}
+SGD_KEYS = ("learning_rate", "batch_size", "weight_decay", "momentum", "replacement", "schedule")
+DECLARE = "A parameter goes under [parameters]; a data variable needs a law under [data]."
+
+
+class SpecError(ValueError):
+    """All that is wrong with a spec: `problems`, one line each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(problems))
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A problem ready to derive, simulate and verify.
+
+    run holds what the file's [run] gives, checked, under the names of `sde.simulate`'s arguments: start (a dict {name: float array or Law},
+    or a list of such dicts), time (= eta*k), steps, dt, paths, seed, save_at, scheme, dtype, keep, observables ({name: expression}).
+    """
+
+    name: str
+    loss: Loss
+    sgd: SGD
+    run: dict[str, Any] = field(default_factory=dict)
+    path: Path | None = None
+
+
+def spec_for(name_or_path: str | Path) -> Spec:
+    """The spec of a library loss given by name ("matrix-factorization"), else of the file at that path. Raises SpecError."""
+    from symbolic.library import LIBRARY
+
+    key = str(name_or_path).replace("_", "-")
+    if key in LIBRARY:
+        entry = LIBRARY[key]
+        run = {"start": dict(entry.start), "time": entry.time, "paths": 2000, "seed": 0}
+        return Spec(key, entry.build(), entry.sgd, run)
+    path = Path(name_or_path)
+    if not path.exists() and not path.suffix:
+        raise SpecError([f"spec: must be a file or a library loss; got {str(name_or_path)!r} (not found). {nearest(key, list(LIBRARY))}"])
+    return read_spec(path)
+
+
+def read_spec(path: str | Path) -> Spec:
+    """The spec in a TOML file (format: this module's docstring). Raises SpecError with every problem found."""
+    path = Path(path)
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not UTF-8 text"
+        raise SpecError([f"spec: the file must be readable; got {str(path)!r} ({reason}). Check the path."]) from None
+    return parse_spec(text, path)
+
+
+def parse_spec(text: str, path: str | Path = "spec.toml") -> Spec:
+    """Like `read_spec` for the TOML text itself; `path` names it and anchors relative file names."""
+    path = Path(path)
+    try:
+        raw = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+        raise SpecError([f"{path.name}: must be valid TOML; got {str(error) or 'too deep nesting'} (syntax). Fix that line."]) from None
+    return _Reader(raw, path).spec()
+
+
+def _key(array: np.ndarray) -> Any:
+    return sp.ImmutableDenseNDimArray(array) if array.shape else array.item()
+
+
+class _Reader:
+    """Reads one TOML document section by section, collecting problems instead of stopping at the first."""
+
+    def __init__(self, raw: dict[str, Any], path: Path) -> None:
+        self.raw, self.path, self.problems = raw, path, Problems()
+        self.names: dict[str, np.ndarray] = {}
+        self.parameters: dict[str, np.ndarray] = {}
+        self.data: dict[str, np.ndarray] = {}
+        self.laws: list[Any] = []
+        self.size: int | None = None
+
+    def spec(self) -> Spec:
+        for key in self.raw:
+            if key not in SECTIONS:
+                self.problems.add(key, "unknown section or key", self.raw[key], nearest(key, SECTIONS))
+        name = self.raw.get("name", self.path.stem)
+        if not isinstance(name, str) or not name.strip():
+            self.problems.add("name", "must be a text", name, "Write a short name in quotes.")
+        self.read_parameters()
+        self.read_data()
+        expression = self.read_loss()
+        sgd = self.read_sgd()
+        run = runs.read(self.section("run"), self.section("observables"), self.parameters, self.names, sgd, self.law, self.problems)
+        if self.problems.found or expression is None or sgd is None:
+            raise SpecError(self.problems.found)
+        try:
+            loss = Loss(expression, self.parameters, self.laws, name=name)
+        except ValueError as error:
+            raise SpecError(str(error).splitlines()) from None
+        return Spec(name, loss, sgd, run, self.path)
+
+    def section(self, name: str, *, needed: bool = False) -> dict[str, Any]:
+        value = self.raw.get(name, None)
+        if value is None and not needed:
+            return {}
+        if not isinstance(value, dict) or (needed and not value):
+            self.problems.add(name, "the section is needed" if needed else "must be a section", value, f"Write [{name}] and its entries.")
+            return {}
+        return value
+
+    def declare(self, name: str, where: str, value: np.ndarray | None) -> bool:
+        """Enter a name into the table of names (None: its value is unknown); False if it has none or cannot be one, with a problem."""
+        rule = None
+        if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_") or not name.isascii():
+            rule, do = "a name must be letters, digits and underscores, starting with a letter, and no Python keyword", "Rename it."
+        elif name in FUNCTIONS or name in CONSTANTS or name == "t":
+            rule, do = f"the name {name!r} is taken by the expression language", "Rename it."
+        elif name in self.names or name in self.problems.failed:
+            rule, do = "a name may stand for one thing only, among parameters, data and where", "Rename one of them."
+        if rule:
+            self.problems.add(where, rule, name, do)
+            return False
+        if value is None:
+            self.problems.failed.add(name)
+            return False
+        self.names[name] = value
+        return True
+
+    def shape(self, where: str, value: Any) -> tuple[int, ...] | None:
+        if isinstance(value, list) and all(type(n) is int and n >= 1 for n in value) and math.prod(value) <= MAX_ENTRIES:
+            return tuple(value)
+        self.problems.add(where, f"must be a shape, whole numbers with a product of at most {MAX_ENTRIES}", value, "Write [] or [4] or [3, 2].")
+        return None
+
+    def read_parameters(self) -> None:
+        for name, value in self.section("parameters", needed=True).items():
+            shape = self.shape(f"parameters.{name}", value)
+            array = None if shape is None else entries(name, shape)
+            if self.declare(name, f"parameters.{name}", array) and array is not None:
+                self.parameters[name] = array
+
+    def read_data(self) -> None:
+        section = self.section("data", needed=True)
+        if any(key in section and not isinstance(section[key], dict) for key in FILE_KEYS):
+            self.read_file({key: section[key] for key in FILE_KEYS if key in section})
+        bound: dict[Any, Law] = {}
+        for name, value in section.items():
+            where = f"data.{name}"
+            if name in FILE_KEYS:
+                if isinstance(value, dict):
+                    self.problems.add(where, "this name is a key of [data] for files", value, "Rename the variable.")
+                continue
+            if not isinstance(value, dict):
+                self.problems.add(where, "must be a law or a key for files", value, f'Write {{ law = "normal", std = 1 }}. {nearest(name, FILE_KEYS)}')
+                continue
+            wanted = self.shape(f"{where}.shape", value["shape"]) if "shape" in value else None
+            law, shape = self.law(where, {k: v for k, v in value.items() if k != "shape"}, wanted)
+            array = None if law is None and wanted is None else entries(name, shape)
+            if self.declare(name, where, array) and array is not None:
+                self.data[name] = array
+                if law is not None:
+                    bound[_key(array)] = law
+        if bound:
+            self.laws.append(bound)
+
+    def read_file(self, keys: dict[str, Any]) -> None:
+        def texts(key: str, *, needed: bool) -> list[str]:
+            value = keys.get(key, [])
+            if isinstance(value, list) and all(isinstance(c, str) for c in value) and len(set(value)) == len(value) and (value or not needed):
+                return value
+            self.problems.add(f"data.{key}", "must be a list of different column names", keys.get(key), 'Write ["x1", "x2"].')
+            return []
+
+        before = len(self.problems.found)
+        inputs, targets = texts("inputs", needed=True), texts("targets", needed=False)
+        file, scale, classes = keys.get("file"), keys.get("standardize", False), keys.get("classes", False)
+        if not isinstance(file, str) or not file:
+            self.problems.add("data.file", "must name a CSV file", file, 'Write file = "train.csv".')
+        if not (isinstance(scale, bool) or scale == "inputs"):
+            self.problems.add("data.standardize", "must be true, false or \"inputs\"", scale, "Write standardize = true.")
+        if not isinstance(classes, bool) or (classes and len(targets) != 1):
+            self.problems.add("data.classes", "must be true or false, and true needs exactly one target column", classes, "Give one target of labels.")
+        both = sorted(set(inputs) & set(targets))
+        if both:
+            self.problems.add("data.targets", "a column may not be both input and target", both[0], "Remove it from one list.")
+        x, y = entries("x", (len(inputs) or 1,)), entries("y", (len(targets),) if len(targets) > 1 else ())
+        if len(self.problems.found) == before:
+            assert isinstance(file, str)
+            table, found = read_columns(self.path.parent / file, [*inputs, *targets], "data.file")
+            self.problems.found += found
+            if not found:
+                left, right = table[:, : len(inputs)], table[:, len(inputs) :]
+                if scale:
+                    left, found = standardize(left, inputs, "data.standardize")
+                    self.problems.found += found
+                if classes:
+                    right, found = one_hot(right[:, 0], targets[0], "data.classes")
+                    y = entries("y", right.shape[1:])
+                elif scale is True and targets:
+                    right, found = standardize(right, targets, "data.standardize")
+                self.problems.found += [p for p in found if p not in self.problems.found]
+                self.size = len(table)
+                columns = {_key(x): left}
+                if targets:
+                    columns[_key(y)] = right.reshape((len(table), *y.shape))
+                if len(self.problems.found) == before:
+                    self.laws.append(Dataset(columns))
+        good = len(self.problems.found) == before
+        for name, array in (("x", x), ("y", y)) if targets else (("x", x),):
+            if self.declare(name, "data.file", array if good else None):
+                self.data[name] = array
+
+    def law(self, where: str, table: dict[str, Any], shape: tuple[int, ...] | None) -> tuple[Law | None, tuple[int, ...]]:
+        """The law in a table { law = "normal", ... } for a variable of the given shape (None: the shape of its values)."""
+        before = len(self.problems.found)
+        kind = table.get("law")
+        if not isinstance(kind, str) or kind not in LAWS:
+            hint = nearest(kind, list(LAWS)) if isinstance(kind, str) else f"Known: {', '.join(LAWS)}."
+            self.problems.add(f"{where}.law", "must name a law", kind, hint)
+            return None, shape or ()
+        make, allowed = LAWS[kind]
+        values: dict[str, np.ndarray] = {}
+        for key, value in table.items():
+            if key == "law":
+                continue
+            if key not in allowed:
+                self.problems.add(f"{where}.{key}", f"unknown key for the {kind} law", value, nearest(key, [*allowed, "shape"]))
+                continue
+            array = self.numbers(f"{where}.{key}", value)
+            if array is not None:
+                values[key] = array
+        if len(self.problems.found) > before:
+            return None, shape or ()
+        if shape is None:
+            own = [v.shape[:1] if k == "covariance" else v.shape for k, v in values.items() if k != "moments"]
+            shape = max(own, key=len, default=())
+        if kind == "normal" and "covariance" not in values:
+            values.setdefault("std", np.array(sp.S.One, dtype=object))
+        arguments = {k: values[k].tolist() if "'" in repr(table.get(k)) else table.get(k, 1) for k in values}
+        try:
+            law = make(**arguments)
+            law.bind(tuple(entries("z", shape).ravel()), shape)
+            return law, shape
+        except TypeError:
+            self.problems.add(where, f"the {kind} law needs {' and '.join(allowed)}", table, "Give its numbers.")
+        except (ValueError, np.linalg.LinAlgError) as error:
+            self.problems.found.append(f"{where}: {str(error).partition(': ')[2] or error}")
+        return None, shape
+
+    def numbers(self, where: str, value: Any) -> np.ndarray | None:
+        """An array of exact numbers from numbers, constant expressions, or nested lists of them."""
+        if is_number(value) and math.isfinite(value):
+            return np.array(sp.Integer(value) if isinstance(value, int) else sp.Rational(repr(value)), dtype=object)
+        if isinstance(value, str):
+            try:
+                return np.array(parse_scalar(value, {}, where), dtype=object)
+            except ExpressionError as error:
+                self.problems.found.append(str(error))
+                return None
+        if isinstance(value, list) and value:
+            parts = [self.numbers(where, item) for item in value]
+            shapes = {part.shape for part in parts if part is not None}
+            if any(part is None for part in parts):
+                return None
+            if len(shapes) == 1:
+                return np.stack([part for part in parts if part is not None])
+        self.problems.add(where, "must be finite numbers, or a rectangular array of them", value, "Write 0.5 or [1, 2] or [[1, 0], [0, 2]].")
+        return None
+
+    def read_loss(self) -> sp.Expr | None:
+        section = self.section("loss", needed=True)
+        for key, value in section.items():
+            if key not in ("where", "expression"):
+                self.problems.add(f"loss.{key}", "unknown key", value, nearest(key, ("where", "expression")))
+        where = section.get("where", {})
+        if not isinstance(where, dict):
+            self.problems.add("loss.where", "must be a table of named expressions", where, 'Write where = { h = "W@x" }.')
+            where = {}
+        for name, text in where.items():
+            value = self.expression(f"loss.where.{name}", text)
+            self.declare(name, f"loss.where.{name}", value)
+        if not section:
+            return None
+        value = self.expression("loss.expression", section.get("expression"))
+        if value is None:
+            return None
+        if value.shape:
+            text = section["expression"]
+            self.problems.add("loss.expression", f"must be a scalar, here shape {value.shape}", text, "Sum it or take a norm: sum((...)**2).")
+            return None
+        result: sp.Expr = value.item()
+        for kind, table in (("parameters", self.parameters), ("data", self.data)):
+            for name, array in table.items():
+                if not result.free_symbols & set(array.flat):
+                    self.problems.add(f"{kind}.{name}", "must occur in the loss", name, "Use it in loss.expression or remove it.")
+        return result
+
+    def expression(self, where: str, text: Any) -> np.ndarray | None:
+        try:
+            return parse(text, self.names, where)
+        except ExpressionError as error:
+            self.problems.expression(error, DECLARE)
+            return None
+
+    def read_sgd(self) -> SGD | None:
+        section = dict(self.section("sgd"))
+        before = len(self.problems.found)
+        for key, value in section.items():
+            where = f"sgd.{key}"
+            if key not in SGD_KEYS:
+                self.problems.add(where, "unknown key", value, nearest(key, SGD_KEYS))
+            elif key == "replacement" and not isinstance(value, bool):
+                self.problems.add(where, "must be true or false", value, "Write replacement = true.")
+            elif key == "schedule" and isinstance(value, str):
+                try:
+                    section[key] = parse_scalar(value, {"t": t}, where)
+                except ExpressionError as error:
+                    self.problems.found.append(str(error))
+            elif key in SGD_KEYS[:4] and not is_number(value):
+                self.problems.add(where, "must be a number", value, "Write it without quotes.")
+            elif key == "batch_size" and not math.isfinite(value):
+                self.problems.add(where, "must be a whole number of at least 1", value, "Give the samples per step.")
+            elif key != "replacement":
+                try:
+                    SGD(**{"learning_rate": 1.0, key: value})
+                except ValueError as error:
+                    self.problems.found.append(str(error).replace("SGD.", "sgd.", 1))
+        if len(self.problems.found) > before:
+            return None
+        sgd = SGD(**{"learning_rate": 0.01, **section})
+        if self.size is not None and not sgd.replacement and sgd.batch_size > self.size:
+            rule = f"without replacement a batch cannot exceed the {self.size} rows of the data set"
+            self.problems.add("sgd.batch_size", rule, sgd.batch_size, "Take a smaller batch or replacement = true.")
+        return sgd
