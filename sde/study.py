@@ -20,6 +20,8 @@ from sde.verify.verdicts import judge
 from sde.kernels.drivers import Driver
 from sde.kernels.loops import Clock
 from sde.program import load
+from sde.progress import bar
+from symbolic.charge import Charge
 from symbolic.loss import Loss
 from symbolic.prepare import Prepared, parameters_of, prepare
 from symbolic.sde import SDE
@@ -36,14 +38,15 @@ def simulate(
     problem: Loss | SDE, sgd: SGD | None = None, *, start: Mapping[Any, Any], time: float, dt: float | None = None, paths: int = 1000,
     seed: int = 0, scheme: str = "euler-maruyama", observables: Mapping[str, Any] | None = None, save_at: Any = 101,
     keep: str = "statistics", dtype: str = "float64", threads: int | None = None, bound: float | None = None,
-    tick: Callable[[int], None] | None = None,
+    progress: bool = False,
 ) -> xr.Dataset:
     """Integrate SGD's order-1 SDE of a loss, or any SDE, over an ensemble of paths.
 
     For a loss: d theta = -s (grad L + weight_decay theta) dt + s sqrt(T) Sigma^(1/2) dW, T = eta/S, s the schedule's factor;
     momentum multiplies s by 1/(1 - momentum), its first-order limit. time, dt: learning-rate time t = eta*k; dt defaults to a quarter of
     the learning rate (a thousandth of the time for an SDE). start: {parameter: number, array, array with a leading path axis, or law}.
-    save_at: a count of times or the times. keep: "statistics" or "paths". bound: |state| beyond which a path counts as exploded.
+    save_at: a count of times or the times. keep: "statistics" or "paths". bound: |state| beyond which a path counts as exploded. progress: show a bar. Ctrl-C keeps
+    the chunks of paths that are complete (attrs["interrupted"]).
     Returns a Dataset (see DESIGN): dims (statistic, time, ...) or (path, time, ...). Raises ValueError before any compilation.
     Source: Li, Tai, E, JMLR 20 (2019) 40; Ziyin et al. arXiv 2402.07193.
     """
@@ -68,13 +71,13 @@ def simulate(
         ticks = Clock(grid.time, grid.length * factor, np.sqrt(temperature / grid.length), grid.saves)
         parameters = np.array([sgd.weight_decay])
     record = {"kind": "sde", "scheme": scheme, "dt": float(grid.length.max())}
-    return _run(problem, prepared, driver, ticks, parameters, start, paths, seed, keep, threads, bound, tick, record, sgd)
+    return _run(problem, prepared, driver, ticks, parameters, start, paths, seed, keep, threads, bound, progress, record, sgd)
 
 
 def train(
     loss: Loss, sgd: SGD, *, start: Mapping[Any, Any], steps: int, paths: int = 1000, seed: int = 0,
     observables: Mapping[str, Any] | None = None, save_at: Any = 101, keep: str = "statistics", dtype: str = "float64",
-    full_batch: bool = False, threads: int | None = None, bound: float | None = None, tick: Callable[[int], None] | None = None,
+    full_batch: bool = False, threads: int | None = None, bound: float | None = None, progress: bool = False,
 ) -> xr.Dataset:
     """Run discrete SGD itself over an ensemble of paths, on fresh samples of the law or rows of the data set.
 
@@ -89,7 +92,7 @@ def train(
     ticks = Clock(grid.time, grid.length * sgd.factor(grid.time[:-1]), np.zeros(grid.steps), grid.saves)
     parameters = np.array([sgd.weight_decay, sgd.momentum] if sgd.momentum else [sgd.weight_decay])
     record = {"kind": "gd" if full_batch else "sgd", "scheme": "sgd-momentum" if sgd.momentum else "sgd", "dt": sgd.learning_rate, "steps": int(steps)}
-    return _run(loss, prepared, driver, ticks, parameters, start, paths, seed, keep, threads, bound, tick, record, sgd)
+    return _run(loss, prepared, driver, ticks, parameters, start, paths, seed, keep, threads, bound, progress, record, sgd)
 
 
 def verify(
@@ -99,14 +102,14 @@ def verify(
 ) -> Report:
     """Hold the derived theory against discrete SGD, its SDE and gradient descent, charge by charge (THEORY section 7).
 
-    start: one or several points; when a charge is convergent, points on the first one's symmetry orbit are added up to three. time: length
+    start: one or several points (a law is drawn from once); when a charge is convergent, points on the first one's symmetry orbit are added up to three. time: length
     of the runs in t = eta*k. paths: per start. alpha: the chance of any wrong verdict, Holm over all claims. margins: how far from the
     theory still counts as agreement. theory: to be held to another theory than derive(loss); numeric: to alter its numbers.
     Returns a Report with .verdicts, .supported, .to_html(path), .to_json(path). Raises ValueError.
     """
     theory = theory or derive(loss)
     margins = margins or experiment.Margins()
-    points = [loss.pack(s) for s in ([start] if isinstance(start, Mapping) else start)]
+    points = [starts.reader(loss.parameters, s, 1, seed, loss.dimension)(0, 1)[0] for s in ([start] if isinstance(start, Mapping) else start)]
     if not points:
         raise ValueError("verify.start: at least one point is needed; got none. Give {parameter: value}.")
     steps = round(time / sgd.learning_rate) if np.isfinite(time) and time > 0 else 0
@@ -114,7 +117,7 @@ def verify(
         raise ValueError(f"verify.time: must hold at least two steps of {sgd.learning_rate}; got {time!r}. Take a longer time.")
     population = theory.noise.population
     f = sgd.noise_factor(population)
-    charges = tuple(numbers.Charge(str(c.expression), c.A, c.b, c.classification or "") for c in theory.charges)
+    charges = tuple(numbers.Charge(_label(c), c.A, c.b, c.classification or "") for c in theory.charges)
     figures = numbers.Theory(charges, theory.noise.factors, sgd.weight_decay)
     figures = numeric(figures) if numeric else figures
     setting = experiment.Setting(
@@ -136,9 +139,16 @@ def verify(
     )
 
 
+def _label(charge: Charge) -> str:
+    text = str(charge.expression)
+    return text if len(text) <= 40 else charge.name
+
+
 def _runs(loss: Loss, sgd: SGD, theory: Theory, paths: int, seed: int, threads: int | None) -> experiment.Runs:
     """The three dynamics as functions of a point: each with a seed of its own."""
     eta = sgd.learning_rate
+
+    cheap = theory.noise.source == "features"
 
     def begin(theta: np.ndarray) -> dict[Any, Any]:
         return dict(loss.unpack(theta))
@@ -161,7 +171,7 @@ def _runs(loss: Loss, sgd: SGD, theory: Theory, paths: int, seed: int, threads: 
         return quiet(lambda: train(loss, own, start=begin(theta), steps=int(saves[-1]), paths=1, save_at=saves * own.learning_rate, keep="paths", full_batch=True, threads=threads))
 
     def diffusion(theta: np.ndarray, times: np.ndarray, dt: float) -> experiment.Sample:
-        return quiet(lambda: simulate(loss, sgd, start=begin(theta), time=float(times[-1]), dt=dt, paths=paths, seed=seed + 1000, save_at=times, keep="paths", threads=threads))
+        return quiet(lambda: simulate(loss, sgd, start=begin(theta), time=float(times[-1]), dt=dt, paths=min(paths, 1000 if cheap else 128), seed=seed + 1000, save_at=times, keep="paths", threads=threads))
 
     def one_sgd(states: np.ndarray, seed_: int) -> np.ndarray:
         single = replace(sgd, schedule=None)
@@ -199,7 +209,7 @@ def _continuous(scheme: str) -> str:
 
 def _run(
     problem: Loss | SDE, prepared: Prepared, driver: Driver, ticks: Clock, parameters: np.ndarray, start: Mapping[Any, Any], paths: int,
-    seed: int, keep: str, threads: int | None, bound: float | None, tick: Callable[[int], None] | None, record: dict[str, Any], sgd: SGD | None,
+    seed: int, keep: str, threads: int | None, bound: float | None, progress: bool, record: dict[str, Any], sgd: SGD | None,
 ) -> xr.Dataset:
     if isinstance(paths, bool) or int(paths) != paths or not 1 <= paths < 2**48:
         raise ValueError(f"paths: must be a whole number of at least 1; got {paths!r} ({type(paths).__name__}). Give a count.")
@@ -217,7 +227,8 @@ def _run(
         program, driver, ticks, parameters.astype(program.dtype), beginning, paths, int(seed), slots,
         bound if bound is not None else ensemble.BOUND[program.dtype.name],
     )
-    outcome = ensemble.run(job, threads, tick)
+    with bar(paths * len(ticks.h), problem.name, progress) as tick:
+        outcome = ensemble.run(job, threads, tick)
     attrs = {
         **record, "name": problem.name, "seed": str(seed), "dtype": program.dtype.name, "bound": job.bound, "keep": keep,
         "spec_hash": _identity(prepared, sgd, ticks, start), "quantile_paths": slots, "interrupted": int(outcome.interrupted),

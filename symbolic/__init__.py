@@ -2,6 +2,8 @@
 
 from symbolic.laws import Bernoulli, Dataset, Moments, Normal, Uniform
 from symbolic.loss import Loss, parameters
+from symbolic.sde import SDE
 from symbolic.sgd import SGD
+from symbolic.theory import Theory, derive
 
-__all__ = ["SGD", "Bernoulli", "Dataset", "Loss", "Moments", "Normal", "Uniform", "parameters"]
+__all__ = ["SDE", "SGD", "Bernoulli", "Dataset", "Loss", "Moments", "Normal", "Theory", "Uniform", "derive", "parameters"]

@@ -82,13 +82,14 @@ class Orbit:
     """The affine flow theta' = A theta + b of a symmetric generator, through one theta."""
 
     def __init__(self, a: Array, b: Array, theta: Array) -> None:
-        self.values, self.vectors = np.linalg.eigh(a)
+        values, self.vectors = np.linalg.eigh(a)
+        self.values = np.where(np.abs(values) > 1e-10 * np.abs(values).max(initial=0.0), values, 0.0)
         self.coordinates, self.shift = self.vectors.T @ theta, self.vectors.T @ b
 
     def at(self, x: float) -> Array:
         """theta_x."""
         growth = np.exp(x * self.values)
-        small = np.abs(self.values) < 1e-12
+        small = self.values == 0
         safe = np.where(small, 1.0, self.values)
         return self.vectors @ (growth * self.coordinates + np.where(small, x, (growth - 1) / safe) * self.shift)
 

@@ -29,9 +29,9 @@ def _squares(a: np.ndarray) -> sp.Expr:
     return sp.Add(*(x**2 for x in a.ravel()))
 
 
-def _fall(n: int, high: sp.Rational, low: sp.Rational) -> list[sp.Expr]:
-    """n standard deviations, falling evenly from high to low."""
-    return [high if n == 1 else high + (low - high) * sp.Rational(k, n - 1) for k in range(n)]
+def _fall(n: int, high: int, low: int) -> list[sp.Expr]:
+    """n numbers falling evenly from high to low, both in tenths."""
+    return [sp.Integer(high * (n - 1) + (low - high) * k) / (10 * (n - 1)) if n > 1 else sp.Integer(high) / 10 for k in range(n)]
 
 
 def _frame(rows: int, columns: int) -> np.ndarray:
@@ -53,7 +53,7 @@ def _cloud(rows: int, columns: int) -> np.ndarray:
     return np.round(points, 6)
 
 
-def rescaling(noise: Any = sp.Rational(1, 2)) -> Loss:
+def rescaling(noise: Any = 0.5) -> Loss:
     """(u w x - y)^2 with x ~ N(0, 1), y = x + N(0, noise^2).
 
     Symmetry: u -> c u, w -> w/c. Charge u^2 - w^2, decaying at the rate 4 T C_2(uw): convergent. Source: [B], [S].
@@ -81,8 +81,8 @@ def matrix_factorization(dy: int = 3, h: int = 2, dx: int = 4) -> Loss:
     U, W, x, e = entries("U", (dy, h)), entries("W", (h, dx)), entries("x", (dx,)), entries("e", (dy,))
     V = _frame(dy, h) @ _frame(h, dx) / 2
     data = {
-        _array(x): Normal(0, _fall(dx, sp.Rational(6, 5), sp.Rational(3, 5))),
-        _array(e): Normal(0, _fall(dy, sp.Rational(4, 5), sp.Rational(3, 10))),
+        _array(x): Normal(0, _fall(dx, 12, 6)),
+        _array(e): Normal(0, _fall(dy, 8, 3)),
     }
     return Loss(_squares(U @ (W @ x) - V @ x - e), {"U": U, "W": W}, data, name="matrix-factorization")
 
@@ -103,8 +103,8 @@ def deep_linear(widths: Sequence[int] = (3, 2, 2, 2)) -> Loss:
     for layer in layers.values():
         out = layer @ out
     data = {
-        _array(x): Normal(0, _fall(sizes[0], sp.Rational(6, 5), sp.Rational(4, 5))),
-        _array(e): Normal(0, _fall(sizes[-1], sp.Rational(4, 5), sp.Rational(2, 5))),
+        _array(x): Normal(0, _fall(sizes[0], 12, 8)),
+        _array(e): Normal(0, _fall(sizes[-1], 8, 4)),
     }
     return Loss(_squares(out - V @ x - e), layers, data, name="deep-linear")
 
@@ -117,7 +117,7 @@ def scale_invariant(inputs: int = 3) -> Loss:
     w, x = entries("w", (inputs,)), entries("x", (inputs,))
     e = sp.Symbol("e", real=True)
     v = _frame(inputs, inputs)[0]
-    data = {_array(x): Normal(0, _fall(inputs, sp.Rational(6, 5), sp.Rational(4, 5))), e: Normal(0, sp.Rational(1, 2))}
+    data = {_array(x): Normal(0, _fall(inputs, 12, 8)), e: Normal(0, sp.Rational(1, 2))}
     return Loss((w @ x / sp.sqrt(_squares(w)) - v @ x - e) ** 2, {"w": w}, data, name="scale-invariant")
 
 
@@ -125,8 +125,8 @@ def _normalised(name: str, hidden: int, inputs: int, *, layerwise: bool) -> Loss
     a, W, x = entries("a", (hidden,)), entries("W", (hidden, inputs)), entries("x", (inputs,))
     e = sp.Symbol("e", real=True)
     size = sp.sqrt(_squares(a)) * _squares(W) if layerwise else (_squares(a) + _squares(W)) ** sp.Rational(3, 2)
-    teacher = _fall(inputs, sp.Integer(1), sp.Rational(-1, 2)) @ (x**2)
-    data = {_array(x): Normal(0, _fall(inputs, sp.Integer(1), sp.Rational(7, 10))), e: Normal(0, sp.Rational(1, 2))}
+    teacher = _fall(inputs, 10, -5) @ (x**2)
+    data = {_array(x): Normal(0, _fall(inputs, 10, 7)), e: Normal(0, sp.Rational(1, 2))}
     return Loss((a @ ((W @ x) ** 2) / size - teacher - e) ** 2, {"a": a, "W": W}, data, name=name)
 
 

@@ -23,8 +23,8 @@ SAMPLES = 4096
 """Samples of the law behind an estimated Sigma."""
 WRITTEN = 20_000
 """Work (products of coefficients) up to which Tr[Sigma A] is written out as an expression."""
-BRIEF = 400
-"""The same up to which it is shown unasked."""
+BRIEF = 250
+"""Features times operations in their coefficients up to which it is shown unasked."""
 
 
 class Noise:
@@ -174,9 +174,8 @@ class Noise:
         """Whether Tr[Sigma A] is short enough to read."""
         if self.source != "features" or self.features is None:
             return a.is_zero_matrix is True
-        k = len(self.features.exponents)
-        used = {v for c in self.features.coefficients for v in c.free_symbols} & set(self.loss.theta) if k < 40 else set()
-        return k < 40 and k * k * len(used) <= BRIEF
+        f = self.features
+        return len(f.exponents) * sum(c.count_ops() for c in f.coefficients) <= BRIEF
 
     def _quadratic(self, a: sp.Matrix, weight: dict[tuple[int, int], sp.Expr]) -> sp.Expr | None:
         """sum_kl weight_kl grad c_k^T A grad c_l, or None when it is too long to write."""

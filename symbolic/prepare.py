@@ -56,25 +56,15 @@ def parameters_of(problem: Loss | SDE) -> tuple[Parameter, ...]:
 
 
 def prepare(problem: Loss | SDE, scheme: str, observables: Mapping[str, Any] | None = None, dtype: str = "float64") -> Prepared:
-    """Emit a problem under a scheme. observables: {name: scalar expression of the states and time}. Raises ValueError."""
+    """Emit a problem under a scheme. observables: {name: expression, or matrix or array of them, in the states and time}. Raises ValueError."""
     if dtype not in ("float32", "float64"):
         raise ValueError(f"dtype: must be 'float32' or 'float64'; got {dtype!r}. Pick one.")
     parts = parameters_of(problem)
     taken = {p.name for p in parts} | {"exploded", "time", "path", "statistic"}
     states = {s for p in parts for s in p.symbols}
-    extra = {}
-    for name, value in (observables or {}).items():
-        value = value[0, 0] if isinstance(value, sp.MatrixBase) and value.shape == (1, 1) else value
-        if not isinstance(name, str) or name in taken:
-            raise ValueError(f"observables[{name}]: a name must be new text; got one in use. Rename it; parameters are always saved.")
-        if not isinstance(value, sp.Expr) or isinstance(value, sp.MatrixBase):
-            raise ValueError(f"observables[{name}]: must be a scalar SymPy expression; got {type(value).__name__}. Give entries one by one.")
-        if value.free_symbols - states - {t}:
-            loose = sorted(map(str, value.free_symbols - states))
-            raise ValueError(f"observables[{name}]: may use parameters only; got {loose}. Known: {sorted(taken)[:12]}.")
-        extra[name] = value
-    rows = {str(s): s for p in parts for s in p.symbols} | extra
-    outputs = tuple(Output(p.name, p.shape) for p in parts) + tuple(Output(name, ()) for name in extra)
+    extra = [_observable(name, value, taken, states) for name, value in (observables or {}).items()]
+    rows = {str(s): s for p in parts for s in p.symbols} | {label: e for _, entries in extra for label, e in entries.items()}
+    outputs = tuple(Output(p.name, p.shape) for p in parts) + tuple(output for output, _ in extra)
     if isinstance(problem, SDE):
         module = emit(step_map(problem, scheme), rows, None, dtype)
         return Prepared(module, outputs, np.zeros(problem.noises), np.eye(problem.noises), problem)
@@ -89,3 +79,25 @@ def prepare(problem: Loss | SDE, scheme: str, observables: Mapping[str, Any] | N
         mean, covariance = dynamics.features.numeric_moments()
         factor = factorise(covariance)
     return Prepared(module, outputs, mean, factor, dynamics)
+
+
+def _observable(name: str, value: Any, taken: set[str], states: set[sp.Symbol]) -> tuple[Output, dict[str, sp.Expr]]:
+    """The output and its rows, {label: expression}."""
+    if not isinstance(name, str) or name in taken:
+        raise ValueError(f"observables[{name}]: a name must be new text; got one in use. Rename it; parameters are always saved.")
+    if isinstance(value, sp.MatrixBase):
+        value = np.array(value.tolist(), dtype=object)
+    elif isinstance(value, sp.NDimArray):
+        value = np.array(value.tolist(), dtype=object)
+    array = np.array(value, dtype=object)
+    array = array.reshape(()) if array.shape == (1, 1) else array
+    rows = {}
+    for index, e in np.ndenumerate(array):
+        if not isinstance(e, (sp.Expr, int, float)):
+            raise ValueError(f"observables[{name}]: must be a SymPy expression or an array of them; got {type(e).__name__}. Write it with the parameters.")
+        e = sp.sympify(e, strict=True)
+        if e.free_symbols - states - {t}:
+            loose = sorted(map(str, e.free_symbols - states))
+            raise ValueError(f"observables[{name}]: may use parameters and time only; got {loose}. Known: {sorted(map(str, states))[:12]}.")
+        rows[f"{name}[{','.join(map(str, index))}]" if index else name] = e
+    return Output(name, array.shape), rows

@@ -14,44 +14,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, TypeGuard
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import sympy as sp
 
 from symbolic.expressions import ExpressionError, parse
 from symbolic.laws import Moments
+from symbolic.lawtables import read_law
+from symbolic.problems import Problems, is_number, nearest
 from symbolic.sgd import SGD
-from symbolic.tables import nearest
 
 KEYS = ("start", "time", "steps", "dt", "paths", "seed", "save_at", "scheme", "dtype", "keep", "observables")
 CHOICES = {"dtype": ("float64", "float32"), "keep": ("statistics", "paths")}
-
-
-class Problems:
-    """A growing list of one-line problems, and the names whose meaning is unknown because of one of them."""
-
-    def __init__(self) -> None:
-        self.found: list[str] = []
-        self.failed: set[str] = set()
-
-    def expression(self, error: ExpressionError, hint: str = "") -> None:
-        """Note what is wrong with an expression, unless it only follows from a problem noted before."""
-        unknown = error.rule.startswith("unknown name")
-        if not (unknown and error.text in self.failed):
-            self.found.append(f"{error} {hint}" if unknown and hint else str(error))
-
-    def add(self, where: str, rule: str, value: Any, do: str) -> None:
-        """Note "<where>: <rule>; got <value> (<type>). <do>"."""
-        shown = repr(value)
-        shown = shown if len(shown) <= 80 else shown[:77] + "..."
-        self.found.append(f"{where}: {rule}; got {shown} ({type(value).__name__}). {do}" if value is not None else f"{where}: {rule}; got nothing (missing). {do}")
-
-
-def is_number(value: Any) -> TypeGuard[int | float]:
-    """Whether a TOML value is a number (a boolean is not)."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def read(
@@ -60,16 +36,15 @@ def read(
     parameters: Mapping[str, np.ndarray],
     names: Mapping[str, np.ndarray],
     sgd: SGD | None,
-    law: Callable[..., tuple[Any, tuple[int, ...]]],
     problems: Problems,
 ) -> dict[str, Any]:
-    """The checked [run] section as keyword arguments. `law(where, table, shape)` reads a law; problems are added to `problems`."""
+    """The checked [run] section as keyword arguments. Problems are added to `problems`."""
     run: dict[str, Any] = {}
     for key, value in section.items():
         if key not in KEYS:
             problems.add(f"run.{key}", "unknown key", value, nearest(key, KEYS))
     if "start" in section:
-        run["start"] = _starts(section["start"], parameters, law, problems)
+        run["start"] = _starts(section["start"], parameters, problems)
     for key in ("time", "dt"):
         if key in section and (not is_number(section[key]) or not math.isfinite(section[key]) or section[key] <= 0):
             problems.add(f"run.{key}", "must be a positive finite number", section[key], "Give learning-rate time, eta times steps.")
@@ -98,13 +73,13 @@ def read(
     return run
 
 
-def _starts(value: Any, parameters: Mapping[str, np.ndarray], law: Callable[..., Any], problems: Problems) -> Any:
+def _starts(value: Any, parameters: Mapping[str, np.ndarray], problems: Problems) -> Any:
     if isinstance(value, list) and value:
-        return [_start(f"run.start[{i}]", one, parameters, law, problems) for i, one in enumerate(value)]
-    return _start("run.start", value, parameters, law, problems)
+        return [_start(f"run.start[{i}]", one, parameters, problems) for i, one in enumerate(value)]
+    return _start("run.start", value, parameters, problems)
 
 
-def _start(where: str, table: Any, parameters: Mapping[str, np.ndarray], law: Callable[..., Any], problems: Problems) -> dict[str, Any]:
+def _start(where: str, table: Any, parameters: Mapping[str, np.ndarray], problems: Problems) -> dict[str, Any]:
     if not isinstance(table, dict):
         problems.add(where, "must be a table with a value per parameter", table, "Write start = { u = 1.2, w = 0.6 }.")
         return {}
@@ -117,7 +92,7 @@ def _start(where: str, table: Any, parameters: Mapping[str, np.ndarray], law: Ca
         if value is None:
             problems.add(here, "every parameter needs a value", None, f"Add {name} with shape {list(array.shape)}, or a law.")
         elif isinstance(value, dict):
-            drawn, _ = law(here, value, array.shape)
+            drawn, _ = read_law(here, value, array.shape, problems)
             if isinstance(drawn, Moments):
                 problems.add(here, "a start must be drawn from a law that can be sampled", value, "Use normal or uniform.")
             out[name] = drawn

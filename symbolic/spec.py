@@ -21,7 +21,6 @@ from __future__ import annotations
 import keyword
 import math
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,21 +29,16 @@ import numpy as np
 import sympy as sp
 
 from symbolic import runs
-from symbolic.expressions import CONSTANTS, FUNCTIONS, MAX_ENTRIES, ExpressionError, parse, parse_scalar
-from symbolic.laws import Bernoulli, Dataset, Law, Moments, Normal, Uniform
+from symbolic.expressions import ExpressionError, parse, parse_scalar
+from symbolic.laws import Law
+from symbolic.lawtables import read_law
 from symbolic.loss import Loss, entries
-from symbolic.runs import Problems, is_number
+from symbolic.problems import Problems, is_number, nearest
 from symbolic.sgd import SGD, t
-from symbolic.tables import nearest, one_hot, read_columns, standardize
+from symbolic.tables import FILE_KEYS, read_dataset
+from symbolic.vocabulary import CONSTANTS, FUNCTIONS, MAX_ENTRIES
 
 SECTIONS = ("name", "parameters", "data", "loss", "sgd", "run", "observables")
-FILE_KEYS = ("file", "inputs", "targets", "standardize", "classes")
-LAWS: Mapping[str, tuple[type[Law], tuple[str, ...]]] = {
-    "normal": (Normal, ("mean", "std", "covariance")),
-    "uniform": (Uniform, ("low", "high")),
-    "bernoulli": (Bernoulli, ("p",)),
-    "moments": (Moments, ("moments",)),
-}
 SGD_KEYS = ("learning_rate", "batch_size", "weight_decay", "momentum", "replacement", "schedule")
 DECLARE = "A parameter goes under [parameters]; a data variable needs a law under [data]."
 
@@ -108,10 +102,6 @@ def parse_spec(text: str, path: str | Path = "spec.toml") -> Spec:
     return _Reader(raw, path).spec()
 
 
-def _key(array: np.ndarray) -> Any:
-    return sp.ImmutableDenseNDimArray(array) if array.shape else array.item()
-
-
 class _Reader:
     """Reads one TOML document section by section, collecting problems instead of stopping at the first."""
 
@@ -134,7 +124,7 @@ class _Reader:
         self.read_data()
         expression = self.read_loss()
         sgd = self.read_sgd()
-        run = runs.read(self.section("run"), self.section("observables"), self.parameters, self.names, sgd, self.law, self.problems)
+        run = runs.read(self.section("run"), self.section("observables"), self.parameters, self.names, sgd, self.problems)
         if self.problems.found or expression is None or sgd is None:
             raise SpecError(self.problems.found)
         try:
@@ -154,7 +144,7 @@ class _Reader:
 
     def declare(self, name: str, where: str, value: np.ndarray | None) -> bool:
         """Enter a name into the table of names (None: its value is unknown); False if it has none or cannot be one, with a problem."""
-        rule = None
+        rule, do = None, "Rename it."
         if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_") or not name.isascii():
             rule, do = "a name must be letters, digits and underscores, starting with a letter, and no Python keyword", "Rename it."
         elif name in FUNCTIONS or name in CONSTANTS or name == "t":
@@ -198,118 +188,23 @@ class _Reader:
                 self.problems.add(where, "must be a law or a key for files", value, f'Write {{ law = "normal", std = 1 }}. {nearest(name, FILE_KEYS)}')
                 continue
             wanted = self.shape(f"{where}.shape", value["shape"]) if "shape" in value else None
-            law, shape = self.law(where, {k: v for k, v in value.items() if k != "shape"}, wanted)
+            law, shape = read_law(where, {k: v for k, v in value.items() if k != "shape"}, wanted, self.problems)
             array = None if law is None and wanted is None else entries(name, shape)
             if self.declare(name, where, array) and array is not None:
                 self.data[name] = array
                 if law is not None:
-                    bound[_key(array)] = law
+                    bound[sp.ImmutableDenseNDimArray(array) if shape else array.item()] = law
         if bound:
             self.laws.append(bound)
 
     def read_file(self, keys: dict[str, Any]) -> None:
-        def texts(key: str, *, needed: bool) -> list[str]:
-            value = keys.get(key, [])
-            if isinstance(value, list) and all(isinstance(c, str) for c in value) and len(set(value)) == len(value) and (value or not needed):
-                return value
-            self.problems.add(f"data.{key}", "must be a list of different column names", keys.get(key), 'Write ["x1", "x2"].')
-            return []
-
-        before = len(self.problems.found)
-        inputs, targets = texts("inputs", needed=True), texts("targets", needed=False)
-        file, scale, classes = keys.get("file"), keys.get("standardize", False), keys.get("classes", False)
-        if not isinstance(file, str) or not file:
-            self.problems.add("data.file", "must name a CSV file", file, 'Write file = "train.csv".')
-        if not (isinstance(scale, bool) or scale == "inputs"):
-            self.problems.add("data.standardize", "must be true, false or \"inputs\"", scale, "Write standardize = true.")
-        if not isinstance(classes, bool) or (classes and len(targets) != 1):
-            self.problems.add("data.classes", "must be true or false, and true needs exactly one target column", classes, "Give one target of labels.")
-        both = sorted(set(inputs) & set(targets))
-        if both:
-            self.problems.add("data.targets", "a column may not be both input and target", both[0], "Remove it from one list.")
-        x, y = entries("x", (len(inputs) or 1,)), entries("y", (len(targets),) if len(targets) > 1 else ())
-        if len(self.problems.found) == before:
-            assert isinstance(file, str)
-            table, found = read_columns(self.path.parent / file, [*inputs, *targets], "data.file")
-            self.problems.found += found
-            if not found:
-                left, right = table[:, : len(inputs)], table[:, len(inputs) :]
-                if scale:
-                    left, found = standardize(left, inputs, "data.standardize")
-                    self.problems.found += found
-                if classes:
-                    right, found = one_hot(right[:, 0], targets[0], "data.classes")
-                    y = entries("y", right.shape[1:])
-                elif scale is True and targets:
-                    right, found = standardize(right, targets, "data.standardize")
-                self.problems.found += [p for p in found if p not in self.problems.found]
-                self.size = len(table)
-                columns = {_key(x): left}
-                if targets:
-                    columns[_key(y)] = right.reshape((len(table), *y.shape))
-                if len(self.problems.found) == before:
-                    self.laws.append(Dataset(columns))
-        good = len(self.problems.found) == before
-        for name, array in (("x", x), ("y", y)) if targets else (("x", x),):
-            if self.declare(name, "data.file", array if good else None):
+        arrays, dataset = read_dataset(keys, self.path.parent, self.problems)
+        for name, array in arrays.items():
+            if self.declare(name, "data.file", array) and array is not None:
                 self.data[name] = array
-
-    def law(self, where: str, table: dict[str, Any], shape: tuple[int, ...] | None) -> tuple[Law | None, tuple[int, ...]]:
-        """The law in a table { law = "normal", ... } for a variable of the given shape (None: the shape of its values)."""
-        before = len(self.problems.found)
-        kind = table.get("law")
-        if not isinstance(kind, str) or kind not in LAWS:
-            hint = nearest(kind, list(LAWS)) if isinstance(kind, str) else f"Known: {', '.join(LAWS)}."
-            self.problems.add(f"{where}.law", "must name a law", kind, hint)
-            return None, shape or ()
-        make, allowed = LAWS[kind]
-        values: dict[str, np.ndarray] = {}
-        for key, value in table.items():
-            if key == "law":
-                continue
-            if key not in allowed:
-                self.problems.add(f"{where}.{key}", f"unknown key for the {kind} law", value, nearest(key, [*allowed, "shape"]))
-                continue
-            array = self.numbers(f"{where}.{key}", value)
-            if array is not None:
-                values[key] = array
-        if len(self.problems.found) > before:
-            return None, shape or ()
-        if shape is None:
-            own = [v.shape[:1] if k == "covariance" else v.shape for k, v in values.items() if k != "moments"]
-            shape = max(own, key=len, default=())
-        if kind == "normal" and "covariance" not in values:
-            values.setdefault("std", np.array(sp.S.One, dtype=object))
-        arguments = {k: values[k].tolist() if "'" in repr(table.get(k)) else table.get(k, 1) for k in values}
-        try:
-            law = make(**arguments)
-            law.bind(tuple(entries("z", shape).ravel()), shape)
-            return law, shape
-        except TypeError:
-            self.problems.add(where, f"the {kind} law needs {' and '.join(allowed)}", table, "Give its numbers.")
-        except (ValueError, np.linalg.LinAlgError) as error:
-            self.problems.found.append(f"{where}: {str(error).partition(': ')[2] or error}")
-        return None, shape
-
-    def numbers(self, where: str, value: Any) -> np.ndarray | None:
-        """An array of exact numbers from numbers, constant expressions, or nested lists of them."""
-        if is_number(value) and math.isfinite(value):
-            return np.array(sp.Integer(value) if isinstance(value, int) else sp.Rational(repr(value)), dtype=object)
-        if isinstance(value, str):
-            try:
-                return np.array(parse_scalar(value, {}, where), dtype=object)
-            except ExpressionError as error:
-                self.problems.found.append(str(error))
-                return None
-        if isinstance(value, list) and value:
-            parts = [self.numbers(where, item) for item in value]
-            shapes = {part.shape for part in parts if part is not None}
-            if any(part is None for part in parts):
-                return None
-            if len(shapes) == 1:
-                return np.stack([part for part in parts if part is not None])
-        self.problems.add(where, "must be finite numbers, or a rectangular array of them", value, "Write 0.5 or [1, 2] or [[1, 0], [0, 2]].")
-        return None
+        if dataset is not None:
+            self.laws.append(dataset)
+            self.size = len(next(iter(dataset.columns.values())))
 
     def read_loss(self) -> sp.Expr | None:
         section = self.section("loss", needed=True)

@@ -1,25 +1,75 @@
-"""Columns of numbers from a CSV file, with every bad cell named, and the two usual preparations of them."""
+"""Data sets from CSV files: chosen columns, every bad cell named, and the two usual preparations."""
 
 from __future__ import annotations
 
 import csv
-import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import sympy as sp
 
+from symbolic.laws import Dataset
+from symbolic.loss import entries
+from symbolic.problems import Problems, nearest
+
+FILE_KEYS = ("file", "inputs", "targets", "standardize", "classes")
 SHOWN = 5
 
 
-def nearest(word: str, known: Sequence[str]) -> str:
-    """A hint for a misspelt word: the nearest known one, else all of them."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(known)}."
+def read_dataset(keys: Mapping[str, Any], folder: Path, problems: Problems) -> tuple[dict[str, np.ndarray | None], Dataset | None]:
+    """The symbols x (and y, with targets) and the data set that [data]'s file keys describe (see `symbolic.spec`).
+
+    A file name is relative to `folder`. With problems, added to `problems`, the symbols are None and there is no data set.
+    """
+    before = len(problems.found)
+    inputs, targets = _names(keys, "inputs", problems), _names(keys, "targets", problems)
+    file, scale, classes = keys.get("file"), keys.get("standardize", False), keys.get("classes", False)
+    if not isinstance(file, str) or not file:
+        problems.add("data.file", "must name a CSV file", file, 'Write file = "train.csv".')
+    if not (isinstance(scale, bool) or scale == "inputs"):
+        problems.add("data.standardize", 'must be true, false or "inputs"', scale, "Write standardize = true.")
+    if not isinstance(classes, bool) or (classes and len(targets) != 1):
+        problems.add("data.classes", "must be true or false, and true needs exactly one target column", classes, "Give one target of labels.")
+    both = sorted(set(inputs) & set(targets))
+    if both:
+        problems.add("data.targets", "a column may not be both input and target", both[0], "Remove it from one list.")
+    blank: dict[str, np.ndarray | None] = dict.fromkeys(("x", "y") if keys.get("targets") else ("x",))
+    if len(problems.found) > before:
+        return blank, None
+    table, found = _read_columns(folder / str(file), [*inputs, *targets], "data.file")
+    if found:
+        problems.found += found
+        return blank, None
+    values = {"x": table[:, : len(inputs)], "y": table[:, len(inputs) :]}
+    if scale:
+        values["x"], found = _standardize(values["x"], inputs, "data.standardize")
+    more: list[str] = []
+    if classes:
+        values["y"], more = _one_hot(values["y"][:, 0], targets[0], "data.classes")
+    elif scale is True:
+        values["y"], more = _standardize(values["y"], targets, "data.standardize")
+    if found or more:
+        problems.found += [*found, *more]
+        return blank, None
+    if len(targets) == 1 and not classes:
+        values["y"] = values["y"][:, 0]
+    arrays = {name: entries(name, values[name].shape[1:]) for name in blank}
+    columns = {sp.ImmutableDenseNDimArray(a) if a.shape else a.item(): values[name] for name, a in arrays.items()}
+    return dict(arrays), Dataset(columns)
 
 
-def read_columns(path: Path, columns: Sequence[str], where: str) -> tuple[np.ndarray, list[str]]:
+def _names(keys: Mapping[str, Any], key: str, problems: Problems) -> list[str]:
+    value = keys.get(key, [])
+    if isinstance(value, list) and all(isinstance(c, str) for c in value) and len(set(value)) == len(value) and (value or key == "targets"):
+        return value
+    problems.add(f"data.{key}", "must be a list of different column names", keys.get(key), 'Write ["x1", "x2"].')
+    return []
+
+
+def _read_columns(path: Path, columns: Sequence[str], where: str) -> tuple[np.ndarray, list[str]]:
     """The named columns of a comma-separated file with a header line, as floats of shape (rows, columns), and the problems found.
 
     Row 1 is the first line below the header. With problems the array is empty.
@@ -73,7 +123,7 @@ def _number(cell: str) -> float | None:
     return value if math.isfinite(value) and "_" not in cell else None
 
 
-def standardize(table: np.ndarray, columns: Sequence[str], where: str) -> tuple[np.ndarray, list[str]]:
+def _standardize(table: np.ndarray, columns: Sequence[str], where: str) -> tuple[np.ndarray, list[str]]:
     """Columns shifted and scaled to zero mean and unit variance (divisor N); a constant column is a problem."""
     std = table.std(axis=0)
     flat = [name for name, s, m in zip(columns, std, np.abs(table).max(axis=0), strict=True) if s <= 1e-12 * max(m, 1e-300)]
@@ -82,12 +132,11 @@ def standardize(table: np.ndarray, columns: Sequence[str], where: str) -> tuple[
     return (table - table.mean(axis=0)) / std, []
 
 
-def one_hot(column: np.ndarray, name: str, where: str) -> tuple[np.ndarray, list[str]]:
+def _one_hot(column: np.ndarray, name: str, where: str) -> tuple[np.ndarray, list[str]]:
     """Integer class labels as indicator vectors, shape (rows, classes), classes in increasing order of label."""
     labels = np.unique(column)
     if len(labels) < 2 or not np.equal(np.mod(labels, 1), 0).all():
-        return column, [
-            f"{where}: classes = true needs at least two whole-number labels in column {name!r}; got {labels[:4].tolist()} ({len(labels)} values). "
-            "Number the classes 0, 1, 2, or leave classes out."
-        ]
+        got = f"got {labels[:4].tolist()} ({len(labels)} values)"
+        rule = f"{where}: classes = true needs at least two whole-number labels in column {name!r}"
+        return column, [f"{rule}; {got}. Number the classes 0, 1, 2, or leave classes out."]
     return (column[:, None] == labels[None, :]).astype(np.float64), []

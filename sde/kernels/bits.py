@@ -1,4 +1,6 @@
-"""Reinterpret the bits of a scalar, float as integer and back. Works on vector lanes: LLVM's bitcast is free."""
+"""Reinterpret the bits of a scalar, float as integer and back. Works on vector lanes: LLVM's bitcast is
+free.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +12,9 @@ from numba.extending import intrinsic
 def _reinterpret(target: types.Type) -> Callable[..., Any]:
     def reinterpret(typing_context, value):
         if value.bitwidth != target.bitwidth:
-            raise TypeError(f"kernels.bits: widths must agree; got {value} for {target}. Cast the value first.")
+            raise TypeError(
+                f"kernels.bits: widths must agree; got {value} for {target}. Cast the value first."
+            )
 
         def emit(context, builder, signature, arguments):
             return builder.bitcast(arguments[0], context.get_value_type(target))

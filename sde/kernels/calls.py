@@ -1,7 +1,10 @@
 """Indirect calls to emitted functions by address, so that the loop is compiled once and serves every problem.
 
-Arrays are passed as bare data pointers. An address must come from `programs.compile_emitted` with the same dtype.
+Arrays are passed as bare data pointers. An address must come from `programs.compile_emitted` with the same
+dtype.
 """
+
+from typing import Any
 
 from llvmlite import ir
 from numba import types
@@ -18,27 +21,29 @@ def _emit_call(context, builder, signature, arguments):
     return context.get_dummy_value()
 
 
-@intrinsic
-def call_step(typing_context, address, x, n, h, t, p):
+def _step(typing_context, address, x, n, h, t, p):
     """step(x, n, h, t, p) at int64 `address`."""
     return types.void(types.int64, x, n, h, t, p), _emit_call
 
 
-@intrinsic
-def call_accumulate(typing_context, address, x, z, w, n, p):
+def _accumulate(typing_context, address, x, z, w, n, p):
     """accumulate(x, z, w, n, p) at int64 `address`."""
     return types.void(types.int64, x, z, w, n, p), _emit_call
 
 
-@intrinsic
-def call_observe(typing_context, address, x, t, p, out):
+def _observe(typing_context, address, x, t, p, out):
     """observe(x, t, p, out) at int64 `address`."""
     return types.void(types.int64, x, t, p, out), _emit_call
 
 
-@intrinsic
-def call_fill(typing_context, address, out, words, rows, lanes, seed, first_path, step, stream, block):
+def _fill(typing_context, address, out, words, rows, lanes, seed, first_path, step, stream, block):
     """A filler of `fillers` at int64 `address`: fill `rows` rows of out, scratch words."""
     i64 = types.int64
     signature = types.void(i64, out, words, i64, i64, types.uint64, i64, i64, i64, i64)
     return signature, _emit_call
+
+
+call_step: Any = intrinsic(_step)
+call_accumulate: Any = intrinsic(_accumulate)
+call_observe: Any = intrinsic(_observe)
+call_fill: Any = intrinsic(_fill)

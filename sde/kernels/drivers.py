@@ -2,8 +2,10 @@
 
 MEAN      n = mean                                             gradient descent and flow
 GAUSSIAN  n = mean + scale[k] * R xi                           SDEs (R identity: n = scale[k] * xi)
-SAMPLED   n = (1/S) sum_s f(x, z_s)                            SGD: rows of a data set, draws from a law, or both
-WEIGHTED  n = sum_i (wbar_i + scale[k] (xi_i - mean xi)/sqrt(N)) f(x, z_i)   the SDE over a data set; full batch at scale 0
+SAMPLED   n = (1/S) sum_s f(x, z_s)                            SGD: rows of a data set, draws from a law, or
+both
+WEIGHTED  n = sum_i (wbar_i + scale[k] (xi_i - mean xi)/sqrt(N)) f(x, z_i)   the SDE over a data set; full
+batch at scale 0
 """
 
 from typing import Any, NamedTuple
@@ -14,7 +16,9 @@ MEAN, GAUSSIAN, SAMPLED, WEIGHTED = 0, 1, 2, 3
 
 
 class Sparse(NamedTuple):
-    """A matrix in compressed rows: start (rows + 1,) int64, column (nonzeros,) int64, value (nonzeros,) of dtype F."""
+    """A matrix in compressed rows: start (rows + 1,) int64, column (nonzeros,) int64, value (nonzeros,) of
+    dtype F.
+    """
 
     start: Any
     column: Any
@@ -51,7 +55,22 @@ def sparse(matrix: Any, dtype: Any) -> Sparse:
 def _driver(dtype: Any, **fields: Any) -> Driver:
     nothing, rows = np.empty(0, dtype), np.empty(0, np.int64)
     none = Sparse(np.zeros(1, np.int64), rows, nothing)
-    blank = Driver(MEAN, nothing, 0, none, 0, True, np.empty((0, 0), dtype), rows, nothing, 0, nothing, nothing, none, rows)
+    blank = Driver(
+        MEAN,
+        nothing,
+        0,
+        none,
+        0,
+        True,
+        np.empty((0, 0), dtype),
+        rows,
+        nothing,
+        0,
+        nothing,
+        nothing,
+        none,
+        rows,
+    )
     return blank._replace(**fields)
 
 
@@ -67,7 +86,9 @@ def mean(values: Any, dtype: Any) -> Driver:
 def gaussian(values: Any, factor: Any, dtype: Any) -> Driver:
     """Input rows are values (I,) + scale[k] * factor (I, J) @ standard normals (J,)."""
     dense = np.asarray(factor, dtype=dtype)
-    return _driver(dtype, kind=GAUSSIAN, mean=_array(values, dtype), channels=dense.shape[1], factor=sparse(dense, dtype))
+    return _driver(
+        dtype, kind=GAUSSIAN, mean=_array(values, dtype), channels=dense.shape[1], factor=sparse(dense, dtype)
+    )
 
 
 def sampled(
@@ -84,15 +105,16 @@ def sampled(
 ) -> Driver:
     """A minibatch of `batch` samples per step.
 
-    Data rows `table_rows` come from the columns of table (N, ZT), at indices drawn with or without replacement; data rows `law_rows`
-    are location (ZL,) + mixing (ZL, B) @ base, base = `normals` standard normals, then one variable per entry of `chance`:
-    uniform(0, 1) for -1, else Bernoulli with that probability.
+    Data rows `table_rows` come from the columns of table (N, ZT), at indices drawn with or without
+    replacement; data rows `law_rows` are location (ZL,) + mixing (ZL, B) @ base, base = `normals` standard
+    normals, then one variable per entry of `chance`: uniform(0, 1) for -1, else Bernoulli with that
+    probability.
     """
     rows = np.empty((0, 0), dtype) if table is None else _array(table, dtype)
     if table is not None and not (0 < len(rows) < 2**32 and (replacement or batch <= len(rows))):
         raise ValueError(
-            f"kernels.drivers.sampled: a batch without replacement needs batch <= rows < 2**32; got batch {batch} of "
-            f"{len(rows)} rows (int). Lower the batch size or sample with replacement."
+            f"kernels.drivers.sampled: a batch without replacement needs batch <= rows < 2**32; got batch
+            {batch} of " f"{len(rows)} rows (int). Lower the batch size or sample with replacement."
         )
     base = normals + len(chance)
     matrix = np.zeros((len(location), base)) if mixing is None else mixing
@@ -106,13 +128,17 @@ def sampled(
         normals=int(normals),
         chance=_array(chance, dtype),
         location=_array(location, dtype),
-        mixing=sparse(matrix, dtype) if len(location) else Sparse(np.zeros(1, np.int64), *_driver(dtype).factor[1:]),
+        mixing=sparse(matrix, dtype)
+        if len(location)
+        else Sparse(np.zeros(1, np.int64), *_driver(dtype).factor[1:]),
         law_rows=_array(law_rows, np.int64),
     )
 
 
 def weighted(weights: Any, table: Any, table_rows: Any, dtype: Any) -> Driver:
-    """All rows of table (N, ZT) every step, with weights (N,) (1/N each, as a rule) plus centred noise of size scale[k]."""
+    """All rows of table (N, ZT) every step, with weights (N,) (1/N each, as a rule) plus centred noise of
+    size scale[k].
+    """
     return _driver(
         dtype,
         kind=WEIGHTED,

@@ -1,4 +1,5 @@
-"""Random fills as C functions: compiled once per dtype, cached, called by address from the loop and through ctypes from Python.
+"""Random fills as C functions: compiled once per dtype, cached, called by address from the loop and through
+ctypes from Python.
 
 The same machine code serves both, so a start law or an oracle sees the loop's own numbers.
 """
@@ -17,8 +18,8 @@ from .philox import fill_words
 class Fillers(NamedTuple):
     """Addresses of C functions (out, words, rows, lanes, seed, first_path, step, stream, block).
 
-    They fill rows (row j of lane i at out[j * lanes + i]) from draw block `block` on; words is scratch of 4 * lanes uint32.
-    `words` fills only the scratch, with one draw block.
+    They fill rows (row j of lane i at out[j * lanes + i]) from draw block `block` on; words is scratch of 4 *
+    lanes uint32. `words` fills only the scratch, with one draw block.
     """
 
     normals: int
@@ -27,19 +28,59 @@ class Fillers(NamedTuple):
 
 
 def _normals32(out, words, rows, lanes, seed, first_path, step, stream, block):
-    normals32(carray(out, rows * lanes), carray(words, 4 * lanes), rows, lanes, seed, first_path, step, stream, block)
+    normals32(
+        carray(out, rows * lanes),
+        carray(words, 4 * lanes),
+        rows,
+        lanes,
+        seed,
+        first_path,
+        step,
+        stream,
+        block,
+    )
 
 
 def _normals64(out, words, rows, lanes, seed, first_path, step, stream, block):
-    normals64(carray(out, rows * lanes), carray(words, 4 * lanes), rows, lanes, seed, first_path, step, stream, block)
+    normals64(
+        carray(out, rows * lanes),
+        carray(words, 4 * lanes),
+        rows,
+        lanes,
+        seed,
+        first_path,
+        step,
+        stream,
+        block,
+    )
 
 
 def _uniforms32(out, words, rows, lanes, seed, first_path, step, stream, block):
-    uniforms32(carray(out, rows * lanes), carray(words, 4 * lanes), rows, lanes, seed, first_path, step, stream, block)
+    uniforms32(
+        carray(out, rows * lanes),
+        carray(words, 4 * lanes),
+        rows,
+        lanes,
+        seed,
+        first_path,
+        step,
+        stream,
+        block,
+    )
 
 
 def _uniforms64(out, words, rows, lanes, seed, first_path, step, stream, block):
-    uniforms64(carray(out, rows * lanes), carray(words, 4 * lanes), rows, lanes, seed, first_path, step, stream, block)
+    uniforms64(
+        carray(out, rows * lanes),
+        carray(words, 4 * lanes),
+        rows,
+        lanes,
+        seed,
+        first_path,
+        step,
+        stream,
+        block,
+    )
 
 
 def _words(out, words, rows, lanes, seed, first_path, step, stream, block):

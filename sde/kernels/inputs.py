@@ -78,7 +78,8 @@ def fill_gaussian(n, driver, scale, space, lanes, seed, first_path, step):
 def unbiased_index(word, bound, seed, path, step, sample):
     """Exactly uniform integer in [0, bound) from a 32-bit word, by Lemire's method (ACM TOMACS 2019).
 
-    The product's low half must reach 2**32 mod bound; else fresh words are tried, from counters of this sample alone.
+    The product's low half must reach 2**32 mod bound; else fresh words are tried, from counters of this
+    sample alone.
     """
     product = np.uint64(word) * np.uint64(bound)
     if (product & MASK) < np.uint64(bound):
@@ -96,15 +97,24 @@ def unbiased_index(word, bound, seed, path, step, sample):
 def fill_indices(driver, space, lanes, seed, first_path, step):
     """index[s * lanes + i] = table row of sample s in lane i.
 
-    Without replacement: Floyd's algorithm (Bentley and Floyd, CACM 1987), an exactly uniform subset. stamp (N + 1,) int64 marks the rows
-    taken by the current lane; its last entry counts lanes.
+    Without replacement: Floyd's algorithm (Bentley and Floyd, CACM 1987), an exactly uniform subset. stamp (N
+    + 1,) int64 marks the rows taken by the current lane; its last entry counts lanes.
     """
     rows, batch, index, stamp = len(driver.table), driver.batch, space.index, space.stamp
     words = space.words
     for s in range(batch):
         if s % 4 == 0:
             call_fill(
-                space.fillers.words, space.w, words, 0, lanes, seed, first_path, step, SAMPLES, INDEX_BLOCKS + s // 4
+                space.fillers.words,
+                space.w,
+                words,
+                0,
+                lanes,
+                seed,
+                first_path,
+                step,
+                SAMPLES,
+                INDEX_BLOCKS + s // 4,
             )
         bound = rows if driver.replacement else rows - batch + s + 1
         at = (s % 4) * lanes
@@ -131,7 +141,16 @@ def fill_base(driver, space, lanes, seed, first_path, step, first_sample, sample
     count = len(driver.chance)
     block = UNIFORM_BLOCKS + first_sample * count // per
     call_fill(
-        space.fillers.uniforms, uniform, space.words, samples * count, lanes, seed, first_path, step, SAMPLES, block
+        space.fillers.uniforms,
+        uniform,
+        space.words,
+        samples * count,
+        lanes,
+        seed,
+        first_path,
+        step,
+        SAMPLES,
+        block,
     )
     for r in range(samples * count):
         q = driver.chance[r % count]
@@ -173,7 +192,9 @@ def fill_sampled(n, x, p, address, driver, space, lanes, seed, first_path, step)
 
 @inner
 def fill_weighted(n, x, p, address, driver, scale, space, lanes, seed, first_path, step):
-    """n = sum over all rows i of (wbar_i + scale (xi_i - mean xi) / sqrt(N)) f(x, z_i). The normals are drawn twice, not stored."""
+    """n = sum over all rows i of (wbar_i + scale (xi_i - mean xi) / sqrt(N)) f(x, z_i). The normals are drawn
+    twice, not stored.
+    """
     fill(n, n.dtype.type(0), len(n))
     rows = len(driver.table)
     xi, mean, z, w = space.normal, space.base, space.z, space.w

@@ -1,10 +1,12 @@
 """Standard normals and uniforms over lanes, from Philox words, written so that LLVM vectorises them.
 
-Box-Muller: r = sqrt(-2 ln u), (r cos 2 pi v, r sin 2 pi v). The logarithm takes its exponent from the integer bits and the rest
-from fdlibm's polynomial; the angle is reduced to |angle| <= pi/4 in integers, exactly, then fdlibm's and Cephes' polynomials.
-No libm call is left, so a loop over lanes becomes packed code. Error: a few units in the last place (tests/sde/test_normal.py).
+Box-Muller: r = sqrt(-2 ln u), (r cos 2 pi v, r sin 2 pi v). The logarithm takes its exponent from the integer
+bits and the rest from fdlibm's polynomial; the angle is reduced to |angle| <= pi/4 in integers, exactly, then
+fdlibm's and Cephes' polynomials. No libm call is left, so a loop over lanes becomes packed code. Error: a few
+units in the last place (tests/sde/test_normal.py).
 
-float32: draw block q gives rows 4q..4q+3; u = (word + 1/2) / 2**32, so |normal| reaches sqrt(2 ln 2**33) = 6.76.
+float32: draw block q gives rows 4q..4q+3; u = (word + 1/2) / 2**32, so |normal| reaches sqrt(2 ln 2**33) =
+6.76.
 float64: draw block q gives rows 2q, 2q+1; u = (2k + 1) / 2**53 from 52 bits, so |normal| reaches 8.57.
 """
 

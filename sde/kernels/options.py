@@ -1,7 +1,8 @@
 """The one table of compiler options, and the decorators that apply it.
 
 Numba's disk cache looks only at the file that a function lives in. Our loops inline functions of other files of this folder,
-so `kernel` stamps every cache entry with a hash of the whole folder: a change anywhere in it recompiles, nothing else does.
+so `kernel` stamps every cache entry with a hash of the whole folder: a change anywhere in it recompiles,
+nothing else does.
 """
 
 import hashlib
@@ -12,12 +13,15 @@ from typing import Any
 
 from numba import njit
 from numba.core.ccallback import CFunc
+from numba.extending import register_jitable
 
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 """Relaxed arithmetic that keeps `isfinite` and comparisons with NaN meaningful (no "nnan", no "ninf")."""
 
 INNER: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
-"""Functions that are inlined into kernels: fused multiply-adds only, so that vector and scalar code round alike."""
+"""Functions that are inlined into kernels: fused multiply-adds only, so that vector and scalar code round
+alike.
+"""
 
 JIT: dict[str, Any] = {**INNER, "cache": True}
 """Kernels of this folder, entered from Python."""
@@ -25,9 +29,10 @@ JIT: dict[str, Any] = {**INNER, "cache": True}
 EMITTED: dict[str, Any] = {"error_model": "numpy", "fastmath": FASTMATH, "cache": True}
 """Functions emitted for one problem (see `programs.compile_emitted`)."""
 
-inner = njit(**INNER)
-scalar = njit(**INNER, forceinline=True)
-"""`scalar` decorates what runs per lane: a call left in the loop over lanes would keep it from vectorising."""
+inner = register_jitable(**INNER)
+scalar = register_jitable(**INNER, forceinline=True)
+"""Both leave the function plain Python for Python callers. `scalar` decorates what runs per lane: a call left
+in the loop over lanes would keep it from vectorising."""
 
 
 @cache
@@ -57,11 +62,10 @@ def kernel(function: Callable[..., Any], signature: Any) -> Any:
     return compiled
 
 
-def native(function: Callable[..., Any], signature: Any) -> CFunc:
+def native(function: Callable[..., Any], signature: Any) -> Any:
     """The same for a C function: `.address` is what another kernel calls, `.ctypes` is for Python."""
-    compiled = CFunc(function, (signature.args, signature.return_type), locals={}, options=INNER)
+    compiled: Any = CFunc(function, (signature.args, signature.return_type), locals={}, options=INNER)
     compiled.enable_caching()
-    stored: Any = compiled._cache
-    _stamp(stored._cache_file)
+    _stamp(compiled._cache._cache_file)
     compiled.compile()
     return compiled

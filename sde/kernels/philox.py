@@ -1,10 +1,13 @@
-"""Philox4x32-10, the counter-based generator of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
+"""Philox4x32-10, the counter-based generator of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3"
+(SC 2011).
 
-A draw is a pure function of (seed; path, step, stream, draw block): nothing is carried along, so a path's numbers do not depend
-on how paths are grouped into lanes, blocks, threads or machines. One counter yields four 32-bit words.
+A draw is a pure function of (seed; path, step, stream, draw block): nothing is carried along, so a path's
+numbers do not depend on how paths are grouped into lanes, blocks, threads or machines. One counter yields
+four 32-bit words.
 
-Counter words: 0 draw block, 1 step, 2 low 32 bits of the path, 3 stream << 24 | bits 32..55 of the path. Key: the 64-bit seed.
-Words are carried in uint64 with their upper half zero: a 32 x 32 -> 64 bit product is then one vector instruction.
+Counter words: 0 draw block, 1 step, 2 low 32 bits of the path, 3 stream << 24 | bits 32..55 of the path. Key:
+the 64-bit seed. Words are carried in uint64 with their upper half zero: a 32 x 32 -> 64 bit product is then
+one vector instruction.
 """
 
 import numpy as np
@@ -21,7 +24,8 @@ MULTIPLIER_0, MULTIPLIER_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 WEYL_0, WEYL_1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 
 
-def philox_plain(c0, c1, c2, c3, k0, k1):
+@scalar
+def philox(c0, c1, c2, c3, k0, k1):
     """Ten rounds on counter (c0..c3) under key (k0, k1), all uint64 below 2**32; four words of the same kind.
 
     Runs as plain Python on NumPy scalars or arrays too.
@@ -38,21 +42,18 @@ def philox_plain(c0, c1, c2, c3, k0, k1):
     return c0, c1, c2, c3
 
 
-philox = scalar(philox_plain)
-
-
-def draw_plain(seed, path, step, stream, block):
+@scalar
+def draw(seed, path, step, stream, block):
     """The four words of one draw block; every argument uint64 (path < 2**56, step and block < 2**32)."""
     top = (stream << STREAM_SHIFT) | ((path >> HALF) & PATH_MASK)
     return philox(block & MASK, step & MASK, path & MASK, top, seed & MASK, seed >> HALF)
 
 
-draw = scalar(draw_plain)
-
-
 @inner
 def fill_words(words, lanes, seed, first_path, step, stream, block):
-    """Fill `words` (4 * lanes, uint32; word j of lane i at j * lanes + i) with one draw block for paths first_path + i."""
+    """Fill `words` (4 * lanes, uint32; word j of lane i at j * lanes + i) with one draw block for paths
+    first_path + i.
+    """
     for i in range(lanes):
         path = np.uint64(first_path) + np.uint64(i)
         w0, w1, w2, w3 = draw(np.uint64(seed), path, np.uint64(step), np.uint64(stream), np.uint64(block))

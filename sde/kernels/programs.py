@@ -7,7 +7,8 @@ Z data, O observable rows), with every stride a literal so that LLVM vectorises 
     accumulate(x, z, w, n, p)   n[k] += w * f_k(x, z) for every input row k
     observe(x, t, p, out)       out rows = observables of x at time t
 
-They are undecorated in their file: the text is the oracle. `compile_emitted` turns one into a C function with bare pointers.
+They are undecorated in their file: the text is the oracle. `compile_emitted` turns one into a C function with
+bare pointers.
 """
 
 from collections.abc import Callable
@@ -50,12 +51,16 @@ def signature(role: str, dtype: Any) -> Any:
 def compile_emitted(function: Callable[..., None], role: str, dtype: Any) -> Any:
     """Compile an emitted function, or load it from the cache beside its file; `.address` goes into `Program`.
 
-    The file must be a real one and its name and the function's must contain the content hash (with `options.source_hash()`).
-    Keep the result alive as long as the address is used.
+    The file must be a real one and its name and the function's must contain the content hash (with
+    `options.source_hash()`). Keep the result alive as long as the address is used.
     """
     return cfunc(signature(role, dtype), **EMITTED)(function)
 
 
 def choose_lanes(rows: int, dtype: Any) -> int:
-    """Lanes for a problem with `rows` rows in all (S + I + J + Z + O): the most for which a block stays in half of a small L2."""
-    return next((lanes for lanes in LANES if rows * lanes * np.dtype(dtype).itemsize <= CACHE_BYTES), LANES[-1])
+    """Lanes for a problem with `rows` rows in all (S + I + J + Z + O): the most for which a block stays in
+    half of a small L2.
+    """
+    return next(
+        (lanes for lanes in LANES if rows * lanes * np.dtype(dtype).itemsize <= CACHE_BYTES), LANES[-1]
+    )

@@ -12,7 +12,15 @@ NORMALS, UNIFORMS = 0, 1
 
 
 def _fill(
-    which: int, rows: int, lanes: int, seed: int, first_path: int, step: int, stream: int, block: int, dtype: Any
+    which: int,
+    rows: int,
+    lanes: int,
+    seed: int,
+    first_path: int,
+    step: int,
+    stream: int,
+    block: int,
+    dtype: Any,
 ) -> np.ndarray:
     out, words = np.empty((rows, lanes), dtype), np.empty(4 * lanes, np.uint32)
     filler = compiled(out.dtype.name)[which].ctypes
@@ -45,5 +53,7 @@ def uniforms(
     block: int = 0,
     dtype: Any = np.float64,
 ) -> np.ndarray:
-    """Uniforms in the open interval (0, 1), shape (rows, lanes): odd multiples of 2**-24 (float32) or 2**-53 (float64)."""
+    """Uniforms in the open interval (0, 1), shape (rows, lanes): odd multiples of 2**-24 (float32) or 2**-53
+    (float64).
+    """
     return _fill(UNIFORMS, rows, lanes, seed, first_path, step, stream, block, dtype)

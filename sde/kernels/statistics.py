@@ -1,6 +1,7 @@
 """Mergeable statistics: count, mean, sum of squared deviations, minimum, maximum, in float64.
 
-An accumulator has shape (saves, O, 5). Two are merged exactly as one pass over both sets would give (Chan, Golub, LeVeque, 1979).
+An accumulator has shape (saves, O, 5). Two are merged exactly as one pass over both sets would give (Chan,
+Golub, LeVeque, 1979).
 """
 
 import numpy as np
@@ -37,7 +38,9 @@ def merge_cell(a, count, mean, m2, low, high):
 
 @inner
 def add_row(a, row, dead, valid):
-    """Merge lanes 0..valid-1 of `row` that are alive (dead == -1) into cell a; two passes, so no cancellation."""
+    """Merge lanes 0..valid-1 of `row` that are alive (dead == -1) into cell a; two passes, so no
+    cancellation.
+    """
     count, total = 0, 0.0
     low, high = np.inf, -np.inf
     for i in range(valid):

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from sde.report.html import headline
 from sde.report.numbers import bounds, measured
+from sde.verify.claims import STATEMENTS
 from sde.verify.report import Report
 
 _STYLES = {"supported": "bold green", "refuted": "bold red", "inconclusive": "bold yellow"}
@@ -36,9 +37,10 @@ def verdict_table(report: Report) -> Table:
         table.add_column(name, justify="right", overflow="fold")
     for group, members in groupby(report.verdicts, key=lambda v: v.group):
         table.add_section()
-        table.add_row(Text(group, style="bold"))
-        for v in members:
-            claim = Text(v.claim)
+        rows = list(members)
+        table.add_row(Text.assemble((group, "bold"), (f"\n{STATEMENTS.get(group, '')}", "dim")))
+        for v in rows:
+            claim = Text(v.subject)
             if v.note:
                 claim.append(f"\n{v.note}", style="dim italic")
             statistic, interval = measured(v.statistic, v.interval)

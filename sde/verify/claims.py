@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from sde.verify.numbers import Charge, Theory
 from sde.verify.verdicts import Claim
 
+STATEMENTS = {
+    "pathwise identity": "C' = (1 - eta*wd)^2 C + eta^2 g^T A g on every step, largest residual over the charge's size",
+    "mean drift": "mean change of the charge per step, measured over predicted",
+    "class": "share of the noise in eigenspaces of the generator's minority sign: inside (0, 1) if convergent, 0 if divergent or frozen",
+    "approach": "charge at the end of SGD minus the prediction made before it, over the predicted way",
+    "equilibrium": "net over gross change of the charge per step at the end: 0 at the noise equilibrium",
+    "divergence law": "growth of C^2 over the run, measured over predicted",
+    "gradient descent": "order in eta of the charge's change under gradient descent",
+}
+"""What the statistic of each group is; a claim's text is this and its subject."""
+
 EXACT = 1e-10
 """Relative tolerance of identities that hold to rounding in float64."""
+
+
+def _claim(group: str, subject: str, *numbers: Any, **more: Any) -> Claim:
+    return Claim(group, subject, f"{STATEMENTS[group]}: {subject}", *numbers, **more)
 
 
 def pathwise(charge: Charge, states: np.ndarray, h: np.ndarray, weight_decay: float, who: str) -> Claim:
@@ -23,8 +40,7 @@ def pathwise(charge: Charge, states: np.ndarray, h: np.ndarray, weight_decay: fl
     predicted = predicted + np.einsum("pki,ij,pkj->pk", move, charge.A, move, optimize=True) + 2 * (rho - 1) * (move @ charge.b)
     residual = np.abs(charge.value(after) - predicted) / np.maximum(charge.size(now), 1e-300)
     worst = float(residual.max()) if np.isfinite(residual).any() else np.inf
-    text = f"{who}: C' = (1 - eta*wd)^2 C + eta^2 g^T A g on every step, for C = {charge.label}"
-    return Claim("pathwise identity", text, worst, 0.0, (0.0, EXACT), 0.0, len(states), note=f"{len(h)} steps on each path")
+    return _claim("pathwise identity", f"{who}, {charge.label}", worst, 0.0, (0.0, EXACT), 0.0, len(states), note=f"{len(h)} steps on each path")
 
 
 def mean_drift(
@@ -38,15 +54,14 @@ def mean_drift(
     p, r, v = predicted / size, mean / size, variance / size**2
     weight = float((p * p).sum())
     slope, error = (float((p * r).sum() / weight), float(np.sqrt((p * p * v).sum()) / weight)) if weight > 0 else (np.nan, np.nan)
-    text = f"{who}: mean change of {charge.label} per step, measured over predicted"
-    return Claim("mean drift", text, slope, error, (1 - margin, 1 + margin), 1.0, samples, note=f"at {len(p)} states, {samples // len(p)} steps from each")
+    return _claim("mean drift", f"{who}, {charge.label}", slope, error, (1 - margin, 1 + margin), 1.0, samples, note=f"at {len(p)} states, {samples // len(p)} steps from each")
 
 
 def noise_class(charge: Charge, now: np.ndarray, after: np.ndarray, h: np.ndarray, weight_decay: float) -> Claim:
     """The class of a charge, from where SGD's own steps put their energy.
 
-    The statistic is the share of g^T |A| g that lies in A's negative eigenspaces: strictly between 0 and 1 for a convergent
-    charge, 0 or 1 for a divergent one; for a frozen one it is the relative size of g^T |A| g itself.
+    The statistic is the share of g^T |A| g that lies in A's eigenspaces of the sign with less of it: positive for a convergent
+    charge, 0 for a divergent one; for a frozen one it is the size of g^T |A| g over |g|^2.
     """
     values, vectors = np.linalg.eigh(charge.A)
     rho = (1 - h * weight_decay)[None, :, None]
@@ -57,16 +72,12 @@ def noise_class(charge: Charge, now: np.ndarray, after: np.ndarray, h: np.ndarra
     n, total = len(now), up + down
     if charge.kind == "frozen":
         share = float(total.sum() / max((g**2).sum(), 1e-300))
-        text = f"{charge.label} is frozen: no noise on the range of its generator"
-        return Claim("class", text, share, 0.0, (0.0, 1e-12), 0.0, n)
+        return _claim("class", f"{charge.label} is frozen", share, 0.0, (0.0, 1e-12), 0.0, n)
     share = float(down.sum() / total.sum()) if total.sum() > 0 else np.nan
     if charge.kind == "divergent":
-        one_sign = min(share, 1 - share)
-        text = f"{charge.label} is divergent: noise in eigenspaces of one sign only"
-        return Claim("class", text, one_sign, 0.0, (0.0, 1e-12), 0.0, n)
+        return _claim("class", f"{charge.label} is divergent", min(share, 1 - share), 0.0, (0.0, 1e-12), 0.0, n)
     error = float(np.std(down - share * total, ddof=1) / np.sqrt(n) / total.mean())
-    text = f"{charge.label} is convergent: noise in eigenspaces of both signs (share on the negative ones)"
-    return Claim("class", text, share, error, (1e-3, 1 - 1e-3), 0.5, n)
+    return _claim("class", f"{charge.label} is convergent", min(share, 1 - share), error, (1e-3, 1 - 1e-3), 0.5, n)
 
 
 def equilibrium_entry(charge: Charge, net: np.ndarray, gross: np.ndarray, start: str, margin: float) -> Claim:
@@ -74,22 +85,19 @@ def equilibrium_entry(charge: Charge, net: np.ndarray, gross: np.ndarray, start:
     change; net, gross: (paths,)."""
     share = float(net.mean() / gross.mean())
     error = float(np.std(net - share * gross, ddof=1) / np.sqrt(len(net)) / gross.mean())
-    text = f"SGD from {start} ends at the noise equilibrium of {charge.label}: net over gross noise"
-    return Claim("equilibrium", text, share, error, (-margin, margin), 0.0, len(net))
+    return _claim("equilibrium", f"SGD from {start}, {charge.label}", share, error, (-margin, margin), 0.0, len(net))
 
 
 def approach(charge: Charge, last: np.ndarray, predicted: float, way: float, start: str, margin: float) -> Claim:
     """The mean charge at the end against the end of the mean-field path, in units of the longest way that any charge was predicted
     to go from there. last: (paths,)."""
     error = float(np.std(last, ddof=1) / np.sqrt(len(last)) / way)
-    text = f"SGD from {start}: {charge.label} ends where it was predicted to, miss over the predicted way"
-    return Claim("approach", text, float((last.mean() - predicted) / way), error, (-margin, margin), 0.0, len(last))
+    return _claim("approach", f"SGD from {start}, {charge.label}", float((last.mean() - predicted) / way), error, (-margin, margin), 0.0, len(last))
 
 
 def descent_stays(largest: float, at_start: float, start: str, margin: float) -> Claim:
     """Gradient descent does not get to the noise equilibrium: the largest imbalance over charges stays beyond the margin."""
-    text = f"GD from {start} stays away from the noise equilibrium: largest net over gross noise of any charge"
-    return Claim("equilibrium", text, largest, 0.0, (margin, np.inf), at_start, 1)
+    return _claim("equilibrium", f"GD from {start} stays away, the charge with most", largest, 0.0, (margin, np.inf), at_start, 1)
 
 
 def divergence(charge: Charge, theory: Theory, times: np.ndarray, states: np.ndarray, h: float, temperature: float, start: str, margin: float) -> Claim:
@@ -105,16 +113,14 @@ def divergence(charge: Charge, theory: Theory, times: np.ndarray, states: np.nda
     grown = value[:, -1] ** 2 - value[:, 0] ** 2
     slope = float(grown.mean() / predicted.mean())
     error = float(np.std(grown - slope * predicted, ddof=1) / np.sqrt(paths) / abs(predicted.mean()))
-    text = f"SGD from {start}: growth of ({charge.label})^2 over the run, measured over predicted"
-    return Claim("divergence law", text, slope, error, (1 - margin, 1 + margin), 1.0, paths)
+    return _claim("divergence law", f"SGD from {start}, {charge.label}", slope, error, (1 - margin, 1 + margin), 1.0, paths)
 
 
 def gradient_descent_order(charge: Charge, coarse: float, fine: float, size: float) -> Claim | None:
     """Full-batch GD moves a charge by O(eta): halving eta halves the change over the same time. None when nothing moves.
 
-    coarse, fine: C(end) - C(0) at eta and eta/2; the statistic is log2 of their ratio, theory 1.
+    coarse, fine: C(end) - C(0) at eta/4 and eta/8 over the same time; the statistic is log2 of their ratio, theory 1.
     """
     if min(abs(coarse), abs(fine)) < 1e-9 * size or coarse * fine <= 0:
         return None
-    text = f"GD: the change of {charge.label} over the run is of order eta (log2 of the ratio at eta/4 and eta/8)"
-    return Claim("gradient descent", text, float(np.log2(coarse / fine)), 0.0, (0.8, 1.2), 1.0, 1)
+    return _claim("gradient descent", charge.label, float(np.log2(coarse / fine)), 0.0, (0.8, 1.2), 1.0, 1)

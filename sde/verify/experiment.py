@@ -142,7 +142,7 @@ def run_experiment(theory: Theory, setting: Setting, runs: Runs, starts: Sequenc
     _drifts(found, theory, setting, runs, np.concatenate([pool[:, now].reshape(-1, pool.shape[2]), starts]), margins)
     bands: Sample | None = None
     if runs.sde is not None:
-        bands = runs.sde(starts[0], times, setting.learning_rate / FINE)
+        bands = runs.sde(starts[0], times, setting.learning_rate)
         found.explosions.append(Explosions(f"SDE from {names[0]}", bands.exploded, bands.total, bands.first))
     for k, (name, sample, path) in enumerate(zip(names, samples, predicted, strict=True)):
         descent = runs.gd(starts[k], saves, 1.0) if runs.gd is not None else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from sde.files import write_text
 from sde.verify.verdicts import Verdict
 
 
@@ -92,26 +92,13 @@ class Report:
 
     def to_json(self, path: str | Path) -> Path:
         """Write the JSON beside the report, whole or not at all."""
-        return write_whole(path, json.dumps(self.to_dict(), indent=1) + "\n")
+        return write_text(path, json.dumps(self.to_dict(), indent=1) + "\n")
 
     def to_html(self, path: str | Path) -> Path:
         """Write one self-contained HTML page with figures, whole or not at all."""
         from sde.report.html import render
 
-        return write_whole(path, render(self))
-
-
-def write_whole(path: str | Path, text: str) -> Path:
-    """Write a file by a temporary neighbour and a rename. Raises OSError with the path when it cannot be written."""
-    target = Path(path)
-    scratch = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        scratch.write_text(text, encoding="utf-8")
-        os.replace(scratch, target)
-    except OSError as error:
-        scratch.unlink(missing_ok=True)
-        raise OSError(f"output: the file must be writable; got {target} ({error.strerror}). Choose another path or make its folder.") from error
-    return target
+        return write_text(path, render(self))
 
 
 def _plain(value: Any) -> Any:

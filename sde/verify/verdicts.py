@@ -13,13 +13,14 @@ from scipy import stats
 class Claim:
     """A statement with a number that can come out wrong.
 
-    group: the kind of claim, "mean drift of SGD" say; text: the statement in words, its subject included. estimate, error: the
+    group: the kind of claim, "mean drift" say; subject: which dynamics and charge; text: the statement in words, its subject included. estimate, error: the
     measured number and its standard error (0 for a deterministic check). margin: the interval within which the statement
     counts as true; expected: the theory's value. degrees: of freedom of the error (None: normal). note: what a reader should
     know, e.g. why nothing could be measured; `measured` is False then and the verdict inconclusive.
     """
 
     group: str
+    subject: str
     text: str
     estimate: float
     error: float
@@ -67,6 +68,7 @@ class Verdict:
     alpha: float
     paths: int
     group: str
+    subject: str
     note: str = ""
 
 
@@ -84,7 +86,7 @@ def judge(claims: Sequence[Claim], alpha: float) -> tuple[Verdict, ...]:
     out = []
     for k, c in enumerate(claims):
         word = "supported" if refused[2 * k] else "refuted" if refused[2 * k + 1] else "inconclusive"
-        out.append(Verdict(c.text, word, float(c.estimate), c.interval(level), c.margin, c.expected, alpha, c.paths, c.group, c.note))
+        out.append(Verdict(c.text, word, float(c.estimate), c.interval(level), c.margin, c.expected, alpha, c.paths, c.group, c.subject, c.note))
     return tuple(out)
 
 

@@ -1,0 +1,246 @@
+"""The command line: derive, simulate, train, verify, library, schemes.
+
+Exit codes: 0 done / all supported, 1 something refuted, 2 bad input, 3 inconclusive, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from sde.files import check_writable, write_text
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__.splitlines()[0] if __doc__ else None)
+err = Console(stderr=True, highlight=False)
+
+SpecArgument = Annotated[str, typer.Argument(help="A TOML spec, or the name of a library loss.", metavar="SPEC")]
+Json = Annotated[str | None, typer.Option("--json", help="Write the result as JSON to this file, or - for standard output.")]
+Output = Annotated[Path, typer.Option("-o", "--output", help="NetCDF file to write.")]
+Rate = Annotated[float | None, typer.Option(help="Overrides [sgd] learning_rate.")]
+Batch = Annotated[int | None, typer.Option(help="Overrides [sgd] batch_size.")]
+Decay = Annotated[float | None, typer.Option(help="Overrides [sgd] weight_decay.")]
+Beta = Annotated[float | None, typer.Option(help="Overrides [sgd] momentum.")]
+Time = Annotated[float | None, typer.Option(help="Overrides [run] time, in t = eta*k.")]
+Steps = Annotated[int | None, typer.Option(help="Overrides [run] steps (and time).")]
+Dt = Annotated[float | None, typer.Option(help="Overrides [run] dt.")]
+Paths = Annotated[int | None, typer.Option(help="Overrides [run] paths.")]
+Seed = Annotated[int | None, typer.Option(help="Overrides [run] seed.")]
+SaveAt = Annotated[int | None, typer.Option(help="Overrides [run] save_at: how many times are saved.")]
+Keep = Annotated[str | None, typer.Option(help="Overrides [run] keep: statistics or paths.")]
+Dtype = Annotated[str | None, typer.Option(help="Overrides [run] dtype: float64 or float32.")]
+Scheme = Annotated[str | None, typer.Option(help="Overrides [run] scheme.")]
+Threads = Annotated[int | None, typer.Option(help="Threads; all cores when left out. Results do not depend on it.")]
+
+
+def _guarded(command: Callable[..., int]) -> Callable[..., None]:
+    """Bad input ends as clear lines and exit code 2, an interruption as 130; anything else is a defect and shows itself."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        warnings.showwarning = lambda message, *rest: err.print(f"warning: {message}", markup=False, soft_wrap=True)
+        try:
+            code = command(*args, **kwargs)
+        except (ValueError, OSError) as error:
+            err.print(str(error), markup=False, soft_wrap=True)
+            code = 2
+        except KeyboardInterrupt:
+            err.print("interrupted: nothing was complete yet, nothing was written")
+            code = 130
+        raise typer.Exit(code)
+
+    return run
+
+
+def _read(spec: str, sgd: dict[str, Any], run: dict[str, Any]) -> Any:
+    """The spec with the options that were given laid over it."""
+    from symbolic.spec import spec_for
+
+    read = spec_for(spec)
+    settings = replace(read.sgd, **{k: v for k, v in sgd.items() if v is not None})
+    merged = {**read.run, **{k: v for k, v in run.items() if v is not None}}
+    if run.get("steps") is not None:
+        merged["time"] = run["steps"] * settings.learning_rate
+    elif run.get("time") is not None:
+        merged.pop("steps", None)
+    if "start" not in merged:
+        raise ValueError(f"run.start: a start is needed to run; got none in {spec}. Add start = {{ ... }} under [run].")
+    if "time" not in merged and "steps" not in merged:
+        raise ValueError(f"run.time: a length is needed to run; got neither time nor steps in {spec}. Add time, or give --time.")
+    return replace(read, sgd=settings, run=merged)
+
+
+def _emit(target: str | None, record: dict[str, Any]) -> None:
+    if target is None:
+        return
+    text = json.dumps(record, indent=1) + "\n"
+    if target == "-":
+        sys.stdout.write(text)
+    else:
+        write_text(target, text)
+
+
+def _checked(*targets: str | Path | None) -> None:
+    for target in targets:
+        if target is not None and str(target) != "-":
+            check_writable(target)
+
+
+def _shown(target: str | None) -> Console:
+    """Where words for people go: aside when JSON takes standard output."""
+    return err if target == "-" else Console(highlight=False)
+
+
+@app.command()
+@_guarded
+def derive(spec: SpecArgument, json_: Json = None) -> int:
+    """Symmetries, conserved charges, their drift under noise, and their class."""
+    from symbolic.spec import spec_for
+    from symbolic.theory import derive as derive_theory
+
+    _checked(json_)
+    theory = derive_theory(spec_for(spec).loss)
+    _shown(json_).print(theory.summary(), markup=False, soft_wrap=True)
+    _emit(json_, theory.to_json())
+    return 0
+
+
+@app.command()
+@_guarded
+def simulate(
+    spec: SpecArgument, output: Output, json_: Json = None, learning_rate: Rate = None, batch_size: Batch = None, weight_decay: Decay = None,
+    momentum: Beta = None, time: Time = None, dt: Dt = None, paths: Paths = None, seed: Seed = None, save_at: SaveAt = None, keep: Keep = None,
+    dtype: Dtype = None, scheme: Scheme = None, threads: Threads = None,
+) -> int:
+    """Integrate SGD's stochastic differential equation over an ensemble and write the result."""
+    from sde.study import simulate as run_simulation
+
+    _checked(output, json_)
+    sgd = {"learning_rate": learning_rate, "batch_size": batch_size, "weight_decay": weight_decay, "momentum": momentum}
+    run = {"time": time, "dt": dt, "paths": paths, "seed": seed, "save_at": save_at, "keep": keep, "dtype": dtype, "scheme": scheme}
+    read = _read(spec, sgd, run)
+    options = {k: v for k, v in read.run.items() if k not in ("start", "steps", "time")}
+    length = read.run["time"] if "time" in read.run else read.run["steps"] * read.sgd.learning_rate
+    data = run_simulation(read.loss, read.sgd, start=_one(read.run["start"]), time=length, threads=threads, progress=sys.stderr.isatty(), **options)
+    return _finish(data, output, json_)
+
+
+@app.command()
+@_guarded
+def train(
+    spec: SpecArgument, output: Output, json_: Json = None, learning_rate: Rate = None, batch_size: Batch = None, weight_decay: Decay = None,
+    momentum: Beta = None, time: Time = None, steps: Steps = None, paths: Paths = None, seed: Seed = None, save_at: SaveAt = None,
+    keep: Keep = None, dtype: Dtype = None, full_batch: Annotated[bool, typer.Option(help="Gradient descent: no noise.")] = False,
+    threads: Threads = None,
+) -> int:
+    """Run discrete SGD over an ensemble and write the result."""
+    from sde.study import train as run_training
+
+    _checked(output, json_)
+    sgd = {"learning_rate": learning_rate, "batch_size": batch_size, "weight_decay": weight_decay, "momentum": momentum}
+    run = {"time": time, "steps": steps, "paths": paths, "seed": seed, "save_at": save_at, "keep": keep, "dtype": dtype}
+    read = _read(spec, sgd, run)
+    options = {k: v for k, v in read.run.items() if k not in ("start", "steps", "time", "dt", "scheme")}
+    count = read.run["steps"] if "steps" in read.run else max(1, round(read.run["time"] / read.sgd.learning_rate))
+    data = run_training(
+        read.loss, read.sgd, start=_one(read.run["start"]), steps=count, full_batch=full_batch, threads=threads, progress=sys.stderr.isatty(), **options
+    )
+    return _finish(data, output, json_)
+
+
+@app.command()
+@_guarded
+def verify(
+    spec: SpecArgument, report: Annotated[Path | None, typer.Option(help="HTML report to write.")] = None, json_: Json = None,
+    learning_rate: Rate = None, batch_size: Batch = None, weight_decay: Decay = None, momentum: Beta = None, time: Time = None,
+    steps: Steps = None, paths: Paths = None, seed: Seed = None, alpha: Annotated[float, typer.Option(help="Chance of any wrong verdict.")] = 0.01,
+    threads: Threads = None,
+) -> int:
+    """Hold the derived theory against discrete SGD, its SDE and gradient descent."""
+    from sde.report.table import verdict_table
+    from sde.study import verify as run_verification
+
+    _checked(report, json_)
+    sgd = {"learning_rate": learning_rate, "batch_size": batch_size, "weight_decay": weight_decay, "momentum": momentum}
+    read = _read(spec, sgd, {"time": time, "steps": steps, "paths": paths, "seed": seed})
+    options = {k: v for k, v in read.run.items() if k in ("paths", "seed")}
+    length = read.run["time"] if "time" in read.run else read.run["steps"] * read.sgd.learning_rate
+    with err.status(f"verifying {read.name}"):
+        found = run_verification(read.loss, read.sgd, start=read.run["start"], time=length, alpha=alpha, threads=threads, **options)
+    shown = _shown(json_)
+    shown.print(verdict_table(found))
+    if report is not None:
+        found.to_html(report)
+        shown.print(f"report: {report}", markup=False, soft_wrap=True)
+    _emit(json_, found.to_dict())
+    return {"supported": 0, "refuted": 1, "inconclusive": 3}[found.outcome]
+
+
+@app.command()
+@_guarded
+def library(json_: Json = None) -> int:
+    """The named losses; a name serves in place of SPEC."""
+    from symbolic.library import rows
+
+    return _listing(rows(), json_)
+
+
+@app.command()
+@_guarded
+def schemes(json_: Json = None) -> int:
+    """The one-step maps: calculus, noise class, strong and weak order, reference."""
+    from symbolic.schemes import SCHEMES
+
+    fields = ("name", "calculus", "noise", "strong", "weak", "reference")
+    return _listing([{f: str(getattr(s, f)) for f in fields} for s in SCHEMES.values()], json_)
+
+
+def _listing(rows: list[dict[str, str]], target: str | None) -> int:
+    _checked(target)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in rows[0]:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(str(v) for v in row.values()))
+    _shown(target).print(table, markup=False)
+    if target is not None:
+        text = json.dumps(rows, indent=1) + "\n"
+        sys.stdout.write(text) if target == "-" else write_text(target, text)
+    return 0
+
+
+def _one(start: Any) -> Any:
+    """The first start, where a spec lists several for a verification."""
+    return start[0] if isinstance(start, list) else start
+
+
+def _finish(data: Any, output: Path, target: str | None) -> int:
+    from sde.files import write_netcdf
+
+    write_netcdf(output, data)
+    attrs = {k: v.item() if hasattr(v, "item") else v for k, v in data.attrs.items()}
+    rate = f"{attrs['wall_seconds']:.2f} s, {attrs['compile_seconds']:.2f} s to compile"
+    _shown(target).print(f"{output}: {attrs['paths']} paths of {attrs['name']} ({attrs['exploded_paths']} exploded), {rate}", markup=False, soft_wrap=True)
+    _emit(target, {**attrs, "output": str(output), "variables": {str(k): list(map(str, v.dims)) for k, v in data.items()}})
+    if attrs["interrupted"]:
+        err.print(f"interrupted: the {attrs['paths']} paths that were complete are saved in {output}", markup=False, soft_wrap=True)
+        return 130
+    return 0
+
+
+def main() -> None:
+    """Entry point of the `noetherflow` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
