@@ -20,11 +20,18 @@ from rich.table import Table
 
 from sde.files import check_writable, write_text
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__.splitlines()[0] if __doc__ else None)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help=__doc__.splitlines()[0] if __doc__ else None,
+)
 err = Console(stderr=True, highlight=False)
 
 SpecArgument = Annotated[str, typer.Argument(help="A TOML spec, or the name of a library loss.", metavar="SPEC")]
-Json = Annotated[str | None, typer.Option("--json", help="Write the result as JSON to this file, or - for standard output.")]
+Json = Annotated[
+    str | None, typer.Option("--json", help="Write the result as JSON to this file, or - for standard output.")
+]
 Output = Annotated[Path, typer.Option("-o", "--output", help="NetCDF file to write.")]
 Rate = Annotated[float | None, typer.Option(help="Overrides [sgd] learning_rate.")]
 Batch = Annotated[int | None, typer.Option(help="Overrides [sgd] batch_size.")]
@@ -75,7 +82,9 @@ def _read(spec: str, sgd: dict[str, Any], run: dict[str, Any]) -> Any:
     if "start" not in merged:
         raise ValueError(f"run.start: a start is needed to run; got none in {spec}. Add start = {{ ... }} under [run].")
     if "time" not in merged and "steps" not in merged:
-        raise ValueError(f"run.time: a length is needed to run; got neither time nor steps in {spec}. Add time, or give --time.")
+        raise ValueError(
+            f"run.time: a length is needed to run; got neither time nor steps in {spec}. Add time, or give --time."
+        )
     return replace(read, sgd=settings, run=merged)
 
 
@@ -117,29 +126,71 @@ def derive(spec: SpecArgument, json_: Json = None) -> int:
 @app.command()
 @_guarded
 def simulate(
-    spec: SpecArgument, output: Output, json_: Json = None, learning_rate: Rate = None, batch_size: Batch = None, weight_decay: Decay = None,
-    momentum: Beta = None, time: Time = None, dt: Dt = None, paths: Paths = None, seed: Seed = None, save_at: SaveAt = None, keep: Keep = None,
-    dtype: Dtype = None, scheme: Scheme = None, threads: Threads = None,
+    spec: SpecArgument,
+    output: Output,
+    json_: Json = None,
+    learning_rate: Rate = None,
+    batch_size: Batch = None,
+    weight_decay: Decay = None,
+    momentum: Beta = None,
+    time: Time = None,
+    dt: Dt = None,
+    paths: Paths = None,
+    seed: Seed = None,
+    save_at: SaveAt = None,
+    keep: Keep = None,
+    dtype: Dtype = None,
+    scheme: Scheme = None,
+    threads: Threads = None,
 ) -> int:
     """Integrate SGD's stochastic differential equation over an ensemble and write the result."""
     from sde.study import simulate as run_simulation
 
     _checked(output, json_)
     sgd = {"learning_rate": learning_rate, "batch_size": batch_size, "weight_decay": weight_decay, "momentum": momentum}
-    run = {"time": time, "dt": dt, "paths": paths, "seed": seed, "save_at": save_at, "keep": keep, "dtype": dtype, "scheme": scheme}
+    run = {
+        "time": time,
+        "dt": dt,
+        "paths": paths,
+        "seed": seed,
+        "save_at": save_at,
+        "keep": keep,
+        "dtype": dtype,
+        "scheme": scheme,
+    }
     read = _read(spec, sgd, run)
     options = {k: v for k, v in read.run.items() if k not in ("start", "steps", "time")}
     length = read.run["time"] if "time" in read.run else read.run["steps"] * read.sgd.learning_rate
-    data = run_simulation(read.loss, read.sgd, start=_one(read.run["start"]), time=length, threads=threads, progress=sys.stderr.isatty(), **options)
+    data = run_simulation(
+        read.loss,
+        read.sgd,
+        start=_one(read.run["start"]),
+        time=length,
+        threads=threads,
+        progress=sys.stderr.isatty(),
+        **options,
+    )
     return _finish(data, output, json_)
 
 
 @app.command()
 @_guarded
 def train(
-    spec: SpecArgument, output: Output, json_: Json = None, learning_rate: Rate = None, batch_size: Batch = None, weight_decay: Decay = None,
-    momentum: Beta = None, time: Time = None, steps: Steps = None, paths: Paths = None, seed: Seed = None, save_at: SaveAt = None,
-    keep: Keep = None, dtype: Dtype = None, full_batch: Annotated[bool, typer.Option(help="Gradient descent: no noise.")] = False,
+    spec: SpecArgument,
+    output: Output,
+    json_: Json = None,
+    learning_rate: Rate = None,
+    batch_size: Batch = None,
+    weight_decay: Decay = None,
+    momentum: Beta = None,
+    time: Time = None,
+    steps: Steps = None,
+    paths: Paths = None,
+    seed: Seed = None,
+    save_at: SaveAt = None,
+    keep: Keep = None,
+    dtype: Dtype = None,
+    full_batch: Annotated[bool, typer.Option(help="Gradient descent: no noise.")] = False,
     threads: Threads = None,
 ) -> int:
     """Run discrete SGD over an ensemble and write the result."""
@@ -152,7 +203,14 @@ def train(
     options = {k: v for k, v in read.run.items() if k not in ("start", "steps", "time", "dt", "scheme")}
     count = read.run["steps"] if "steps" in read.run else max(1, round(read.run["time"] / read.sgd.learning_rate))
     data = run_training(
-        read.loss, read.sgd, start=_one(read.run["start"]), steps=count, full_batch=full_batch, threads=threads, progress=sys.stderr.isatty(), **options
+        read.loss,
+        read.sgd,
+        start=_one(read.run["start"]),
+        steps=count,
+        full_batch=full_batch,
+        threads=threads,
+        progress=sys.stderr.isatty(),
+        **options,
     )
     return _finish(data, output, json_)
 
@@ -160,9 +218,18 @@ def train(
 @app.command()
 @_guarded
 def verify(
-    spec: SpecArgument, report: Annotated[Path | None, typer.Option(help="HTML report to write.")] = None, json_: Json = None,
-    learning_rate: Rate = None, batch_size: Batch = None, weight_decay: Decay = None, momentum: Beta = None, time: Time = None,
-    steps: Steps = None, paths: Paths = None, seed: Seed = None, alpha: Annotated[float, typer.Option(help="Chance of any wrong verdict.")] = 0.01,
+    spec: SpecArgument,
+    report: Annotated[Path | None, typer.Option(help="HTML report to write.")] = None,
+    json_: Json = None,
+    learning_rate: Rate = None,
+    batch_size: Batch = None,
+    weight_decay: Decay = None,
+    momentum: Beta = None,
+    time: Time = None,
+    steps: Steps = None,
+    paths: Paths = None,
+    seed: Seed = None,
+    alpha: Annotated[float, typer.Option(help="Chance of any wrong verdict.")] = 0.01,
     threads: Threads = None,
 ) -> int:
     """Hold the derived theory against discrete SGD, its SDE and gradient descent."""
@@ -175,7 +242,9 @@ def verify(
     options = {k: v for k, v in read.run.items() if k in ("paths", "seed")}
     length = read.run["time"] if "time" in read.run else read.run["steps"] * read.sgd.learning_rate
     with err.status(f"verifying {read.name}"):
-        found = run_verification(read.loss, read.sgd, start=read.run["start"], time=length, alpha=alpha, threads=threads, **options)
+        found = run_verification(
+            read.loss, read.sgd, start=read.run["start"], time=length, alpha=alpha, threads=threads, **options
+        )
     shown = _shown(json_)
     shown.print(verdict_table(found))
     if report is not None:
@@ -229,10 +298,20 @@ def _finish(data: Any, output: Path, target: str | None) -> int:
     write_netcdf(output, data)
     attrs = {k: v.item() if hasattr(v, "item") else v for k, v in data.attrs.items()}
     rate = f"{attrs['wall_seconds']:.2f} s, {attrs['compile_seconds']:.2f} s to compile"
-    _shown(target).print(f"{output}: {attrs['paths']} paths of {attrs['name']} ({attrs['exploded_paths']} exploded), {rate}", markup=False, soft_wrap=True)
-    _emit(target, {**attrs, "output": str(output), "variables": {str(k): list(map(str, v.dims)) for k, v in data.items()}})
+    _shown(target).print(
+        f"{output}: {attrs['paths']} paths of {attrs['name']} ({attrs['exploded_paths']} exploded), {rate}",
+        markup=False,
+        soft_wrap=True,
+    )
+    _emit(
+        target, {**attrs, "output": str(output), "variables": {str(k): list(map(str, v.dims)) for k, v in data.items()}}
+    )
     if attrs["interrupted"]:
-        err.print(f"interrupted: the {attrs['paths']} paths that were complete are saved in {output}", markup=False, soft_wrap=True)
+        err.print(
+            f"interrupted: the {attrs['paths']} paths that were complete are saved in {output}",
+            markup=False,
+            soft_wrap=True,
+        )
         return 130
     return 0
 

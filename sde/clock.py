@@ -66,8 +66,20 @@ def _save_times(time: float, save_at: int | Sequence[float]) -> np.ndarray:
         times[-1] = time
         return times
     times = np.asarray(save_at, dtype=np.float64)
-    if times.ndim != 1 or not len(times) or not np.isfinite(times).all() or (np.diff(times) <= 0).any() or times[0] < 0 or times[-1] > time:
-        raise _refuse("save_at", f"times must increase within [0, {time}]", np.asarray(save_at).tolist(), "Sort them and stay inside the run.")
+    if (
+        times.ndim != 1
+        or not len(times)
+        or not np.isfinite(times).all()
+        or (np.diff(times) <= 0).any()
+        or times[0] < 0
+        or times[-1] > time
+    ):
+        raise _refuse(
+            "save_at",
+            f"times must increase within [0, {time}]",
+            np.asarray(save_at).tolist(),
+            "Sort them and stay inside the run.",
+        )
     return times if times[-1] == time else np.append(times, time)
 
 
@@ -84,5 +96,10 @@ def discrete(steps: int, learning_rate: float, save_at: int | Sequence[float]) -
         exact = _save_times(steps * learning_rate, save_at) / learning_rate
         saves = np.round(exact).astype(np.int64)
         if np.abs(exact - saves).max() > 1e-6 * max(1.0, float(saves.max())) or (np.diff(saves) <= 0).any():
-            raise _refuse("save_at", f"times of discrete SGD must be multiples of the learning rate {learning_rate}", np.asarray(save_at).tolist(), "Give eta*k for whole k.")
+            raise _refuse(
+                "save_at",
+                f"times of discrete SGD must be multiples of the learning rate {learning_rate}",
+                np.asarray(save_at).tolist(),
+                "Give eta*k for whole k.",
+            )
     return Grid(learning_rate * np.arange(steps + 1), np.full(int(steps), learning_rate), saves)

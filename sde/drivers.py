@@ -9,24 +9,13 @@ import numpy as np
 from sde.kernels import drivers as kernel
 
 
-class Plan(Protocol):
-    """Numbers of `symbolic.sampling.SamplingPlan`."""
-
-    table: np.ndarray | None
-    table_rows: np.ndarray
-    normals: int
-    chance: np.ndarray
-    location: np.ndarray
-    mixing: np.ndarray
-    law_rows: np.ndarray
-
-
 class Problem(Protocol):
-    """Numbers of `symbolic.prepare.Prepared`."""
+    """Numbers of `symbolic.prepare.Prepared`; its plan holds those of `symbolic.sampling.SamplingPlan`."""
 
-    mean: np.ndarray | None
-    factor: np.ndarray | None
-
+    @property
+    def mean(self) -> np.ndarray | None: ...
+    @property
+    def factor(self) -> np.ndarray | None: ...
     @property
     def plan(self) -> Any: ...
 
@@ -34,9 +23,10 @@ class Problem(Protocol):
 class Settings(Protocol):
     """What a minibatch takes of `SGD`."""
 
-    batch_size: int
-    replacement: bool
-
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def replacement(self) -> bool: ...
     def noise_factor(self, population: int | None) -> float: ...
 
 
@@ -70,10 +60,18 @@ def full_batch(problem: Problem, dtype: str) -> kernel.Driver:
 
 def minibatch(problem: Problem, sgd: Settings, dtype: str) -> kernel.Driver:
     """Minibatches of fresh samples or of rows. Raises ValueError for a batch larger than the data set without replacement."""
-    plan: Plan = problem.plan
+    plan = problem.plan
     sgd.noise_factor(None if plan.table is None else len(plan.table))
     return kernel.sampled(
-        np.dtype(dtype), sgd.batch_size, plan.table, plan.table_rows, sgd.replacement, plan.normals, plan.chance, plan.location, plan.mixing,
+        np.dtype(dtype),
+        sgd.batch_size,
+        plan.table,
+        plan.table_rows,
+        sgd.replacement,
+        plan.normals,
+        plan.chance,
+        plan.location,
+        plan.mixing,
         plan.law_rows,
     )
 

@@ -122,8 +122,14 @@ def _chunks(job: Job) -> Iterator[tuple[int, int]]:
 
 
 def _block(
-    job: Job, loop: Callable[..., None], first: int, valid: int, part: np.ndarray, kept: np.ndarray,
-    stop: threading.Event, tick: Callable[[int], None] | None,
+    job: Job,
+    loop: Callable[..., None],
+    first: int,
+    valid: int,
+    part: np.ndarray,
+    kept: np.ndarray,
+    stop: threading.Event,
+    tick: Callable[[int], None] | None,
 ) -> np.ndarray | None:
     """Advance one block through all steps, in segments between which it may be stopped (None then)."""
     program, clock = job.program, job.clock
@@ -140,8 +146,21 @@ def _block(
             return None
         end, began = min(at + span, steps), perf_counter()
         loop(
-            program.native, job.driver, clock, np.uint64(job.seed), job.parameters, flat, dead, first, valid, at, end,
-            job.bound, part, target, first,
+            program.native,
+            job.driver,
+            clock,
+            np.uint64(job.seed),
+            job.parameters,
+            flat,
+            dead,
+            first,
+            valid,
+            at,
+            end,
+            job.bound,
+            part,
+            target,
+            first,
         )
         if tick:
             tick(valid * (end - at))

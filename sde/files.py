@@ -47,4 +47,6 @@ def check_writable(path: str | Path) -> None:
 
 
 def _unwritable(target: Path, error: OSError) -> OSError:
-    return OSError(f"output: the file must be writable; got {target} ({error.strerror or error}). Choose another path or make its folder.")
+    return OSError(
+        f"output: the file must be writable; got {target} ({error.strerror or error}). Choose another path or make its folder."
+    )

@@ -57,8 +57,12 @@ def load(text: str, manifest: Mapping[str, Any]) -> Program:
         compiled[role] = programs.compile_emitted(function, role, dtype)
     addresses = {role: compiled[role].address if role in compiled else 0 for role in ("step", "accumulate", "observe")}
     native = programs.Program(
-        lanes=manifest["lanes"], states=len(manifest["states"]), inputs=manifest["inputs"], data=manifest["data"],
-        observables=len(manifest["observables"]), **addresses,
+        lanes=manifest["lanes"],
+        states=len(manifest["states"]),
+        inputs=manifest["inputs"],
+        data=manifest["data"],
+        observables=len(manifest["observables"]),
+        **addresses,
     )
     return Program(dict(manifest), native, tuple(compiled.values()), perf_counter() - started)
 

@@ -34,7 +34,12 @@ class Variable:
 
 
 def dataset(
-    outcome: Outcome, variables: Sequence[Variable], time: np.ndarray, saves: np.ndarray, keep: str, attrs: Mapping[str, Any]
+    outcome: Outcome,
+    variables: Sequence[Variable],
+    time: np.ndarray,
+    saves: np.ndarray,
+    keep: str,
+    attrs: Mapping[str, Any],
 ) -> xr.Dataset:
     """The result of a run. time: (saves,); saves: step numbers. Exploded paths count in `exploded`, and in nothing else."""
     ran = outcome.died >= -1
@@ -46,7 +51,10 @@ def dataset(
     for v in variables:
         rows = block[:, at : at + v.rows]
         at += v.rows
-        data[v.name] = ((leading, "time", *v.dims), np.moveaxis(rows, 2, 0).reshape(rows.shape[2], len(saves), *v.shape))
+        data[v.name] = (
+            (leading, "time", *v.dims),
+            np.moveaxis(rows, 2, 0).reshape(rows.shape[2], len(saves), *v.shape),
+        )
     data["exploded"] = ("time", exploded)
     coords: dict[str, Any] = {"time": time}
     if keep == "paths":
@@ -57,7 +65,9 @@ def dataset(
     if total:
         warnings.warn(
             f"{total} of {len(gone)} paths exploded and are left out of every statistic from then on, which biases what is left; "
-            "take a smaller step, or see the count in `exploded`.", RuntimeWarning, stacklevel=4,
+            "take a smaller step, or see the count in `exploded`.",
+            RuntimeWarning,
+            stacklevel=4,
         )
     return xr.Dataset(data, coords, {**attrs, "paths": len(gone), "exploded_paths": total})
 
@@ -71,8 +81,11 @@ def _statistics(outcome: Outcome) -> np.ndarray:
         mean = np.where(none, np.nan, s[:, :, MEAN])
         std = np.where(count > 1, np.sqrt(s[:, :, M2] / (count - 1)), np.nan)
         columns = {
-            "mean": mean, "std": std, "sem": std / np.sqrt(count),
-            "min": np.where(none, np.nan, s[:, :, LOW]), "max": np.where(none, np.nan, s[:, :, HIGH]),
+            "mean": mean,
+            "std": std,
+            "sem": std / np.sqrt(count),
+            "min": np.where(none, np.nan, s[:, :, LOW]),
+            "max": np.where(none, np.nan, s[:, :, HIGH]),
         }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)

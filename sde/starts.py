@@ -34,7 +34,9 @@ def reader(parameters: Sequence[Named], start: Mapping[Any, Any], paths: int, se
         keys = [k for k in left if _matches(k, p)]
         rows = len(p.symbols)
         if len(keys) != 1:
-            problems.append(f"start[{p.name}]: every parameter needs one value; got {len(keys)}. Give a number or an array of shape {p.shape}.")
+            problems.append(
+                f"start[{p.name}]: every parameter needs one value; got {len(keys)}. Give a number or an array of shape {p.shape}."
+            )
             at += rows
             continue
         value = left.pop(keys[0])
@@ -44,7 +46,9 @@ def reader(parameters: Sequence[Named], start: Mapping[Any, Any], paths: int, se
             problems.append(str(error))
         at += rows
     for key in left:
-        problems.append(f"start[{key}]: must name a parameter; got {key!r} ({type(key).__name__}). Parameters are {[p.name for p in parameters]}.")
+        problems.append(
+            f"start[{key}]: must name a parameter; got {key!r} ({type(key).__name__}). Parameters are {[p.name for p in parameters]}."
+        )
     if problems:
         raise ValueError("\n".join(problems))
 
@@ -72,24 +76,32 @@ def _part(p: Named, value: Any, paths: int, seed: int, offset: int) -> Start:
     try:
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
-        raise ValueError(f"start[{p.name}]: must be numbers; got {value!r} ({type(value).__name__}). Give a number or an array of shape {p.shape}.") from None
+        raise ValueError(
+            f"start[{p.name}]: must be numbers; got {value!r} ({type(value).__name__}). Give a number or an array of shape {p.shape}."
+        ) from None
     rows = len(p.symbols)
     if not np.isfinite(array).all():
-        raise ValueError(f"start[{p.name}]: must be finite; got {array.tolist() if array.size < 20 else 'an array with NaN or infinity'}. Give finite numbers.")
+        raise ValueError(
+            f"start[{p.name}]: must be finite; got {array.tolist() if array.size < 20 else 'an array with NaN or infinity'}. Give finite numbers."
+        )
     if array.shape == p.shape or (array.size == rows and array.shape in ((*p.shape, 1), (rows, 1))):
         flat = array.reshape(1, rows)
         return lambda first, n: np.broadcast_to(flat, (n, rows))
     if array.shape == (paths, *p.shape):
         table = array.reshape(paths, rows)
         return lambda first, n: table[first : first + n]
-    raise ValueError(f"start[{p.name}]: must have shape {p.shape} or (paths, *{p.shape}) = {(paths, *p.shape)}; got {array.shape}. Reshape it.")
+    raise ValueError(
+        f"start[{p.name}]: must have shape {p.shape} or (paths, *{p.shape}) = {(paths, *p.shape)}; got {array.shape}. Reshape it."
+    )
 
 
 def _law(p: Named, law: Any, seed: int, offset: int) -> Start:
     """Draws of a start law: a path's numbers depend on seed, path and parameter entry only."""
     block = law.bind(p.symbols, p.shape)
     if not block.can_sample or block.kind == "dataset":
-        raise ValueError(f"start[{p.name}]: a law must be one to draw from; got {block.kind} without numbers. Use Normal, Uniform or Bernoulli with numbers.")
+        raise ValueError(
+            f"start[{p.name}]: a law must be one to draw from; got {block.kind} without numbers. Use Normal, Uniform or Bernoulli with numbers."
+        )
     rows, q = len(p.symbols), block.parameters
     if block.kind == "normal":
         mean = np.array([float(m) for m in q["mean"]])

@@ -14,13 +14,13 @@ import numpy as np
 import xarray as xr
 
 from sde import clock, drivers, ensemble, results, starts
-from sde.verify import experiment, numbers
-from sde.verify.report import Report
-from sde.verify.verdicts import judge
 from sde.kernels.drivers import Driver
 from sde.kernels.loops import Clock
 from sde.program import load
 from sde.progress import bar
+from sde.verify import experiment, numbers
+from sde.verify.report import Report
+from sde.verify.verdicts import judge
 from symbolic.charge import Charge
 from symbolic.loss import Loss
 from symbolic.prepare import Prepared, parameters_of, prepare
@@ -35,9 +35,21 @@ RESERVOIR_BYTES = 256 * 2**20
 
 
 def simulate(
-    problem: Loss | SDE, sgd: SGD | None = None, *, start: Mapping[Any, Any], time: float, dt: float | None = None, paths: int = 1000,
-    seed: int = 0, scheme: str = "euler-maruyama", observables: Mapping[str, Any] | None = None, save_at: Any = 101,
-    keep: str = "statistics", dtype: str = "float64", threads: int | None = None, bound: float | None = None,
+    problem: Loss | SDE,
+    sgd: SGD | None = None,
+    *,
+    start: Mapping[Any, Any],
+    time: float,
+    dt: float | None = None,
+    paths: int = 1000,
+    seed: int = 0,
+    scheme: str = "euler-maruyama",
+    observables: Mapping[str, Any] | None = None,
+    save_at: Any = 101,
+    keep: str = "statistics",
+    dtype: str = "float64",
+    threads: int | None = None,
+    bound: float | None = None,
     progress: bool = False,
 ) -> xr.Dataset:
     """Integrate SGD's order-1 SDE of a loss, or any SDE, over an ensemble of paths.
@@ -71,13 +83,27 @@ def simulate(
         ticks = Clock(grid.time, grid.length * factor, np.sqrt(temperature / grid.length), grid.saves)
         parameters = np.array([sgd.weight_decay])
     record = {"kind": "sde", "scheme": scheme, "dt": float(grid.length.max())}
-    return _run(problem, prepared, driver, ticks, parameters, start, paths, seed, keep, threads, bound, progress, record, sgd)
+    return _run(
+        problem, prepared, driver, ticks, parameters, start, paths, seed, keep, threads, bound, progress, record, sgd
+    )
 
 
 def train(
-    loss: Loss, sgd: SGD, *, start: Mapping[Any, Any], steps: int, paths: int = 1000, seed: int = 0,
-    observables: Mapping[str, Any] | None = None, save_at: Any = 101, keep: str = "statistics", dtype: str = "float64",
-    full_batch: bool = False, threads: int | None = None, bound: float | None = None, progress: bool = False,
+    loss: Loss,
+    sgd: SGD,
+    *,
+    start: Mapping[Any, Any],
+    steps: int,
+    paths: int = 1000,
+    seed: int = 0,
+    observables: Mapping[str, Any] | None = None,
+    save_at: Any = 101,
+    keep: str = "statistics",
+    dtype: str = "float64",
+    full_batch: bool = False,
+    threads: int | None = None,
+    bound: float | None = None,
+    progress: bool = False,
 ) -> xr.Dataset:
     """Run discrete SGD itself over an ensemble of paths, on fresh samples of the law or rows of the data set.
 
@@ -91,13 +117,29 @@ def train(
     driver = drivers.full_batch(prepared, dtype) if full_batch else drivers.minibatch(prepared, sgd, dtype)
     ticks = Clock(grid.time, grid.length * sgd.factor(grid.time[:-1]), np.zeros(grid.steps), grid.saves)
     parameters = np.array([sgd.weight_decay, sgd.momentum] if sgd.momentum else [sgd.weight_decay])
-    record = {"kind": "gd" if full_batch else "sgd", "scheme": "sgd-momentum" if sgd.momentum else "sgd", "dt": sgd.learning_rate, "steps": int(steps)}
-    return _run(loss, prepared, driver, ticks, parameters, start, paths, seed, keep, threads, bound, progress, record, sgd)
+    record = {
+        "kind": "gd" if full_batch else "sgd",
+        "scheme": "sgd-momentum" if sgd.momentum else "sgd",
+        "dt": sgd.learning_rate,
+        "steps": int(steps),
+    }
+    return _run(
+        loss, prepared, driver, ticks, parameters, start, paths, seed, keep, threads, bound, progress, record, sgd
+    )
 
 
 def verify(
-    loss: Loss, sgd: SGD, *, start: Mapping[Any, Any] | Sequence[Mapping[Any, Any]], time: float, paths: int = 2000, seed: int = 0,
-    alpha: float = 0.01, margins: experiment.Margins | None = None, theory: Theory | None = None, threads: int | None = None,
+    loss: Loss,
+    sgd: SGD,
+    *,
+    start: Mapping[Any, Any] | Sequence[Mapping[Any, Any]],
+    time: float,
+    paths: int = 2000,
+    seed: int = 0,
+    alpha: float = 0.01,
+    margins: experiment.Margins | None = None,
+    theory: Theory | None = None,
+    threads: int | None = None,
     numeric: Callable[[numbers.Theory], numbers.Theory] | None = None,
 ) -> Report:
     """Hold the derived theory against discrete SGD, its SDE and gradient descent, charge by charge (THEORY section 7).
@@ -109,33 +151,66 @@ def verify(
     """
     theory = theory or derive(loss)
     margins = margins or experiment.Margins()
-    points = [starts.reader(loss.parameters, s, 1, seed, loss.dimension)(0, 1)[0] for s in ([start] if isinstance(start, Mapping) else start)]
+    points = [
+        starts.reader(loss.parameters, s, 1, seed, loss.dimension)(0, 1)[0]
+        for s in ([start] if isinstance(start, Mapping) else start)
+    ]
     if not points:
         raise ValueError("verify.start: at least one point is needed; got none. Give {parameter: value}.")
     steps = round(time / sgd.learning_rate) if np.isfinite(time) and time > 0 else 0
     if steps < 2:
-        raise ValueError(f"verify.time: must hold at least two steps of {sgd.learning_rate}; got {time!r}. Take a longer time.")
+        raise ValueError(
+            f"verify.time: must hold at least two steps of {sgd.learning_rate}; got {time!r}. Take a longer time."
+        )
     population = theory.noise.population
     f = sgd.noise_factor(population)
     charges = tuple(numbers.Charge(_label(c), c.A, c.b, c.classification or "") for c in theory.charges)
     figures = numbers.Theory(charges, theory.noise.factors, sgd.weight_decay)
     figures = numeric(figures) if numeric else figures
     setting = experiment.Setting(
-        sgd.learning_rate, sgd.temperature * f, f / sgd.batch_size, sgd.weight_decay, 1 / (1 - sgd.momentum), sgd.momentum == 0, sgd.factor
+        sgd.learning_rate,
+        sgd.temperature * f,
+        f / sgd.batch_size,
+        sgd.weight_decay,
+        1 / (1 - sgd.momentum),
+        sgd.momentum == 0,
+        sgd.factor,
     )
     runs = _runs(loss, sgd, theory, paths, seed, threads)
     found = experiment.run_experiment(figures, setting, runs, experiment.orbit_starts(figures, points), steps, margins)
     settings = {
-        "learning rate": sgd.learning_rate, "batch size": sgd.batch_size, "weight decay": sgd.weight_decay, "momentum": sgd.momentum,
-        "time": time, "steps": steps, "paths per start": paths, "seed": seed, "alpha": alpha, "margins": asdict(margins), "versions": _versions(),
+        "learning rate": sgd.learning_rate,
+        "batch size": sgd.batch_size,
+        "weight decay": sgd.weight_decay,
+        "momentum": sgd.momentum,
+        "time": time,
+        "steps": steps,
+        "paths per start": paths,
+        "seed": seed,
+        "alpha": alpha,
+        "margins": asdict(margins),
+        "versions": _versions(),
     }
     rows = tuple(
-        {"name": c.name, "expression": str(c.expression), "kind": c.kind, "class": c.classification or "undecided", "reason": c.reason, "drift": str(c.drift(sgd))}
+        {
+            "name": c.name,
+            "expression": str(c.expression),
+            "kind": c.kind,
+            "class": c.classification or "undecided",
+            "reason": c.reason,
+            "drift": str(c.drift(sgd)),
+        }
         for c in theory.charges
     )
     return Report(
-        loss.name, judge(found.claims, alpha) if found.claims else (), theory.summary(), rows, tuple(found.curves), tuple(found.entries),
-        tuple(found.explosions), settings,
+        loss.name,
+        judge(found.claims, alpha) if found.claims else (),
+        theory.summary(),
+        rows,
+        tuple(found.curves),
+        tuple(found.entries),
+        tuple(found.explosions),
+        settings,
     )
 
 
@@ -154,33 +229,93 @@ def _runs(loss: Loss, sgd: SGD, theory: Theory, paths: int, seed: int, threads: 
         return dict(loss.unpack(theta))
 
     def flat(data: xr.Dataset) -> np.ndarray:
-        return np.concatenate([data[p.name].values.reshape(data.sizes["path"], data.sizes["time"], -1) for p in loss.parameters], axis=2)
+        return np.concatenate(
+            [data[p.name].values.reshape(data.sizes["path"], data.sizes["time"], -1) for p in loss.parameters], axis=2
+        )
 
     def sample(data: xr.Dataset) -> experiment.Sample:
         states, gone = flat(data), data.exploded.values
-        alive = np.isfinite(states).all(axis=(1, 2))
+        alive = np.asarray(np.isfinite(states).all(axis=(1, 2)))
         first = float(data.time.values[np.argmax(gone > 0)]) if gone[-1] else None
         return experiment.Sample(states[alive], data.time.values, int(gone[-1]), len(alive), first)
 
     def stochastic(theta: np.ndarray, saves: np.ndarray, index: int) -> experiment.Sample:
         n = paths if index >= 0 else 4
-        return quiet(lambda: train(loss, sgd, start=begin(theta), steps=int(saves[-1]), paths=n, seed=seed + 1 + index, save_at=saves * eta, keep="paths", threads=threads))
+        return quiet(
+            lambda: train(
+                loss,
+                sgd,
+                start=begin(theta),
+                steps=int(saves[-1]),
+                paths=n,
+                seed=seed + 1 + index,
+                save_at=saves * eta,
+                keep="paths",
+                threads=threads,
+            )
+        )
 
     def descent(theta: np.ndarray, saves: np.ndarray, slower: float) -> experiment.Sample:
         own = replace(sgd, learning_rate=eta * slower)
-        return quiet(lambda: train(loss, own, start=begin(theta), steps=int(saves[-1]), paths=1, save_at=saves * own.learning_rate, keep="paths", full_batch=True, threads=threads))
+        return quiet(
+            lambda: train(
+                loss,
+                own,
+                start=begin(theta),
+                steps=int(saves[-1]),
+                paths=1,
+                save_at=saves * own.learning_rate,
+                keep="paths",
+                full_batch=True,
+                threads=threads,
+            )
+        )
 
     def diffusion(theta: np.ndarray, times: np.ndarray, dt: float) -> experiment.Sample:
-        return quiet(lambda: simulate(loss, sgd, start=begin(theta), time=float(times[-1]), dt=dt, paths=min(paths, 1000 if cheap else 128), seed=seed + 1000, save_at=times, keep="paths", threads=threads))
+        return quiet(
+            lambda: simulate(
+                loss,
+                sgd,
+                start=begin(theta),
+                time=float(times[-1]),
+                dt=dt,
+                paths=min(paths, 1000 if cheap else 128),
+                seed=seed + 1000,
+                save_at=times,
+                keep="paths",
+                threads=threads,
+            )
+        )
 
     def one_sgd(states: np.ndarray, seed_: int) -> np.ndarray:
         single = replace(sgd, schedule=None)
-        data = train(loss, single, start=begin(states), steps=1, paths=len(states), seed=seed + 5000 + seed_, save_at=2, keep="paths", threads=threads)
+        data = train(
+            loss,
+            single,
+            start=begin(states),
+            steps=1,
+            paths=len(states),
+            seed=seed + 5000 + seed_,
+            save_at=2,
+            keep="paths",
+            threads=threads,
+        )
         return flat(data)[:, -1]
 
     def one_sde(states: np.ndarray, seed_: int, dt: float) -> np.ndarray:
         single = replace(sgd, schedule=None)
-        data = simulate(loss, single, start=begin(states), time=dt, dt=dt, paths=len(states), seed=seed + 6000 + seed_, save_at=2, keep="paths", threads=threads)
+        data = simulate(
+            loss,
+            single,
+            start=begin(states),
+            time=dt,
+            dt=dt,
+            paths=len(states),
+            seed=seed + 6000 + seed_,
+            save_at=2,
+            keep="paths",
+            threads=threads,
+        )
         return flat(data)[:, -1]
 
     def quiet(run: Callable[[], xr.Dataset]) -> experiment.Sample:
@@ -193,11 +328,18 @@ def _runs(loss: Loss, sgd: SGD, theory: Theory, paths: int, seed: int, threads: 
             joint = theory.equilibrium(loss.unpack(theta), replace(sgd, schedule=None)).joint
         except ValueError:
             return None
-        return None if joint is None or not joint.converged else np.array([c.value(joint.theta) for c in theory.charges])
+        return (
+            None if joint is None or not joint.converged else np.array([c.value(joint.theta) for c in theory.charges])
+        )
 
     closed = theory.noise.source in ("features", "dataset")
     return experiment.Runs(
-        stochastic, descent if closed else None, diffusion if closed else None, one_sgd, one_sde if closed else None, resting
+        stochastic,
+        descent if closed else None,
+        diffusion if closed else None,
+        one_sgd,
+        one_sde if closed else None,
+        resting,
     )
 
 
@@ -208,13 +350,29 @@ def _continuous(scheme: str) -> str:
 
 
 def _run(
-    problem: Loss | SDE, prepared: Prepared, driver: Driver, ticks: Clock, parameters: np.ndarray, start: Mapping[Any, Any], paths: int,
-    seed: int, keep: str, threads: int | None, bound: float | None, progress: bool, record: dict[str, Any], sgd: SGD | None,
+    problem: Loss | SDE,
+    prepared: Prepared,
+    driver: Driver,
+    ticks: Clock,
+    parameters: np.ndarray,
+    start: Mapping[Any, Any],
+    paths: int,
+    seed: int,
+    keep: str,
+    threads: int | None,
+    bound: float | None,
+    progress: bool,
+    record: dict[str, Any],
+    sgd: SGD | None,
 ) -> xr.Dataset:
     if isinstance(paths, bool) or int(paths) != paths or not 1 <= paths < 2**48:
-        raise ValueError(f"paths: must be a whole number of at least 1; got {paths!r} ({type(paths).__name__}). Give a count.")
+        raise ValueError(
+            f"paths: must be a whole number of at least 1; got {paths!r} ({type(paths).__name__}). Give a count."
+        )
     if isinstance(seed, bool) or int(seed) != seed or not 0 <= seed < 2**64:
-        raise ValueError(f"seed: must be a whole number in [0, 2**64); got {seed!r} ({type(seed).__name__}). Give e.g. 0.")
+        raise ValueError(
+            f"seed: must be a whole number in [0, 2**64); got {seed!r} ({type(seed).__name__}). Give e.g. 0."
+        )
     if keep not in ("statistics", "paths"):
         raise ValueError(f"keep: must be 'statistics' or 'paths'; got {keep!r}. Pick one.")
     paths, manifest = int(paths), prepared.module.manifest
@@ -224,15 +382,30 @@ def _run(
     beginning = starts.reader(parameters_of(problem), start, paths, int(seed), len(manifest["states"]))  # type: ignore[arg-type]
     program = load(prepared.module.text, manifest)
     job = ensemble.Job(
-        program, driver, ticks, parameters.astype(program.dtype), beginning, paths, int(seed), slots,
+        program,
+        driver,
+        ticks,
+        parameters.astype(program.dtype),
+        beginning,
+        paths,
+        int(seed),
+        slots,
         bound if bound is not None else ensemble.BOUND[program.dtype.name],
     )
     with bar(paths * len(ticks.h), problem.name, progress) as tick:
         outcome = ensemble.run(job, threads, tick)
     attrs = {
-        **record, "name": problem.name, "seed": str(seed), "dtype": program.dtype.name, "bound": job.bound, "keep": keep,
-        "spec_hash": _identity(prepared, sgd, ticks, start), "quantile_paths": slots, "interrupted": int(outcome.interrupted),
-        "wall_seconds": outcome.wall_seconds, "compile_seconds": outcome.compile_seconds,
+        **record,
+        "name": problem.name,
+        "seed": str(seed),
+        "dtype": program.dtype.name,
+        "bound": job.bound,
+        "keep": keep,
+        "spec_hash": _identity(prepared, sgd, ticks, start),
+        "quantile_paths": slots,
+        "interrupted": int(outcome.interrupted),
+        "wall_seconds": outcome.wall_seconds,
+        "compile_seconds": outcome.compile_seconds,
         "versions": _versions(),
     }
     return results.dataset(outcome, variables, ticks.time[ticks.saves], ticks.saves, keep, attrs)
@@ -263,4 +436,3 @@ def _identity(prepared: Prepared, sgd: SGD | None, ticks: Clock, start: Mapping[
     for key, value in sorted(start.items(), key=lambda item: str(item[0])):
         digest.update(f"{key}={value if not isinstance(value, np.ndarray) else value.tobytes()}".encode())
     return digest.hexdigest()[:16]
-

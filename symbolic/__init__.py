@@ -6,4 +6,16 @@ from symbolic.sde import SDE
 from symbolic.sgd import SGD
 from symbolic.theory import Theory, derive
 
-__all__ = ["SDE", "SGD", "Bernoulli", "Dataset", "Loss", "Moments", "Normal", "Theory", "Uniform", "derive", "parameters"]
+__all__ = [
+    "SDE",
+    "SGD",
+    "Bernoulli",
+    "Dataset",
+    "Loss",
+    "Moments",
+    "Normal",
+    "Theory",
+    "Uniform",
+    "derive",
+    "parameters",
+]

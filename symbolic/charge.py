@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from math import gcd
+from math import gcd, lcm
 from typing import Any
 
 import numpy as np
@@ -27,9 +27,7 @@ def scaled(vector: Vector, size: int) -> Vector:
     for index, c in vector.items():
         i, j = divmod(index, size) if index < size * size else (-1, -1)
         coefficients.append(Fraction(c) * (1 if i == j >= 0 else 2))
-    scale = 1
-    for c in coefficients:
-        scale *= c.denominator // gcd(scale, c.denominator)
+    scale = lcm(*(c.denominator for c in coefficients))
     content = gcd(*(int(c * scale) for c in coefficients))
     return {i: Fraction(c) * scale / content for i, c in vector.items()}
 
@@ -83,7 +81,7 @@ class Charge:
 
     @cached_property
     def kind(self) -> str:
-        """"rescaling" (diagonal A of both signs), "scale" (diagonal, one sign), "translation" (A = 0) or "mixed"."""
+        """ "rescaling" (diagonal A of both signs), "scale" (diagonal, one sign), "translation" (A = 0) or "mixed"."""
         return _kind(self.A, self.b)
 
     @cached_property
@@ -118,10 +116,10 @@ class Charge:
         trace = self.noise.trace(self.generator[0])
         if trace is None or trace == 0 or not trace.is_Mul or trace.count_ops() > 300:
             return trace
-        quotient = sp.cancel(trace / self.expression)
+        quotient: Any = sp.cancel(trace / self.expression)
         if sp.denom(quotient).free_symbols & set(self.loss.theta):
             return trace
-        return sp.Mul(self.expression, sp.factor(quotient), evaluate=True)
+        return self.expression * sp.factor(quotient)
 
     def _symbolic(self, with_mean: bool) -> laws.Terms:
         a, b = self.generator
@@ -142,7 +140,10 @@ class Charge:
         quadratic = float(theta @ self.A @ theta)
         return laws.Terms(
             float(np.einsum("ik,ij,jk->", root, self.A, root, optimize=True)),
-            float(mean @ self.A @ mean), float(self.b @ mean), quadratic, quadratic + float(self.b @ theta),
+            float(mean @ self.A @ mean),
+            float(self.b @ mean),
+            quadratic,
+            quadratic + float(self.b @ theta),
         )
 
     def drift(self, sgd: SGD | None = None, order: int = 1) -> sp.Expr:

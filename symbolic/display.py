@@ -17,13 +17,15 @@ SHOWN = 12
 """Charges written out in a summary before the rest is counted."""
 
 
-def _entry(value: sp.Expr) -> int | str:
+def _entry(value: Any) -> int | str:
     return int(value) if value.is_Integer else str(value)
 
 
 def operator_form(charge: Charge) -> str:
     """The drift as a formula in Sigma and A."""
-    decay = f"-2*lambda_wd*{charge.name}" if charge.A.any() and not charge.b.any() else "-2*lambda_wd*(A*theta + b).theta"
+    decay = (
+        f"-2*lambda_wd*{charge.name}" if charge.A.any() and not charge.b.any() else "-2*lambda_wd*(A*theta + b).theta"
+    )
     return f"{decay} + T*Tr[Sigma*A]" if charge.A.any() else decay
 
 
@@ -53,7 +55,11 @@ def to_json(theory: Theory) -> dict[str, Any]:
     return {
         "name": theory.loss.name,
         "parameters": {p.name: list(p.shape) for p in theory.loss.parameters},
-        "algebra": {"dimension": algebra.dimension, "symmetric": algebra.symmetric, "antisymmetric": algebra.antisymmetric},
+        "algebra": {
+            "dimension": algebra.dimension,
+            "symmetric": algebra.symmetric,
+            "antisymmetric": algebra.antisymmetric,
+        },
         "independent_charges": theory.independent_charges,
         "conservation_laws": theory.conservation_laws,
         "complete": theory.complete,
@@ -72,7 +78,11 @@ def verdict(theory: Theory) -> str:
     if laws is None:
         return "Whether gradient flow has further conservation laws is not known."
     if theory.complete:
-        return "These are all the conservation laws of gradient flow." if laws else "Gradient flow has no conservation law for all data."
+        return (
+            "These are all the conservation laws of gradient flow."
+            if laws
+            else "Gradient flow has no conservation law for all data."
+        )
     return f"Gradient flow has {_plural(laws - found, 'further conservation law')} that these do not give."
 
 
@@ -90,14 +100,20 @@ def paragraph(theory: Theory) -> str:
         "frozen": "untouched by noise on average",
     }
     fate = "; ".join(f"{m} {words[k]}" for k, m in counts.items() if m)
-    return f"{first} {_plural(n, 'charge')}, {theory.independent_charges} independent: {fate or 'none'}. {verdict(theory)}"
+    return (
+        f"{first} {_plural(n, 'charge')}, {theory.independent_charges} independent: {fate or 'none'}. {verdict(theory)}"
+    )
 
 
 def summary(theory: Theory) -> str:
     """Plain words, then one block per charge."""
     lines = [paragraph(theory)]
     for charge in theory.charges[:SHOWN]:
-        lines += [f"  {charge.name} = {charge.expression}", f"      {charge.kind}, {charge.classification}: {charge.reason}", f"      dC/dt = {drift_text(charge)}"]
+        lines += [
+            f"  {charge.name} = {charge.expression}",
+            f"      {charge.kind}, {charge.classification}: {charge.reason}",
+            f"      dC/dt = {drift_text(charge)}",
+        ]
     if len(theory.charges) > SHOWN:
         lines.append(f"  ... and {len(theory.charges) - SHOWN} more")
     return "\n".join(lines)

@@ -50,17 +50,23 @@ class Rates:
 def rates(sgd: SGD | None, population: int | None, order: int = 1, numeric: bool = False) -> Rates:
     """The numbers of a setting (symbols T, lambda_wd, eta without one). Raises ValueError for what the formulas do not cover."""
     if order not in (1, 2):
-        raise ValueError(f"drift: order must be 1 or 2; got {order!r} ({type(order).__name__}). Use 2 for the order-2 SDE.")
+        raise ValueError(
+            f"drift: order must be 1 or 2; got {order!r} ({type(order).__name__}). Use 2 for the order-2 SDE."
+        )
     if sgd is None:
         return Rates(TEMPERATURE, WEIGHT_DECAY, LEARNING_RATE, 1)
     if sgd.momentum and order == 2:
-        raise ValueError(f"drift: order 2 is for plain SGD; got momentum {sgd.momentum}. Use order=1, the small-step limit of momentum SGD.")
+        raise ValueError(
+            f"drift: order 2 is for plain SGD; got momentum {sgd.momentum}. Use order=1, the small-step limit of momentum SGD."
+        )
     speed: Any = 1
     if sgd.momentum:
         speed = 1 / (1 - sgd.momentum) if numeric else 1 / (1 - sp.nsimplify(sgd.momentum))
     if sgd.schedule is not None:
         if numeric:
-            raise ValueError("drift: a schedule makes the drift depend on time; got one where a number is needed. Use .drift(sgd), an expression of t.")
+            raise ValueError(
+                "drift: a schedule makes the drift depend on time; got one where a number is needed. Use .drift(sgd), an expression of t."
+            )
         speed = speed * sgd.schedule
     factor = sgd.noise_factor(population)
     if numeric:
@@ -89,7 +95,9 @@ def step(x: Terms, r: Rates) -> Any:
 def refuse_momentum(sgd: SGD | None) -> None:
     """Discrete momentum SGD has no increment that is a function of theta alone."""
     if sgd is not None and sgd.momentum:
-        raise ValueError(f"increment: exact only for SGD without momentum; got momentum {sgd.momentum}. Use drift(sgd), its small-step limit.")
+        raise ValueError(
+            f"increment: exact only for SGD without momentum; got momentum {sgd.momentum}. Use drift(sgd), its small-step limit."
+        )
 
 
 TIME = settings.t

@@ -45,7 +45,14 @@ def emit(
     lanes = lane_count(rows, dtype)
     number = "np.float32" if dtype == "float32" else "float"
     parts = [
-        _function("step(x, n, h, t, p)", lanes, step.statements, _inputs(step, {"x": step.states, "n": step.inputs}), "x", step.updates),
+        _function(
+            "step(x, n, h, t, p)",
+            lanes,
+            step.statements,
+            _inputs(step, {"x": step.states, "n": step.inputs}),
+            "x",
+            step.updates,
+        ),
         _function(
             "observe(x, t, p, out)", lanes, (), _inputs(step, {"x": step.states}), "out", tuple(observables.values())
         ),
@@ -53,14 +60,25 @@ def emit(
     if accumulation:
         parts.append(
             _function(
-                "accumulate(x, z, w, n, p)", lanes, accumulation.statements,
-                _inputs(step, {"x": step.states, "z": accumulation.z}), "n", accumulation.terms, weight="w",
+                "accumulate(x, z, w, n, p)",
+                lanes,
+                accumulation.statements,
+                _inputs(step, {"x": step.states, "z": accumulation.z}),
+                "n",
+                accumulation.terms,
+                weight="w",
             )
         )
     body = "\n\n".join(parts)
     manifest: dict[str, object] = {
-        "name": step.name, "states": [str(s) for s in step.states], "inputs": len(step.inputs), "data": len(accumulation.z) if accumulation else 0,
-        "parameters": [str(s) for s in step.parameters], "observables": list(observables), "lanes": lanes, "dtype": dtype,
+        "name": step.name,
+        "states": [str(s) for s in step.states],
+        "inputs": len(step.inputs),
+        "data": len(accumulation.z) if accumulation else 0,
+        "parameters": [str(s) for s in step.parameters],
+        "observables": list(observables),
+        "lanes": lanes,
+        "dtype": dtype,
     }
     head = f'"""{step.name}: emitted text, one block of {lanes} paths; see the manifest."""\n\nimport math\n\nimport numpy as np\n\nF = {number}\nLANES = {lanes}\n'
     text = f"{head}MANIFEST = {json.dumps(manifest, sort_keys=True)}\n\n\n{body}\n"
@@ -82,8 +100,13 @@ def _inputs(step: StepMap, rows: Mapping[str, Sequence[sp.Symbol]]) -> dict[sp.S
 
 
 def _function(
-    signature: str, lanes: int, statements: Iterable[Statement], places: Mapping[sp.Symbol, str], target: str,
-    results: Sequence[sp.Expr], weight: str | None = None,
+    signature: str,
+    lanes: int,
+    statements: Iterable[Statement],
+    places: Mapping[sp.Symbol, str],
+    target: str,
+    results: Sequence[sp.Expr],
+    weight: str | None = None,
 ) -> str:
     needed = _needed(list(statements), results)
     used = set().union(*(e.free_symbols for _, e in needed), *(e.free_symbols for e in results)) if results else set()
@@ -127,7 +150,10 @@ def _function(
         loads.insert(0, "        weight = w[i]")
     if not stores:
         return f"def {signature}:\n    pass\n"
-    return "\n".join([f"def {signature}:", *fixed, "    for i in range(LANES):", *loads, *lines, *_hold(stores, target)]) + "\n"
+    return (
+        "\n".join([f"def {signature}:", *fixed, "    for i in range(LANES):", *loads, *lines, *_hold(stores, target)])
+        + "\n"
+    )
 
 
 def _hold(stores: list[str], target: str) -> list[str]:
@@ -135,7 +161,9 @@ def _hold(stores: list[str], target: str) -> list[str]:
     if target != "x":
         return stores
     values = [s.split(" = ", 1) for s in stores]
-    return [f"        y{j} = {text}" for j, (_, text) in enumerate(values)] + [f"{place} = y{j}" for j, (place, _) in enumerate(values)]
+    return [f"        y{j} = {text}" for j, (_, text) in enumerate(values)] + [
+        f"{place} = y{j}" for j, (place, _) in enumerate(values)
+    ]
 
 
 def _needed(statements: list[Statement], results: Sequence[sp.Expr]) -> list[Statement]:

@@ -7,8 +7,9 @@ joint equilibrium minimises lambda_wd |theta|^2 + (T/2) Tr Sigma over the group,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -127,7 +128,7 @@ def charge_equilibrium(charge: Charge, theta: Array, sigma: Array, rates: laws.R
     return ChargeEquilibrium(charge, star, at, charge.value(at), rate, kind, reason)
 
 
-def _root(force, far: float) -> float | None:  # type: ignore[no-untyped-def]
+def _root(force: Callable[[float], float], far: float) -> float | None:
     """Zero of a decreasing function; +-inf when it keeps its sign, None when it is zero throughout."""
     start = force(0.0)
     if start == 0.0:
@@ -139,7 +140,8 @@ def _root(force, far: float) -> float | None:  # type: ignore[no-untyped-def]
         value = force(sign * step)
         if value * sign <= 0:
             low, high = sorted((near, sign * step))
-            return float(scipy.optimize.brentq(force, low, high, xtol=1e-14, rtol=4 * np.finfo(float).eps))
+            found: Any = scipy.optimize.brentq(force, low, high, xtol=1e-14, rtol=4 * np.finfo(float).eps)
+            return float(found)
         near, step = sign * step, step * 2
     return sign * np.inf
 
@@ -152,8 +154,13 @@ def _limit(charge: Charge, orbit: Orbit, star: float) -> float:
 
 
 def joint_equilibrium(
-    generators: Sequence[Array], theta: Array, sigma: Array, temperature: float, weight_decay: float = 0.0,
-    tolerance: float = 1e-12, steps: int = 100,
+    generators: Sequence[Array],
+    theta: Array,
+    sigma: Array,
+    temperature: float,
+    weight_decay: float = 0.0,
+    tolerance: float = 1e-12,
+    steps: int = 100,
 ) -> JointEquilibrium:
     """Minimise (T/2) Tr Sigma + lambda_wd |theta|^2 over the orbit of exp(span A_k), A_k symmetric, by Newton steps along geodesics.
 
@@ -168,7 +175,8 @@ def joint_equilibrium(
 
     scale = max(value(point, noise), 1e-300)
     taken, converged = 0, False
-    for taken in range(steps):
+    while taken < steps:
+        taken += 1
         moved = basis @ point
         gradient = -temperature * np.einsum("kij,ji->k", basis, noise) + 2 * weight_decay * moved @ point
         if np.abs(gradient).max() <= tolerance * max(value(point, noise), 1e-300):
@@ -232,7 +240,9 @@ def geometric_mean_equilibrium(U: Array, W: Array, Gamma_U: Array, Gamma_W: Arra
     for name, q in (("U^T Gamma_U U", left), ("W Gamma_W W^T", right)):
         w = np.linalg.eigvalsh(q)
         if w[0] <= 1e-13 * max(w[-1], 1e-300):
-            raise ValueError(f"geometric_mean_equilibrium: {name} must be positive definite; got smallest eigenvalue {w[0]:.3g}. Use theory.equilibrium.")
+            raise ValueError(
+                f"geometric_mean_equilibrium: {name} must be positive definite; got smallest eigenvalue {w[0]:.3g}. Use theory.equilibrium."
+            )
     root = _sqrt(right)
     inverse = np.linalg.inv(root)
     p = inverse @ _sqrt(root @ left @ root) @ inverse

@@ -33,7 +33,9 @@ from symbolic.vocabulary import (
 MAX_LENGTH = 10_000
 MAX_DEPTH = 60
 
-ALLOWED = "Allowed: numbers, names, + - * / ** @, .T, indexing with integers and slices, lists [a, b], and function calls."
+ALLOWED = (
+    "Allowed: numbers, names, + - * / ** @, .T, indexing with integers and slices, lists [a, b], and function calls."
+)
 
 
 class ExpressionError(ValueError):
@@ -91,7 +93,9 @@ class _Walker:
         text = (ast.get_source_segment(self.source, node) or "").replace("_", "")
         if isinstance(value, int):
             return wrap(sp.Integer(value))
-        if not math.isfinite(value) or (value == 0.0 and any(digit in "123456789" for digit in text.lower().split("e")[0])):
+        if not math.isfinite(value) or (
+            value == 0.0 and any(digit in "123456789" for digit in text.lower().split("e")[0])
+        ):
             self.refuse(node, "a number must be within the range of float64", "Rescale the problem.", "float")
         exact = Fraction(text)
         return wrap(sp.Rational(exact.numerator, exact.denominator))
@@ -145,7 +149,9 @@ class _Walker:
 
     def _index(self, node: ast.expr) -> int | slice:
         if isinstance(node, ast.Slice):
-            return slice(*(None if part is None else self._integer(part) for part in (node.lower, node.upper, node.step)))
+            return slice(
+                *(None if part is None else self._integer(part) for part in (node.lower, node.upper, node.step))
+            )
         return self._integer(node)
 
     def _integer(self, node: ast.expr) -> int:
@@ -165,7 +171,12 @@ class _Walker:
             self.refuse(node, f"unknown function {name!r}", f"Functions: {', '.join(sorted(FUNCTIONS))}.", "call")
         wanted = 2 if name in ("dot", "outer") else 1
         if len(node.args) != wanted and not (name in ("max", "min") and node.args):
-            self.refuse(node, f"{name} takes {wanted} argument{'s' * (wanted > 1)}, here {len(node.args)}", "Give the right number.", "call")
+            self.refuse(
+                node,
+                f"{name} takes {wanted} argument{'s' * (wanted > 1)}, here {len(node.args)}",
+                "Give the right number.",
+                "call",
+            )
         axes = {}
         for keyword in node.keywords:
             if keyword.arg != "axis" or name not in WITH_AXIS or axes:
@@ -174,7 +185,12 @@ class _Walker:
             axes["axis"] = self._integer(keyword.value)
         arguments = [self.visit(argument) for argument in node.args]
         if axes and not -arguments[0].ndim <= axes["axis"] < arguments[0].ndim:
-            self.refuse(node, f"axis {axes['axis']} does not fit shape {arguments[0].shape}", "Axes count from 0.", "call")
+            self.refuse(
+                node,
+                f"axis {axes['axis']} does not fit shape {arguments[0].shape}",
+                "Axes count from 0.",
+                "call",
+            )
         return function(*arguments, **axes)
 
 
@@ -184,11 +200,28 @@ def parse(text: str, names: Mapping[str, Any], where: str = "expression") -> np.
     names: name -> SymPy expression or object array of them. Decimals become exact rationals. Raises ExpressionError only.
     """
     if not isinstance(text, str):
-        raise ExpressionError(where, 1, "an expression must be a text", repr(text)[:60], type(text).__name__, 'Write it in quotes: "(u*w - y)**2".')
+        raise ExpressionError(
+            where,
+            1,
+            "an expression must be a text",
+            repr(text)[:60],
+            type(text).__name__,
+            'Write it in quotes: "(u*w - y)**2".',
+        )
     source = " ".join(text.splitlines()).strip()
     if not source or len(source) > MAX_LENGTH:
-        raise ExpressionError(where, 1, f"an expression must have 1 to {MAX_LENGTH} characters", source[:60], f"{len(source)} characters", ALLOWED)
-    odd = next((i for i, c in enumerate(source) if c in "#\\;" or unicodedata.category(c) in ("Cc", "Cs") and c != "\t"), None)
+        raise ExpressionError(
+            where,
+            1,
+            f"an expression must have 1 to {MAX_LENGTH} characters",
+            source[:60],
+            f"{len(source)} characters",
+            ALLOWED,
+        )
+    odd = next(
+        (i for i, c in enumerate(source) if c in "#\\;" or (unicodedata.category(c) in ("Cc", "Cs") and c != "\t")),
+        None,
+    )
     if odd is not None:
         raise ExpressionError(where, odd + 1, "the character is not allowed", source[odd], "character", ALLOWED)
     try:
@@ -197,15 +230,31 @@ def parse(text: str, names: Mapping[str, Any], where: str = "expression") -> np.
             tree = ast.parse(source, mode="eval")
     except SyntaxError as error:
         column = max(error.offset or 1, 1)
-        raise ExpressionError(where, column, f"cannot be read: {error.msg}", source[column - 1 : column + 39], "syntax", ALLOWED) from None
+        raise ExpressionError(
+            where, column, f"cannot be read: {error.msg}", source[column - 1 : column + 39], "syntax", ALLOWED
+        ) from None
     except (ValueError, RecursionError, MemoryError, OverflowError) as error:
-        raise ExpressionError(where, 1, f"cannot be read: {str(error)[:60] or 'too deep or too long'}", source[:60], "syntax", ALLOWED) from None
+        raise ExpressionError(
+            where,
+            1,
+            f"cannot be read: {str(error)[:60] or 'too deep or too long'}",
+            source[:60],
+            "syntax",
+            ALLOWED,
+        ) from None
     walker = _Walker(source, names, where)
     try:
         return walker.visit(tree.body)
     except ExpressionError:
         raise
-    except (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError, NotImplementedError) as error:
+    except (
+        ValueError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+        NotImplementedError,
+    ) as error:
         walker.refuse(tree.body, f"has no meaning: {str(error)[:120]}", "Rewrite it.")
 
 
@@ -213,5 +262,12 @@ def parse_scalar(text: str, names: Mapping[str, Any], where: str = "expression")
     """Like `parse`, for a text whose value must be one number; returns the SymPy expression itself."""
     value = parse(text, names, where)
     if value.shape:
-        raise ExpressionError(where, 1, f"must be a scalar, here shape {value.shape}", str(text)[:60], "array", "Sum it or take a norm: sum((...)**2).")
+        raise ExpressionError(
+            where,
+            1,
+            f"must be a scalar, here shape {value.shape}",
+            str(text)[:60],
+            "array",
+            "Sum it or take a norm: sum((...)**2).",
+        )
     return value.item()

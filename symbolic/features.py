@@ -59,7 +59,9 @@ class Features:
     def moment(self, powers: Exponents) -> sp.Expr:
         """E of the data monomial with these powers."""
         by_symbol: Mapping[sp.Symbol, int] = {s: p for s, p in zip(self.z, powers, strict=True) if p}
-        return sp.Mul(*(block.moment({s: by_symbol[s] for s in block.symbols if s in by_symbol}) for block in self.blocks))
+        return sp.Mul(
+            *(block.moment({s: by_symbol[s] for s in block.symbols if s in by_symbol}) for block in self.blocks)
+        )
 
     @cached_property
     def mean(self) -> list[sp.Expr]:
@@ -81,7 +83,9 @@ class Features:
         """(E m, Cov m) as floats: shapes (K,) and (K, K). Raises ValueError when a law has symbolic parameters."""
         tables = [b for b in self.blocks if b.kind == "dataset"]
         if len(tables) == len(self.blocks) == 1:
-            values = np.column_stack([np.prod(tables[0].parameters["table"] ** np.array(e), axis=1) for e in self.exponents])
+            values = np.column_stack(
+                [np.prod(tables[0].parameters["table"] ** np.array(e), axis=1) for e in self.exponents]
+            )
             return values.mean(axis=0), np.atleast_2d(np.cov(values.T, bias=True))
         mean, covariance = sp.Matrix(self.mean), self.covariance
         loose = mean.free_symbols | covariance.free_symbols
@@ -141,7 +145,9 @@ class _Collector:
         return None
 
     def _name(self, coefficient: sp.Expr) -> sp.Expr:
-        if coefficient.is_Atom or (coefficient.is_Mul and len(coefficient.args) == 2 and all(a.is_Atom for a in coefficient.args)):
+        if coefficient.is_Atom or (
+            coefficient.is_Mul and len(coefficient.args) == 2 and all(a.is_Atom for a in coefficient.args)
+        ):
             return coefficient
         if coefficient not in self.names:
             self.names[coefficient] = sp.Symbol(f"phi_{len(self.names)}", real=True)

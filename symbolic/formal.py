@@ -14,6 +14,7 @@ from collections import Counter
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import sympy as sp
@@ -37,14 +38,14 @@ class Atom:
     order: int = 1
 
 
-def invariants(expression: sp.Expr, targets: set[sp.Symbol]) -> list[sp.Expr]:
+def invariants(expression: sp.Expr, targets: set[Any]) -> list[sp.Expr]:
     """Expressions that are all invariant exactly when the loss is: residuals of squares with a private target, and the rest."""
     factor, body = expression.as_coeff_Mul()
     terms = sp.Add.make_args(body)
     owners = Counter(s for term in terms for s in term.free_symbols & targets)
     residuals, rest = [], []
     for term in terms:
-        base = term.as_coeff_Mul()[1]
+        base: Any = term.as_coeff_Mul()[1]
         square = isinstance(base, sp.Pow) and base.exp == 2
         if square and _private(base.base, {s for s in term.free_symbols & targets if owners[s] == 1}):
             residuals.append(base.base)
@@ -53,7 +54,7 @@ def invariants(expression: sp.Expr, targets: set[sp.Symbol]) -> list[sp.Expr]:
     return residuals + ([factor * sp.Add(*rest)] if rest else [])
 
 
-def _private(residual: sp.Expr, candidates: set[sp.Symbol]) -> bool:
+def _private(residual: sp.Expr, candidates: set[Any]) -> bool:
     """Whether a candidate occurs in the residual exactly once, as a term of its own."""
     parts = sp.Add.make_args(residual)
     inside = Counter(s for part in parts for s in part.free_symbols & candidates)
@@ -134,7 +135,9 @@ class Formal:
     def _power(self, base: Polynomial, exponent: int) -> Polynomial:
         return poly.power(base, exponent, self._rule if self.idempotent else None, LIMIT)
 
-    def _new(self, key: tuple, kind: str, argument: Polynomial, slope: Polynomial | None = None, order: int = 1) -> Polynomial:
+    def _new(
+        self, key: tuple, kind: str, argument: Polynomial, slope: Polynomial | None = None, order: int = 1
+    ) -> Polynomial:
         if key not in self.known:
             self.known[key] = self.size
             self.size += 1
@@ -181,13 +184,13 @@ class Formal:
             return self.inverse(self._exponential({m: -c for m, c in q.items()}))
         return self._new(("exp", poly.freeze(q)), "exp", q) if q else poly.constant(1)
 
-    def convert(self, e: sp.Expr) -> Polynomial:
+    def convert(self, e: Any) -> Polynomial:
         """The polynomial that an expression stands for."""
         if e not in self.memo:
             self.memo[e] = self._convert(e)
         return self.memo[e]
 
-    def _convert(self, e: sp.Expr) -> Polynomial:
+    def _convert(self, e: Any) -> Polynomial:
         if e.is_Rational:
             return poly.constant(int(e) if e.is_Integer else Fraction(int(e.p), int(e.q)))
         if e.is_Float:
@@ -213,7 +216,7 @@ class Formal:
             return self._convert_power(e.base, e.exp)
         return self._convert_function(e)
 
-    def _convert_power(self, base: sp.Expr, exponent: sp.Expr) -> Polynomial:
+    def _convert_power(self, base: Any, exponent: Any) -> Polynomial:
         if exponent.is_Integer:
             q, n = self.convert(base), int(exponent)
             return self._power(q if n >= 0 else self.inverse(q), abs(n))
@@ -224,7 +227,7 @@ class Formal:
             return self.times(part, self._power(self.root(q, order), rest))
         return self.convert(sp.exp(sp.expand_mul(exponent * sp.log(base)), evaluate=False))
 
-    def _convert_function(self, e: sp.Expr) -> Polynomial:
+    def _convert_function(self, e: Any) -> Polynomial:
         if isinstance(e, (sp.Max, sp.Min)):
             largest, sign = self.convert(e.args[0]), 1 if isinstance(e, sp.Max) else -1
             for arg in e.args[1:]:
@@ -235,7 +238,9 @@ class Formal:
         if isinstance(e, sp.Piecewise):
             return self._convert_pieces(list(e.args))
         if len(e.args) != 1 or not isinstance(e, sp.Function):
-            raise ValueError(f"derive: no rule for {type(e).__name__}; got {e}. Write it with + - * / ** and functions of one argument.")
+            raise ValueError(
+                f"derive: no rule for {type(e).__name__}; got {e}. Write it with + - * / ** and functions of one argument."
+            )
         q = self.convert(e.args[0])
         if isinstance(e, (relu, step, sp.Heaviside, sp.Abs, sp.sign)):
             gate = self.gate(q)
@@ -253,13 +258,14 @@ class Formal:
             return self._new(("tanh", poly.freeze(q)), "tanh", q)
         return self.opaque(type(e).__name__, q)
 
-    def _convert_pieces(self, pieces: list) -> Polynomial:
-        value, condition = pieces[0]
+    def _convert_pieces(self, pieces: list[Any]) -> Polynomial:
+        value: Any = pieces[0][0]
+        condition: Any = pieces[0][1]
         if condition == sp.true or len(pieces) == 1:
             return self.convert(value)
-        if isinstance(condition, (sp.StrictGreaterThan, sp.GreaterThan)):
+        if type(condition) in (sp.StrictGreaterThan, sp.GreaterThan):
             gate = self.gate(self.convert(condition.lhs - condition.rhs))
-        elif isinstance(condition, (sp.StrictLessThan, sp.LessThan)):
+        elif type(condition) in (sp.StrictLessThan, sp.LessThan):
             gate = self.gate(self.convert(condition.rhs - condition.lhs))
         else:
             gate = self._new(("condition", condition), "gate", {})

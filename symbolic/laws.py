@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,9 @@ def exact(value: Any) -> sp.Expr:
     if isinstance(value, sp.Basic):
         return value  # type: ignore[return-value]
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise ValueError(f"law: a parameter must be a number or a SymPy expression; got {value!r} ({type(value).__name__}). Give a number.")
+        raise ValueError(
+            f"law: a parameter must be a number or a SymPy expression; got {value!r} ({type(value).__name__}). Give a number."
+        )
     if not np.isfinite(value):
         raise ValueError(f"law: a parameter must be finite; got {value!r}. Give a finite number.")
     return sp.Integer(int(value)) if float(value).is_integer() else sp.Rational(repr(float(value)))
@@ -79,7 +81,9 @@ class Block:
         """Whether single samples can be drawn: not from bare moments, nor with symbolic parameters."""
         if self.kind in ("moments", "dataset"):
             return self.kind == "dataset"
-        return not any(getattr(p, "free_symbols", None) for values in self.parameters.values() for p in np.ravel(values))
+        return not any(
+            getattr(p, "free_symbols", None) for values in self.parameters.values() for p in np.ravel(values)
+        )
 
     def moment(self, exponents: Mapping[sp.Symbol, int]) -> sp.Expr:
         """E of the product of entries to the given powers, exact (a Float for a data set).
@@ -96,7 +100,7 @@ class Block:
     def _normal(self, powers: tuple[int, ...]) -> sp.Expr:
         mean, cov = self.parameters["mean"], self.parameters["covariance"]
 
-        @lru_cache(maxsize=None)
+        @cache
         def raw(powers: tuple[int, ...]) -> sp.Expr:
             first = next((i for i, p in enumerate(powers) if p), None)
             if first is None:
@@ -153,12 +157,19 @@ class Normal(Law):
 
     def __init__(self, mean: Any = 0, std: Any = None, *, covariance: Any = None) -> None:
         if (std is None) == (covariance is None):
-            raise _refuse("Normal", "needs either std or covariance", (std, covariance), "Write Normal(0, 1) or Normal(0, covariance=matrix).")
+            raise _refuse(
+                "Normal",
+                "needs either std or covariance",
+                (std, covariance),
+                "Write Normal(0, 1) or Normal(0, covariance=matrix).",
+            )
         self.mean = _array(mean)
         self.std = None if std is None else _array(std)
         self.covariance = None if covariance is None else _array(covariance)
         if self.std is not None and any(s.is_negative for s in self.std.ravel()):
-            raise _refuse("Normal", "std must not be negative", std, "Give the standard deviation, not a signed number.")
+            raise _refuse(
+                "Normal", "std must not be negative", std, "Give the standard deviation, not a signed number."
+            )
         if self.covariance is not None:
             c = self.covariance
             if c.ndim != 2 or c.shape[0] != c.shape[1] or any(sp.simplify(d) != 0 for d in (c - c.T).ravel()):
@@ -175,7 +186,12 @@ class Normal(Law):
         else:
             assert self.covariance is not None
             if self.covariance.shape != (n, n):
-                raise _refuse("Normal", f"covariance must be {n} x {n} for this variable", self.covariance.shape, "Match the variable's entries.")
+                raise _refuse(
+                    "Normal",
+                    f"covariance must be {n} x {n} for this variable",
+                    self.covariance.shape,
+                    "Match the variable's entries.",
+                )
             covariance = self.covariance.tolist()
         return Block("normal", tuple(symbols), {"mean": mean, "covariance": covariance})
 
@@ -193,7 +209,10 @@ class Uniform(Law):
         return Block(
             "uniform",
             tuple(symbols),
-            {"low": _spread("Uniform", self.low, symbols, shape), "high": _spread("Uniform", self.high, symbols, shape)},
+            {
+                "low": _spread("Uniform", self.low, symbols, shape),
+                "high": _spread("Uniform", self.high, symbols, shape),
+            },
         )
 
 
@@ -216,7 +235,12 @@ class Moments(Law):
     def __init__(self, moments: Sequence[Any]) -> None:
         self.moments = [exact(m) for m in moments]
         if len(self.moments) > 1 and (self.moments[1] - self.moments[0] ** 2).is_negative:
-            raise _refuse("Moments", "the variance m2 - m1**2 must not be negative", moments, "Give raw moments, not central ones.")
+            raise _refuse(
+                "Moments",
+                "the variance m2 - m1**2 must not be negative",
+                moments,
+                "Give raw moments, not central ones.",
+            )
 
     def bind(self, symbols: Sequence[sp.Symbol], shape: tuple[int, ...]) -> Block:
         return Block("moments", tuple(symbols), {"moments": self.moments})
@@ -229,12 +253,18 @@ class Dataset:
         self.columns = {_key(k): np.asarray(v, dtype=np.float64) for k, v in columns.items()}
         sizes = {len(v) for v in self.columns.values()}
         if len(sizes) != 1:
-            raise _refuse("Dataset", "all columns must have the same number of rows", sorted(sizes), "Align the columns.")
+            raise _refuse(
+                "Dataset", "all columns must have the same number of rows", sorted(sizes), "Align the columns."
+            )
         for (symbols, shape), values in self.columns.items():
             if values.shape[1:] != shape and not (values.size == len(values) * len(symbols)):
-                raise _refuse("Dataset", f"a column for shape {shape} must be (N, *{shape})", values.shape, "Reshape it.")
+                raise _refuse(
+                    "Dataset", f"a column for shape {shape} must be (N, *{shape})", values.shape, "Reshape it."
+                )
             if not np.isfinite(values).all():
-                raise _refuse("Dataset", "all entries must be finite", "a missing or infinite entry", "Drop or fill those rows.")
+                raise _refuse(
+                    "Dataset", "all entries must be finite", "a missing or infinite entry", "Drop or fill those rows."
+                )
 
     def bind(self) -> Block:
         """The block of all columns side by side."""
@@ -256,7 +286,9 @@ def _key(variable: Any) -> tuple[tuple[sp.Symbol, ...], tuple[int, ...]]:
         array = np.array(variable, dtype=object)
         if all(isinstance(s, sp.Symbol) for s in array.ravel()):
             return tuple(array.ravel()), array.shape
-    raise ValueError(f"data: a key must be a symbol or an array of symbols; got {variable!r} ({type(variable).__name__}). Use sympy.symbols or symbolic.parameters.")
+    raise ValueError(
+        f"data: a key must be a symbol or an array of symbols; got {variable!r} ({type(variable).__name__}). Use sympy.symbols or symbolic.parameters."
+    )
 
 
 def bind(data: Any) -> tuple[Block, ...]:
@@ -275,4 +307,6 @@ def bind(data: Any) -> tuple[Block, ...]:
         return tuple(blocks)
     if isinstance(data, (list, tuple)):
         return tuple(block for part in data for block in bind(part))
-    raise ValueError(f"data: must be a mapping {{variable: law}}, a Dataset, or a list of these; got {type(data).__name__}. See symbolic.laws.")
+    raise ValueError(
+        f"data: must be a mapping {{variable: law}}, a Dataset, or a list of these; got {type(data).__name__}. See symbolic.laws."
+    )

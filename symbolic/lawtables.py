@@ -22,7 +22,9 @@ LAWS: Mapping[str, tuple[type[Law], tuple[str, ...]]] = {
 }
 
 
-def read_law(where: str, table: Mapping[str, Any], shape: tuple[int, ...] | None, problems: Problems) -> tuple[Law | None, tuple[int, ...]]:
+def read_law(
+    where: str, table: Mapping[str, Any], shape: tuple[int, ...] | None, problems: Problems
+) -> tuple[Law | None, tuple[int, ...]]:
     """The law in a table { law = "normal", ... } and its variable's shape; shape None means that of the values.
 
     With problems, added to `problems`, the law is None.
@@ -80,5 +82,10 @@ def _numbers(where: str, value: Any, problems: Problems) -> np.ndarray | None:
             return None
         if len(shapes) == 1:
             return np.stack([part for part in parts if part is not None])
-    problems.add(where, "must be finite numbers, or a rectangular array of them", value, "Write 0.5 or [1, 2] or [[1, 0], [0, 2]].")
+    problems.add(
+        where,
+        "must be finite numbers, or a rectangular array of them",
+        value,
+        "Write 0.5 or [1, 2] or [[1, 0], [0, 2]].",
+    )
     return None

@@ -31,7 +31,10 @@ def _squares(a: np.ndarray) -> sp.Expr:
 
 def _fall(n: int, high: int, low: int) -> list[sp.Expr]:
     """n numbers falling evenly from high to low, both in tenths."""
-    return [sp.Integer(high * (n - 1) + (low - high) * k) / (10 * (n - 1)) if n > 1 else sp.Integer(high) / 10 for k in range(n)]
+    return [
+        sp.Integer(high * (n - 1) + (low - high) * k) / (10 * (n - 1)) if n > 1 else sp.Integer(high) / 10
+        for k in range(n)
+    ]
 
 
 def _frame(rows: int, columns: int) -> np.ndarray:
@@ -69,7 +72,12 @@ def scalar_chain(depth: int = 3) -> Loss:
     """
     u = entries("u", (depth,))
     x, e = sp.symbols("x e", real=True)
-    return Loss((sp.Mul(*u, x) - x - e) ** 2, {"u": u}, {x: Normal(0, 1), e: Normal(0, sp.Rational(1, 2))}, name="scalar-chain")
+    return Loss(
+        (sp.Mul(*u, x) - x - e) ** 2,
+        {"u": u},
+        {x: Normal(0, 1), e: Normal(0, sp.Rational(1, 2))},
+        name="scalar-chain",
+    )
 
 
 def matrix_factorization(dy: int = 3, h: int = 2, dx: int = 4) -> Loss:
@@ -153,7 +161,12 @@ def two_layer_relu(inputs: int = 2, hidden: int = 2, rows: int = 64) -> Loss:
 
     Symmetry: (W_i, b_i) -> c (W_i, b_i), a_i -> a_i/c for c > 0, per hidden unit. Charges |W_i|^2 + b_i^2 - a_i^2: convergent. Source: [D] theorem 2.1, [K].
     """
-    a, b, W, x = entries("a", (hidden,)), entries("b", (hidden,)), entries("W", (hidden, inputs)), entries("x", (inputs,))
+    a, b, W, x = (
+        entries("a", (hidden,)),
+        entries("b", (hidden,)),
+        entries("W", (hidden, inputs)),
+        entries("x", (inputs,)),
+    )
     y, points = sp.Symbol("y", real=True), _cloud(rows, inputs)
     data = Dataset({_array(x): points[:, :inputs], y: np.abs(points[:, 0]) + points[:, -1] / 2})
     return Loss((a @ _relu(W @ x + b) - y) ** 2, {"W": W, "b": b, "a": a}, data, name="two-layer-relu")
@@ -176,7 +189,12 @@ def softmax_regression(inputs: int = 2, classes: int = 3, rows: int = 60) -> Los
     Symmetry: all logits shift together, W_k -> W_k + v, b_k -> b_k + c. Charges: the column sums of W and the sum of b, no noise on them: frozen.
     Source: [K] (translation symmetry).
     """
-    W, b, x, y = entries("W", (classes, inputs)), entries("b", (classes,)), entries("x", (inputs,)), entries("y", (classes,))
+    W, b, x, y = (
+        entries("W", (classes, inputs)),
+        entries("b", (classes,)),
+        entries("x", (inputs,)),
+        entries("y", (classes,)),
+    )
     label, points = np.arange(rows) % classes, _cloud(rows, inputs)[:, :inputs]
     angle = 2 * np.pi * label / classes
     points[:, 0] += np.round(np.cos(angle), 6)
@@ -341,6 +359,13 @@ LIBRARY: Mapping[str, Entry] = {
 def rows() -> list[dict[str, str]]:
     """The table that `noetherflow library` prints: name, loss, symmetry, charges, class, source."""
     return [
-        {"name": name, "loss": e.formula, "symmetry": e.symmetry, "charges": e.charges, "class": e.class_, "source": e.source}
+        {
+            "name": name,
+            "loss": e.formula,
+            "symmetry": e.symmetry,
+            "charges": e.charges,
+            "class": e.class_,
+            "source": e.source,
+        }
         for name, e in LIBRARY.items()
     ]

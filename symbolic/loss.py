@@ -62,7 +62,9 @@ def _parameter(item: Any, name: str | None = None) -> Parameter:
             "Use sympy.symbols or symbolic.parameters."
         )
     if not symbols or not all(isinstance(s, sp.Symbol) for s in symbols):
-        raise ValueError(f"Loss.parameters: a matrix must hold symbols only; got {item!r}. Use symbolic.parameters(U=(3, 2)).")
+        raise ValueError(
+            f"Loss.parameters: a matrix must hold symbols only; got {item!r}. Use symbolic.parameters(U=(3, 2))."
+        )
     return Parameter(name or symbols[0].name.split("[")[0], tuple(int(n) for n in shape), symbols)
 
 
@@ -74,7 +76,9 @@ class Loss:
     Attributes: parameters (tuple of Parameter), blocks (independent data laws), theta, z, name. Raises ValueError, all problems at once.
     """
 
-    def __init__(self, expression: Any, parameters: Sequence[Any] | Mapping[str, Any], data: Any, name: str = "loss") -> None:
+    def __init__(
+        self, expression: Any, parameters: Sequence[Any] | Mapping[str, Any], data: Any, name: str = "loss"
+    ) -> None:
         if isinstance(expression, sp.MatrixBase) and expression.shape == (1, 1):
             expression = expression[0, 0]
         if isinstance(expression, np.ndarray) and expression.shape == ():
@@ -103,18 +107,28 @@ class Loss:
             found.append("Loss.parameters: at least one is needed; got none. Name the symbols that SGD moves.")
         for name in sorted({n for n in names if names.count(n) > 1} | {s.name for s in known if known.count(s) > 1}):
             found.append(f"Loss: a name may stand for one thing only; got {name!r} twice. Rename one.")
-        law_symbols = {s for b in self.blocks for v in b.parameters.values() for s in getattr(_sum(v), "free_symbols", ())}
+        law_symbols = {
+            s for b in self.blocks for v in b.parameters.values() for s in getattr(_sum(v), "free_symbols", ())
+        }
         loose = sorted((free | law_symbols) - set(known) - law_symbols, key=str)
         for s in loose:
-            found.append(f"Loss.expression: every symbol must be a parameter or have a law; got {s} with neither. Add it to parameters or to data.")
+            found.append(
+                f"Loss.expression: every symbol must be a parameter or have a law; got {s} with neither. Add it to parameters or to data."
+            )
         for p in self.parameters:
             if not free & set(p.symbols):
-                found.append(f"Loss.parameters: each must occur in the expression; got {p.name}, which does not. Remove it or use it.")
+                found.append(
+                    f"Loss.parameters: each must occur in the expression; got {p.name}, which does not. Remove it or use it."
+                )
         if self.expression.has(sp.I, sp.zoo, sp.nan, sp.oo):
-            found.append("Loss.expression: must be real and finite; got an imaginary unit or infinity in it. Write a real loss.")
+            found.append(
+                "Loss.expression: must be real and finite; got an imaginary unit or infinity in it. Write a real loss."
+            )
         for s in sorted(set(known) & free, key=str):
             if s.is_real is not True:
-                found.append(f"Loss: symbols must be real; got {s} without that assumption. Use sympy.symbols({s.name!r}, real=True).")
+                found.append(
+                    f"Loss: symbols must be real; got {s} without that assumption. Use sympy.symbols({s.name!r}, real=True)."
+                )
         return found
 
     @property
@@ -133,10 +147,16 @@ class Loss:
         out, left = np.empty(self.dimension), dict(values)
         at = 0
         for p in self.parameters:
-            keys = [k for k in left if k == p.name or (isinstance(k, sp.Symbol) and k in p.symbols and len(p.symbols) == 1)]
-            keys += [k for k in left if k not in keys and not isinstance(k, (str, sp.Symbol)) and _symbols_of(k) == p.symbols]
+            keys = [
+                k for k in left if k == p.name or (isinstance(k, sp.Symbol) and k in p.symbols and len(p.symbols) == 1)
+            ]
+            keys += [
+                k for k in left if k not in keys and not isinstance(k, (str, sp.Symbol)) and _symbols_of(k) == p.symbols
+            ]
             if len(keys) != 1:
-                raise ValueError(f"start[{p.name}]: every parameter needs one value; got {len(keys)} of them. Give a number or an array of shape {p.shape}.")
+                raise ValueError(
+                    f"start[{p.name}]: every parameter needs one value; got {len(keys)} of them. Give a number or an array of shape {p.shape}."
+                )
             value = np.asarray(left.pop(keys[0]), dtype=np.float64)
             if value.shape != p.shape and value.size != len(p.symbols):
                 raise ValueError(f"start[{p.name}]: must have shape {p.shape}; got {value.shape}. Reshape it.")
@@ -145,7 +165,9 @@ class Loss:
             out[at : at + len(p.symbols)] = value.ravel()
             at += len(p.symbols)
         if left:
-            raise ValueError(f"start: keys must be parameters; got {sorted(map(str, left))}. The loss has {[p.name for p in self.parameters]}.")
+            raise ValueError(
+                f"start: keys must be parameters; got {sorted(map(str, left))}. The loss has {[p.name for p in self.parameters]}."
+            )
         return out
 
     def unpack(self, theta: np.ndarray) -> dict[str, np.ndarray]:

@@ -66,9 +66,8 @@ class Noise:
         assert f is not None
         if all(b.kind == "dataset" for b in f.blocks) or not self.loss.law_parameters:
             return f.numeric_moments()
-        mean = np.array([float(sp.sympify(m).xreplace(self.values)) for m in f.mean])
-        covariance = np.array([[float(c.xreplace(self.values)) for c in row] for row in f.covariance.tolist()])
-        return mean, covariance.reshape(len(mean), len(mean))
+        mean = probing.numbers(f.mean, self.values)
+        return mean, probing.numbers(f.covariance.tolist(), self.values).reshape(len(mean), len(mean))
 
     @cached_property
     def _feature_tape(self) -> Tape:
@@ -80,12 +79,22 @@ class Noise:
     def _draws(self) -> Array:
         """Data entries to average over, shape (len(z), n)."""
         if self.source == "dataset":
-            used = {s: row for b in self.loss.blocks if b.size for s, row in zip(b.symbols, b.parameters["table"].T, strict=True)}
+            used = {
+                s: row
+                for b in self.loss.blocks
+                if b.size
+                for s, row in zip(b.symbols, b.parameters["table"].T, strict=True)
+            }
             n = len(next(iter(used.values())))
             return np.array([used.get(s, np.zeros(n)) for s in self.loss.z])
         rng = np.random.default_rng(11)
         drawn = [probing.sample(b, SAMPLES, rng, self.values) for b in self.loss.blocks]
-        return np.concatenate([d if d is not None else np.zeros((len(b.symbols), SAMPLES)) for d, b in zip(drawn, self.loss.blocks, strict=True)])
+        return np.concatenate(
+            [
+                d if d is not None else np.zeros((len(b.symbols), SAMPLES))
+                for d, b in zip(drawn, self.loss.blocks, strict=True)
+            ]
+        )
 
     @cached_property
     def _loss_tape(self) -> Tape:
@@ -97,14 +106,22 @@ class Noise:
 
     def jacobian(self, theta: Array) -> Array:
         """H(theta) with the gradient of the constant last: shape (D, K + 1)."""
-        inputs = np.array([*np.asarray(theta, dtype=float), *(self.values.get(s, np.nan) for s in self.loss.law_parameters)])
+        inputs = np.array(
+            [*np.asarray(theta, dtype=float), *(self.values.get(s, np.nan) for s in self.loss.law_parameters)]
+        )
         return self._feature_tape.gradient(inputs[:, None], len(theta))[:, :, 0].T
 
     def per_sample(self, theta: Array) -> Array:
         """Gradients at theta for the rows or draws averaged over, shape (D, n)."""
         draws = self._draws
         extra = np.array([[self.values.get(s, np.nan)] for s in self._extra]).reshape(-1, 1)
-        inputs = np.concatenate([np.repeat(np.asarray(theta, dtype=float)[:, None], draws.shape[1], 1), draws, np.repeat(extra, draws.shape[1], 1)])
+        inputs = np.concatenate(
+            [
+                np.repeat(np.asarray(theta, dtype=float)[:, None], draws.shape[1], 1),
+                draws,
+                np.repeat(extra, draws.shape[1], 1),
+            ]
+        )
         return self._loss_tape.gradient(inputs, len(theta))[0]
 
     def factor(self, theta: Array) -> tuple[Array, Array]:
@@ -113,7 +130,9 @@ class Noise:
         if loose:
             raise ValueError(f"noise: the laws need numbers here; got symbols {loose}. Build the loss with numbers.")
         if self.source == "unknown":
-            raise ValueError(f"noise: Sigma needs a law that can be averaged over; got {self.loss.name} with bare moments. Use a law that can be sampled.")
+            raise ValueError(
+                f"noise: Sigma needs a law that can be averaged over; got {self.loss.name} with bare moments. Use a law that can be sampled."
+            )
         if self.source == "features":
             h, (mean, covariance) = self.jacobian(theta), self.moments
             w, v = np.linalg.eigh(covariance) if len(mean) else (np.zeros(0), np.zeros((0, 0)))
@@ -183,12 +202,14 @@ class Noise:
         g = self._gradients
         if sum(sum(i in g[k] and j in g[m] for i, j, _ in entries) for k, m in weight) > WRITTEN:
             return None
-        terms = []
+        terms: list[Any] = []
         for (k, m), w in weight.items():
             inner = sp.Add(*(c * g[k][i] * g[m][j] for i, j, c in entries if i in g[k] and j in g[m]))
             terms.append(w * inner)
-        total = sp.Add(*terms)
-        return sp.factor(total) if total.count_ops() < 300 else total
+        total: Any = sp.Add(*terms)
+        if total.count_ops() < 300:
+            total = sp.factor(total)
+        return total
 
     def trace(self, a: sp.Matrix) -> sp.Expr | None:
         """Tr[Sigma A] as an expression in theta and the law's symbols; None when there is none that is fit to write."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
-from math import gcd
+from math import gcd, lcm
 
 from flint import fmpq, fmpq_mat, fmpz_mat
 
@@ -101,9 +101,8 @@ def _exact(value: Fraction) -> Number:
 def _matrix(rows: Sequence[Mapping[int, Number]], n: int) -> fmpz_mat:
     dense = []
     for row in rows:
-        line = [0] * n
-        for i, c in whole(dict(row)).items():
-            line[i] = c
+        entries = whole(row)
+        line = [entries.get(i, 0) for i in range(n)]
         dense.append(line)
     return fmpz_mat(dense)
 
@@ -127,7 +126,11 @@ def kernel(rows: Sequence[Mapping[int, Number]], n: int) -> list[Vector]:
 
 def rank(rows: Sequence[Sequence[Number]]) -> int:
     """Rank over Q of dense rows."""
-    return 0 if not rows or not rows[0] else fmpq_mat([[fmpq(Fraction(c).numerator, Fraction(c).denominator) for c in r] for r in rows]).rank()
+    return (
+        0
+        if not rows or not rows[0]
+        else fmpq_mat([[fmpq(Fraction(c).numerator, Fraction(c).denominator) for c in r] for r in rows]).rank()
+    )
 
 
 def echelon(vectors: Sequence[Mapping[int, Number]]) -> list[Vector]:
@@ -161,13 +164,10 @@ def readable(vectors: Sequence[Mapping[int, Number]]) -> list[Vector]:
     return basis
 
 
-def whole(v: Mapping[int, Number]) -> dict[int, int]:
+def whole(v: Mapping[int, Number]) -> Vector:
     """The multiple of v with coprime whole entries, the first positive."""
-    denominator = 1
-    for c in v.values():
-        d = c.denominator
-        denominator = denominator * d // gcd(denominator, d)
-    scaled = {i: int(c * denominator) for i, c in sorted(v.items())}
+    denominator = lcm(*(c.denominator for c in v.values()))
+    scaled: dict[int, int] = {i: int(c * denominator) for i, c in sorted(v.items())}
     common = gcd(*scaled.values())
     if next(iter(scaled.values())) < 0:
         common = -common

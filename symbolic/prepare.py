@@ -55,7 +55,9 @@ def parameters_of(problem: Loss | SDE) -> tuple[Parameter, ...]:
     return tuple(Parameter(s.name, (), (s,)) for s in problem.states)
 
 
-def prepare(problem: Loss | SDE, scheme: str, observables: Mapping[str, Any] | None = None, dtype: str = "float64") -> Prepared:
+def prepare(
+    problem: Loss | SDE, scheme: str, observables: Mapping[str, Any] | None = None, dtype: str = "float64"
+) -> Prepared:
     """Emit a problem under a scheme. observables: {name: expression, or matrix or array of them, in the states and time}. Raises ValueError."""
     if dtype not in ("float32", "float64"):
         raise ValueError(f"dtype: must be 'float32' or 'float64'; got {dtype!r}. Pick one.")
@@ -63,7 +65,9 @@ def prepare(problem: Loss | SDE, scheme: str, observables: Mapping[str, Any] | N
     taken = {p.name for p in parts} | {"exploded", "time", "path", "statistic"}
     states = {s for p in parts for s in p.symbols}
     extra = [_observable(name, value, taken, states) for name, value in (observables or {}).items()]
-    rows = {str(s): s for p in parts for s in p.symbols} | {label: e for _, entries in extra for label, e in entries.items()}
+    rows = {str(s): s for p in parts for s in p.symbols} | {
+        label: e for _, entries in extra for label, e in entries.items()
+    }
     outputs = tuple(Output(p.name, p.shape) for p in parts) + tuple(output for output, _ in extra)
     if isinstance(problem, SDE):
         module = emit(step_map(problem, scheme), rows, None, dtype)
@@ -84,20 +88,24 @@ def prepare(problem: Loss | SDE, scheme: str, observables: Mapping[str, Any] | N
 def _observable(name: str, value: Any, taken: set[str], states: set[sp.Symbol]) -> tuple[Output, dict[str, sp.Expr]]:
     """The output and its rows, {label: expression}."""
     if not isinstance(name, str) or name in taken:
-        raise ValueError(f"observables[{name}]: a name must be new text; got one in use. Rename it; parameters are always saved.")
-    if isinstance(value, sp.MatrixBase):
-        value = np.array(value.tolist(), dtype=object)
-    elif isinstance(value, sp.NDimArray):
+        raise ValueError(
+            f"observables[{name}]: a name must be new text; got one in use. Rename it; parameters are always saved."
+        )
+    if isinstance(value, sp.MatrixBase) or isinstance(value, sp.NDimArray):
         value = np.array(value.tolist(), dtype=object)
     array = np.array(value, dtype=object)
     array = array.reshape(()) if array.shape == (1, 1) else array
     rows = {}
     for index, e in np.ndenumerate(array):
         if not isinstance(e, (sp.Expr, int, float)):
-            raise ValueError(f"observables[{name}]: must be a SymPy expression or an array of them; got {type(e).__name__}. Write it with the parameters.")
+            raise ValueError(
+                f"observables[{name}]: must be a SymPy expression or an array of them; got {type(e).__name__}. Write it with the parameters."
+            )
         e = sp.sympify(e, strict=True)
         if e.free_symbols - states - {t}:
             loose = sorted(map(str, e.free_symbols - states))
-            raise ValueError(f"observables[{name}]: may use parameters and time only; got {loose}. Known: {sorted(map(str, states))[:12]}.")
+            raise ValueError(
+                f"observables[{name}]: may use parameters and time only; got {loose}. Known: {sorted(map(str, states))[:12]}."
+            )
         rows[f"{name}[{','.join(map(str, index))}]" if index else name] = e
     return Output(name, array.shape), rows

@@ -9,10 +9,27 @@ import sympy as sp
 from symbolic.functions import relu, step
 
 UNARY = {
-    sp.exp: "math.exp", sp.log: "math.log", sp.tanh: "math.tanh", sp.sin: "math.sin", sp.cos: "math.cos", sp.tan: "math.tan",
-    sp.sinh: "math.sinh", sp.cosh: "math.cosh", sp.asinh: "math.asinh", sp.atan: "math.atan", sp.erf: "math.erf", sp.Abs: "abs",
+    sp.exp: "math.exp",
+    sp.log: "math.log",
+    sp.tanh: "math.tanh",
+    sp.sin: "math.sin",
+    sp.cos: "math.cos",
+    sp.tan: "math.tan",
+    sp.sinh: "math.sinh",
+    sp.cosh: "math.cosh",
+    sp.asinh: "math.asinh",
+    sp.atan: "math.atan",
+    sp.erf: "math.erf",
+    sp.Abs: "abs",
 }
-RELATIONS = {sp.StrictLessThan: "<", sp.LessThan: "<=", sp.StrictGreaterThan: ">", sp.GreaterThan: ">=", sp.Equality: "==", sp.Unequality: "!="}
+RELATIONS = {
+    sp.StrictLessThan: "<",
+    sp.LessThan: "<=",
+    sp.StrictGreaterThan: ">",
+    sp.GreaterThan: ">=",
+    sp.Equality: "==",
+    sp.Unequality: "!=",
+}
 
 
 class ScalarPrinter:
@@ -37,7 +54,11 @@ class ScalarPrinter:
             return self._pow(e)
         if isinstance(e, tuple(UNARY)):
             return f"{UNARY[type(e)]}({self(e.args[0])})"
-        x = [f"({self(a)})" for a in e.args] if isinstance(e, (relu, step, sp.sign, sp.Heaviside, sp.Max, sp.Min)) else []
+        x = (
+            [f"({self(a)})" for a in e.args]
+            if isinstance(e, (relu, step, sp.sign, sp.Heaviside, sp.Max, sp.Min))
+            else []
+        )
         if isinstance(e, relu):
             return f"(F(0.0) if {x[0]} <= F(0.0) else {x[0]})"
         if isinstance(e, step):
@@ -50,12 +71,16 @@ class ScalarPrinter:
             return self._extremum(e)
         if isinstance(e, sp.Piecewise):
             return self._piecewise(e)
-        raise ValueError(f"emit: every function must have a scalar form; got {e} ({type(e).__name__}). Rewrite it with {self.known()}.")
+        raise ValueError(
+            f"emit: every function must have a scalar form; got {e} ({type(e).__name__}). Rewrite it with {self.known()}."
+        )
 
     @staticmethod
     def known() -> str:
         """The functions that can be printed, for messages."""
-        return ", ".join(sorted([f.__name__ for f in UNARY] + ["Heaviside", "Max", "Min", "Piecewise", "relu", "sign", "step"]))
+        return ", ".join(
+            sorted([f.__name__ for f in UNARY] + ["Heaviside", "Max", "Min", "Piecewise", "relu", "sign", "step"])
+        )
 
     def _add(self, e: sp.Add) -> str:
         out = ""

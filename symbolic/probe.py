@@ -60,7 +60,7 @@ def generic(block: Block, n: int, rng: np.random.Generator, values: dict[sp.Symb
     if block.kind != "dataset":
         return drawn
     table = block.parameters["table"]
-    discrete = np.isin(table, (0.0, 1.0)).all(axis=0)
+    discrete = np.asarray(np.isin(table, (0.0, 1.0)).all(axis=0))
     spread = np.where(table.std(axis=0) > 0, table.std(axis=0), 1.0)[:, None]
     return np.where(discrete[:, None], drawn, drawn + 0.5 * spread * rng.standard_normal(drawn.shape))
 
@@ -127,7 +127,9 @@ def nullity(rows: Array, unknowns: int, tolerance: float = 1e-8) -> int:
     return unknowns - int((np.linalg.svd(rows, compute_uv=False) > tolerance).sum())
 
 
-def residual(loss: Loss, vectors: list[dict[int, Any]], rng: np.random.Generator, digits: int = 40, points: int = 12) -> float:
+def residual(
+    loss: Loss, vectors: list[dict[int, Any]], rng: np.random.Generator, digits: int = 40, points: int = 12
+) -> float:
     """Largest |<g, A theta + b>| / (|g| |A theta + b|) over fresh points at high precision; vectors index (A row-major, b)."""
     if not vectors:
         return 0.0

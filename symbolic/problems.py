@@ -32,7 +32,11 @@ class Problems:
         """Note "<where>: <rule>; got <value> (<type>). <do>"."""
         shown = repr(value)
         shown = shown if len(shown) <= 80 else shown[:77] + "..."
-        self.found.append(f"{where}: {rule}; got {shown} ({type(value).__name__}). {do}" if value is not None else f"{where}: {rule}; got nothing (missing). {do}")
+        self.found.append(
+            f"{where}: {rule}; got {shown} ({type(value).__name__}). {do}"
+            if value is not None
+            else f"{where}: {rule}; got nothing (missing). {do}"
+        )
 
 
 def is_number(value: Any) -> TypeGuard[int | float]:

@@ -1,14 +1,14 @@
 """The [run] section of a spec: where a run starts, how long, how many paths, what is watched.
 
-    start = { u = 1.2, W = [[1, 0], [0, 1]] }    a number or nested array per parameter, of its shape; or a law, drawn anew for every path:
-                                                 { law = "normal", mean = 0, std = 0.5 }, { law = "uniform", low = -1, high = 1 }
-    [[run.start]] several times                  several starts (for verify)
-    time = 50.0                                  learning-rate time t = eta*k; or steps = 5000, the number of SGD steps (time = eta*steps)
-    dt = 0.01                                    step of the SDE, in the same time
-    paths = 10000   seed = 0                     whole numbers; the seed lies in [0, 2**64)
-    save_at = 101                                equally spaced times, both ends included, or a list of times
-    scheme = "euler-maruyama"   dtype = "float64" or "float32"   keep = "statistics" or "paths"
-    observables = { C = "u**2 - w**2" }          expressions in the parameters; may be a section [observables] of its own
+start = { u = 1.2, W = [[1, 0], [0, 1]] }    a number or nested array per parameter, of its shape; or a law, drawn anew for every path:
+                                             { law = "normal", mean = 0, std = 0.5 }, { law = "uniform", low = -1, high = 1 }
+[[run.start]] several times                  several starts (for verify)
+time = 50.0                                  learning-rate time t = eta*k; or steps = 5000, the number of SGD steps (time = eta*steps)
+dt = 0.01                                    step of the SDE, in the same time
+paths = 10000   seed = 0                     whole numbers; the seed lies in [0, 2**64)
+save_at = 101                                equally spaced times, both ends included, or a list of times
+scheme = "euler-maruyama"   dtype = "float64" or "float32"   keep = "statistics" or "paths"
+observables = { C = "u**2 - w**2" }          expressions in the parameters; may be a section [observables] of its own
 """
 
 from __future__ import annotations
@@ -47,27 +47,52 @@ def read(
         run["start"] = _starts(section["start"], parameters, problems)
     for key in ("time", "dt"):
         if key in section and (not is_number(section[key]) or not math.isfinite(section[key]) or section[key] <= 0):
-            problems.add(f"run.{key}", "must be a positive finite number", section[key], "Give learning-rate time, eta times steps.")
+            problems.add(
+                f"run.{key}",
+                "must be a positive finite number",
+                section[key],
+                "Give learning-rate time, eta times steps.",
+            )
         elif key in section:
             run[key] = float(section[key])
     for key, low in (("steps", 1), ("paths", 1), ("seed", 0)):
         if key in section and (type(section[key]) is not int or not low <= section[key] < 2**63):
-            problems.add(f"run.{key}", f"must be a whole number of at least {low}", section[key], f"Write {key} = {max(low, 1) * 1000 if low else 0}.")
+            problems.add(
+                f"run.{key}",
+                f"must be a whole number of at least {low}",
+                section[key],
+                f"Write {key} = {max(low, 1) * 1000 if low else 0}.",
+            )
         elif key in section:
             run[key] = section[key]
     for key, choices in CHOICES.items():
         if key in section and section[key] not in choices:
-            problems.add(f"run.{key}", f"must be one of {', '.join(choices)}", section[key], f'Write {key} = "{choices[0]}".')
+            problems.add(
+                f"run.{key}",
+                f"must be one of {', '.join(choices)}",
+                section[key],
+                f'Write {key} = "{choices[0]}".',
+            )
         elif key in section:
             run[key] = section[key]
     if "scheme" in section and not isinstance(section["scheme"], str):
-        problems.add("run.scheme", "must be the name of a scheme", section["scheme"], "`noetherflow schemes` lists them.")
+        problems.add(
+            "run.scheme",
+            "must be the name of a scheme",
+            section["scheme"],
+            "`noetherflow schemes` lists them.",
+        )
     elif "scheme" in section:
         run["scheme"] = section["scheme"]
     _times(section, run, sgd, problems)
     watched = section.get("observables", observables)
     if "observables" in section and observables:
-        problems.add("run.observables", "observables may be given in one place only", section["observables"], "Remove [observables] or run.observables.")
+        problems.add(
+            "run.observables",
+            "observables may be given in one place only",
+            section["observables"],
+            "Remove [observables] or run.observables.",
+        )
     if watched or "observables" in section:
         run["observables"] = _observables(watched, parameters, names, problems)
     return run
@@ -90,20 +115,40 @@ def _start(where: str, table: Any, parameters: Mapping[str, np.ndarray], problem
     for name, array in parameters.items():
         here, value = f"{where}.{name}", table.get(name)
         if value is None:
-            problems.add(here, "every parameter needs a value", None, f"Add {name} with shape {list(array.shape)}, or a law.")
+            problems.add(
+                here,
+                "every parameter needs a value",
+                None,
+                f"Add {name} with shape {list(array.shape)}, or a law.",
+            )
         elif isinstance(value, dict):
             drawn, _ = read_law(here, value, array.shape, problems)
             if isinstance(drawn, Moments):
-                problems.add(here, "a start must be drawn from a law that can be sampled", value, "Use normal or uniform.")
+                problems.add(
+                    here,
+                    "a start must be drawn from a law that can be sampled",
+                    value,
+                    "Use normal or uniform.",
+                )
             out[name] = drawn
         else:
             numbers = _array(value)
             if numbers is None:
-                problems.add(here, "must be a number, a rectangular array of numbers, or a law", value, f"Its shape is {list(array.shape)}.")
+                problems.add(
+                    here,
+                    "must be a number, a rectangular array of numbers, or a law",
+                    value,
+                    f"Its shape is {list(array.shape)}.",
+                )
             elif not np.isfinite(numbers).all():
                 problems.add(here, "must be finite", value, "Give finite numbers.")
             elif numbers.shape != array.shape:
-                problems.add(here, f"must have the parameter's shape {list(array.shape)}, here {list(numbers.shape)}", value, "Reshape it.")
+                problems.add(
+                    here,
+                    f"must have the parameter's shape {list(array.shape)}, here {list(numbers.shape)}",
+                    value,
+                    "Reshape it.",
+                )
             else:
                 out[name] = numbers
     return out
@@ -127,7 +172,12 @@ def _array(value: Any) -> np.ndarray | None:
 def _times(section: Mapping[str, Any], run: dict[str, Any], sgd: SGD | None, problems: Problems) -> None:
     time, eta = run.get("time"), sgd.learning_rate if sgd else None
     if time is not None and "steps" in run and eta and abs(run["steps"] * eta - time) > eta:
-        problems.add("run.steps", f"time and steps must agree, time = learning_rate*steps = {run['steps'] * eta:g}", time, "Give one of them.")
+        problems.add(
+            "run.steps",
+            f"time and steps must agree, time = learning_rate*steps = {run['steps'] * eta:g}",
+            time,
+            "Give one of them.",
+        )
     if time is None and "steps" in run and eta:
         time = run["steps"] * eta
     if time is not None and run.get("dt", 0.0) > time:
@@ -140,23 +190,45 @@ def _times(section: Mapping[str, Any], run: dict[str, Any], sgd: SGD | None, pro
         return
     times = _array(value) if isinstance(value, list) else None
     if times is None or times.ndim != 1 or not np.isfinite(times).all() or times[0] < 0 or (np.diff(times) <= 0).any():
-        problems.add("run.save_at", "must be a count of at least 2, or increasing times from 0 on", value, "Write save_at = 101.")
+        problems.add(
+            "run.save_at",
+            "must be a count of at least 2, or increasing times from 0 on",
+            value,
+            "Write save_at = 101.",
+        )
     elif time is not None and times[-1] > time * (1 + 1e-12):
-        problems.add("run.save_at", f"must not exceed the run's time {time:g}", times[-1].item(), "Drop the later times.")
+        problems.add(
+            "run.save_at",
+            f"must not exceed the run's time {time:g}",
+            times[-1].item(),
+            "Drop the later times.",
+        )
     else:
         run["save_at"] = times
 
 
-def _observables(table: Any, parameters: Mapping[str, np.ndarray], names: Mapping[str, np.ndarray], problems: Problems) -> dict[str, Any]:
+def _observables(
+    table: Any, parameters: Mapping[str, np.ndarray], names: Mapping[str, np.ndarray], problems: Problems
+) -> dict[str, Any]:
     if not isinstance(table, dict):
-        problems.add("run.observables", "must be a table of named expressions", table, 'Write observables = { C = "u**2 - w**2" }.')
+        problems.add(
+            "run.observables",
+            "must be a table of named expressions",
+            table,
+            'Write observables = { C = "u**2 - w**2" }.',
+        )
         return {}
     theta = {s for array in parameters.values() for s in array.flat}
     out: dict[str, sp.Expr | np.ndarray] = {}
     for name, text in table.items():
         where = f"observables.{name}"
         if not name.isidentifier():
-            problems.add(where, "a name must be letters, digits and underscores, starting with a letter", name, "Rename it.")
+            problems.add(
+                where,
+                "a name must be letters, digits and underscores, starting with a letter",
+                name,
+                "Rename it.",
+            )
             continue
         try:
             value = parse(text, names, where)

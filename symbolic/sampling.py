@@ -83,7 +83,13 @@ def sampling_plan(blocks: Sequence[Block], z: Sequence[sp.Symbol]) -> SamplingPl
     for k, (at, width) in enumerate(scaled):
         mixing[at, normals + k] = width
     return SamplingPlan(
-        table, np.array(table_rows, dtype=np.int64), normals, np.array(chance), np.array(means), mixing, np.array(law_rows, dtype=np.int64)
+        table,
+        np.array(table_rows, dtype=np.int64),
+        normals,
+        np.array(chance),
+        np.array(means),
+        mixing,
+        np.array(law_rows, dtype=np.int64),
     )
 
 

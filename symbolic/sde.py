@@ -26,8 +26,13 @@ class SDE:
     """
 
     def __init__(
-        self, states: Sequence[sp.Symbol], drift: Sequence[Any], diffusion: Sequence[Sequence[Any]],
-        interpretation: str = "ito", time: sp.Symbol | None = None, name: str = "sde",
+        self,
+        states: Sequence[sp.Symbol],
+        drift: Sequence[Any],
+        diffusion: Sequence[Sequence[Any]],
+        interpretation: str = "ito",
+        time: sp.Symbol | None = None,
+        name: str = "sde",
     ) -> None:
         self.states = tuple(states)
         self.interpretation, self.name = interpretation, name
@@ -38,20 +43,31 @@ class SDE:
             raise ValueError(f"SDE.interpretation: must be 'ito' or 'stratonovich'; got {interpretation!r}. Pick one.")
         shapes = [len(row) if isinstance(row, (list, tuple)) else -1 for row in _rows(diffusion)]
         if len(list(drift)) != d:
-            raise ValueError(f"SDE.drift: must have one entry per state ({d}); got {len(list(drift))}. Match the states.")
+            raise ValueError(
+                f"SDE.drift: must have one entry per state ({d}); got {len(list(drift))}. Match the states."
+            )
         if len(shapes) != d or len(set(shapes)) != 1 or shapes[0] < 1:
             raise ValueError(
                 f"SDE.diffusion: must be {d} rows of equal length, one column per noise; got {len(shapes)} rows of lengths {shapes}. "
                 "Write [[b]] for one state and one noise."
             )
         self.drift_vector = sp.ImmutableMatrix([sp.sympify(f, strict=True) for f in drift])
-        self.diffusion_matrix = sp.ImmutableMatrix([[sp.sympify(b, strict=True) for b in row] for row in _rows(diffusion)])
+        self.diffusion_matrix = sp.ImmutableMatrix(
+            [[sp.sympify(b, strict=True) for b in row] for row in _rows(diffusion)]
+        )
         swap = {} if time is None else {time: time_symbol}
-        self.drift_vector, self.diffusion_matrix = self.drift_vector.xreplace(swap), self.diffusion_matrix.xreplace(swap)
+        self.drift_vector, self.diffusion_matrix = (
+            self.drift_vector.xreplace(swap),
+            self.diffusion_matrix.xreplace(swap),
+        )
         loose = (self.drift_vector.free_symbols | self.diffusion_matrix.free_symbols) - {*self.states, time_symbol}
-        if loose or (time is None and time_symbol in self.drift_vector.free_symbols | self.diffusion_matrix.free_symbols):
+        if loose or (
+            time is None and time_symbol in self.drift_vector.free_symbols | self.diffusion_matrix.free_symbols
+        ):
             names = sorted(map(str, loose)) or ["t"]
-            raise ValueError(f"SDE: coefficients may use the states and time only; got {names} besides. Put in numbers, or name time=.")
+            raise ValueError(
+                f"SDE: coefficients may use the states and time only; got {names} besides. Put in numbers, or name time=."
+            )
 
     @property
     def noises(self) -> int:
@@ -60,14 +76,18 @@ class SDE:
 
     @cached_property
     def noise_class(self) -> str:
-        """"additive", "diagonal", "scalar" or "general": what the diffusion's form allows a scheme."""
+        """ "additive", "diagonal", "scalar" or "general": what the diffusion's form allows a scheme."""
         b = self.diffusion_matrix
         if not b.free_symbols & set(self.states):
             return "additive"
         if b.cols == 1:
             return "scalar"
         diagonal = b.rows == b.cols and b.is_diagonal()
-        own = all(not b[i, i].free_symbols & (set(self.states) - {self.states[i]}) for i in range(b.rows)) if diagonal else False
+        own = (
+            all(not b[i, i].free_symbols & (set(self.states) - {self.states[i]}) for i in range(b.rows))
+            if diagonal
+            else False
+        )
         return "diagonal" if own else "general"
 
     def drift(self, x: sp.Matrix, t: sp.Expr) -> sp.Matrix:

@@ -51,7 +51,11 @@ class SGD:
         if self.schedule is not None:
             expression = sp.sympify(self.schedule) if isinstance(self.schedule, (int, float)) else self.schedule
             if not isinstance(expression, sp.Expr) or expression.free_symbols - {t}:
-                refuse("schedule", "must be an expression of symbolic.sgd.t alone", "Write it with symbolic.sgd.t, e.g. warmup(5.0).")
+                refuse(
+                    "schedule",
+                    "must be an expression of symbolic.sgd.t alone",
+                    "Write it with symbolic.sgd.t, e.g. warmup(5.0).",
+                )
             object.__setattr__(self, "schedule", expression)
 
     @property

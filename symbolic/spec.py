@@ -77,7 +77,11 @@ def spec_for(name_or_path: str | Path) -> Spec:
         return Spec(key, entry.build(), entry.sgd, run)
     path = Path(name_or_path)
     if not path.exists() and not path.suffix:
-        raise SpecError([f"spec: must be a file or a library loss; got {str(name_or_path)!r} (not found). {nearest(key, list(LIBRARY))}"])
+        raise SpecError(
+            [
+                f"spec: must be a file or a library loss; got {str(name_or_path)!r} (not found). {nearest(key, list(LIBRARY))}"
+            ]
+        )
     return read_spec(path)
 
 
@@ -98,7 +102,9 @@ def parse_spec(text: str, path: str | Path = "spec.toml") -> Spec:
     try:
         raw = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
-        raise SpecError([f"{path.name}: must be valid TOML; got {str(error) or 'too deep nesting'} (syntax). Fix that line."]) from None
+        raise SpecError(
+            [f"{path.name}: must be valid TOML; got {str(error) or 'too deep nesting'} (syntax). Fix that line."]
+        ) from None
     return _Reader(raw, path).spec()
 
 
@@ -124,7 +130,9 @@ class _Reader:
         self.read_data()
         expression = self.read_loss()
         sgd = self.read_sgd()
-        run = runs.read(self.section("run"), self.section("observables"), self.parameters, self.names, sgd, self.problems)
+        run = runs.read(
+            self.section("run"), self.section("observables"), self.parameters, self.names, sgd, self.problems
+        )
         if self.problems.found or expression is None or sgd is None:
             raise SpecError(self.problems.found)
         try:
@@ -138,7 +146,12 @@ class _Reader:
         if value is None and not needed:
             return {}
         if not isinstance(value, dict) or (needed and not value):
-            self.problems.add(name, "the section is needed" if needed else "must be a section", value, f"Write [{name}] and its entries.")
+            self.problems.add(
+                name,
+                "the section is needed" if needed else "must be a section",
+                value,
+                f"Write [{name}] and its entries.",
+            )
             return {}
         return value
 
@@ -146,11 +159,17 @@ class _Reader:
         """Enter a name into the table of names (None: its value is unknown); False if it has none or cannot be one, with a problem."""
         rule, do = None, "Rename it."
         if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_") or not name.isascii():
-            rule, do = "a name must be letters, digits and underscores, starting with a letter, and no Python keyword", "Rename it."
+            rule, do = (
+                "a name must be letters, digits and underscores, starting with a letter, and no Python keyword",
+                "Rename it.",
+            )
         elif name in FUNCTIONS or name in CONSTANTS or name == "t":
             rule, do = f"the name {name!r} is taken by the expression language", "Rename it."
         elif name in self.names or name in self.problems.failed:
-            rule, do = "a name may stand for one thing only, among parameters, data and where", "Rename one of them."
+            rule, do = (
+                "a name may stand for one thing only, among parameters, data and where",
+                "Rename one of them.",
+            )
         if rule:
             self.problems.add(where, rule, name, do)
             return False
@@ -161,9 +180,18 @@ class _Reader:
         return True
 
     def shape(self, where: str, value: Any) -> tuple[int, ...] | None:
-        if isinstance(value, list) and all(type(n) is int and n >= 1 for n in value) and math.prod(value) <= MAX_ENTRIES:
+        if (
+            isinstance(value, list)
+            and all(type(n) is int and n >= 1 for n in value)
+            and math.prod(value) <= MAX_ENTRIES
+        ):
             return tuple(value)
-        self.problems.add(where, f"must be a shape, whole numbers with a product of at most {MAX_ENTRIES}", value, "Write [] or [4] or [3, 2].")
+        self.problems.add(
+            where,
+            f"must be a shape, whole numbers with a product of at most {MAX_ENTRIES}",
+            value,
+            "Write [] or [4] or [3, 2].",
+        )
         return None
 
     def read_parameters(self) -> None:
@@ -185,7 +213,12 @@ class _Reader:
                     self.problems.add(where, "this name is a key of [data] for files", value, "Rename the variable.")
                 continue
             if not isinstance(value, dict):
-                self.problems.add(where, "must be a law or a key for files", value, f'Write {{ law = "normal", std = 1 }}. {nearest(name, FILE_KEYS)}')
+                self.problems.add(
+                    where,
+                    "must be a law or a key for files",
+                    value,
+                    f'Write {{ law = "normal", std = 1 }}. {nearest(name, FILE_KEYS)}',
+                )
                 continue
             wanted = self.shape(f"{where}.shape", value["shape"]) if "shape" in value else None
             law, shape = read_law(where, {k: v for k, v in value.items() if k != "shape"}, wanted, self.problems)
@@ -213,7 +246,9 @@ class _Reader:
                 self.problems.add(f"loss.{key}", "unknown key", value, nearest(key, ("where", "expression")))
         where = section.get("where", {})
         if not isinstance(where, dict):
-            self.problems.add("loss.where", "must be a table of named expressions", where, 'Write where = { h = "W@x" }.')
+            self.problems.add(
+                "loss.where", "must be a table of named expressions", where, 'Write where = { h = "W@x" }.'
+            )
             where = {}
         for name, text in where.items():
             value = self.expression(f"loss.where.{name}", text)
@@ -225,13 +260,23 @@ class _Reader:
             return None
         if value.shape:
             text = section["expression"]
-            self.problems.add("loss.expression", f"must be a scalar, here shape {value.shape}", text, "Sum it or take a norm: sum((...)**2).")
+            self.problems.add(
+                "loss.expression",
+                f"must be a scalar, here shape {value.shape}",
+                text,
+                "Sum it or take a norm: sum((...)**2).",
+            )
             return None
         result: sp.Expr = value.item()
         for kind, table in (("parameters", self.parameters), ("data", self.data)):
             for name, array in table.items():
                 if not result.free_symbols & set(array.flat):
-                    self.problems.add(f"{kind}.{name}", "must occur in the loss", name, "Use it in loss.expression or remove it.")
+                    self.problems.add(
+                        f"{kind}.{name}",
+                        "must occur in the loss",
+                        name,
+                        "Use it in loss.expression or remove it.",
+                    )
         return result
 
     def expression(self, where: str, text: Any) -> np.ndarray | None:

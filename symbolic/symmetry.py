@@ -144,7 +144,7 @@ def restrict(vectors: Sequence[Vector], size: int, sign: int) -> list[Vector]:
     for k, vector in enumerate(vectors):
         for index, c in vector.items():
             i, j = divmod(index, size) if index < size * size else (index, -1)
-            if j < 0 and sign > 0 or (i == j and sign > 0):
+            if sign > 0 and (j < 0 or i == j):
                 continue
             key, factor = ((i, j), 1) if i <= j or j < 0 else ((j, i), -sign)
             row = rows.setdefault(key, {})
@@ -170,19 +170,27 @@ def find_algebra(loss: Loss, formal: Formal | None) -> Algebra:
         vectors, certificate = exact, Certificate("proved", 0.0, "exact over the rationals")
     else:
         vectors, certificate = _complete(loss, formal, exact)
-    return Algebra(size, tuple(vectors), tuple(restrict(vectors, size, 1)), tuple(restrict(vectors, size, -1)), certificate)
+    return Algebra(
+        size, tuple(vectors), tuple(restrict(vectors, size, 1)), tuple(restrict(vectors, size, -1)), certificate
+    )
 
 
 def _complete(loss: Loss, formal: Formal | None, exact: list[Vector]) -> tuple[list[Vector], Certificate]:
     """Bound the algebra from above at random points and, where the exact part falls short, rationalise the rest."""
     size, rng = loss.dimension, np.random.default_rng(20)
     if formal is not None and formal.gated and not formal.transcendental and not exact_gap(loss, formal, len(exact)):
-        return exact, Certificate("proved", 0.0, "exact on every activation pattern, none missed on the patterns visited")
+        return exact, Certificate(
+            "proved", 0.0, "exact on every activation pattern, none missed on the patterns visited"
+        )
     if size > NUMERIC_LIMIT:
         if formal is None:
-            raise TooLarge(f"derive: the loss is too large for an exact derivation and for a numerical one; got D = {size}. Use a smaller instance.")
+            raise TooLarge(
+                f"derive: the loss is too large for an exact derivation and for a numerical one; got D = {size}. Use a smaller instance."
+            )
         worst = probing.residual(loss, exact, rng, points=3)
-        return exact, Certificate("numerical", worst, "found exactly with its functions as free atoms; too large to rule out more")
+        return exact, Certificate(
+            "numerical", worst, "found exactly with its functions as free atoms; too large to rule out more"
+        )
     rows = probing.constraints(probing.Probe(loss), rng)
     unknowns = size * size + size
     if probing.nullity(rows, unknowns) == len(exact):
@@ -191,7 +199,9 @@ def _complete(loss: Loss, formal: Formal | None, exact: list[Vector]) -> tuple[l
     good = [v for v in found if probing.residual(loss, [v], rng) < TOLERANCE]
     if len(good) < len(found) or len(good) < len(exact):
         good = exact
-    return good, Certificate("numerical", probing.residual(loss, good, rng), "fitted at random points, rationalised, checked at 40 digits")
+    return good, Certificate(
+        "numerical", probing.residual(loss, good, rng), "fitted at random points, rationalised, checked at 40 digits"
+    )
 
 
 def exact_gap(loss: Loss, formal: Formal, dimension: int) -> bool:
@@ -206,7 +216,7 @@ def exact_gap(loss: Loss, formal: Formal, dimension: int) -> bool:
     for n in range(values.shape[1]):
         state = {i: float(v) for i, v in enumerate(values[:, n])}
         for number, atom in formal.atoms.items():
-            q = sum(float(c) * np.prod([state[v] for v in m]) for m, c in atom.argument.items())
+            q = float(sum(float(c) * np.prod([state[v] for v in m]) for m, c in atom.argument.items()))
             state[number] = float(q > 0) if atom.kind == "gate" else 1 / q
         pattern = tuple(int(state[g]) for g, _ in gates)
         if pattern in seen:

@@ -19,7 +19,9 @@ FILE_KEYS = ("file", "inputs", "targets", "standardize", "classes")
 SHOWN = 5
 
 
-def read_dataset(keys: Mapping[str, Any], folder: Path, problems: Problems) -> tuple[dict[str, np.ndarray | None], Dataset | None]:
+def read_dataset(
+    keys: Mapping[str, Any], folder: Path, problems: Problems
+) -> tuple[dict[str, np.ndarray | None], Dataset | None]:
     """The symbols x (and y, with targets) and the data set that [data]'s file keys describe (see `symbolic.spec`).
 
     A file name is relative to `folder`. With problems, added to `problems`, the symbols are None and there is no data set.
@@ -32,7 +34,12 @@ def read_dataset(keys: Mapping[str, Any], folder: Path, problems: Problems) -> t
     if not (isinstance(scale, bool) or scale == "inputs"):
         problems.add("data.standardize", 'must be true, false or "inputs"', scale, "Write standardize = true.")
     if not isinstance(classes, bool) or (classes and len(targets) != 1):
-        problems.add("data.classes", "must be true or false, and true needs exactly one target column", classes, "Give one target of labels.")
+        problems.add(
+            "data.classes",
+            "must be true or false, and true needs exactly one target column",
+            classes,
+            "Give one target of labels.",
+        )
     both = sorted(set(inputs) & set(targets))
     if both:
         problems.add("data.targets", "a column may not be both input and target", both[0], "Remove it from one list.")
@@ -63,7 +70,12 @@ def read_dataset(keys: Mapping[str, Any], folder: Path, problems: Problems) -> t
 
 def _names(keys: Mapping[str, Any], key: str, problems: Problems) -> list[str]:
     value = keys.get(key, [])
-    if isinstance(value, list) and all(isinstance(c, str) for c in value) and len(set(value)) == len(value) and (value or key == "targets"):
+    if (
+        isinstance(value, list)
+        and all(isinstance(c, str) for c in value)
+        and len(set(value)) == len(value)
+        and (value or key == "targets")
+    ):
         return value
     problems.add(f"data.{key}", "must be a list of different column names", keys.get(key), 'Write ["x1", "x2"].')
     return []
@@ -79,7 +91,9 @@ def _read_columns(path: Path, columns: Sequence[str], where: str) -> tuple[np.nd
             lines = [line for line in csv.reader(file, strict=True) if line]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        return np.empty((0, 0)), [f"{where}: the file must be readable CSV; got {str(path)!r} ({reason}). Give a path relative to the spec file."]
+        return np.empty((0, 0)), [
+            f"{where}: the file must be readable CSV; got {str(path)!r} ({reason}). Give a path relative to the spec file."
+        ]
     header = [cell.strip() for cell in lines[0]] if lines else []
     problems = [
         f"{where}: every column must be in the header of {path.name}; got {name!r} (missing). {nearest(name, header or ['(empty file)'])}"
@@ -92,13 +106,17 @@ def _read_columns(path: Path, columns: Sequence[str], where: str) -> tuple[np.nd
         if header.count(name) > 1
     ]
     if not problems and len(lines) < 3:
-        problems = [f"{where}: {path.name} must have at least 2 rows of data; got {max(len(lines) - 1, 0)} (rows). Add data."]
+        problems = [
+            f"{where}: {path.name} must have at least 2 rows of data; got {max(len(lines) - 1, 0)} (rows). Add data."
+        ]
     if problems:
         return np.empty((0, 0)), problems
     out = np.empty((len(lines) - 1, len(columns)))
     for row, line in enumerate(lines[1:], start=1):
         if len(line) != len(header):
-            problems.append(f"{where}: row {row} of {path.name} must have {len(header)} cells; got {len(line)} (cells). Fix the row.")
+            problems.append(
+                f"{where}: row {row} of {path.name} must have {len(header)} cells; got {len(line)} (cells). Fix the row."
+            )
             continue
         for k, name in enumerate(columns):
             cell = line[header.index(name)].strip()
@@ -111,7 +129,9 @@ def _read_columns(path: Path, columns: Sequence[str], where: str) -> tuple[np.nd
             else:
                 out[row - 1, k] = value
     if len(problems) > SHOWN:
-        problems[SHOWN:] = [f"{where}: {len(problems) - SHOWN} more cells of {path.name} are bad; got the first {SHOWN} above (cells). Clean the file."]
+        problems[SHOWN:] = [
+            f"{where}: {len(problems) - SHOWN} more cells of {path.name} are bad; got the first {SHOWN} above (cells). Clean the file."
+        ]
     return (np.empty((0, 0)), problems) if problems else (out, [])
 
 
@@ -126,9 +146,14 @@ def _number(cell: str) -> float | None:
 def _standardize(table: np.ndarray, columns: Sequence[str], where: str) -> tuple[np.ndarray, list[str]]:
     """Columns shifted and scaled to zero mean and unit variance (divisor N); a constant column is a problem."""
     std = table.std(axis=0)
-    flat = [name for name, s, m in zip(columns, std, np.abs(table).max(axis=0), strict=True) if s <= 1e-12 * max(m, 1e-300)]
+    flat = [
+        name for name, s, m in zip(columns, std, np.abs(table).max(axis=0), strict=True) if s <= 1e-12 * max(m, 1e-300)
+    ]
     if flat:
-        return table, [f"{where}: a constant column cannot be scaled to unit variance; got {name!r} (constant). Drop it." for name in flat]
+        return table, [
+            f"{where}: a constant column cannot be scaled to unit variance; got {name!r} (constant). Drop it."
+            for name in flat
+        ]
     return (table - table.mean(axis=0)) / std, []
 
 

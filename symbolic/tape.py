@@ -10,7 +10,6 @@ from typing import Any
 
 import mpmath
 import numpy as np
-import scipy.special
 import sympy as sp
 
 Array = np.ndarray
@@ -20,13 +19,19 @@ def _mp(name: str) -> Any:
     return np.frompyfunc(getattr(mpmath, name), 1, 1)
 
 
+def _erf(x: Array) -> Array:
+    from scipy.special import erf
+
+    return erf(x)
+
+
 class Arithmetic:
     """Elementary functions on float64 arrays (digits=None), or on object arrays of mpf."""
 
     def __init__(self, digits: int | None = None) -> None:
         self.digits = digits
         names = ("exp", "log", "tanh", "sqrt", "sin", "cos", "sinh", "cosh", "tan", "atan", "asinh", "erf")
-        plain = {"atan": np.arctan, "asinh": np.arcsinh, "erf": scipy.special.erf}
+        plain = {"atan": np.arctan, "asinh": np.arcsinh, "erf": _erf}
         self.f = {n: plain.get(n) or getattr(np, n) for n in names} if digits is None else {n: _mp(n) for n in names}
 
     def number(self, e: sp.Expr) -> Any:
@@ -78,7 +83,9 @@ def _unary(name: str, x: Any, m: Arithmetic) -> tuple[Any, Any]:
             return sign * x, sign
         case "sign":
             return 2 * m.positive(x) - 1, 0 * x
-    raise ValueError(f"tape: no rule for the function {name}. Write the loss with exp, log, tanh, erf, relu, sqrt, sin, cos and arithmetic.")
+    raise ValueError(
+        f"tape: no rule for the function {name}. Write the loss with exp, log, tanh, erf, relu, sqrt, sin, cos and arithmetic."
+    )
 
 
 class Tape:
@@ -125,15 +132,20 @@ class Tape:
             return self._pieces(list(e.args))
         if isinstance(e, sp.Function) and len(e.args) == 1:
             return self._push("call", (self._slot(e.args[0]),), type(e).__name__)
-        raise ValueError(f"tape: no rule for {type(e).__name__}; got {e}. Write it with + - * / ** and functions of one argument.")
+        raise ValueError(
+            f"tape: no rule for {type(e).__name__}; got {e}. Write it with + - * / ** and functions of one argument."
+        )
 
-    def _pieces(self, pieces: list) -> int:
-        value, condition = pieces[0]
+    def _pieces(self, pieces: list[Any]) -> int:
+        value: Any = pieces[0][0]
+        condition: Any = pieces[0][1]
         if condition == sp.true or len(pieces) == 1:
             return self._slot(value)
-        flip = isinstance(condition, (sp.StrictLessThan, sp.LessThan))
-        if not flip and not isinstance(condition, (sp.StrictGreaterThan, sp.GreaterThan)):
-            raise ValueError(f"tape: Piecewise conditions must be inequalities; got {condition}. Rewrite it with < or >.")
+        flip = type(condition) in (sp.StrictLessThan, sp.LessThan)
+        if not flip and type(condition) not in (sp.StrictGreaterThan, sp.GreaterThan):
+            raise ValueError(
+                f"tape: Piecewise conditions must be inequalities; got {condition}. Rewrite it with < or >."
+            )
         ahead = condition.rhs - condition.lhs if flip else condition.lhs - condition.rhs
         return self._push("where", (self._slot(ahead), self._slot(value), self._pieces(pieces[1:])))
 
@@ -148,7 +160,8 @@ class Tape:
         return out
 
     def _forward(self, values: Array) -> tuple[list[Any], list[Any]]:
-        m, slots, slopes = self.arithmetic, list(values), [None] * len(self.steps)
+        m, slots = self.arithmetic, list(values)
+        slopes: list[Any] = [None] * len(self.steps)
         for k, (op, _, args, extra) in enumerate(self.steps):
             match op:
                 case "constant":

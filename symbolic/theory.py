@@ -97,7 +97,9 @@ def derive(loss: Loss) -> Theory:
         formal = None
     algebra = find_algebra(loss, formal)
     noise, generic, size = Noise(loss), GenericNoise(loss), loss.dimension
-    vectors = sorted((scaled(v, size) for v in algebra.symmetric_vectors), key=lambda v: any(i < size * size for i in v))
+    vectors = sorted(
+        (scaled(v, size) for v in algebra.symmetric_vectors), key=lambda v: any(i < size * size for i in v)
+    )
     charges = []
     for k, vector in enumerate(vectors, start=1):
         dense = np.zeros((size, size))

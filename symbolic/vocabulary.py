@@ -161,7 +161,10 @@ def fits(a: np.ndarray, b: np.ndarray) -> None:
     try:
         shape = np.broadcast_shapes(a.shape, b.shape)
     except ValueError:
-        raise Fault(f"shapes {a.shape} and {b.shape} do not broadcast", "Make the shapes match (use .T, @, or an index).") from None
+        raise Fault(
+            f"shapes {a.shape} and {b.shape} do not broadcast",
+            "Make the shapes match (use .T, @, or an index).",
+        ) from None
     room(math.prod(shape))
 
 
@@ -180,7 +183,10 @@ def _float(x: sp.Expr) -> float:
 def _power(base: sp.Expr, exponent: sp.Expr) -> sp.Expr:
     if isinstance(exponent, sp.Rational):
         if abs(exponent) > MAX_EXPONENT:
-            raise Fault(f"an exponent may be {MAX_EXPONENT} at most in size, here {exponent}", "Use a smaller exponent, or exp and log.")
+            raise Fault(
+                f"an exponent may be {MAX_EXPONENT} at most in size, here {exponent}",
+                "Use a smaller exponent, or exp and log.",
+            )
         if max((_bits(n) for n in base.atoms(sp.Rational)), default=0) * abs(exponent) > MAX_BITS:
             raise Fault("the number grows too large", "Use smaller numbers or exponents.")
     return base**exponent
@@ -191,7 +197,10 @@ def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     if not a.ndim or not b.ndim:
         raise Fault(f"@ needs vectors or matrices, here shapes {a.shape} and {b.shape}", "Use * with a scalar.")
     if a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
-        raise Fault(f"@ needs equal inner sizes, here shapes {a.shape} and {b.shape}", "Transpose one side (.T) or change a shape.")
+        raise Fault(
+            f"@ needs equal inner sizes, here shapes {a.shape} and {b.shape}",
+            "Transpose one side (.T) or change a shape.",
+        )
     return wrap(a @ b)
 
 
@@ -206,7 +215,10 @@ def power(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def stack(items: list[np.ndarray]) -> np.ndarray:
     """A list literal: arrays of one shape along a new first axis."""
     if len({item.shape for item in items}) > 1:
-        raise Fault(f"entries of a list must have one shape, here {[item.shape for item in items]}", "Make the shapes equal.")
+        raise Fault(
+            f"entries of a list must have one shape, here {[item.shape for item in items]}",
+            "Make the shapes equal.",
+        )
     room(sum(item.size for item in items))
     return np.stack(items)
 
@@ -216,6 +228,9 @@ def check(value: np.ndarray) -> None:
     room(value.size)
     for x in value.flat:
         if x.has(sp.zoo, sp.nan, sp.oo, -sp.oo, sp.I):
-            raise Fault("the value is not a finite real number", "Look for a division by zero, or a log or root of a negative number.")
+            raise Fault(
+                "the value is not a finite real number",
+                "Look for a division by zero, or a log or root of a negative number.",
+            )
         if _bits(x) > MAX_BITS or (x.is_number and not abs(_float(x)) < MAX_NUMBER):
             raise Fault("the number grows too large", "Use smaller numbers.")

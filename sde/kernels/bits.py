@@ -9,12 +9,10 @@ from numba import types
 from numba.extending import intrinsic
 
 
-def _reinterpret(target: types.Type) -> Callable[..., Any]:
+def _reinterpret(target: Any) -> Callable[..., Any]:
     def reinterpret(typing_context, value):
         if value.bitwidth != target.bitwidth:
-            raise TypeError(
-                f"kernels.bits: widths must agree; got {value} for {target}. Cast the value first."
-            )
+            raise TypeError(f"kernels.bits: widths must agree; got {value} for {target}. Cast the value first.")
 
         def emit(context, builder, signature, arguments):
             return builder.bitcast(arguments[0], context.get_value_type(target))

@@ -113,8 +113,8 @@ def sampled(
     rows = np.empty((0, 0), dtype) if table is None else _array(table, dtype)
     if table is not None and not (0 < len(rows) < 2**32 and (replacement or batch <= len(rows))):
         raise ValueError(
-            f"kernels.drivers.sampled: a batch without replacement needs batch <= rows < 2**32; got batch
-            {batch} of " f"{len(rows)} rows (int). Lower the batch size or sample with replacement."
+            f"kernels.drivers.sampled: a batch without replacement needs batch <= rows < 2**32; got {batch} "
+            f"of {len(rows)} rows (int). Lower the batch size or sample with replacement."
         )
     base = normals + len(chance)
     matrix = np.zeros((len(location), base)) if mixing is None else mixing
@@ -128,9 +128,7 @@ def sampled(
         normals=int(normals),
         chance=_array(chance, dtype),
         location=_array(location, dtype),
-        mixing=sparse(matrix, dtype)
-        if len(location)
-        else Sparse(np.zeros(1, np.int64), *_driver(dtype).factor[1:]),
+        mixing=sparse(matrix, dtype) if len(location) else Sparse(np.zeros(1, np.int64), *_driver(dtype).factor[1:]),
         law_rows=_array(law_rows, np.int64),
     )
 

@@ -8,7 +8,8 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import carray, from_dtype, types
+from numba import from_dtype, types
+from numba.np.numpy_support import carray
 
 from .normal import normals32, normals64, uniforms32, uniforms64
 from .options import native

@@ -62,9 +62,7 @@ def combine(out, offset, matrix, base, factor, lanes):
 @inner
 def draw_normals(space, rows, lanes, seed, first_path, step, stream, block):
     """Rows of standard normals into space.normal."""
-    call_fill(
-        space.fillers.normals, space.normal, space.words, rows, lanes, seed, first_path, step, stream, block
-    )
+    call_fill(space.fillers.normals, space.normal, space.words, rows, lanes, seed, first_path, step, stream, block)
 
 
 @inner

@@ -104,9 +104,7 @@ def check(
     )
     _require(0 <= valid <= program.lanes, "valid must be within the lanes", valid, "")
     steps = min(len(clock.h), len(clock.scale), len(clock.time) - 1)
-    _require(
-        0 <= begin <= end <= steps, "steps must lie within the clock", (begin, end), f"It has {steps} steps."
-    )
+    _require(0 <= begin <= end <= steps, "steps must lie within the clock", (begin, end), f"It has {steps} steps.")
     roles = (program.step, program.observe, *((program.accumulate,) if driver.kind >= SAMPLED else ()))
     _require(
         all(roles),

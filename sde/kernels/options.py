@@ -1,6 +1,7 @@
 """The one table of compiler options, and the decorators that apply it.
 
-Numba's disk cache looks only at the file that a function lives in. Our loops inline functions of other files of this folder,
+Numba's disk cache looks only at the file that a function lives in. Our loops inline functions of other files
+of this folder,
 so `kernel` stamps every cache entry with a hash of the whole folder: a change anywhere in it recompiles,
 nothing else does.
 """

@@ -1,6 +1,7 @@
 """What the loop needs of one problem: sizes and the addresses of its three emitted functions.
 
-Emitted functions are plain Python over flat arrays with the lane axis last (row j of lane i at x[j * LANES + i]; S state, I input,
+Emitted functions are plain Python over flat arrays with the lane axis last (row j of lane i at
+x[j * LANES + i]; S state, I input,
 Z data, O observable rows), with every stride a literal so that LLVM vectorises them:
 
     step(x, n, h, t, p)         advance x in place by one step of size h from time t, with input rows n
@@ -61,6 +62,4 @@ def choose_lanes(rows: int, dtype: Any) -> int:
     """Lanes for a problem with `rows` rows in all (S + I + J + Z + O): the most for which a block stays in
     half of a small L2.
     """
-    return next(
-        (lanes for lanes in LANES if rows * lanes * np.dtype(dtype).itemsize <= CACHE_BYTES), LANES[-1]
-    )
+    return next((lanes for lanes in LANES if rows * lanes * np.dtype(dtype).itemsize <= CACHE_BYTES), LANES[-1])

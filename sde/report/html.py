@@ -15,6 +15,7 @@ from markupsafe import Markup
 from sde.report import strips
 from sde.report.figures import COLOURS, colour_names, curve_svg, log_time, value_range
 from sde.report.numbers import bounds, counted, measured, number, words
+from sde.verify.claims import STATEMENTS
 from sde.verify.report import Curves, Entry, Explosions, Report
 from sde.verify.verdicts import Verdict
 
@@ -46,15 +47,14 @@ class Drawing:
 
 def render(report: Report) -> str:
     """The whole page: inline styles and figures, nothing loaded; the same report gives the same text."""
-    environment = Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
-    )
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     environment.filters.update(words=words, number=number)
     source = resources.files("sde.report").joinpath("template.html").read_text(encoding="utf-8")
     drawn = _chosen(report.curves)
     return environment.from_string(source).render(
         report=report,
         headline=headline(report),
+        statements=STATEMENTS,
         groups=_grouped([_row(v) for v in report.verdicts]),
         charges=[_charge(c) for c in report.charges],
         drawings=_drawings(drawn),
@@ -65,8 +65,7 @@ def render(report: Report) -> str:
         entries_left=max(len(report.entries) - MOST_ENTRIES, 0),
         explosions=[_explosion(e) for e in report.explosions],
         settings={_readable(k): _setting(v) for k, v in report.settings.items()},
-        alpha=", ".join(dict.fromkeys(number(v.alpha) for v in report.verdicts))
-        or words(report.settings.get("alpha")),
+        alpha=", ".join(dict.fromkeys(number(v.alpha) for v in report.verdicts)) or words(report.settings.get("alpha")),
         counted=counted,
     )
 
@@ -126,9 +125,7 @@ def _drawings(curves: Sequence[Curves]) -> dict[str, list[Drawing]]:
     for j, (charge, starts) in enumerate(by_charge.items()):
         logarithmic = log_time(starts)
         out[charge] = [
-            Drawing(
-                c.start, Markup(curve_svg(c, names, f"f{j}-{k}", logarithmic)), value_range(c)[2], logarithmic
-            )
+            Drawing(c.start, Markup(curve_svg(c, names, f"f{j}-{k}", logarithmic)), value_range(c)[2], logarithmic)
             for k, c in enumerate(starts)
         ]
     return out
@@ -137,9 +134,7 @@ def _drawings(curves: Sequence[Curves]) -> dict[str, list[Drawing]]:
 def _legend(curves: Sequence[Curves]) -> list[tuple[str, str, str]]:
     """(how it is drawn, its colour's name, its label) of all that the figures show."""
     items = [("line", "theory", "theory")] if any(c.theory is not None for c in curves) else []
-    items += [
-        ("band", name, f"{label}: mean, 5–95 % of paths") for label, name in colour_names(curves).items()
-    ]
+    items += [("band", name, f"{label}: mean, 5–95 % of paths") for label, name in colour_names(curves).items()]
     if any(c.gd is not None for c in curves):
         items.append(("dashed", "gd", "gradient descent, full batch"))
     if any(c.equilibrium is not None for c in curves):

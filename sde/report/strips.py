@@ -84,11 +84,7 @@ def entry_strip(entry: Entry, scale: Scale) -> Markup:
 
 def axis_strip(scale: Scale) -> Markup:
     """Ticks and their values on the scale that rows share."""
-    ticks = [
-        t
-        for t in MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(scale.low, scale.high)
-        if not scale.beyond(t)
-    ]
+    ticks = [t for t in MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(scale.low, scale.high) if not scale.beyond(t)]
     parts = [_line("rule", EDGE, 4, WIDTH - EDGE, 4)]
     for t in ticks:
         parts.append(_line("rule", scale(t), 4, scale(t), 8))
@@ -141,6 +137,4 @@ def _rect(name: str, x: float, y: float, width: float, height: float) -> str:
 
 def _svg(parts: list[str], name: str) -> Markup:
     body = "".join(dict.fromkeys(parts))
-    return Markup(
-        f'<svg class="{name}" viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" aria-hidden="true">{body}</svg>'
-    )
+    return Markup(f'<svg class="{name}" viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" aria-hidden="true">{body}</svg>')

@@ -40,7 +40,7 @@ def verdict_table(report: Report) -> Table:
         rows = list(members)
         table.add_row(Text.assemble((group, "bold"), (f"\n{STATEMENTS.get(group, '')}", "dim")))
         for v in rows:
-            claim = Text(v.subject)
+            claim = Text(v.subject or v.claim)
             if v.note:
                 claim.append(f"\n{v.note}", style="dim italic")
             statistic, interval = measured(v.statistic, v.interval)

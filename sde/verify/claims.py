@@ -37,14 +37,32 @@ def pathwise(charge: Charge, states: np.ndarray, h: np.ndarray, weight_decay: fl
     move = rho[..., None] * now - after
     linear = 2 * now @ charge.b
     predicted = rho**2 * (charge.value(now) - linear) + rho * linear
-    predicted = predicted + np.einsum("pki,ij,pkj->pk", move, charge.A, move, optimize=True) + 2 * (rho - 1) * (move @ charge.b)
+    predicted = (
+        predicted + np.einsum("pki,ij,pkj->pk", move, charge.A, move, optimize=True) + 2 * (rho - 1) * (move @ charge.b)
+    )
     residual = np.abs(charge.value(after) - predicted) / np.maximum(charge.size(now), 1e-300)
     worst = float(residual.max()) if np.isfinite(residual).any() else np.inf
-    return _claim("pathwise identity", f"{who}, {charge.label}", worst, 0.0, (0.0, EXACT), 0.0, len(states), note=f"{len(h)} steps on each path")
+    return _claim(
+        "pathwise identity",
+        f"{who}, {charge.label}",
+        worst,
+        0.0,
+        (0.0, EXACT),
+        0.0,
+        len(states),
+        note=f"{len(h)} steps on each path",
+    )
 
 
 def mean_drift(
-    charge: Charge, predicted: np.ndarray, size: np.ndarray, mean: np.ndarray, variance: np.ndarray, samples: int, who: str, margin: float
+    charge: Charge,
+    predicted: np.ndarray,
+    size: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    samples: int,
+    who: str,
+    margin: float,
 ) -> Claim:
     """The mean change of a charge over one step against the theory's, over many states.
 
@@ -53,8 +71,19 @@ def mean_drift(
     """
     p, r, v = predicted / size, mean / size, variance / size**2
     weight = float((p * p).sum())
-    slope, error = (float((p * r).sum() / weight), float(np.sqrt((p * p * v).sum()) / weight)) if weight > 0 else (np.nan, np.nan)
-    return _claim("mean drift", f"{who}, {charge.label}", slope, error, (1 - margin, 1 + margin), 1.0, samples, note=f"at {len(p)} states, {samples // len(p)} steps from each")
+    slope, error = (
+        (float((p * r).sum() / weight), float(np.sqrt((p * p * v).sum()) / weight)) if weight > 0 else (np.nan, np.nan)
+    )
+    return _claim(
+        "mean drift",
+        f"{who}, {charge.label}",
+        slope,
+        error,
+        (1 - margin, 1 + margin),
+        1.0,
+        samples,
+        note=f"at {len(p)} states, {samples // len(p)} steps from each",
+    )
 
 
 def noise_class(charge: Charge, now: np.ndarray, after: np.ndarray, h: np.ndarray, weight_decay: float) -> Claim:
@@ -92,15 +121,34 @@ def approach(charge: Charge, last: np.ndarray, predicted: float, way: float, sta
     """The mean charge at the end against the end of the mean-field path, in units of the longest way that any charge was predicted
     to go from there. last: (paths,)."""
     error = float(np.std(last, ddof=1) / np.sqrt(len(last)) / way)
-    return _claim("approach", f"SGD from {start}, {charge.label}", float((last.mean() - predicted) / way), error, (-margin, margin), 0.0, len(last))
+    return _claim(
+        "approach",
+        f"SGD from {start}, {charge.label}",
+        float((last.mean() - predicted) / way),
+        error,
+        (-margin, margin),
+        0.0,
+        len(last),
+    )
 
 
 def descent_stays(largest: float, at_start: float, start: str, margin: float) -> Claim:
     """Gradient descent does not get to the noise equilibrium: the largest imbalance over charges stays beyond the margin."""
-    return _claim("equilibrium", f"GD from {start} stays away, the charge with most", largest, 0.0, (margin, np.inf), at_start, 1)
+    return _claim(
+        "equilibrium", f"GD from {start} stays away, the charge with most", largest, 0.0, (margin, np.inf), at_start, 1
+    )
 
 
-def divergence(charge: Charge, theory: Theory, times: np.ndarray, states: np.ndarray, h: float, temperature: float, start: str, margin: float) -> Claim:
+def divergence(
+    charge: Charge,
+    theory: Theory,
+    times: np.ndarray,
+    states: np.ndarray,
+    h: float,
+    temperature: float,
+    start: str,
+    margin: float,
+) -> Claim:
     """d C^2/dt = 2 C (T Tr[Sigma A] + h gbar^T A gbar - 2 weight_decay C), for a one-signed charge (|theta|^4 grows linearly when C = |theta|^2).
 
     states: (paths, times, D). The statistic is measured growth of C^2 over its integral along the same paths (trapezoid).
@@ -113,7 +161,9 @@ def divergence(charge: Charge, theory: Theory, times: np.ndarray, states: np.nda
     grown = value[:, -1] ** 2 - value[:, 0] ** 2
     slope = float(grown.mean() / predicted.mean())
     error = float(np.std(grown - slope * predicted, ddof=1) / np.sqrt(paths) / abs(predicted.mean()))
-    return _claim("divergence law", f"SGD from {start}, {charge.label}", slope, error, (1 - margin, 1 + margin), 1.0, paths)
+    return _claim(
+        "divergence law", f"SGD from {start}, {charge.label}", slope, error, (1 - margin, 1 + margin), 1.0, paths
+    )
 
 
 def gradient_descent_order(charge: Charge, coarse: float, fine: float, size: float) -> Claim | None:

@@ -120,7 +120,9 @@ def mean_field(theory: Theory, setting: Setting, theta: np.ndarray, times: np.nd
     return solution.y.T
 
 
-def run_experiment(theory: Theory, setting: Setting, runs: Runs, starts: Sequence[np.ndarray], steps: int, margins: Margins) -> Findings:
+def run_experiment(
+    theory: Theory, setting: Setting, runs: Runs, starts: Sequence[np.ndarray], steps: int, margins: Margins
+) -> Findings:
     """Run everything and measure every claim that applies."""
     found = Findings()
     if not theory.charges:
@@ -138,7 +140,11 @@ def run_experiment(theory: Theory, setting: Setting, runs: Runs, starts: Sequenc
     if setting.plain:
         _identities(found, theory, setting, runs, starts[0], steps)
         h = setting.learning_rate * setting.factor(times[now])
-        found.claims += [claims.noise_class(c, pool[:, now], pool[:, after], h, theory.weight_decay) for c in theory.charges if c.kind and len(pool)]
+        found.claims += [
+            claims.noise_class(c, pool[:, now], pool[:, after], h, theory.weight_decay)
+            for c in theory.charges
+            if c.kind and len(pool)
+        ]
     _drifts(found, theory, setting, runs, np.concatenate([pool[:, now].reshape(-1, pool.shape[2]), starts]), margins)
     bands: Sample | None = None
     if runs.sde is not None:
@@ -154,7 +160,10 @@ def run_experiment(theory: Theory, setting: Setting, runs: Runs, starts: Sequenc
 
 def _doubt(claim: Claim, sample: Sample) -> Claim:
     if sample.exploded > TOLERATED * sample.total:
-        return unmeasured(claim, f"{sample.exploded} of {sample.total} paths exploded: what is left is biased. Lower the learning rate")
+        return unmeasured(
+            claim,
+            f"{sample.exploded} of {sample.total} paths exploded: what is left is biased. Lower the learning rate",
+        )
     return claim
 
 
@@ -162,7 +171,9 @@ def _identities(found: Findings, theory: Theory, setting: Setting, runs: Runs, s
     """Every single step of a few paths, and of gradient descent."""
     every = np.arange(min(steps, 10_000) + 1)
     h = setting.learning_rate * setting.factor(every[:-1] * setting.learning_rate)
-    kinds = [("SGD", runs.sgd(start, every, -1))] + ([("GD", runs.gd(start, every, 1.0))] if runs.gd is not None else [])
+    kinds = [("SGD", runs.sgd(start, every, -1))] + (
+        [("GD", runs.gd(start, every, 1.0))] if runs.gd is not None else []
+    )
     for who, sample in kinds:
         if len(sample.states):
             found.claims += [claims.pathwise(c, sample.states, h, theory.weight_decay, who) for c in theory.charges]
@@ -191,14 +202,28 @@ def _drifts(found: Findings, theory: Theory, setting: Setting, runs: Runs, pool:
         change, size = theory.step_change(states, h, variance)
         mean, spread, repeats = _measure(theory, states, step, change, size, moving, margins.drift)
         found.claims += [
-            claims.mean_drift(theory.charges[j], change[:, j], size[:, j], mean[:, j], spread[:, j], repeats * len(states), who, margins.drift)
+            claims.mean_drift(
+                theory.charges[j],
+                change[:, j],
+                size[:, j],
+                mean[:, j],
+                spread[:, j],
+                repeats * len(states),
+                who,
+                margins.drift,
+            )
             for j in moving
         ]
 
 
 def _measure(
-    theory: Theory, states: np.ndarray, step: Callable[[np.ndarray, int], np.ndarray], change: np.ndarray, size: np.ndarray,
-    moving: Sequence[int], margin: float,
+    theory: Theory,
+    states: np.ndarray,
+    step: Callable[[np.ndarray, int], np.ndarray],
+    change: np.ndarray,
+    size: np.ndarray,
+    moving: Sequence[int],
+    margin: float,
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Mean measured change of every charge at every state, the variance of that mean, and the steps taken from each state."""
     n, each = len(states), max(1, BATCH // len(states))
@@ -211,7 +236,9 @@ def _measure(
         mean = total / repeats
         spread = np.maximum(squares / repeats - mean**2, 0.0) / max(repeats - 1, 1)
         p = change / np.maximum(size, 1e-300)
-        error = np.sqrt((p**2 * spread / np.maximum(size, 1e-300) ** 2).sum(axis=0)) / np.maximum((p**2).sum(axis=0), 1e-300)
+        error = np.sqrt((p**2 * spread / np.maximum(size, 1e-300) ** 2).sum(axis=0)) / np.maximum(
+            (p**2).sum(axis=0), 1e-300
+        )
         if (error[list(moving)] < margin / 8).all() or repeats * n >= MOST:
             return mean, spread, repeats
 
@@ -229,7 +256,14 @@ def _share(theory: Theory, setting: Setting, states: np.ndarray) -> tuple[np.nda
 
 
 def _fates(
-    found: Findings, theory: Theory, setting: Setting, sample: Sample, path: np.ndarray, descent: Sample | None, name: str, margins: Margins
+    found: Findings,
+    theory: Theory,
+    setting: Setting,
+    sample: Sample,
+    path: np.ndarray,
+    descent: Sample | None,
+    name: str,
+    margins: Margins,
 ) -> None:
     """Where each charge goes: to its equilibrium, away, or nowhere."""
     late = _late(sample)
@@ -237,32 +271,61 @@ def _fates(
         return
     net, gross = _share(theory, setting, late)
     at_start = _ratio(*_share(theory, setting, sample.states[:1, :1]))
-    foreseen = _ratio(*_share(theory, setting, path[None, -1:])) if np.isfinite(path[-1]).all() else np.full(len(theory.charges), np.nan)
-    resting = _ratio(*_share(theory, setting, descent.states[:, -1:])) if descent is not None and len(descent.states) else None
+    foreseen = (
+        _ratio(*_share(theory, setting, path[None, -1:]))
+        if np.isfinite(path[-1]).all()
+        else np.full(len(theory.charges), np.nan)
+    )
+    resting = (
+        _ratio(*_share(theory, setting, descent.states[:, -1:]))
+        if descent is not None and len(descent.states)
+        else None
+    )
     ends = np.array([c.value(path[-1]) - c.value(path[0]) if c.kind == "convergent" else 0.0 for c in theory.charges])
     way = float(np.abs(ends).max())
     for j, c in enumerate(theory.charges):
         if c.kind == "divergent" and theory.weight_decay == 0:
             claim = claims.divergence(
-                c, theory, sample.time, sample.states, setting.learning_rate if setting.plain else 0.0, setting.temperature * setting.speed, name,
+                c,
+                theory,
+                sample.time,
+                sample.states,
+                setting.learning_rate if setting.plain else 0.0,
+                setting.temperature * setting.speed,
+                name,
                 margins.divergence,
             )
             found.claims.append(_doubt(claim, sample))
         if c.kind != "convergent":
             continue
         if way > 0.02 * float(c.size(sample.states[0, 0])):
-            claim = claims.approach(c, c.value(sample.states[:, -1]), float(c.value(path[-1])), way, name, margins.approach)
+            claim = claims.approach(
+                c, c.value(sample.states[:, -1]), float(c.value(path[-1])), way, name, margins.approach
+            )
             found.claims.append(_doubt(claim, sample))
         entry = claims.equilibrium_entry(c, net[:, j], gross[:, j], name, margins.equilibrium)
         if not abs(foreseen[j]) <= margins.equilibrium / 2:
-            entry = unmeasured(entry, f"the predicted path is still {foreseen[j]:.3g} away at the end of the run: it needs more time")
+            entry = unmeasured(
+                entry, f"the predicted path is still {foreseen[j]:.3g} away at the end of the run: it needs more time"
+            )
         found.claims.append(_doubt(entry, sample))
         interval = entry.interval(0.99) if entry.measured else (np.nan, np.nan)
-        found.entries.append(Entry(c.label, name, float(at_start[j]), entry.estimate, interval, float(resting[j]) if resting is not None else np.nan))
+        found.entries.append(
+            Entry(
+                c.label,
+                name,
+                float(at_start[j]),
+                entry.estimate,
+                interval,
+                float(resting[j]) if resting is not None else np.nan,
+            )
+        )
     convergent = [j for j, c in enumerate(theory.charges) if c.kind == "convergent"]
     if convergent and resting is not None and np.abs(at_start[convergent]).max() > 4 * margins.equilibrium:
         worst = np.abs(resting[convergent]).max()
-        found.claims.append(claims.descent_stays(float(worst), float(np.abs(at_start[convergent]).max()), name, margins.equilibrium))
+        found.claims.append(
+            claims.descent_stays(float(worst), float(np.abs(at_start[convergent]).max()), name, margins.equilibrium)
+        )
 
 
 def _ratio(net: np.ndarray, gross: np.ndarray) -> np.ndarray:
@@ -270,15 +333,34 @@ def _ratio(net: np.ndarray, gross: np.ndarray) -> np.ndarray:
         return net.mean(axis=0) / gross.mean(axis=0)
 
 
-def _curves(found: Findings, theory: Theory, runs: Runs, sample: Sample, path: np.ndarray, descent: Sample | None, sde: Sample | None, name: str) -> None:
+def _curves(
+    found: Findings,
+    theory: Theory,
+    runs: Runs,
+    sample: Sample,
+    path: np.ndarray,
+    descent: Sample | None,
+    sde: Sample | None,
+    name: str,
+) -> None:
     resting = runs.equilibrium(path[-1]) if np.isfinite(path[-1]).all() else None
     for j, c in enumerate(theory.charges):
-        bands = [_band("SGD", c, sample, sample.time)] + ([_band("SDE", c, sde, sample.time)] if sde is not None and len(sde.states) else [])
-        found.curves.append(Curves(
-            c.label, name, sample.time, c.value(path) if np.isfinite(path).all() else None, tuple(bands),
-            c.value(descent.states[0]) if descent is not None and len(descent.states) else None,
-            float(resting[j]) if resting is not None and np.isfinite(resting[j]) and c.kind == "convergent" else None,
-        ))
+        bands = [_band("SGD", c, sample, sample.time)] + (
+            [_band("SDE", c, sde, sample.time)] if sde is not None and len(sde.states) else []
+        )
+        found.curves.append(
+            Curves(
+                c.label,
+                name,
+                sample.time,
+                c.value(path) if np.isfinite(path).all() else None,
+                tuple(bands),
+                c.value(descent.states[0]) if descent is not None and len(descent.states) else None,
+                float(resting[j])
+                if resting is not None and np.isfinite(resting[j]) and c.kind == "convergent"
+                else None,
+            )
+        )
 
 
 def _band(label: str, charge: Charge, sample: Sample, times: np.ndarray) -> Band:
@@ -303,4 +385,14 @@ def _descent(found: Findings, theory: Theory, runs: Runs, start: np.ndarray, ste
             found.claims.append(claim)
 
 
-__all__ = ["Findings", "Margins", "Runs", "Sample", "Setting", "mean_field", "orbit_starts", "run_experiment", "save_steps"]
+__all__ = [
+    "Findings",
+    "Margins",
+    "Runs",
+    "Sample",
+    "Setting",
+    "mean_field",
+    "orbit_starts",
+    "run_experiment",
+    "save_steps",
+]

@@ -26,7 +26,9 @@ class Charge:
 
     def size(self, theta: np.ndarray) -> np.ndarray:
         """The magnitude against which C's rounding counts: theta^T |A| theta + 2 |b|^T |theta|."""
-        return np.einsum("...i,ij,...j->...", np.abs(theta), np.abs(self.A), np.abs(theta), optimize=True) + 2 * np.abs(theta) @ np.abs(self.b)
+        return np.einsum("...i,ij,...j->...", np.abs(theta), np.abs(self.A), np.abs(theta), optimize=True) + 2 * np.abs(
+            theta
+        ) @ np.abs(self.b)
 
     @property
     def gross(self) -> np.ndarray:
@@ -60,7 +62,9 @@ class Theory:
         """How many states to evaluate at once: about 32 MiB of noise factors."""
         return max(1, 4_000_000 // max(self.moments(theta[:1])[1].size, 1))
 
-    def step_change(self, theta: np.ndarray, h: np.ndarray | float, variance: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+    def step_change(
+        self, theta: np.ndarray, h: np.ndarray | float, variance: np.ndarray | float
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Predicted mean change of every charge over one step, and the size of what enters it; both (n, charges).
 
         The step is theta <- theta - h (g + lambda theta) with E g = gbar, Cov g = variance * Sigma: SGD with h = eta and
@@ -71,7 +75,11 @@ class Theory:
         h, variance = np.broadcast_to(h, len(theta)), np.broadcast_to(variance, len(theta))
         tilted = self.weight_decay and any(c.b.any() for c in self.charges)
         size_of_chunk = self.chunk(theta)
-        mean = np.concatenate([self.moments(theta[i : i + size_of_chunk])[0] for i in range(0, len(theta), size_of_chunk)]) if tilted else None
+        mean = (
+            np.concatenate([self.moments(theta[i : i + size_of_chunk])[0] for i in range(0, len(theta), size_of_chunk)])
+            if tilted
+            else None
+        )
         change, size = np.empty((len(theta), len(self.charges))), np.empty((len(theta), len(self.charges)))
         rho = 1 - h * self.weight_decay
         for j, c in enumerate(self.charges):
@@ -90,6 +98,8 @@ class Theory:
         velocity = -mean - self.weight_decay * theta
         if self.charges:
             directions = np.array([c.A @ theta + c.b for c in self.charges])
-            rates = np.array([temperature * np.sum(factor * (c.A @ factor)) + step * mean @ c.A @ mean for c in self.charges])
+            rates = np.array(
+                [temperature * np.sum(factor * (c.A @ factor)) + step * mean @ c.A @ mean for c in self.charges]
+            )
             velocity = velocity + directions.T @ np.linalg.lstsq(directions @ directions.T, rates / 2, rcond=1e-10)[0]
         return velocity

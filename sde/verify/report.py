@@ -76,7 +76,9 @@ class Report:
     @property
     def outcome(self) -> str:
         words = {v.verdict for v in self.verdicts}
-        return "refuted" if "refuted" in words else "inconclusive" if "inconclusive" in words or not words else "supported"
+        return (
+            "refuted" if "refuted" in words else "inconclusive" if "inconclusive" in words or not words else "supported"
+        )
 
     @property
     def supported(self) -> bool:
@@ -85,9 +87,12 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able: name, supported, verdicts (claim, verdict, statistic, interval, alpha, paths, ...), explosions, settings."""
         return {
-            "name": self.name, "supported": self.supported, "outcome": self.outcome,
+            "name": self.name,
+            "supported": self.supported,
+            "outcome": self.outcome,
             "verdicts": [_plain(asdict(v)) for v in self.verdicts],
-            "explosions": [_plain(asdict(e)) for e in self.explosions], "settings": _plain(dict(self.settings)),
+            "explosions": [_plain(asdict(e)) for e in self.explosions],
+            "settings": _plain(dict(self.settings)),
         }
 
     def to_json(self, path: str | Path) -> Path:

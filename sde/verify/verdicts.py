@@ -68,8 +68,8 @@ class Verdict:
     alpha: float
     paths: int
     group: str
-    subject: str
     note: str = ""
+    subject: str = ""
 
 
 def judge(claims: Sequence[Claim], alpha: float) -> tuple[Verdict, ...]:
@@ -86,7 +86,21 @@ def judge(claims: Sequence[Claim], alpha: float) -> tuple[Verdict, ...]:
     out = []
     for k, c in enumerate(claims):
         word = "supported" if refused[2 * k] else "refuted" if refused[2 * k + 1] else "inconclusive"
-        out.append(Verdict(c.text, word, float(c.estimate), c.interval(level), c.margin, c.expected, alpha, c.paths, c.group, c.subject, c.note))
+        out.append(
+            Verdict(
+                c.text,
+                word,
+                float(c.estimate),
+                c.interval(level),
+                c.margin,
+                c.expected,
+                alpha,
+                c.paths,
+                c.group,
+                c.note,
+                c.subject,
+            )
+        )
     return tuple(out)
 
 

@@ -55,6 +55,15 @@ def step_map(problem: SDE | LossDynamics, scheme: str) -> StepMap:
     if scheme == sgd_momentum.NAME:
         v = sp.ImmutableMatrix([sp.Symbol(f"v_{s.name}", real=True) for s in problem.states])
         position, velocity = chosen.step(problem, x, v, beta, t, h, inputs)
-        return StepMap(f"{problem.name}:{scheme}", (*problem.states, *v), problem.inputs, (weight_decay, beta), problem.statements, (*position, *velocity))
+        return StepMap(
+            f"{problem.name}:{scheme}",
+            (*problem.states, *v),
+            problem.inputs,
+            (weight_decay, beta),
+            problem.statements,
+            (*position, *velocity),
+        )
     updates = chosen.step(problem, x, t, h, inputs)
-    return StepMap(f"{problem.name}:map", problem.states, problem.inputs, (weight_decay,), problem.statements, tuple(updates))
+    return StepMap(
+        f"{problem.name}:map", problem.states, problem.inputs, (weight_decay,), problem.statements, tuple(updates)
+    )

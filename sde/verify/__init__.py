@@ -1,0 +1,1 @@
+"""Claims about a theory, measured on plain arrays, and their verdicts."""
