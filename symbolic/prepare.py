@@ -91,7 +91,7 @@ def _observable(name: str, value: Any, taken: set[str], states: set[sp.Symbol]) 
         raise ValueError(
             f"observables[{name}]: a name must be new text; got one in use. Rename it; parameters are always saved."
         )
-    if isinstance(value, sp.MatrixBase) or isinstance(value, sp.NDimArray):
+    if isinstance(value, (sp.MatrixBase, sp.NDimArray)):
         value = np.array(value.tolist(), dtype=object)
     array = np.array(value, dtype=object)
     array = array.reshape(()) if array.shape == (1, 1) else array

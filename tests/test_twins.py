@@ -29,7 +29,13 @@ LOSSES = {
 }
 """Every named loss (two-layer-linear is matrix-factorization by another name) and every hand-written one."""
 
+SAMPLED = ("case-relu-gaussian", "case-exponential")
+"""Losses whose noise the package samples: no polynomial in the data, no data set."""
+
 PATHS = 200_000
+
+DRAWS = 4096
+"""Samples behind Theory.sigma where the law has no exact average, as symbolic.noise documents."""
 
 
 @cache
@@ -91,12 +97,18 @@ def test_every_generator_is_orthogonal_to_every_gradient(name: str) -> None:
 def test_noise_and_mean_gradient_agree(name: str) -> None:
     theory, noise, theta = _theory(name), _noise(name), _point(name)
     sigma, mean = noise.sigma(theta), noise.mean_gradient(theta)
-    tolerance = 0.02 if name == "case-relu-gaussian" else 1e-11
-    assert np.abs(theory.sigma(theta) - sigma).max() <= tolerance * np.abs(sigma).max()
-    assert np.abs(theory.mean_gradient(theta) - mean).max() <= tolerance * np.sqrt(np.trace(sigma))
+    off, moved = np.abs(theory.sigma(theta) - sigma), np.abs(theory.mean_gradient(theta) - mean)
+    if theory.noise.source == "samples":  # an average over DRAWS samples: to five standard errors of it
+        g = gradients(_loss(name), theta, noise.z) - mean
+        fourth = np.sqrt(np.einsum("n,ni,nj->ij", noise.weights, g**2, g**2) / DRAWS)
+        assert (off <= 5 * fourth + 1e-12).all()
+        assert (moved <= 5 * np.sqrt(np.diag(sigma) / DRAWS)).all()
+    else:
+        assert off.max() <= 1e-11 * np.abs(sigma).max()
+        assert moved.max() <= 1e-11 * np.sqrt(np.trace(sigma))
 
 
-@pytest.mark.parametrize("name", [n for n in LOSSES if n != "case-relu-gaussian"])
+@pytest.mark.parametrize("name", [n for n in LOSSES if n not in SAMPLED])
 def test_charges_have_the_sign_class_of_their_noise(name: str) -> None:
     theta, sgd_ = _point(name), SGD(0.01, batch_size=2)
     theory = _theory(name)
@@ -109,7 +121,7 @@ def test_charges_have_the_sign_class_of_their_noise(name: str) -> None:
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-@pytest.mark.parametrize("name", [n for n in LOSSES if n not in ("case-relu-gaussian", "deep-linear")])
+@pytest.mark.parametrize("name", [n for n in LOSSES if n not in (*SAMPLED, "deep-linear")])
 def test_the_equilibrium_is_where_bisection_finds_it(name: str, weight_decay: float) -> None:
     theory, theta = _theory(name), _point(name)
     if not theory.charges:
@@ -193,12 +205,20 @@ _STEPS: dict[str, tuple[Loss, np.ndarray, SGD]] = {
 }
 
 
+def _rows(loss: Loss, s: SGD) -> int | None:
+    return None if s.replacement else loss.blocks[0].size
+
+
 def _one_sgd_step(case: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     loss, theta, s = _STEPS[case]
     run = train(loss, s, start=loss.unpack(theta), steps=1, paths=PATHS, seed=3, save_at=2, keep="paths")
-    rows = None if s.replacement else loss.blocks[0].size
     mean, covariance = step_moments(
-        Noise(loss), theta, rate=s.learning_rate, batch=s.batch_size, weight_decay=s.weight_decay, population=rows
+        Noise(loss),
+        theta,
+        rate=s.learning_rate,
+        batch=s.batch_size,
+        weight_decay=s.weight_decay,
+        population=_rows(loss, s),
     )
     assert np.array_equal(_flat(loss, run, 0), np.broadcast_to(theta, (PATHS, len(theta))))
     return _flat(loss, run) - theta, mean, covariance
@@ -209,13 +229,14 @@ def test_one_sgd_step_has_the_naive_mean_and_covariance(case: str) -> None:
     assert _differ(*_one_sgd_step(case)) < 5
 
 
-@pytest.mark.parametrize("case", [c for c in _STEPS if c != "relu-no-replacement"])
+@pytest.mark.parametrize("case", _STEPS)
 def test_one_euler_maruyama_step_has_the_naive_mean_and_covariance(case: str) -> None:
     loss, theta, s = _STEPS[case]
     dt, noise = 0.02, Noise(loss)
     run = simulate(loss, s, start=loss.unpack(theta), time=dt, dt=dt, paths=PATHS, seed=4, save_at=2, keep="paths")
+    _, of_a_step = step_moments(noise, theta, rate=s.learning_rate, batch=s.batch_size, population=_rows(loss, s))
     mean = -dt * (noise.mean_gradient(theta) + s.weight_decay * theta)
-    assert _differ(_flat(loss, run) - theta, mean, dt * s.learning_rate / s.batch_size * noise.sigma(theta)) < 5
+    assert _differ(_flat(loss, run) - theta, mean, dt / s.learning_rate * of_a_step) < 5
 
 
 @pytest.mark.parametrize("case", ["rescaling", "relu-no-replacement"])

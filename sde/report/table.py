@@ -1,10 +1,9 @@
-"""A verification's verdicts as a table for the terminal."""
+"""A verification's verdicts for the terminal: one small table a kind of claim."""
 
 from __future__ import annotations
 
-from itertools import groupby
-
-from rich import box
+from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -17,33 +16,24 @@ _STYLES = {"supported": "bold green", "refuted": "bold red", "inconclusive": "bo
 _MARKS = {"supported": "✓", "refuted": "✗", "inconclusive": "?"}
 
 
-def verdict_table(report: Report) -> Table:
-    """Claim, verdict, statistic, interval and margin per verdict; the counts are the last line."""
-    counts = Text.assemble(
-        (f"{_MARKS[report.outcome]} {report.outcome}", _STYLES[report.outcome]), ": ", headline(report)
-    )
-    table = Table(
-        title=Text(report.name, style="bold"),
-        title_justify="left",
-        caption=counts,
-        caption_justify="left",
-        caption_style="",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-    )
-    table.add_column("claim", overflow="fold", ratio=1)
-    table.add_column("verdict", no_wrap=True)
-    for name in ("statistic", "interval", "margin"):
-        table.add_column(name, justify="right", overflow="fold")
-    for group, members in groupby(report.verdicts, key=lambda v: v.group):
-        table.add_section()
-        rows = list(members)
-        table.add_row(Text.assemble((group, "bold"), (f"\n{STATEMENTS.get(group, '')}", "dim")))
-        for v in rows:
-            claim = Text(v.subject or v.claim)
-            if v.note:
-                claim.append(f"\n{v.note}", style="dim italic")
+def verdict_table(report: Report) -> RenderableType:
+    """Verdict, subject, statistic, interval and margin of every claim, group by group; the counts are the last line."""
+    groups = list(dict.fromkeys(v.group for v in report.verdicts))
+    parts: list[RenderableType] = [Text(report.name, style="bold")]
+    for group in groups:
+        parts.append(Text.assemble((group, "bold"), (f": {STATEMENTS[group]}" if group in STATEMENTS else "", "dim")))
+        table = Table(box=None, show_header=False, pad_edge=False)
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        for _ in range(3):
+            table.add_column(justify="right", overflow="fold")
+        for v in (v for v in report.verdicts if v.group == group):
+            subject = Text(v.subject or v.claim)
+            if v.note and v.verdict != "supported":
+                subject.append(f"\n{v.note}", style="dim italic")
             statistic, interval = measured(v.statistic, v.interval)
             badge = Text(f"{_MARKS.get(v.verdict, '')} {v.verdict}", style=_STYLES.get(v.verdict, ""))
-            table.add_row(claim, badge, statistic, Text(interval), Text(bounds(v.margin)))
-    return table
+            table.add_row(badge, subject, statistic, Text(interval), Text(f"margin {bounds(v.margin)}"))
+        parts.append(Padding(table, (0, 0, 0, 2)))
+    word = (f"{_MARKS[report.outcome]} {report.outcome}", _STYLES[report.outcome])
+    return Group(*parts, Text.assemble(word, ": ", headline(report)))

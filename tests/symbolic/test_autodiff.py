@@ -60,7 +60,9 @@ def test_gradient_size_grows_linearly_in_depth() -> None:
 
     def cost(depth: int) -> int:
         names = sp.symbols(f"l0:{depth}", real=True)
-        definitions = [(names[0], sp.tanh(a * x + b))] + [(names[k], sp.tanh(a * names[k - 1] + b)) for k in range(1, depth)]
+        definitions = [(names[0], sp.tanh(a * x + b))] + [
+            (names[k], sp.tanh(a * names[k - 1] + b)) for k in range(1, depth)
+        ]
         statements, entries = gradient(definitions, names[-1], (a, b))
         return sum(int(sp.count_ops(value)) for _, value in statements) + sum(int(sp.count_ops(e)) for e in entries)
 

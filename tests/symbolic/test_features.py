@@ -31,15 +31,25 @@ def _deep() -> Loss:
 CASES: dict[str, Callable[[], Loss]] = {
     "chain": _chain,
     "deep": _deep,
-    "nested": lambda: Loss(((u * (w * x + v) + w) * (x + u * (y + v)) - e) ** 2, [u, v, w], {x: Normal(0, 1), y: Bernoulli(0.3), e: Normal(0, 1)}),
+    "nested": lambda: Loss(
+        ((u * (w * x + v) + w) * (x + u * (y + v)) - e) ** 2,
+        [u, v, w],
+        {x: Normal(0, 1), y: Bernoulli(0.3), e: Normal(0, 1)},
+    ),
     "nested-powers": lambda: Loss(((u * x + v) ** 2 * w - y) ** 3, [u, v, w], {x: Normal(0, 1), y: Normal(1, 1)}),
     "ridge": lambda: Loss((u * w * x - y) ** 2 + (u**2 + w**2) / 10 + 7, [u, w], {x: Normal(0, 1), y: Normal(0, 1)}),
     "label-noise": lambda: Loss((u * w * x - x - e) ** 2, [u, w], {x: Normal(0, 1), e: Normal(0, 0.5)}),
-    "smooth-in-theta": lambda: Loss((sp.tanh(u) * x / sp.sqrt(1 + w**2) - y) ** 2, [u, w], {x: Normal(0, 1), y: Normal(0, 1)}),
+    "smooth-in-theta": lambda: Loss(
+        (sp.tanh(u) * x / sp.sqrt(1 + w**2) - y) ** 2, [u, w], {x: Normal(0, 1), y: Normal(0, 1)}
+    ),
     "relu-in-theta": lambda: Loss((relu(u) * x - w * y) ** 2, [u, w], {x: Normal(0, 1), y: Normal(0, 1)}),
-    "cancelling": lambda: Loss((u + x) ** 2 - (u - x) ** 2 + w * x * y - w * y * x + w * y, [u, w], {x: Normal(0, 1), y: Normal(0, 1)}),
+    "cancelling": lambda: Loss(
+        (u + x) ** 2 - (u - x) ** 2 + w * x * y - w * y * x + w * y, [u, w], {x: Normal(0, 1), y: Normal(0, 1)}
+    ),
     "dataset": lambda: Loss((u * x + v * y - e) ** 2, [u, v], Dataset({x: ROWS[:, 0], y: ROWS[:, 1], e: ROWS[:, 2]})),
-    "mixed": lambda: Loss((u * x - v * y - e) ** 2, [u, v], [Dataset({x: ROWS[:, 0], y: ROWS[:, 1]}), {e: Normal(0, 1)}]),
+    "mixed": lambda: Loss(
+        (u * x - v * y - e) ** 2, [u, v], [Dataset({x: ROWS[:, 0], y: ROWS[:, 1]}), {e: Normal(0, 1)}]
+    ),
     "same-power-twice": lambda: Loss(u * x**2 + v * x * x + w * x, [u, v, w], {x: Normal(0, 1)}),
 }
 
@@ -111,7 +121,9 @@ def test_two_of_three_columns() -> None:
     assert f is not None
     mean, _ = f.numeric_moments()
     by_name = dict(zip(f.monomials, mean, strict=True))
-    assert by_name[x**2] == pytest.approx(np.mean(ROWS[:, 0] ** 2)) and by_name[x * y] == pytest.approx(np.mean(ROWS[:, 0] * ROWS[:, 1]))
+    assert by_name[x**2] == pytest.approx(np.mean(ROWS[:, 0] ** 2)) and by_name[x * y] == pytest.approx(
+        np.mean(ROWS[:, 0] * ROWS[:, 1])
+    )
 
 
 @pytest.mark.parametrize("name", ["phi_0", "phi_1"])
@@ -127,8 +139,16 @@ def test_a_parameter_may_bear_the_name_of_a_part(name: str) -> None:
 @pytest.mark.parametrize(
     "expression",
     [
-        (relu(u * x) - y) ** 2, (sp.tanh(u * x) - y) ** 2, sp.Abs(u * x - y), sp.Max(0, u * x), sp.sqrt(1 + (u * x) ** 2), u / (1 + x**2),
-        sp.exp(u * x), sp.Piecewise((u * x, x > 0), (0, True)), u**x, u * x ** sp.Rational(1, 2),
+        (relu(u * x) - y) ** 2,
+        (sp.tanh(u * x) - y) ** 2,
+        sp.Abs(u * x - y),
+        sp.Max(0, u * x),
+        sp.sqrt(1 + (u * x) ** 2),
+        u / (1 + x**2),
+        sp.exp(u * x),
+        sp.Piecewise((u * x, x > 0), (0, True)),
+        u**x,
+        u * x ** sp.Rational(1, 2),
     ],
 )
 def test_losses_that_are_not_polynomial_in_the_data(expression: sp.Expr) -> None:

@@ -28,7 +28,10 @@ def test_entries_and_parameters_make_the_same_symbols() -> None:
 def test_theta_is_row_major_whatever_the_form(form: str) -> None:
     U = entries("U", (2, 3))
     given: Any = {
-        "matrix": [sp.Matrix(U.tolist()), w], "numpy": [U, w], "dict": {"U": U, "w": w}, "array": [sp.ImmutableDenseNDimArray(U.tolist()), w],
+        "matrix": [sp.Matrix(U.tolist()), w],
+        "numpy": [U, w],
+        "dict": {"U": U, "w": w},
+        "array": [sp.ImmutableDenseNDimArray(U.tolist()), w],
     }[form]
     loss = Loss(sp.Add(*U.ravel()) * w * x, given, GAUSS)
     assert [(p.name, p.shape) for p in loss.parameters] == [("U", (2, 3)), ("w", ())]
@@ -79,7 +82,10 @@ def test_pack_refuses(values: dict[str, Any], message: str) -> None:
         (lambda: Loss(u * x, [u, x], GAUSS), "a name may stand for one thing only; got 'x' twice"),
         (lambda: Loss(u * x, [u, u], GAUSS), "got 'u' twice"),
         (lambda: Loss(u * x, [u], [GAUSS, {x: Uniform(0, 1)}]), "got 'x' twice"),
-        (lambda: Loss(sp.Symbol("q") * x, [sp.Symbol("q")], GAUSS), r"symbols must be real; got q .*sympy.symbols\('q', real=True\)"),
+        (
+            lambda: Loss(sp.Symbol("q") * x, [sp.Symbol("q")], GAUSS),
+            r"symbols must be real; got q .*sympy.symbols\('q', real=True\)",
+        ),
         (lambda: Loss(u * x * sp.I, [u], GAUSS), "must be real and finite"),
         (lambda: Loss(u * x + sp.oo, [u], GAUSS), "must be real and finite"),
         (lambda: Loss(sp.Matrix([u, w]), [u, w], GAUSS), "must be a scalar SymPy expression"),

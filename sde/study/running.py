@@ -1,12 +1,10 @@
-"""What a user calls: simulate an SDE, train by discrete SGD, verify a theory against both. The only room, with the command line, that knows both packages."""
+"""Simulate an SDE, train by discrete SGD."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -18,15 +16,10 @@ from sde.kernels.drivers import Driver
 from sde.kernels.loops import Clock
 from sde.program import load
 from sde.progress import bar
-from sde.verify import experiment, numbers
-from sde.verify.report import Report
-from sde.verify.verdicts import judge
-from symbolic.charge import Charge
 from symbolic.loss import Loss
 from symbolic.prepare import Prepared, parameters_of, prepare
 from symbolic.sde import SDE
 from symbolic.sgd import SGD
-from symbolic.theory import Theory, derive
 
 MEMORY_SHARE = 0.5
 """The share of the machine's memory that kept paths may take."""
@@ -128,221 +121,6 @@ def train(
     )
 
 
-def verify(
-    loss: Loss,
-    sgd: SGD,
-    *,
-    start: Mapping[Any, Any] | Sequence[Mapping[Any, Any]],
-    time: float,
-    paths: int = 2000,
-    seed: int = 0,
-    alpha: float = 0.01,
-    margins: experiment.Margins | None = None,
-    theory: Theory | None = None,
-    threads: int | None = None,
-    numeric: Callable[[numbers.Theory], numbers.Theory] | None = None,
-) -> Report:
-    """Hold the derived theory against discrete SGD, its SDE and gradient descent, charge by charge (THEORY section 7).
-
-    start: one or several points (a law is drawn from once); when a charge is convergent, points on the first one's symmetry orbit are added up to three. time: length
-    of the runs in t = eta*k. paths: per start. alpha: the chance of any wrong verdict, Holm over all claims. margins: how far from the
-    theory still counts as agreement. theory: to be held to another theory than derive(loss); numeric: to alter its numbers.
-    Returns a Report with .verdicts, .supported, .to_html(path), .to_json(path). Raises ValueError.
-    """
-    theory = theory or derive(loss)
-    margins = margins or experiment.Margins()
-    points = [
-        starts.reader(loss.parameters, s, 1, seed, loss.dimension)(0, 1)[0]
-        for s in ([start] if isinstance(start, Mapping) else start)
-    ]
-    if not points:
-        raise ValueError("verify.start: at least one point is needed; got none. Give {parameter: value}.")
-    steps = round(time / sgd.learning_rate) if np.isfinite(time) and time > 0 else 0
-    if steps < 2:
-        raise ValueError(
-            f"verify.time: must hold at least two steps of {sgd.learning_rate}; got {time!r}. Take a longer time."
-        )
-    population = theory.noise.population
-    f = sgd.noise_factor(population)
-    charges = tuple(numbers.Charge(_label(c), c.A, c.b, c.classification or "") for c in theory.charges)
-    figures = numbers.Theory(charges, theory.noise.factors, sgd.weight_decay)
-    figures = numeric(figures) if numeric else figures
-    setting = experiment.Setting(
-        sgd.learning_rate,
-        sgd.temperature * f,
-        f / sgd.batch_size,
-        sgd.weight_decay,
-        1 / (1 - sgd.momentum),
-        sgd.momentum == 0,
-        sgd.factor,
-    )
-    runs = _runs(loss, sgd, theory, paths, seed, threads)
-    found = experiment.run_experiment(figures, setting, runs, experiment.orbit_starts(figures, points), steps, margins)
-    settings = {
-        "learning rate": sgd.learning_rate,
-        "batch size": sgd.batch_size,
-        "weight decay": sgd.weight_decay,
-        "momentum": sgd.momentum,
-        "time": time,
-        "steps": steps,
-        "paths per start": paths,
-        "seed": seed,
-        "alpha": alpha,
-        "margins": asdict(margins),
-        "versions": _versions(),
-    }
-    rows = tuple(
-        {
-            "name": c.name,
-            "expression": str(c.expression),
-            "kind": c.kind,
-            "class": c.classification or "undecided",
-            "reason": c.reason,
-            "drift": str(c.drift(sgd)),
-        }
-        for c in theory.charges
-    )
-    return Report(
-        loss.name,
-        judge(found.claims, alpha) if found.claims else (),
-        theory.summary(),
-        rows,
-        tuple(found.curves),
-        tuple(found.entries),
-        tuple(found.explosions),
-        settings,
-    )
-
-
-def _label(charge: Charge) -> str:
-    text = str(charge.expression)
-    return text if len(text) <= 40 else charge.name
-
-
-def _runs(loss: Loss, sgd: SGD, theory: Theory, paths: int, seed: int, threads: int | None) -> experiment.Runs:
-    """The three dynamics as functions of a point: each with a seed of its own."""
-    eta = sgd.learning_rate
-
-    cheap = theory.noise.source == "features"
-
-    def begin(theta: np.ndarray) -> dict[Any, Any]:
-        return dict(loss.unpack(theta))
-
-    def flat(data: xr.Dataset) -> np.ndarray:
-        return np.concatenate(
-            [data[p.name].values.reshape(data.sizes["path"], data.sizes["time"], -1) for p in loss.parameters], axis=2
-        )
-
-    def sample(data: xr.Dataset) -> experiment.Sample:
-        states, gone = flat(data), data.exploded.values
-        alive = np.asarray(np.isfinite(states).all(axis=(1, 2)))
-        first = float(data.time.values[np.argmax(gone > 0)]) if gone[-1] else None
-        return experiment.Sample(states[alive], data.time.values, int(gone[-1]), len(alive), first)
-
-    def stochastic(theta: np.ndarray, saves: np.ndarray, index: int) -> experiment.Sample:
-        n = paths if index >= 0 else 4
-        return quiet(
-            lambda: train(
-                loss,
-                sgd,
-                start=begin(theta),
-                steps=int(saves[-1]),
-                paths=n,
-                seed=seed + 1 + index,
-                save_at=saves * eta,
-                keep="paths",
-                threads=threads,
-            )
-        )
-
-    def descent(theta: np.ndarray, saves: np.ndarray, slower: float) -> experiment.Sample:
-        own = replace(sgd, learning_rate=eta * slower)
-        return quiet(
-            lambda: train(
-                loss,
-                own,
-                start=begin(theta),
-                steps=int(saves[-1]),
-                paths=1,
-                save_at=saves * own.learning_rate,
-                keep="paths",
-                full_batch=True,
-                threads=threads,
-            )
-        )
-
-    def diffusion(theta: np.ndarray, times: np.ndarray, dt: float) -> experiment.Sample:
-        return quiet(
-            lambda: simulate(
-                loss,
-                sgd,
-                start=begin(theta),
-                time=float(times[-1]),
-                dt=dt,
-                paths=min(paths, 1000 if cheap else 128),
-                seed=seed + 1000,
-                save_at=times,
-                keep="paths",
-                threads=threads,
-            )
-        )
-
-    def one_sgd(states: np.ndarray, seed_: int) -> np.ndarray:
-        single = replace(sgd, schedule=None)
-        data = train(
-            loss,
-            single,
-            start=begin(states),
-            steps=1,
-            paths=len(states),
-            seed=seed + 5000 + seed_,
-            save_at=2,
-            keep="paths",
-            threads=threads,
-        )
-        return flat(data)[:, -1]
-
-    def one_sde(states: np.ndarray, seed_: int, dt: float) -> np.ndarray:
-        single = replace(sgd, schedule=None)
-        data = simulate(
-            loss,
-            single,
-            start=begin(states),
-            time=dt,
-            dt=dt,
-            paths=len(states),
-            seed=seed + 6000 + seed_,
-            save_at=2,
-            keep="paths",
-            threads=threads,
-        )
-        return flat(data)[:, -1]
-
-    def quiet(run: Callable[[], xr.Dataset]) -> experiment.Sample:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*paths exploded", category=RuntimeWarning)
-            return sample(run())
-
-    def resting(theta: np.ndarray) -> np.ndarray | None:
-        try:
-            joint = theory.equilibrium(loss.unpack(theta), replace(sgd, schedule=None)).joint
-        except ValueError:
-            return None
-        return (
-            None if joint is None or not joint.converged else np.array([c.value(joint.theta) for c in theory.charges])
-        )
-
-    closed = theory.noise.source in ("features", "dataset")
-    return experiment.Runs(
-        stochastic,
-        descent if closed else None,
-        diffusion if closed else None,
-        one_sgd,
-        one_sde if closed else None,
-        resting,
-    )
-
-
 def _continuous(scheme: str) -> str:
     if scheme in ("sgd", "sgd-momentum"):
         raise ValueError(f"simulate.scheme: must integrate an SDE; got {scheme!r}, a discrete optimiser. Use train.")
@@ -406,12 +184,13 @@ def _run(
         "interrupted": int(outcome.interrupted),
         "wall_seconds": outcome.wall_seconds,
         "compile_seconds": outcome.compile_seconds,
-        "versions": _versions(),
+        "versions": versions(),
     }
     return results.dataset(outcome, variables, ticks.time[ticks.saves], ticks.saves, keep, attrs)
 
 
-def _versions() -> str:
+def versions() -> str:
+    """Ours and those that the numbers depend on."""
     return ", ".join(f"{p} {version(p)}" for p in ("noetherflow", "sympy", "numpy", "numba"))
 
 
