@@ -9,12 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import sympy as sp
-from naive.cases import CASES
-from naive.equilibrium import lambda_star, pull
-from naive.gradient import gradients, values
-from naive.noise import Noise, noise_class
-from naive.sgd import euler_maruyama, every_run, heavy_ball, root, sgd, sgd_on_rows, step_moments
-from naive.symmetry import Algebra, algebra
 
 from sde import simulate, train
 from symbolic import SGD, Bernoulli, Dataset, Loss, Moments, Normal
@@ -22,6 +16,12 @@ from symbolic.functions import relu
 from symbolic.library import LIBRARY, matrix_factorization, rescaling, softmax_regression, two_layer_relu
 from symbolic.sgd import t
 from symbolic.theory import derive
+from tests.naive.cases import CASES
+from tests.naive.equilibrium import lambda_star, pull
+from tests.naive.gradient import gradients, values
+from tests.naive.noise import Noise, noise_class
+from tests.naive.sgd import euler_maruyama, every_run, heavy_ball, root, sgd, sgd_on_rows, step_moments
+from tests.naive.symmetry import Algebra, algebra
 
 LOSSES = {
     **{name: entry.build for name, entry in LIBRARY.items() if name != "two-layer-linear"},
@@ -139,6 +139,27 @@ def test_the_equilibrium_is_where_bisection_finds_it(name: str, weight_decay: fl
             left = pull(_noise(name), A, b, np.asarray(local.theta), temperature=0.005, weight_decay=weight_decay)
             scale = abs(pull(_noise(name), A, b, theta, temperature=0.005, weight_decay=weight_decay))
             assert abs(left) <= 1e-9 * scale
+
+
+@pytest.mark.parametrize("name", [n for n in LOSSES if n not in SAMPLED])
+def test_the_drift_and_the_increment_of_a_charge_are_the_naive_ones(name: str) -> None:
+    theory, noise, theta, rate, batch, decay = _theory(name), _noise(name), _point(name), 0.03, 3, 0.2
+    on_rows = [block.kind for block in _loss(name).blocks] == ["dataset"]
+    settings = SGD(rate, batch_size=batch, weight_decay=decay, replacement=not on_rows)
+    rows = _rows(_loss(name), settings)
+    slow, of_a_batch = step_moments(noise, theta, rate=1.0, batch=batch, weight_decay=decay, population=rows)
+    mean, covariance = step_moments(noise, theta, rate=rate, batch=batch, weight_decay=decay, population=rows)
+    gbar, sigma = noise.mean_gradient(theta), noise.sigma(theta)
+    for charge in theory.charges:
+        A, b = _field(charge)
+        slope, size = 2 * (A @ theta + b), 1e-11 * (1 + np.abs(A).max() + np.abs(b).max())
+        drift = rate * np.sum(A * of_a_batch) + slope @ slow
+        assert charge.drift_at(theta, settings) == pytest.approx(drift, abs=size, rel=1e-9)
+        step = slope @ mean + np.sum(A * covariance) + mean @ A @ mean
+        assert charge.increment_at(theta, settings) == pytest.approx(step, abs=size, rel=1e-9)
+        second = rate * np.sum(A * sigma) / batch + rate * gbar @ A @ gbar
+        bare = SGD(rate, batch_size=batch)
+        assert charge.drift_at(theta, bare, order=2) == pytest.approx(second, abs=size, rel=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,14 @@ EXACT = 1e-10
 """Relative tolerance of identities that hold to rounding in float64."""
 
 
-def _claim(group: str, subject: str, *numbers: Any, **more: Any) -> Claim:
+def make(group: str, subject: str, *numbers: Any, **more: Any) -> Claim:
+    """A claim of a group about a subject; the other arguments are those of `Claim` from `estimate` on."""
     return Claim(group, subject, f"{STATEMENTS[group]}: {subject}", *numbers, **more)
+
+
+def scatter(values: np.ndarray) -> float:
+    """Standard error of a mean over paths (paths,); infinite for fewer than two."""
+    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.inf
 
 
 def pathwise(charge: Charge, states: np.ndarray, h: np.ndarray, weight_decay: float, who: str) -> Claim:
@@ -42,7 +48,7 @@ def pathwise(charge: Charge, states: np.ndarray, h: np.ndarray, weight_decay: fl
     )
     residual = np.abs(charge.value(after) - predicted) / np.maximum(charge.size(now), 1e-300)
     worst = float(residual.max()) if np.isfinite(residual).any() else np.inf
-    return _claim(
+    return make(
         "pathwise identity",
         f"{who}, {charge.label}",
         worst,
@@ -74,7 +80,7 @@ def mean_drift(
     slope, error = (
         (float((p * r).sum() / weight), float(np.sqrt((p * p * v).sum()) / weight)) if weight > 0 else (np.nan, np.nan)
     )
-    return _claim(
+    return make(
         "mean drift",
         f"{who}, {charge.label}",
         slope,
@@ -101,27 +107,27 @@ def noise_class(charge: Charge, now: np.ndarray, after: np.ndarray, h: np.ndarra
     n, total = len(now), up + down
     if charge.kind == "frozen":
         share = float(total.sum() / max((g**2).sum(), 1e-300))
-        return _claim("class", f"{charge.label} is frozen", share, 0.0, (0.0, 1e-12), 0.0, n)
+        return make("class", f"{charge.label} is frozen", share, 0.0, (0.0, 1e-12), 0.0, n)
     share = float(down.sum() / total.sum()) if total.sum() > 0 else np.nan
     if charge.kind == "divergent":
-        return _claim("class", f"{charge.label} is divergent", min(share, 1 - share), 0.0, (0.0, 1e-12), 0.0, n)
-    error = float(np.std(down - share * total, ddof=1) / np.sqrt(n) / total.mean())
-    return _claim("class", f"{charge.label} is convergent", min(share, 1 - share), error, (1e-3, 1 - 1e-3), 0.5, n)
+        return make("class", f"{charge.label} is divergent", min(share, 1 - share), 0.0, (0.0, 1e-12), 0.0, n)
+    error = scatter(down - share * total) / float(total.mean())
+    return make("class", f"{charge.label} is convergent", min(share, 1 - share), error, (1e-3, 1 - 1e-3), 0.5, n)
 
 
 def equilibrium_entry(charge: Charge, net: np.ndarray, gross: np.ndarray, start: str, margin: float) -> Claim:
     """The mean change of the charge per step vanishes at the end (Tr[Sigma A] = 0, and weight decay), as a share of the gross
     change; net, gross: (paths,)."""
     share = float(net.mean() / gross.mean())
-    error = float(np.std(net - share * gross, ddof=1) / np.sqrt(len(net)) / gross.mean())
-    return _claim("equilibrium", f"SGD from {start}, {charge.label}", share, error, (-margin, margin), 0.0, len(net))
+    error = scatter(net - share * gross) / float(gross.mean())
+    return make("equilibrium", f"SGD from {start}, {charge.label}", share, error, (-margin, margin), 0.0, len(net))
 
 
 def approach(charge: Charge, last: np.ndarray, predicted: float, way: float, start: str, margin: float) -> Claim:
     """The mean charge at the end against the end of the mean-field path, in units of the longest way that any charge was predicted
     to go from there. last: (paths,)."""
-    error = float(np.std(last, ddof=1) / np.sqrt(len(last)) / way)
-    return _claim(
+    error = scatter(last) / way
+    return make(
         "approach",
         f"SGD from {start}, {charge.label}",
         float((last.mean() - predicted) / way),
@@ -134,7 +140,7 @@ def approach(charge: Charge, last: np.ndarray, predicted: float, way: float, sta
 
 def descent_stays(largest: float, at_start: float, start: str, margin: float) -> Claim:
     """Gradient descent does not get to the noise equilibrium: the largest imbalance over charges stays beyond the margin."""
-    return _claim(
+    return make(
         "equilibrium", f"GD from {start} stays away, the charge with most", largest, 0.0, (margin, np.inf), at_start, 1
     )
 
@@ -160,8 +166,8 @@ def divergence(
     predicted = np.trapezoid(rate, times, axis=1)
     grown = value[:, -1] ** 2 - value[:, 0] ** 2
     slope = float(grown.mean() / predicted.mean())
-    error = float(np.std(grown - slope * predicted, ddof=1) / np.sqrt(paths) / abs(predicted.mean()))
-    return _claim(
+    error = scatter(grown - slope * predicted) / abs(float(predicted.mean()))
+    return make(
         "divergence law", f"SGD from {start}, {charge.label}", slope, error, (1 - margin, 1 + margin), 1.0, paths
     )
 
@@ -173,4 +179,4 @@ def gradient_descent_order(charge: Charge, coarse: float, fine: float, size: flo
     """
     if min(abs(coarse), abs(fine)) < 1e-9 * size or coarse * fine <= 0:
         return None
-    return _claim("gradient descent", charge.label, float(np.log2(coarse / fine)), 0.0, (0.8, 1.2), 1.0, 1)
+    return make("gradient descent", charge.label, float(np.log2(coarse / fine)), 0.0, (0.8, 1.2), 1.0, 1)

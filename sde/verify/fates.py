@@ -36,6 +36,15 @@ def fates(
     """Where each charge goes: to its equilibrium, away, or nowhere."""
     late = _late(sample)
     if not len(late):
+        gone = "every path exploded: lower the learning rate"
+        for c in theory.charges:
+            group = {"convergent": "equilibrium", "divergent": "divergence law"}.get(c.kind)
+            if group:
+                found.claims.append(
+                    unmeasured(
+                        claims.make(group, f"SGD from {name}, {c.label}", np.nan, np.inf, (0.0, 0.0), 0.0, 0), gone
+                    )
+                )
         return
     net, gross = _share(theory, setting, late)
     at_start = _ratio(*_share(theory, setting, sample.states[:1, :1]))
@@ -113,7 +122,7 @@ def curves(
 ) -> None:
     resting = runs.equilibrium(path[-1]) if np.isfinite(path[-1]).all() else None
     for j, c in enumerate(theory.charges):
-        bands = [_band("SGD", c, sample, sample.time)] + (
+        bands = ([_band("SGD", c, sample, sample.time)] if len(sample.states) else []) + (
             [_band("SDE", c, sde, sample.time)] if sde is not None and len(sde.states) else []
         )
         found.curves.append(

@@ -19,13 +19,13 @@ FINE = 4
 def drifts(found: Findings, theory: Theory, setting: Setting, runs: Runs, pool: np.ndarray, margins: Margins) -> None:
     """Mean drift of SGD and of the SDE, by many single steps from states that SGD visited: half of them at random, half where
     the theory predicts most. The number of steps follows from the scatter, not from the outcome."""
+    moving = [j for j, c in enumerate(theory.charges) if c.kind != "frozen"]
+    if not moving:
+        return
     rng = np.random.default_rng(13)
     pool = pool[rng.permutation(len(pool))[: 4 * STATES]]
-    strength = np.zeros(len(pool))
     change, size = theory.step_change(pool, setting.learning_rate, setting.variance)
-    moving = [j for j, c in enumerate(theory.charges) if c.kind != "frozen"]
-    if moving:
-        strength = np.abs(change[:, moving] / np.maximum(size[:, moving], 1e-300)).max(axis=1)
+    strength = np.abs(change[:, moving] / np.maximum(size[:, moving], 1e-300)).max(axis=1)
     chosen = np.concatenate([np.arange(STATES // 2), STATES // 2 + np.argsort(-strength[STATES // 2 :])[: STATES // 2]])
     states = pool[chosen[chosen < len(pool)]]
     dt = setting.learning_rate / FINE
@@ -72,9 +72,9 @@ def _measure(
         total, squares, repeats = total + moved.sum(axis=1), squares + (moved**2).sum(axis=1), repeats + each
         mean = total / repeats
         spread = np.maximum(squares / repeats - mean**2, 0.0) / max(repeats - 1, 1)
-        p = change / np.maximum(size, 1e-300)
-        error = np.sqrt((p**2 * spread / np.maximum(size, 1e-300) ** 2).sum(axis=0)) / np.maximum(
-            (p**2).sum(axis=0), 1e-300
-        )
-        if (error[list(moving)] < margin / 8).all() or repeats * n >= MOST:
+        unit = np.maximum(size[:, moving], 1e-150)
+        p = change[:, moving] / unit
+        weight = np.maximum((p**2).sum(axis=0), 1e-150)
+        error = np.sqrt((p**2 * spread[:, moving] / unit**2).sum(axis=0)) / weight
+        if (error < margin / 8).all() or repeats * n >= MOST:
             return mean, spread, repeats

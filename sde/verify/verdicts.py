@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 
 
 @dataclass(frozen=True)
 class Claim:
     """A statement with a number that can come out wrong.
 
-    group: the kind of claim, "mean drift" say; subject: which dynamics and charge; text: the statement in words, its subject included. estimate, error: the
-    measured number and its standard error (0 for a deterministic check). margin: the interval within which the statement
-    counts as true; expected: the theory's value. degrees: of freedom of the error (None: normal). note: what a reader should
+    group: the kind of claim, "mean drift" say; subject: which dynamics and charge; text: the statement
+    in words, its subject included. estimate, error: the measured number and its standard error (0 for a deterministic check). margin: the interval within which the statement
+    counts as true; expected: the theory's value. paths: independent samples behind the error. note: what a reader should
     know, e.g. why nothing could be measured; `measured` is False then and the verdict inconclusive.
     """
 
@@ -27,7 +27,6 @@ class Claim:
     margin: tuple[float, float]
     expected: float
     paths: int
-    degrees: float | None = None
     note: str = ""
     measured: bool = True
 
@@ -39,18 +38,19 @@ class Claim:
         if self.error == 0.0:
             inside = low <= self.estimate <= high
             return (0.0, 1.0) if inside else (1.0, 0.0)
-        law = stats.norm() if self.degrees is None else stats.t(self.degrees)
-        above_low, below_high = (self.estimate - low) / self.error, (high - self.estimate) / self.error
-        outside = max(float(law.sf(above_low)), float(law.sf(below_high)))
-        inside = min(1.0, 2 * float(law.cdf(min(above_low, below_high))))
-        return outside, inside
+        least = min((self.estimate - low) / self.error, (high - self.estimate) / self.error)
+        return float(stdtr(self.degrees, -least)), min(1.0, 2 * float(stdtr(self.degrees, least)))
+
+    @property
+    def degrees(self) -> int:
+        """Degrees of freedom of the error (Student's law)."""
+        return max(self.paths - 1, 1)
 
     def interval(self, level: float) -> tuple[float, float]:
         """Two-sided confidence interval of the estimate."""
         if not self.measured or not np.isfinite(self.error):
             return (-np.inf, np.inf)
-        law = stats.norm() if self.degrees is None else stats.t(self.degrees)
-        half = float(law.isf((1 - level) / 2)) * self.error if self.error else 0.0
+        half = float(stdtrit(self.degrees, (1 + level) / 2)) * self.error if self.error else 0.0
         return self.estimate - half, self.estimate + half
 
 

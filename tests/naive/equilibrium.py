@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import expm
 
-from naive.noise import Noise
+from tests.naive.noise import Noise
 
 
 def orbit(A: np.ndarray, b: np.ndarray, theta: np.ndarray, lam: float) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from naive.gradient import gradients
+from tests.naive.gradient import gradients
 
 
 def _floats(values: Any) -> np.ndarray:

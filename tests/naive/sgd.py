@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from naive.gradient import gradients
-from naive.noise import Noise
+from tests.naive.gradient import gradients
+from tests.naive.noise import Noise
 
 
 def heavy_ball(

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from naive.gradient import gradients
-from naive.noise import sample
+from tests.naive.gradient import gradients
+from tests.naive.noise import sample
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def algebra(loss: Any, seed: int = 0, threshold: float = 1e-10) -> Algebra:
     g = gradients(loss, theta, z)
     rows = np.einsum("ni,nj->nij", g, np.concatenate([theta, np.ones((n, 1))], axis=1)).reshape(n, -1)
     size = np.linalg.norm(rows, axis=1)
-    rows /= np.maximum(size, 1e-3 * np.median(size))[:, None]
+    rows /= np.maximum(size, 1e-3 * np.median(size[size > 0]))[:, None]
     _, values, right = np.linalg.svd(rows, full_matrices=False)
     if np.any((values > threshold / 100) & (values < threshold * 100)):
         raise ArithmeticError(f"naive algebra: no gap in the singular values of {loss.name}: {values}.")

@@ -1,0 +1,86 @@
+"""How long a user waits: for an import, for the first result of a small problem, and for it in a new process.
+
+Every figure is a fresh process from start to exit, so the interpreter's own start is in it; CPU seconds stand
+beside wall seconds, for a machine that others use too.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+PROBLEM = """
+import sympy as sp
+from sde import simulate
+from symbolic import SGD, Loss, Normal
+u, w, x, e = sp.symbols("u w x e", real=True)
+law = {{x: Normal(0, 1), e: Normal(0, sp.Rational(1, 2))}}
+loss = Loss((u*w*x - {slope}*x - e)**2, parameters=[u, w], data=law)
+simulate(loss, SGD(learning_rate=0.01), start={{u: 1.2, w: 0.6}}, time=5.0, dt=0.01, paths=1000, dtype="float32")
+"""
+"""A loss whose emitted text depends on its slope: another slope is another problem."""
+
+BARE, IMPORT = "pass", "import sde, symbolic"
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass
+class Wait:
+    """Seconds of one kind of process, run by run; floor: the most it may take, by issue."""
+
+    name: str
+    floor: float | None
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+
+    def line(self) -> str:
+        """One row of the table."""
+        limit = "" if self.floor is None else f"{self.floor:5.1f}"
+        spread = f"[{min(self.wall):.2f}, {max(self.wall):.2f}]"
+        return f"{self.name:<52} {median(self.wall):7.2f} {spread:>16} {median(self.cpu):8.2f} {limit:>7}"
+
+
+def measure(wait: Wait, code: str, caches: Mapping[str, str]) -> None:
+    """Run `code` in a new process and add its seconds. Raises CalledProcessError when it fails."""
+    before, began = os.times(), perf_counter()
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, **caches}, check=True)
+    after = os.times()
+    wait.wall.append(perf_counter() - began)
+    spent = after.children_user + after.children_system - before.children_user - before.children_system
+    wait.cpu.append(spent)
+
+
+def folders(root: Path, name: str) -> dict[str, str]:
+    """Cache folders of their own under root."""
+    return {"NOETHERFLOW_CACHE": str(root / name / "emitted"), "NUMBA_CACHE_DIR": str(root / name / "numba")}
+
+
+def waits(repeats: int) -> list[Wait]:
+    """All kinds, interleaved: uncached, new problem over cached kernels, cached, import, bare interpreter."""
+    bare = Wait("python -c pass", None)
+    imported = Wait("import sde, symbolic", 1.5)
+    cold = Wait("first result, nothing cached", 15.0)
+    fresh = Wait("first result of a new problem, kernels cached", 8.0)
+    cached = Wait("first result in a new process, all cached", 3.0)
+    with TemporaryDirectory() as name:
+        root = Path(name)
+        for k in range(repeats):
+            measure(cold, PROBLEM.format(slope=1), folders(root, f"run{k}"))
+            measure(fresh, PROBLEM.format(slope=2 + k), folders(root, "run0"))
+            measure(cached, PROBLEM.format(slope=2 + k), folders(root, "run0"))
+            measure(imported, IMPORT, folders(root, "run0"))
+            measure(bare, BARE, {})
+    return [cold, fresh, cached, imported, bare]
+
+
+def table(repeats: int) -> str:
+    """The figures as text: medians, with least and greatest."""
+    head = f"{'process, start to exit (seconds)':<52} {'median':>7} {'[min, max]':>16} {'CPU':>8} {'at most':>7}"
+    return "\n".join([head, *(wait.line() for wait in waits(repeats))])

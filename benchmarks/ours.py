@@ -1,0 +1,45 @@
+"""Our side of every race: the public `simulate`, timed by what it says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import process_time
+from typing import Any
+from unittest.mock import patch
+
+from benchmarks.measure import Outcome
+from sde import ensemble, simulate
+from symbolic import SGD, Loss
+
+
+def runner(
+    loss: Loss, sgd: SGD, charge: Any, steps: int, **options: Any
+) -> Callable[[int], Outcome]:
+    """run(seed) of `simulate` with `options`, observing the scalar `charge`.
+
+    Wall seconds are the result's own (`wall_seconds`: all paths, steps and merged statistics, without
+    compilation and quantiles); CPU seconds are taken around the same part.
+    """
+
+    def run(seed: int) -> Outcome:
+        spent: list[float] = []
+        original = ensemble.run
+
+        def timed(*arguments: Any, **named: Any) -> Any:
+            began = process_time()
+            outcome = original(*arguments, **named)
+            spent.append(process_time() - began)
+            return outcome
+
+        with patch.object(ensemble, "run", timed):
+            data = simulate(loss, sgd, seed=seed, observables={"C": charge}, **options)
+        final = data["C"].isel(time=-1)
+        return Outcome(
+            path_steps=int(options["paths"]) * steps,
+            mean=float(final.sel(statistic="mean")),
+            sem=float(final.sel(statistic="sem")),
+            wall=float(data.attrs["wall_seconds"]),
+            cpu=spent[0],
+        )
+
+    return run
