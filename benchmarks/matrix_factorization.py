@@ -19,7 +19,7 @@ from benchmarks.ours import runner
 from symbolic import SGD, Loss, Normal, parameters
 
 SIZE = 4
-PATHS = 8_192
+PATHS = 4_096
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Task:
     paths: int
     saves: int
     dtype: str
-    steps: int = 200
+    steps: int = 1000
     dt: float = 0.01
     eta: float = 0.01
 
@@ -48,8 +48,8 @@ class Task:
 Run = Callable[[int], Outcome]
 
 RIVALS: tuple[tuple[str, str, str, int], ...] = (
-    ("jax.lax.scan, matmul", "jax_matrix", "matmul", 1_024),
-    ("jax.lax.scan, paths last, a device per core", "jax_matrix", "paths_last", 4_096),
+    ("jax.lax.scan, matmul", "jax_matrix", "matmul", 256),
+    ("jax.lax.scan, paths last, a device per core", "jax_matrix", "paths_last", 2_048),
     ("NumPy over paths, matmul", "numpy_matrix", "matmul", 512),
 )
 """Label, module in `benchmarks.rivals`, its function, paths."""

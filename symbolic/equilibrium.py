@@ -138,7 +138,9 @@ def _root(force: Callable[[float], float], far: float) -> float | None:
     near = 0.0
     while step <= far:
         value = force(sign * step)
-        if value * sign <= 0:
+        if abs(value) <= 1e-13 * abs(start):  # rounding: it dies out without a zero, or the zero is as good as there
+            return sign * np.inf if abs(force(sign * 2 * step)) <= 1e-13 * abs(start) else sign * step
+        if value * sign < 0:
             low, high = sorted((near, sign * step))
             found: Any = scipy.optimize.brentq(force, low, high, xtol=1e-14, rtol=4 * np.finfo(float).eps)
             return float(found)

@@ -15,6 +15,7 @@ import sympy as sp
 from symbolic import probe as probing
 from symbolic.features import Features, features
 from symbolic.loss import Loss
+from symbolic.sampling import factorise
 from symbolic.tape import Tape
 
 Array = np.ndarray
@@ -68,6 +69,11 @@ class Noise:
             return f.numeric_moments()
         mean = probing.numbers(f.mean, self.values)
         return mean, probing.numbers(f.covariance.tolist(), self.values).reshape(len(mean), len(mean))
+
+    @cached_property
+    def _root(self) -> Array:
+        """R with R R^T = Cov m, (K, rank)."""
+        return factorise(self.moments[1])
 
     @cached_property
     def _feature_tape(self) -> Tape:
@@ -134,9 +140,8 @@ class Noise:
                 f"noise: Sigma needs a law that can be averaged over; got {self.loss.name} with bare moments. Use a law that can be sampled."
             )
         if self.source == "features":
-            h, (mean, covariance) = self.jacobian(theta), self.moments
-            w, v = np.linalg.eigh(covariance) if len(mean) else (np.zeros(0), np.zeros((0, 0)))
-            return h[:, :-1] @ mean + h[:, -1], h[:, :-1] @ (v * np.sqrt(np.maximum(w, 0)))
+            h = self.jacobian(theta)
+            return h[:, :-1] @ self.moments[0] + h[:, -1], h[:, :-1] @ self._root
         g = self.per_sample(theta)
         mean = g.mean(axis=1)
         return mean, (g - mean[:, None]) / np.sqrt(g.shape[1])
@@ -146,12 +151,9 @@ class Noise:
         thetas = np.asarray(thetas, dtype=float)
         n, d = thetas.shape
         if self.source == "features" and not self.loss.law_parameters:
-            mean, covariance = self.moments
-            h = self._feature_tape.gradient(np.ascontiguousarray(thetas.T), d)
-            w, v = np.linalg.eigh(covariance) if len(mean) else (np.zeros(0), np.zeros((0, 0)))
-            held = w > 1e-14 * max(float(w.max(initial=0.0)), 1e-300)
-            root = v[:, held] * np.sqrt(w[held])
-            return np.einsum("kdn,k->nd", h[:-1], mean) + h[-1].T, np.einsum("kdn,kr->ndr", h[:-1], root, optimize=True)
+            mean, h = self.moments[0], self._feature_tape.gradient(np.ascontiguousarray(thetas.T), d)
+            noise = np.einsum("kdn,kr->ndr", h[:-1], self._root, optimize=True)
+            return np.einsum("kdn,k->nd", h[:-1], mean) + h[-1].T, noise
         if self.source in ("dataset", "samples") and not self._extra:
             draws = self._draws
             rows = draws.shape[1]

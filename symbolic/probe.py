@@ -60,9 +60,26 @@ def generic(block: Block, n: int, rng: np.random.Generator, values: dict[sp.Symb
     if block.kind != "dataset":
         return drawn
     table = block.parameters["table"]
-    discrete = np.asarray(np.isin(table, (0.0, 1.0)).all(axis=0))
+    discrete, patterns = label_patterns(block)
+    chosen = rng.permutation(np.arange(n) % len(patterns))
+    rows = np.array([rng.choice(patterns[k]) for k in chosen], dtype=int)
     spread = np.where(table.std(axis=0) > 0, table.std(axis=0), 1.0)[:, None]
+    drawn = table[rows].T
     return np.where(discrete[:, None], drawn, drawn + 0.5 * spread * rng.standard_normal(drawn.shape))
+
+
+def label_patterns(block: Block) -> tuple[Array, list[Array]]:
+    """Which columns of a data set hold 0 and 1 only, and the rows of each distinct pattern of these, however rare."""
+    table = block.parameters["table"]
+    discrete = np.asarray(np.isin(table, (0.0, 1.0)).all(axis=0))
+    _, which = np.unique(table[:, discrete], axis=0, return_inverse=True)
+    which = which.ravel()
+    return discrete, [np.flatnonzero(which == k) for k in range(which.max() + 1)]
+
+
+def pattern_count(loss: Loss) -> int:
+    """How many distinct patterns of 0/1 columns the data have: each must get its share of the points."""
+    return max([len(label_patterns(b)[1]) for b in loss.blocks if b.kind == "dataset"], default=1)
 
 
 class Probe:
@@ -101,7 +118,7 @@ class Probe:
 def constraints(probe: Probe, rng: np.random.Generator) -> Array:
     """Rows of the linear system for (A row-major, b): <g, A theta + b> = 0, each scaled to unit length; zero gradients dropped."""
     d = probe.loss.dimension
-    theta, g = probe.gradients(d * (d + 1) + 30, rng)
+    theta, g = probe.gradients((d * (d + 1) + 30) * min(pattern_count(probe.loss), 6), rng)
     norm = np.linalg.norm(g, axis=0)
     keep = norm > 1e-9 * max(1.0, float(norm.max(initial=0.0)))
     theta, g = theta[:, keep], g[:, keep] / norm[keep]
@@ -134,7 +151,7 @@ def residual(
     if not vectors:
         return 0.0
     probe = Probe(loss, digits)
-    theta, g = probe.gradients(points, rng)
+    theta, g = probe.gradients(max(points, 3 * min(pattern_count(loss), 40)), rng)
     worst, d = mpmath.mpf(0), loss.dimension
     with mpmath.workdps(digits):
         for vector in vectors:

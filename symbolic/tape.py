@@ -13,6 +13,8 @@ import numpy as np
 import sympy as sp
 
 Array = np.ndarray
+FEW_POINTS = 64
+"""Below this many points, gradients of several outputs share one backward pass."""
 
 
 def _mp(name: str) -> Any:
@@ -207,6 +209,8 @@ class Tape:
         out = np.zeros((len(self.outputs), count, values.shape[1]), dtype=values.dtype)
         with np.errstate(all="ignore"):
             slots, slopes = self._forward(values)
+            if values.shape[1] < FEW_POINTS and len(self.outputs) > 1 and self.arithmetic.digits is None:
+                return self._together(out, slots, slopes)
             for o, steps in enumerate(self.reach):
                 adjoint: dict[int, Any] = {self.outputs[o]: 1}
                 for k in steps:
@@ -214,6 +218,19 @@ class Tape:
                 for i in range(count):
                     if i in adjoint:
                         out[o, i] = adjoint[i]
+        return out
+
+    def _together(self, out: Array, slots: list[Any], slopes: list[Any]) -> Array:
+        """All outputs in one backward pass, a row of adjoints each: at few points the passes would cost more than the numbers."""
+        rows, points = len(self.outputs), out.shape[2]
+        adjoint: dict[int, Any] = {}
+        for o, slot in enumerate(self.outputs):
+            adjoint.setdefault(slot, np.zeros((rows, points)))[o] += 1.0
+        for k in range(len(self.steps) - 1, -1, -1):
+            self._back(k, adjoint, slots, slopes)
+        for i in range(out.shape[1]):
+            if i in adjoint:
+                out[:, i] = adjoint[i]
         return out
 
     def _back(self, k: int, adjoint: dict[int, Any], slots: list[Any], slopes: list[Any]) -> None:

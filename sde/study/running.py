@@ -47,7 +47,8 @@ def simulate(
 ) -> xr.Dataset:
     """Integrate SGD's order-1 SDE of a loss, or any SDE, over an ensemble of paths.
 
-    For a loss: d theta = -s (grad L + weight_decay theta) dt + s sqrt(T) Sigma^(1/2) dW, T = eta/S, s the schedule's factor;
+    For a loss: d theta = -s (grad L + weight_decay theta) dt + s sqrt(T) Sigma^(1/2) dW, T = f eta/S, s the schedule's factor,
+    f = (N - S)/(N - 1) without replacement from N rows, else 1;
     momentum multiplies s by 1/(1 - momentum), its first-order limit. time, dt: learning-rate time t = eta*k; dt defaults to a quarter of
     the learning rate (a thousandth of the time for an SDE). start: {parameter: number, array, array with a leading path axis, or law}.
     save_at: a count of times or the times. keep: "statistics" or "paths". bound: |state| beyond which a path counts as exploded. progress: show a bar. Ctrl-C keeps

@@ -16,6 +16,7 @@ from sde.verify import experiment, numbers, records
 from sde.verify.report import Report
 from sde.verify.verdicts import judge
 from symbolic.charge import Charge
+from symbolic.display import drift_text
 from symbolic.loss import Loss
 from symbolic.sgd import SGD
 from symbolic.theory import Theory, derive
@@ -85,14 +86,8 @@ def verify(
         "versions": versions(),
     }
     rows = tuple(
-        {
-            "name": c.name,
-            "expression": str(c.expression),
-            "kind": c.kind,
-            "class": c.classification or "undecided",
-            "reason": c.reason,
-            "drift": str(c.drift(sgd)),
-        }
+        {"name": c.name, "expression": str(c.expression), "kind": c.kind, "class": c.classification or "undecided"}
+        | {"why": c.reason, "drift": drift_text(c)}
         for c in theory.charges
     )
     return Report(

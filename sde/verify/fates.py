@@ -11,11 +11,6 @@ from sde.verify.report import Band, Curves, Entry
 from sde.verify.verdicts import unmeasured
 
 
-def _late(sample: Sample) -> np.ndarray:
-    """States of the last tenth of a run."""
-    return sample.states[:, sample.time >= 0.9 * sample.time[-1]]
-
-
 def _share(theory: Theory, setting: Setting, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Predicted mean change of every charge per step over its gross change, averaged over times: two (paths, charges)."""
     paths, times, d = states.shape
@@ -33,75 +28,59 @@ def fates(
     name: str,
     margins: Margins,
 ) -> None:
-    """Where each charge goes: to its equilibrium, away, or nowhere."""
-    late = _late(sample)
-    if not len(late):
-        gone = "every path exploded: lower the learning rate"
-        for c in theory.charges:
-            group = {"convergent": "equilibrium", "divergent": "divergence law"}.get(c.kind)
-            if group:
-                found.claims.append(
-                    unmeasured(
-                        claims.make(group, f"SGD from {name}, {c.label}", np.nan, np.inf, (0.0, 0.0), 0.0, 0), gone
-                    )
-                )
-        return
-    net, gross = _share(theory, setting, late)
-    at_start = _ratio(*_share(theory, setting, sample.states[:1, :1]))
-    foreseen = (
-        _ratio(*_share(theory, setting, path[None, -1:]))
-        if np.isfinite(path[-1]).all()
-        else np.full(len(theory.charges), np.nan)
-    )
-    resting = (
-        _ratio(*_share(theory, setting, descent.states[:, -1:]))
-        if descent is not None and len(descent.states)
-        else None
-    )
-    ends = np.array([c.value(path[-1]) - c.value(path[0]) if c.kind == "convergent" else 0.0 for c in theory.charges])
-    way = float(np.abs(ends).max())
-    for j, c in enumerate(theory.charges):
-        if c.kind == "divergent" and theory.weight_decay == 0:
-            claim = claims.divergence(
-                c,
-                theory,
-                sample.time,
-                sample.states,
-                setting.learning_rate if setting.plain else 0.0,
-                setting.temperature * setting.speed,
-                name,
-                margins.divergence,
-            )
-            found.claims.append(doubt(claim, sample))
-        if c.kind != "convergent":
-            continue
-        if way > 0.02 * float(c.size(sample.states[0, 0])):
-            claim = claims.approach(
-                c, c.value(sample.states[:, -1]), float(c.value(path[-1])), way, name, margins.approach
-            )
-            found.claims.append(doubt(claim, sample))
-        entry = claims.equilibrium_entry(c, net[:, j], gross[:, j], name, margins.equilibrium)
-        if not abs(foreseen[j]) <= margins.equilibrium / 2:
-            entry = unmeasured(
-                entry, f"the predicted path is still {foreseen[j]:.3g} away at the end of the run: it needs more time"
-            )
-        found.claims.append(doubt(entry, sample))
-        interval = entry.interval(0.99) if entry.measured else (np.nan, np.nan)
-        found.entries.append(
-            Entry(
-                c.label,
-                name,
-                float(at_start[j]),
-                entry.estimate,
-                interval,
-                float(resting[j]) if resting is not None else np.nan,
-            )
-        )
+    """Where each charge goes: to its equilibrium, away, or nowhere. path: the mean-field forecast (times, D)."""
+    divergent = [c for c in theory.charges if c.kind == "divergent"] if theory.weight_decay == 0 else []
     convergent = [j for j, c in enumerate(theory.charges) if c.kind == "convergent"]
-    if convergent and resting is not None and np.abs(at_start[convergent]).max() > 4 * margins.equilibrium:
-        worst = np.abs(resting[convergent]).max()
+    if not len(sample.states):
+        lost = [("divergence law", c) for c in divergent] + [("equilibrium", theory.charges[j]) for j in convergent]
+        for group, c in lost:
+            claim = claims.make(group, f"SGD from {name}, {c.label}", np.nan, np.inf, (0.0, 0.0), 0.0, 0)
+            found.claims.append(unmeasured(claim, "every path exploded: lower the learning rate"))
+        return
+    temperature, step = setting.temperature * setting.speed, setting.learning_rate if setting.plain else 0.0
+    for c in divergent:
+        claim = claims.divergence(c, theory, sample.time, sample.states, step, temperature, name, margins.divergence)
+        found.claims.append(doubt(claim, sample))
+    if convergent and np.isfinite(path).all():
+        _convergent(found, theory, setting, sample, path, descent, name, margins, convergent)
+
+
+def _convergent(
+    found: Findings,
+    theory: Theory,
+    setting: Setting,
+    sample: Sample,
+    path: np.ndarray,
+    descent: Sample | None,
+    name: str,
+    margins: Margins,
+    which: list[int],
+) -> None:
+    late = sample.time >= 0.9 * sample.time[-1]
+    net, gross = _share(theory, setting, sample.states[:, late])
+    at_start = _ratio(*_share(theory, setting, path[None, :1]))
+    foreseen = _ratio(*_share(theory, setting, path[None, late]))
+    resting = np.full(len(theory.charges), np.nan)
+    if descent is not None and len(descent.states):
+        resting = _ratio(*_share(theory, setting, descent.states[:, -1:]))
+    way = max(abs(float(theory.charges[j].value(path[-1]) - theory.charges[j].value(path[0]))) for j in which)
+    for j in which:
+        c = theory.charges[j]
+        if way > 0.02 * float(c.size(path[0])):
+            last, end = c.value(sample.states[:, -1]), float(c.value(path[-1]))
+            found.claims.append(doubt(claims.approach(c, last, end, way, name, margins.approach), sample))
+        if not np.isfinite(foreseen[j]):
+            continue
+        entry = claims.equilibrium_entry(c, net[:, j], gross[:, j], float(foreseen[j]), name, margins.equilibrium)
+        entry = doubt(entry, sample)
+        found.claims.append(entry)
+        interval = entry.interval(0.99) if entry.measured else (np.nan, np.nan)
+        found.entries.append(Entry(c.label, name, float(at_start[j]), entry.estimate, interval, float(resting[j])))
+    arrived = (np.abs(foreseen[which]) <= margins.equilibrium / 2).all() and np.isfinite(resting[which]).all()
+    distance = float(np.abs(at_start[which]).max())
+    if arrived and distance > 4 * margins.equilibrium:
         found.claims.append(
-            claims.descent_stays(float(worst), float(np.abs(at_start[convergent]).max()), name, margins.equilibrium)
+            claims.descent_stays(float(np.abs(resting[which]).max()), distance, name, margins.equilibrium)
         )
 
 

@@ -32,8 +32,8 @@ def drifts(found: Findings, theory: Theory, setting: Setting, runs: Runs, pool: 
     kinds: list[tuple[str, float, float, Callable[[np.ndarray, int], np.ndarray]]] = []
     if setting.plain:
         kinds.append(("SGD", setting.learning_rate, setting.variance, runs.one_sgd))
-    if runs.one_sde is not None:
-        one_sde = runs.one_sde
+    one_sde = runs.one_sde
+    if one_sde is not None:
         kinds.append(("SDE", dt * setting.speed, setting.temperature / dt, lambda x, seed: one_sde(x, seed, dt)))
     for who, h, variance, step in kinds:
         change, size = theory.step_change(states, h, variance)

@@ -20,16 +20,16 @@ u, x, y = sp.symbols("u x y", real=True)
 
 SCRIPT = """
 import sympy as sp
-import sde.study
 from sde import SGD, simulate, train
+from sde.kernels import programs
 from symbolic import Loss, Normal
-programs, load = [], sde.study.load
-sde.study.load = lambda *a: programs.append(load(*a)) or programs[-1]
+made, compile_emitted = [], programs.compile_emitted
+programs.compile_emitted = lambda *a: made.append(compile_emitted(*a)) or made[-1]
 u, w, x, e = sp.symbols("u w x e", real=True)
 loss = Loss((u*w*x - x - e)**2 + (u - w)**4/1000, [u, w], {x: Normal(0, 1), e: Normal(0, 1)})
 run = simulate(loss, SGD(0.01), start={"u": 1.0, "w": 0.5}, time=0.1, dt=0.01, paths=10, save_at=2)
 train(loss, SGD(0.01, momentum=0.5), start={"u": 1.0, "w": 0.5}, steps=10, paths=10, save_at=2)
-print([f.cache_hits for p in programs for f in p.keep], float(run.u.values[0, -1]).hex())
+print([f.cache_hits for f in made], float(run.u.values[0, -1]).hex())
 """
 
 
@@ -37,9 +37,21 @@ def test_a_second_process_compiles_nothing(empty_cache: Path) -> None:
     """Other string hashes, same files: every function comes from the cache and nothing is written."""
     lines, files = [], []
     for seed in ("1", "77"):
-        done = subprocess.run([sys.executable, "-c", SCRIPT], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         lines.append(done.stdout.split("]"))
-        files.append({p.relative_to(empty_cache): p.stat().st_mtime_ns for p in empty_cache.rglob("*") if p.is_file() and p.suffix != ".pyc"})
+        files.append(
+            {
+                p.relative_to(empty_cache): p.stat().st_mtime_ns
+                for p in empty_cache.rglob("*")
+                if p.is_file() and p.suffix != ".pyc"
+            }
+        )
     assert set(lines[0][0]) & {"1"} == set() and len(lines[0][0].split(",")) == 6
     assert set(lines[1][0]) & {"0"} == set()
     assert lines[0][1] == lines[1][1]
@@ -73,7 +85,9 @@ def test_an_unwritable_cache_is_one_clear_line(tmp_path: Path, monkeypatch: pyte
 
 
 def test_sizes_come_from_the_manifest() -> None:
-    module = prepare(Loss((u * x - y) ** 2, [u], {x: Normal(0, 1), y: Normal(0, 1)}), "sgd-momentum", {"o": u**2, "q": 2 * u}).module
+    module = prepare(
+        Loss((u * x - y) ** 2, [u], {x: Normal(0, 1), y: Normal(0, 1)}), "sgd-momentum", {"o": u**2, "q": 2 * u}
+    ).module
     program = load(module.text, module.manifest)
     n = program.native
     assert (n.states, n.inputs, n.data, n.observables, program.lanes) == (2, 2, 2, 3, 256)
@@ -85,5 +99,7 @@ def test_two_problems_in_one_process_do_not_meet() -> None:
     ends = []
     for k in (1, 2, 1, 2):
         loss = Loss((u * x - k) ** 2, [u], {x: Normal(1, 0)})
-        ends.append(float(train(loss, SGD(0.25), start={u: 0.0}, steps=1, paths=1, save_at=2, keep="paths").u.values[0, -1]))
+        ends.append(
+            float(train(loss, SGD(0.25), start={u: 0.0}, steps=1, paths=1, save_at=2, keep="paths").u.values[0, -1])
+        )
     assert ends == [0.5, 1.0, 0.5, 1.0]

@@ -48,7 +48,8 @@ def test_a_square_shape_means_the_parameter_not_the_paths() -> None:
 
 
 LAWS = {
-    "normal": (Normal(1, 2), stats.norm(1, 2)), "uniform": (Uniform(-1, 3), stats.uniform(-1, 4)),
+    "normal": (Normal(1, 2), stats.norm(1, 2)),
+    "uniform": (Uniform(-1, 3), stats.uniform(-1, 4)),
 }
 
 
@@ -108,4 +109,9 @@ def test_refusals(change: dict[Any, Any], message: str) -> None:
 def test_all_problems_come_at_once() -> None:
     with pytest.raises(ValueError) as caught:
         read({"U": np.nan * MATRIX, "q": 1.0})
-    assert [line.split(":")[0] for line in str(caught.value).splitlines()] == ["start[U]", "start[v]", "start[u]", "start[q]"]
+    assert [line.split(":")[0] for line in str(caught.value).splitlines()] == [
+        "start[U]",
+        "start[v]",
+        "start[u]",
+        "start[q]",
+    ]

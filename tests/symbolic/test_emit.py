@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import sympy as sp
+from numba import cfunc
 
 from sde.kernels import programs
+from sde.kernels.options import EMITTED
 from sde.program import import_text, load
 from symbolic import SDE, Dataset, Loss, Normal
 from symbolic.emit import emit, lane_count
@@ -81,7 +83,7 @@ def test_plain_text_against_compiled_kernel(name: str) -> None:
     """One step, one accumulation, one observation: 1e-13 relative to the row's size, in float64."""
     loss = LOSSES[name]
     module = prepare(loss, "sgd-momentum", {"o": loss.theta[0] ** 2 - sp.tanh(loss.theta[-1])}).module
-    plain, m = import_text(module.text), module.manifest
+    plain, m = import_text(module.text), dict[str, Any](module.manifest)
     lanes, p = plain.LANES, np.array([0.01, 0.9])
     inputs, states, rows = int(m["inputs"]), len(m["states"]), int(m["data"])
     start, n = state(states, lanes, 1), state(inputs, lanes, 2)
@@ -106,7 +108,7 @@ def test_plain_text_against_the_derivative(name: str) -> None:
     """theta' = theta - h grad l(theta, z) with SymPy's own gradient, one sample per lane, 1e-12 relative."""
     loss = LOSSES[name]
     module = prepare(loss, "sgd").module
-    plain, m = import_text(module.text), module.manifest
+    plain, m = import_text(module.text), dict[str, Any](module.manifest)
     lanes, used = plain.LANES, [s for s in loss.z if s in loss.expression.free_symbols]
     start, z = state(loss.dimension, lanes, 5), state(len(used), lanes, 6)
     n, p, moved = np.zeros(int(m["inputs"]) * lanes), np.array([0.0]), start.copy()
@@ -215,7 +217,7 @@ def test_nan_passes_through(form: str, how: str) -> None:
     expression = FORMS[form]
     for place in [k for k, s in enumerate((a, b, c)) if s in expression.free_symbols]:
         module = one_state_map(expression)
-        lanes = int(module.manifest["lanes"])
+        lanes = import_text(module.text).LANES
         values = np.ones(3 * lanes)
         values[place * lanes : (place + 1) * lanes] = np.nan
         nothing = np.zeros(1)
@@ -248,7 +250,7 @@ VALUES = {
 def test_values_on_both_sides_of_a_kink(form: str, how: str) -> None:
     """At a = -2, 0, 1/2 with b = 1/4, c = -1."""
     module = one_state_map(FORMS[form])
-    lanes, nothing = int(module.manifest["lanes"]), np.zeros(1)
+    lanes, nothing = import_text(module.text).LANES, np.zeros(1)
     values = np.concatenate([np.resize([-2.0, 0.0, 0.5], lanes), np.full(lanes, 0.25), np.full(lanes, -1.0)])
     if how == "plain":
         import_text(module.text).step(values, nothing, 0.1, 0.0, nothing)
@@ -258,8 +260,10 @@ def test_values_on_both_sides_of_a_kink(form: str, how: str) -> None:
 
 
 def doubles(function: Any, role: str, dtype: str) -> str:
-    """Lines of a compiled function's LLVM text that know float64."""
-    text = programs.compile_emitted(function, role, np.dtype(dtype)).inspect_llvm()
+    """Lines of a compiled function's LLVM text that know float64. Compiled anew: what comes from the cache has no text."""
+    fresh: dict[str, Any] = {**EMITTED, "cache": False}
+    text = cfunc(programs.signature(role, np.dtype(dtype)), **fresh)(function).inspect_llvm()
+    assert "float" in text or "double" in text
     return "\n".join(
         line for line in text.splitlines() if "double" in line and not line.lstrip().startswith(("declare", ";"))
     )
@@ -290,7 +294,7 @@ def test_integer_powers_are_products(power: int) -> None:
     text = ScalarPrinter({a: "v"})(a**power)
     assert "**" not in text and "math" not in text
     module, nothing = one_state_map(a**power), np.zeros(1)
-    values = np.full(3 * int(module.manifest["lanes"]), 1.03125)
+    values = np.full(3 * import_text(module.text).LANES, 1.03125)
     import_text(module.text).step(values, nothing, 0.1, 0.0, nothing)
     assert values[0] == pytest.approx(1.03125**power, rel=1e-13)
 
@@ -299,7 +303,7 @@ def test_integer_powers_are_products(power: int) -> None:
 def test_half_powers_use_the_root(power: sp.Rational) -> None:
     module = one_state_map(a**power)
     assert "math.sqrt" in module.text and "**" not in module.text.split("def step")[1]
-    lanes, nothing = int(module.manifest["lanes"]), np.zeros(1)
+    lanes, nothing = import_text(module.text).LANES, np.zeros(1)
     values = np.full(3 * lanes, 1.7)
     run_compiled(module.text, module.manifest, "step", values, nothing, 0.1, 0.0, nothing)
     assert values[0] == pytest.approx(1.7 ** float(power), rel=1e-14)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import sympy as sp
@@ -102,7 +102,7 @@ def test_wrong_pairings(problem: SDE, scheme: str, message: str) -> None:
         (lambda: SDE([], [], []), "SDE.states: must be distinct symbols"),
         (lambda: SDE([X, X], [0, 0], [[1], [1]]), "SDE.states: must be distinct symbols"),
         (lambda: SDE([X], [0, 1], [[1]]), r"SDE.drift: must have one entry per state \(1\); got 2"),
-        (lambda: SDE([X], [0], [1]), "SDE.diffusion: must be 1 rows"),
+        (lambda: SDE([X], [0], cast("Any", [1])), "SDE.diffusion: must be 1 rows"),
         (lambda: SDE([X, Y], [0, 0], [[1], [1, 2]]), r"rows of lengths \[1, 2\]"),
         (lambda: SDE([X], [s * X], [[1]]), r"coefficients may use the states and time only; got \['s'\]"),
         (lambda: SDE([X], [t * X], [[1]]), "name time="),

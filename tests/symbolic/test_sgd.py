@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def test_refusals(settings: dict[str, Any], message: str) -> None:
 
 @pytest.mark.parametrize("number", [1, np.float64(0.5), np.float32(0.5), np.int64(1), sp.Rational(1, 2)])
 def test_any_real_number_is_a_learning_rate(number: Any) -> None:
-    sgd = SGD(number, batch_size=np.int64(4))
+    sgd = SGD(number, batch_size=cast("int", np.int64(4)))
     assert type(sgd.learning_rate) is float and type(sgd.batch_size) is int
     assert sgd.temperature == float(number) / 4
 
