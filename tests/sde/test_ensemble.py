@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -138,6 +139,16 @@ def test_seeds_share_no_path(run: str) -> None:
         assert abs(np.corrcoef(np.roll(first, shift), second)[0, 1]) < 5 / np.sqrt(1000)
 
 
+def test_every_path_begins_where_it_should() -> None:
+    """Per-path arrays and laws over several blocks, saved at time 0."""
+    own = np.linspace(0.5, 1.5, 1000)
+    run = sde(keep="paths", start={"u": own, "w": Normal(0, 1)})
+    assert np.array_equal(run.u.values[:, 0], own)
+    assert len(np.unique(run.w.values[:, 0])) == 1000 and abs(run.w.values[:, 0].mean()) < 5 / np.sqrt(1000)
+    turned = sde(keep="paths", start={"u": own[::-1], "w": Normal(0, 1)})
+    assert np.array_equal(turned.w.values[:, 0], run.w.values[:, 0])
+
+
 def test_float32_is_float32() -> None:
     kept = sde(keep="paths", dtype="float32")
     assert kept.u.dtype == np.float32 and kept.C.dtype == np.float32 and kept.attrs["dtype"] == "float32"
@@ -262,7 +273,13 @@ def test_an_interruption_keeps_complete_chunks(
         assert np.isfinite(part.u.values).all()
 
 
+def press_and_wait() -> None:
+    """Gives the main thread time to see the signal before the first chunk is done."""
+    press()
+    sleep(0.5)
+
+
 def test_an_interruption_before_anything_is_done_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(KeyboardInterrupt), interrupted(monkeypatch, 1, press):
+    with pytest.raises(KeyboardInterrupt), interrupted(monkeypatch, 1, press_and_wait):
         sde(paths=20_000, time=50.0, dt=0.01, threads=1)
     assert sde().attrs["interrupted"] == 0

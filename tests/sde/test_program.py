@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,12 +12,12 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from sde import SGD, train
+from sde import SGD, simulate, train
 from sde.program import cache_folder, import_text, load
-from symbolic import Loss, Normal
+from symbolic import SDE, Dataset, Loss, Normal
 from symbolic.prepare import prepare
 
-u, x, y = sp.symbols("u x y", real=True)
+a, u, x, y = sp.symbols("a u x y", real=True)
 
 SCRIPT = """
 import sympy as sp
@@ -103,3 +104,47 @@ def test_two_problems_in_one_process_do_not_meet() -> None:
             float(train(loss, SGD(0.25), start={u: 0.0}, steps=1, paths=1, save_at=2, keep="paths").u.values[0, -1])
         )
     assert ends == [0.5, 1.0, 0.5, 1.0]
+
+
+CLASHES = {
+    "polynomial": ["t", "h", "weight_decay", "momentum", "m_0", "v_a", "phi_0", "d_phi_0", "x0", "lambda"],
+    "tanh": ["t", "weight_decay", "g_0", "v_a", "s_0", "d_s_0", "math"],
+    "sde": ["t", "h", "dW_0", "n"],
+}
+
+
+def run_named(kind: str, label: str) -> float:
+    """The last value of a parameter of this name in a short run."""
+    p = sp.Symbol(label, real=True)
+    start, rows = {"a": 0.3, label: 0.5}, Dataset({x: [1.0, 2.0, -1.0], y: [0.5, 1.0, 0.3]})
+    if kind == "sde":
+        problem = SDE([a, p], [p - a, a * p], [[p, 1], [a, 0]])
+        out = simulate(problem, start=start, time=0.3, dt=0.1, paths=1, seed=3, save_at=2, keep="paths")
+    else:
+        fit = ((p + a) ** 2 * x - y) ** 2 if kind == "polynomial" else (sp.tanh(p * x) * sp.tanh(p * x + a) - y) ** 2
+        settings = SGD(0.005, momentum=0.5, weight_decay=0.1)
+        loss = Loss(fit + (p + a) ** 4, [a, p], rows)
+        out = train(loss, settings, start=start, steps=3, paths=1, full_batch=True, save_at=2, keep="paths")
+    return float(out[label].values[0, -1])
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, names in CLASHES.items() for name in names])
+def test_any_name_gives_the_same_numbers(kind: str, name: str) -> None:
+    """The program's own names (time, step, inputs, velocities, parts) must not meet a user's: same run, or one clear refusal."""
+    refused, found = "", np.nan
+    try:
+        found = run_named(kind, name)
+    except ValueError as error:
+        refused = str(error)
+    assert re.search(rf"\b{name}\b", refused) or found == pytest.approx(run_named(kind, "plain"), rel=1e-14)
+
+
+@pytest.mark.parametrize("name", ["t", "m_0", "g_0", "w", "n"])
+def test_data_may_bear_any_name_too(name: str) -> None:
+    found = []
+    for label in (name, "plain"):
+        z = sp.Symbol(label, real=True)
+        loss = Loss((sp.tanh(a * z) - y) ** 2 + a**2 * z, [a], Dataset({z: [1.0, 2.0, -1.0], y: [0.5, 1.0, 0.3]}))
+        out = train(loss, SGD(0.1), start={a: 0.4}, steps=3, paths=1, full_batch=True, save_at=2, keep="paths")
+        found.append(float(out.a.values[0, -1]))
+    assert found[0] == pytest.approx(found[1], rel=1e-14)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from sde import SDE, SGD, train
+from sde import SDE, SGD, simulate, train
 from symbolic import Bernoulli, Dataset, Loss, Moments, Normal, Uniform, derive
 from symbolic.library import LIBRARY
 from symbolic.sgd import cosine, warmup
@@ -110,6 +110,19 @@ def test_one_step_has_the_minibatch_covariance(name: str, batch: int, replacemen
         for j in range(2):
             products = centred[i] * centred[j]
             assert abs(products.mean() - expected[i, j]) < 5 * products.std() / np.sqrt(n)
+
+
+def test_rows_with_fresh_label_noise_have_the_same_noise_in_sgd_and_its_sde() -> None:
+    """Without replacement the rows' share shrinks by (N-S)/(N-1), the fresh noise's does not: one step, 5 standard errors."""
+    loss = Loss(u * x + u * y, [u], [Dataset({x: np.arange(8.0)}), {y: Normal(0, 0.1)}])
+    sgd, n = SGD(0.1, 7, replacement=False), 20_000
+    expected = 0.01 * (5.25 / 7 * (1 / 7) + 0.01 / 7)
+    discrete = train(loss, sgd, start={u: 0.0}, steps=1, paths=n, save_at=2).u.sel(statistic="std").values[-1]
+    assert abs(discrete**2 / expected - 1) < 5 * np.sqrt(2 / n)
+    continuous = (
+        simulate(loss, sgd, start={u: 0.0}, time=0.1, dt=0.1, paths=n, save_at=2).u.sel(statistic="std").values[-1]
+    )
+    assert abs(continuous**2 / expected - 1) < 5 * np.sqrt(2 / n)
 
 
 @pytest.mark.parametrize("law", [Uniform(-1, 2), Bernoulli(0.3), Normal(0.5, 2)])
