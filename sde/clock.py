@@ -93,13 +93,14 @@ def discrete(steps: int, learning_rate: float, save_at: int | Sequence[float]) -
             raise _refuse("save_at", "a count needs at least 2 times, both ends", save_at, "Give 2 or more.")
         saves = np.unique(np.round(np.linspace(0, steps, count)).astype(np.int64))
     else:
-        exact = _save_times(steps * learning_rate, save_at) / learning_rate
+        exact = _save_times(steps * learning_rate * (1 + 1e-9), save_at)[: np.size(save_at)] / learning_rate
         saves = np.round(exact).astype(np.int64)
-        if np.abs(exact - saves).max() > 1e-6 * max(1.0, float(saves.max())) or (np.diff(saves) <= 0).any():
+        if np.abs(exact - saves).max() > 1e-6 or (np.diff(saves) <= 0).any() or saves[-1] > steps:
             raise _refuse(
                 "save_at",
                 f"times of discrete SGD must be multiples of the learning rate {learning_rate}",
                 np.asarray(save_at).tolist(),
                 "Give eta*k for whole k.",
             )
+        saves = saves if saves[-1] == steps else np.append(saves, steps)
     return Grid(learning_rate * np.arange(steps + 1), np.full(int(steps), learning_rate), saves)

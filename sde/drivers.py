@@ -35,14 +35,19 @@ def brownian(mean: np.ndarray | None, factor: np.ndarray | None, dtype: str) -> 
     return kernel.gaussian(mean, factor, np.dtype(dtype))
 
 
-def noise(problem: Problem, dtype: str) -> tuple[kernel.Driver, int | None]:
+def noise(problem: Problem, dtype: str, replacement: bool = True) -> tuple[kernel.Driver, int | None]:
     """SGD's noise as the SDE sees it, and the population N of a data set (None for fresh samples).
 
     Through the features' covariance when the loss is polynomial in the data, else through weights on all rows. Raises ValueError
     when neither gives Sigma.
     """
     if problem.mean is not None:
-        table = _table(problem)
+        table, mixed = _table(problem)
+        if mixed and not replacement:
+            raise ValueError(
+                "SGD.replacement: without replacement the SDE needs all data from the data set; got a data set with laws beside it. "
+                "Use replacement=True, or put samples of the laws into the data set."
+            )
         return kernel.gaussian(problem.mean, problem.factor, np.dtype(dtype)), None if table is None else len(table)
     plan = _whole_table(problem, "simulate: the SDE needs Sigma")
     n = len(plan.table)
@@ -76,12 +81,14 @@ def minibatch(problem: Problem, sgd: Settings, dtype: str) -> kernel.Driver:
     )
 
 
-def _table(problem: Problem) -> np.ndarray | None:
+def _table(problem: Problem) -> tuple[np.ndarray | None, bool]:
+    """The data set that all data come from, if they do; and whether laws stand beside a data set."""
     try:
         plan = problem.plan
     except ValueError:  # a law known by its moments only has no samples, and no rows
-        return None
-    return plan.table if not len(plan.law_rows) else None
+        return None, False
+    mixed = plan.table is not None and len(plan.law_rows) > 0
+    return (None if mixed else plan.table), mixed
 
 
 def _whole_table(problem: Problem, who: str) -> Any:

@@ -102,7 +102,10 @@ def run(job: Job, threads: int | None = None, tick: Callable[[int], None] | None
         interrupted = True
         stop.set()
         for future in futures[finished:]:
-            done = None if future.cancel() else future.result()
+            try:
+                done = None if future.cancel() else future.result()
+            except KeyboardInterrupt:  # it rose inside that very chunk
+                done = None
             if done is not None:
                 statistics.merge(total, done[2])
                 finished += 1

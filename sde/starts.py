@@ -97,7 +97,12 @@ def _part(p: Named, value: Any, paths: int, seed: int, offset: int) -> Start:
 
 def _law(p: Named, law: Any, seed: int, offset: int) -> Start:
     """Draws of a start law: a path's numbers depend on seed, path and parameter entry only."""
-    block = law.bind(p.symbols, p.shape)
+    try:
+        block = law.bind(p.symbols, p.shape)
+    except TypeError:
+        raise ValueError(
+            f"start[{p.name}]: must be numbers or a law; got {type(law).__name__}. Give an array (paths, *shape) for rows of your own."
+        ) from None
     if not block.can_sample or block.kind == "dataset":
         raise ValueError(
             f"start[{p.name}]: a law must be one to draw from; got {block.kind} without numbers. Use Normal, Uniform or Bernoulli with numbers."

@@ -21,7 +21,7 @@ def gradient(
 
     def pull_back(expression: sp.Expr, seed: sp.Expr) -> None:
         for symbol in sorted(expression.free_symbols & active, key=str):
-            terms.setdefault(symbol, []).append(seed * sp.diff(expression, symbol))
+            terms.setdefault(symbol, []).append(seed * _slope(expression, symbol))
 
     active = set(inputs)
     for name, value in definitions:
@@ -31,13 +31,18 @@ def gradient(
     pull_back(output, sp.S.One)
     for name, value in reversed(definitions):
         if name in terms:
-            adjoint = sp.Symbol(f"d_{name.name}", real=True)
+            adjoint = sp.Symbol(f":d{name.name}", real=True)
             statements.append((adjoint, sp.Add(*terms.pop(name))))
             pull_back(value, adjoint)
     return statements, [sp.Add(*terms.get(s, [sp.S.Zero])) for s in inputs]
 
 
-def shared(expression: sp.Expr, prefix: str = "s") -> tuple[list[Statement], sp.Expr]:
+def _slope(expression: sp.Expr, symbol: sp.Symbol) -> sp.Expr:
+    """The derivative almost everywhere: a jump's own derivative counts as 0, as it does for `step`."""
+    return sp.diff(expression, symbol).replace(sp.DiracDelta, lambda *_: sp.S.Zero)
+
+
+def shared(expression: sp.Expr, prefix: str = ":s") -> tuple[list[Statement], sp.Expr]:
     """An expression as statements, its repeated parts named once."""
     numbered = sp.numbered_symbols(prefix + "_", real=True, cls=sp.Symbol)
     replacements, (reduced,) = sp.cse([expression], symbols=numbered, order="none")

@@ -152,22 +152,22 @@ class Charge:
         Where Sigma has no expression fit to write, a symbol named Tr[Sigma*A(..)] stands for it: `drift_at` gives its numbers.
         Time t = eta*k. Raises ValueError for momentum at order 2.
         """
-        out = laws.sde(self._symbolic(order == 2), laws.rates(sgd, self.noise.population, order), order)
+        out = laws.sde(self._symbolic(order == 2), self.noise.rates(sgd, order), order)
         return sp.sympify(out)
 
     def increment(self, sgd: SGD | None = None) -> sp.Expr:
         """E[C_{k+1} - C_k | theta] for one step of discrete SGD, exact in eta; weight decay and sampling included."""
         laws.refuse_momentum(sgd)
-        return sp.sympify(laws.step(self._symbolic(True), laws.rates(sgd, self.noise.population)))
+        return sp.sympify(laws.step(self._symbolic(True), self.noise.rates(sgd)))
 
     def drift_at(self, theta: Array, sgd: SGD, order: int = 1) -> float:
         """`drift` as a number at theta of shape (D,). Raises ValueError for a schedule."""
-        return float(laws.sde(self.terms(theta), laws.rates(sgd, self.noise.population, order, numeric=True), order))
+        return float(laws.sde(self.terms(theta), self.noise.rates(sgd, order, numeric=True), order))
 
     def increment_at(self, theta: Array, sgd: SGD) -> float:
         """`increment` as a number at theta of shape (D,). Raises ValueError for momentum or a schedule."""
         laws.refuse_momentum(sgd)
-        return float(laws.step(self.terms(theta), laws.rates(sgd, self.noise.population, numeric=True)))
+        return float(laws.step(self.terms(theta), self.noise.rates(sgd, numeric=True)))
 
     def __repr__(self) -> str:
         return f"Charge({self.name} = {self.expression}; {self.kind}, {self.classification})"

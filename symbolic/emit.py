@@ -150,20 +150,7 @@ def _function(
         loads.insert(0, "        weight = w[i]")
     if not stores:
         return f"def {signature}:\n    pass\n"
-    return (
-        "\n".join([f"def {signature}:", *fixed, "    for i in range(LANES):", *loads, *lines, *_hold(stores, target)])
-        + "\n"
-    )
-
-
-def _hold(stores: list[str], target: str) -> list[str]:
-    """All new states are computed before the first is stored, since updates read the old ones."""
-    if target != "x":
-        return stores
-    values = [s.split(" = ", 1) for s in stores]
-    return [f"        y{j} = {text}" for j, (_, text) in enumerate(values)] + [
-        f"{place} = y{j}" for j, (place, _) in enumerate(values)
-    ]
+    return "\n".join([f"def {signature}:", *fixed, "    for i in range(LANES):", *loads, *lines, *stores]) + "\n"
 
 
 def _needed(statements: list[Statement], results: Sequence[sp.Expr]) -> list[Statement]:

@@ -208,7 +208,7 @@ def joint_equilibrium(
 def equilibrium(charges: Sequence[Charge], noise: Noise, theta: Array, sgd: SGD) -> Equilibrium:
     """Equilibria of every charge from theta, one by one and together."""
     sigma = noise.sigma(theta)
-    rates = laws.rates(sgd, noise.population, numeric=True)
+    rates = noise.rates(sgd, numeric=True)
     single = tuple(charge_equilibrium(c, theta, sigma, rates) for c in charges)
     linear = [c.A for c in charges if c.A.any() and not c.b.any()]
     joint = None

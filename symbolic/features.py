@@ -81,11 +81,12 @@ class Features:
 
     def numeric_moments(self) -> tuple[np.ndarray, np.ndarray]:
         """(E m, Cov m) as floats: shapes (K,) and (K, K). Raises ValueError when a law has symbolic parameters."""
+        if not self.exponents:
+            return np.zeros(0), np.zeros((0, 0))
         tables = [b for b in self.blocks if b.kind == "dataset"]
         if len(tables) == len(self.blocks) == 1:
-            values = np.column_stack(
-                [np.prod(tables[0].parameters["table"] ** np.array(e), axis=1) for e in self.exponents]
-            )
+            columns = tables[0].parameters["table"][:, [tables[0].symbols.index(s) for s in self.z]]
+            values = np.column_stack([np.prod(columns ** np.array(e), axis=1) for e in self.exponents])
             return values.mean(axis=0), np.atleast_2d(np.cov(values.T, bias=True))
         mean, covariance = sp.Matrix(self.mean), self.covariance
         loose = mean.free_symbols | covariance.free_symbols
@@ -150,7 +151,7 @@ class _Collector:
         ):
             return coefficient
         if coefficient not in self.names:
-            self.names[coefficient] = sp.Symbol(f"phi_{len(self.names)}", real=True)
+            self.names[coefficient] = sp.Symbol(f":phi_{len(self.names)}", real=True)
         return self.names[coefficient]
 
     def _times(self, a: Polynomial, b: Polynomial) -> Polynomial:

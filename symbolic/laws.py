@@ -16,6 +16,8 @@ Number = int | float | sp.Expr
 
 def exact(value: Any) -> sp.Expr:
     """A number as an exact SymPy one (0.1 becomes 1/10); expressions pass through."""
+    if isinstance(value, sp.Float):
+        value = float(value)
     if isinstance(value, sp.Basic):
         return value  # type: ignore[return-value]
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
@@ -201,7 +203,12 @@ class Uniform(Law):
 
     def __init__(self, low: Any = 0, high: Any = 1) -> None:
         self.low, self.high = _array(low), _array(high)
-        for a, b in np.broadcast(self.low, self.high):
+        try:
+            pairs = np.broadcast(self.low, self.high)
+        except ValueError:
+            got = (self.low.shape, self.high.shape)
+            raise _refuse("Uniform", "low and high must broadcast together", got, "Give equal shapes.") from None
+        for a, b in pairs:
             if (b - a).is_nonpositive:
                 raise _refuse("Uniform", "low must be below high", (low, high), "Swap or widen the bounds.")
 
@@ -252,12 +259,15 @@ class Dataset:
     def __init__(self, columns: Mapping[Any, Any]) -> None:
         self.columns = {_key(k): np.asarray(v, dtype=np.float64) for k, v in columns.items()}
         sizes = {len(v) for v in self.columns.values()}
-        if len(sizes) != 1:
+        if len(sizes) != 1 or not min(sizes):
             raise _refuse(
-                "Dataset", "all columns must have the same number of rows", sorted(sizes), "Align the columns."
+                "Dataset",
+                "all columns must have the same number of rows, at least one",
+                sorted(sizes),
+                "Align the columns.",
             )
-        for (symbols, shape), values in self.columns.items():
-            if values.shape[1:] != shape and not (values.size == len(values) * len(symbols)):
+        for (_, shape), values in self.columns.items():
+            if values.shape[1:] not in (shape, (*shape, 1)):
                 raise _refuse(
                     "Dataset", f"a column for shape {shape} must be (N, *{shape})", values.shape, "Reshape it."
                 )

@@ -88,7 +88,7 @@ class Loss:
                 f"Loss.expression: must be a scalar SymPy expression; got {type(expression).__name__}. Sum or take a norm to make it one number."
             )
         pairs = parameters.items() if isinstance(parameters, Mapping) else ((None, item) for item in parameters)
-        self.expression: sp.Expr = expression
+        self.expression: sp.Expr = sp.sympify(expression).replace(_whole_float_power, lambda e: e.base ** int(e.exp))
         self.parameters: tuple[Parameter, ...] = tuple(_parameter(item, label) for label, item in pairs)
         self.blocks: tuple[Block, ...] = bind(data)
         self.name = name
@@ -158,7 +158,7 @@ class Loss:
                     f"start[{p.name}]: every parameter needs one value; got {len(keys)} of them. Give a number or an array of shape {p.shape}."
                 )
             value = np.asarray(left.pop(keys[0]), dtype=np.float64)
-            if value.shape != p.shape and value.size != len(p.symbols):
+            if value.shape != p.shape and not (len(p.shape) == 1 and value.shape == (*p.shape, 1)):
                 raise ValueError(f"start[{p.name}]: must have shape {p.shape}; got {value.shape}. Reshape it.")
             if not np.isfinite(value).all():
                 raise ValueError(f"start[{p.name}]: must be finite; got {value.tolist()}. Give finite numbers.")
@@ -182,6 +182,10 @@ class Loss:
     def __repr__(self) -> str:
         shapes = ", ".join(f"{p.name}{list(p.shape) if p.shape else ''}" for p in self.parameters)
         return f"Loss({self.name}: D = {self.dimension}; {shapes})"
+
+
+def _whole_float_power(e: sp.Basic) -> bool:
+    return isinstance(e, sp.Pow) and isinstance(e.exp, sp.Float) and e.exp == int(e.exp)
 
 
 def _sum(value: Any) -> Any:

@@ -12,13 +12,19 @@ from typing import Any, Literal
 import numpy as np
 import sympy as sp
 
+from symbolic import drift as laws
 from symbolic import probe as probing
 from symbolic.features import Features, features
 from symbolic.loss import Loss
 from symbolic.sampling import factorise
+from symbolic.sgd import SGD
 from symbolic.tape import Tape
 
 Array = np.ndarray
+MIXED = (
+    "SGD.replacement: without replacement the noise needs all data from the data set; got a data set with laws beside it. "
+    "Use replacement=True, or put samples of the laws into the data set."
+)
 Source = Literal["features", "dataset", "samples", "unknown"]
 SAMPLES = 4096
 """Samples of the law behind an estimated Sigma."""
@@ -59,6 +65,13 @@ class Noise:
         """Rows of the data set that SGD draws from; None for fresh samples."""
         sizes = [b.size for b in self.loss.blocks if b.size]
         return sizes[0] if len(sizes) == len(self.loss.blocks) == 1 else None
+
+    def rates(self, sgd: SGD | None, order: int = 1, numeric: bool = False) -> laws.Rates:
+        """What a setting means for this loss's noise. Raises ValueError without replacement from rows that laws are mixed into."""
+        used = [b for b in self.loss.blocks if set(b.symbols) & self.loss.expression.free_symbols]
+        if sgd is not None and not sgd.replacement and self.population is None and any(b.size for b in used):
+            raise ValueError(MIXED)
+        return laws.rates(sgd, self.population, order, numeric)
 
     @cached_property
     def moments(self) -> tuple[Array, Array]:

@@ -15,6 +15,7 @@ from symbolic.loss import Loss, Parameter
 from symbolic.sampling import SamplingPlan, factorise, sampling_plan
 from symbolic.schemes import step_map
 from symbolic.sde import SDE, LossDynamics
+from symbolic.sgd import t as time_symbol
 from symbolic.stepmap import t
 
 
@@ -64,7 +65,11 @@ def prepare(
     parts = parameters_of(problem)
     taken = {p.name for p in parts} | {"exploded", "time", "path", "statistic"}
     states = {s for p in parts for s in p.symbols}
-    extra = [_observable(name, value, taken, states) for name, value in (observables or {}).items()]
+    clock = problem.time if isinstance(problem, SDE) else time_symbol
+    extra = [
+        _observable(name, value, taken, states, None if clock in states else clock)
+        for name, value in (observables or {}).items()
+    ]
     rows = {str(s): s for p in parts for s in p.symbols} | {
         label: e for _, entries in extra for label, e in entries.items()
     }
@@ -85,7 +90,9 @@ def prepare(
     return Prepared(module, outputs, mean, factor, dynamics)
 
 
-def _observable(name: str, value: Any, taken: set[str], states: set[sp.Symbol]) -> tuple[Output, dict[str, sp.Expr]]:
+def _observable(
+    name: str, value: Any, taken: set[str], states: set[sp.Symbol], clock: sp.Symbol | None
+) -> tuple[Output, dict[str, sp.Expr]]:
     """The output and its rows, {label: expression}."""
     if not isinstance(name, str) or name in taken:
         raise ValueError(
@@ -101,7 +108,7 @@ def _observable(name: str, value: Any, taken: set[str], states: set[sp.Symbol]) 
             raise ValueError(
                 f"observables[{name}]: must be a SymPy expression or an array of them; got {type(e).__name__}. Write it with the parameters."
             )
-        e = sp.sympify(e, strict=True)
+        e = sp.sympify(e, strict=True).xreplace({} if clock is None else {clock: t})
         if e.free_symbols - states - {t}:
             loose = sorted(map(str, e.free_symbols - states))
             raise ValueError(

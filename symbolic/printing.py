@@ -62,9 +62,10 @@ class ScalarPrinter:
         if isinstance(e, relu):
             return f"(F(0.0) if {x[0]} <= F(0.0) else {x[0]})"
         if isinstance(e, step):
-            return f"(F(0.0) if {x[0]} <= F(0.0) else F(1.0))"
+            return f"(F(1.0) if {x[0]} > F(0.0) else (F(0.0) if {x[0]} <= F(0.0) else {x[0]}))"
         if isinstance(e, sp.Heaviside):
-            return f"(F(0.0) if {x[0]} < F(0.0) else ({x[1]} if {x[0]} == F(0.0) else F(1.0)))"
+            at_zero = f"({x[1]} if {x[0]} == F(0.0) else {x[0]})"
+            return f"(F(1.0) if {x[0]} > F(0.0) else (F(0.0) if {x[0]} < F(0.0) else {at_zero}))"
         if isinstance(e, sp.sign):
             return f"(F(1.0) if {x[0]} > F(0.0) else (F(-1.0) if {x[0]} < F(0.0) else F(0.0)*{x[0]}))"
         if isinstance(e, (sp.Max, sp.Min)):
@@ -127,14 +128,12 @@ class ScalarPrinter:
         return f"({half}*{half})" if n % 2 == 0 else f"({half}*{half}*{base})"
 
     def _extremum(self, e: sp.Basic) -> str:
-        keep = ">=" if isinstance(e, sp.Max) else "<="
-        constants = [a for a in e.args if a.is_number]
-        rest = [a for a in e.args if not a.is_number]
-        out = self(rest[0]) if rest else self(constants.pop())
-        for other in [*rest[1:], *constants]:
+        ahead = ">" if isinstance(e, sp.Max) else "<"
+        out = self(e.args[0])
+        for other in e.args[1:]:
             text = self(other)
-            drop = "<" if keep == ">=" else ">"
-            out = f"({text} if ({out}) {drop} ({text}) else ({out}))"
+            tie = f"(({text}) if ({text}) {ahead}= ({out}) else ({out}) + ({text}))"
+            out = f"(({out}) if ({out}) {ahead} ({text}) else {tie})"
         return out
 
     def _piecewise(self, e: sp.Piecewise) -> str:

@@ -14,7 +14,7 @@ from symbolic.loss import Loss
 from symbolic.stepmap import Accumulation
 from symbolic.stepmap import t as time_symbol
 
-weight_decay = sp.Symbol("weight_decay", real=True)
+weight_decay = sp.Symbol(":weight_decay", real=True)
 """The parameter lambda_wd of a loss's dynamics."""
 
 
@@ -35,7 +35,7 @@ class SDE:
         name: str = "sde",
     ) -> None:
         self.states = tuple(states)
-        self.interpretation, self.name = interpretation, name
+        self.interpretation, self.time, self.name = interpretation, time, name
         d = len(self.states)
         if not d or len(set(self.states)) != d or not all(isinstance(s, sp.Symbol) for s in self.states):
             raise ValueError(f"SDE.states: must be distinct symbols; got {list(states)!r}. Name each state once.")
@@ -104,7 +104,7 @@ class SDE:
 
 
 def _rows(diffusion: Any) -> list[Any]:
-    return diffusion.tolist() if isinstance(diffusion, sp.MatrixBase) else list(diffusion)
+    return diffusion.tolist() if hasattr(diffusion, "tolist") else list(diffusion)
 
 
 class LossDynamics:
@@ -119,12 +119,12 @@ class LossDynamics:
         self.features: Features | None = features(loss)
         if self.features is not None:
             f = self.features
-            self.inputs = tuple(sp.Symbol(f"m_{k}", real=True) for k in range(len(f.reduced)))
+            self.inputs = tuple(sp.Symbol(f":m_{k}", real=True) for k in range(len(f.reduced)))
             output = sp.Add(*(c * m for c, m in zip(f.reduced, self.inputs, strict=True)), f.offset)
             statements, entries = gradient(f.definitions, output, self.states)
             self.accumulation = Accumulation(f.z, (), f.monomials)
         else:
-            self.inputs = tuple(sp.Symbol(f"g_{k}", real=True) for k in range(len(self.states)))
+            self.inputs = tuple(sp.Symbol(f":g_{k}", real=True) for k in range(len(self.states)))
             statements, entries = [], list(self.inputs)
             shares, terms = gradient(*shared(loss.expression), self.states)
             used = tuple(s for s in loss.z if s in loss.expression.free_symbols)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isfinite
+from numbers import Real
 
 import numpy as np
 import sympy as sp
@@ -36,12 +37,14 @@ class SGD:
 
         for field in ("learning_rate", "weight_decay", "momentum"):
             value = getattr(self, field)
-            if isinstance(value, bool) or not isinstance(value, (int, float, sp.Number)) or not isfinite(value):
+            if isinstance(value, bool) or not isinstance(value, (Real, sp.Number)) or not isfinite(value):
                 refuse(field, "must be a finite number", "Give a number.")
             object.__setattr__(self, field, float(value))
         if self.learning_rate <= 0:
             refuse("learning_rate", "must be positive", "Give a positive step size such as 0.01.")
-        if isinstance(self.batch_size, bool) or int(self.batch_size) != self.batch_size or self.batch_size < 1:
+        size = self.batch_size
+        whole = isinstance(size, (Real, sp.Number)) and not isinstance(size, bool) and isfinite(size)
+        if not whole or int(size) != size or size < 1:
             refuse("batch_size", "must be a whole number of at least 1", "Give the samples per step.")
         object.__setattr__(self, "batch_size", int(self.batch_size))
         if self.weight_decay < 0:

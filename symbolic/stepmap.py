@@ -8,9 +8,10 @@ import sympy as sp
 
 from symbolic.autodiff import Statement
 
-h = sp.Symbol("h", real=True, positive=True)
+# Names that no user can spell, so that no parameter or data variable meets them.
+h = sp.Symbol(":h", real=True, positive=True)
 """The step: dt for an SDE, the learning rate for discrete SGD."""
-t = sp.Symbol("t", real=True)
+t = sp.Symbol(":t", real=True)
 """Time at the step's start."""
 
 

@@ -23,7 +23,7 @@ from symbolic.sgd import SGD
 
 MEMORY_SHARE = 0.5
 """The share of the machine's memory that kept paths may take."""
-RESERVOIR_BYTES = 256 * 2**20
+RESERVOIR_BYTES = 32 * 2**20
 """Quantiles come from as many first paths as fit this; attrs["quantile_paths"] says how many."""
 
 
@@ -71,12 +71,12 @@ def simulate(
         ticks = Clock(grid.time, grid.length, np.sqrt(grid.length), grid.saves)
         parameters = np.empty(0)
     else:
-        driver, population = drivers.noise(prepared, dtype)
+        driver, population = drivers.noise(prepared, dtype, sgd.replacement)
         temperature = sgd.temperature * sgd.noise_factor(population)
         factor = sgd.factor(grid.time[:-1]) / (1 - sgd.momentum)
         ticks = Clock(grid.time, grid.length * factor, np.sqrt(temperature / grid.length), grid.saves)
         parameters = np.array([sgd.weight_decay])
-    record = {"kind": "sde", "scheme": scheme, "dt": float(grid.length.max())}
+    record = {"kind": "sde", "scheme": scheme, "dt": float(min(step, time))}
     return _run(
         problem, prepared, driver, ticks, parameters, start, paths, seed, keep, threads, bound, progress, record, sgd
     )
@@ -180,7 +180,7 @@ def _run(
         "dtype": program.dtype.name,
         "bound": job.bound,
         "keep": keep,
-        "spec_hash": _identity(prepared, sgd, ticks, start),
+        "spec_hash": _identity(prepared, driver, ticks, parameters, beginning(0, min(paths, 4096))),
         "quantile_paths": slots,
         "interrupted": int(outcome.interrupted),
         "wall_seconds": outcome.wall_seconds,
@@ -208,11 +208,16 @@ def _slots(keep: str, paths: int, width: int) -> int:
     return min(paths, max(4096, RESERVOIR_BYTES // max(width, 1)))
 
 
-def _identity(prepared: Prepared, sgd: SGD | None, ticks: Clock, start: Mapping[Any, Any]) -> str:
+def _identity(prepared: Prepared, driver: Driver, ticks: Clock, parameters: np.ndarray, start: np.ndarray) -> str:
+    """Hash of all that decides a run but its seed and number of paths: the text, what drives it, the clock, where it starts."""
     digest = hashlib.sha256(prepared.module.text.encode())
-    digest.update(repr(sgd).encode())
-    for array in (ticks.time, ticks.h, ticks.scale, ticks.saves, prepared.mean, prepared.factor):
-        digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
-    for key, value in sorted(start.items(), key=lambda item: str(item[0])):
-        digest.update(f"{key}={value if not isinstance(value, np.ndarray) else value.tobytes()}".encode())
+
+    def feed(value: Any) -> None:
+        if isinstance(value, tuple):
+            for part in value:
+                feed(part)
+        else:
+            digest.update(np.ascontiguousarray(value).tobytes() + b";")
+
+    feed((driver, ticks, parameters, start))
     return digest.hexdigest()[:16]

@@ -56,8 +56,8 @@ def verify(
         raise ValueError(
             f"verify.time: must hold at least two steps of {sgd.learning_rate}; got {time!r}. Take a longer time."
         )
-    population = theory.noise.population
-    f = sgd.noise_factor(population)
+    theory.noise.rates(sgd)
+    f = sgd.noise_factor(theory.noise.population)
     charges = tuple(numbers.Charge(_label(c), c.A, c.b, c.classification or "") for c in theory.charges)
     figures = numbers.Theory(charges, theory.noise.factors, sgd.weight_decay)
     figures = numeric(figures) if numeric else figures

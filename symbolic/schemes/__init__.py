@@ -12,7 +12,7 @@ from symbolic.schemes import euler_maruyama, sgd, sgd_momentum
 from symbolic.sde import SDE, LossDynamics, weight_decay
 from symbolic.stepmap import StepMap, h, t
 
-beta = sp.Symbol("momentum", real=True)
+beta = sp.Symbol(":momentum", real=True)
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,12 @@ def step_map(problem: SDE | LossDynamics, scheme: str) -> StepMap:
                 f"scheme: {scheme} integrates {chosen.calculus} equations; got one written in the {problem.interpretation} sense. "
                 "Convert the drift (add or subtract half of the sum of B_j . grad B_j), or choose a scheme of that calculus."
             )
-        dW = sp.ImmutableMatrix([sp.Symbol(f"dW_{j}", real=True) for j in range(problem.noises)])
+        dW = sp.ImmutableMatrix([sp.Symbol(f":dW_{j}", real=True) for j in range(problem.noises)])
         updates = chosen.step(problem, x, t, h, dW)
         return StepMap(f"{problem.name}:{scheme}", problem.states, tuple(dW), (), (), tuple(updates))
     inputs = sp.ImmutableMatrix(problem.inputs)
     if scheme == sgd_momentum.NAME:
-        v = sp.ImmutableMatrix([sp.Symbol(f"v_{s.name}", real=True) for s in problem.states])
+        v = sp.ImmutableMatrix([sp.Symbol(f":v_{s.name}", real=True) for s in problem.states])
         position, velocity = chosen.step(problem, x, v, beta, t, h, inputs)
         return StepMap(
             f"{problem.name}:{scheme}",

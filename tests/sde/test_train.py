@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from sde import SDE, SGD, simulate, train
+from sde import SDE, SGD, simulate, train, verify
 from symbolic import Bernoulli, Dataset, Loss, Moments, Normal, Uniform, derive
 from symbolic.library import LIBRARY
 from symbolic.sgd import cosine, warmup
@@ -112,17 +112,18 @@ def test_one_step_has_the_minibatch_covariance(name: str, batch: int, replacemen
             assert abs(products.mean() - expected[i, j]) < 5 * products.std() / np.sqrt(n)
 
 
-def test_rows_with_fresh_label_noise_have_the_same_noise_in_sgd_and_its_sde() -> None:
-    """Without replacement the rows' share shrinks by (N-S)/(N-1), the fresh noise's does not: one step, 5 standard errors."""
+def test_rows_with_fresh_label_noise_have_no_single_temperature_without_replacement() -> None:
+    """The rows' share of the noise shrinks by (N-S)/(N-1), the fresh noise's does not: SGD has that variance (5 standard errors),
+    and the SDE, whose noise is one Sigma, is refused instead of being run with either factor."""
     loss = Loss(u * x + u * y, [u], [Dataset({x: np.arange(8.0)}), {y: Normal(0, 0.1)}])
     sgd, n = SGD(0.1, 7, replacement=False), 20_000
     expected = 0.01 * (5.25 / 7 * (1 / 7) + 0.01 / 7)
     discrete = train(loss, sgd, start={u: 0.0}, steps=1, paths=n, save_at=2).u.sel(statistic="std").values[-1]
     assert abs(discrete**2 / expected - 1) < 5 * np.sqrt(2 / n)
-    continuous = (
-        simulate(loss, sgd, start={u: 0.0}, time=0.1, dt=0.1, paths=n, save_at=2).u.sel(statistic="std").values[-1]
-    )
-    assert abs(continuous**2 / expected - 1) < 5 * np.sqrt(2 / n)
+    with pytest.raises(ValueError, match="SGD.replacement: without replacement"):
+        simulate(loss, sgd, start={u: 0.0}, time=0.1, dt=0.1, paths=n, save_at=2)
+    with pytest.raises(ValueError, match="SGD.replacement: without replacement"):
+        verify(loss, sgd, start={u: 0.0}, time=1.0)
 
 
 @pytest.mark.parametrize("law", [Uniform(-1, 2), Bernoulli(0.3), Normal(0.5, 2)])

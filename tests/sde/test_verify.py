@@ -28,7 +28,7 @@ def words(report, group: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def truth():
-    return verify(rescaling(), SGD(0.02), start=START, time=200.0, paths=500, seed=1)
+    return verify(rescaling(), SGD(0.02), start=START, time=260.0, paths=500, seed=1)
 
 
 def test_a_true_theory_is_supported(truth):
