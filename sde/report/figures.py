@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from sde.report.numbers import number
-from sde.verify.report import Curves
+from sde.verification.report import Curves
 
 COLOURS = {
     "ink": "#1b2129",

@@ -15,9 +15,9 @@ from markupsafe import Markup
 from sde.report import strips
 from sde.report.figures import COLOURS, colour_names, curve_svg, log_time, value_range
 from sde.report.numbers import bounds, counted, measured, number, words
-from sde.verify.claims import STATEMENTS
-from sde.verify.report import Curves, Entry, Explosions, Report
-from sde.verify.verdicts import Verdict
+from sde.verification.claims import STATEMENTS
+from sde.verification.report import Curves, Entry, Explosions, Report
+from sde.verification.verdicts import Verdict
 
 MOST_FIGURES, MOST_ENTRIES = 12, 60
 WORDS = ("supported", "refuted", "inconclusive")

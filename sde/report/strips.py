@@ -9,8 +9,8 @@ from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
 from sde.report.numbers import number
-from sde.verify.report import Entry
-from sde.verify.verdicts import Verdict
+from sde.verification.report import Entry
+from sde.verification.verdicts import Verdict
 
 WIDTH, HEIGHT, EDGE = 200.0, 26.0, 8.0
 _MARGINS_SHOWN = 2.2

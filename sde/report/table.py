@@ -9,8 +9,8 @@ from rich.text import Text
 
 from sde.report.html import headline
 from sde.report.numbers import bounds, measured
-from sde.verify.claims import STATEMENTS
-from sde.verify.report import Report
+from sde.verification.claims import STATEMENTS
+from sde.verification.report import Report
 
 _STYLES = {"supported": "bold green", "refuted": "bold red", "inconclusive": "bold yellow"}
 _MARKS = {"supported": "✓", "refuted": "✗", "inconclusive": "?"}

@@ -16,8 +16,8 @@ from sde.report.figures import curve_svg, log_time, value_range
 from sde.report.html import MOST_FIGURES, headline, render
 from sde.report.strips import WIDTH, verdict_strip
 from sde.report.table import verdict_table
-from sde.verify.report import Band, Curves, Entry, Explosions, Report
-from sde.verify.verdicts import Verdict
+from sde.verification.report import Band, Curves, Entry, Explosions, Report
+from sde.verification.verdicts import Verdict
 
 HOSTILE = 'W·Wᵀ[0,1] <script>alert("x")</script> $\\alpha$ & {{ 7*7 }}'
 STARTS = ("u = 1.2, w = 0.6", "u = 0.5, w = 1.4", "u = 2, w = 0.1")

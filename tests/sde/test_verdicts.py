@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sde.verify.verdicts import Claim, holm, judge, unmeasured
+from sde.verification.verdicts import Claim, holm, judge, unmeasured
 
 
 def claim(estimate: float, error: float, margin=(0.95, 1.05)) -> Claim:

@@ -8,7 +8,7 @@ import pytest
 import sympy as sp
 
 from sde import SGD, verify
-from sde.verify.numbers import Theory
+from sde.verification.numbers import Theory
 from symbolic import Dataset, Loss, Normal, parameters
 from symbolic.equilibrium import geometric_mean_equilibrium
 from symbolic.library import LIBRARY

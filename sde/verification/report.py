@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sde.files import write_text
-from sde.verify.verdicts import Verdict
+from sde.verification.verdicts import Verdict
 
 
 @dataclass(frozen=True)

@@ -39,11 +39,12 @@ class Charge:
 
 @dataclass(frozen=True)
 class Theory:
-    """What the derivation claims of a loss, as numbers. moments: see `Moments`; weight_decay: lambda_wd."""
+    """What the derivation claims of a loss, as numbers. moments: see `Moments`; weight_decay: lambda_wd; smooth: no kinks in the loss."""
 
     charges: tuple[Charge, ...]
     moments: Moments
     weight_decay: float
+    smooth: bool = True
 
     def noise(self, theta: np.ndarray, matrices: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """(Tr[Sigma M], gbar^T M gbar) for each matrix M, at theta (n, D): two arrays (n, len(matrices))."""
@@ -51,11 +52,7 @@ class Theory:
         trace, square = np.empty((n, len(matrices))), np.empty((n, len(matrices)))
         for at in range(0, n, chunk):
             mean, factor = self.moments(theta[at : at + chunk])
-            for j, m in enumerate(matrices):
-                rows = np.flatnonzero(np.abs(m).any(axis=1))
-                sub, f, g = m[np.ix_(rows, rows)], factor[:, rows, :], mean[:, rows]
-                trace[at : at + chunk, j] = np.einsum("nik,nik->n", f, np.einsum("ij,njk->nik", sub, f, optimize=True))
-                square[at : at + chunk, j] = np.einsum("ni,ij,nj->n", g, sub, g, optimize=True)
+            trace[at : at + chunk], square[at : at + chunk] = _forms(matrices, factor, mean)
         return trace, square
 
     def chunk(self, theta: np.ndarray) -> int:
@@ -98,8 +95,18 @@ class Theory:
         velocity = -mean - self.weight_decay * theta
         if self.charges:
             directions = np.array([c.A @ theta + c.b for c in self.charges])
-            rates = np.array(
-                [temperature * np.sum(factor * (c.A @ factor)) + step * mean @ c.A @ mean for c in self.charges]
-            )
+            trace, square = _forms([c.A for c in self.charges], factor[None], mean[None])
+            rates = (temperature * trace + step * square)[0]
             velocity = velocity + directions.T @ np.linalg.lstsq(directions @ directions.T, rates / 2, rcond=1e-10)[0]
         return velocity
+
+
+def _forms(matrices: list[np.ndarray], factor: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(Tr[B B^T M], g^T M g) for every M (D, D), on the rows where M is not zero; B (n, D, K), g (n, D)."""
+    trace, square = np.empty((len(mean), len(matrices))), np.empty((len(mean), len(matrices)))
+    for j, m in enumerate(matrices):
+        rows = np.flatnonzero(np.abs(m).any(axis=1))
+        sub, f, g = m[np.ix_(rows, rows)], factor[:, rows, :], mean[:, rows]
+        trace[:, j] = ((sub @ f) * f).sum(axis=(1, 2))
+        square[:, j] = ((g @ sub) * g).sum(axis=1)
+    return trace, square

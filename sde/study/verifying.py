@@ -8,18 +8,22 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
+import sympy as sp
 import xarray as xr
 
 from sde import starts
 from sde.study.running import simulate, train, versions
-from sde.verify import experiment, numbers, records
-from sde.verify.report import Report
-from sde.verify.verdicts import judge
+from sde.verification import experiment, numbers, records
+from sde.verification.report import Report
+from sde.verification.verdicts import judge
 from symbolic.charge import Charge
 from symbolic.display import drift_text
+from symbolic.functions import relu, step
 from symbolic.loss import Loss
 from symbolic.sgd import SGD
 from symbolic.theory import Theory, derive
+
+KINKS = (relu, step, sp.Max, sp.Min, sp.Abs, sp.sign, sp.Heaviside, sp.Piecewise)
 
 
 def verify(
@@ -59,7 +63,7 @@ def verify(
     theory.noise.rates(sgd)
     f = sgd.noise_factor(theory.noise.population)
     charges = tuple(numbers.Charge(_label(c), c.A, c.b, c.classification or "") for c in theory.charges)
-    figures = numbers.Theory(charges, theory.noise.factors, sgd.weight_decay)
+    figures = numbers.Theory(charges, theory.noise.factors, sgd.weight_decay, not loss.expression.has(*KINKS))
     figures = numeric(figures) if numeric else figures
     setting = records.Setting(
         sgd.learning_rate,

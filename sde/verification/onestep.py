@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from sde.verify import claims
-from sde.verify.numbers import Theory
-from sde.verify.records import Findings, Margins, Runs, Setting
+from sde.verification import claims
+from sde.verification.numbers import Theory
+from sde.verification.records import Findings, Margins, Runs, Setting
 
 STATES, BATCH, MOST = 512, 131_072, 2_097_152
 """Mean drift: how many states it is measured at, single steps per run, and how many steps at the most."""

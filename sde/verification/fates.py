@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from sde.verify import claims
-from sde.verify.numbers import Charge, Theory
-from sde.verify.records import Findings, Margins, Runs, Sample, Setting, doubt
-from sde.verify.report import Band, Curves, Entry
-from sde.verify.verdicts import unmeasured
+from sde.verification import claims
+from sde.verification.numbers import Charge, Theory
+from sde.verification.records import Findings, Margins, Runs, Sample, Setting, doubt
+from sde.verification.report import Band, Curves, Entry
+from sde.verification.verdicts import unmeasured
 
 
 def _share(theory: Theory, setting: Setting, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

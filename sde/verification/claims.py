@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from sde.verify.numbers import Charge, Theory
-from sde.verify.verdicts import Claim
+from sde.verification.numbers import Charge, Theory
+from sde.verification.verdicts import Claim
 
 STATEMENTS = {
     "pathwise identity": "C' = (1 - eta*wd)^2 C + eta^2 g^T A g on every step, largest residual over the charge's size",

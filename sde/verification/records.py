@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sde.verify.report import Curves, Entry, Explosions
-from sde.verify.verdicts import Claim, unmeasured
+from sde.verification.report import Curves, Entry, Explosions
+from sde.verification.verdicts import Claim, unmeasured
 
 TOLERATED = 1e-3
 """Share of exploded paths beyond which what is left is too biased to decide anything."""

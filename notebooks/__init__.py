@@ -1,0 +1,1 @@
+"""Results worked through as Jupyter notebooks, committed with their outputs."""
