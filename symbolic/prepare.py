@@ -111,6 +111,11 @@ def _observable(
         e = sp.sympify(e, strict=True).xreplace({} if clock is None else {clock: t})
         if e.free_symbols - states - {t}:
             loose = sorted(map(str, e.free_symbols - states))
+            if set(loose) <= {str(s) for s in states}:
+                raise ValueError(
+                    f"observables[{name}]: symbols must be the loss's own; got {loose} with other assumptions. "
+                    "Use the same objects, sympy.symbols(..., real=True)."
+                )
             raise ValueError(
                 f"observables[{name}]: may use parameters and time only; got {loose}. Known: {sorted(map(str, states))[:12]}."
             )

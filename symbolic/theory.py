@@ -23,7 +23,7 @@ from symbolic.symmetry import Algebra, Certificate, find_algebra
 Array = np.ndarray
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Theory:
     """Symmetries, charges and their fate under noise, for one loss.
 
@@ -79,6 +79,8 @@ class Theory:
 
     def __str__(self) -> str:
         return self.summary()
+
+    __repr__ = __str__
 
     def _repr_latex_(self) -> str:
         return self.to_latex()

@@ -97,7 +97,7 @@ def verify(
     return Report(
         loss.name,
         judge(found.claims, alpha) if found.claims else (),
-        theory.summary(),
+        "\n\n".join([theory.summary(), *found.notes]),
         rows,
         tuple(found.curves),
         tuple(found.entries),
@@ -163,16 +163,16 @@ def _runs(loss: Loss, sgd: SGD, theory: Theory, paths: int, seed: int, threads: 
             )
         )
 
-    def diffusion(theta: np.ndarray, times: np.ndarray, dt: float) -> records.Sample:
+    def diffusion(theta: np.ndarray, times: np.ndarray, index: int) -> records.Sample:
         return quiet(
             lambda: simulate(
                 loss,
                 sgd,
                 start=begin(theta),
                 time=float(times[-1]),
-                dt=dt,
+                dt=eta / 2 if cheap else eta,
                 paths=min(paths, 1000 if cheap else 128),
-                seed=seed + 1000,
+                seed=seed + 1000 + index,
                 save_at=times,
                 keep="paths",
                 threads=threads,

@@ -80,12 +80,13 @@ def run_experiment(
     if runs.sde is None:
         return _without_noise(found, theory)
     drifts(found, theory, setting, runs, np.concatenate([pool[:, now].reshape(-1, pool.shape[2]), starts]), margins)
-    bands = runs.sde(starts[0], times, setting.learning_rate)
-    found.explosions.append(Explosions(f"SDE from {names[0]}", bands.exploded, bands.total, bands.first))
-    for k, (name, sample, path) in enumerate(zip(names, samples, predicted, strict=True)):
+    flows = [runs.sde(s, times, i) for i, s in enumerate(starts)]
+    for name, flow in zip(names, flows, strict=True):
+        found.explosions.append(Explosions(f"SDE from {name}", flow.exploded, flow.total, flow.first))
+    for k, (name, sample, flow, path) in enumerate(zip(names, samples, flows, predicted, strict=True)):
         descent = runs.gd(starts[k], saves, 1.0) if runs.gd is not None else None
-        fates(found, theory, setting, sample, path, descent, name, margins)
-        curves(found, theory, runs, sample, path, descent, bands if k == 0 else None, name)
+        fates(found, theory, setting, sample, path, flow, descent, name, margins)
+        curves(found, theory, runs, sample, path, descent, flow, name)
     _descent(found, theory, runs, starts[0], steps)
     order = list(claims.STATEMENTS)
     found.claims.sort(key=lambda c: order.index(c.group))

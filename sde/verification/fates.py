@@ -24,6 +24,7 @@ def fates(
     setting: Setting,
     sample: Sample,
     path: np.ndarray,
+    sde: Sample,
     descent: Sample | None,
     name: str,
     margins: Margins,
@@ -41,11 +42,25 @@ def fates(
     for c in divergent:
         claim = claims.divergence(c, theory, sample.time, sample.states, step, temperature, name, margins.divergence)
         found.claims.append(doubt(claim, sample))
+    if convergent and len(sde.states):
+        _meet(found, theory, sample, sde, name, margins, convergent)
     if convergent and np.isfinite(path).all():
-        _convergent(found, theory, setting, sample, path, descent, name, margins, convergent)
+        _settle(found, theory, setting, sample, path, descent, name, margins, convergent)
 
 
-def _convergent(
+def _meet(
+    found: Findings, theory: Theory, sample: Sample, sde: Sample, name: str, margins: Margins, which: list[int]
+) -> None:
+    """SGD and the SDE end alike, however far they have come."""
+    ends = [(theory.charges[j], sample.states[:, -1], sde.states[:, -1]) for j in which]
+    way = max(abs(float(c.value(b).mean() - c.value(sde.states[0, 0]))) for c, _, b in ends)
+    if way > 0.02 * max(float(c.size(sde.states[0, 0])) for c, _, _ in ends):
+        for c, a, b in ends:
+            claim = claims.approach(c, c.value(a), c.value(b), way, name, margins.approach)
+            found.claims.append(doubt(doubt(claim, sample), sde))
+
+
+def _settle(
     found: Findings,
     theory: Theory,
     setting: Setting,
@@ -56,6 +71,7 @@ def _convergent(
     margins: Margins,
     which: list[int],
 ) -> None:
+    """SGD ends at the noise equilibrium and gradient descent does not: claimed once the forecast has arrived there."""
     late = sample.time >= 0.9 * sample.time[-1]
     net, gross = _share(theory, setting, sample.states[:, late])
     at_start = _ratio(*_share(theory, setting, path[None, :1]))
@@ -63,25 +79,25 @@ def _convergent(
     resting = np.full(len(theory.charges), np.nan)
     if descent is not None and len(descent.states):
         resting = _ratio(*_share(theory, setting, descent.states[:, -1:]))
-    way = max(abs(float(theory.charges[j].value(path[-1]) - theory.charges[j].value(path[0]))) for j in which)
-    for j in which:
-        c = theory.charges[j]
-        if way > 0.02 * float(c.size(path[0])):
-            last, end = c.value(sample.states[:, -1]), float(c.value(path[-1]))
-            found.claims.append(doubt(claims.approach(c, last, end, way, name, margins.approach), sample))
-        if not np.isfinite(foreseen[j]):
-            continue
-        entry = claims.equilibrium_entry(c, net[:, j], gross[:, j], float(foreseen[j]), name, margins.equilibrium)
-        entry = doubt(entry, sample)
-        found.claims.append(entry)
-        interval = entry.interval(0.99) if entry.measured else (np.nan, np.nan)
-        found.entries.append(Entry(c.label, name, float(at_start[j]), entry.estimate, interval, float(resting[j])))
-    arrived = (np.abs(foreseen[which]) <= margins.equilibrium / 2).all() and np.isfinite(resting[which]).all()
-    distance = float(np.abs(at_start[which]).max())
-    if arrived and distance > 4 * margins.equilibrium:
-        found.claims.append(
-            claims.descent_stays(float(np.abs(resting[which]).max()), distance, name, margins.equilibrium)
+    distance = float(np.abs(foreseen[which]).max())
+    arrived = distance <= margins.equilibrium / 2
+    if not arrived:
+        found.notes.append(
+            f"By the mean-field forecast the run from {name} ends before the noise equilibrium (largest net over gross noise "
+            f"{distance:.2g}), so no equilibrium is claimed there: it needs more time."
         )
+    for j in which:
+        entry = claims.equilibrium_entry(theory.charges[j], net[:, j], gross[:, j], name, margins.equilibrium)
+        entry = doubt(entry, sample)
+        if arrived:
+            found.claims.append(entry)
+        interval = entry.interval(0.99) if entry.measured else (np.nan, np.nan)
+        label = theory.charges[j].label
+        found.entries.append(Entry(label, name, float(at_start[j]), entry.estimate, interval, float(resting[j])))
+    began = float(np.abs(at_start[which]).max())
+    if arrived and began > 4 * margins.equilibrium and np.isfinite(resting[which]).all():
+        rest = float(np.abs(resting[which]).max())
+        found.claims.append(claims.descent_stays(rest, began, name, margins.equilibrium))
 
 
 def _ratio(net: np.ndarray, gross: np.ndarray) -> np.ndarray:

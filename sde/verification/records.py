@@ -56,13 +56,13 @@ class Runs:
     """How to run things.
 
     sgd(theta, save steps, number of the start or -1), gd(theta, save steps, learning rate over the setting's),
-    sde(theta, times, dt). one_sgd and one_sde(states (n, D), seed[, dt]) take a single step from each state, without schedule; the
+    sde(theta, times, number of the start). one_sgd and one_sde(states (n, D), seed[, dt]) take a single step from each state, without schedule; the
     SDE's are None when Sigma has no form to run with. equilibrium(theta): the charges at the joint equilibrium of its orbit.
     """
 
     sgd: Callable[[np.ndarray, np.ndarray, int], Sample]
     gd: Callable[[np.ndarray, np.ndarray, float], Sample] | None
-    sde: Callable[[np.ndarray, np.ndarray, float], Sample] | None
+    sde: Callable[[np.ndarray, np.ndarray, int], Sample] | None
     one_sgd: Callable[[np.ndarray, int], np.ndarray]
     one_sde: Callable[[np.ndarray, int, float], np.ndarray] | None
     equilibrium: Callable[[np.ndarray], np.ndarray | None]
@@ -76,6 +76,7 @@ class Findings:
     curves: list[Curves] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     explosions: list[Explosions] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def doubt(claim: Claim, sample: Sample) -> Claim:

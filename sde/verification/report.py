@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,14 @@ class Report:
     entries: tuple[Entry, ...]
     explosions: tuple[Explosions, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        lines = [f"{self.name}: {self.outcome}"]
+        lines += [f"  {v.verdict:12} {v.group}: {v.subject}  {v.statistic:.4g}" for v in self.verdicts]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
 
     @property
     def outcome(self) -> str:

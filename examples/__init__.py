@@ -1,0 +1,1 @@
+"""Specs, data and the demonstration that `make demo` runs."""
