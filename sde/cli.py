@@ -6,7 +6,9 @@ Exit codes: 0 done / all supported, 1 something refuted, 2 bad input, 3 inconclu
 from __future__ import annotations
 
 import json
+import math
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +20,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from sde.clock import MOST_STEPS
 from sde.files import check_writable, write_text
 
 app = typer.Typer(
@@ -49,6 +52,10 @@ Scheme = Annotated[str | None, typer.Option(help="Overrides [run] scheme.")]
 Threads = Annotated[int | None, typer.Option(help="Threads; all cores when left out. Results do not depend on it.")]
 
 
+DEFECT = 70
+"""Exit code of an error of ours, apart from all that mean something (EX_SOFTWARE of sysexits.h)."""
+
+
 def _guarded(command: Callable[..., int]) -> Callable[..., None]:
     """Bad input ends as clear lines and exit code 2, an interruption as 130; anything else is a defect and shows itself."""
 
@@ -60,6 +67,14 @@ def _guarded(command: Callable[..., int]) -> Callable[..., None]:
         except (ValueError, OSError) as error:
             err.print(str(error), markup=False, soft_wrap=True)
             code = 2
+        except MemoryError:
+            err.print(
+                "run: must fit in memory; got more than there is. Take fewer paths, steps or saves.", soft_wrap=True
+            )
+            code = 2
+        except Exception:
+            traceback.print_exc()
+            code = DEFECT
         except KeyboardInterrupt:
             err.print("interrupted: nothing was complete yet, nothing was written")
             code = 130
@@ -74,17 +89,29 @@ def _read(spec: str, sgd: dict[str, Any], run: dict[str, Any]) -> Any:
 
     read = spec_for(spec)
     settings = replace(read.sgd, **{k: v for k, v in sgd.items() if v is not None})
-    merged = {**read.run, **{k: v for k, v in run.items() if v is not None}}
-    if run.get("steps") is not None:
-        merged["time"] = run["steps"] * settings.learning_rate
-    elif run.get("time") is not None:
-        merged.pop("steps", None)
-    if "start" not in merged:
-        raise ValueError(f"run.start: a start is needed to run; got none in {spec}. Add start = {{ ... }} under [run].")
-    if "time" not in merged and "steps" not in merged:
+    given = {k: v for k, v in run.items() if v is not None}
+    merged = {**read.run, **given}
+    if "time" in given and "steps" in given:
+        raise ValueError(
+            f"run.steps: give time or steps, not both; got {given['steps']} (int) beside time {given['time']}. Drop one."
+        )
+    if given.get("steps", 1) < 1:
+        raise ValueError(
+            f"steps: must be a whole number of at least 1; got {given['steps']} (int). Give the number of SGD steps."
+        )
+    if "steps" in given or ("steps" in merged and "time" not in merged):
+        merged["time"] = merged["steps"] * settings.learning_rate
+    elif "time" not in merged:
         raise ValueError(
             f"run.time: a length is needed to run; got neither time nor steps in {spec}. Add time, or give --time."
         )
+    if not (math.isfinite(merged["time"]) and merged["time"] > 0):
+        raise ValueError(
+            f"run.time: must be positive and finite; got {merged['time']!r} (float). Give a length in t = eta*k."
+        )
+    merged.pop("steps", None)
+    if "start" not in merged:
+        raise ValueError(f"run.start: a start is needed to run; got none in {spec}. Add start = {{ ... }} under [run].")
     return replace(read, sgd=settings, run=merged)
 
 
@@ -98,10 +125,24 @@ def _emit(target: str | None, record: dict[str, Any]) -> None:
         write_text(target, text)
 
 
-def _checked(*targets: str | Path | None) -> None:
+def _checked(spec: str | None, *targets: str | Path | None) -> None:
+    """Every output can be written, is one of its own, and is not the spec."""
+    seen = {Path(spec).resolve()} if spec is not None else set()
     for target in targets:
-        if target is not None and str(target) != "-":
-            check_writable(target)
+        if target is None:
+            continue
+        if str(target) == "-":
+            if isinstance(target, Path):
+                raise ValueError(
+                    f"output: must be a file; got '-' ({type(target).__name__}). Only --json writes to standard output."
+                )
+            continue
+        check_writable(target)
+        if Path(target).resolve() in seen:
+            raise ValueError(
+                f"output: each must be a file of its own, not the spec; got {target} twice. Choose another name."
+            )
+        seen.add(Path(target).resolve())
 
 
 def _shown(target: str | None) -> Console:
@@ -116,7 +157,7 @@ def derive(spec: SpecArgument, json_: Json = None) -> int:
     from symbolic.spec import spec_for
     from symbolic.theory import derive as derive_theory
 
-    _checked(json_)
+    _checked(spec, json_)
     theory = derive_theory(spec_for(spec).loss)
     _shown(json_).print(theory.summary(), markup=False, soft_wrap=True)
     _emit(json_, theory.to_json())
@@ -146,7 +187,7 @@ def simulate(
     """Integrate SGD's stochastic differential equation over an ensemble and write the result."""
     from sde.study import simulate as run_simulation
 
-    _checked(output, json_)
+    _checked(spec, output, json_)
     sgd = {"learning_rate": learning_rate, "batch_size": batch_size, "weight_decay": weight_decay, "momentum": momentum}
     run = {
         "time": time,
@@ -160,12 +201,11 @@ def simulate(
     }
     read = _read(spec, sgd, run)
     options = {k: v for k, v in read.run.items() if k not in ("start", "steps", "time")}
-    length = read.run["time"] if "time" in read.run else read.run["steps"] * read.sgd.learning_rate
     data = run_simulation(
         read.loss,
         read.sgd,
         start=_one(read.run["start"]),
-        time=length,
+        time=read.run["time"],
         threads=threads,
         progress=sys.stderr.isatty(),
         **options,
@@ -196,17 +236,21 @@ def train(
     """Run discrete SGD over an ensemble and write the result."""
     from sde.study import train as run_training
 
-    _checked(output, json_)
+    _checked(spec, output, json_)
     sgd = {"learning_rate": learning_rate, "batch_size": batch_size, "weight_decay": weight_decay, "momentum": momentum}
     run = {"time": time, "steps": steps, "paths": paths, "seed": seed, "save_at": save_at, "keep": keep, "dtype": dtype}
     read = _read(spec, sgd, run)
     options = {k: v for k, v in read.run.items() if k not in ("start", "steps", "time", "dt", "scheme")}
-    count = read.run["steps"] if "steps" in read.run else max(1, round(read.run["time"] / read.sgd.learning_rate))
+    count = read.run["time"] / read.sgd.learning_rate
+    if not count < MOST_STEPS:
+        raise ValueError(
+            f"run.time: a run has at most {MOST_STEPS} steps; got {count:g}. Take a larger learning rate or a shorter run."
+        )
     data = run_training(
         read.loss,
         read.sgd,
         start=_one(read.run["start"]),
-        steps=count,
+        steps=max(1, round(count)),
         full_batch=full_batch,
         threads=threads,
         progress=sys.stderr.isatty(),
@@ -236,14 +280,13 @@ def verify(
     from sde.report.table import verdict_table
     from sde.study import verify as run_verification
 
-    _checked(report, json_)
+    _checked(spec, report, json_)
     sgd = {"learning_rate": learning_rate, "batch_size": batch_size, "weight_decay": weight_decay, "momentum": momentum}
     read = _read(spec, sgd, {"time": time, "steps": steps, "paths": paths, "seed": seed})
     options = {k: v for k, v in read.run.items() if k in ("paths", "seed")}
-    length = read.run["time"] if "time" in read.run else read.run["steps"] * read.sgd.learning_rate
     with err.status(f"verifying {read.name}"):
         found = run_verification(
-            read.loss, read.sgd, start=read.run["start"], time=length, alpha=alpha, threads=threads, **options
+            read.loss, read.sgd, start=read.run["start"], time=read.run["time"], alpha=alpha, threads=threads, **options
         )
     shown = _shown(json_)
     shown.print(verdict_table(found))
@@ -274,7 +317,7 @@ def schemes(json_: Json = None) -> int:
 
 
 def _listing(rows: list[dict[str, str]], target: str | None) -> int:
-    _checked(target)
+    _checked(None, target)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in rows[0]:
         table.add_column(name, overflow="fold")

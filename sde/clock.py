@@ -34,6 +34,15 @@ def _refuse(where: str, rule: str, got: Any, do: str) -> ValueError:
     return ValueError(f"{where}: {rule}; got {got!r} ({type(got).__name__}). {do}")
 
 
+MOST_STEPS = 200_000_000
+"""Longest grid: its times, steps and scales are held in memory."""
+
+
+def _affordable(where: str, got: float, count: float, unit: str) -> None:
+    if count > MOST_STEPS:
+        raise _refuse(where, f"a run has at most {MOST_STEPS} {unit}", got, "Take a larger step or a shorter run.")
+
+
 def continuous(time: float, dt: float, save_at: int | Sequence[float]) -> Grid:
     """Steps of at most dt on [0, time], shortened evenly between saves so that each save is hit exactly.
 
@@ -45,6 +54,7 @@ def continuous(time: float, dt: float, save_at: int | Sequence[float]) -> Grid:
         raise _refuse("dt", "must be positive and finite", dt, "Give a step such as the learning rate.")
     if dt > time * (1 + 1e-12):
         raise _refuse("dt", f"must not exceed the time {time}", dt, "Take a smaller step.")
+    _affordable("time", time, time / dt, f"steps of dt = {dt}")
     times = _save_times(float(time), save_at)
     ends = np.unique(np.concatenate([[0.0], times]))
     grid, saves, at = [0.0], [0] if times[0] == 0.0 else [], 0
@@ -85,8 +95,9 @@ def _save_times(time: float, save_at: int | Sequence[float]) -> np.ndarray:
 
 def discrete(steps: int, learning_rate: float, save_at: int | Sequence[float]) -> Grid:
     """k = 0..steps at time eta*k. A count of saves takes the nearest steps to equally spaced ones; given times must be multiples of eta."""
-    if isinstance(steps, bool) or int(steps) != steps or steps < 1:
+    if isinstance(steps, bool) or not np.isfinite(steps) or int(steps) != steps or steps < 1:
         raise _refuse("steps", "must be a whole number of at least 1", steps, "Give the number of SGD steps.")
+    _affordable("steps", steps, steps, "steps")
     count = _count(save_at)
     if count is not None:
         if count < 2:

@@ -11,7 +11,10 @@ import xarray as xr
 
 def write_whole(path: str | Path, write: Callable[[Path], object]) -> Path:
     """Let `write` fill a neighbour of path, then rename it. Raises OSError naming the file when it cannot be written."""
-    target = Path(path)
+    target = Path(path).resolve()
+    if target.exists() and not target.is_file():  # a pipe or a device: there is nothing to rename over
+        write(target)
+        return target
     scratch = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         write(scratch)
@@ -35,9 +38,11 @@ def write_netcdf(path: str | Path, data: xr.Dataset) -> Path:
 
 def check_writable(path: str | Path) -> None:
     """Raise OSError now rather than after a long run when a file cannot be written."""
-    target = Path(path)
+    target = Path(path).resolve()
     if target.is_dir():
         raise OSError(f"output: must be a file; got the folder {target}. Name a file in it.")
+    if target.exists() and not target.is_file():
+        return
     probe = target.with_name(f".{target.name}.{os.getpid()}.probe")
     try:
         probe.touch()

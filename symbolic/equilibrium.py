@@ -70,13 +70,18 @@ class Equilibrium:
 
     def __str__(self) -> str:
         lines = [
-            f"{e.charge.name}: {e.classification}, lambda* = {e.lambda_star:.6g}, C -> {e.value:.6g}, rate {e.rate:.6g} per unit time"
+            f"{e.charge.name}: {e.classification}, lambda* = {e.lambda_star:.6g}, C -> {_snapped(e.value, self.theta):.6g}, rate {e.rate:.6g} per unit time"
             for e in self.charges
         ]
         if self.joint is not None:
             state = f"reached, residual {self.joint.residual:.1e}" if self.joint.converged else "at infinity"
             lines.append(f"joint equilibrium: {state}")
         return "\n".join(lines)
+
+
+def _snapped(value: float, theta: Array) -> float:
+    """A charge for display: rounding against |theta|^2 shows as 0."""
+    return 0.0 if abs(value) < 1e-12 * float(theta @ theta) else value
 
 
 class Orbit:

@@ -61,7 +61,7 @@ def prepare(
 ) -> Prepared:
     """Emit a problem under a scheme. observables: {name: expression, or matrix or array of them, in the states and time}. Raises ValueError."""
     if dtype not in ("float32", "float64"):
-        raise ValueError(f"dtype: must be 'float32' or 'float64'; got {dtype!r}. Pick one.")
+        raise ValueError(f"dtype: must be 'float32' or 'float64'; got {dtype!r} ({type(dtype).__name__}). Pick one.")
     parts = parameters_of(problem)
     taken = {p.name for p in parts} | {"exploded", "time", "path", "statistic"}
     states = {s for p in parts for s in p.symbols}

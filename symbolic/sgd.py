@@ -70,7 +70,8 @@ class SGD:
         """The schedule's multiplier of the learning rate at times (K,). Raises ValueError where it is negative or not finite."""
         if self.schedule is None:
             return np.ones(len(times))
-        value = sp.lambdify(t, self.schedule, modules=["numpy"])(np.asarray(times, dtype=np.float64))
+        with np.errstate(all="ignore"):
+            value = sp.lambdify(t, self.schedule, modules=["numpy"])(np.asarray(times, dtype=np.float64))
         values = np.broadcast_to(np.asarray(value, dtype=np.float64), np.shape(times)).copy()
         bad = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
         if len(bad):

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import FROM_FILE, GOOD, ROWS
+
 
 @pytest.fixture
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -13,3 +15,12 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "kernels"
     monkeypatch.setenv("NOETHERFLOW_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "good.toml").write_text(GOOD)
+    (tmp_path / "train.csv").write_text(ROWS)
+    (tmp_path / "file.toml").write_text(FROM_FILE)
+    return tmp_path

@@ -153,7 +153,13 @@ def _run(
             f"seed: must be a whole number in [0, 2**64); got {seed!r} ({type(seed).__name__}). Give e.g. 0."
         )
     if keep not in ("statistics", "paths"):
-        raise ValueError(f"keep: must be 'statistics' or 'paths'; got {keep!r}. Pick one.")
+        raise ValueError(f"keep: must be 'statistics' or 'paths'; got {keep!r} ({type(keep).__name__}). Pick one.")
+    if threads is not None and (isinstance(threads, bool) or int(threads) != threads or threads < 1):
+        raise ValueError(
+            f"threads: must be a whole number of at least 1; got {threads!r} ({type(threads).__name__}). Leave it out for all cores."
+        )
+    if paths * 16 > MEMORY_SHARE * _memory():
+        raise ValueError(f"paths: their bookkeeping must fit in memory; got {paths!r} (int). Take fewer paths.")
     paths, manifest = int(paths), prepared.module.manifest
     variables = [results.Variable(o.name, o.shape) for o in prepared.outputs]
     width = sum(v.rows for v in variables) * len(ticks.saves) * np.dtype(str(manifest["dtype"])).itemsize
@@ -195,10 +201,15 @@ def versions() -> str:
     return ", ".join(f"{p} {version(p)}" for p in ("noetherflow", "sympy", "numpy", "numba"))
 
 
+def _memory() -> int:
+    """Bytes of memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 8 * 2**30
+
+
 def _slots(keep: str, paths: int, width: int) -> int:
     """How many paths' saves stay in memory: all of them on request, else enough for quantiles."""
     if keep == "paths":
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 8 * 2**30
+        memory = _memory()
         if width * paths > MEMORY_SHARE * memory:
             raise ValueError(
                 f"keep='paths': may take {MEMORY_SHARE:.0%} of memory ({MEMORY_SHARE * memory / 2**30:.1f} GiB); got {paths} paths that need "

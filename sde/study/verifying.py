@@ -49,6 +49,7 @@ def verify(
     """
     theory = theory or derive(loss)
     margins = margins or records.Margins()
+    judge([], alpha)
     points = [
         starts.reader(loss.parameters, s, 1, seed, loss.dimension)(0, 1)[0]
         for s in ([start] if isinstance(start, Mapping) else start)
@@ -213,7 +214,10 @@ def _runs(loss: Loss, sgd: SGD, theory: Theory, paths: int, seed: int, threads: 
     def quiet(run: Callable[[], xr.Dataset]) -> records.Sample:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*paths exploded", category=RuntimeWarning)
-            return sample(run())
+            data = run()
+        if data.attrs["interrupted"]:
+            raise KeyboardInterrupt
+        return sample(data)
 
     def resting(theta: np.ndarray) -> np.ndarray | None:
         try:

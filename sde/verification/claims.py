@@ -13,7 +13,7 @@ STATEMENTS = {
     "pathwise identity": "C' = (1 - eta*wd)^2 C + eta^2 g^T A g on every step, largest residual over the charge's size",
     "mean drift": "mean change of the charge per step, measured over predicted",
     "class": "share of the noise in eigenspaces of the generator's minority sign: inside (0, 1) if convergent, 0 if divergent or frozen",
-    "approach": "mean charge at the end of SGD minus the SDE's, over the longest way that a charge goes",
+    "approach": "mean charge at the end of SGD minus the order-1 SDE's, over the longest way that a charge goes",
     "equilibrium": "net over gross change of the charge per step at the end: 0 at the noise equilibrium",
     "divergence law": "growth of C^2 over the run, measured over predicted",
     "gradient descent": "order in eta of the charge's change under gradient descent",

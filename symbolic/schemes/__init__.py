@@ -37,7 +37,10 @@ SCHEMES: dict[str, Scheme] = {
 def step_map(problem: SDE | LossDynamics, scheme: str) -> StepMap:
     """The one-step map of a problem under a scheme. Raises ValueError for an unknown name or a wrong pairing."""
     if scheme not in SCHEMES:
-        raise ValueError(f"scheme: must be one of {', '.join(SCHEMES)}; got {scheme!r}. See `noetherflow schemes`.")
+        known = ", ".join(name for name, s in SCHEMES.items() if s.calculus != "discrete")
+        raise ValueError(
+            f"scheme: must be one of {known}; got {scheme!r} ({type(scheme).__name__}). See `noetherflow schemes`."
+        )
     chosen = SCHEMES[scheme]
     x = sp.ImmutableMatrix(problem.states)
     if isinstance(problem, SDE):
