@@ -17,7 +17,7 @@ from sde.verification import experiment, numbers, records
 from sde.verification.report import Report
 from sde.verification.verdicts import judge
 from symbolic.charge import Charge
-from symbolic.display import drift_text
+from symbolic.display import drift_text, paragraph
 from symbolic.functions import relu, step
 from symbolic.loss import Loss
 from symbolic.sgd import SGD
@@ -98,7 +98,7 @@ def verify(
     return Report(
         loss.name,
         judge(found.claims, alpha) if found.claims else (),
-        "\n\n".join([theory.summary(), *found.notes]),
+        "\n\n".join([paragraph(theory), *found.notes]),
         rows,
         tuple(found.curves),
         tuple(found.entries),
