@@ -5,13 +5,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from sde.ensemble import Outcome
 from sde.kernels.statistics import COUNT, HIGH, LOW, M2, MEAN
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 STATISTICS = ("mean", "std", "sem", "min", "max", "q05", "q25", "q50", "q75", "q95")
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
@@ -42,6 +44,8 @@ def dataset(
     attrs: Mapping[str, Any],
 ) -> xr.Dataset:
     """The result of a run. time: (saves,); saves: step numbers. Exploded paths count in `exploded`, and in nothing else."""
+    import xarray as xr  # slow to load: a program that only derives need not pay for it
+
     ran = outcome.died >= -1
     gone = outcome.died[ran]
     exploded = np.array([int(((gone >= 0) & (gone <= step)).sum()) for step in saves])

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
-import scipy.optimize
 
 from symbolic import drift as laws
 from symbolic.charge import Charge
@@ -135,6 +134,8 @@ def charge_equilibrium(charge: Charge, theta: Array, sigma: Array, rates: laws.R
 
 def _root(force: Callable[[float], float], far: float) -> float | None:
     """Zero of a decreasing function; +-inf when it keeps its sign, None when it is zero throughout."""
+    from scipy.optimize import brentq  # slow to load
+
     start = force(0.0)
     if start == 0.0:
         ahead, behind = force(1e-3), force(-1e-3)
@@ -147,7 +148,7 @@ def _root(force: Callable[[float], float], far: float) -> float | None:
             return sign * np.inf if abs(force(sign * 2 * step)) <= 1e-13 * abs(start) else sign * step
         if value * sign < 0:
             low, high = sorted((near, sign * step))
-            found: Any = scipy.optimize.brentq(force, low, high, xtol=1e-14, rtol=4 * np.finfo(float).eps)
+            found: Any = brentq(force, low, high, xtol=1e-14, rtol=4 * np.finfo(float).eps)
             return float(found)
         near, step = sign * step, step * 2
     return sign * np.inf

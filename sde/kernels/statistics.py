@@ -4,6 +4,9 @@ An accumulator has shape (saves, O, 5). Two are merged exactly as one pass over 
 Golub, LeVeque, 1979).
 """
 
+from functools import cache
+from typing import Any
+
 import numpy as np
 from numba import types
 
@@ -68,6 +71,12 @@ def _merge(a, b):
             merge_cell(a[k, o], cell[COUNT], cell[MEAN], cell[M2], cell[LOW], cell[HIGH])
 
 
-_cells = types.Array(types.float64, 3, "C")
-merge = kernel(_merge, types.void(_cells, _cells))
-"""merge(a, b): a becomes the statistics of both sets; accumulators (saves, O, 5) float64, C order."""
+@cache
+def _merger() -> Any:
+    cells = types.Array(types.float64, 3, "C")
+    return kernel(_merge, types.void(cells, cells))
+
+
+def merge(a: np.ndarray, b: np.ndarray) -> None:
+    """a becomes the statistics of both sets; accumulators (saves, O, 5) float64, C order."""
+    _merger()(a, b)

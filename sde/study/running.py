@@ -6,10 +6,9 @@ import hashlib
 import os
 from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from sde import clock, drivers, ensemble, results, starts
 from sde.kernels.drivers import Driver
@@ -20,6 +19,9 @@ from symbolic.loss import Loss
 from symbolic.prepare import Prepared, parameters_of, prepare
 from symbolic.sde import SDE
 from symbolic.sgd import SGD
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 MEMORY_SHARE = 0.5
 """The share of the machine's memory that kept paths may take."""

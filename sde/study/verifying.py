@@ -5,11 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy as sp
-import xarray as xr
 
 from sde import starts
 from sde.study.running import simulate, train, versions
@@ -22,6 +21,9 @@ from symbolic.functions import relu, step
 from symbolic.loss import Loss
 from symbolic.sgd import SGD
 from symbolic.theory import Theory, derive
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 KINKS = (relu, step, sp.Max, sp.Min, sp.Abs, sp.sign, sp.Heaviside, sp.Piecewise)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 
 from sde.verification import claims
@@ -44,6 +43,8 @@ def mean_field(theory: Theory, setting: Setting, theta: np.ndarray, times: np.nd
     def velocity(time: float, at: np.ndarray) -> np.ndarray:
         s = float(setting.factor(np.array([time]))[0]) * setting.speed
         return s * theory.closure(at, s * setting.temperature, s * setting.learning_rate if setting.plain else 0.0)
+
+    from scipy.integrate import solve_ivp  # slow to load
 
     method = "LSODA" if theory.smooth else "RK23"  # a multistep method crawls over kinks
     solution = solve_ivp(velocity, (0.0, float(times[-1])), theta, method, t_eval=times, rtol=1e-4, atol=1e-6)
