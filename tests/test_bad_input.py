@@ -11,26 +11,8 @@ from typer.testing import CliRunner
 
 import sde.study.running
 from sde.cli import app
+from tests.commands import GOOD, ROWS
 
-GOOD = """
-[parameters]
-u = []
-w = []
-[data]
-x = { law = "normal", mean = 0, std = 1 }
-e = { law = "normal", mean = 0, std = 0.5, shape = [] }
-[loss]
-where = { y = "x + e" }
-expression = "(u*w*x - y)**2"
-[sgd]
-learning_rate = 0.01
-[run]
-start = { u = 1.2, w = 0.6 }
-time = 1.0
-paths = 8
-"""
-LOSS = "(u*w*x - y)**2"
-ROWS = "a,b,label\n1,2,0\n3,5,2\n5,2,2\n2,1,1\n"
 FROM_FILE = """
 [parameters]
 W = [2]
