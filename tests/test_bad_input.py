@@ -90,7 +90,11 @@ SPECS = {
     "dt past the end": ("paths = 8", "dt = 1.5", "run.dt: must not exceed the run's time 1; got 1.5 (float)"),
     "time": ("time = 1.0", "time = -1.0", "run.time: must be a positive finite number; got -1.0 (float)"),
     "paths": ("paths = 8", "paths = 0", "run.paths: must be a whole number of at least 1; got 0 (int)"),
-    "save_at": ("save_at = 3", "save_at = [0.5, 0.1]", "run.save_at: must be a count of at least 2, or increasing times from 0 on"),
+    "save_at": (
+        "save_at = 3",
+        "save_at = [0.5, 0.1]",
+        "run.save_at: must be a count of at least 2, or increasing times from 0 on",
+    ),
     "dtype": ("paths = 8", 'dtype = "float16"', "run.dtype: must be one of float64, float32; got 'float16' (str)"),
     "keep": ("paths = 8", 'keep = "nothing"', "run.keep: must be one of statistics, paths; got 'nothing' (str)"),
     "learning rate": ("rate = 0.01", "rate = -1", "sgd.learning_rate: must be positive; got -1.0 (float)"),

@@ -95,12 +95,12 @@ def mean_drift(
 def noise_class(charge: Charge, now: np.ndarray, after: np.ndarray, h: np.ndarray, weight_decay: float) -> Claim:
     """The class of a charge, from where SGD's own steps put their energy.
 
-    The statistic is the share of g^T |A| g that lies in A's eigenspaces of the sign with less of it: positive for a convergent
+    g is the step taken. The statistic is the share of g^T |A| g that lies in A's eigenspaces of the sign with less of it: positive for a convergent
     charge, 0 for a divergent one; for a frozen one it is the size of g^T |A| g over |g|^2.
     """
     values, vectors = np.linalg.eigh(charge.A)
     rho = (1 - h * weight_decay)[None, :, None]
-    g = (rho * now - after) / h[None, :, None]
+    g = rho * now - after
     energy = (g @ vectors) ** 2
     up = (energy[..., values > 1e-12] @ values[values > 1e-12]).sum(axis=1)
     down = -(energy[..., values < -1e-12] @ values[values < -1e-12]).sum(axis=1)
@@ -145,19 +145,20 @@ def divergence(
     theory: Theory,
     times: np.ndarray,
     states: np.ndarray,
+    factor: np.ndarray,
     h: float,
     temperature: float,
     start: str,
     margin: float,
 ) -> Claim:
-    """d C^2/dt = 2 C (T Tr[Sigma A] + h gbar^T A gbar - 2 weight_decay C), for a one-signed charge (|theta|^4 grows linearly when C = |theta|^2).
+    """d C^2/dt = 2 C s^2 (T Tr[Sigma A] + h gbar^T A gbar), for a one-signed charge (|theta|^4 grows linearly when C = |theta|^2).
 
-    states: (paths, times, D). The statistic is measured growth of C^2 over its integral along the same paths (trapezoid).
+    states: (paths, times, D); factor: (times,), the schedule's s. The statistic is measured growth of C^2 over its integral along the same paths (trapezoid).
     """
     paths, count, d = states.shape
     trace, square = theory.noise(states.reshape(-1, d), [charge.A])
     value = charge.value(states)
-    rate = 2 * value * ((temperature * trace + h * square).reshape(paths, count) - 2 * theory.weight_decay * value)
+    rate = 2 * value * factor**2 * (temperature * trace + h * square).reshape(paths, count)
     predicted = np.trapezoid(rate, times, axis=1)
     grown = value[:, -1] ** 2 - value[:, 0] ** 2
     slope = float(grown.mean() / predicted.mean())

@@ -30,7 +30,8 @@ def fates(
     margins: Margins,
 ) -> None:
     """Where each charge goes: to its equilibrium, away, or nowhere. path: the mean-field forecast (times, D)."""
-    divergent = [c for c in theory.charges if c.kind == "divergent"] if theory.weight_decay == 0 else []
+    grows = setting.plain and theory.weight_decay == 0
+    divergent = [c for c in theory.charges if c.kind == "divergent"] if grows else []
     convergent = [j for j, c in enumerate(theory.charges) if c.kind == "convergent"]
     if not len(sample.states):
         lost = [("divergence law", c) for c in divergent] + [("equilibrium", theory.charges[j]) for j in convergent]
@@ -38,9 +39,18 @@ def fates(
             claim = claims.make(group, f"SGD from {name}, {c.label}", np.nan, np.inf, (0.0, 0.0), 0.0, 0)
             found.claims.append(unmeasured(claim, "every path exploded: lower the learning rate"))
         return
-    temperature, step = setting.temperature * setting.speed, setting.learning_rate if setting.plain else 0.0
     for c in divergent:
-        claim = claims.divergence(c, theory, sample.time, sample.states, step, temperature, name, margins.divergence)
+        claim = claims.divergence(
+            c,
+            theory,
+            sample.time,
+            sample.states,
+            setting.factor(sample.time),
+            setting.learning_rate,
+            setting.temperature,
+            name,
+            margins.divergence,
+        )
         found.claims.append(doubt(claim, sample))
     if convergent and len(sde.states):
         _meet(found, theory, sample, sde, name, margins, convergent)

@@ -12,6 +12,7 @@ from sde.verification.numbers import Theory
 from symbolic import Dataset, Loss, Normal, parameters
 from symbolic.equilibrium import geometric_mean_equilibrium
 from symbolic.library import LIBRARY
+from symbolic.sgd import cosine, warmup
 
 
 def rescaling() -> Loss:
@@ -169,6 +170,16 @@ def test_scale_invariance_grows_at_the_predicted_slope():
     report = verify(entry.build(), entry.sgd, start=entry.start, time=entry.time, paths=500, seed=0)
     assert report.supported, [(v.claim, v.verdict, v.interval) for v in report.verdicts if v.verdict != "supported"]
     assert words(report, "divergence law") == {"supported"}
+
+
+def test_a_schedule_is_part_of_the_theory():
+    """Warmup then cosine: identities, drift and the growth law hold with the learning rate of each step."""
+    entry = LIBRARY["scale-invariant"]
+    schedule = warmup(5.0) * cosine(50.0, 0.2)
+    report = verify(entry.build(), SGD(0.02, schedule=schedule), start=entry.start, time=50.0, paths=500, seed=0)
+    assert words(report, "divergence law") == {"supported"}
+    assert words(report, "pathwise identity") == {"supported"}
+    assert "refuted" not in {v.verdict for v in report.verdicts}
 
 
 def test_a_data_set_network_is_verified_through_its_rows():
