@@ -38,12 +38,16 @@ class Variable:
 def dataset(
     outcome: Outcome,
     variables: Sequence[Variable],
-    time: np.ndarray,
+    clock: np.ndarray,
     saves: np.ndarray,
     keep: str,
     attrs: Mapping[str, Any],
 ) -> xr.Dataset:
-    """The result of a run. time: (saves,); saves: step numbers. Exploded paths count in `exploded`, and in nothing else."""
+    """The result of a run. clock: (steps + 1,) time after each step; saves: step numbers.
+
+    Exploded paths count in `exploded`, and in nothing else; attrs hold when the first left; kept path by path, the
+    coordinate `explosion_time` holds it for each (NaN: never).
+    """
     import xarray as xr  # slow to load: a program that only derives need not pay for it
 
     ran = outcome.died >= -1
@@ -60,12 +64,15 @@ def dataset(
             np.moveaxis(rows, 2, 0).reshape(rows.shape[2], len(saves), *v.shape),
         )
     data["exploded"] = ("time", exploded)
-    coords: dict[str, Any] = {"time": time}
+    left = np.where(gone >= 0, clock[np.maximum(gone, 0)], np.nan)
+    coords: dict[str, Any] = {"time": clock[saves]}
     if keep == "paths":
         coords["path"] = np.flatnonzero(ran)
+        coords["explosion_time"] = ("path", left)
     else:
         coords["statistic"] = list(STATISTICS)
     total = int((gone >= 0).sum())
+    first = {"first_explosion": float(np.nanmin(left))} if total else {}
     if total:
         warnings.warn(
             f"{total} of {len(gone)} paths exploded and are left out of every statistic from then on, which biases what is left; "
@@ -73,7 +80,7 @@ def dataset(
             RuntimeWarning,
             stacklevel=4,
         )
-    return xr.Dataset(data, coords, {**attrs, "paths": len(gone), "exploded_paths": total})
+    return xr.Dataset(data, coords, {**attrs, "paths": len(gone), "exploded_paths": total, **first})
 
 
 def _statistics(outcome: Outcome) -> np.ndarray:

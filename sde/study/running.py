@@ -195,7 +195,7 @@ def _run(
         "compile_seconds": outcome.compile_seconds,
         "versions": versions(),
     }
-    return results.dataset(outcome, variables, ticks.time[ticks.saves], ticks.saves, keep, attrs)
+    return results.dataset(outcome, variables, ticks.time, ticks.saves, keep, attrs)
 
 
 def versions() -> str:

@@ -172,6 +172,9 @@ def test_explosions_are_counted_warned_of_and_never_averaged(keep: str, dtype: s
     assert run.attrs["exploded_paths"] == gone[-1] and run.attrs["paths"] == 2000
     bound = run.attrs["bound"]
     if keep == "paths":
+        left = run.explosion_time.values
+        assert [(left <= t + 1e-9).sum() for t in run.time.values] == gone.tolist()
+        assert np.nanmin(left) == run.attrs["first_explosion"]
         assert np.array_equal(np.isnan(run.X.values).sum(axis=0), gone)
         assert (np.diff(np.isnan(run.X.values).astype(int), axis=1) >= 0).all()
         assert np.nanmax(np.abs(run.X.values)) <= bound
@@ -195,6 +198,7 @@ def test_a_bound_of_ones_own() -> None:
         SDE([X], [1], [[0]]), start={X: 0.0}, time=1.0, dt=0.125, paths=3, save_at=9, bound=0.5, keep="paths"
     )
     assert run.exploded.values.tolist() == [0] * 5 + [3] * 4
+    assert run.explosion_time.values.tolist() == [0.625] * 3
     assert run.X.values[0, :5].tolist() == [0, 0.125, 0.25, 0.375, 0.5] and np.isnan(run.X.values[:, 5:]).all()
 
 
