@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
+from types import FrameType
 
 import numpy as np
 
@@ -89,33 +92,48 @@ def run(job: Job, threads: int | None = None, tick: Callable[[int], None] | None
         return first, last, part
 
     pool = ThreadPoolExecutor(max_workers=threads or os.cpu_count() or 1)
-    interrupted, finished = False, 0
-    futures: list[Future[tuple[int, int, np.ndarray] | None]] = []
+    finished = 0
     try:
-        futures = [pool.submit(chunk, first, last) for first, last in _chunks(job)]
-        for future in futures:
-            done = future.result()
-            assert done is not None
-            statistics.merge(total, done[2])
-            finished += 1
-    except KeyboardInterrupt:
-        interrupted = True
-        stop.set()
-        for future in futures[finished:]:
-            try:
-                done = None if future.cancel() else future.result()
-            except KeyboardInterrupt:  # it rose inside that very chunk
-                done = None
-            if done is not None:
-                statistics.merge(total, done[2])
-                finished += 1
-        if not finished:
-            raise
+        with _ctrl_c(stop):
+            futures = [pool.submit(chunk, first, last) for first, last in _chunks(job)]
+            for future in futures:
+                try:
+                    done = future.result()
+                except KeyboardInterrupt:
+                    stop.set()
+                    done = None
+                if done is not None:
+                    statistics.merge(total, done[2])
+                    finished += 1
     finally:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
+    if not finished:
+        raise KeyboardInterrupt
+    interrupted = finished < len(futures)
     kept[:, :, died[: job.slots] == -2] = np.nan
     return Outcome(total, kept, died, interrupted, perf_counter() - started, compiled)
+
+
+@contextmanager
+def _ctrl_c(stop: threading.Event) -> Iterator[None]:
+    """Ctrl-C sets `stop` instead of raising wherever the main thread happens to be: an exception there may be lost, in a
+    destructor say, or break a lock. A second one raises as usual. Off the main thread, or where a handler is set, nothing changes."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+
+    def pressed(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            signal.default_int_handler(number, frame)
+        stop.set()
+
+    signal.signal(signal.SIGINT, pressed)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _chunks(job: Job) -> Iterator[tuple[int, int]]:

@@ -280,7 +280,7 @@ def test_an_interruption_keeps_complete_chunks(
 def press_and_wait() -> None:
     """Gives the main thread time to see the signal before the first chunk is done."""
     press()
-    sleep(3)
+    sleep(0.5)
 
 
 def test_an_interruption_before_anything_is_done_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
