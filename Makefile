@@ -30,7 +30,7 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 bench: $(STAMP)
-	$(BIN)/python -m pip install --quiet "jax>=0.4.30"
+	$(BIN)/python -m pip install --quiet "jax>=0.10"
 	$(BIN)/python -m benchmarks
 
 notebooks: $(STAMP)

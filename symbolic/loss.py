@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import sympy as sp
@@ -88,7 +88,7 @@ class Loss:
                 f"Loss.expression: must be a scalar SymPy expression; got {type(expression).__name__}. Sum or take a norm to make it one number."
             )
         pairs = parameters.items() if isinstance(parameters, Mapping) else ((None, item) for item in parameters)
-        self.expression: sp.Expr = sp.sympify(expression).replace(_whole_float_power, lambda e: e.base ** int(e.exp))
+        self.expression: sp.Expr = cast(sp.Expr, expression).replace(_whole_float_power, lambda e: e.base ** int(e.exp))
         self.parameters: tuple[Parameter, ...] = tuple(_parameter(item, label) for label, item in pairs)
         self.blocks: tuple[Block, ...] = bind(data)
         self.name = name

@@ -20,9 +20,6 @@ from numba import cfunc, from_dtype, types
 
 from .options import EMITTED
 
-LANES = (256, 128, 64)
-CACHE_BYTES = 192 * 1024
-
 
 class Program(NamedTuple):
     """Sizes (rows) and addresses; an address of 0 is a function that is not there."""
@@ -56,10 +53,3 @@ def compile_emitted(function: Callable[..., None], role: str, dtype: Any) -> Any
     `options.source_hash()`). Keep the result alive as long as the address is used.
     """
     return cfunc(signature(role, dtype), **EMITTED)(function)
-
-
-def choose_lanes(rows: int, dtype: Any) -> int:
-    """Lanes for a problem with `rows` rows in all (S + I + J + Z + O): the most for which a block stays in
-    half of a small L2.
-    """
-    return next((lanes for lanes in LANES if rows * lanes * np.dtype(dtype).itemsize <= CACHE_BYTES), LANES[-1])

@@ -134,92 +134,38 @@ def _runs(loss: Loss, sgd: SGD, theory: Theory, paths: int, seed: int, threads: 
         first = float(data.time.values[np.argmax(gone > 0)]) if gone[-1] else None
         return records.Sample(states[alive], data.time.values, int(gone[-1]), len(alive), first)
 
+    def kept(run: Callable[..., xr.Dataset], own: SGD, theta: np.ndarray, **options: Any) -> xr.Dataset:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*paths exploded", category=RuntimeWarning)
+            data = run(loss, own, start=begin(theta), keep="paths", threads=threads, **options)
+        if data.attrs["interrupted"]:
+            raise KeyboardInterrupt
+        return data
+
     def stochastic(theta: np.ndarray, saves: np.ndarray, index: int) -> records.Sample:
         n = paths if index >= 0 else 4
-        return quiet(
-            lambda: train(
-                loss,
-                sgd,
-                start=begin(theta),
-                steps=int(saves[-1]),
-                paths=n,
-                seed=seed + 1 + index,
-                save_at=saves * eta,
-                keep="paths",
-                threads=threads,
-            )
-        )
+        options = {"steps": int(saves[-1]), "save_at": saves * eta, "seed": seed + 1 + index}
+        return sample(kept(train, sgd, theta, paths=n, **options))
 
     def descent(theta: np.ndarray, saves: np.ndarray, slower: float) -> records.Sample:
         own = replace(sgd, learning_rate=eta * slower)
-        return quiet(
-            lambda: train(
-                loss,
-                own,
-                start=begin(theta),
-                steps=int(saves[-1]),
-                paths=1,
-                save_at=saves * own.learning_rate,
-                keep="paths",
-                full_batch=True,
-                threads=threads,
-            )
-        )
+        options = {"steps": int(saves[-1]), "save_at": saves * own.learning_rate}
+        return sample(kept(train, own, theta, paths=1, full_batch=True, **options))
 
     def diffusion(theta: np.ndarray, times: np.ndarray, index: int) -> records.Sample:
-        return quiet(
-            lambda: simulate(
-                loss,
-                sgd,
-                start=begin(theta),
-                time=float(times[-1]),
-                dt=eta / 2 if cheap else eta,
-                paths=min(paths, 1000 if cheap else 128),
-                seed=seed + 1000 + index,
-                save_at=times,
-                keep="paths",
-                threads=threads,
-            )
-        )
+        n, dt = (min(paths, 1000), eta / 2) if cheap else (min(paths, 128), eta)
+        options = {"time": float(times[-1]), "save_at": times, "seed": seed + 1000 + index}
+        return sample(kept(simulate, sgd, theta, paths=n, dt=dt, **options))
 
-    def one_sgd(states: np.ndarray, seed_: int) -> np.ndarray:
-        single = replace(sgd, schedule=None)
-        data = train(
-            loss,
-            single,
-            start=begin(states),
-            steps=1,
-            paths=len(states),
-            seed=seed + 5000 + seed_,
-            save_at=2,
-            keep="paths",
-            threads=threads,
-        )
+    single = replace(sgd, schedule=None)
+
+    def one_sgd(states: np.ndarray, batch: int) -> np.ndarray:
+        data = kept(train, single, states, steps=1, paths=len(states), seed=seed + 5000 + batch, save_at=2)
         return flat(data)[:, -1]
 
-    def one_sde(states: np.ndarray, seed_: int, dt: float) -> np.ndarray:
-        single = replace(sgd, schedule=None)
-        data = simulate(
-            loss,
-            single,
-            start=begin(states),
-            time=dt,
-            dt=dt,
-            paths=len(states),
-            seed=seed + 6000 + seed_,
-            save_at=2,
-            keep="paths",
-            threads=threads,
-        )
-        return flat(data)[:, -1]
-
-    def quiet(run: Callable[[], xr.Dataset]) -> records.Sample:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*paths exploded", category=RuntimeWarning)
-            data = run()
-        if data.attrs["interrupted"]:
-            raise KeyboardInterrupt
-        return sample(data)
+    def one_sde(states: np.ndarray, batch: int, dt: float) -> np.ndarray:
+        options = {"time": dt, "dt": dt, "paths": len(states), "seed": seed + 6000 + batch, "save_at": 2}
+        return flat(kept(simulate, single, states, **options))[:, -1]
 
     def resting(theta: np.ndarray) -> np.ndarray | None:
         try:

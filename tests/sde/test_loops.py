@@ -379,12 +379,6 @@ def test_wrong_shapes_and_types_are_refused(problem):
         drivers.sampled(np.float64, 3, [[1.0], [2.0]], [0], replacement=False)
 
 
-def test_choose_lanes_keeps_a_block_in_cache():
-    assert programs.choose_lanes(10, np.float32) == 256
-    assert programs.choose_lanes(300, np.float32) == 128
-    assert programs.choose_lanes(10_000, np.float64) == 64
-
-
 def test_a_second_process_loads_the_loop_from_the_cache(problem):
     run_block(np.float64)
     code = "from sde.kernels.loops import compile_loop as c; print(sum(c('float64').stats.cache_hits.values()))"
