@@ -34,6 +34,17 @@ def read(path: Path) -> NotebookNode:
     return nbformat.read(path, as_version=4)
 
 
+def merged(outputs: Sequence[NotebookNode]) -> list[NotebookNode]:
+    """The outputs with neighbouring pieces of one stream joined: a busy kernel flushes what a cell prints in pieces."""
+    whole: list[NotebookNode] = []
+    for output in outputs:
+        if whole and output.output_type == whole[-1].output_type == "stream" and output.name == whole[-1].name:
+            whole[-1].text += output.text
+        else:
+            whole.append(output)
+    return whole
+
+
 def execute(path: Path) -> NotebookNode:
     """The notebook with fresh outputs, without what differs from run to run, from a new kernel of this very interpreter. Raises CellExecutionError."""
     notebook = read(path)
@@ -58,6 +69,8 @@ def execute(path: Path) -> NotebookNode:
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": {"name": "python"}})
     for number, cell in enumerate(notebook.cells, start=1):
         cell.id = f"cell-{number:02d}"
+        if cell.cell_type == "code":
+            cell.outputs = merged(cell.outputs)
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             if "text/plain" in data:
