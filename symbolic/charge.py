@@ -12,9 +12,9 @@ import numpy as np
 import sympy as sp
 
 from symbolic import drift as laws
+from symbolic.exact.nullspace import Vector
 from symbolic.loss import Loss
 from symbolic.noise import Noise
-from symbolic.nullspace import Vector
 from symbolic.sgd import SGD
 from symbolic.symmetry import matrices
 

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from symbolic import polynomial as poly
-from symbolic.formal import Formal
+from symbolic.exact import polynomial as poly
+from symbolic.exact.formal import Formal
+from symbolic.exact.nullspace import Vector
+from symbolic.exact.probe import Probe
 from symbolic.loss import Loss
-from symbolic.nullspace import Vector
-from symbolic.probe import Probe
 from symbolic.symmetry import Slice, slices
 
 PRIME = (1 << 61) - 1

@@ -13,12 +13,12 @@ import numpy as np
 import sympy as sp
 
 from symbolic import drift as laws
-from symbolic import probe as probing
+from symbolic.exact import probe as probing
+from symbolic.exact.tape import Tape
 from symbolic.features import Features, features
 from symbolic.loss import Loss
 from symbolic.sampling import factorise
 from symbolic.sgd import SGD
-from symbolic.tape import Tape
 
 Array = np.ndarray
 MIXED = (

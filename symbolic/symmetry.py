@@ -14,11 +14,11 @@ from functools import cached_property
 import numpy as np
 import sympy as sp
 
-from symbolic import probe as probing
-from symbolic.formal import Formal
+from symbolic.exact import probe as probing
+from symbolic.exact.formal import Formal
+from symbolic.exact.nullspace import Solver, Vector, readable
+from symbolic.exact.polynomial import Monomial, Polynomial, TooLarge
 from symbolic.loss import Loss
-from symbolic.nullspace import Solver, Vector, readable
-from symbolic.polynomial import Monomial, Polynomial, TooLarge
 
 NUMERIC_LIMIT = 45
 """Largest D for which the D*D + D unknowns are also solved for numerically."""

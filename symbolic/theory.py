@@ -13,10 +13,10 @@ from symbolic import display
 from symbolic.charge import Charge, scaled
 from symbolic.conservation import independent, law_count
 from symbolic.equilibrium import Equilibrium, equilibrium
-from symbolic.formal import Formal
+from symbolic.exact.formal import Formal
+from symbolic.exact.polynomial import TooLarge
 from symbolic.loss import Loss
 from symbolic.noise import GenericNoise, Noise
-from symbolic.polynomial import TooLarge
 from symbolic.sgd import SGD
 from symbolic.symmetry import Algebra, Certificate, find_algebra
 

@@ -110,7 +110,10 @@ def test_check_writes_nothing_and_runs_this_interpreter(tmp_path: Path, monkeypa
 
 def test_a_stream_flushed_in_pieces_is_one_output(tmp_path: Path):
     """A slow machine once split one cell's printed lines into two outputs, and the committed notebook no longer matched."""
-    path = _small(tmp_path, "import sys\nprint('a', flush=True)\nsys.stdout.flush()\nimport time; time.sleep(0.5)\nprint('b')\nprint('c', file=sys.stderr)")
+    path = _small(
+        tmp_path,
+        "import sys\nprint('a', flush=True)\nsys.stdout.flush()\nimport time; time.sleep(0.5)\nprint('b')\nprint('c', file=sys.stderr)",
+    )
     assert [(o.name, o.text) for o in run.execute(path).cells[0].outputs] == [("stdout", "a\nb\n"), ("stderr", "c\n")]
 
 

@@ -10,10 +10,10 @@ import pytest
 import sympy as sp
 
 from symbolic import SGD, Dataset, Loss
+from symbolic.exact.probe import sample
+from symbolic.exact.tape import Tape
 from symbolic.library import LIBRARY
-from symbolic.probe import sample
 from symbolic.sgd import t, warmup
-from symbolic.tape import Tape
 from symbolic.theory import Theory, derive
 from tests.symbolic import losses
 from tests.symbolic.losses import u, w, x, y

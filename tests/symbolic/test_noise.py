@@ -7,11 +7,11 @@ import pytest
 import sympy as sp
 
 from symbolic import Bernoulli, Loss, Moments, Normal, Uniform, parameters
+from symbolic.exact.probe import sample
+from symbolic.exact.tape import Tape
 from symbolic.functions import relu
 from symbolic.library import LIBRARY
 from symbolic.noise import Noise, classify
-from symbolic.probe import sample
-from symbolic.tape import Tape
 from symbolic.theory import derive
 from tests.symbolic import losses
 from tests.symbolic.losses import u, w, x, y

@@ -9,9 +9,9 @@ import pytest
 import sympy as sp
 
 from symbolic import Bernoulli, Dataset, Loss, Normal, parameters
+from symbolic.exact.probe import Probe, constraints, nullity, residual
 from symbolic.functions import relu
 from symbolic.library import LIBRARY
-from symbolic.probe import Probe, constraints, nullity, residual
 from symbolic.theory import derive
 from tests.symbolic import losses
 from tests.symbolic.losses import e, u, w, x, y

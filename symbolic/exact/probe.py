@@ -8,9 +8,9 @@ import mpmath
 import numpy as np
 import sympy as sp
 
+from symbolic.exact.tape import Tape
 from symbolic.laws import Block
 from symbolic.loss import Loss
-from symbolic.tape import Tape
 
 Array = np.ndarray
 

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from symbolic import polynomial as poly
+from symbolic.exact import polynomial as poly
+from symbolic.exact.polynomial import Monomial, Polynomial
 from symbolic.functions import relu, step
 from symbolic.loss import Loss
-from symbolic.polynomial import Monomial, Polynomial
 
 LIMIT = 3_000_000
 """Products allowed in one multiplication before an expansion is refused."""
