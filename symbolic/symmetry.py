@@ -6,7 +6,7 @@ roots ... taken as free atoms, which proves what is found; random points then sh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -16,7 +16,10 @@ import sympy as sp
 
 from symbolic.exact import probe as probing
 from symbolic.exact.formal import Formal
-from symbolic.exact.nullspace import Solver, Vector, readable
+from symbolic.exact.independence import free_functions
+from symbolic.exact.jets import Unsupported
+from symbolic.exact.kinks import separated
+from symbolic.exact.nullspace import Number, Solver, Vector, readable
 from symbolic.exact.polynomial import Monomial, Polynomial, TooLarge
 from symbolic.loss import Loss
 
@@ -24,6 +27,9 @@ NUMERIC_LIMIT = 45
 """Largest D for which the D*D + D unknowns are also solved for numerically."""
 TOLERANCE = 1e-25
 """Residual at 40 digits below which a rationalised generator is accepted."""
+
+PROVABLE = {"exp", "log", "tanh", "erf", "relu", "step", "Heaviside", "Abs", "sign", "Max", "Min", "Piecewise"}
+"""Functions whose formal atoms are independent where their arguments are."""
 
 Slice = dict[int, Polynomial]
 """One coefficient of the gradient in the data and atoms: {i: polynomial in theta}, a vector field on theta space."""
@@ -88,13 +94,9 @@ def matrices(vector: Vector, size: int) -> tuple[sp.Matrix, sp.Matrix]:
     return a, b
 
 
-def slices(formal: Formal, gates: Mapping[int, int] | None = None) -> list[Slice]:
-    """The gradients' coefficients in the data and atoms, shortest first: each must be orthogonal to A theta + b.
-
-    gates: the gates' numbers set to 0 or 1, for one activation pattern.
-    """
-    d, gates, found = formal.dimension, gates or {}, []
-    off = {g for g, on in gates.items() if not on}
+def slices(formal: Formal) -> list[Slice]:
+    """The gradients' coefficients in the data and atoms, shortest first: each must be orthogonal to A theta + b."""
+    d, found = formal.dimension, []
     for gradient in formal.gradients:
         out: dict[Monomial, Slice] = {}
         for i, p in enumerate(gradient):
@@ -102,40 +104,49 @@ def slices(formal: Formal, gates: Mapping[int, int] | None = None) -> list[Slice
                 at = len(monomial)
                 while at and monomial[at - 1] >= d:
                     at -= 1
-                outer = monomial[at:]
-                if gates:
-                    if not off.isdisjoint(outer):
-                        continue
-                    outer = tuple(v for v in outer if v not in gates)
-                row = out.setdefault(outer, {}).setdefault(i, {})
+                row = out.setdefault(monomial[at:], {}).setdefault(i, {})
                 row[monomial[:at]] = row.get(monomial[:at], 0) + c
         found += out.values()
     return sorted(found, key=lambda s: sum(map(len, s.values())))
 
 
-def _equations(part: Slice, solver: Solver, size: int) -> Iterator[Vector]:
-    """Coefficient equations of sum_i part_i (A theta + b)_i = 0 in the unknowns still alive."""
-    rows: dict[Monomial, Vector] = {}
-    for i, p in part.items():
-        for j in range(size + 1):
-            unknown = i * size + j if j < size else size * size + i
+class _Unknowns:
+    """The entries of (A row-major, b) that may still be non-zero, row by row, under the equations seen so far."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.solver = Solver(size * size + size)
+        self.alive = [[*range(i * size, i * size + size), size * size + i] for i in range(size)]
+
+    def _row(self, i: int) -> list[tuple[int, int, Number]]:
+        """(column j, or size for b; root unknown; its factor) for the unknowns of row i."""
+        size, solver, out, kept = self.size, self.solver, [], []
+        for unknown in self.alive[i]:
             root, factor = solver.root(unknown)
-            if solver.zero[root]:
-                continue
-            for monomial, c in p.items():
-                key = tuple(sorted((*monomial, j))) if j < size else monomial
-                row = rows.setdefault(key, {})
-                row[root] = row.get(root, 0) + c * factor
-    for row in sorted(rows.values(), key=len):
-        yield {k: c for k, c in row.items() if c}
+            if not solver.zero[root]:
+                kept.append(unknown)
+                out.append((unknown - i * size if unknown < size * size else size, root, factor))
+        self.alive[i] = kept
+        return out
+
+    def require(self, part: Slice) -> None:
+        """Add the coefficient equations of sum_i part_i (A theta + b)_i = 0."""
+        rows: dict[Monomial, Vector] = {}
+        for i, p in part.items():
+            for j, root, factor in self._row(i):
+                for monomial, c in p.items():
+                    key = tuple(sorted((*monomial, j))) if j < self.size else monomial
+                    row = rows.setdefault(key, {})
+                    row[root] = row.get(root, 0) + c * factor
+        self.solver.add([{k: c for k, c in row.items() if c} for row in sorted(rows.values(), key=len)])
 
 
 def solve(parts: Sequence[Slice], size: int) -> list[Vector]:
     """A basis of all (A, b) that annihilate every slice."""
-    solver = Solver(size * size + size)
+    unknowns = _Unknowns(size)
     for part in parts:
-        solver.add(list(_equations(part, solver, size)))
-    return solver.basis()
+        unknowns.require(part)
+    return unknowns.solver.basis()
 
 
 def restrict(vectors: Sequence[Vector], size: int, sign: int) -> list[Vector]:
@@ -166,8 +177,9 @@ def find_algebra(loss: Loss, formal: Formal | None) -> Algebra:
     """The whole affine algebra of a loss; `formal` is its exact form, None when that did not fit."""
     size = loss.dimension
     exact = solve(slices(formal), size) if formal is not None else []
-    if formal is not None and not formal.transcendental and not formal.gated:
-        vectors, certificate = exact, Certificate("proved", 0.0, "exact over the rationals")
+    reason = _proof(loss, formal)
+    if reason:
+        vectors, certificate = exact, Certificate("proved", 0.0, reason)
     else:
         vectors, certificate = _complete(loss, formal, exact)
     return Algebra(
@@ -175,13 +187,29 @@ def find_algebra(loss: Loss, formal: Formal | None) -> Algebra:
     )
 
 
+def _proof(loss: Loss, formal: Formal | None) -> str:
+    """Why the exact solution with functions and gates as free variables is the whole algebra; empty when it may not be."""
+    if formal is None:
+        return ""
+    parts = ["exact over the rationals"]
+    if formal.transcendental:
+        try:
+            named = {type(f).__name__ for f in loss.expression.atoms(sp.Function)}
+            if not named <= PROVABLE or not free_functions(loss, apart=True):
+                return ""
+        except Unsupported:
+            return ""
+        parts.append("its functions are algebraically independent")
+    if formal.gated:
+        if not separated(loss, formal):
+            return ""
+        parts.append("on every activation pattern")
+    return ", ".join(parts)
+
+
 def _complete(loss: Loss, formal: Formal | None, exact: list[Vector]) -> tuple[list[Vector], Certificate]:
     """Bound the algebra from above at random points and, where the exact part falls short, rationalise the rest."""
     size, rng = loss.dimension, np.random.default_rng(20)
-    if formal is not None and formal.gated and not formal.transcendental and not exact_gap(loss, formal, len(exact)):
-        return exact, Certificate(
-            "proved", 0.0, "exact on every activation pattern, none missed on the patterns visited"
-        )
     if size > NUMERIC_LIMIT:
         if formal is None:
             raise TooLarge(
@@ -202,32 +230,6 @@ def _complete(loss: Loss, formal: Formal | None, exact: list[Vector]) -> tuple[l
     return good, Certificate(
         "numerical", probing.residual(loss, good, rng), "fitted at random points, rationalised, checked at 40 digits"
     )
-
-
-def exact_gap(loss: Loss, formal: Formal, dimension: int) -> bool:
-    """Whether the activation patterns met at random points allow more than `dimension` generators."""
-    rng, size = np.random.default_rng(21), loss.dimension
-    gates = [(n, a) for n, a in formal.atoms.items() if a.kind == "gate"]
-    if any(not a.argument for _, a in gates):
-        return True
-    theta, rest = probing.Probe(loss).points(40, rng)
-    values, solver = np.concatenate([theta, rest]), Solver(size * size + size)
-    seen: set[tuple[int, ...]] = set()
-    for n in range(values.shape[1]):
-        state = {i: float(v) for i, v in enumerate(values[:, n])}
-        for number, atom in formal.atoms.items():
-            q = float(sum(float(c) * np.prod([state[v] for v in m]) for m, c in atom.argument.items()))
-            state[number] = float(q > 0) if atom.kind == "gate" else 1 / q
-        pattern = tuple(int(state[g]) for g, _ in gates)
-        if pattern in seen:
-            continue
-        seen.add(pattern)
-        chosen = {g: on for (g, _), on in zip(gates, pattern, strict=True)}
-        for part in slices(formal, chosen):
-            solver.add(list(_equations(part, solver, size)))
-        if len(solver.basis()) == dimension:
-            return False
-    return True
 
 
 def rationalise(null: np.ndarray, limit: int = 60) -> list[Vector]:

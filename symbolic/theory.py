@@ -111,4 +111,4 @@ def derive(loss: Loss) -> Theory:
         kind, reason = generic.classify(dense)
         charges.append(Charge(loss, vector, noise, f"C_{k}", kind, reason))
     count = independent(vectors, size)
-    return Theory(loss, algebra, tuple(charges), count, law_count(loss, formal, count), noise)
+    return Theory(loss, algebra, tuple(charges), count, law_count(loss, count), noise)

@@ -46,9 +46,12 @@ class Solver:
 
     def add(self, rows: Iterable[Mapping[int, Number]]) -> None:
         """Add the equations sum_i row[i] x_i = 0."""
-        changed = False
         for row in rows:
-            changed |= self._take(row.items())
+            self._take(row.items())
+
+    def _settle(self) -> None:
+        """Put what is known into the equations of the core, until that teaches nothing new."""
+        changed = True
         while changed and self.core:
             old, self.core, changed = self.core, set(), False
             for items in old:
@@ -75,11 +78,13 @@ class Solver:
             return True
         ordered = sorted(row.items())
         lead = ordered[0][1]
-        self.core.add(tuple((i, _exact(Fraction(c) / lead)) for i, c in ordered))
+        scale = lead if lead in (1, -1) else Fraction(1) / lead
+        self.core.add(tuple((i, c * scale) for i, c in ordered))
         return False
 
     def basis(self) -> list[Vector]:
         """A basis of the solutions, sparse and whole-numbered."""
+        self._settle()
         roots = [i for i in range(self.n) if self.parent[i] == i and not self.zero[i]]
         members: dict[int, list[tuple[int, Number]]] = {r: [] for r in roots}
         for i in range(self.n):

@@ -73,7 +73,7 @@ def _unary(name: str, x: Any, m: Arithmetic) -> tuple[Any, Any]:
         case "asinh":
             return f["asinh"](x), 1 / f["sqrt"](1 + x * x)
         case "erf":
-            return f["erf"](x), 2 / m.f["sqrt"](m.number(sp.pi)) * f["exp"](-x * x)
+            return f["erf"](x), f["exp"](-x * x) * m.number(2 / sp.sqrt(sp.pi))
         case "relu":
             gate = m.positive(x)
             return gate * x, gate
@@ -96,8 +96,10 @@ class Tape:
     gradient(values) takes inputs of shape (n_inputs, n) and returns (n_outputs, n_inputs, n).
     """
 
-    def __init__(self, outputs: Sequence[sp.Expr], inputs: Sequence[sp.Symbol], digits: int | None = None) -> None:
-        self.arithmetic = Arithmetic(digits)
+    def __init__(
+        self, outputs: Sequence[sp.Expr], inputs: Sequence[sp.Symbol], digits: int | None = None, arithmetic: Any = None
+    ) -> None:
+        self.arithmetic = arithmetic or Arithmetic(digits)
         self.slots: dict[sp.Basic, int] = {s: i for i, s in enumerate(inputs)}
         self.n_inputs = len(inputs)
         self.steps: list[tuple[str, int, tuple[int, ...], Any]] = []
@@ -161,7 +163,8 @@ class Tape:
                 wanted.update(args)
         return out
 
-    def _forward(self, values: Array) -> tuple[list[Any], list[Any]]:
+    def forward(self, values: Any) -> tuple[list[Any], list[Any]]:
+        """Every slot's value, and the slope of every step that has one, from one value per input in any arithmetic."""
         m, slots = self.arithmetic, list(values)
         slopes: list[Any] = [None] * len(self.steps)
         for k, (op, _, args, extra) in enumerate(self.steps):
@@ -182,7 +185,8 @@ class Tape:
                         slots.append(x**n)
                         slopes[k] = n * x ** (n - 1)
                     else:
-                        y = m.f["sqrt"](x) if extra == sp.S.Half else m.f["exp"](m.number(extra) * m.f["log"](x))
+                        half = extra.is_Rational and extra.q == 2
+                        y = m.f["sqrt"](x) ** int(extra.p) if half else m.f["exp"](m.number(extra) * m.f["log"](x))
                         slots.append(y)
                         slopes[k] = m.number(extra) * y / x
                 case "max" | "min":
@@ -200,7 +204,7 @@ class Tape:
     def evaluate(self, values: Array) -> Array:
         """Outputs at inputs of shape (n_inputs, n): shape (n_outputs, n)."""
         with np.errstate(all="ignore"):
-            slots, _ = self._forward(values)
+            slots, _ = self.forward(values)
         return np.array([slots[o] + 0 * values[0] for o in self.outputs])
 
     def gradient(self, values: Array, count: int | None = None) -> Array:
@@ -208,13 +212,13 @@ class Tape:
         count = self.n_inputs if count is None else count
         out = np.zeros((len(self.outputs), count, values.shape[1]), dtype=values.dtype)
         with np.errstate(all="ignore"):
-            slots, slopes = self._forward(values)
+            slots, slopes = self.forward(values)
             if values.shape[1] < FEW_POINTS and len(self.outputs) > 1 and self.arithmetic.digits is None:
                 return self._together(out, slots, slopes)
             for o, steps in enumerate(self.reach):
                 adjoint: dict[int, Any] = {self.outputs[o]: 1}
                 for k in steps:
-                    self._back(k, adjoint, slots, slopes)
+                    self.back(k, adjoint, slots, slopes)
                 for i in range(count):
                     if i in adjoint:
                         out[o, i] = adjoint[i]
@@ -227,13 +231,14 @@ class Tape:
         for o, slot in enumerate(self.outputs):
             adjoint.setdefault(slot, np.zeros((rows, points)))[o] += 1.0
         for k in range(len(self.steps) - 1, -1, -1):
-            self._back(k, adjoint, slots, slopes)
+            self.back(k, adjoint, slots, slopes)
         for i in range(out.shape[1]):
             if i in adjoint:
                 out[:, i] = adjoint[i]
         return out
 
-    def _back(self, k: int, adjoint: dict[int, Any], slots: list[Any], slopes: list[Any]) -> None:
+    def back(self, k: int, adjoint: dict[int, Any], slots: list[Any], slopes: list[Any]) -> None:
+        """Hand the adjoint of step k on to its arguments."""
         op, slot, args, _ = self.steps[k]
         seed = adjoint.pop(slot, None)
         if seed is None or op == "constant":

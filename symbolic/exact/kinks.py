@@ -1,0 +1,72 @@
+"""Activation patterns: whether the patterns that occur tell all products of gates apart.
+
+Where they do, an identity that holds on every pattern that occurs holds coefficient by coefficient in the gates, taken as free.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from symbolic.exact.formal import Formal
+from symbolic.exact.modular import rank
+from symbolic.exact.polynomial import Polynomial
+from symbolic.exact.probe import Probe
+from symbolic.loss import Loss
+
+Array = np.ndarray
+MOST = 3000
+"""Gate products beyond which the question is not asked."""
+FUNCTIONS = {"inverse": np.reciprocal, "exp": np.exp, "log": np.log, "tanh": np.tanh}
+
+
+def products(formal: Formal) -> list[tuple[int, ...]]:
+    """The gate products that occur in the gradients."""
+    gates = {n for n, a in formal.atoms.items() if a.kind == "gate"}
+    found = {tuple(v for v in m if v in gates) for g in formal.gradients for p in g for m in p}
+    return sorted(found, key=lambda m: (len(m), m))
+
+
+def separated(loss: Loss, formal: Formal) -> bool:
+    """Whether real points, at random, show as many independent patterns as there are gate products."""
+    wanted = products(formal)
+    if len(wanted) > MOST or any(a.kind == "gate" and not a.argument for a in formal.atoms.values()):
+        return False
+    rng, probe, rows = np.random.default_rng(21), Probe(loss), np.zeros((0, len(wanted)), dtype=np.int64)
+    for _ in range(4):
+        theta, rest = probe.points(2 * len(wanted) + 20, rng)
+        gates = _gates(formal, np.concatenate([theta, rest]))
+        if gates is None:
+            return False
+        seen = np.array([np.prod([gates[v] for v in m], axis=0) * np.ones(theta.shape[1], int) for m in wanted]).T
+        rows = np.unique(np.concatenate([rows, seen.astype(np.int64)]), axis=0)
+        if len(rows) >= len(wanted) and rank(rows) == len(wanted):
+            return True
+    return False
+
+
+def _gates(formal: Formal, values: Array) -> dict[int, Array] | None:
+    """0/1 of every gate at points, values (inputs, n); None for atoms of no known value."""
+    state: dict[int, Array] = dict(enumerate(values))
+    gates = {}
+    with np.errstate(all="ignore"):
+        for number, atom in formal.atoms.items():
+            q = _value(atom.argument, state, values.shape[1])
+            if atom.kind == "gate":
+                gates[number] = state[number] = (q > 0).astype(np.int64)
+            elif atom.kind == "root":
+                state[number] = np.abs(q) ** (1 / atom.order)
+            elif atom.kind in FUNCTIONS:
+                state[number] = FUNCTIONS[atom.kind](q)
+            else:
+                return None
+    return gates
+
+
+def _value(p: Polynomial, state: dict[int, Array], n: int) -> Array:
+    total = np.zeros(n)
+    for monomial, c in p.items():
+        term = np.full(n, float(c))
+        for v in monomial:
+            term = term * state[v]
+        total += term
+    return total
