@@ -16,7 +16,8 @@ import scipy.linalg
 
 from symbolic import drift as laws
 from symbolic.charge import Charge
-from symbolic.noise import Noise, classify
+from symbolic.classes import classify
+from symbolic.noise import Noise
 from symbolic.sgd import SGD
 
 Array = np.ndarray

@@ -92,7 +92,8 @@ class Noise:
     def _feature_tape(self) -> Tape:
         f = self.features
         assert f is not None
-        return Tape([*f.coefficients, f.constant], (*self.loss.theta, *self.loss.law_parameters))
+        inputs = (*self.loss.theta, *self.loss.law_parameters)
+        return Tape([*f.reduced, f.offset], inputs, definitions=f.definitions)
 
     @cached_property
     def _draws(self) -> Array:
@@ -252,54 +253,3 @@ class Noise:
             return None
         mean = [*map(sp.sympify, self.features.mean), sp.S.One]
         return sp.Add(*(m * b[i] * d for m, g in zip(mean, self._gradients, strict=True) for i, d in g.items()))
-
-
-def sign_split(sigma: Array, a: Array) -> tuple[float, float]:
-    """Noise on the expanding and on the contracting eigenspaces of a symmetric A: (Tr[P+ Sigma], Tr[P- Sigma])."""
-    values, vectors = np.linalg.eigh(a)
-    noise = np.einsum("ji,jk,ki->i", vectors, sigma, vectors)
-    tiny = 1e-10 * max(float(np.abs(values).max(initial=0.0)), 1.0)
-    return float(noise[values > tiny].sum()), float(noise[values < -tiny].sum())
-
-
-def classify(sigma: Array, a: Array, tolerance: float = 1e-10) -> tuple[str, str]:
-    """(class, reason) of a symmetric generator under Sigma: "convergent", "divergent" or "frozen" (THEORY section 3)."""
-    if not np.any(a):
-        return "frozen", "a translation: the charge is linear, so noise has no mean effect on it"
-    up, down = sign_split(sigma, a)
-    floor = tolerance * float(np.trace(sigma))
-    if up > floor and down > floor:
-        return "convergent", "noise on eigenspaces of both signs: they balance at a finite equilibrium"
-    if up > floor:
-        return "divergent", "noise on eigenspaces of positive sign only: the charge grows without end"
-    if down > floor:
-        return "divergent", "noise on eigenspaces of negative sign only: the charge falls without end"
-    return "frozen", "no noise on the range of A: the charge stays"
-
-
-class GenericNoise:
-    """Sigma of a loss at two generic points, with plausible numbers for symbols in the laws."""
-
-    def __init__(self, loss: Loss) -> None:
-        rng = np.random.default_rng(5)
-        self.noise = Noise(loss, probing.law_values(loss, rng))
-        self.thetas = rng.standard_normal((2, loss.dimension))
-
-    @cached_property
-    def sigmas(self) -> list[Array]:
-        """Sigma at the points."""
-        return [self.noise.sigma(t) for t in self.thetas]
-
-    def classify(self, a: Array) -> tuple[str | None, str]:
-        """Class of a symmetric generator, and why; None when the law cannot be averaged over."""
-        if not np.any(a):
-            return classify(np.zeros_like(a), a)
-        try:
-            sigmas = self.sigmas
-        except ValueError as error:
-            return None, str(error)
-        found = [classify(s, a) for s in sigmas if np.isfinite(s).all()]
-        if not found:
-            return None, "Sigma is not finite at the generic points tried"
-        order = ("convergent", "divergent", "frozen")
-        return min(found, key=lambda item: order.index(item[0]))

@@ -11,12 +11,13 @@ import numpy as np
 
 from symbolic import display
 from symbolic.charge import Charge, scaled
+from symbolic.classes import GenericNoise
 from symbolic.conservation import independent, law_count
 from symbolic.equilibrium import Equilibrium, equilibrium
 from symbolic.exact.formal import Formal
 from symbolic.exact.polynomial import TooLarge
 from symbolic.loss import Loss
-from symbolic.noise import GenericNoise, Noise
+from symbolic.noise import Noise
 from symbolic.sgd import SGD
 from symbolic.symmetry import Algebra, Certificate, find_algebra
 
@@ -98,17 +99,11 @@ def derive(loss: Loss) -> Theory:
     except TooLarge:
         formal = None
     algebra = find_algebra(loss, formal)
-    noise, generic, size = Noise(loss), GenericNoise(loss), loss.dimension
+    noise, size = Noise(loss), loss.dimension
+    generic = GenericNoise(loss, noise)
     vectors = sorted(
         (scaled(v, size) for v in algebra.symmetric_vectors), key=lambda v: any(i < size * size for i in v)
     )
-    charges = []
-    for k, vector in enumerate(vectors, start=1):
-        dense = np.zeros((size, size))
-        for index, c in vector.items():
-            if index < size * size:
-                dense[divmod(index, size)] = float(c)
-        kind, reason = generic.classify(dense)
-        charges.append(Charge(loss, vector, noise, f"C_{k}", kind, reason))
+    charges = [Charge(loss, v, noise, f"C_{k}", *generic.classify(v)) for k, v in enumerate(vectors, start=1)]
     count = independent(vectors, size)
     return Theory(loss, algebra, tuple(charges), count, law_count(loss, count), noise)

@@ -93,16 +93,24 @@ def _unary(name: str, x: Any, m: Arithmetic) -> tuple[Any, Any]:
 class Tape:
     """Several scalar outputs of the same inputs, evaluated and differentiated together.
 
-    gradient(values) takes inputs of shape (n_inputs, n) and returns (n_outputs, n_inputs, n).
+    gradient(values) takes inputs of shape (n_inputs, n) and returns (n_outputs, n_inputs, n). definitions: names that the outputs
+    use, each in terms of the inputs and the earlier names. arithmetic: what the numbers are, `Arithmetic(digits)` when None.
     """
 
     def __init__(
-        self, outputs: Sequence[sp.Expr], inputs: Sequence[sp.Symbol], digits: int | None = None, arithmetic: Any = None
+        self,
+        outputs: Sequence[sp.Expr],
+        inputs: Sequence[sp.Symbol],
+        digits: int | None = None,
+        arithmetic: Any = None,
+        definitions: Sequence[tuple[sp.Symbol, sp.Expr]] = (),
     ) -> None:
         self.arithmetic = arithmetic or Arithmetic(digits)
         self.slots: dict[sp.Basic, int] = {s: i for i, s in enumerate(inputs)}
         self.n_inputs = len(inputs)
         self.steps: list[tuple[str, int, tuple[int, ...], Any]] = []
+        for name, value in definitions:
+            self.slots[name] = self._slot(value)
         self.outputs = [self._slot(e) for e in outputs]
         self.reach = [self._ancestors(o) for o in self.outputs]
 

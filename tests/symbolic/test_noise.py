@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import sympy as sp
 
 from symbolic import Bernoulli, Loss, Moments, Normal, Uniform, parameters
+from symbolic.classes import GenericNoise, classify
 from symbolic.exact.probe import sample
 from symbolic.exact.tape import Tape
 from symbolic.functions import relu
 from symbolic.library import LIBRARY
-from symbolic.noise import Noise, classify
+from symbolic.noise import Noise
 from symbolic.theory import derive
 from tests.symbolic import losses
 from tests.symbolic.losses import u, w, x, y
@@ -119,3 +122,34 @@ def test_penalty_without_data_enters_the_mean_gradient_only() -> None:
     noise = Noise(loss)
     assert noise.mean_gradient(np.array([1.0, 2.0])) == pytest.approx([2.0, 32.0])
     assert noise.sigma(np.array([1.0, 2.0]))[1, 1] == 0
+
+
+def test_class_is_exact_on_irrational_eigenspaces() -> None:
+    """A = [[1, 1], [1, -2]] has irrational eigenvalues of both signs: any noise reaches both; none on its range leaves it frozen."""
+    loss = Loss((u * x + w * y) ** 2, [u, w], {x: Normal(0, 1), y: Normal(0, 1)})
+    generic = GenericNoise(loss, Noise(loss))
+    assert generic.range is not None
+    vector = {0: Fraction(1), 1: Fraction(1), 2: Fraction(1), 3: Fraction(-2)}
+    kind, reason = generic.classify(vector)
+    assert kind == "convergent"
+    assert "+: u, w; -: u, w" in reason
+
+
+def test_class_follows_the_law_not_only_the_loss() -> None:
+    """With a target that never varies and x = 1, only one direction is noisy; a degenerate law must not look generic."""
+    a, b = sp.symbols("a b", real=True)
+    loss = Loss((a * x - 1) ** 2 + (b * y - 1) ** 2, [a, b], {x: Normal(1, 1), y: Normal(1, 0)})
+    generic = GenericNoise(loss, Noise(loss))
+    sign = {0: Fraction(1), 3: Fraction(-1)}
+    assert generic.classify(sign)[0] == "divergent"
+    noisy = Loss(loss.expression, [a, b], {x: Normal(1, 1), y: Normal(1, 1)})
+    assert GenericNoise(noisy, Noise(noisy)).classify(sign)[0] == "convergent"
+
+
+@pytest.mark.parametrize("name", list(LIBRARY))
+def test_exact_class_agrees_with_numbers(name: str) -> None:
+    loss = LIBRARY[name].build()
+    theory = derive(loss)
+    sigma = theory.sigma(np.random.default_rng(4).normal(size=loss.dimension))
+    for charge in theory.charges:
+        assert charge.classification == classify(sigma, charge.A)[0]
