@@ -10,6 +10,7 @@ import sympy as sp
 
 from symbolic import Bernoulli, Loss, Moments, Normal, Uniform, parameters
 from symbolic.classes import GenericNoise, classify
+from symbolic.exact.nullspace import Vector
 from symbolic.exact.probe import sample
 from symbolic.exact.tape import Tape
 from symbolic.functions import relu
@@ -129,7 +130,7 @@ def test_class_is_exact_on_irrational_eigenspaces() -> None:
     loss = Loss((u * x + w * y) ** 2, [u, w], {x: Normal(0, 1), y: Normal(0, 1)})
     generic = GenericNoise(loss, Noise(loss))
     assert generic.range is not None
-    vector = {0: Fraction(1), 1: Fraction(1), 2: Fraction(1), 3: Fraction(-2)}
+    vector: Vector = {0: Fraction(1), 1: Fraction(1), 2: Fraction(1), 3: Fraction(-2)}
     kind, reason = generic.classify(vector)
     assert kind == "convergent"
     assert "+: u, w; -: u, w" in reason
@@ -140,7 +141,7 @@ def test_class_follows_the_law_not_only_the_loss() -> None:
     a, b = sp.symbols("a b", real=True)
     loss = Loss((a * x - 1) ** 2 + (b * y - 1) ** 2, [a, b], {x: Normal(1, 1), y: Normal(1, 0)})
     generic = GenericNoise(loss, Noise(loss))
-    sign = {0: Fraction(1), 3: Fraction(-1)}
+    sign: Vector = {0: Fraction(1), 3: Fraction(-1)}
     assert generic.classify(sign)[0] == "divergent"
     noisy = Loss(loss.expression, [a, b], {x: Normal(1, 1), y: Normal(1, 1)})
     assert GenericNoise(noisy, Noise(noisy)).classify(sign)[0] == "convergent"
