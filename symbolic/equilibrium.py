@@ -8,7 +8,7 @@ joint equilibrium minimises lambda_wd |theta|^2 + (T/2) Tr Sigma over the group,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,8 @@ class JointEquilibrium:
     """The point of the group orbit where every charge's drift vanishes.
 
     theta (D,); residual: largest |dC/dt| over T Tr Sigma there; transform: the group element e^B... as a D x D matrix;
-    steps: Newton steps taken. converged is False where the minimum lies at infinity.
+    steps: Newton steps taken. converged is False where the minimum lies at infinity. rates: the relaxation rates per unit time of
+    all directions of the orbit there, ascending (empty when not converged).
     """
 
     theta: Array
@@ -55,6 +56,7 @@ class JointEquilibrium:
     transform: Array
     steps: int
     converged: bool
+    rates: Array
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ class Equilibrium:
         ]
         if self.joint is not None:
             state = f"reached, residual {self.joint.residual:.1e}" if self.joint.converged else "at infinity"
+            if len(self.joint.rates):
+                state += f", slowest rate {self.joint.rates[0]:.6g} per unit time"
             lines.append(f"joint equilibrium: {state}")
         return "\n".join(lines)
 
@@ -191,9 +195,7 @@ def joint_equilibrium(
         if np.abs(gradient).max() <= tolerance * max(value(point, noise), 1e-300):
             converged = True
             break
-        pushed = np.einsum("kij,jl->kil", basis, noise)
-        hessian = 2 * temperature * np.einsum("kij,lji->kl", pushed, basis) + 4 * weight_decay * moved @ moved.T
-        hessian = (hessian + hessian.T) / 2
+        hessian = _hessian(basis, point, noise, temperature, weight_decay)
         step = -np.linalg.lstsq(hessian, gradient, rcond=1e-13)[0]
         generator = np.einsum("k,kij->ij", step, basis)
         generator *= min(1.0, 2.0 / max(float(np.linalg.norm(generator, 2)), 1e-300))
@@ -209,7 +211,25 @@ def joint_equilibrium(
             break
     drift = np.array([temperature * np.trace(noise @ a) - 2 * weight_decay * point @ a @ point for a in basis])
     size = max(temperature * float(np.trace(noise)), 1e-300)
-    return JointEquilibrium(point, float(np.abs(drift).max() / size), transform, taken, converged)
+    rates = _relaxation(basis, point, noise, temperature, weight_decay) if converged else np.zeros(0)
+    return JointEquilibrium(point, float(np.abs(drift).max() / size), transform, taken, converged, rates)
+
+
+def _hessian(basis: Array, point: Array, noise: Array, temperature: float, weight_decay: float) -> Array:
+    """Second derivatives of (T/2) Tr Sigma + lambda_wd |theta|^2 along exp(sum_k x_k A_k)."""
+    moved, pushed = basis @ point, np.einsum("kij,jl->kil", basis, noise)
+    flat = np.swapaxes(basis, 1, 2).reshape(len(basis), -1)
+    out = 2 * temperature * pushed.reshape(len(basis), -1) @ flat.T + 4 * weight_decay * moved @ moved.T
+    return (out + out.T) / 2
+
+
+def _relaxation(basis: Array, point: Array, noise: Array, temperature: float, weight_decay: float) -> Array:
+    """Rates at which small displacements along the orbit die out: 2 <A_k theta, A_l theta> x' = -Hessian x, on the orbit's tangent space."""
+    moved = basis @ point
+    values, vectors = np.linalg.eigh(2 * moved @ moved.T)
+    kept = values > 1e-10 * values.max()
+    white = vectors[:, kept] / np.sqrt(values[kept])
+    return np.linalg.eigvalsh(white.T @ _hessian(basis, point, noise, temperature, weight_decay) @ white)
 
 
 def equilibrium(charges: Sequence[Charge], noise: Noise, theta: Array, sgd: SGD) -> Equilibrium:
@@ -221,6 +241,7 @@ def equilibrium(charges: Sequence[Charge], noise: Noise, theta: Array, sgd: SGD)
     joint = None
     if linear and _closed(linear):
         joint = joint_equilibrium(linear, theta, sigma, rates.speed * rates.temperature, rates.weight_decay)
+        joint = replace(joint, rates=rates.speed * joint.rates)
     return Equilibrium(theta, single, joint)
 
 

@@ -150,14 +150,15 @@ def _dictionary(loss: Loss) -> list[tuple[int, sp.Expr]]:
 def _without_repeats(loss: Loss, entries: Sequence[tuple[int, sp.Expr]]) -> list[tuple[int, sp.Expr]]:
     """The entries that are no linear combination of earlier ones of their coordinate."""
     rng, points = np.random.default_rng(19), 2 * len(entries)
-    tape = Tape([e for _, e in entries], loss.theta, arithmetic=JetArithmetic(points))
+    arithmetic = JetArithmetic(points)
+    tape = Tape([e for _, e in entries], loss.theta, arithmetic=arithmetic)
     slots, _ = tape.forward([Jet(rng.integers(1, PRIME, (1, points))) for _ in loss.theta])
     zero = Jet(np.zeros((1, points), dtype=np.int64))
     rows: dict[int, list[Array]] = {}
     out = []
     for (i, e), o in zip(entries, tape.outputs, strict=True):
         values = (zero + slots[o]).data[0]
-        good = ~tape.arithmetic.bad
+        good = ~arithmetic.bad
         kept = rows.setdefault(i, [])
         if rank(np.array([*kept, values])[:, good]) > len(kept):
             kept.append(values)

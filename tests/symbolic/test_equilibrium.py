@@ -76,10 +76,10 @@ def test_frozen_charges_stay() -> None:
     assert all(e.classification == "frozen" and e.lambda_star == 0.0 and e.rate == 0.0 for e in found.charges)
 
 
-@pytest.mark.parametrize("h", [1, 2, 3])
+@pytest.mark.parametrize("h", [1, 2, 3, 8])
 def test_joint_minimum_is_the_geometric_mean(h: int) -> None:
     """Anisotropic regression: U^T Gamma_U U = W Gamma_W W^T, reached by the closed form and by Newton on the orbit alike."""
-    dy, dx = 3, 4
+    dy, dx = max(3, h), max(4, h + 1)
     theory = derive(losses.linear_net([dy, h, dx], (sp.Rational(3, 2), sp.Rational(1, 2))))
     rng = np.random.default_rng(h)
     U, W = rng.normal(size=(dy, h)), rng.normal(size=(h, dx))
@@ -160,6 +160,28 @@ def test_joint_minimum_of_a_deep_chain() -> None:
     assert joint.converged
     for charge in theory.charges:
         assert charge.drift_at(joint.theta, SGD(0.01, weight_decay=0.01)) == pytest.approx(0, abs=1e-12)
+
+
+def test_joint_rates_are_those_of_small_displacements() -> None:
+    """Charges displaced along the orbit drift back as -K x, at the generalised eigenvalues of (K, 2 Gram): by finite differences."""
+    entry, sgd = LIBRARY["matrix-factorization"], SGD(0.02, batch_size=2)
+    theory = derive(entry.build())
+    joint = theory.equilibrium(at=dict(entry.start), sgd=sgd).joint
+    assert joint is not None
+    step, charges = 1e-5, theory.charges
+    jacobian = np.empty((len(charges), len(charges)))
+    for k, along in enumerate(charges):
+        ends = [expm(sign * step * along.A) @ joint.theta for sign in (1, -1)]
+        jacobian[:, k] = [(c.drift_at(ends[0], sgd) - c.drift_at(ends[1], sgd)) / (2 * step) for c in charges]
+    moved = [c.A @ joint.theta for c in charges]
+    gram = 2 * np.array([[a @ b for b in moved] for a in moved])
+    assert joint.rates == pytest.approx(np.sort(-np.linalg.eigvals(np.linalg.solve(gram, jacobian)).real), rel=1e-5)
+
+
+def test_joint_rate_of_one_charge_is_its_own() -> None:
+    found = derive(losses.rescaling()).equilibrium(at={u: 1.2, w: 0.6}, sgd=SGD(0.01, weight_decay=0.02, momentum=0.5))
+    assert found.joint is not None
+    assert found.joint.rates == pytest.approx([found[0].rate])
 
 
 def test_closed_form_refuses_singular_noise() -> None:
