@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from functools import reduce
 from itertools import pairwise
@@ -64,6 +65,18 @@ def network(widths: Sequence[int], activation: Any, bias: bool = False) -> Loss:
 def relu_net(widths: Sequence[int], bias: bool = False) -> Loss:
     """`network` with ReLU units."""
     return network(widths, relu, bias)
+
+
+def linear_sizes() -> list[list[int]]:
+    """Widths, input to output, of 50 random linear networks: depth 2 to 4, widths 2 to 5."""
+    draw = random.Random(11)
+    return [[draw.randint(2, 5) for _ in range(draw.randint(3, 5))] for _ in range(50)]
+
+
+def relu_sizes() -> list[tuple[list[int], bool]]:
+    """Widths and whether there are biases, of 50 random ReLU networks: depth 2 to 4, widths 2 to 9."""
+    draw = random.Random(12)
+    return [([draw.randint(2, 9) for _ in range(draw.randint(3, 5))], draw.random() < 0.5) for _ in range(50)]
 
 
 def softmax(classes: int = 3, inputs: int = 2, rows: int = 12) -> Loss:

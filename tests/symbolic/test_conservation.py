@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-
 import numpy as np
 import pytest
 import sympy as sp
@@ -42,16 +40,6 @@ def test_two_factor_counts(n: int, m: int, r: int):
     assert law_count(loss, 0) == expected, "without the hint that charges give"
 
 
-def linear_sizes() -> list[list[int]]:
-    draw = random.Random(11)
-    return [[draw.randint(2, 5) for _ in range(draw.randint(3, 5))] for _ in range(50)]
-
-
-def relu_sizes() -> list[tuple[list[int], bool]]:
-    draw = random.Random(12)
-    return [([draw.randint(2, 9) for _ in range(draw.randint(3, 5))], draw.random() < 0.5) for _ in range(50)]
-
-
 def balancedness(widths: list[int], seed: int = 0) -> int:
     """Rank at a random point of the gradients of all entries of W_i W_i^T - W_{i+1}^T W_{i+1}, by hand and in floats."""
     rng = np.random.default_rng(seed)
@@ -73,7 +61,7 @@ def balancedness(widths: list[int], seed: int = 0) -> int:
 
 def test_fifty_random_linear_networks():
     """All laws are balancedness (Marcotte et al., section 4): #laws = rank of {W_i W_i^T - W_{i+1}^T W_{i+1}}, found by derive's algebra too."""
-    for widths in linear_sizes():
+    for widths in losses.linear_sizes():
         loss = losses.linear_net(widths[::-1])
         formal = Formal(loss)
         charges = independent(find_algebra(loss, formal).symmetric_vectors, loss.dimension)
@@ -83,7 +71,7 @@ def test_fifty_random_linear_networks():
 @pytest.mark.parametrize("part", range(5))
 def test_fifty_random_relu_networks(part: int):
     """One law per hidden unit (Marcotte et al., section 4), whatever depth, widths and biases."""
-    for widths, bias in relu_sizes()[part::5]:
+    for widths, bias in losses.relu_sizes()[part::5]:
         loss = losses.relu_net(widths, bias=bias)
         algebra = find_algebra(loss, Formal(loss))
         charges = independent(algebra.symmetric_vectors, loss.dimension)
