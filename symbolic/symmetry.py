@@ -232,6 +232,21 @@ def _complete(loss: Loss, formal: Formal | None, exact: list[Vector]) -> tuple[l
     )
 
 
+def dimension_on_data(loss: Loss) -> int:
+    """Dimension of the algebra that leaves the loss alone on the law or rows given, not for all values of the data symbols.
+
+    Numerical (random theta, drawn data). It exceeds the algebra's where the data are degenerate: a column that never varies or
+    repeats another, fewer rows than inputs, inputs of one sign under a ReLU. Raises ValueError beyond D = 45.
+    """
+    size = loss.dimension
+    if size > NUMERIC_LIMIT:
+        raise ValueError(
+            f"dimension_on_data: needs D of at most {NUMERIC_LIMIT}; got {size}. Use a smaller instance with the same data."
+        )
+    rows = probing.constraints(probing.Probe(loss), np.random.default_rng(22), as_drawn=True)
+    return probing.nullity(rows, size * size + size)
+
+
 def rationalise(null: np.ndarray, limit: int = 60) -> list[Vector]:
     """Echelon form of a numerical null space with its entries replaced by nearby fractions of small denominator."""
     rows = null.copy()

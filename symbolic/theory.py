@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from math import comb
 from typing import Any
 
 import numpy as np
+import sympy as sp
 
-from symbolic import display
+from symbolic import display, further
 from symbolic.charge import Charge, scaled
 from symbolic.classes import GenericNoise
 from symbolic.conservation import independent, law_count
@@ -19,9 +22,11 @@ from symbolic.exact.polynomial import TooLarge
 from symbolic.loss import Loss
 from symbolic.noise import Noise
 from symbolic.sgd import SGD
-from symbolic.symmetry import Algebra, Certificate, find_algebra
+from symbolic.symmetry import Algebra, Certificate, dimension_on_data, find_algebra
 
 Array = np.ndarray
+SEARCHED = 3000
+"""Coefficients up to which polynomials are sought unasked."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -49,6 +54,31 @@ class Theory:
     def complete(self) -> bool | None:
         """Whether the charges are all conservation laws that hold for all data."""
         return None if self.conservation_laws is None else self.conservation_laws == self.independent_charges
+
+    @cached_property
+    def further_laws(self) -> tuple[sp.Expr, ...]:
+        """Conservation laws found that are no functions of the charges: separable ones, and polynomials of low degree.
+
+        Empty when the charges are complete or the search does not apply; `polynomial_laws` looks at a degree of choice.
+        """
+        if self.complete is not False:
+            return ()
+        found: list[sp.Expr] = []
+        with suppress(ValueError):
+            found += further.separable_laws(self.loss)
+        degree = max((k for k in (1, 2, 3, 4) if comb(self.loss.dimension + k, k) <= SEARCHED), default=1)
+        with suppress(ValueError):
+            found += further.polynomial_laws(self.loss, degree)
+        return tuple(further.new_laws(self.loss, found, [c.expression for c in self.charges]))
+
+    def polynomial_laws(self, degree: int) -> list[sp.Expr]:
+        """All conserved polynomials of degree 1 to `degree`, a basis. Raises ValueError where there are too many coefficients."""
+        return further.polynomial_laws(self.loss, degree)
+
+    @cached_property
+    def dimension_on_data(self) -> int:
+        """Dimension of the algebra on the law or rows given alone, numerically: larger where the data are degenerate. Raises ValueError."""
+        return dimension_on_data(self.loss)
 
     def sigma(self, theta: Array) -> Array:
         """Sigma(theta), the gradient covariance of one sample: (..., D) -> (..., D, D)."""

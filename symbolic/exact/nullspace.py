@@ -113,7 +113,35 @@ def _matrix(rows: Sequence[Mapping[int, Number]], n: int) -> fmpz_mat:
 
 
 def kernel(rows: Sequence[Mapping[int, Number]], n: int) -> list[Vector]:
-    """A basis of {x in Q^n: rows x = 0}, one vector per free column of the reduced echelon form."""
+    """A basis of {x in Q^n: rows x = 0}, one vector per free column of the reduced echelon form.
+
+    Solves for a sample of the equations and adds those that its solutions break, until none does.
+    """
+    stride = max(1, len(rows) // (2 * n + 20))
+    chosen, left = list(rows[::stride]), [row for k, row in enumerate(rows) if k % stride]
+    while True:
+        basis = _kernel(chosen, n)
+        lines: list[list[tuple[int, Number]]] = [[] for _ in range(n)]
+        for k, v in enumerate(basis):
+            for i, c in v.items():
+                lines[i].append((k, c))
+        broken = [row for row in left if _breaks(row, lines)]
+        if not broken:
+            return basis
+        chosen += broken[: 2 * n + 20]
+        left = broken[2 * n + 20 :]
+
+
+def _breaks(row: Mapping[int, Number], lines: Sequence[Sequence[tuple[int, Number]]]) -> bool:
+    """Whether the equation fails on any of the vectors, given column by column."""
+    total: Vector = {}
+    for i, c in row.items():
+        for k, d in lines[i]:
+            total[k] = total.get(k, 0) + c * d
+    return any(total.values())
+
+
+def _kernel(rows: Sequence[Mapping[int, Number]], n: int) -> list[Vector]:
     if not rows:
         return [{i: 1} for i in range(n)]
     reduced, denominator, rank = _matrix(rows, n).rref()

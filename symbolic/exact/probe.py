@@ -90,20 +90,30 @@ class Probe:
         self.inputs = (*loss.theta, *loss.z, *(s for s in loss.law_parameters if s not in loss.z))
         self.tape = Tape([loss.expression], self.inputs, digits)
 
-    def points(self, n: int, rng: np.random.Generator, theta: Array | None = None) -> tuple[Array, Array]:
-        """theta (D, n) and the remaining inputs, generic and at several scales; theta may be given, shape (D,)."""
+    def points(
+        self, n: int, rng: np.random.Generator, theta: Array | None = None, *, as_drawn: bool = False
+    ) -> tuple[Array, Array]:
+        """theta (D, n) and the remaining inputs, generic and at several scales; theta may be given, shape (D,).
+
+        as_drawn: data from their law itself (rows of a data set), not generic values of their symbols.
+        """
         values = law_values(self.loss, rng)
         if theta is None:
             theta = rng.standard_normal((self.loss.dimension, n)) * rng.choice([0.4, 1.0, 1.7], n)
         else:
             theta = np.repeat(theta[:, None], n, axis=1)
-        rest = [generic(b, n, rng, values) for b in self.loss.blocks]
+        drawn = [sample(b, n, rng, values) if as_drawn else None for b in self.loss.blocks]
+        rest = [
+            d if d is not None else generic(b, n, rng, values) for d, b in zip(drawn, self.loss.blocks, strict=True)
+        ]
         rest += [np.full((1, n), values[s]) for s in self.inputs[len(theta) + sum(len(r) for r in rest) :]]
         return theta, np.concatenate(rest) if rest else np.zeros((0, n))
 
-    def gradients(self, n: int, rng: np.random.Generator, theta: Array | None = None) -> tuple[Array, Array]:
+    def gradients(
+        self, n: int, rng: np.random.Generator, theta: Array | None = None, *, as_drawn: bool = False
+    ) -> tuple[Array, Array]:
         """theta (D, m) and d loss/d theta (D, m) at the m <= n points where they are finite."""
-        t, z = self.points(n, rng, theta)
+        t, z = self.points(n, rng, theta, as_drawn=as_drawn)
         values = np.concatenate([t, z])
         if self.digits is not None:
             with mpmath.workdps(self.digits):
@@ -115,10 +125,10 @@ class Probe:
         return t[:, good], g[:, good]
 
 
-def constraints(probe: Probe, rng: np.random.Generator) -> Array:
+def constraints(probe: Probe, rng: np.random.Generator, *, as_drawn: bool = False) -> Array:
     """Rows of the linear system for (A row-major, b): <g, A theta + b> = 0, each scaled to unit length; zero gradients dropped."""
     d = probe.loss.dimension
-    theta, g = probe.gradients((d * (d + 1) + 30) * min(pattern_count(probe.loss), 6), rng)
+    theta, g = probe.gradients((d * (d + 1) + 30) * min(pattern_count(probe.loss), 6), rng, as_drawn=as_drawn)
     norm = np.linalg.norm(g, axis=0)
     keep = norm > 1e-9 * max(1.0, float(norm.max(initial=0.0)))
     theta, g = theta[:, keep], g[:, keep] / norm[keep]

@@ -239,3 +239,23 @@ def test_unused_noise_symbol_does_not_matter() -> None:
         ).independent_charges
         == 1
     )
+
+
+def test_degenerate_data_have_symmetries_of_their_own() -> None:
+    """Two equal columns: the difference of their weights is free on these rows, not for all data."""
+    a, b = sp.symbols("a b", real=True)
+    column = np.random.default_rng(0).normal(size=20)
+    loss = Loss((a * x + b * e - y) ** 2, [a, b], Dataset({x: column, e: column, y: column**2}))
+    theory = derive(loss)
+    assert theory.algebra.dimension == 0
+    assert theory.dimension_on_data == 3
+    plain = derive(LIBRARY["two-layer-relu"].build())
+    assert plain.dimension_on_data == plain.algebra.dimension
+    with pytest.raises(ValueError, match="at most 45"):
+        _ = derive(losses.linear_net([5, 5, 5])).dimension_on_data
+
+
+def test_further_laws_complete_what_charges_begin() -> None:
+    theory = derive(LIBRARY["separable-tanh"].build())
+    assert len(theory.further_laws) == theory.conservation_laws == 2
+    assert derive(losses.rescaling()).further_laws == ()
