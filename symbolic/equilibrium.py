@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 
 from symbolic import drift as laws
 from symbolic.charge import Charge
@@ -180,6 +179,8 @@ def joint_equilibrium(
     Starts at theta (D,) with Sigma (D, D); exact gradient and Hessian, backtracking. The span with its brackets must be closed under
     transpose, as for linear networks. Relative tolerance on the gradient.
     """
+    from scipy.linalg import expm  # slow to load
+
     basis = np.array(generators)
     point, noise, transform = theta.copy(), sigma.copy(), np.eye(len(theta))
 
@@ -201,7 +202,7 @@ def joint_equilibrium(
         generator *= min(1.0, 2.0 / max(float(np.linalg.norm(generator, 2)), 1e-300))
         slope, t = float(gradient @ step), 1.0
         while True:
-            move, back = scipy.linalg.expm(t * generator), scipy.linalg.expm(-t * generator)
+            move, back = expm(t * generator), expm(-t * generator)
             new_point, new_noise = move @ point, back @ noise @ back
             if value(new_point, new_noise) <= value(point, noise) + 1e-14 * scale or t < 1e-8 or slope >= 0:
                 break
