@@ -16,6 +16,7 @@ from symbolic.exact.nullspace import Vector
 from symbolic.loss import Loss
 from symbolic.noise import Noise
 from symbolic.sgd import SGD
+from symbolic.structure.fields import kind
 from symbolic.symmetry import matrices
 
 Array = np.ndarray
@@ -30,15 +31,6 @@ def scaled(vector: Vector, size: int) -> Vector:
     scale = lcm(*(c.denominator for c in coefficients))
     content = gcd(*(int(c * scale) for c in coefficients))
     return {i: Fraction(c) * scale / content for i, c in vector.items()}
-
-
-def _kind(a: Array, b: Array) -> str:
-    if not a.any():
-        return "translation"
-    if b.any() or np.any(a != np.diag(np.diag(a))):
-        return "mixed"
-    signs = set(np.sign(np.diag(a))) - {0.0}
-    return "rescaling" if len(signs) == 2 else "scale"
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +74,7 @@ class Charge:
     @cached_property
     def kind(self) -> str:
         """ "rescaling" (diagonal A of both signs), "scale" (diagonal, one sign), "translation" (A = 0) or "mixed"."""
-        return _kind(self.A, self.b)
+        return kind(self.vector, self.loss.dimension)
 
     @cached_property
     def _parts(self) -> tuple[sp.Expr, sp.Expr]:

@@ -20,6 +20,8 @@ from symbolic.noise import Noise
 from symbolic.sgd import SGD
 
 Array = np.ndarray
+NEAR = 1e-3
+"""Longest Newton step, as a generator's norm, from a point that counts as the minimum."""
 FAR = 200.0
 """Largest |lambda| * max|eigenvalue| looked at before an equilibrium counts as infinitely far."""
 
@@ -193,12 +195,13 @@ def joint_equilibrium(
         taken += 1
         moved = basis @ point
         gradient = -temperature * np.einsum("kij,ji->k", basis, noise) + 2 * weight_decay * moved @ point
-        if np.abs(gradient).max() <= tolerance * max(value(point, noise), 1e-300):
-            converged = True
-            break
         hessian = _hessian(basis, point, noise, temperature, weight_decay)
         step = -np.linalg.lstsq(hessian, gradient, rcond=1e-13)[0]
         generator = np.einsum("k,kij->ij", step, basis)
+        flat = np.abs(gradient).max() <= tolerance * max(value(point, noise), 1e-300)
+        if flat and float(np.linalg.norm(generator, 2)) <= NEAR:  # flat with a long way to go: the minimum is at infinity
+            converged = True
+            break
         generator *= min(1.0, 2.0 / max(float(np.linalg.norm(generator, 2)), 1e-300))
         slope, t = float(gradient @ step), 1.0
         while True:

@@ -209,8 +209,12 @@ class Noise:
         """Whether Tr[Sigma A] is short enough to read."""
         if self.source != "features" or self.features is None:
             return a.is_zero_matrix is True
-        f = self.features
-        return len(f.exponents) * sum(c.count_ops() for c in f.coefficients) <= BRIEF
+        f, work = self.features, 0
+        for c in f.coefficients:
+            work += c.count_ops()
+            if len(f.exponents) * work > BRIEF:
+                return False
+        return True
 
     def _quadratic(self, a: sp.Matrix, weight: dict[tuple[int, int], sp.Expr]) -> sp.Expr | None:
         """sum_kl weight_kl grad c_k^T A grad c_l, or None when it is too long to write."""

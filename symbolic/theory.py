@@ -22,6 +22,7 @@ from symbolic.exact.polynomial import TooLarge
 from symbolic.loss import Loss
 from symbolic.noise import Noise
 from symbolic.sgd import SGD
+from symbolic.structure import Forms, Structure, arranged, find_families, structure
 from symbolic.symmetry import Algebra, Certificate, dimension_on_data, find_algebra
 
 Array = np.ndarray
@@ -54,6 +55,16 @@ class Theory:
     def complete(self) -> bool | None:
         """Whether the charges are all conservation laws that hold for all data."""
         return None if self.conservation_laws is None else self.conservation_laws == self.independent_charges
+
+    @cached_property
+    def structure(self) -> Structure:
+        """What the algebra is: kinds of its generators, brackets, and the groups it is made of."""
+        return structure(self.loss, self.algebra)
+
+    @cached_property
+    def families(self) -> Forms:
+        """The charges in matrix form, such as U.T @ U - W @ W.T."""
+        return find_families(self.loss, [c.vector for c in self.charges])
 
     @cached_property
     def further_laws(self) -> tuple[sp.Expr, ...]:
@@ -92,13 +103,9 @@ class Theory:
         """Where the noise leads this point, and how fast. at: {symbol or name: number or array}. Raises ValueError."""
         return equilibrium(self.charges, self.noise, self.loss.pack(at), sgd)
 
-    @cached_property
-    def _json(self) -> dict[str, Any]:
-        return display.to_json(self)
-
-    def to_json(self) -> dict[str, Any]:
-        """The record that `noetherflow derive --json` writes; plain lists, numbers and strings."""
-        return self._json
+    def to_json(self, *, details: bool = False) -> dict[str, Any]:
+        """The record that `noetherflow derive --json` writes, plain lists, numbers and strings; details: with structure and families."""
+        return display.to_json(self, details=details)
 
     def to_latex(self) -> str:
         """The charges, their drift and class as LaTeX."""
@@ -131,9 +138,8 @@ def derive(loss: Loss) -> Theory:
     algebra = find_algebra(loss, formal)
     noise, size = Noise(loss), loss.dimension
     generic = GenericNoise(loss, noise)
-    vectors = sorted(
-        (scaled(v, size) for v in algebra.symmetric_vectors), key=lambda v: any(i < size * size for i in v)
-    )
+    vectors = sorted(algebra.symmetric_vectors, key=lambda v: any(i < size * size for i in v))
+    vectors = [scaled(v, size) for v in arranged(loss, vectors)]
     charges = [Charge(loss, v, noise, f"C_{k}", *generic.classify(v)) for k, v in enumerate(vectors, start=1)]
     count = independent(vectors, size)
     return Theory(loss, algebra, tuple(charges), count, law_count(loss, count), noise)
