@@ -199,7 +199,9 @@ def joint_equilibrium(
         step = -np.linalg.lstsq(hessian, gradient, rcond=1e-13)[0]
         generator = np.einsum("k,kij->ij", step, basis)
         flat = np.abs(gradient).max() <= tolerance * max(value(point, noise), 1e-300)
-        if flat and float(np.linalg.norm(generator, 2)) <= NEAR:  # flat with a long way to go: the minimum is at infinity
+        if (
+            flat and float(np.linalg.norm(generator, 2)) <= NEAR
+        ):  # flat with a long way to go: the minimum is at infinity
             converged = True
             break
         generator *= min(1.0, 2.0 / max(float(np.linalg.norm(generator, 2)), 1e-300))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,12 +16,15 @@ from symbolic import display, further
 from symbolic.charge import Charge, scaled
 from symbolic.classes import GenericNoise
 from symbolic.conservation import independent, law_count
+from symbolic.dynamics import Breaking, LabelNoise, MomentumLaw, breaking, label_noise, momentum_laws
 from symbolic.equilibrium import Equilibrium, equilibrium
 from symbolic.exact.formal import Formal
 from symbolic.exact.polynomial import TooLarge
 from symbolic.loss import Loss
 from symbolic.noise import Noise
 from symbolic.sgd import SGD
+from symbolic.sharpness import Sharpness, sharpness
+from symbolic.stationary import StationaryLaw, stationary_law
 from symbolic.structure import Forms, Structure, arranged, find_families, structure
 from symbolic.symmetry import Algebra, Certificate, dimension_on_data, find_algebra
 
@@ -85,6 +88,30 @@ class Theory:
     def polynomial_laws(self, degree: int) -> list[sp.Expr]:
         """All conserved polynomials of degree 1 to `degree`, a basis. Raises ValueError where there are too many coefficients."""
         return further.polynomial_laws(self.loss, degree)
+
+    @cached_property
+    def momentum_laws(self) -> tuple[MomentumLaw, ...]:
+        """What the heavy ball m theta'' + c theta' = -grad L makes of every generator: damped charges, decaying momenta."""
+        return momentum_laws(self.algebra, self.loss)
+
+    def breaking(self, of: Any) -> Breaking:
+        """How any function C(theta), or a generator that is no symmetry, moves: breaking, noise and diffusion side by side.
+
+        of: (A, b), {parameter: weight}, an expression, or a Charge; see `symbolic.dynamics.breaking.breaking`. Raises ValueError.
+        """
+        return breaking(self.loss, of, self.noise)
+
+    def label_noise(self, variables: Sequence[Any]) -> LabelNoise:
+        """The noise of some data variables alone, the others averaged over: full-batch descent with fresh labels. Raises ValueError."""
+        return label_noise(self.loss, variables)
+
+    def sharpness(self, at: Mapping[Any, Any], sgd: SGD) -> Sharpness:
+        """Tr Hess L at a point, how noise moves it along the orbit, and to what: sharpening or flattening. Raises ValueError."""
+        return sharpness(self, at, sgd)
+
+    def stationary_law(self, sgd: SGD, branch: str = "positive") -> StationaryLaw:
+        """The law that a scalar chain's product settles in, as a frozen SciPy distribution. Raises ValueError for other losses."""
+        return stationary_law(self.loss, sgd, branch)
 
     @cached_property
     def dimension_on_data(self) -> int:

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from symbolic import SGD, Dataset, Loss, Normal, derive
-from symbolic.breaking import breaking
+from symbolic.dynamics.breaking import breaking
+from symbolic.dynamics.horizon import BreakingSizes
 from symbolic.exact.tape import Tape
-from symbolic.horizon import BreakingSizes
 from symbolic.noise import Noise
 from symbolic.sgd import warmup
 from tests.symbolic import losses

@@ -12,8 +12,8 @@ import pytest
 import sympy as sp
 
 from symbolic import SGD, Dataset, Loss, drift
-from symbolic.breaking import breaking
 from symbolic.charge import Charge
+from symbolic.dynamics.breaking import breaking
 from symbolic.exact.probe import sample
 from symbolic.exact.tape import Tape
 from symbolic.library import LIBRARY

@@ -10,8 +10,8 @@ import pytest
 import sympy as sp
 
 from symbolic import SGD, Bernoulli, Dataset, Loss, Moments, Normal, Uniform, derive
+from symbolic.dynamics.labelnoise import label_noise
 from symbolic.exact.tape import Tape
-from symbolic.labelnoise import label_noise
 from symbolic.library import LIBRARY
 from symbolic.noise import Noise
 from tests.symbolic import losses

@@ -14,9 +14,9 @@ from scipy.integrate import solve_ivp
 
 from symbolic import SGD, Dataset, Loss, Normal, derive, drift
 from symbolic.charge import Charge
+from symbolic.dynamics.momentum import FRICTION, MASS, MomentumLaw, heavy_ball, momentum_laws, velocities
 from symbolic.exact.nullspace import rank
 from symbolic.exact.tape import Tape
-from symbolic.momentum import FRICTION, MASS, MomentumLaw, heavy_ball, momentum_laws, velocities
 from symbolic.sgd import t as TIME
 from symbolic.sgd import warmup
 from symbolic.theory import Theory

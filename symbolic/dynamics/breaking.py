@@ -17,9 +17,9 @@ import sympy as sp
 
 from symbolic import drift as laws
 from symbolic.charge import Charge
+from symbolic.dynamics.horizon import BreakingSizes
 from symbolic.exact.tape import Tape
 from symbolic.functions import relu, step
-from symbolic.horizon import BreakingSizes
 from symbolic.laws import exact
 from symbolic.loss import Loss
 from symbolic.noise import Noise
