@@ -20,6 +20,7 @@ from symbolic.dynamics import Breaking, LabelNoise, MomentumLaw, breaking, label
 from symbolic.equilibrium import Equilibrium, equilibrium
 from symbolic.exact.formal import Formal
 from symbolic.exact.polynomial import TooLarge
+from symbolic.exact.probe import Probe
 from symbolic.loss import Loss
 from symbolic.noise import Noise
 from symbolic.sgd import SGD
@@ -158,6 +159,7 @@ def derive(loss: Loss) -> Theory:
     """All affine symmetries of a loss, its charges, and their class under SGD's noise. Raises TypeError, ValueError."""
     if not isinstance(loss, Loss):
         raise TypeError(f"derive: needs a Loss; got {loss!r} ({type(loss).__name__}). Build one with symbolic.Loss.")
+    _check_gradient(loss)
     try:
         formal: Formal | None = Formal(loss)
     except TooLarge:
@@ -170,3 +172,18 @@ def derive(loss: Loss) -> Theory:
     charges = [Charge(loss, v, noise, f"C_{k}", *generic.classify(v)) for k, v in enumerate(vectors, start=1)]
     count = independent(vectors, size)
     return Theory(loss, algebra, tuple(charges), count, law_count(loss, count), noise)
+
+
+def _check_gradient(loss: Loss) -> None:
+    """Refuse a loss whose gradient is nowhere real and finite, or nowhere non-zero."""
+    _, g = Probe(loss).gradients(200, np.random.default_rng(3))
+    if not g.shape[1]:
+        raise ValueError(
+            f"derive: a loss must be real and differentiable somewhere; got no finite gradient at 200 random points of {loss.name}. "
+            "Look for a root or logarithm of what is never positive."
+        )
+    if not g.any():
+        raise ValueError(
+            f"derive: a loss must have a gradient; got one that vanishes at 200 random points of {loss.name}, as of steps and signs. "
+            "Write it with functions that have a slope, such as relu, tanh or abs."
+        )
