@@ -77,14 +77,14 @@ def run(job: Job, threads: int | None = None, tick: Callable[[int], None] | None
     total = statistics.empty(saves, observables)
     kept = np.full((saves, observables, job.slots), np.nan, dtype=program.dtype)
     died = np.full(job.paths, -2, dtype=np.int64)
-    stop = threading.Event()
+    stop, pace = threading.Event(), [16]
 
     def chunk(first: int, last: int) -> tuple[int, int, np.ndarray] | None:
         part = statistics.empty(saves, observables)
         gone = np.empty(last - first, dtype=np.int64)
         for at in range(first, last, program.lanes):
             valid = min(program.lanes, last - at)
-            dead = _block(job, loop, at, valid, part, kept, stop, tick)
+            dead = _block(job, loop, at, valid, part, kept, stop, tick, pace)
             if dead is None:
                 return None
             gone[at - first : at - first + valid] = dead[:valid]
@@ -151,8 +151,10 @@ def _block(
     kept: np.ndarray,
     stop: threading.Event,
     tick: Callable[[int], None] | None,
+    pace: list[int],
 ) -> np.ndarray | None:
-    """Advance one block through all steps, in segments between which it may be stopped (None then)."""
+    """Advance one block through all steps, in segments between which it may be stopped (None then). pace: how many steps
+    a segment takes, learnt from block to block."""
     program, clock = job.program, job.clock
     lanes, width, dtype = program.lanes, program.native.states, program.dtype
     x = np.zeros((width, lanes), dtype=dtype)
@@ -161,11 +163,11 @@ def _block(
     flat, dead = x.ravel(), np.full(lanes, -1, dtype=np.int64)
     keep = valid if first + valid <= job.slots else max(0, job.slots - first)
     target = kept if keep == valid else np.empty((0, 0, 0), dtype=dtype)
-    steps, at, span = len(clock.h), 0, 16
+    steps, at = len(clock.h), 0
     while at < steps:
         if stop.is_set():
             return None
-        end, began = min(at + span, steps), perf_counter()
+        end, began = min(at + pace[0], steps), perf_counter()
         loop(
             program.native,
             job.driver,
@@ -185,7 +187,7 @@ def _block(
         )
         if tick:
             tick(valid * (end - at))
-        if perf_counter() - began < SEGMENT_SECONDS:
-            span *= 2
+        if end - at == pace[0] and perf_counter() - began < SEGMENT_SECONDS:
+            pace[0] *= 2
         at = end
     return dead

@@ -26,6 +26,18 @@ def count_lost(x, alive, flags, states, lanes, bound):
 
 
 @inner
+def any_lost(x, alive, states, lanes, bound):
+    """Whether some lane alive has a state row not within |x| <= bound: one pass that writes nothing."""
+    lost = np.int32(0)
+    for j in range(states):
+        row = x[j * lanes : (j + 1) * lanes]
+        for i in range(lanes):
+            a = alive[i]
+            lost = np.int32(lost | (np.int32(0) if abs(row[i]) <= bound else a))
+    return lost != 0
+
+
+@inner
 def bury(x, dead, alive, flags, states, lanes, state):
     """Record new deaths at `state` and set the state of the dead to NaN; the number of lanes left alive."""
     left = 0
@@ -45,10 +57,11 @@ def save(program, clock, x, p, dead, valid, state, slot, out, statistics, paths,
     """Observe `state` into save number `slot`: merge into statistics and write out paths."""
     lanes = program.lanes
     call_observe(program.observe, x, p.dtype.type(clock.time[state]), p, out)
+    scratch = np.empty(2 * lanes)
     for o in range(program.observables):
         row = out[o * lanes : (o + 1) * lanes]
         if statistics.size > 0:
-            add_row(statistics[slot, o], row, dead, valid)
+            add_row(statistics[slot, o], row, dead, valid, scratch)
         if paths.size > 0:
             for i in range(valid):
                 paths[slot, o, first_slot + i] = row[i] if dead[i] < 0 else np.nan
@@ -91,13 +104,14 @@ def advance(
         if left > 0:
             scale = real(clock.scale[k])
             if driver.kind == GAUSSIAN:
-                fill_gaussian(n, driver, scale, space, lanes, seed, first_path, k)
+                fill_gaussian(n, driver, scale, space, lanes, seed, first_path, k, k == begin)
             elif driver.kind == SAMPLED:
                 fill_sampled(n, x, p, program.accumulate, driver, space, lanes, seed, first_path, k)
             elif driver.kind == WEIGHTED:
                 fill_weighted(n, x, p, program.accumulate, driver, scale, space, lanes, seed, first_path, k)
             call_step(program.step, x, n, real(clock.h[k]), real(clock.time[k]), p)
-            if count_lost(x, alive, flags, states, lanes, limit) > 0:
+            if any_lost(x, alive, states, lanes, limit):
+                count_lost(x, alive, flags, states, lanes, limit)
                 left = bury(x, dead, alive, flags, states, lanes, k + 1)
         if slot < len(clock.saves) and clock.saves[slot] == k + 1:
             save(program, clock, x, p, dead, valid, k + 1, slot, out, statistics, paths, first_slot)

@@ -11,7 +11,7 @@ import numpy as np
 from numba import from_dtype, types
 from numba.np.numpy_support import carray
 
-from .normal import normals32, normals64, uniforms32, uniforms64
+from .normal import SCRATCH, normals32, normals64, uniforms32, uniforms64
 from .options import native
 from .philox import fill_words
 
@@ -19,8 +19,8 @@ from .philox import fill_words
 class Fillers(NamedTuple):
     """Addresses of C functions (out, words, rows, lanes, seed, first_path, step, stream, block).
 
-    They fill rows (row j of lane i at out[j * lanes + i]) from draw block `block` on; words is scratch of 4 *
-    lanes uint32. `words` fills only the scratch, with one draw block.
+    They fill rows (row j of lane i at out[j * lanes + i]) from draw block `block` on; words is scratch of
+    SCRATCH * lanes uint32. `words` fills only its first 4 * lanes, with one draw block.
     """
 
     normals: int
@@ -31,7 +31,7 @@ class Fillers(NamedTuple):
 def _normals32(out, words, rows, lanes, seed, first_path, step, stream, block):
     normals32(
         carray(out, rows * lanes),
-        carray(words, 4 * lanes),
+        carray(words, SCRATCH * lanes),
         rows,
         lanes,
         seed,
@@ -45,7 +45,7 @@ def _normals32(out, words, rows, lanes, seed, first_path, step, stream, block):
 def _normals64(out, words, rows, lanes, seed, first_path, step, stream, block):
     normals64(
         carray(out, rows * lanes),
-        carray(words, 4 * lanes),
+        carray(words, SCRATCH * lanes),
         rows,
         lanes,
         seed,
@@ -59,7 +59,7 @@ def _normals64(out, words, rows, lanes, seed, first_path, step, stream, block):
 def _uniforms32(out, words, rows, lanes, seed, first_path, step, stream, block):
     uniforms32(
         carray(out, rows * lanes),
-        carray(words, 4 * lanes),
+        carray(words, SCRATCH * lanes),
         rows,
         lanes,
         seed,
@@ -73,7 +73,7 @@ def _uniforms32(out, words, rows, lanes, seed, first_path, step, stream, block):
 def _uniforms64(out, words, rows, lanes, seed, first_path, step, stream, block):
     uniforms64(
         carray(out, rows * lanes),
-        carray(words, 4 * lanes),
+        carray(words, SCRATCH * lanes),
         rows,
         lanes,
         seed,
@@ -85,7 +85,7 @@ def _uniforms64(out, words, rows, lanes, seed, first_path, step, stream, block):
 
 
 def _words(out, words, rows, lanes, seed, first_path, step, stream, block):
-    fill_words(carray(words, 4 * lanes), lanes, seed, first_path, step, stream, block)
+    fill_words(carray(words, SCRATCH * lanes), lanes, seed, first_path, step, stream, block)
 
 
 FUNCTIONS = {

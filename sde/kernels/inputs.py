@@ -9,6 +9,7 @@ from .philox import STREAM_NOISE as NOISE
 from .philox import STREAM_SAMPLES as SAMPLES
 
 GROUP = 4
+MOST_GROUPED = 16
 UNIFORM_BLOCKS = 0x40000000
 INDEX_BLOCKS = 0x80000000
 RETRY_BLOCKS = 0xC0000000
@@ -18,6 +19,18 @@ RETRY_BLOCKS = 0xC0000000
 def per_block(rows):
     """How many rows of normals or uniforms one draw block fills: 4 in float32, 2 in float64."""
     return 16 // rows.itemsize
+
+
+@inner
+def steps_per_group(channels, per):
+    """How many consecutive steps share draw blocks, so that none of their `per` normals is thrown away.
+
+    The smallest count whose normals fill whole blocks; 1 where a step takes many blocks anyway.
+    """
+    group = 1
+    while channels <= MOST_GROUPED and group * channels % per != 0:
+        group += 1
+    return group
 
 
 @inner
@@ -41,22 +54,31 @@ def fill(row, value, count):
 
 @inner
 def combine(out, offset, matrix, base, factor, lanes):
-    """Rows of out = offset + factor * matrix @ base (rows of `base`)."""
+    """Rows of out = offset + factor * matrix @ base (rows of `base`), two columns a pass."""
     for k in range(len(offset)):
         row = out[k * lanes : (k + 1) * lanes]
         value = offset[k]
         first, last = matrix.start[k], matrix.start[k + 1]
         if first == last:
             fill(row, value, lanes)
-        for j in range(first, last):
+        for j in range(first, last, 2):
             c = factor * matrix.value[j]
-            source = base[matrix.column[j] * lanes : (matrix.column[j] + 1) * lanes]
-            if j == first:
+            one = base[matrix.column[j] * lanes : (matrix.column[j] + 1) * lanes]
+            if j + 1 < last:
+                d = factor * matrix.value[j + 1]
+                two = base[matrix.column[j + 1] * lanes : (matrix.column[j + 1] + 1) * lanes]
+                if j == first:
+                    for i in range(lanes):
+                        row[i] = (value + c * one[i]) + d * two[i]
+                else:
+                    for i in range(lanes):
+                        row[i] = (row[i] + c * one[i]) + d * two[i]
+            elif j == first:
                 for i in range(lanes):
-                    row[i] = value + c * source[i]
+                    row[i] = value + c * one[i]
             else:
                 for i in range(lanes):
-                    row[i] += c * source[i]
+                    row[i] += c * one[i]
 
 
 @inner
@@ -66,10 +88,17 @@ def draw_normals(space, rows, lanes, seed, first_path, step, stream, block):
 
 
 @inner
-def fill_gaussian(n, driver, scale, space, lanes, seed, first_path, step):
-    """n = mean + scale * factor @ normals."""
-    draw_normals(space, driver.channels, lanes, seed, first_path, step, NOISE, 0)
-    combine(n, driver.mean, driver.factor, space.normal, scale, lanes)
+def fill_gaussian(n, driver, scale, space, lanes, seed, first_path, step, fresh):
+    """n = mean + scale * factor @ normals. Steps g*G..g*G+G-1 (see `steps_per_group`) take the rows of draw
+    blocks 0, 1, ... of counter step g, in order; they stay in space.normal, so only a group's first step, or
+    a `fresh` call's, draws.
+    """
+    channels = driver.channels
+    group = steps_per_group(channels, per_block(n))
+    at = step % group
+    if at == 0 or fresh:
+        draw_normals(space, group * channels, lanes, seed, first_path, step // group, NOISE, 0)
+    combine(n, driver.mean, driver.factor, space.normal[at * channels * lanes :], scale, lanes)
 
 
 @inner

@@ -14,7 +14,8 @@ from numba import from_dtype, types
 from .advance import advance
 from .drivers import SAMPLED, Driver, Sparse
 from .fillers import Fillers, addresses
-from .inputs import GROUP
+from .inputs import GROUP, steps_per_group
+from .normal import SCRATCH
 from .options import kernel
 from .programs import Program
 
@@ -52,16 +53,17 @@ class Space(NamedTuple):
 def make_space(fillers: Fillers, program: Program, driver: Driver, dtype: Any) -> Space:
     """Fresh scratch: sizes follow from the problem alone."""
     lanes, base = program.lanes, driver.normals + len(driver.chance)
+    grouped = driver.channels * steps_per_group(driver.channels, 16 // np.dtype(dtype).itemsize)
 
     def real(rows: int) -> np.ndarray:
         return np.zeros(rows * lanes, dtype)
 
     return Space(
         fillers=fillers,
-        words=np.zeros(4 * lanes, np.uint32),
+        words=np.zeros(SCRATCH * lanes, np.uint32),
         n=real(program.inputs),
         out=real(program.observables),
-        normal=real(max(GROUP * max(driver.normals, 1), driver.channels)),
+        normal=real(max(GROUP * max(driver.normals, 1), grouped)),
         uniform=real(GROUP * len(driver.chance)),
         base=real(max(base, 1)),
         drawn=real(len(driver.location)),
@@ -96,6 +98,7 @@ def check(
     """Refuse what would read or write out of bounds: a wrong shape must be an error, not a crash."""
     sizes = (len(x), len(dead))
     wanted = (program.states * program.lanes, program.lanes)
+    _require(program.lanes % 4 == 0, "lanes must be a multiple of 4", program.lanes, "Emit 64, 128 or 256.")
     _require(
         sizes == wanted,
         "x must have states * lanes entries and dead must have lanes",

@@ -18,6 +18,9 @@ from .philox import fill_words
 
 f32, f64, i32, u32, u64 = np.float32, np.float64, np.int32, np.uint32, np.uint64
 
+SCRATCH = 6
+"""Scratch of a fill, in rows of uint32: four of words, and room for a row of float64."""
+
 SQRT_HALF_32 = i32(0x3F3504F3)
 SQRT_HALF_64 = u64(0x3FE6A09E667F3BCD)
 BITS_TWO_52 = u64(0x4330000000000000)
@@ -37,17 +40,21 @@ ANGLE_64 = 2 * np.pi / 2.0**52
 
 
 @scalar
-def radius32(word):
-    """sqrt(-2 ln((word + 1/2) / 2**32)) in float32 for a uint32 word."""
+def split32(word):
+    """f and e with (word + 1/2) / 2**32 = (1 + f) 2**e to float32's rounding, 1 + f in [sqrt(1/2), sqrt 2)."""
     bits = as_int32(f32(f32(word) + f32(0.5)))
     exponent = i32(i32(bits - SQRT_HALF_32) >> i32(23))
-    f = as_float32(i32(bits - i32(exponent << i32(23)))) - f32(1)
+    return as_float32(i32(bits - i32(exponent << i32(23)))) - f32(1), f32(i32(exponent - i32(32)))
+
+
+@scalar
+def root32(f, e):
+    """sqrt(-2 ln((1 + f) 2**e)) in float32."""
     s = f / (f32(2) + f)
     z = s * s
     series = z * (L32[0] + z * (L32[1] + z * (L32[2] + z * L32[3])))
     half = f32(0.5) * f * f
-    log = f32(i32(exponent - i32(32))) * f32(LN2) - (half - s * (half + series) - f)
-    return f32(np.sqrt(f32(-2) * log))
+    return f32(np.sqrt(f32(-2) * (e * f32(LN2) - (half - s * (half + series) - f))))
 
 
 @scalar
@@ -67,13 +74,18 @@ def circle32(word):
 
 
 @scalar
-def radius64(k):
-    """sqrt(-2 ln((2k + 1) / 2**53)) for a uint64 k below 2**52."""
+def split64(k):
+    """f and e with (2k + 1) / 2**53 = (1 + f) 2**e, 1 + f in [sqrt(1/2), sqrt 2), for a uint64 k below 2**52."""
     u = as_float64(u64(k | BITS_TWO_52)) - (TWO_52 - 0.5)
     shifted = u64(as_uint64(u) - SQRT_HALF_64 + (u64(1) << u64(52)))
     exponent = u64(shifted >> u64(52))
     f = as_float64(u64(as_uint64(u) - u64(exponent << u64(52)) + (u64(1) << u64(52)))) - 1.0
-    e = as_float64(u64(exponent | BITS_TWO_52)) - (TWO_52 + 53.0)
+    return f, as_float64(u64(exponent | BITS_TWO_52)) - (TWO_52 + 53.0)
+
+
+@scalar
+def root64(f, e):
+    """sqrt(-2 ln((1 + f) 2**e))."""
     s = f / (2.0 + f)
     z = s * s
     high = L64[3] + z * (L64[4] + z * (L64[5] + z * L64[6]))
@@ -108,46 +120,53 @@ def join(high, low):
 
 
 @inner
-def pair32(words, at, lanes, out, row, both):
-    """Normals of word rows at, at + 1 into row (and row + 1 if `both`) of out."""
+def pair32(words, at, lanes, first, second):
+    """Normals of word rows at, at + 1. Several passes here and below: in one, the constants do not fit the
+    vector registers.
+    """
     a, b = words[at * lanes : (at + 1) * lanes], words[(at + 1) * lanes : (at + 2) * lanes]
-    first = out[row * lanes : (row + 1) * lanes]
-    if both:
-        second = out[(row + 1) * lanes : (row + 2) * lanes]
-        for i in range(lanes):
-            r = radius32(a[i])
-            c, s = circle32(b[i])
-            first[i] = r * c
-            second[i] = r * s
-    else:
-        for i in range(lanes):
-            first[i] = radius32(a[i]) * circle32(b[i])[0]
+    for i in range(lanes):
+        first[i], second[i] = split32(a[i])
+    for i in range(lanes):
+        first[i] = root32(first[i], second[i])
+    for i in range(lanes):
+        c, s = circle32(b[i])
+        r = first[i]
+        first[i], second[i] = r * c, r * s
+
+
+@inner
+def pair64(words, lanes, first, second):
+    """Normals of the four word rows."""
+    a, b = words[:lanes], words[lanes : 2 * lanes]
+    for i in range(lanes):
+        first[i], second[i] = split64(join(a[i], b[i]))
+    for i in range(lanes):
+        first[i] = root64(first[i], second[i])
+    a, b = words[2 * lanes : 3 * lanes], words[3 * lanes : 4 * lanes]
+    for i in range(lanes):
+        c, s = circle64(join(a[i], b[i]))
+        r = first[i]
+        first[i], second[i] = r * c, r * s
 
 
 @inner
 def normals32(out, words, rows, lanes, seed, first_path, step, stream, block):
+    spare = words[4 * lanes :].view(np.float32)
     for row in range(0, rows, 4):
         fill_words(words, lanes, seed, first_path, step, stream, block + row // 4)
-        for half in range(0, min(4, rows - row), 2):
-            pair32(words, half, lanes, out, row + half, row + half + 1 < rows)
+        for at in range(row, min(row + 4, rows), 2):
+            second = out[(at + 1) * lanes : (at + 2) * lanes] if at + 1 < rows else spare[:lanes]
+            pair32(words, at - row, lanes, out[at * lanes : (at + 1) * lanes], second)
 
 
 @inner
 def normals64(out, words, rows, lanes, seed, first_path, step, stream, block):
+    spare = words[4 * lanes :].view(np.float64)
     for row in range(0, rows, 2):
         fill_words(words, lanes, seed, first_path, step, stream, block + row // 2)
-        first = out[row * lanes : (row + 1) * lanes]
-        if row + 1 < rows:
-            second = out[(row + 1) * lanes : (row + 2) * lanes]
-            for i in range(lanes):
-                r = radius64(join(words[i], words[lanes + i]))
-                c, s = circle64(join(words[2 * lanes + i], words[3 * lanes + i]))
-                first[i] = r * c
-                second[i] = r * s
-        else:
-            for i in range(lanes):
-                r = radius64(join(words[i], words[lanes + i]))
-                first[i] = r * circle64(join(words[2 * lanes + i], words[3 * lanes + i]))[0]
+        second = out[(row + 1) * lanes : (row + 2) * lanes] if row + 1 < rows else spare[:lanes]
+        pair64(words, lanes, out[row * lanes : (row + 1) * lanes], second)
 
 
 @inner

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 
 from .fillers import compiled
-from .philox import STREAM_START
+from .inputs import steps_per_group
+from .normal import SCRATCH
+from .philox import STREAM_NOISE, STREAM_START
 
 NORMALS, UNIFORMS = 0, 1
 
@@ -22,7 +24,7 @@ def _fill(
     block: int,
     dtype: Any,
 ) -> np.ndarray:
-    out, words = np.empty((rows, lanes), dtype), np.empty(4 * lanes, np.uint32)
+    out, words = np.empty((rows, lanes), dtype), np.empty(SCRATCH * lanes, np.uint32)
     filler = compiled(out.dtype.name)[which].ctypes
     pointers = (a.ctypes.data_as(kind) for a, kind in zip((out, words), filler.argtypes, strict=False))
     filler(*pointers, rows, lanes, ctypes.c_uint64(seed), first_path, step, stream, block)
@@ -41,6 +43,20 @@ def normals(
 ) -> np.ndarray:
     """Standard normals (rows, lanes), float32 or float64; column i belongs to path first_path + i."""
     return _fill(NORMALS, rows, lanes, seed, first_path, step, stream, block, dtype)
+
+
+def step_normals(
+    channels: int,
+    lanes: int,
+    seed: int,
+    first_path: int = 0,
+    step: int = 0,
+    dtype: Any = np.float64,
+) -> np.ndarray:
+    """The standard normals (channels, lanes) that a Gaussian driver with that many channels takes at `step`."""
+    group = steps_per_group(channels, 16 // np.dtype(dtype).itemsize)
+    rows = normals(group * channels, lanes, seed, first_path, step // group, STREAM_NOISE, 0, dtype)
+    return rows[(step % group) * channels :][:channels]
 
 
 def uniforms(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from .options import inner, kernel
+from .options import inner, kernel, scalar
 
 COUNT, MEAN, M2, LOW, HIGH = range(5)
 
@@ -39,29 +39,58 @@ def merge_cell(a, count, mean, m2, low, high):
     a[HIGH] = max(a[HIGH], high)
 
 
+@scalar
+def less(a, b):
+    return a if a < b else b
+
+
+@scalar
+def more(a, b):
+    return a if a > b else b
+
+
 @inner
-def add_row(a, row, dead, valid):
-    """Merge lanes 0..valid-1 of `row` that are alive (dead == -1) into cell a; two passes, so no
-    cancellation.
+def quarters(row, count):
+    """Four slices of `count` entries."""
+    return row[:count], row[count : 2 * count], row[2 * count : 3 * count], row[3 * count :]
+
+
+@inner
+def add_row(a, row, dead, valid, scratch):
+    """Merge lanes 0..valid-1 of `row` that are alive (dead == -1) into cell a; scratch: two float64 rows.
+
+    One pass over deviations from one lane alive (within sqrt(lanes) standard deviations of the mean, so the squares
+    cancel by that at most), four quarters of the lanes side by side: an order that no vector width changes.
     """
-    count, total = 0, 0.0
-    low, high = np.inf, -np.inf
-    for i in range(valid):
-        if dead[i] < 0:
-            value = np.float64(row[i])
-            count += 1
-            total += value
-            low = min(low, value)
-            high = max(high, value)
-    if count == 0:
+    chosen = 0
+    while chosen < valid and dead[chosen] >= 0:
+        chosen += 1
+    if chosen == valid:
         return
-    mean = total / count
-    m2 = 0.0
-    for i in range(valid):
-        if dead[i] < 0:
-            deviation = np.float64(row[i]) - mean
-            m2 += deviation * deviation
-    merge_cell(a, np.float64(count), mean, m2, low, high)
+    lanes, shift = len(dead), np.float64(row[chosen])
+    value, count = scratch[:lanes], np.int64(0)
+    for i in range(lanes):
+        kept = (dead[i] < 0) & (i < valid)
+        value[i] = np.float64(row[i]) if kept else shift
+        count += np.int64(1) if kept else np.int64(0)
+    width = lanes // 4
+    v0, v1, v2, v3 = quarters(value, width)
+    total, squares, low, high = quarters(scratch[lanes:], width)
+    for i in range(width):
+        low[i] = less(less(v0[i], v1[i]), less(v2[i], v3[i]))
+        high[i] = more(more(v0[i], v1[i]), more(v2[i], v3[i]))
+    for i in range(width):
+        d0, d1, d2, d3 = v0[i] - shift, v1[i] - shift, v2[i] - shift, v3[i] - shift
+        total[i] = (d0 + d1) + (d2 + d3)
+        squares[i] = (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)
+    all_total, all_squares, lowest, highest = 0.0, 0.0, shift, shift
+    for i in range(width):
+        all_total += total[i]
+        all_squares += squares[i]
+        lowest, highest = less(lowest, low[i]), more(highest, high[i])
+    deviation = all_total / count
+    m2 = max(all_squares - all_total * deviation, 0.0)
+    merge_cell(a, np.float64(count), shift + deviation, m2, lowest, highest)
 
 
 def _merge(a, b):

@@ -169,7 +169,7 @@ def test_gaussian_driver_matches_a_plain_loop(problem):
     got = advance(built, drivers.gaussian([1, 1], FACTOR, np.float64), [1.2, 0.6], 20, saves=[0, 7, 20], scale=0.7)
     x, seen = np.repeat([1.2, 0.6], 64), {}
     for k in range(20):
-        n = np.array([[1.0], [1.0]]) + 0.7 * FACTOR @ noise(2, 64, k)
+        n = np.array([[1.0], [1.0]]) + 0.7 * FACTOR @ random.step_normals(2, 64, 5, 0, k)
         built.plain.step(x, n.ravel(), 0.01, k * 0.01, np.zeros(1))
         seen[k + 1] = x.reshape(2, 64).copy()
     np.testing.assert_allclose(got.x, seen[20], rtol=1e-12)

@@ -18,7 +18,7 @@ DTYPES = (np.float32, np.float64)
 def transform32(a, b):
     out = np.empty((2, len(a)), np.float32)
     for i in range(len(a)):
-        r = normal.radius32(a[i])
+        r = normal.root32(*normal.split32(a[i]))
         c, s = normal.circle32(b[i])
         out[0, i], out[1, i] = r * c, r * s
     return out
@@ -28,7 +28,7 @@ def transform32(a, b):
 def transform64(a, b):
     out = np.empty((2, len(a)))
     for i in range(len(a)):
-        r = normal.radius64(a[i])
+        r = normal.root64(*normal.split64(a[i]))
         c, s = normal.circle64(b[i])
         out[0, i], out[1, i] = r * c, r * s
     return out
