@@ -67,8 +67,11 @@ def draw_normals(space, rows, lanes, seed, first_path, step, stream, block):
 
 @inner
 def fill_gaussian(n, driver, scale, space, lanes, seed, first_path, step):
-    """n = mean + scale * factor @ normals."""
-    draw_normals(space, driver.channels, lanes, seed, first_path, step, NOISE, 0)
+    """n = mean + scale * factor @ normals, those of `batch` finer steps one after another."""
+    rows, fine = driver.channels, driver.batch
+    for i in range(fine):
+        target = space.normal[i * rows * lanes :]
+        call_fill(space.fillers.normals, target, space.words, rows, lanes, seed, first_path, fine * step + i, NOISE, 0)
     combine(n, driver.mean, driver.factor, space.normal, scale, lanes)
 
 

@@ -61,7 +61,7 @@ def make_space(fillers: Fillers, program: Program, driver: Driver, dtype: Any) -
         words=np.zeros(4 * lanes, np.uint32),
         n=real(program.inputs),
         out=real(program.observables),
-        normal=real(max(GROUP * max(driver.normals, 1), driver.channels)),
+        normal=real(max(GROUP * max(driver.normals, 1), driver.channels * driver.batch)),
         uniform=real(GROUP * len(driver.chance)),
         base=real(max(base, 1)),
         drawn=real(len(driver.location)),
