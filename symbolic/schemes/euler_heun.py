@@ -3,7 +3,7 @@
 from typing import Any
 
 NAME, CALCULUS, NOISE = "euler-heun", "stratonovich", "general"
-STRONG, WEAK = {"general": "1/2", "commutative": "1", "additive": "1"}, "1"
+STRONG, WEAK = {"general": "1/2", "commutative": "1"}, "1"
 REFERENCE = "Kloeden & Platen 1992, eq. 4.9.25; Rumelin 1982"
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 NAME, CALCULUS, NOISE = "heun", "stratonovich", "general"
-STRONG, WEAK = {"general": "1/2", "commutative": "1", "additive": "1"}, {"general": "1", "additive": "2"}
+STRONG, WEAK = {"general": "1/2", "commutative": "1"}, {"general": "1", "additive": "2"}
 REFERENCE = "Rumelin, SIAM J. Numer. Anal. 19 (1982) 604"
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import sympy as sp
 
 NAME, CALCULUS, NOISE, STRONG, WEAK = "sra1", "ito", "additive", "3/2", "2"
-REFERENCE = "Roessler, SIAM J. Numer. Anal. 48 (2010) 922, table 6.3"
+REFERENCE = "Roessler, SIAM J. Numer. Anal. 48 (2010) 922, scheme SRA1"
 
 
 def step(sde: Any, x: Any, t: Any, dt: Any, dW: Any, dZ: Any, let: Any) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 import sympy as sp
 
 NAME, CALCULUS, NOISE, STRONG, WEAK = "tamed-euler", "ito", "general", {"general": "1/2", "additive": "1"}, "1"
-REFERENCE = "Hutzenthaler, Jentzen & Kloeden, Ann. Appl. Probab. 22 (2012) 1611, eq. 4"
+REFERENCE = "Hutzenthaler, Jentzen & Kloeden, Ann. Appl. Probab. 22 (2012) 1611"
 
 
 def step(sde: Any, x: Any, t: Any, dt: Any, dW: Any, let: Any) -> Any:
