@@ -18,7 +18,7 @@ from sde.progress import bar
 from sde.study import sweeping
 from symbolic.loss import Loss
 from symbolic.prepare import Prepared, parameters_of, prepare
-from symbolic.schemes import for_step
+from symbolic.schemes import find, for_step
 from symbolic.sde import SDE
 from symbolic.sgd import SGD
 
@@ -78,9 +78,10 @@ def simulate(
         return sweeping.over(swept, lambda chosen: simulate(problem, sgd, parameters=chosen, **settings), parameters)
     step = dt if dt is not None else (sgd.learning_rate / 4 if sgd else time / 1000)
     grid = clock.continuous(time, min(step, time) if dt is None else step, save_at)
-    scheme = for_step(_continuous(scheme), float(grid.length.max()))
-    if isinstance(problem, Loss) and sgd is not None and scheme != "euler-maruyama":
+    if isinstance(problem, Loss) and sgd is not None and _continuous(scheme) != "euler-maruyama":
+        find(scheme)
         problem, sgd = SDE.from_loss(problem, sgd), None
+    scheme = for_step(problem, _continuous(scheme), float(grid.length.max()))
     if isinstance(refine, bool) or int(refine) != refine or not 1 <= refine * grid.steps < 2**32:
         raise ValueError(
             f"refine: must be a whole number of at least 1, and finer steps fewer than 2**32; got {refine!r} ({type(refine).__name__}). Leave it out."
