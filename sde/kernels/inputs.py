@@ -91,14 +91,19 @@ def draw_normals(space, rows, lanes, seed, first_path, step, stream, block):
 def fill_gaussian(n, driver, scale, space, lanes, seed, first_path, step, fresh):
     """n = mean + scale * factor @ normals. Steps g*G..g*G+G-1 (see `steps_per_group`) take the rows of draw
     blocks 0, 1, ... of counter step g, in order; they stay in space.normal, so only a group's first step, or
-    a `fresh` call's, draws.
+    a `fresh` call's, draws. A step made of `batch` finer ones takes theirs, one after another.
     """
-    channels = driver.channels
-    group = steps_per_group(channels, per_block(n))
-    at = step % group
-    if at == 0 or fresh:
-        draw_normals(space, group * channels, lanes, seed, first_path, step // group, NOISE, 0)
-    combine(n, driver.mean, driver.factor, space.normal[at * channels * lanes :], scale, lanes)
+    rows, fine = driver.channels * lanes, driver.batch
+    group = steps_per_group(driver.channels, per_block(n))
+    for i in range(fine):
+        finer = fine * step + i
+        at = finer % group
+        if at == 0 or (fresh and i == 0):
+            draw_normals(space, group * driver.channels, lanes, seed, first_path, finer // group, NOISE, 0)
+        if fine > 1:
+            copy(space.finer[i * rows :], space.normal[at * rows :], rows)
+    taken = space.finer if fine > 1 else space.normal[(step % group) * rows :]
+    combine(n, driver.mean, driver.factor, taken, scale, lanes)
 
 
 @inner

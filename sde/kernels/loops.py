@@ -40,6 +40,7 @@ class Space(NamedTuple):
     n: Any
     out: Any
     normal: Any
+    finer: Any
     uniform: Any
     base: Any
     drawn: Any
@@ -65,6 +66,7 @@ def make_space(fillers: Fillers, program: Program, driver: Driver, dtype: Any) -
         n=real(program.inputs),
         out=real(program.observables),
         normal=real(max(GROUP * max(driver.normals, 1), grouped)),
+        finer=real(driver.channels * driver.batch if driver.batch > 1 else 0),
         uniform=real(GROUP * len(driver.chance)),
         base=real(max(base, 1)),
         drawn=real(len(driver.location)),
@@ -211,7 +213,7 @@ def compile_loop(name: str) -> Any:
     clock = _named(Clock, d1, d1, d1, i1, i64)
     statistics, paths = types.Array(types.float64, 3, "C"), types.Array(real, 3, "C")
     fillers = types.NamedUniTuple(i64, len(Fillers._fields), Fillers)
-    space = _named(Space, fillers, u1, f1, f1, f1, f1, f1, f1, f1, f1, s1, s1, i1, i1)
+    space = _named(Space, fillers, u1, f1, f1, f1, f1, f1, f1, f1, f1, f1, s1, s1, i1, i1)
     signature = types.void(
         space,
         program,
