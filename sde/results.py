@@ -61,21 +61,21 @@ def dataset(outcome: Outcome, frame: Frame, keep: str, warn_share: float, attrs:
     Exploded paths count in `exploded` (time), and in nothing else; attrs["explosions"] names the first by path, time, state and value. Kept
     path by path, the coordinates `explosion_time` and `explosion_value` hold them for each (NaN: never). An event e gives `e_count` (time),
     the paths that had it by then, and `e_time`, statistics of its time over those paths, or the time of each path. Warns where more than
-    warn_share of the paths exploded.
+    warn_share of the paths exploded. keep "stream": all but what `sde.stream` has written, path by path.
     """
     import xarray as xr  # slow to load: a program that only derives need not pay for it
 
     total, data = outcome.total, dict[str, Any]()
     coords: dict[str, Any] = {"time": frame.time(frame.saves)}
+    block, errors, ran = outcome.kept, None, outcome.ends.dead >= -1
     if keep == "paths":
-        ran = outcome.ends.dead >= -1
-        block, errors = outcome.kept if ran.all() else outcome.kept[:, :, ran], None
+        block = block if ran.all() else block[:, :, ran]
         coords |= {"path": np.flatnonzero(ran)} | path_coordinates(outcome, frame, ran)
-    else:
+    elif keep == "statistics":
         block, errors = _statistics(total.moments, outcome.sketches[0])
         coords["statistic"] = list(STATISTICS)
     leading, at = ("path" if keep == "paths" else "statistic"), 0
-    for v in frame.variables:
+    for v in frame.variables if keep != "stream" else ():
         rows = block[:, at : at + v.rows]
         values = np.moveaxis(rows, 2, 0).reshape(rows.shape[2], len(frame.saves), *v.shape)
         own = {} if errors is None else {"quantile_error": _worst(errors[:, at : at + v.rows])}
@@ -87,10 +87,12 @@ def dataset(outcome: Outcome, frame: Frame, keep: str, warn_share: float, attrs:
     if frame.events and keep == "paths":
         for e, name in enumerate(frame.events):
             data[f"{name}_time"] = ("path", outcome.ends.time[e, ran])
-    elif frame.events:
+    elif frame.events and keep == "statistics":
         times, _ = _statistics(total.event_moments, outcome.sketches[1])
         data |= {f"{name}_time": ("statistic", times[0, e]) for e, name in enumerate(frame.events)}
-    return xr.Dataset(data, coords, {**attrs, **_explosions(outcome, frame, warn_share)})
+    timings = {"wall_seconds": outcome.wall_seconds, "compile_seconds": outcome.compile_seconds}
+    told = {**attrs, "interrupted": int(outcome.interrupted), **timings, **_explosions(outcome, frame, warn_share)}
+    return xr.Dataset(data, coords, told)
 
 
 def path_coordinates(outcome: Outcome, frame: Frame, ran: np.ndarray) -> dict[str, Any]:
@@ -116,7 +118,7 @@ def _explosions(outcome: Outcome, frame: Frame, warn_share: float) -> dict[str, 
             f"{total} of {n} paths exploded and are left out of every statistic from then on, which biases what is left; the first: "
             f"{first}. Take a smaller step, or see the count in `exploded`.",
             ExplosionWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
     found = {"paths": n, "exploded_paths": total, "warn_share": warn_share}
     return found | ({"first_explosion": named[0]["time"], "explosions": json.dumps(named)} if total else {})

@@ -2,6 +2,7 @@
 
 from sde.study.converging import convergence
 from sde.study.running import simulate, train
+from sde.study.specs import resume
 from sde.study.verifying import verify
 
-__all__ = ["convergence", "simulate", "train", "verify"]
+__all__ = ["convergence", "resume", "simulate", "train", "verify"]

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sde import clock, drivers, ensemble, results, starts
+from sde import clock, drivers, ensemble, results, starts, stream
+from sde.checkpoint import Checkpoint, Place
 from sde.clock import Ticks
+from sde.files import fingerprint
 from sde.kernels.drivers import Driver
 from sde.program import load
 from sde.progress import bar
@@ -54,7 +56,7 @@ def simulate(
     covariance: Sequence[str] | None = None,
     histogram: Mapping[str, Any] | None = None,
     warn_share: float = WARN_SHARE,
-    checkpoint: str | Path | None = None,
+    checkpoint: str | Path | Place | None = None,
     out: str | Path | None = None,
     progress: bool = False,
 ) -> xr.Dataset:
@@ -150,7 +152,7 @@ def train(
     covariance: Sequence[str] | None = None,
     histogram: Mapping[str, Any] | None = None,
     warn_share: float = WARN_SHARE,
-    checkpoint: str | Path | None = None,
+    checkpoint: str | Path | Place | None = None,
     out: str | Path | None = None,
     progress: bool = False,
 ) -> xr.Dataset:
@@ -199,7 +201,7 @@ class Wanted:
     covariance: Sequence[str] | None
     histogram: Mapping[str, Any] | None
     warn_share: float
-    checkpoint: str | Path | None
+    checkpoint: str | Path | Place | None
     out: str | Path | None
     progress: bool
 
@@ -267,8 +269,16 @@ def _run(
         rows.histograms,
     )
     mark = _identity(prepared, driver, ticks, parameters, beginning(0, min(paths, 4096)))
-    with bar(paths * ticks.steps, problem.name, wanted.progress) as tick:
-        outcome = ensemble.run(job, wanted.threads, tick)
+    store = None
+    if wanted.checkpoint is not None:
+        header = {
+            "name": problem.name,
+            "kind": record["kind"],
+            "seed": str(seed),
+            "paths": paths,
+            "versions": versions(),
+        }
+        store = Checkpoint(wanted.checkpoint, _run_identity(mark, job, wanted.start), header)
     attrs = {
         **record,
         "name": problem.name,
@@ -277,12 +287,15 @@ def _run(
         "bound": job.bound,
         "keep": keep,
         "spec_hash": mark,
-        "interrupted": int(outcome.interrupted),
-        "wall_seconds": outcome.wall_seconds,
-        "compile_seconds": outcome.compile_seconds,
         "versions": versions(),
     }
-    return results.dataset(outcome, frame, keep, float(wanted.warn_share), attrs)
+    share, out = float(wanted.warn_share), wanted.out
+    with bar(paths * ticks.steps, problem.name, wanted.progress) as tick:
+        if out is not None:
+            return stream.run(job, frame, wanted.threads, tick, out, share, attrs)
+        outcome = ensemble.run(job, wanted.threads, tick, store)
+    data = results.dataset(outcome, frame, keep, share, attrs)
+    return data.assign_attrs(result_hash=fingerprint(data))
 
 
 def versions() -> str:
@@ -319,3 +332,23 @@ def _identity(prepared: Prepared, driver: Driver, ticks: Ticks, parameters: np.n
     for window in ticks.windows():
         feed((window.time, window.h, window.scale))
     return digest.hexdigest()[:16]
+
+
+def _run_identity(mark: str, job: ensemble.Job, start: Mapping[Any, Any]) -> str:
+    """Hash of all that decides a result: the problem's, and the numbers of the ensemble and of what is gathered over it."""
+    digest = hashlib.sha256(mark.encode())
+    numbers = (
+        job.paths,
+        job.seed,
+        job.slots,
+        job.bound,
+        job.events,
+        job.covariance,
+        job.chunk_size,
+        list(job.histograms),
+    )
+    digest.update(repr(numbers).encode())
+    arrays = [np.asarray(v, dtype=np.float64) for _, v in sorted(start.items(), key=str) if not hasattr(v, "bind")]
+    for array in (*job.histograms.values(), *arrays):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
