@@ -319,8 +319,8 @@ def schemes(json_: Json = None) -> int:
 def _listing(rows: list[dict[str, str]], target: str | None) -> int:
     _checked(None, target)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in rows[0]:
-        table.add_column(name, overflow="fold")
+    for k, name in enumerate(rows[0]):
+        table.add_column(name, overflow="fold", no_wrap=k < 3)
     for row in rows:
         table.add_row(*(str(v) for v in row.values()))
     _shown(target).print(table, markup=False)

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from sde.coupling import coupling
 from sde.kernels import drivers as kernel
 
 
@@ -30,13 +31,28 @@ class Settings(Protocol):
     def noise_factor(self, population: int | None) -> float: ...
 
 
-def brownian(mean: np.ndarray | None, factor: np.ndarray | None, dtype: str) -> kernel.Driver:
-    """Brownian increments: independent normals, scaled by sqrt(dt) in the loop."""
-    return kernel.gaussian(mean, factor, np.dtype(dtype))
+def brownian(
+    mean: np.ndarray | None,
+    factor: np.ndarray | None,
+    dtype: str,
+    refine: int = 1,
+    modes: int = 1,
+    channels: int | None = None,
+) -> kernel.Driver:
+    """Brownian increments: independent normals, scaled by sqrt(dt) in the loop.
+
+    refine: how many steps of a finer run, with the same noise, one step stands for (`sde.coupling`). modes, channels: how many
+    Legendre coefficients of how many Brownian motions the inputs begin with; each normal is a motion's own when left out.
+    """
+    if refine == 1 or factor is None or not factor.shape[1]:
+        return kernel.gaussian(mean, factor, np.dtype(dtype))
+    rank = factor.shape[1]
+    gathered = coupling(rank if channels is None else channels, modes, rank, refine)
+    return kernel.gaussian(mean, factor @ gathered, np.dtype(dtype), refine)
 
 
-def noise(problem: Problem, dtype: str, replacement: bool = True) -> tuple[kernel.Driver, int | None]:
-    """SGD's noise as the SDE sees it, and the population N of a data set (None for fresh samples).
+def noise(problem: Problem, dtype: str, replacement: bool = True, refine: int = 1) -> tuple[kernel.Driver, int | None]:
+    """SGD's noise as the SDE sees it, and the population N of a data set (None for fresh samples). refine: as for `brownian`.
 
     Through the features' covariance when the loss is polynomial in the data, else through weights on all rows. Raises ValueError
     when neither gives Sigma.
@@ -48,7 +64,12 @@ def noise(problem: Problem, dtype: str, replacement: bool = True) -> tuple[kerne
                 "SGD.replacement: without replacement the SDE needs all data from the data set; got a data set with laws beside it. "
                 "Use replacement=True, or put samples of the laws into the data set."
             )
-        return kernel.gaussian(problem.mean, problem.factor, np.dtype(dtype)), None if table is None else len(table)
+        driver = brownian(problem.mean, problem.factor, dtype, refine)
+        return driver, None if table is None else len(table)
+    if refine > 1:
+        raise ValueError(
+            f"refine: the noise must come as normals; got {refine!r} (int) and a loss whose noise is in the weights of its rows. Leave it out."
+        )
     plan = _whole_table(problem, "simulate: the SDE needs Sigma")
     n = len(plan.table)
     return kernel.weighted(np.full(n, 1.0 / n), plan.table, plan.table_rows, np.dtype(dtype)), n

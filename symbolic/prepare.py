@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,10 +13,10 @@ import sympy as sp
 from symbolic.emit import Module, emit
 from symbolic.loss import Loss, Parameter
 from symbolic.sampling import SamplingPlan, factorise, sampling_plan
-from symbolic.schemes import step_map
+from symbolic.schemes import find, step_map
 from symbolic.sde import SDE, LossDynamics
 from symbolic.sgd import t as time_symbol
-from symbolic.stepmap import t
+from symbolic.stepmap import StepMap, t
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class Prepared:
     """Text and numbers of one problem.
 
     outputs: what a run saves, in row order. mean, factor: E m and R with R R^T = Cov m of the data features, for losses polynomial
-    in the data; for a general SDE, 0 and the identity; None otherwise. The plan (how to draw one data row) is made on demand.
+    in the data; for a general SDE, 0 and the identity; None otherwise. modes: how many of an SDE's inputs are coefficients of the
+    Brownian path (degree by degree), the others being normals of their own. The plan (how to draw one data row) is made on demand.
     """
 
     module: Module
@@ -40,6 +41,7 @@ class Prepared:
     mean: np.ndarray | None
     factor: np.ndarray | None
     dynamics: LossDynamics | SDE
+    modes: int = 1
 
     @cached_property
     def plan(self) -> SamplingPlan:
@@ -53,7 +55,7 @@ def parameters_of(problem: Loss | SDE) -> tuple[Parameter, ...]:
     """The named parts of the state: a loss's parameters, or one scalar per state of an SDE."""
     if isinstance(problem, Loss):
         return problem.parameters
-    return tuple(Parameter(s.name, (), (s,)) for s in problem.states)
+    return problem.parts
 
 
 def prepare(
@@ -65,9 +67,10 @@ def prepare(
     parts = parameters_of(problem)
     taken = {p.name for p in parts} | {"exploded", "time", "path", "statistic"}
     states = {s for p in parts for s in p.symbols}
+    known = states | ({*problem.W, *problem.parameters} if isinstance(problem, SDE) else set())
     clock = problem.time if isinstance(problem, SDE) else time_symbol
     extra = [
-        _observable(name, value, taken, states, None if clock in states else clock)
+        _observable(name, value, taken, known, None if clock in states else clock)
         for name, value in (observables or {}).items()
     ]
     rows = {str(s): s for p in parts for s in p.symbols} | {
@@ -75,8 +78,11 @@ def prepare(
     }
     outputs = tuple(Output(p.name, p.shape) for p in parts) + tuple(output for output, _ in extra)
     if isinstance(problem, SDE):
-        module = emit(step_map(problem, scheme), rows, None, dtype)
-        return Prepared(module, outputs, np.zeros(problem.noises), np.eye(problem.noises), problem)
+        step = _with_brownian(step_map(problem, scheme), problem, rows.values())
+        chosen, terms = find(scheme)
+        noise = chosen.noise_inputs(problem.noises, terms)
+        size = len(noise.inputs)
+        return Prepared(emit(step, rows, None, dtype), outputs, np.zeros(size), np.eye(size), problem, noise.modes)
     if problem.law_parameters:
         raise ValueError(
             f"data: numbers are needed to run; got laws with symbols {sorted(map(str, problem.law_parameters))}. Give the laws numbers."
@@ -88,6 +94,17 @@ def prepare(
         mean, covariance = dynamics.features.numeric_moments()
         factor = factorise(covariance)
     return Prepared(module, outputs, mean, factor, dynamics)
+
+
+def _with_brownian(step: StepMap, problem: SDE, outputs: Iterable[sp.Expr]) -> StepMap:
+    """The step that also carries the Brownian motions that outputs name, as states that begin at 0."""
+    used = set().union(*(e.free_symbols for e in outputs))
+    kept = [(w, w + step.inputs[j]) for j, w in enumerate(problem.W) if w in used]
+    return replace(
+        step,
+        states=(*step.states, *(w for w, _ in kept)),
+        updates=(*step.updates, *(update for _, update in kept)),
+    )
 
 
 def _observable(

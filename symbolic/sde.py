@@ -2,72 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
 import sympy as sp
 
+from symbolic import tracing
 from symbolic.autodiff import Statement, gradient, shared
+from symbolic.calculus import commutes, correction
 from symbolic.features import Features, features
-from symbolic.loss import Loss
+from symbolic.loss import Loss, Parameter
+from symbolic.sampling import factorise
+from symbolic.sgd import SGD
+from symbolic.sgd import t as learning_time
 from symbolic.stepmap import Accumulation
 from symbolic.stepmap import t as time_symbol
 
 weight_decay = sp.Symbol(":weight_decay", real=True)
 """The parameter lambda_wd of a loss's dynamics."""
+NOISE_CLASSES = ("additive", "scalar", "diagonal", "commutative", "general")
 
 
 class SDE:
     """dX = drift(X, t) dt + diffusion(X, t) dW, with states X of shape (D,), drift (D,), diffusion (D, J) for J independent noises.
 
-    interpretation: "ito" or "stratonovich" (the sense in which the noise term is written). time: the symbol of time in the
-    coefficients, if any. Raises ValueError.
+    states: symbols, or names. drift and diffusion: entries, or plain Python functions of (x, t) that return them, called once with
+    an array of symbols. interpretation: "ito" or "stratonovich" (the sense in which the noise term is written). time: the symbol
+    of time in the coefficients, if any. parameters: symbols that a run gives numbers to. W: symbols of the Brownian motions' values
+    W_j(t), for observables. Raises ValueError.
     """
 
     def __init__(
         self,
-        states: Sequence[sp.Symbol],
-        drift: Sequence[Any],
-        diffusion: Sequence[Sequence[Any]],
+        states: Sequence[sp.Symbol | str],
+        drift: Sequence[Any] | Callable[..., Any],
+        diffusion: Sequence[Sequence[Any]] | Callable[..., Any],
         interpretation: str = "ito",
         time: sp.Symbol | None = None,
         name: str = "sde",
+        parameters: Sequence[sp.Symbol] = (),
     ) -> None:
-        self.states = tuple(states)
-        self.interpretation, self.time, self.name = interpretation, time, name
+        self.states: tuple[sp.Symbol, ...] = tuple(sp.Symbol(s, real=True) if isinstance(s, str) else s for s in states)
+        self.parameters = tuple(parameters)
+        self.interpretation, self.name = interpretation, name
         d = len(self.states)
         if not d or len(set(self.states)) != d or not all(isinstance(s, sp.Symbol) for s in self.states):
             raise ValueError(f"SDE.states: must be distinct symbols; got {list(states)!r}. Name each state once.")
+        if not all(isinstance(p, sp.Symbol) for p in self.parameters):
+            raise ValueError(f"SDE.parameters: must be symbols; got {list(parameters)!r}. Use sympy.symbols.")
         if interpretation not in ("ito", "stratonovich"):
             raise ValueError(f"SDE.interpretation: must be 'ito' or 'stratonovich'; got {interpretation!r}. Pick one.")
-        shapes = [len(row) if isinstance(row, (list, tuple)) else -1 for row in _rows(diffusion)]
-        if len(list(drift)) != d:
-            raise ValueError(
-                f"SDE.drift: must have one entry per state ({d}); got {len(list(drift))}. Match the states."
-            )
+        traced = callable(drift) or callable(diffusion)
+        if time is None and traced and "t" not in {s.name for s in self.states + self.parameters}:
+            time = sp.Symbol("t", real=True)
+        self.time = time
+        names = [s.name for s in (*self.states, *self.parameters, *((time,) if time is not None else ()))]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ValueError(f"SDE: a name may stand for one thing only; got {twice[0]!r} twice. Rename one.")
+        clock = time_symbol if time is None else time
+        if callable(drift):
+            drift = tracing.trace("SDE.drift", drift, self.states, clock)
+        if callable(diffusion):
+            diffusion = tracing.trace("SDE.diffusion", diffusion, self.states, clock)
+        f, b = tracing.vector("SDE.drift", drift), tracing.rows("SDE.diffusion", diffusion)
+        shapes = [len(row) for row in b]
+        if len(f) != d:
+            raise ValueError(f"SDE.drift: must have one entry per state ({d}); got {len(f)}. Match the states.")
         if len(shapes) != d or len(set(shapes)) != 1 or shapes[0] < 1:
             raise ValueError(
                 f"SDE.diffusion: must be {d} rows of equal length, one column per noise; got {len(shapes)} rows of lengths {shapes}. "
                 "Write [[b]] for one state and one noise."
             )
-        self.drift_vector = sp.ImmutableMatrix([sp.sympify(f, strict=True) for f in drift])
-        self.diffusion_matrix = sp.ImmutableMatrix(
-            [[sp.sympify(b, strict=True) for b in row] for row in _rows(diffusion)]
-        )
         swap = {} if time is None else {time: time_symbol}
-        self.drift_vector, self.diffusion_matrix = (
-            self.drift_vector.xreplace(swap),
-            self.diffusion_matrix.xreplace(swap),
-        )
-        loose = (self.drift_vector.free_symbols | self.diffusion_matrix.free_symbols) - {*self.states, time_symbol}
-        if loose or (
-            time is None and time_symbol in self.drift_vector.free_symbols | self.diffusion_matrix.free_symbols
-        ):
-            names = sorted(map(str, loose)) or ["t"]
+        self.drift_vector = sp.ImmutableMatrix(f).xreplace(swap)
+        self.diffusion_matrix = sp.ImmutableMatrix(b).xreplace(swap)
+        used = self.drift_vector.free_symbols | self.diffusion_matrix.free_symbols
+        loose = used - {*self.states, *self.parameters, time_symbol}
+        if loose or (time is None and time_symbol in used):
+            labels = sorted(map(str, loose)) or ["t"]
             raise ValueError(
-                f"SDE: coefficients may use the states and time only; got {names} besides. Put in numbers, or name time=."
+                f"SDE: coefficients may use the states and time only; got {labels} besides. Put in numbers, name time=, or list them as parameters=."
             )
+        self.parts: tuple[Parameter, ...] = tuple(Parameter(s.name, (), (s,)) for s in self.states)
+        self.W: tuple[sp.Symbol, ...] = tuple(sp.Symbol(f":W_{j}", real=True) for j in range(self.noises))
 
     @property
     def noises(self) -> int:
@@ -75,36 +94,113 @@ class SDE:
         return self.diffusion_matrix.cols
 
     @cached_property
+    def diagonal(self) -> bool:
+        """Whether noise j drives state j alone, with a strength that depends on no other state."""
+        b, states = self.diffusion_matrix, set(self.states)
+        return (
+            b.rows == b.cols
+            and b.is_diagonal()
+            and all(not b[i, i].free_symbols & (states - {self.states[i]}) for i in range(b.rows))
+        )
+
+    @cached_property
     def noise_class(self) -> str:
-        """ "additive", "diagonal", "scalar" or "general": what the diffusion's form allows a scheme."""
+        """The first of "additive", "scalar", "diagonal", "commutative", "general" that holds identically."""
         b = self.diffusion_matrix
         if not b.free_symbols & set(self.states):
             return "additive"
         if b.cols == 1:
             return "scalar"
-        diagonal = b.rows == b.cols and b.is_diagonal()
-        own = (
-            all(not b[i, i].free_symbols & (set(self.states) - {self.states[i]}) for i in range(b.rows))
-            if diagonal
-            else False
+        if self.diagonal:
+            return "diagonal"
+        return "commutative" if commutes(b, self.states) else "general"
+
+    def allows(self, noise: str) -> bool:
+        """Whether a scheme for the noise class `noise` may be used: a scheme for commutative noise takes diagonal noise too, and so on."""
+        if noise == "general" or self.noise_class == noise:
+            return True
+        if noise == "commutative":
+            return self.noise_class != "general"
+        return noise == "diagonal" and (self.noises == 1 or self.diagonal)
+
+    def to(self, interpretation: str) -> SDE:
+        """The same process written in the other sense: the drift gains or loses (1/2) sum_j (grad b_j) b_j. Raises ValueError."""
+        if interpretation == self.interpretation:
+            return self
+        sign = 1 if interpretation == "ito" else -1
+        made = self.replaced(self.drift_vector + sign * correction(self.diffusion_matrix, self.states), interpretation)
+        made.parts = self.parts
+        return made
+
+    def replaced(self, drift: sp.Matrix, interpretation: str) -> SDE:
+        """This SDE with another drift, in another sense."""
+        clock = {} if self.time is None else {time_symbol: self.time}
+        return SDE(
+            self.states,
+            list(sp.ImmutableMatrix(drift).xreplace(clock)),
+            self.diffusion_matrix.xreplace(clock).tolist(),
+            interpretation,
+            self.time,
+            self.name,
+            self.parameters,
         )
-        return "diagonal" if own else "general"
+
+    @classmethod
+    def from_loss(cls, loss: Loss, sgd: SGD) -> SDE:
+        """SGD's order-1 SDE with drift and diffusion as formulas: d theta = -s (grad L + wd theta) dt - s sqrt(T) H R dW.
+
+        H m the gradient in the data features, R R^T = Cov m, T = f eta/S, s the schedule over 1 - momentum (THEORY section 6);
+        J = rank Cov m noises. Raises ValueError for a loss that is not polynomial in the data.
+        """
+        dynamics = LossDynamics(loss)
+        if dynamics.features is None:
+            raise ValueError(
+                "SDE.from_loss: needs the diffusion as a formula; got a loss that is not polynomial in the data. Use euler-maruyama."
+            )
+        mean, covariance = dynamics.features.numeric_moments()
+        tables = [b for b in dynamics.features.blocks if b.kind == "dataset"]
+        if tables and len(tables) < len(dynamics.features.blocks) and not sgd.replacement:
+            raise ValueError(
+                "SGD.replacement: without replacement the SDE needs all data from the data set; got a data set with laws beside it. "
+                "Use replacement=True, or put samples of the laws into the data set."
+            )
+        entries = dynamics.gradient
+        for name, value in reversed(dynamics.statements):
+            entries = entries.xreplace({name: value})
+        H = entries.jacobian(dynamics.inputs) if dynamics.inputs else sp.zeros(len(loss.theta), 0)
+        factor = sp.S.One if sgd.schedule is None else sgd.schedule
+        factor = factor / (1 - sgd.momentum) if sgd.momentum else factor
+        population = len(tables[0].parameters["table"]) if tables else None
+        strength = (sgd.temperature * sgd.noise_factor(population)) ** 0.5
+        slope = entries.xreplace(dict(zip(dynamics.inputs, map(sp.Float, mean), strict=True)))
+        root = factorise(covariance)
+        noise = -factor * strength * H * sp.Matrix(*root.shape, [sp.Float(r) if r else sp.S.Zero for r in root.ravel()])
+        decay = sgd.weight_decay * sp.ImmutableMatrix(loss.theta) if sgd.weight_decay else sp.zeros(len(loss.theta), 1)
+        clock = None if "t" in {s.name for s in loss.theta} and sgd.schedule is None else learning_time
+        made = cls(
+            loss.theta,
+            list(-factor * (slope + decay)),
+            (noise if noise.cols else sp.zeros(len(loss.theta), 1)).tolist(),
+            time=clock,
+            name=loss.name,
+        )
+        made.parts = loss.parameters
+        return made
 
     def drift(self, x: sp.Matrix, t: sp.Expr) -> sp.Matrix:
         """Drift at state x and time t, (D, 1)."""
-        return self.drift_vector.subs(dict(zip(self.states, x, strict=True)) | {time_symbol: t}, simultaneous=True)
+        return self.drift_vector.xreplace(self._at(x, t))
 
     def diffusion(self, x: sp.Matrix, t: sp.Expr) -> sp.Matrix:
         """Diffusion at state x and time t, (D, J)."""
-        return self.diffusion_matrix.subs(dict(zip(self.states, x, strict=True)) | {time_symbol: t}, simultaneous=True)
+        return self.diffusion_matrix.xreplace(self._at(x, t))
 
     def increment(self, x: sp.Matrix, t: sp.Expr, dt: sp.Expr, dW: sp.Matrix) -> sp.Matrix:
         """drift dt + diffusion dW."""
         return self.drift(x, t) * dt + self.diffusion(x, t) * dW
 
-
-def _rows(diffusion: Any) -> list[Any]:
-    return diffusion.tolist() if hasattr(diffusion, "tolist") else list(diffusion)
+    def _at(self, x: sp.Matrix, t: sp.Expr) -> dict[sp.Basic, sp.Basic]:
+        return {a: b for a, b in (*zip(self.states, x, strict=True), (time_symbol, t)) if a != b}
 
 
 class LossDynamics:

@@ -303,7 +303,7 @@ def test_schemes_lists_calculus_and_orders() -> None:
         "name": "euler-maruyama",
         "calculus": "ito",
         "noise": "general",
-        "strong": "1/2",
+        "strong": "1/2; additive 1",
         "weak": "1",
         "reference": "",
     }

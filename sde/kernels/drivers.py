@@ -1,7 +1,8 @@
 """Drivers: what fills the input rows before each step. One gradient, several dynamics (THEORY section 6).
 
 MEAN      n = mean                                             gradient descent and flow
-GAUSSIAN  n = mean + scale[k] * R xi                           SDEs (R identity: n = scale[k] * xi)
+GAUSSIAN  n = mean + scale[k] * R xi                           SDEs (R identity: n = scale[k] * xi); xi of
+S finer steps
 SAMPLED   n = (1/S) sum_s f(x, z_s)                            SGD: rows of a data set, draws from a law, or
 both
 WEIGHTED  n = sum_i (wbar_i + scale[k] (xi_i - mean xi)/sqrt(N)) f(x, z_i)   the SDE over a data set; full
@@ -31,7 +32,7 @@ class Driver(NamedTuple):
     kind: int
     mean: Any  # (I,) F
     channels: int  # J
-    factor: Sparse  # (I, J)
+    factor: Sparse  # (I, S J)
     batch: int  # S
     replacement: bool
     table: Any  # (N, ZT) F
@@ -83,11 +84,20 @@ def mean(values: Any, dtype: Any) -> Driver:
     return _driver(dtype, kind=MEAN, mean=_array(values, dtype))
 
 
-def gaussian(values: Any, factor: Any, dtype: Any) -> Driver:
-    """Input rows are values (I,) + scale[k] * factor (I, J) @ standard normals (J,)."""
+def gaussian(values: Any, factor: Any, dtype: Any, refine: int = 1) -> Driver:
+    """Input rows are values (I,) + scale[k] * factor (I, refine * J) @ standard normals (refine * J,).
+
+    The normals of step k are those that a run with `refine` times as many steps draws in its steps refine * k
+    .. refine * k + refine - 1, J each.
+    """
     dense = np.asarray(factor, dtype=dtype)
     return _driver(
-        dtype, kind=GAUSSIAN, mean=_array(values, dtype), channels=dense.shape[1], factor=sparse(dense, dtype)
+        dtype,
+        kind=GAUSSIAN,
+        mean=_array(values, dtype),
+        channels=dense.shape[1] // refine,
+        factor=sparse(dense, dtype),
+        batch=int(refine),
     )
 
 

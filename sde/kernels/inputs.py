@@ -89,16 +89,23 @@ def draw_normals(space, rows, lanes, seed, first_path, step, stream, block):
 
 @inner
 def fill_gaussian(n, driver, scale, space, lanes, seed, first_path, step, fresh):
-    """n = mean + scale * factor @ normals. Steps g*G..g*G+G-1 (see `steps_per_group`) take the rows of draw
-    blocks 0, 1, ... of counter step g, in order; they stay in space.normal, so only a group's first step, or
-    a `fresh` call's, draws.
+    """n = mean + scale * factor @ normals, those of `batch` finer steps one after another.
+
+    Fine steps g*G..g*G+G-1 (see `steps_per_group`) take the rows of draw blocks 0, 1, ... of counter step g, in
+    order; these stay in space.normal, so only a group's first step, or a `fresh` call's, draws.
     """
-    channels = driver.channels
-    group = steps_per_group(channels, per_block(n))
-    at = step % group
-    if at == 0 or fresh:
-        draw_normals(space, group * channels, lanes, seed, first_path, step // group, NOISE, 0)
-    combine(n, driver.mean, driver.factor, space.normal[at * channels * lanes :], scale, lanes)
+    rows, fine = driver.channels * lanes, driver.batch
+    group = steps_per_group(driver.channels, per_block(n))
+    gathered = space.normal[group * rows :]
+    at = 0
+    for i in range(fine):
+        at = (fine * step + i) % group
+        if at == 0 or (fresh and i == 0):
+            counter = (fine * step + i) // group
+            draw_normals(space, group * driver.channels, lanes, seed, first_path, counter, NOISE, 0)
+        if fine > 1:
+            copy(gathered[i * rows :], space.normal[at * rows :], rows)
+    combine(n, driver.mean, driver.factor, gathered if fine > 1 else space.normal[at * rows :], scale, lanes)
 
 
 @inner

@@ -15,8 +15,10 @@ from sde.kernels.drivers import Driver
 from sde.kernels.loops import Clock
 from sde.program import load
 from sde.progress import bar
+from sde.study import sweeping
 from symbolic.loss import Loss
 from symbolic.prepare import Prepared, parameters_of, prepare
+from symbolic.schemes import for_step
 from symbolic.sde import SDE
 from symbolic.sgd import SGD
 
@@ -39,10 +41,12 @@ def simulate(
     paths: int = 1000,
     seed: int = 0,
     scheme: str = "euler-maruyama",
+    parameters: Mapping[Any, Any] | None = None,
     observables: Mapping[str, Any] | None = None,
     save_at: Any = 101,
     keep: str = "statistics",
     dtype: str = "float64",
+    refine: int = 1,
     threads: int | None = None,
     bound: float | None = None,
     progress: bool = False,
@@ -53,7 +57,10 @@ def simulate(
     f = (N - S)/(N - 1) without replacement from N rows, else 1;
     momentum multiplies s by 1/(1 - momentum), its first-order limit. time, dt: learning-rate time t = eta*k; dt defaults to a quarter of
     the learning rate (a thousandth of the time for an SDE). start: {parameter: number, array, array with a leading path axis, or law}.
-    save_at: a count of times or the times. keep: "statistics" or "paths". bound: |state| beyond which a path counts as exploded. progress: show a bar. Ctrl-C keeps
+    save_at: a count of times or the times. keep: "statistics" or "paths". parameters: {symbol or name: number, or several} for an
+    SDE's parameters; each one given several gets a dimension of its name, all its values under the same noise. scheme: see `noetherflow schemes`; a loss
+    runs under any but euler-maruyama as the SDE it makes (SDE.from_loss). refine: m takes the noise of each step from m steps of a finer grid: the same
+    Brownian path as a run of dt/m with the same seed (where dt divides what lies between saves). bound: |state| beyond which a path counts as exploded. progress: show a bar. Ctrl-C keeps
     the chunks of paths that are complete (attrs["interrupted"]).
     Returns a Dataset (see DESIGN): dims (statistic, time, ...) or (path, time, ...). Raises ValueError before any compilation.
     Source: Li, Tai, E, JMLR 20 (2019) 40; Ziyin et al. arXiv 2402.07193.
@@ -65,22 +72,34 @@ def simulate(
         raise ValueError(f"simulate: an SDE stands by itself; got sgd={sgd!r}. Leave it out.")
     elif not isinstance(problem, SDE):
         raise ValueError(f"simulate: needs a Loss or an SDE; got {type(problem).__name__}. See symbolic.Loss.")
+    swept = sweeping.axes(problem, parameters)
+    if swept:
+        settings = {k: v for k, v in locals().items() if k not in ("problem", "sgd", "parameters", "swept")}
+        return sweeping.over(swept, lambda chosen: simulate(problem, sgd, parameters=chosen, **settings), parameters)
     step = dt if dt is not None else (sgd.learning_rate / 4 if sgd else time / 1000)
     grid = clock.continuous(time, min(step, time) if dt is None else step, save_at)
-    prepared = prepare(problem, _continuous(scheme), observables, dtype)
-    if sgd is None:
-        driver = drivers.brownian(prepared.mean, prepared.factor, dtype)
+    scheme = for_step(_continuous(scheme), float(grid.length.max()))
+    if isinstance(problem, Loss) and sgd is not None and scheme != "euler-maruyama":
+        problem, sgd = SDE.from_loss(problem, sgd), None
+    if isinstance(refine, bool) or int(refine) != refine or not 1 <= refine * grid.steps < 2**32:
+        raise ValueError(
+            f"refine: must be a whole number of at least 1, and finer steps fewer than 2**32; got {refine!r} ({type(refine).__name__}). Leave it out."
+        )
+    prepared = prepare(problem, scheme, observables, dtype)
+    if isinstance(problem, SDE):
+        driver = drivers.brownian(prepared.mean, prepared.factor, dtype, int(refine), prepared.modes, problem.noises)
         ticks = Clock(grid.time, grid.length, np.sqrt(grid.length), grid.saves)
-        parameters = np.empty(0)
+        values = sweeping.numbers(problem, parameters)
     else:
-        driver, population = drivers.noise(prepared, dtype, sgd.replacement)
+        assert sgd is not None
+        driver, population = drivers.noise(prepared, dtype, sgd.replacement, int(refine))
         temperature = sgd.temperature * sgd.noise_factor(population)
         factor = sgd.factor(grid.time[:-1]) / (1 - sgd.momentum)
         ticks = Clock(grid.time, grid.length * factor, np.sqrt(temperature / grid.length), grid.saves)
-        parameters = np.array([sgd.weight_decay])
-    record = {"kind": "sde", "scheme": scheme, "dt": float(min(step, time))}
+        values = np.array([sgd.weight_decay])
+    record = {"kind": "sde", "scheme": scheme, "dt": float(min(step, time)), "refine": int(refine)}
     return _run(
-        problem, prepared, driver, ticks, parameters, start, paths, seed, keep, threads, bound, progress, record, sgd
+        problem, prepared, driver, ticks, values, start, paths, seed, keep, threads, bound, progress, record, sgd
     )
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-NAME, CALCULUS, NOISE, STRONG, WEAK = "euler-maruyama", "ito", "general", "1/2", "1"
+NAME, CALCULUS, NOISE, STRONG, WEAK = "euler-maruyama", "ito", "general", {"general": "1/2", "additive": "1"}, "1"
 REFERENCE = "Kloeden & Platen 1992, eq. 10.2.4"
 
 

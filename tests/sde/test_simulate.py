@@ -307,7 +307,24 @@ TANH = Loss((sp.tanh(u * x) * w - x) ** 2, [u, w], {x: Normal(0, 1)})
             "simulate: the SDE needs Sigma; got a loss that is not polynomial in the data.*train",
         ),
         (lambda k: simulate(RESCALING, SGD(0.1), **k | {"scheme": "sgd"}), "simulate.scheme: must integrate an SDE"),
-        (lambda k: simulate(RESCALING, SGD(0.1), **k | {"scheme": "heun"}), "scheme: must be one of"),
+        (lambda k: simulate(RESCALING, SGD(0.1), **k | {"scheme": "rk4"}), "scheme: must be one of"),
+        (
+            lambda k: simulate(RESCALING, SGD(0.1), **k | {"scheme": "heun"}),
+            "heun integrates stratonovich equations; got one written in the ito sense",
+        ),
+        (
+            lambda k: simulate(RESCALING, SGD(0.1), **k | {"scheme": "milstein"}),
+            "milstein needs noises that commute .*; got general noise. Use one of euler-maruyama.*milstein-levy",
+        ),
+        (
+            lambda k: simulate(TANH, SGD(0.1), **k | {"scheme": "tamed-euler"}),
+            "SDE.from_loss: needs the diffusion as a formula; got a loss that is not polynomial in the data",
+        ),
+        (lambda k: simulate(RESCALING, SGD(0.1), **k | {"refine": 0}), "refine: must be a whole number of at least 1"),
+        (
+            lambda k: simulate(RESCALING, SGD(0.1), **k | {"parameters": {"u": 1.0}}),
+            r"parameters\[u\]: must be a parameter of the SDE; got 'u'",
+        ),
         (
             lambda k: simulate(SDE([X], [0], [[X]], interpretation="stratonovich"), **k | {"start": {X: 1.0}}),
             "stratonovich",

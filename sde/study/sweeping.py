@@ -1,0 +1,94 @@
+"""An SDE's parameters: numbers for a run, and runs over several values as axes of one result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from symbolic.loss import Loss
+from symbolic.sde import SDE
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def _by_name(problem: Loss | SDE, given: Mapping[Any, Any] | None) -> dict[str, np.ndarray]:
+    """{name: numbers, 0-d or 1-d}, in the order of the SDE's parameters. Raises ValueError with all problems at once."""
+    wanted = [p.name for p in problem.parameters] if isinstance(problem, SDE) else []
+    values = {str(getattr(key, "name", key)): value for key, value in (given or {}).items()}
+    problems, found = [], {}
+    for name in wanted:
+        if name not in values:
+            problems.append(f"parameters[{name}]: every parameter of the SDE needs a number; got none. Give one.")
+            continue
+        try:
+            array = np.asarray(values[name], dtype=np.float64)
+        except (TypeError, ValueError):
+            array = np.array([np.nan])
+        if array.ndim > 1 or not array.size or not np.isfinite(array).all():
+            problems.append(
+                f"parameters[{name}]: must be a finite number or a list of them; got {values[name]!r} ({type(values[name]).__name__}). Give numbers."
+            )
+        found[name] = array
+    for name in values.keys() - set(wanted):
+        problems.append(
+            f"parameters[{name}]: must be a parameter of the SDE; got {name!r} (str). Its parameters are {wanted}."
+        )
+    if problems:
+        raise ValueError("\n".join(sorted(problems)))
+    return found
+
+
+def axes(problem: Loss | SDE, given: Mapping[Any, Any] | None) -> dict[str, np.ndarray]:
+    """The parameters given several values, {name: (n,)}."""
+    return {name: array for name, array in _by_name(problem, given).items() if array.ndim}
+
+
+def numbers(problem: SDE, given: Mapping[Any, Any] | None) -> np.ndarray:
+    """One number per parameter, (P,)."""
+    return np.array([float(array) for array in _by_name(problem, given).values()])
+
+
+def over(
+    swept: Mapping[str, np.ndarray],
+    run: Callable[[dict[str, Any]], xr.Dataset],
+    given: Mapping[Any, Any] | None,
+) -> xr.Dataset:
+    """Runs for every combination of the swept values, joined with one dimension per swept parameter, ahead of the others.
+
+    All share seed and thus noise: differences between them are the parameter's doing, with little variance. Counts in attrs are
+    totals; `explosion_time` and `exploded` keep a value for each. Raises ValueError for a parameter named like something else.
+    """
+    import xarray as xr
+
+    fixed = {getattr(key, "name", key): value for key, value in (given or {}).items()}
+    runs = [run({**fixed, **dict(zip(swept, values, strict=True))}) for values in product(*swept.values())]
+    taken = set(runs[0].variables) | set(runs[0].dims)
+    for name in swept:
+        if name in taken:
+            raise ValueError(
+                f"parameters[{name}]: a swept parameter names a dimension; got one in use. Rename the observable or the parameter."
+            )
+    shape = [len(v) for v in swept.values()]
+    first = runs[0]
+    whole = set(first.coords) - {"explosion_time"}
+    if "path" in first.coords:
+        fewest = min(r.sizes["path"] for r in runs)
+        runs = [r.isel(path=slice(fewest)) for r in runs]
+    data = {
+        name: (
+            (*swept, *first[name].dims),
+            np.stack([r[name].values for r in runs]).reshape(*shape, *runs[0][name].shape),
+        )
+        for name in first.variables
+        if name not in whole
+    }
+    coords = {name: (name, values) for name, values in swept.items()} | {name: runs[0].coords[name] for name in whole}
+    totals = {key: sum(r.attrs[key] for r in runs) for key in ("wall_seconds", "compile_seconds", "exploded_paths")}
+    joined = xr.Dataset(
+        data, coords, {**first.attrs, **totals, "interrupted": max(r.attrs["interrupted"] for r in runs)}
+    )
+    return joined.set_coords([name for name in ("explosion_time",) if name in joined])

@@ -1,0 +1,58 @@
+"""Stochastic calculus on formulas: Jacobians, the Ito-Stratonovich correction, and which noises commute."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import sympy as sp
+
+POINTS = 3
+"""Random states at which a commutator must vanish before a proof is tried."""
+
+
+def jacobian(vector: sp.Matrix, states: Sequence[sp.Symbol]) -> sp.ImmutableMatrix:
+    """d vector / d states, (len(vector), len(states)), almost everywhere: a jump's own derivative counts as 0."""
+    return sp.ImmutableMatrix(
+        [[sp.diff(e, s).replace(sp.DiracDelta, lambda *_: sp.S.Zero) for s in states] for e in vector]
+    )
+
+
+def correction(diffusion: sp.Matrix, states: Sequence[sp.Symbol]) -> sp.ImmutableMatrix:
+    """(1/2) sum_j (grad b_j) b_j, (D, 1): the Ito drift minus the Stratonovich drift (Kloeden and Platen 1992, eq. 4.9.11)."""
+    total = sp.zeros(diffusion.rows, 1)
+    for j in range(diffusion.cols):
+        b = diffusion[:, j]
+        total += jacobian(b, states) * b / 2
+    return sp.ImmutableMatrix(total)
+
+
+def commutes(diffusion: sp.Matrix, states: Sequence[sp.Symbol]) -> bool:
+    """Whether L^i b_kj = L^j b_ki identically (Kloeden and Platen 1992, eq. 10.3.13). False where it cannot be shown."""
+    columns = [diffusion[:, j] for j in range(diffusion.cols)]
+    slopes = [jacobian(b, states) for b in columns]
+    entries = [
+        e
+        for i in range(len(columns))
+        for j in range(i)
+        for e in slopes[j] * columns[i] - slopes[i] * columns[j]
+        if e != 0
+    ]
+    if any(_differs_from_zero(e) for e in entries):
+        return False
+    return all(sp.expand(e) == 0 or sp.simplify(e) == 0 for e in entries)
+
+
+def _differs_from_zero(e: sp.Expr) -> bool:
+    """Found nonzero at a random point, in 30 digits."""
+    symbols = sorted(e.free_symbols, key=str)
+    for k in range(POINTS):
+        point = {s: sp.Rational(Fraction(113 * (k + 1) + 37 * i * i + 61 * i, 211)) for i, s in enumerate(symbols)}
+        value = e.xreplace(point)
+        try:
+            number = complex(sp.N(value, 30))
+        except TypeError:
+            continue
+        if abs(number) > 1e-20:
+            return True
+    return False

@@ -1,0 +1,12 @@
+"""Euler-Heun: Euler in the drift, trapezoidal in the noise (Gard 1988; Roberts 2012)."""
+
+from typing import Any
+
+NAME, CALCULUS, NOISE = "euler-heun", "stratonovich", "general"
+STRONG, WEAK = {"general": "1/2", "commutative": "1"}, "1"
+REFERENCE = "Kloeden & Platen 1992, eq. 4.9.25; Rumelin 1982"
+
+
+def step(sde: Any, x: Any, t: Any, dt: Any, dW: Any, let: Any) -> Any:
+    kick = let(sde.diffusion(x, t) * dW)
+    return x + sde.drift(x, t) * dt + (kick + sde.diffusion(let(x + kick), t + dt) * dW) / 2

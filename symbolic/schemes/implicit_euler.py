@@ -1,0 +1,45 @@
+"""Drift-implicit Euler for stiff drifts: x' = x + a(x', t + dt) dt + b(x, t) dW (Kloeden and Platen 1992, eq. 12.2.2).
+
+Newton's method, written out; a path on which it has not converged becomes NaN, so that it is counted and named, never wrong.
+"""
+
+from typing import Any
+
+import sympy as sp
+
+from symbolic.calculus import jacobian
+
+NAME, CALCULUS, NOISE, STRONG, WEAK = "implicit-euler", "ito", "general", {"general": "1/2", "additive": "1"}, "1"
+REFERENCE = "Kloeden & Platen 1992, eq. 12.2.2"
+LARGEST, ITERATIONS, TOLERANCE = 4, 8, sp.Rational(1, 10**5)
+
+
+def refuse(sde: Any) -> str | None:
+    """Why this SDE cannot be stepped, if so."""
+    if len(sde.states) > LARGEST:
+        return (
+            f"solves for all states at once by Newton steps written out, up to {LARGEST} states; got {len(sde.states)}"
+        )
+    return None
+
+
+def step(sde: Any, x: Any, t: Any, dt: Any, dW: Any, let: Any) -> Any:
+    known = let(x + sde.diffusion(x, t) * dW)
+    slope = sp.eye(len(x)) - dt * jacobian(sde.drift(x, t + dt), list(x))
+    constant = not slope.free_symbols & set(x)
+    y, move = known, sp.zeros(len(x), 1)
+    for _ in range(1 if constant else ITERATIONS):
+        matrix = let(slope.xreplace(dict(zip(x, y, strict=True))))
+        move = let(solve(matrix, let(y - known - sde.drift(y, t + dt) * dt), let))
+        y = let(y - move)
+    if constant:
+        return y
+    last, allowed = let(sum(m**2 for m in move)), let(TOLERANCE**2 * (1 + sum(e**2 for e in y)))
+    return y.applyfunc(lambda e: sp.Piecewise((e, last <= allowed)))
+
+
+def solve(matrix: Any, right: Any, let: Any) -> Any:
+    """matrix^-1 right by Cramer's rule."""
+    cofactors = let(matrix.adjugate())
+    determinant = let(sum(matrix[0, k] * cofactors[k, 0] for k in range(matrix.rows)))
+    return cofactors * right / determinant

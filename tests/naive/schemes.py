@@ -1,0 +1,148 @@
+"""Every scheme written out from its source with loops over indices, on numbers: x' = step(problem, x, t, h, dW, dZ, I, signs).
+
+dZ[j] = I_(j,0); I[j, k] = Ito's I_(j,k); signs[r, j] = V_(r,j)/h for Platen's scheme.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Drift (x, t) -> (D,) and diffusion (x, t) -> (D, J), as NumPy functions; derivatives by complex steps."""
+
+    a: Callable[[Array, Any], Array]
+    b: Callable[[Array, Any], Array]
+
+    def slope(self, x: Array, t: float, k: int) -> Array:
+        """d b_k / d x, (D, D)."""
+        out = np.empty((len(x), len(x)))
+        for i in range(len(x)):
+            shifted = x.astype(complex)
+            shifted[i] += 1e-30j
+            out[:, i] = np.imag(self.b(shifted, t)[:, k]) / 1e-30
+        return out
+
+
+def euler_maruyama(p: Problem, x: Array, t: float, h: float, dW: Array, **_: Any) -> Array:
+    return x + p.a(x, t) * h + p.b(x, t) @ dW
+
+
+def tamed_euler(p: Problem, x: Array, t: float, h: float, dW: Array, **_: Any) -> Array:
+    a = p.a(x, t)
+    return x + a * h / (1 + h * np.linalg.norm(a)) + p.b(x, t) @ dW
+
+
+def implicit_euler(p: Problem, x: Array, t: float, h: float, dW: Array, **_: Any) -> Array:
+    """By fixed-point iteration, which converges for h times the drift's slope below 1."""
+    known = x + p.b(x, t) @ dW
+    y = known
+    for _k in range(200):
+        y = known + h * p.a(y, t + h)
+    return y
+
+
+def milstein(p: Problem, x: Array, t: float, h: float, dW: Array, **_: Any) -> Array:
+    return milstein_levy(p, x, t, h, dW, (np.outer(dW, dW) - h * np.eye(len(dW))) / 2)
+
+
+def milstein_levy(p: Problem, x: Array, t: float, h: float, dW: Array, integrals: Array, **_: Any) -> Array:
+    b = p.b(x, t)
+    out = x + p.a(x, t) * h + b @ dW
+    for j in range(len(dW)):
+        for k in range(len(dW)):
+            out = out + p.slope(x, t, k) @ b[:, j] * integrals[j, k]
+    return out
+
+
+def heun(p: Problem, x: Array, t: float, h: float, dW: Array, **_: Any) -> Array:
+    y = x + p.a(x, t) * h + p.b(x, t) @ dW
+    return x + (p.a(x, t) + p.a(y, t + h)) / 2 * h + (p.b(x, t) + p.b(y, t + h)) / 2 @ dW
+
+
+def euler_heun(p: Problem, x: Array, t: float, h: float, dW: Array, **_: Any) -> Array:
+    y = x + p.b(x, t) @ dW
+    return x + p.a(x, t) * h + (p.b(x, t) + p.b(y, t + h)) / 2 @ dW
+
+
+def sra1(p: Problem, x: Array, t: float, h: float, dW: Array, dZ: Array, **_: Any) -> Array:
+    """Scheme SRA1: alpha = 1/3, 2/3; beta1 = 1, 0; beta2 = -1, 1; c0 = 0, 3/4; c1 = 1, 0; A0 = 3/4, B0 = 3/2."""
+    H = [x, x + 3 / 4 * p.a(x, t) * h + 3 / 2 * p.b(x, t + h) @ dZ / h]
+    out = x + h * (p.a(H[0], t) / 3 + 2 / 3 * p.a(H[1], t + 3 / 4 * h))
+    for beta1, beta2, c in ((1, -1, 1), (0, 1, 0)):
+        out = out + p.b(x, t + c * h) @ (beta1 * dW + beta2 * dZ / h)
+    return out
+
+
+def sriw1(p: Problem, x: Array, t: float, h: float, dW: Array, dZ: Array, **_: Any) -> Array:
+    """Scheme SRIW1: its arrays as printed, the general formula with all loops."""
+    A0, A1, B0, B1 = (np.zeros((4, 4)) for _ in range(4))
+    A0[1, 0], A1[1, 0], A1[2, 0], A1[3, 2], B0[1, 0] = 3 / 4, 1 / 4, 1, 1 / 4, 3 / 2
+    B1[1, 0], B1[2, 0], B1[3, :3] = 1 / 2, -1, (-5, 3, 1 / 2)
+    alpha = (1 / 3, 2 / 3, 0, 0)
+    betas = ((-1, 4 / 3, 2 / 3, 0), (-1, 4 / 3, -1 / 3, 0), (2, -4 / 3, -2 / 3, 0), (-2, 5 / 3, -2 / 3, 1))
+    c0, c1 = A0.sum(axis=1), (0, 1 / 4, 1, 1 / 4)
+    noises = range(len(dW))
+    drift, noise = [x] * 4, [[x] * 4 for _ in noises]
+    for i in range(4):
+        H = x.copy()
+        for j in range(i):
+            H = H + A0[i, j] * p.a(drift[j], t + c0[j] * h) * h
+            for k in noises:
+                H = H + B0[i, j] * p.b(noise[k][j], t + c1[j] * h)[:, k] * dZ[k] / h
+        drift[i] = H
+        for k in noises:
+            H = x.copy()
+            for j in range(i):
+                H = H + A1[i, j] * p.a(drift[j], t + c0[j] * h) * h
+                H = H + B1[i, j] * p.b(noise[k][j], t + c1[j] * h)[:, k] * np.sqrt(h)
+            noise[k][i] = H
+    out = x.copy()
+    for i in range(4):
+        out = out + alpha[i] * p.a(drift[i], t + c0[i] * h) * h
+        for k in noises:
+            I1, I11, I10, I111 = dW[k], (dW[k] ** 2 - h) / 2, dZ[k], (dW[k] ** 3 - 3 * h * dW[k]) / 6
+            weight = betas[0][i] * I1 + betas[1][i] * I11 / np.sqrt(h) + betas[2][i] * I10 / h + betas[3][i] * I111 / h
+            out = out + weight * p.b(noise[k][i], t + c1[i] * h)[:, k]
+    return out
+
+
+def platen_weak_2(p: Problem, x: Array, t: float, h: float, dW: Array, signs: Array, **_: Any) -> Array:
+    """Equation (15.1.3), time being one more state."""
+    a, b, root = p.a(x, t), p.b(x, t), np.sqrt(h)
+    out = x + (p.a(x + a * h + b @ dW, t + h) + a) * h / 2
+    for j in range(len(dW)):
+        up, down = x + a * h + b[:, j] * root, x + a * h - b[:, j] * root
+        plus, minus = p.b(up, t + h)[:, j], p.b(down, t + h)[:, j]
+        total, second = (plus + minus + 2 * b[:, j]) * dW[j], (plus - minus) * (dW[j] ** 2 - h)
+        for r in range(len(dW)):
+            if r != j:
+                plus, minus = p.b(x + b[:, r] * root, t)[:, j], p.b(x - b[:, r] * root, t)[:, j]
+                total = total + (plus + minus - 2 * b[:, j]) * dW[j]
+                second = second + (plus - minus) * (dW[j] * dW[r] + signs[r, j] * h)
+        out = out + (total + second / root) / 4
+    return out
+
+
+STEPS: dict[str, Callable[..., Array]] = {
+    f.__name__.replace("_", "-"): f
+    for f in (
+        euler_maruyama,
+        tamed_euler,
+        implicit_euler,
+        milstein,
+        milstein_levy,
+        heun,
+        euler_heun,
+        sra1,
+        sriw1,
+        platen_weak_2,
+    )
+}
