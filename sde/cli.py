@@ -11,6 +11,7 @@ import tomllib
 import traceback
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
