@@ -56,7 +56,6 @@ def make_space(fillers: Fillers, program: Program, driver: Driver, dtype: Any) -
     """Fresh scratch: sizes follow from the problem alone."""
     lanes, base = program.lanes, driver.normals + len(driver.chance)
     grouped = driver.channels * steps_per_group(driver.channels, 16 // np.dtype(dtype).itemsize)
-    grouped += driver.channels * driver.batch if driver.batch > 1 else 0
 
     def real(rows: int) -> np.ndarray:
         return np.zeros(rows * lanes, dtype)
