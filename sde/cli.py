@@ -325,16 +325,16 @@ def schemes(json_: Json = None) -> int:
     return _listing([{f: str(getattr(s, f)) for f in fields} for s in SCHEMES.values()], json_)
 
 
-NARROW = 22
-"""Widest column of a table that is never broken."""
+NARROW = 12
+"""Widest column, after the first, of a table that is never broken."""
 
 
 def _listing(rows: list[dict[str, str]], target: str | None) -> int:
     _checked(None, target)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in rows[0]:
+    for k, name in enumerate(rows[0]):
         narrow = max(len(str(row[name])) for row in rows) <= NARROW
-        table.add_column(name, overflow="fold", no_wrap=narrow)
+        table.add_column(name, overflow="fold", no_wrap=narrow or k == 0)
     for row in rows:
         table.add_row(*(str(v) for v in row.values()))
     _shown(target).print(table, markup=False)
