@@ -99,6 +99,7 @@ def _quantile(
     """Quantile q of cells whose counts add up to `ends` (cells, bins) by each bin's upper edge; edges in scales."""
     last, place = ends[:, -1] - 1, q * np.maximum(ends[:, -1] - 1, 0)
     floor, value, sides = np.floor(place), [], []
+    low, high = np.where(last >= 0, low, 0.0), np.where(last >= 0, high, 0.0)
     for rank in (floor, np.minimum(floor + 1, last)):
         at = np.minimum((ends <= rank[:, None]).sum(axis=1), ends.shape[1] - 1)[:, None]
         end = np.take_along_axis(ends, at, axis=1)[:, 0]
