@@ -30,7 +30,7 @@ def slope(h: np.ndarray, mean: np.ndarray, influence: np.ndarray) -> Slope:
     h, mean: (K,), mean positive. influence: (K, paths), what each path adds to log mean_k, its average over paths being 0. The
     steps share their paths, so the standard error comes from each path's effect on the whole fit (delta method). With four steps
     or more the first correction is fitted too, once with q = 1 and once with q = 1/2: the estimate is their mean, and the interval
-    holds their difference beside the noise. With three steps there is no room for it, and the interval is the noise's alone.
+    holds their difference beside the noise. With fewer there is no room for it, and the interval is the noise's alone.
     """
     ones, scaled = np.ones_like(h), h / h.max()
     terms = [[scaled], [np.sqrt(scaled)]] if len(h) > 3 else [[]]
@@ -53,12 +53,12 @@ def strong_slope(h: np.ndarray, squares: np.ndarray) -> Slope:
 def weak_slope(h: np.ndarray, gaps: np.ndarray) -> Slope:
     """Order of |mean gap|. gaps: (K, paths) differences of the functional on the same paths, from the longest step down.
 
-    Steps count down to the first whose mean is not clear of its own noise; three are needed.
+    Steps count down to the first whose mean is not clear of its own noise; four are needed, so that the first correction is fitted.
     """
     mean, sem = gaps.mean(axis=1), gaps.std(axis=1, ddof=1) / np.sqrt(gaps.shape[1])
     clear = (np.abs(mean) > VISIBLE * sem) & (np.sign(mean) == np.sign(mean[0]))
     count = len(h) if clear.all() else int(np.argmin(clear))
-    if count < 3:
+    if count < 4:
         return UNSEEN
     return slope(h[:count], np.abs(mean[:count]), gaps[:count] / mean[:count, None] - 1)
 

@@ -116,7 +116,7 @@ def convergence(
 def _check(sde: Any, steps: int, levels: int, paths: int, exact: Any, reference: Any) -> None:
     if not isinstance(sde, SDE):
         raise ValueError(f"convergence: needs an SDE; got {type(sde).__name__}. See SDE.from_loss for a loss.")
-    for name, value, least in (("steps", steps, 1), ("levels", levels, 3), ("paths", paths, 100)):
+    for name, value, least in (("steps", steps, 1), ("levels", levels, 4), ("paths", paths, 100)):
         if isinstance(value, bool) or int(value) != value or value < least:
             raise ValueError(
                 f"convergence.{name}: must be a whole number of at least {least}; got {value!r} ({type(value).__name__}). Give more."

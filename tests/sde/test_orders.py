@@ -18,8 +18,8 @@ from symbolic.sde import SDE
 from tests.sde.problems import CASES
 
 PATHS = 20_000
-WIDEST = {"strong": 0.15, "weak": 0.9}
-"""Half-widths beyond which an interval says nothing."""
+WIDEST = 0.15
+"""Half-width beyond which a strong order's interval would say too little."""
 PAIRS = [
     (case.sde.name, name)
     for case in CASES.values()
@@ -50,7 +50,7 @@ def measured(case: str, scheme: str, **changes: Any) -> Convergence:
     sde = problem.sde.to(SCHEMES[scheme].calculus)
     general = scheme == "milstein-levy" and sde.noise_class == "general"
     slow = SCHEMES[scheme].order("strong", sde.noise_class) < 1
-    factor = 16 if scheme == "tamed-euler" and slow else 4 if slow else 1
+    factor = (4 if scheme == "tamed-euler" else 1) * (4 if slow else 1)
     settings: dict[str, Any] = {
         "exact": problem.exact,
         "start": problem.start,
@@ -63,29 +63,31 @@ def measured(case: str, scheme: str, **changes: Any) -> Convergence:
     return convergence(sde, scheme, **settings | changes)
 
 
-def check(found: Convergence, case: str, kind: str) -> None:
+def misses(found: Convergence, case: str, kind: str) -> bool:
+    """Whether the interval leaves out the stated order."""
     noise_class = CASES[case].sde.noise_class
     stated = CASES[case].special.get((kind, found.scheme), float(SCHEMES[found.scheme].order(kind, noise_class)))
     low, high = getattr(found, f"{kind}_interval")
-    if stated is None or (kind == "weak" and np.isinf(low)):
-        return
-    assert low <= stated <= high and high - low < 2 * WIDEST[kind], str(found)
+    return stated is not None and not low <= stated <= high
 
 
 @pytest.mark.parametrize(
     ("case", "scheme"), [pair if pair in DEFAULT else pytest.param(*pair, marks=pytest.mark.slow) for pair in PAIRS]
 )
 def test_the_interval_holds_the_stated_order(case: str, scheme: str) -> None:
+    """Of some 330 intervals 5 % may miss by chance: a miss is measured once more, with another seed and four times the paths."""
     found = measured(case, scheme)
-    check(found, case, "strong")
-    check(found, case, "weak")
+    if misses(found, case, "strong") or misses(found, case, "weak"):
+        found = measured(case, scheme, seed=1, paths=4 * PATHS)
+    assert not misses(found, case, "strong") and not misses(found, case, "weak"), str(found)
+    assert np.ptp(found.strong_interval) < 2 * WIDEST, str(found)
 
 
 @pytest.mark.parametrize(
     ("case", "scheme", "changes"),
     [
         pytest.param(
-            "non-commuting", "platen-weak-2", {"paths": 2_000_000, "steps": 4, "levels": 3}, marks=pytest.mark.slow
+            "non-commuting", "platen-weak-2", {"paths": 2_000_000, "steps": 2, "levels": 4}, marks=pytest.mark.slow
         ),
         ("wave", "sriw1", {}),
         ("double-well", "heun", {"paths": 400_000, "steps": 4, "levels": 4}),
@@ -94,8 +96,9 @@ def test_the_interval_holds_the_stated_order(case: str, scheme: str) -> None:
 def test_weak_orders_that_take_more_paths(case: str, scheme: str, changes: dict[str, int]) -> None:
     """Weak order 2 for general noise; 3/2, not 2, of SRIW1; 2 of Heun for additive noise."""
     found = measured(case, scheme, **changes)
-    assert np.isfinite(found.weak), str(found)
-    check(found, case, "weak")
+    assert not misses(found, case, "weak"), str(found)
+    assert found.weak_interval[0] > (1.4 if scheme == "sriw1" else 1), str(found)
+    assert scheme != "sriw1" or found.weak_interval[1] < 2, str(found)
 
 
 def test_every_scheme_and_class_is_covered() -> None:
