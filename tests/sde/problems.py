@@ -94,7 +94,7 @@ def _wave() -> Case:
         growth = (1 + x[0]) * sp.exp(-2 * a * t + 2 * b * W[0])
         return [(growth + x[0] - 1) / (growth + 1 - x[0])]
 
-    return Case(SDE([X], [-(a + b**2 * X) * (1 - X**2)], [[b * (1 - X**2)]], name="wave"), {X: 0.5}, exact, steps=32)
+    return Case(SDE([X], [-(a + b**2 * X) * (1 - X**2)], [[b * (1 - X**2)]], name="wave"), {X: 0.5}, exact)
 
 
 def _circle() -> Case:

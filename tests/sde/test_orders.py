@@ -20,6 +20,8 @@ from tests.sde.problems import CASES
 PATHS = 20_000
 WIDEST = 0.15
 """Half-width beyond which a strong order's interval would say too little."""
+FINER = {("wave", "sriw1"): 16}
+"""Pairs whose errors settle late: local slopes dip to 1.482 around dt = 0.05 and are back at 1.5 below 0.005 (200 000 paths)."""
 PAIRS = [
     (case.sde.name, name)
     for case in CASES.values()
@@ -51,6 +53,7 @@ def measured(case: str, scheme: str, **changes: Any) -> Convergence:
     general = scheme == "milstein-levy" and sde.noise_class == "general"
     slow = SCHEMES[scheme].order("strong", sde.noise_class) < 1
     factor = (4 if scheme == "tamed-euler" else 1) * (4 if slow else 1)
+    factor *= FINER.get((case, scheme), 1)
     settings: dict[str, Any] = {
         "exact": problem.exact,
         "start": problem.start,
@@ -89,7 +92,7 @@ def test_the_interval_holds_the_stated_order(case: str, scheme: str) -> None:
         pytest.param(
             "non-commuting", "platen-weak-2", {"paths": 2_000_000, "steps": 2, "levels": 4}, marks=pytest.mark.slow
         ),
-        ("wave", "sriw1", {}),
+        ("wave", "sriw1", {"steps": 8}),
         ("double-well", "heun", {"paths": 400_000, "steps": 4, "levels": 4}),
     ],
 )
