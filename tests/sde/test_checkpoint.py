@@ -21,6 +21,8 @@ import xarray as xr
 from sde import SDE, SGD, checkpoint, ensemble, resume, simulate
 from sde.checkpoint import Checkpoint
 from sde.files import fingerprint, write_netcdf
+from sde.gathering import Gathering, Part, Watch
+from sde.sketches import Sketch
 from symbolic.library import LIBRARY
 
 RESCALING = LIBRARY["rescaling"].build()
@@ -252,3 +254,28 @@ def test_fingerprints_survive_files_and_tell_results_apart(tmp_path: Path) -> No
     touched = first.copy(deep=True)
     touched.u.values[0, 0] = np.nextafter(touched.u.values[0, 0], 2)
     assert fingerprint(touched) != fingerprint(first)
+
+
+def test_no_state_is_taken_while_a_chunk_is_half_in() -> None:
+    """A chunk whose values are counted but whose part is not there yet would be counted twice after a resume."""
+    watch = Watch(np.array([0, 1]), 1)
+    inside, goes_on = threading.Event(), threading.Event()
+
+    class Slow(Sketch):
+        def add(self, chunk: int, rows: np.ndarray, valid: int) -> None:
+            super().add(chunk, rows, valid)
+            inside.set()
+            goes_on.wait(10)
+
+    gathered = Gathering(watch, 2, [Slow(2, "float64", frozenset(), 1)])
+    worker = threading.Thread(target=gathered.add, args=(0, Part.empty(watch), 3, [np.zeros((2, 3))]))
+    worker.start()
+    assert inside.wait(10)
+    threading.Timer(0.2, goes_on.set).start()
+    state = gathered.state()
+    worker.join()
+    assert (
+        "sketch0.held0" in state
+        and "part0.moments" in state
+        and np.unpackbits(state["done"], count=2).tolist() == [1, 0]
+    )
