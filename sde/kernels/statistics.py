@@ -67,7 +67,7 @@ def add_row(a, row, dead, valid, scratch):
         chosen += 1
     if chosen == valid:
         return
-    lanes, shift = len(dead), np.float64(row[chosen])
+    lanes, shift = len(row), np.float64(row[chosen])
     value, count = scratch[:lanes], np.int64(0)
     for i in range(lanes):
         kept = (dead[i] < 0) & (i < valid)

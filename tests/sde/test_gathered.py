@@ -253,3 +253,10 @@ def test_refusals_before_any_compilation(
     monkeypatch.setattr("sde.study.running.load", lambda *_: pytest.fail("compiled before refusing"))
     with pytest.raises(ValueError, match=message):
         walk(**arguments)
+
+
+def test_events_leave_the_statistics_alone() -> None:
+    """Once the lanes' count was read off the rows of deaths, which events lengthen: sums ran past their scratch, and aborted."""
+    events = {f"e{k}": X - 1 - k for k in range(7)}
+    plain, watched = walk(), walk(events=events)
+    assert np.array_equal(plain.X.values, watched.X.values)
