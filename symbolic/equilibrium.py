@@ -2,7 +2,8 @@
 
 On the orbit theta_lambda of A the loss is constant and Sigma -> e^{-lambda A} Sigma e^{-lambda A}; C drifts by
 F(lambda) = -2 lambda_wd v.theta + T Tr[Sigma A], decreasing in lambda: its zero is the noise equilibrium. For several charges the
-joint equilibrium minimises lambda_wd |theta|^2 + (T/2) Tr Sigma over the group, a geodesically convex problem.
+joint equilibrium minimises lambda_wd |theta|^2 + (T/2) Tr Sigma over the group, a geodesically convex problem. It is where every mean drift
+vanishes at once; noise that also turns theta along rotations (`symbolic.sharpness.valley`) may end a little off it.
 """
 
 from __future__ import annotations

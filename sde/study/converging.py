@@ -45,7 +45,7 @@ def convergence(
     """
     _check(sde, steps, levels, paths, exact, reference)
     chosen, _ = find(scheme)
-    functional = sp.sympify(functional) if functional is not None else sp.Add(*(x**2 for x in sde.states))
+    functional = sp.sympify(functional, strict=True) if functional is not None else sp.Add(*(x**2 for x in sde.states))
     solution = _solution(sde, exact, start, time) if exact is not None else None
     observables: dict[str, Any] = {"f_of_states": functional}
     if solution is not None:
@@ -149,5 +149,5 @@ def _solution(sde: SDE, exact: Exact, start: Mapping[Any, Any], time: float) -> 
             raise ValueError(
                 f"convergence.start[{x.name}]: an exact solution needs one number; got {value!r} ({type(value).__name__}). Give a number."
             )
-        values[x] = sp.sympify(value)
+        values[x] = sp.Float(value) if isinstance(value, float) else sp.sympify(value, strict=True)
     return [e.xreplace(values) for e in entries]

@@ -128,23 +128,14 @@ class Jet:
             out, precision = out * (2 - self * out), 2 * precision
         return out
 
-    def lift(self, value: Array, derivative: Callable[[Jet], Jet]) -> Jet:
-        """f(x) given f at the values, and f' as a map of f(x) or x: built part by part, f(a + e b) = f(a) + e f'(a) b."""
+    def lift(self, value: Array, slope: Callable[[Jet, Jet], Jet]) -> Jet:
+        """f(x) from f at the values and its slope as a map of (x, f(x)): built part by part, f(a + e b) = f(a) + e f'(a) b."""
         if self.order == 0:
             return Jet(value[None, :])
         half = len(self.data) // 2
         low = Jet(self.data[:half])
-        below = low.lift(value, derivative)
-        return Jet(np.concatenate([below.data, (derivative(below) * Jet(self.data[half:])).data]))
-
-    def through(self, value: Array, slope: Callable[[Jet], Jet]) -> Jet:
-        """As `lift`, with f' a function of x itself."""
-        if self.order == 0:
-            return Jet(value[None, :])
-        half = len(self.data) // 2
-        low = Jet(self.data[:half])
-        below = low.through(value, slope)
-        return Jet(np.concatenate([below.data, (slope(low) * Jet(self.data[half:])).data]))
+        below = low.lift(value, slope)
+        return Jet(np.concatenate([below.data, (slope(low, below) * Jet(self.data[half:])).data]))
 
 
 def _canonical(q: Array) -> tuple[Array, Array]:
@@ -228,7 +219,7 @@ class JetArithmetic:
         q, flip = self._record(of, x, factor)
         value = np.where(q == 0, 1, _mixed(q, 3))
         value = np.where(flip, inverse(value), value)
-        return (x * factor).lift(value, lambda y: y)
+        return (x * factor).lift(value, lambda x, y: y)
 
     def _circle(self, x: Jet) -> tuple[Jet, Jet]:
         q, flip = self._record("trig", x)
@@ -241,7 +232,7 @@ class JetArithmetic:
         """log x, its value made up."""
         self.bad |= x.data[0] == 0
         value = np.where(x.data[0] == 1, 0, _mixed(x.data[0], self.salt_log))
-        return x.through(value, lambda low: low.inverse())
+        return x.lift(value, lambda x, y: x.inverse())
 
     def sqrt(self, x: Any) -> Any:
         """A square root where there is one mod p."""
@@ -250,14 +241,14 @@ class JetArithmetic:
         self.squares.append(x.data[0])
         root = power(x.data[0], (PRIME + 1) // 4)
         self.bad |= (root * root % PRIME != x.data[0]) | (x.data[0] == 0)
-        return x.lift(root, lambda y: (y * 2).inverse())
+        return x.lift(root, lambda x, y: (y * 2).inverse())
 
     def erf(self, x: Jet) -> Jet:
         """erf x, its value made up, its slope 2/sqrt(pi) exp(-x^2)."""
         q, flip = self._record("erf", x)
         value = np.where(q == 0, 0, _mixed(q, 13))
         scale = self.number(2 / sp.sqrt(sp.pi))
-        return x.through(np.where(flip, -value % PRIME, value), lambda low: self.exp(-(low * low), of="gauss") * scale)
+        return x.lift(np.where(flip, -value % PRIME, value), lambda x, y: self.exp(-(x * x), of="gauss") * scale)
 
 
 def _root(x: int) -> int:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
+from typing import TypeVar
 
 Monomial = tuple[int, ...]
 Coefficient = int | Fraction
+Key = TypeVar("Key")
 Polynomial = dict[Monomial, Coefficient]
 Rule = Callable[[Monomial], Monomial | None]
 """Normal form of a monomial in a quotient ring; None for zero."""
@@ -26,8 +28,10 @@ def constant(value: Coefficient) -> Polynomial:
     return {ONE: value} if value else {}
 
 
-def add(target: Polynomial, other: Mapping[Monomial, Coefficient], factor: Coefficient = 1) -> Polynomial:
-    """target += factor * other, in place; returns target."""
+def add(
+    target: dict[Key, Coefficient], other: Mapping[Key, Coefficient], factor: Coefficient = 1
+) -> dict[Key, Coefficient]:
+    """target += factor * other, in place, for any sparse sum; zeros are dropped. Returns target."""
     for monomial, c in other.items():
         total = target.get(monomial, 0) + factor * c
         if total:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 
 from symbolic.exact.nullspace import Number, Solver, Vector
+from symbolic.exact.polynomial import add
 
 
 class Span:
@@ -96,17 +97,6 @@ class Span:
 def tidy(value: Number) -> Number:
     """A whole Fraction as an int."""
     return int(value) if value.denominator == 1 else value
-
-
-def add(out: Vector, vector: Mapping[int, Number], factor: Number = 1) -> Vector:
-    """out + factor * vector, in place; zeros are dropped."""
-    for i, x in vector.items():
-        total = out.get(i, 0) + factor * x
-        if total:
-            out[i] = total
-        else:
-            out.pop(i, None)
-    return out
 
 
 def combine(vectors: Iterable[tuple[Mapping[int, Number], Number]]) -> Vector:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from symbolic.exact.nullspace import Number, Solver, Vector, kernel
-from symbolic.exact.span import add
+from symbolic.exact.polynomial import add
 
 Kind = Literal["rescaling", "scale", "rotation", "translation", "shear", "mixed"]
 Rows = dict[int, Vector]

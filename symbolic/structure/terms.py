@@ -13,7 +13,8 @@ from itertools import product
 import sympy as sp
 
 from symbolic.exact.nullspace import Number, Vector
-from symbolic.exact.span import add, combine, tidy
+from symbolic.exact.polynomial import add
+from symbolic.exact.span import combine, tidy
 from symbolic.structure.axes import Axis
 
 Index = tuple[int, ...]
