@@ -29,6 +29,7 @@ class Case:
     time: float = 1.0
     functional: Any = None
     special: dict[tuple[str, str], float | None] = field(default_factory=dict)
+    only: tuple[str, ...] = ()
 
 
 PATH_ONLY: dict[tuple[str, str], float | None] = {

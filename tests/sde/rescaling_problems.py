@@ -10,6 +10,8 @@ from symbolic import SDE
 from tests.sde.problems import HALF, HELD, LINEAR, SOLVED, THIRD, Case, X, Y, t
 
 U, V = sp.symbols("U V", real=True)
+SPLITTING = ("orbit-splitting",)
+"""Where one path in some 10^4 explodes under any other scheme at the longer steps."""
 
 
 def pair(q: Any, r: Any, u: sp.Symbol = X, w: sp.Symbol = Y) -> list[Any]:
@@ -43,7 +45,12 @@ def _ginzburg_landau() -> Case:
 
 def _square() -> Case:
     """SGD on (u^2 x - y)^2, in moderation."""
-    return Case(SDE([X], [X * (1 - X**2)], [[X * (1 - X**2) / 2]], name="square"), {X: 0.8}, steps=16)
+    return Case(
+        SDE([X], [X * (1 - X**2)], [[X * (1 - X**2) / 2]], name="square"),
+        {X: 0.8},
+        steps=16,
+        special={("weak", "sriw1"): None},
+    )
 
 
 def _constant_rates() -> Case:
@@ -108,6 +115,7 @@ def _rescaling() -> Case:
         ),
         {X: 1.0, Y: 0.5},
         steps=16,
+        only=SPLITTING,
     )
 
 
@@ -117,6 +125,7 @@ def _scheduled() -> Case:
         SDE([X, Y], pair(s * (1 - v), -s / 5), columns(pair(s * (2 - v) / 3, 0)), time=t, name="rescaling-scheduled"),
         {X: 1.0, Y: -0.4},
         steps=16,
+        only=SPLITTING,
     )
 
 
@@ -133,6 +142,7 @@ def _two_pairs() -> Case:
         ),
         {X: 0.9, Y: 0.6, U: 0.7, V: -0.3},
         steps=16,
+        only=SPLITTING,
     )
 
 
