@@ -6,8 +6,9 @@ commute. No y_i passes 0, and for the loss of a product, b_p = -b_m = q on p = u
 decays by exp(-(2 weight decay + sum q^2) dt) whatever the noise, as it does in continuous time.
 
 Rates that change by more than themselves within a step must not be held: a path far out would be thrown so near 0 that it never
-comes back. They are divided by sqrt(1 + c^2), c the change of first order over the step, which alters the step by dt^3 in the
-drift and dt^(5/2) in the noise, and nothing where rates depend on time alone: there the solution is exact up to their change in time.
+comes back. They are divided by (1 + c^2)^(1/4), c the change of first order over the step, so that a step far out is a factor of
+order 1 where rates are powers of the states. That alters the step by dt^3 in the drift and dt^(5/2) in the noise, and nothing where
+rates depend on time alone: there the solution is exact up to their change in time.
 """
 
 from typing import Any
@@ -37,7 +38,7 @@ def step(sde: Any, x: Any, t: Any, dt: Any, dW: Any, let: Any) -> Any:
     out, moves = sp.zeros(len(x), 1), sp.Matrix.hstack(sde.drift(x, t) * sp.sqrt(dt), sde.diffusion(x, t))
     for block in blocks(sde.states, sde.drift(x, t), sde.diffusion(x, t)):
         q, r = sp.Matrix([block.q]), sp.Matrix([block.r])
-        limit = let(limiter(sp.Matrix.hstack(q, r), x, moves, dt))
+        limit = let(1 / sp.sqrt(let(sp.sqrt(1 + change(sp.Matrix.hstack(q, r), x, moves, dt)))))
         q, r = let(q * limit), let(r * limit)
 
         def grown(y: Any, a: Any, b: Any) -> Any:
@@ -54,11 +55,11 @@ def step(sde: Any, x: Any, t: Any, dt: Any, dW: Any, let: Any) -> Any:
     return out
 
 
-def limiter(rates: Any, x: Any, moves: Any, dt: Any) -> Any:
-    """1/sqrt(1 + c^2), c^2 the sum of squares of what the moves change the rates by, x being the states themselves.
+def change(rates: Any, x: Any, moves: Any, dt: Any) -> Any:
+    """c^2: the sum of squares of what every move changes every rate by, x being the states themselves.
 
     rates: drifts and noises in turn, (1, 2 (J + 1)). moves: the drift times sqrt(dt), then the noises, (D, J + 1).
     """
-    change, width = jacobian(rates.T, list(x)) * moves * dt, moves.cols
-    terms = [change[i, j] * (sp.sqrt(dt) if i % width == 0 else 1) for i in range(change.rows) for j in range(width)]
-    return 1 / sp.sqrt(1 + sp.Add(*(e**2 for e in terms)))
+    slopes, width = jacobian(rates.T, list(x)) * moves * dt, moves.cols
+    terms = [slopes[i, j] * (sp.sqrt(dt) if i % width == 0 else 1) for i in range(slopes.rows) for j in range(width)]
+    return sp.Add(*(e**2 for e in terms))

@@ -154,7 +154,7 @@ def orbit_splitting(p: Problem, x: Array, t: float, h: float, dW: Array, **_: An
             slope = np.imag(blocks(x + 1e-30j * move)[k]) / 1e-30
             for row in slope:
                 change += sum((scale * e * s) ** 2 for e, s in zip(row, scales, strict=True))
-        held = rates / np.sqrt(1 + change)
+        held = rates / (1 + change) ** 0.25
 
         def factor(rate: Array) -> Any:
             return np.exp(rate[0] * h - (rate[1:] ** 2).sum() / 2 * h + rate[1:] @ dW)

@@ -83,6 +83,14 @@ def test_the_law_is_reached_from_off_the_branch(scheme: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", STEPS)
+@pytest.mark.parametrize("start", [(100.0, 100.0), (10.0, -9.0)])
+def test_paths_come_back_from_far_out(scheme: str, start: tuple[float, float]) -> None:
+    """Where a step's rates are a thousand times what the step can hold."""
+    run = ends(scheme, 0.01, 4_000, start, 40.0)
+    assert run.attrs["exploded_paths"] == 0 and p_value(run, law()) > ALPHA
+
+
+@pytest.mark.parametrize("scheme", STEPS)
 def test_no_path_is_captured_at_zero(scheme: str) -> None:
     """At any step: the law has 1e-10 of its mass below 1e-6."""
     for dt in (0.1, 0.02):
@@ -92,7 +100,7 @@ def test_no_path_is_captured_at_zero(scheme: str) -> None:
 
 def test_held_rates_without_a_limit_capture_paths_at_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the scheme would do far out if it took no account of how its rates change."""
-    monkeypatch.setattr(orbit_splitting, "limiter", lambda *_: orbit_splitting.sp.S.One)
+    monkeypatch.setattr(orbit_splitting, "change", lambda *_: orbit_splitting.sp.S.Zero)
     run = ends.__wrapped__("orbit-splitting", 0.02, 5_000)
     assert ((run.u * run.w) < 1e-6).sum() > 5
 
