@@ -62,7 +62,7 @@ def assert_the_law_is_found(run: Any) -> None:
 
 @pytest.mark.parametrize("scheme", STEPS)
 def test_the_law_is_found(scheme: str) -> None:
-    run = ends(scheme, STEPS[scheme], 40_000)
+    run = ends(scheme, STEPS[scheme], 30_000)
     assert_the_law_is_found(run)
     assert np.array_equal(run.u, run.w) and (run.u > 0).all()
 
