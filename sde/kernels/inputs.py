@@ -89,12 +89,12 @@ def draw_normals(space, rows, lanes, seed, first_path, step, stream, block):
 
 @inner
 def fill_gaussian(n, driver, scale, space, lanes, seed, first_path, step, fresh):
-    """n = mean + scale * factor @ normals. Steps g*G..g*G+G-1 (see `steps_per_group`; G = 1 unless shared) take the rows of draw
+    """n = mean + scale * factor @ normals. Steps g*G..g*G+G-1 (see `steps_per_group`) take the rows of draw
     blocks 0, 1, ... of counter step g, in order; they stay in space.normal, so only a group's first step, or
     a `fresh` call's, draws. A step made of `batch` finer ones takes theirs, one after another.
     """
     rows, fine = driver.channels * lanes, driver.batch
-    group = steps_per_group(driver.channels, per_block(n)) if driver.shared else 1
+    group = steps_per_group(driver.channels, per_block(n))
     for i in range(fine):
         finer = fine * step + i
         at = finer % group

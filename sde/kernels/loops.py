@@ -208,9 +208,7 @@ def compile_loop(name: str) -> Any:
     u1, s1 = types.Array(types.uint32, 1, "C"), types.Array(types.int32, 1, "C")
     matrix = _named(Sparse, i1, i1, f1)
     table = types.Array(real, 2, "C")
-    driver = _named(
-        Driver, i64, f1, i64, matrix, i64, types.boolean, table, i1, f1, i64, f1, f1, matrix, i1, types.boolean
-    )
+    driver = _named(Driver, i64, f1, i64, matrix, i64, types.boolean, table, i1, f1, i64, f1, f1, matrix, i1)
     program = types.NamedUniTuple(i64, len(Program._fields), Program)
     clock = _named(Clock, d1, d1, d1, i1, i64)
     statistics, paths = types.Array(types.float64, 3, "C"), types.Array(real, 3, "C")
