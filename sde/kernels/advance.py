@@ -4,10 +4,11 @@
 
 import numpy as np
 
-from .calls import call_observe, call_step
+from .calls import borrowed, call_observe, call_step
 from .drivers import GAUSSIAN, SAMPLED, WEIGHTED
 from .inputs import fill, fill_gaussian, fill_mean, fill_sampled, fill_weighted
-from .options import inner
+from .options import inlined, inner
+from .scratch import borrow_driver, borrow_space
 from .statistics import add_row
 
 
@@ -25,7 +26,7 @@ def count_lost(x, alive, flags, states, lanes, bound):
     return lost
 
 
-@inner
+@inlined
 def any_lost(x, alive, states, lanes, bound):
     """Whether some lane alive has a state row not within |x| <= bound: one pass that writes nothing."""
     lost = np.int32(0)
@@ -86,6 +87,8 @@ def advance(
     first_slot,
 ):
     lanes, states = program.lanes, program.states
+    space, driver, x, dead = borrow_space(space), borrow_driver(driver), borrowed(x), borrowed(dead)
+    p, statistics, paths = borrowed(p), borrowed(statistics), borrowed(paths)
     real = x.dtype.type
     limit = real(bound)
     n, out, flags, alive = space.n, space.out, space.flags, space.alive

@@ -14,10 +14,9 @@ from numba import from_dtype, types
 from .advance import advance
 from .drivers import SAMPLED, Driver, Sparse
 from .fillers import Fillers, addresses
-from .inputs import GROUP, steps_per_group
-from .normal import SCRATCH
 from .options import kernel
 from .programs import Program
+from .scratch import Space, make_space
 
 
 class Clock(NamedTuple):
@@ -29,52 +28,6 @@ class Clock(NamedTuple):
     h: Any
     scale: Any
     saves: Any
-
-
-class Space(NamedTuple):
-    """Scratch of one call, and the fillers that use it."""
-
-    fillers: Fillers
-    words: Any
-    n: Any
-    out: Any
-    normal: Any
-    uniform: Any
-    base: Any
-    drawn: Any
-    z: Any
-    w: Any
-    flags: Any
-    alive: Any
-    index: Any
-    stamp: Any
-
-
-def make_space(fillers: Fillers, program: Program, driver: Driver, dtype: Any) -> Space:
-    """Fresh scratch: sizes follow from the problem alone."""
-    lanes, base = program.lanes, driver.normals + len(driver.chance)
-    grouped = driver.channels * steps_per_group(driver.channels, 16 // np.dtype(dtype).itemsize)
-    grouped += driver.channels * driver.batch if driver.batch > 1 else 0
-
-    def real(rows: int) -> np.ndarray:
-        return np.zeros(rows * lanes, dtype)
-
-    return Space(
-        fillers=fillers,
-        words=np.zeros(SCRATCH * lanes, np.uint32),
-        n=real(program.inputs),
-        out=real(program.observables),
-        normal=real(max(GROUP * max(driver.normals, 1), grouped)),
-        uniform=real(GROUP * len(driver.chance)),
-        base=real(max(base, 1)),
-        drawn=real(len(driver.location)),
-        z=real(program.data),
-        w=real(1),
-        flags=np.zeros(lanes, np.int32),
-        alive=np.zeros(lanes, np.int32),
-        index=np.zeros(driver.batch * lanes if len(driver.table) else 0, np.int64),
-        stamp=np.zeros(0 if driver.replacement else len(driver.table) + 1, np.int64),
-    )
 
 
 def _require(holds: bool, rule: str, got: Any, advice: str) -> None:
