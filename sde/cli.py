@@ -1,4 +1,4 @@
-"""The command line: derive, simulate, train, verify, library, schemes.
+"""The command line: derive, simulate, train, resume, verify, library, schemes.
 
 Exit codes: 0 done / all supported, 1 something refuted, 2 bad input, 3 inconclusive, 130 interrupted.
 """
@@ -6,12 +6,10 @@ Exit codes: 0 done / all supported, 1 something refuted, 2 bad input, 3 inconclu
 from __future__ import annotations
 
 import json
-import math
 import sys
 import traceback
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +18,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from sde.clock import MOST_STEPS
 from sde.files import check_writable, write_text
 
 app = typer.Typer(
@@ -49,6 +46,10 @@ SaveAt = Annotated[int | None, typer.Option(help="Overrides [run] save_at: how m
 Keep = Annotated[str | None, typer.Option(help="Overrides [run] keep: statistics or paths.")]
 Dtype = Annotated[str | None, typer.Option(help="Overrides [run] dtype: float64 or float32.")]
 Scheme = Annotated[str | None, typer.Option(help="Overrides [run] scheme.")]
+Save = Annotated[
+    Path | None,
+    typer.Option("--checkpoint", help="Save what is complete here every few seconds; continue from it if it is there."),
+]
 Threads = Annotated[int | None, typer.Option(help="Threads; all cores when left out. Results do not depend on it.")]
 
 
@@ -81,38 +82,6 @@ def _guarded(command: Callable[..., int]) -> Callable[..., None]:
         raise typer.Exit(code)
 
     return run
-
-
-def _read(spec: str, sgd: dict[str, Any], run: dict[str, Any]) -> Any:
-    """The spec with the options that were given laid over it."""
-    from symbolic.spec import spec_for
-
-    read = spec_for(spec)
-    settings = replace(read.sgd, **{k: v for k, v in sgd.items() if v is not None})
-    given = {k: v for k, v in run.items() if v is not None}
-    merged = {**read.run, **given}
-    if "time" in given and "steps" in given:
-        raise ValueError(
-            f"run.steps: give time or steps, not both; got {given['steps']} (int) beside time {given['time']}. Drop one."
-        )
-    if given.get("steps", 1) < 1:
-        raise ValueError(
-            f"steps: must be a whole number of at least 1; got {given['steps']} (int). Give the number of SGD steps."
-        )
-    if "steps" in given or ("steps" in merged and "time" not in merged):
-        merged["time"] = merged["steps"] * settings.learning_rate
-    elif "time" not in merged:
-        raise ValueError(
-            f"run.time: a length is needed to run; got neither time nor steps in {spec}. Add time, or give --time."
-        )
-    if not (math.isfinite(merged["time"]) and merged["time"] > 0):
-        raise ValueError(
-            f"run.time: must be positive and finite; got {merged['time']!r} (float). Give a length in t = eta*k."
-        )
-    merged.pop("steps", None)
-    if "start" not in merged:
-        raise ValueError(f"run.start: a start is needed to run; got none in {spec}. Add start = {{ ... }} under [run].")
-    return replace(read, sgd=settings, run=merged)
 
 
 def _emit(target: str | None, record: dict[str, Any]) -> None:
@@ -182,12 +151,13 @@ def simulate(
     keep: Keep = None,
     dtype: Dtype = None,
     scheme: Scheme = None,
+    checkpoint: Save = None,
     threads: Threads = None,
 ) -> int:
     """Integrate SGD's stochastic differential equation over an ensemble and write the result."""
-    from sde.study import simulate as run_simulation
+    from sde.study.specs import run_spec
 
-    _checked(spec, output, json_)
+    _checked(spec, output, json_, checkpoint)
     sgd = {"learning_rate": learning_rate, "batch_size": batch_size, "weight_decay": weight_decay, "momentum": momentum}
     run = {
         "time": time,
@@ -199,18 +169,8 @@ def simulate(
         "dtype": dtype,
         "scheme": scheme,
     }
-    read = _read(spec, sgd, run)
-    options = {k: v for k, v in read.run.items() if k not in ("start", "steps", "time")}
-    data = run_simulation(
-        read.loss,
-        read.sgd,
-        start=_one(read.run["start"]),
-        time=read.run["time"],
-        threads=threads,
-        progress=sys.stderr.isatty(),
-        **options,
-    )
-    return _finish(data, output, json_)
+    data = run_spec("simulate", spec, sgd, run, threads=threads, progress=sys.stderr.isatty(), save=checkpoint)
+    return _finish(data, output, json_, checkpoint)
 
 
 @app.command()
@@ -231,32 +191,33 @@ def train(
     keep: Keep = None,
     dtype: Dtype = None,
     full_batch: Annotated[bool, typer.Option(help="Gradient descent: no noise.")] = False,
+    checkpoint: Save = None,
     threads: Threads = None,
 ) -> int:
     """Run discrete SGD over an ensemble and write the result."""
-    from sde.study import train as run_training
+    from sde.study.specs import run_spec
 
-    _checked(spec, output, json_)
+    _checked(spec, output, json_, checkpoint)
     sgd = {"learning_rate": learning_rate, "batch_size": batch_size, "weight_decay": weight_decay, "momentum": momentum}
     run = {"time": time, "steps": steps, "paths": paths, "seed": seed, "save_at": save_at, "keep": keep, "dtype": dtype}
-    read = _read(spec, sgd, run)
-    options = {k: v for k, v in read.run.items() if k not in ("start", "steps", "time", "dt", "scheme")}
-    count = read.run["time"] / read.sgd.learning_rate
-    if not count < MOST_STEPS:
-        raise ValueError(
-            f"run.time: a run has at most {MOST_STEPS} steps; got {count:g}. Take a larger learning rate or a shorter run."
-        )
-    data = run_training(
-        read.loss,
-        read.sgd,
-        start=_one(read.run["start"]),
-        steps=max(1, round(count)),
-        full_batch=full_batch,
-        threads=threads,
-        progress=sys.stderr.isatty(),
-        **options,
-    )
-    return _finish(data, output, json_)
+    shown = sys.stderr.isatty()
+    data = run_spec("train", spec, sgd, run, full_batch=full_batch, threads=threads, progress=shown, save=checkpoint)
+    return _finish(data, output, json_, checkpoint)
+
+
+@app.command()
+@_guarded
+def resume(
+    checkpoint: Annotated[Path, typer.Argument(help="The checkpoint of a simulate or train that did not end.")],
+    output: Output,
+    json_: Json = None,
+    threads: Threads = None,
+) -> int:
+    """Continue a run from its checkpoint, to the result of an undisturbed run, bit for bit."""
+    from sde.study.specs import resume as continue_run
+
+    _checked(str(checkpoint), output, json_)
+    return _finish(continue_run(checkpoint, threads=threads, progress=sys.stderr.isatty()), output, json_, checkpoint)
 
 
 @app.command()
@@ -279,10 +240,12 @@ def verify(
     """Hold the derived theory against discrete SGD, its SDE and gradient descent."""
     from sde.report.table import verdict_table
     from sde.study import verify as run_verification
+    from sde.study.specs import options as with_options
+    from symbolic.spec import spec_for
 
     _checked(spec, report, json_)
     sgd = {"learning_rate": learning_rate, "batch_size": batch_size, "weight_decay": weight_decay, "momentum": momentum}
-    read = _read(spec, sgd, {"time": time, "steps": steps, "paths": paths, "seed": seed})
+    read = with_options(spec_for(spec), sgd, {"time": time, "steps": steps, "paths": paths, "seed": seed}, spec)
     options = {k: v for k, v in read.run.items() if k in ("paths", "seed")}
     with err.status(f"verifying {read.name}"):
         found = run_verification(
@@ -330,12 +293,7 @@ def _listing(rows: list[dict[str, str]], target: str | None) -> int:
     return 0
 
 
-def _one(start: Any) -> Any:
-    """The first start, where a spec lists several for a verification."""
-    return start[0] if isinstance(start, list) else start
-
-
-def _finish(data: Any, output: Path, target: str | None) -> int:
+def _finish(data: Any, output: Path, target: str | None, checkpoint: Path | None) -> int:
     from sde.files import write_netcdf
 
     write_netcdf(output, data)
@@ -351,7 +309,8 @@ def _finish(data: Any, output: Path, target: str | None) -> int:
     )
     if attrs["interrupted"]:
         err.print(
-            f"interrupted: the {attrs['paths']} paths that were complete are saved in {output}",
+            f"interrupted: the {attrs['paths']} paths that were complete are saved in {output}"
+            + (f"; noetherflow resume {checkpoint} goes on" if checkpoint else ""),
             markup=False,
             soft_wrap=True,
         )

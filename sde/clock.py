@@ -2,28 +2,121 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from math import ceil
+from threading import Lock
 from typing import Any
 
 import numpy as np
+
+from sde.kernels.loops import Clock
 
 Factor = Callable[[np.ndarray], np.ndarray]
 """The schedule's multiplier of the learning rate at times (K,)."""
 
 
+WINDOW = 1 << 14
+"""Steps whose times, lengths and scales are in memory at once, in a run too long to hold them all."""
+WHOLE = 1 << 17
+"""Longest run whose steps are all held, in one window."""
+
+Rule = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""(times (K,), lengths (K,)) of steps -> a number per step."""
+
+
 @dataclass(frozen=True)
 class Grid:
-    """time: (K + 1,) time after each number of steps; length: (K,) base step lengths in time; saves: (M,) step numbers to save."""
+    """Times of steps, kept as stretches of equal steps, so that memory does not grow with their number.
 
-    time: np.ndarray
-    length: np.ndarray
+    ends: (M + 1,) times at which stretches begin, and the end; firsts: (M + 1,) their step numbers; saves: step numbers to save.
+    rate: where given, the time after k steps is rate * k.
+    """
+
+    ends: np.ndarray
+    firsts: np.ndarray
     saves: np.ndarray
+    rate: float | None = None
 
     @property
     def steps(self) -> int:
-        return len(self.length)
+        return int(self.firsts[-1])
+
+    def at(self, steps: np.ndarray) -> np.ndarray:
+        """Times after `steps` steps."""
+        if self.rate is not None:
+            return self.rate * np.asarray(steps)
+        stretch = np.minimum(np.searchsorted(self.firsts, steps, side="right") - 1, len(self.firsts) - 2)
+        left, right, first = self.ends[stretch], self.ends[stretch + 1], self.firsts[stretch]
+        inside = left + (right - left) * (steps - first) / (self.firsts[stretch + 1] - first)
+        return np.where(steps == self.firsts[-1], self.ends[-1], inside)
+
+    def lengths(self, begin: int, end: int) -> np.ndarray:
+        """Lengths in time of steps begin..end-1."""
+        if self.rate is not None:
+            return np.full(end - begin, self.rate)
+        return np.diff(self.at(np.arange(begin, end + 1)))
+
+    @property
+    def time(self) -> np.ndarray:
+        """All of the times, (steps + 1,)."""
+        return self.at(np.arange(self.steps + 1))
+
+    @property
+    def length(self) -> np.ndarray:
+        """All of the steps' lengths, (steps,)."""
+        return self.lengths(0, self.steps)
+
+
+class Ticks:
+    """A grid with what the loop needs of every step: h and scale by rules of time and length, made a window at a time."""
+
+    def __init__(self, grid: Grid, h: Rule, scale: Rule) -> None:
+        self.grid, self.h, self.scale = grid, h, scale
+        self.steps, self.saves = grid.steps, grid.saves
+        self._span = self.steps if self.steps <= WHOLE else WINDOW
+        self._lock, self._made = Lock(), OrderedDict[int, Clock]()
+
+    def at(self, steps: np.ndarray) -> np.ndarray:
+        """Times after `steps` steps."""
+        return self.grid.at(steps)
+
+    def window(self, step: int) -> Clock:
+        """The loop's clock over the steps around `step`. Any thread may ask."""
+        first = step - step % self._span
+        with self._lock:
+            clock = self._made.get(first)
+            if clock is None:
+                clock = self._made[first] = self._make(first, min(first + self._span, self.steps))
+                if len(self._made) > MOST_WINDOWS:
+                    self._made.popitem(last=False)
+        return clock
+
+    def windows(self) -> Iterator[Clock]:
+        """All windows in order, each made anew: to check or to hash them."""
+        for first in range(0, self.steps, self._span):
+            yield self._make(first, min(first + self._span, self.steps))
+
+    def _make(self, begin: int, end: int) -> Clock:
+        time, length = self.grid.at(np.arange(begin, end + 1)), self.grid.lengths(begin, end)
+        h, scale = self.h(time[:-1], length), self.scale(time[:-1], length)
+        return Clock(time, np.asarray(h), np.asarray(scale), self.saves, begin)
+
+
+class Whole:
+    """The same of a loop's clock that is there already, from step 0 on."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock, self.steps, self.saves = clock, len(clock.h), clock.saves
+
+    def at(self, steps: np.ndarray) -> np.ndarray:
+        return np.asarray(self.clock.time)[steps]
+
+    def window(self, step: int) -> Clock:
+        return self.clock
+
+    def windows(self) -> Iterator[Clock]:
+        yield self.clock
 
 
 def _count(save_at: Any) -> int | None:
@@ -34,8 +127,9 @@ def _refuse(where: str, rule: str, got: Any, do: str) -> ValueError:
     return ValueError(f"{where}: {rule}; got {got!r} ({type(got).__name__}). {do}")
 
 
-MOST_STEPS = 200_000_000
-"""Longest grid: its times, steps and scales are held in memory."""
+MOST_STEPS = 4_000_000_000
+"""Longest grid: random numbers are counted by step in 32 bits."""
+MOST_WINDOWS = 16
 
 
 def _affordable(where: str, got: float, count: float, unit: str) -> None:
@@ -57,14 +151,9 @@ def continuous(time: float, dt: float, save_at: int | Sequence[float]) -> Grid:
     _affordable("time", time, time / dt, f"steps of dt = {dt}")
     times = _save_times(float(time), save_at)
     ends = np.unique(np.concatenate([[0.0], times]))
-    grid, saves, at = [0.0], [0] if times[0] == 0.0 else [], 0
-    for left, right in zip(ends[:-1], ends[1:], strict=True):
-        n = max(1, ceil((right - left) / dt * (1 - 1e-12)))
-        grid += list(left + (right - left) * np.arange(1, n) / n) + [right]
-        at += n
-        saves.append(at)
-    full = np.array(grid)
-    return Grid(full, np.diff(full), np.array(saves, dtype=np.int64))
+    counts = np.maximum(1, np.ceil(np.diff(ends) / dt * (1 - 1e-12))).astype(np.int64)
+    firsts = np.concatenate([[0], np.cumsum(counts)])
+    return Grid(ends, firsts, firsts if times[0] == 0.0 else firsts[1:])
 
 
 def _save_times(time: float, save_at: int | Sequence[float]) -> np.ndarray:
@@ -114,4 +203,4 @@ def discrete(steps: int, learning_rate: float, save_at: int | Sequence[float]) -
                 "Give eta*k for whole k.",
             )
         saves = saves if saves[-1] == steps else np.append(saves, steps)
-    return Grid(learning_rate * np.arange(steps + 1), np.full(int(steps), learning_rate), saves)
+    return Grid(np.array([0.0, learning_rate * steps]), np.array([0, int(steps)]), saves, learning_rate)

@@ -6,18 +6,20 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from time import perf_counter
 from types import FrameType
 
 import numpy as np
 
-from sde.kernels import statistics
-from sde.kernels.drivers import Driver
-from sde.kernels.loops import Clock, run_block
-from sde.program import Program
+from sde.gathering import Ends, Gathering, Part, Watch
+from sde.job import EXACT_BYTES, EXACT_PATHS, Job, Sink, Store
+from sde.kernels import sketch
+from sde.kernels.loops import run_block
+from sde.sketches import TABLE_BYTES, Sketch, bits_for
 
 BOUND = {"float32": 1e18, "float64": 1e100}
 """|x| beyond which a path counts as exploded, so that squares still fit the number type."""
@@ -25,46 +27,31 @@ BOUND = {"float32": 1e18, "float64": 1e100}
 SEGMENT_SECONDS = 0.05
 """How long one compiled call runs before it looks for an interruption."""
 
-Start = Callable[[int, int], np.ndarray]
-"""(first_path, n) -> states (n, S)."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """Everything a run needs. slots: how many paths, from the first on, have their saves kept one by one."""
-
-    program: Program
-    driver: Driver
-    clock: Clock
-    parameters: np.ndarray
-    start: Start
-    paths: int
-    seed: int
-    slots: int
-    bound: float
-
-    @property
-    def blocks_per_chunk(self) -> int:
-        """Follows from the number of paths alone, so results do not depend on the machine."""
-        blocks = -(-self.paths // self.program.lanes)
-        return min(16, max(1, blocks // 64))
-
 
 @dataclass
 class Outcome:
-    """statistics: (saves, O, 5), see `sde.kernels.statistics`. kept: (saves, O, slots), NaN where dead. died: (paths,) state number
-    at which a path left the bound, -1 for never, -2 for a path that was not run. interrupted: whether Ctrl-C cut the run short."""
+    """total: statistics over the paths of the chunks `done`; sketches: of the saved observables, cells in order (save, observable), and of event
+    times. kept: (saves, O, slots), NaN where dead; ends: how each path ended (dead -2: was not run), where paths are kept. interrupted: whether
+    Ctrl-C cut the run short."""
 
-    statistics: np.ndarray
+    total: Part
+    sketches: tuple[Sketch, ...]
     kept: np.ndarray
-    died: np.ndarray
+    ends: Ends
     interrupted: bool
     wall_seconds: float
     compile_seconds: float
 
 
-def run(job: Job, threads: int | None = None, tick: Callable[[int], None] | None = None) -> Outcome:
-    """Run a job on a pool of threads. tick(n) is told of every n path-steps done.
+def run(
+    job: Job,
+    threads: int | None = None,
+    tick: Callable[[int], None] | None = None,
+    store: Store | None = None,
+    sink: Sink | None = None,
+) -> Outcome:
+    """Run a job on a pool of threads. tick(n) is told of every n path-steps done. store: continue from what it holds, and save there from
+    time to time. sink: takes the paths' saves instead of `kept`.
 
     Ctrl-C keeps the chunks that are complete; without a single one KeyboardInterrupt goes on.
     """
@@ -73,46 +60,153 @@ def run(job: Job, threads: int | None = None, tick: Callable[[int], None] | None
     loop = run_block(program.dtype)
     compiled = perf_counter() - compiled + program.compile_seconds
     started = perf_counter()
-    observables, saves = program.native.observables, len(clock.saves)
-    total = statistics.empty(saves, observables)
-    kept = np.full((saves, observables, job.slots), np.nan, dtype=program.dtype)
-    died = np.full(job.paths, -2, dtype=np.int64)
-    stop, pace = threading.Event(), [16]
+    workers = threads or os.cpu_count() or 1
+    keep = job.slots > 0 and sink is None
+    watch = Watch(clock.saves, job.rows, job.events, job.covariance, job.histograms)
+    gathered = Gathering(watch, job.chunks, () if job.slots else _sketches(job, workers))
+    kept = np.full((len(clock.saves), job.rows, job.slots if keep else 0), np.nan, dtype=program.dtype)
+    ends = _no_ends(job, job.slots if keep else 0, -2)
+    stop, buffers, earlier, pace = threading.Event(), list[np.ndarray](), 0.0, [16]
 
-    def chunk(first: int, last: int) -> tuple[int, int, np.ndarray] | None:
-        part = statistics.empty(saves, observables)
-        gone = np.empty(last - first, dtype=np.int64)
+    def chunk(index: int) -> None:
+        first = index * job.chunk_size
+        last = min(first + job.chunk_size, job.paths)
+        part, own = Part.empty(watch), _no_ends(job, last - first, -1)
+        rows = kept if keep else _buffer(job, buffers)
         for at in range(first, last, program.lanes):
             valid = min(program.lanes, last - at)
-            dead = _block(job, loop, at, valid, part, kept, stop, tick, pace)
+            dead = _block(job, loop, at, valid, part.moments, rows, at if keep else at - first, stop, tick, pace)
             if dead is None:
-                return None
-            gone[at - first : at - first + valid] = dead[:valid]
-        died[first:last] = gone
-        return first, last, part
+                return
+            _note(job, own, at - first, valid, *dead)
+        mine = np.ascontiguousarray(rows[:, :, first:last]) if keep and (job.covariance or job.histograms) else rows
+        part.finish(watch, first, mine, last - first, own)
+        if sink is not None:
+            sink.write(first, rows[:, :, : last - first], own)
+        if keep:
+            for whole, piece in zip(ends, own, strict=True):
+                whole[..., first:last] = piece
+        gathered.add(index, part, last - first, (rows.reshape(-1, rows.shape[2]), own.time)[: len(gathered.sketches)])
+        if not keep:
+            buffers.append(rows)
 
-    pool = ThreadPoolExecutor(max_workers=threads or os.cpu_count() or 1)
-    finished = 0
+    saved = store.load() if store else None
+    if saved:
+        earlier = float(saved.pop("wall"))
+        _restore_paths(saved, kept, ends)
+        gathered.restore(saved)
+    if tick and gathered.done.any():
+        tick(int(_ran(job, gathered.done).sum()) * clock.steps)
+
+    def state() -> dict[str, np.ndarray]:
+        out = gathered.state() | {"wall": np.array(earlier + perf_counter() - started)}
+        return out | _path_state(job, out["done"], kept, ends) if keep else out
+
+    pool = ThreadPoolExecutor(max_workers=workers)
+    running = set[Future[None]]()
     try:
         with _ctrl_c(stop):
-            futures = [pool.submit(chunk, first, last) for first, last in _chunks(job)]
-            for future in futures:
-                try:
-                    done = future.result()
-                except KeyboardInterrupt:
-                    stop.set()
-                    done = None
-                if done is not None:
-                    statistics.merge(total, done[2])
-                    finished += 1
+            for index in _order(job, gathered):
+                if stop.is_set():
+                    break
+                running.add(pool.submit(chunk, index))
+                while len(running) >= 2 * workers:
+                    running = _reap(running, stop)
+                    gathered.merge()
+                    if store and store.due() and not stop.is_set():
+                        store.save(state())
+            while running:
+                running = _reap(running, stop)
+                gathered.merge()
+                if store and running and store.due() and not stop.is_set():
+                    store.save(state())
     finally:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
-    if not finished:
+    if not gathered.done.any():
         raise KeyboardInterrupt
-    interrupted = finished < len(futures)
-    kept[:, :, died[: job.slots] == -2] = np.nan
-    return Outcome(total, kept, died, interrupted, perf_counter() - started, compiled)
+    if store:
+        store.save(state())
+    gathered.merge(all_=True)
+    if keep and not gathered.done.all():
+        kept[:, :, ~_ran(job, gathered.done)] = np.nan
+    wall = earlier + perf_counter() - started
+    return Outcome(gathered.total, gathered.sketches, kept, ends, not bool(gathered.done.all()), wall, compiled)
+
+
+def _reap(running: set[Future[None]], stop: threading.Event) -> set[Future[None]]:
+    """Wait for some chunk; those still running. Whatever stops one of them stops all."""
+    try:
+        done, left = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
+        for future in done:
+            future.result()
+    except KeyboardInterrupt:
+        stop.set()
+        left = {f for f in running if not f.done()}
+    return set(left)
+
+
+def _sketches(job: Job, workers: int) -> tuple[Sketch, ...]:
+    """For the saved observables, and for event times. Chunks spread over the ensemble fix the bins, as starts may be in order."""
+    n, cells = job.chunks, len(job.clock.saves) * job.rows
+    small = job.paths <= EXACT_PATHS and job.paths * job.width <= EXACT_BYTES
+    pilots = frozenset() if small else frozenset({0, n // 4, n // 2, 3 * n // 4})
+    tables = max(1, min(workers, 4 * TABLE_BYTES // (cells * (2 * sketch.OCTAVES << bits_for(cells)) * 4 + 1)))
+    saved = Sketch(cells, job.program.dtype, pilots, tables)
+    half = float(job.clock.at(np.array([job.clock.steps]))[0]) / 2
+    return (saved, Sketch(job.events, np.float64, pilots, 1, half, half)) if job.events else (saved,)
+
+
+def _order(job: Job, gathered: Gathering) -> Iterator[int]:
+    """Chunks that are left to run, those first that the sketches wait for."""
+    first = sorted(frozenset[int]().union(*(s.pilots for s in gathered.sketches if s.layout is None)))
+    left = (i for i in range(job.chunks) if i not in first)
+    return (i for i in chain(first, left) if not gathered.done[i])
+
+
+def _buffer(job: Job, free: list[np.ndarray]) -> np.ndarray:
+    try:
+        return free.pop()
+    except IndexError:
+        return np.empty((len(job.clock.saves), job.rows, job.chunk_size), dtype=job.program.dtype)
+
+
+def _no_ends(job: Job, paths: int, dead: int) -> Ends:
+    """Ends of paths that have not ended."""
+    hit, time = np.full((job.events, paths), -1, np.int64), np.full((job.events, paths), np.nan)
+    return Ends(np.full(paths, dead, np.int64), np.full(paths, -1, np.int64), np.full(paths, np.nan), hit, time)
+
+
+def _note(job: Job, ends: Ends, at: int, valid: int, dead: np.ndarray, left: np.ndarray) -> None:
+    """Write down how a block's paths ended; dead: (1 + E, lanes); left: (2, lanes), state row and value that exploded."""
+    ends.dead[at : at + valid] = dead[0, :valid]
+    gone = np.flatnonzero(dead[0, :valid] >= 0)
+    if len(gone):
+        ends.row[at + gone], ends.value[at + gone] = left[0, gone], left[1, gone]
+    for e in range(job.events):
+        hit = dead[1 + e, :valid]
+        ends.hit[e, at : at + valid] = hit
+        ends.time[e, at : at + valid] = np.where(hit >= 0, job.clock.at(np.maximum(hit, 0)), np.nan)
+
+
+def _ran(job: Job, done: np.ndarray) -> np.ndarray:
+    """(paths,) whether each path's chunk is complete."""
+    return np.repeat(done, job.chunk_size)[: job.paths]
+
+
+def _path_state(job: Job, packed: np.ndarray, kept: np.ndarray, ends: Ends) -> dict[str, np.ndarray]:
+    """Kept paths of complete chunks as arrays."""
+    ran = _ran(job, np.unpackbits(packed, count=job.chunks).astype(bool))
+    out = {f"path.{name}": value[..., ran] for name, value in zip(ends._fields, ends, strict=True)}
+    return out | {"path.kept": kept[:, :, ran], "path.ran": np.packbits(ran)}
+
+
+def _restore_paths(state: dict[str, np.ndarray], kept: np.ndarray, ends: Ends) -> None:
+    if "path.ran" in state:
+        ran = np.unpackbits(state["path.ran"], count=kept.shape[2]).astype(bool)
+        kept[:, :, ran] = state["path.kept"]
+        for name, value in zip(ends._fields, ends, strict=True):
+            value[..., ran] = state[f"path.{name}"]
 
 
 @contextmanager
@@ -136,42 +230,37 @@ def _ctrl_c(stop: threading.Event) -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _chunks(job: Job) -> Iterator[tuple[int, int]]:
-    size = job.blocks_per_chunk * job.program.lanes
-    for first in range(0, job.paths, size):
-        yield first, min(first + size, job.paths)
-
-
 def _block(
     job: Job,
     loop: Callable[..., None],
     first: int,
     valid: int,
-    part: np.ndarray,
-    kept: np.ndarray,
+    moments: np.ndarray,
+    rows: np.ndarray,
+    slot: int,
     stop: threading.Event,
     tick: Callable[[int], None] | None,
     pace: list[int],
-) -> np.ndarray | None:
-    """Advance one block through all steps, in segments between which it may be stopped (None then). pace: how many steps
-    a segment takes, learnt from block to block."""
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Advance one block through all steps, in segments of pace[0] steps (made to fit SEGMENT_SECONDS) between which it may be stopped (None
+    then). Returns when its paths exploded and met
+    each event (1 + E, lanes), and the state row and value with which they exploded (2, lanes)."""
     program, clock = job.program, job.clock
     lanes, width, dtype = program.lanes, program.native.states, program.dtype
-    x = np.zeros((width, lanes), dtype=dtype)
-    x[:, :valid] = np.asarray(job.start(first, valid), dtype=dtype).T
-    x[:, valid:] = x[:, :1]
-    flat, dead = x.ravel(), np.full(lanes, -1, dtype=np.int64)
-    keep = valid if first + valid <= job.slots else max(0, job.slots - first)
-    target = kept if keep == valid else np.empty((0, 0, 0), dtype=dtype)
-    steps, at = len(clock.h), 0
-    while at < steps:
+    x = np.zeros((width + 2, lanes), dtype=dtype)
+    x[:width, :valid] = np.asarray(job.start(first, valid), dtype=dtype).T
+    x[:width, valid:] = x[:width, :1]
+    flat, dead = x.ravel(), np.full((1 + job.events) * lanes, -1, dtype=np.int64)
+    at = 0
+    while at < clock.steps:
         if stop.is_set():
             return None
-        end, began = min(at + pace[0], steps), perf_counter()
+        window = clock.window(at)
+        end, began = min(at + pace[0], window.first + len(window.h)), perf_counter()
         loop(
             program.native,
             job.driver,
-            clock,
+            window,
             np.uint64(job.seed),
             job.parameters,
             flat,
@@ -181,13 +270,16 @@ def _block(
             at,
             end,
             job.bound,
-            part,
-            target,
-            first,
+            moments,
+            rows,
+            slot,
         )
         if tick:
             tick(valid * (end - at))
-        if end - at == pace[0] and perf_counter() - began < SEGMENT_SECONDS:
+        spent = perf_counter() - began
+        if spent < SEGMENT_SECONDS / 2 and end - at == pace[0]:
             pace[0] *= 2
+        elif spent > 2 * SEGMENT_SECONDS:
+            pace[0] = max(16, pace[0] // 2)
         at = end
-    return dead
+    return dead.reshape(-1, lanes), x[width:]

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sde.ensemble import Outcome
 from sde.kernels.statistics import COUNT, HIGH, LOW, M2, MEAN
+from sde.sketches import Sketch
 
 if TYPE_CHECKING:
     import xarray as xr
 
 STATISTICS = ("mean", "std", "sem", "min", "max", "q05", "q25", "q50", "q75", "q95")
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
+
+
+class ExplosionWarning(RuntimeWarning, UserWarning):
+    """More paths than the stated share left the bound."""
 
 
 @dataclass(frozen=True)
@@ -35,57 +41,114 @@ class Variable:
         return tuple(f"{self.name}_{axis}" for axis in range(len(self.shape)))
 
 
-def dataset(
-    outcome: Outcome,
-    variables: Sequence[Variable],
-    clock: np.ndarray,
-    saves: np.ndarray,
-    keep: str,
-    attrs: Mapping[str, Any],
-) -> xr.Dataset:
-    """The result of a run. clock: (steps + 1,) time after each step; saves: step numbers.
+@dataclass(frozen=True)
+class Frame:
+    """What a result is written in. variables: in row order; states: the names of state rows; time: step numbers -> times; saves: step numbers;
+    events: names; covariance: names of the rows chosen; histograms: {variable: edges}."""
 
-    Exploded paths count in `exploded`, and in nothing else; attrs hold when the first left; kept path by path, the
-    coordinate `explosion_time` holds it for each (NaN: never).
+    variables: Sequence[Variable]
+    states: Sequence[str]
+    time: Callable[[np.ndarray], np.ndarray]
+    saves: np.ndarray
+    events: Sequence[str] = ()
+    covariance: Sequence[str] = ()
+    histograms: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+def dataset(outcome: Outcome, frame: Frame, keep: str, warn_share: float, attrs: Mapping[str, Any]) -> xr.Dataset:
+    """The result of a run.
+
+    Exploded paths count in `exploded` (time), and in nothing else; attrs["explosions"] names the first by path, time, state and value. Kept
+    path by path, the coordinates `explosion_time` and `explosion_value` hold them for each (NaN: never). An event e gives `e_count` (time),
+    the paths that had it by then, and `e_time`, statistics of its time over those paths, or the time of each path. Warns where more than
+    warn_share of the paths exploded. keep "stream": all but what `sde.stream` has written, path by path.
     """
     import xarray as xr  # slow to load: a program that only derives need not pay for it
 
-    ran = outcome.died >= -1
-    gone = outcome.died[ran]
-    exploded = np.array([int(((gone >= 0) & (gone <= step)).sum()) for step in saves])
-    block = outcome.kept[:, :, ran[: outcome.kept.shape[2]]] if keep == "paths" else _statistics(outcome)
-    data, at = {}, 0
-    leading = "path" if keep == "paths" else "statistic"
-    for v in variables:
-        rows = block[:, at : at + v.rows]
-        at += v.rows
-        data[v.name] = (
-            (leading, "time", *v.dims),
-            np.moveaxis(rows, 2, 0).reshape(rows.shape[2], len(saves), *v.shape),
-        )
-    data["exploded"] = ("time", exploded)
-    left = np.where(gone >= 0, clock[np.maximum(gone, 0)], np.nan)
-    coords: dict[str, Any] = {"time": clock[saves]}
+    total, data = outcome.total, dict[str, Any]()
+    coords: dict[str, Any] = {"time": frame.time(frame.saves)}
+    block, errors, ran = outcome.kept, None, outcome.ends.dead >= -1
     if keep == "paths":
-        coords["path"] = np.flatnonzero(ran)
-        coords["explosion_time"] = ("path", left)
-    else:
+        block = block if ran.all() else block[:, :, ran]
+        coords |= {"path": np.flatnonzero(ran)} | path_coordinates(outcome, frame, ran)
+    elif keep == "statistics":
+        block, errors = _statistics(total.moments, outcome.sketches[0])
         coords["statistic"] = list(STATISTICS)
-    total = int((gone >= 0).sum())
-    first = {"first_explosion": float(np.nanmin(left))} if total else {}
-    if total:
-        warnings.warn(
-            f"{total} of {len(gone)} paths exploded and are left out of every statistic from then on, which biases what is left; "
-            "take a smaller step, or see the count in `exploded`.",
-            RuntimeWarning,
-            stacklevel=4,
+    leading, at = ("path" if keep == "paths" else "statistic"), 0
+    for v in frame.variables if keep != "stream" else ():
+        rows = block[:, at : at + v.rows]
+        values = np.moveaxis(rows, 2, 0).reshape(rows.shape[2], len(frame.saves), *v.shape)
+        own = {} if errors is None else {"quantile_error": _worst(errors[:, at : at + v.rows])}
+        data[v.name] = ((leading, "time", *v.dims), values, own)
+        at += v.rows
+    data["exploded"] = ("time", total.exploded)
+    extra, places = _extras(outcome, frame)
+    data, coords = data | extra, coords | places
+    if frame.events and keep == "paths":
+        for e, name in enumerate(frame.events):
+            data[f"{name}_time"] = ("path", outcome.ends.time[e, ran])
+    elif frame.events and keep == "statistics":
+        times, _ = _statistics(total.event_moments, outcome.sketches[1])
+        data |= {f"{name}_time": ("statistic", times[0, e]) for e, name in enumerate(frame.events)}
+    timings = {"wall_seconds": outcome.wall_seconds, "compile_seconds": outcome.compile_seconds}
+    told = {**attrs, "interrupted": int(outcome.interrupted), **timings, **_explosions(outcome, frame, warn_share)}
+    return xr.Dataset(data, coords, told)
+
+
+def path_coordinates(outcome: Outcome, frame: Frame, ran: np.ndarray) -> dict[str, Any]:
+    """When and with what value each path that was run exploded, NaN for never."""
+    gone = outcome.ends.dead[ran]
+    left = np.where(gone >= 0, frame.time(np.maximum(gone, 0)), np.nan)
+    return {"explosion_time": ("path", left), "explosion_value": ("path", outcome.ends.value[ran])}
+
+
+def _explosions(outcome: Outcome, frame: Frame, warn_share: float) -> dict[str, Any]:
+    """Attributes that tell of explosions, and the warning."""
+    total, n = outcome.total.lost, outcome.total.paths
+    named = [
+        {"path": int(path), "time": float(frame.time(np.array([int(step)]))[0])}
+        | {"state": frame.states[int(row)], "value": float(value)}
+        for path, step, row, value in outcome.total.named
+    ]
+    if total > warn_share * n:
+        first = ", ".join(
+            f"path {e['path']} at time {e['time']:.6g} ({e['state']} = {e['value']:.4g})" for e in named[:3]
         )
-    return xr.Dataset(data, coords, {**attrs, "paths": len(gone), "exploded_paths": total, **first})
+        warnings.warn(
+            f"{total} of {n} paths exploded and are left out of every statistic from then on, which biases what is left; the first: "
+            f"{first}. Take a smaller step, or see the count in `exploded`.",
+            ExplosionWarning,
+            stacklevel=6,
+        )
+    found = {"paths": n, "exploded_paths": total, "warn_share": warn_share}
+    return found | ({"first_explosion": named[0]["time"], "explosions": json.dumps(named)} if total else {})
 
 
-def _statistics(outcome: Outcome) -> np.ndarray:
-    """(saves, O, statistic) from merged moments and the quantiles of the kept paths."""
-    s = outcome.statistics
+def _extras(outcome: Outcome, frame: Frame) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Variables and coordinates of events, covariance and histograms."""
+    total = outcome.total
+    data: dict[str, Any] = {f"{name}_count": ("time", total.hits[e]) for e, name in enumerate(frame.events)}
+    coords: dict[str, Any] = {}
+    if frame.covariance:
+        count, _, product = total.comoments
+        with np.errstate(invalid="ignore", divide="ignore"):
+            values = product / np.where(count > 1, count - 1, np.nan)[:, None, None]
+        data["covariance"] = (("time", "one", "other"), values)
+        coords |= {"one": list(frame.covariance), "other": list(frame.covariance)}
+    at = 0
+    for v in frame.variables:
+        if v.name in frame.histograms:
+            edges = np.concatenate([[-np.inf], frame.histograms[v.name], [np.inf]])
+            tables = np.stack(total.histograms[at : at + v.rows], axis=1).reshape(len(frame.saves), *v.shape, -1)
+            at += v.rows
+            data[f"{v.name}_histogram"] = (("time", *v.dims, f"{v.name}_bin"), tables)
+            coords |= {f"{v.name}_left": (f"{v.name}_bin", edges[:-1]), f"{v.name}_right": (f"{v.name}_bin", edges[1:])}
+    return data, coords
+
+
+def _statistics(s: np.ndarray, sketch: Sketch) -> tuple[np.ndarray, np.ndarray]:
+    """(saves, O, statistic) from merged moments (saves, O, 5) and a sketch, and what the quantiles may be off (saves, O, quantile). Where the
+    mean is not a number, a living path's value is not one either, and there is no quantile."""
     count = s[:, :, COUNT]
     with np.errstate(invalid="ignore", divide="ignore"):
         none = count == 0
@@ -98,23 +161,14 @@ def _statistics(outcome: Outcome) -> np.ndarray:
             "min": np.where(none, np.nan, s[:, :, LOW]),
             "max": np.where(none, np.nan, s[:, :, HIGH]),
         }
-    quantiles = _quantiles(outcome.kept, np.array(list(QUANTILES.values())))
-    columns |= dict(zip(QUANTILES, quantiles, strict=True))
-    return np.stack([columns[name] for name in STATISTICS], axis=2)
+    low, high = s[:, :, LOW].ravel(), s[:, :, HIGH].ravel()
+    found, errors = sketch.quantiles(list(QUANTILES.values()), low, high)
+    shape = (len(QUANTILES), *count.shape)
+    found, errors = (np.where(np.isnan(mean), np.nan, a.reshape(shape)) for a in (found, errors))
+    columns |= dict(zip(QUANTILES, found, strict=True))
+    return np.stack([columns[name] for name in STATISTICS], axis=2), np.moveaxis(errors, 0, 2)
 
 
-def _quantiles(kept: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Quantiles over the last axis, NaN left out: (saves, O, slots) to (len(at), saves, O). Linear between order statistics."""
-    ordered = np.sort(kept, axis=2)
-    count = (~np.isnan(ordered)).sum(axis=2)
-    place = at[:, None, None] * np.maximum(count - 1, 0)
-    below = np.floor(place).astype(np.int64)
-    above = np.minimum(below + 1, np.maximum(count - 1, 0))
-    if not ordered.shape[2]:
-        return np.full(place.shape, np.nan)
-
-    def pick(index: np.ndarray) -> np.ndarray:
-        return np.take_along_axis(ordered[None], index[..., None], axis=3)[..., 0].astype(np.float64)
-
-    low = pick(below)
-    return low + (place - below) * (pick(above) - low)
+def _worst(errors: np.ndarray) -> float:
+    found = errors[~np.isnan(errors)]
+    return float(found.max()) if found.size else 0.0

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from sde.ensemble import Start
+from sde.job import Start
 from sde.kernels import random
 
 

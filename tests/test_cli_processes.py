@@ -99,6 +99,7 @@ WATCHED = """
 import sys
 from pathlib import Path
 from sde import cli, ensemble
+from sde.kernels import statistics
 
 def told(function):
     def call(*arguments):
@@ -108,7 +109,7 @@ def told(function):
     return call
 
 if sys.argv.pop(1) == "merged":
-    ensemble.statistics.merge = told(ensemble.statistics.merge)
+    statistics.merge = told(statistics.merge)
 else:
     ensemble.run_block = told(ensemble.run_block)
 cli.main()

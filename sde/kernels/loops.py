@@ -20,14 +20,15 @@ from .scratch import Space, make_space
 
 
 class Clock(NamedTuple):
-    """Per-step arrays by absolute step, float64: time (T + 1,), h (T,), scale (T,); and `saves`, sorted int64
-    state numbers.
+    """Per-step arrays from step `first` on, float64: time (T + 1,), h (T,), scale (T,); and `saves`, sorted int64
+    state numbers, of the whole run.
     """
 
     time: Any
     h: Any
     scale: Any
     saves: Any
+    first: Any = 0
 
 
 def _require(holds: bool, rule: str, got: Any, advice: str) -> None:
@@ -50,18 +51,21 @@ def check(
     first_slot: int,
 ) -> None:
     """Refuse what would read or write out of bounds: a wrong shape must be an error, not a crash."""
-    sizes = (len(x), len(dead))
+    sizes, events = (len(x), len(dead)), len(dead) // program.lanes - 1
     wanted = (program.states * program.lanes, program.lanes)
     _require(program.lanes % 4 == 0, "lanes must be a multiple of 4", program.lanes, "Emit 64, 128 or 256.")
     _require(
-        sizes == wanted,
-        "x must have states * lanes entries and dead must have lanes",
+        sizes[0] in (wanted[0], wanted[0] + 2 * program.lanes)
+        and sizes[1] == (1 + events) * program.lanes
+        and 0 <= events <= program.observables,
+        "x must have states * lanes entries, or two rows more, and dead must have lanes, and as many per event",
         sizes,
         f"Use {wanted}.",
     )
     _require(0 <= valid <= program.lanes, "valid must be within the lanes", valid, "")
     steps = min(len(clock.h), len(clock.scale), len(clock.time) - 1)
-    _require(0 <= begin <= end <= steps, "steps must lie within the clock", (begin, end), f"It has {steps} steps.")
+    inside = clock.first <= begin <= end <= clock.first + steps
+    _require(inside, "steps must lie within the clock", (begin, end), f"It has {steps} steps from {clock.first} on.")
     roles = (program.step, program.observe, *((program.accumulate,) if driver.kind >= SAMPLED else ()))
     _require(
         all(roles),
@@ -70,7 +74,7 @@ def check(
         "Compile them.",
     )
     for name, array, tail in (("statistics", statistics, (5,)), ("paths", paths, (paths.shape[2],))):
-        shape = (len(clock.saves), program.observables, *tail)
+        shape = (len(clock.saves), program.observables - events, *tail)
         _require(array.size == 0 or array.shape == shape, f"{name} must have shape {shape}", array.shape, "")
     fits = 0 <= first_slot <= paths.shape[2] - valid
     _require(paths.size == 0 or fits, "paths must have a slot for every valid lane", paths.shape, "")
@@ -158,7 +162,7 @@ def compile_loop(name: str) -> Any:
     table = types.Array(real, 2, "C")
     driver = _named(Driver, i64, f1, i64, matrix, i64, types.boolean, table, i1, f1, i64, f1, f1, matrix, i1)
     program = types.NamedUniTuple(i64, len(Program._fields), Program)
-    clock = _named(Clock, d1, d1, d1, i1)
+    clock = _named(Clock, d1, d1, d1, i1, i64)
     statistics, paths = types.Array(types.float64, 3, "C"), types.Array(real, 3, "C")
     fillers = types.NamedUniTuple(i64, len(Fillers._fields), Fillers)
     space = _named(Space, fillers, u1, f1, f1, f1, f1, f1, f1, f1, f1, s1, s1, i1, i1)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sde import clock, drivers, ensemble, results, starts
+from sde import clock, drivers, ensemble, results, starts, stream
+from sde.checkpoint import Checkpoint, Place
+from sde.clock import Ticks
+from sde.files import fingerprint
 from sde.kernels.drivers import Driver
-from sde.kernels.loops import Clock
 from sde.program import load
 from sde.progress import bar
-from sde.study import sweeping
+from sde.study import extras, sweeping
 from symbolic.loss import Loss
 from symbolic.prepare import Prepared, parameters_of, prepare
 from symbolic.schemes import for_step
@@ -27,8 +31,7 @@ if TYPE_CHECKING:
 
 MEMORY_SHARE = 0.5
 """The share of the machine's memory that kept paths may take."""
-RESERVOIR_BYTES = 32 * 2**20
-"""Quantiles come from as many first paths as fit this; attrs["quantile_paths"] says how many."""
+WARN_SHARE = 0.001
 
 
 def simulate(
@@ -49,6 +52,12 @@ def simulate(
     refine: int = 1,
     threads: int | None = None,
     bound: float | None = None,
+    events: Mapping[str, Any] | None = None,
+    covariance: Sequence[str] | None = None,
+    histogram: Mapping[str, Any] | None = None,
+    warn_share: float = WARN_SHARE,
+    checkpoint: str | Path | Place | None = None,
+    out: str | Path | None = None,
     progress: bool = False,
 ) -> xr.Dataset:
     """Integrate SGD's order-1 SDE of a loss, or any SDE, over an ensemble of paths.
@@ -62,7 +71,18 @@ def simulate(
     runs under any but euler-maruyama as the SDE it makes (SDE.from_loss). refine: m takes the noise of each step from m steps of a finer grid: the same
     Brownian path as a run of dt/m with the same seed (where dt divides what lies between saves). bound: |state| beyond which a path counts as exploded. progress: show a bar. Ctrl-C keeps
     the chunks of paths that are complete (attrs["interrupted"]).
-    Returns a Dataset (see DESIGN): dims (statistic, time, ...) or (path, time, ...). Raises ValueError before any compilation.
+
+    Quantiles are exact up to 4096 paths; beyond, they come from counts in bins, and each variable's attribute `quantile_error` is the most by which
+    any of its quantiles can differ from the exact one of the same paths, as a rule under 2 % of half the interquartile range.
+    events: {name: expression of the states and time}; an event is the first step after which the expression is positive (so late by up to a step, and by
+    order sqrt(dt) on average where noise crosses a level). Adds `name_count` (time), paths that had it by then, and `name_time`: statistics over
+    those paths, or per path. covariance: names of variables; adds `covariance` (time, one, other). histogram: {variable: increasing edges};
+    adds counts `name_histogram` (time, ..., name_bin), half-open bins between `name_left` and `name_right`, outermost ones infinite.
+    warn_share: share of exploded paths beyond which an ExplosionWarning (a UserWarning) is given.
+    checkpoint: a file that holds the complete chunks, written every few seconds; a call with the same arguments continues from it to the
+    same bits, other arguments are refused. out: with keep="paths", a NetCDF file that paths are streamed to, chunk by chunk, instead of memory.
+    Returns a Dataset (see DESIGN): dims (statistic, time, ...) or (path, time, ...). Raises ValueError before any compilation, OSError naming a
+    file that cannot be written, or a checkpoint that is not whole.
     Source: Li, Tai, E, JMLR 20 (2019) 40; Ziyin et al. arXiv 2402.07193.
     """
     if isinstance(problem, Loss):
@@ -78,29 +98,34 @@ def simulate(
         return sweeping.over(swept, lambda chosen: simulate(problem, sgd, parameters=chosen, **settings), parameters)
     step = dt if dt is not None else (sgd.learning_rate / 4 if sgd else time / 1000)
     grid = clock.continuous(time, min(step, time) if dt is None else step, save_at)
-    scheme = for_step(_continuous(scheme), float(grid.length.max()))
+    scheme = for_step(_continuous(scheme), float(np.max(np.diff(grid.ends) / np.diff(grid.firsts))))
     if isinstance(problem, Loss) and sgd is not None and scheme != "euler-maruyama":
         problem, sgd = SDE.from_loss(problem, sgd), None
     if isinstance(refine, bool) or int(refine) != refine or not 1 <= refine * grid.steps < 2**32:
         raise ValueError(
             f"refine: must be a whole number of at least 1, and finer steps fewer than 2**32; got {refine!r} ({type(refine).__name__}). Leave it out."
         )
-    prepared = prepare(problem, scheme, observables, dtype)
+    prepared = prepare(problem, scheme, extras.together(observables, events), dtype)
     if isinstance(problem, SDE):
         driver = drivers.brownian(prepared.mean, prepared.factor, dtype, int(refine), prepared.modes, problem.noises)
-        ticks = Clock(grid.time, grid.length, np.sqrt(grid.length), grid.saves)
+        ticks = Ticks(grid, lambda time, length: length, lambda time, length: np.sqrt(length))
         values = sweeping.numbers(problem, parameters)
     else:
         assert sgd is not None
         driver, population = drivers.noise(prepared, dtype, sgd.replacement, int(refine))
         temperature = sgd.temperature * sgd.noise_factor(population)
-        factor = sgd.factor(grid.time[:-1]) / (1 - sgd.momentum)
-        ticks = Clock(grid.time, grid.length * factor, np.sqrt(temperature / grid.length), grid.saves)
+        inertia, factor = 1 - sgd.momentum, sgd.factor
+        ticks = Ticks(
+            grid,
+            lambda time, length: length * (factor(time) / inertia),
+            lambda time, length: np.sqrt(temperature / length),
+        )
         values = np.array([sgd.weight_decay])
     record = {"kind": "sde", "scheme": scheme, "dt": float(min(step, time)), "refine": int(refine)}
-    return _run(
-        problem, prepared, driver, ticks, values, start, paths, seed, keep, threads, bound, progress, record, sgd
+    wanted = Wanted(
+        start, paths, seed, keep, threads, bound, events, covariance, histogram, warn_share, checkpoint, out, progress
     )
+    return _run(problem, prepared, driver, ticks, values, wanted, record)
 
 
 def train(
@@ -118,6 +143,12 @@ def train(
     full_batch: bool = False,
     threads: int | None = None,
     bound: float | None = None,
+    events: Mapping[str, Any] | None = None,
+    covariance: Sequence[str] | None = None,
+    histogram: Mapping[str, Any] | None = None,
+    warn_share: float = WARN_SHARE,
+    checkpoint: str | Path | Place | None = None,
+    out: str | Path | None = None,
     progress: bool = False,
 ) -> xr.Dataset:
     """Run discrete SGD itself over an ensemble of paths, on fresh samples of the law or rows of the data set.
@@ -128,19 +159,21 @@ def train(
     if not isinstance(loss, Loss):
         raise ValueError(f"train: needs a Loss; got {type(loss).__name__}. Use simulate for an SDE.")
     grid = clock.discrete(steps, sgd.learning_rate, save_at)
-    prepared = prepare(loss, "sgd-momentum" if sgd.momentum else "sgd", observables, dtype)
+    scheme = "sgd-momentum" if sgd.momentum else "sgd"
+    prepared = prepare(loss, scheme, extras.together(observables, events), dtype)
     driver = drivers.full_batch(prepared, dtype) if full_batch else drivers.minibatch(prepared, sgd, dtype)
-    ticks = Clock(grid.time, grid.length * sgd.factor(grid.time[:-1]), np.zeros(grid.steps), grid.saves)
+    ticks = Ticks(grid, lambda time, length: length * sgd.factor(time), lambda time, length: np.zeros(len(length)))
     parameters = np.array([sgd.weight_decay, sgd.momentum] if sgd.momentum else [sgd.weight_decay])
     record = {
         "kind": "gd" if full_batch else "sgd",
-        "scheme": "sgd-momentum" if sgd.momentum else "sgd",
+        "scheme": scheme,
         "dt": sgd.learning_rate,
         "steps": int(steps),
     }
-    return _run(
-        loss, prepared, driver, ticks, parameters, start, paths, seed, keep, threads, bound, progress, record, sgd
+    wanted = Wanted(
+        start, paths, seed, keep, threads, bound, events, covariance, histogram, warn_share, checkpoint, out, progress
     )
+    return _run(loss, prepared, driver, ticks, parameters, wanted, record)
 
 
 def _continuous(scheme: str) -> str:
@@ -149,43 +182,72 @@ def _continuous(scheme: str) -> str:
     return scheme
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """The arguments that `simulate` and `train` share."""
+
+    start: Mapping[Any, Any]
+    paths: int
+    seed: int
+    keep: str
+    threads: int | None
+    bound: float | None
+    events: Mapping[str, Any] | None
+    covariance: Sequence[str] | None
+    histogram: Mapping[str, Any] | None
+    warn_share: float
+    checkpoint: str | Path | Place | None
+    out: str | Path | None
+    progress: bool
+
+    def check(self) -> None:
+        """Raise ValueError for what no run can have."""
+        paths, seed, keep, threads = self.paths, self.seed, self.keep, self.threads
+        if isinstance(paths, bool) or int(paths) != paths or not 1 <= paths < 2**48:
+            raise ValueError(
+                f"paths: must be a whole number of at least 1; got {paths!r} ({type(paths).__name__}). Give a count."
+            )
+        if isinstance(seed, bool) or int(seed) != seed or not 0 <= seed < 2**64:
+            raise ValueError(
+                f"seed: must be a whole number in [0, 2**64); got {seed!r} ({type(seed).__name__}). Give e.g. 0."
+            )
+        if keep not in ("statistics", "paths"):
+            raise ValueError(f"keep: must be 'statistics' or 'paths'; got {keep!r} ({type(keep).__name__}). Pick one.")
+        if threads is not None and (isinstance(threads, bool) or int(threads) != threads or threads < 1):
+            raise ValueError(
+                f"threads: must be a whole number of at least 1; got {threads!r} ({type(threads).__name__}). Leave it out for all cores."
+            )
+        if isinstance(self.warn_share, bool) or not 0 <= self.warn_share <= 1:
+            raise ValueError(
+                f"warn_share: must be a share within [0, 1]; got {self.warn_share!r} ({type(self.warn_share).__name__}). Give e.g. 0.001."
+            )
+        if self.out is not None and keep != "paths":
+            raise ValueError(
+                f"out: streams paths; got {str(self.out)!r} with keep={keep!r}. Use keep='paths', or leave it out."
+            )
+        if self.out is not None and self.checkpoint is not None:
+            raise ValueError(
+                f"out: a stream of paths has no checkpoint; got {str(self.out)!r} beside {str(self.checkpoint)!r}. Leave one out."
+            )
+
+
 def _run(
     problem: Loss | SDE,
     prepared: Prepared,
     driver: Driver,
-    ticks: Clock,
+    ticks: Ticks,
     parameters: np.ndarray,
-    start: Mapping[Any, Any],
-    paths: int,
-    seed: int,
-    keep: str,
-    threads: int | None,
-    bound: float | None,
-    progress: bool,
+    wanted: Wanted,
     record: dict[str, Any],
-    sgd: SGD | None,
 ) -> xr.Dataset:
-    if isinstance(paths, bool) or int(paths) != paths or not 1 <= paths < 2**48:
-        raise ValueError(
-            f"paths: must be a whole number of at least 1; got {paths!r} ({type(paths).__name__}). Give a count."
-        )
-    if isinstance(seed, bool) or int(seed) != seed or not 0 <= seed < 2**64:
-        raise ValueError(
-            f"seed: must be a whole number in [0, 2**64); got {seed!r} ({type(seed).__name__}). Give e.g. 0."
-        )
-    if keep not in ("statistics", "paths"):
-        raise ValueError(f"keep: must be 'statistics' or 'paths'; got {keep!r} ({type(keep).__name__}). Pick one.")
-    if threads is not None and (isinstance(threads, bool) or int(threads) != threads or threads < 1):
-        raise ValueError(
-            f"threads: must be a whole number of at least 1; got {threads!r} ({type(threads).__name__}). Leave it out for all cores."
-        )
-    if paths * 16 > MEMORY_SHARE * _memory():
-        raise ValueError(f"paths: their bookkeeping must fit in memory; got {paths!r} (int). Take fewer paths.")
-    paths, manifest = int(paths), prepared.module.manifest
-    variables = [results.Variable(o.name, o.shape) for o in prepared.outputs]
-    width = sum(v.rows for v in variables) * len(ticks.saves) * np.dtype(str(manifest["dtype"])).itemsize
-    slots = _slots(keep, paths, width)
-    beginning = starts.reader(parameters_of(problem), start, paths, int(seed), len(manifest["states"]))  # type: ignore[arg-type]
+    wanted.check()
+    keep, paths, seed, manifest = wanted.keep, int(wanted.paths), int(wanted.seed), prepared.module.manifest
+    outputs = [results.Variable(o.name, o.shape) for o in prepared.outputs]
+    frame, rows = extras.frame(outputs, manifest["states"], ticks, wanted.events, wanted.covariance, wanted.histogram)
+    width = sum(v.rows for v in frame.variables) * len(ticks.saves) * np.dtype(str(manifest["dtype"])).itemsize
+    if keep == "paths" and wanted.out is None:
+        _refuse_too_many(paths, width)
+    beginning = starts.reader(parameters_of(problem), wanted.start, paths, seed, len(manifest["states"]))  # type: ignore[arg-type]
     program = load(prepared.module.text, manifest)
     job = ensemble.Job(
         program,
@@ -194,12 +256,24 @@ def _run(
         parameters.astype(program.dtype),
         beginning,
         paths,
-        int(seed),
-        slots,
-        bound if bound is not None else ensemble.BOUND[program.dtype.name],
+        seed,
+        paths if keep == "paths" else 0,
+        wanted.bound if wanted.bound is not None else ensemble.BOUND[program.dtype.name],
+        len(frame.events),
+        rows.covariance,
+        rows.histograms,
     )
-    with bar(paths * len(ticks.h), problem.name, progress) as tick:
-        outcome = ensemble.run(job, threads, tick)
+    mark = _identity(prepared, driver, ticks, parameters, beginning(0, min(paths, 4096)))
+    store = None
+    if wanted.checkpoint is not None:
+        header = {
+            "name": problem.name,
+            "kind": record["kind"],
+            "seed": str(seed),
+            "paths": paths,
+            "versions": versions(),
+        }
+        store = Checkpoint(wanted.checkpoint, _run_identity(mark, job, wanted.start), header)
     attrs = {
         **record,
         "name": problem.name,
@@ -207,14 +281,16 @@ def _run(
         "dtype": program.dtype.name,
         "bound": job.bound,
         "keep": keep,
-        "spec_hash": _identity(prepared, driver, ticks, parameters, beginning(0, min(paths, 4096))),
-        "quantile_paths": slots,
-        "interrupted": int(outcome.interrupted),
-        "wall_seconds": outcome.wall_seconds,
-        "compile_seconds": outcome.compile_seconds,
+        "spec_hash": mark,
         "versions": versions(),
     }
-    return results.dataset(outcome, variables, ticks.time, ticks.saves, keep, attrs)
+    share, out = float(wanted.warn_share), wanted.out
+    with bar(paths * ticks.steps, problem.name, wanted.progress) as tick:
+        if out is not None:
+            return stream.run(job, frame, wanted.threads, tick, out, share, attrs)
+        outcome = ensemble.run(job, wanted.threads, tick, store)
+    data = results.dataset(outcome, frame, keep, share, attrs)
+    return data.assign_attrs(result_hash=fingerprint(data))
 
 
 def versions() -> str:
@@ -227,20 +303,16 @@ def _memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 8 * 2**30
 
 
-def _slots(keep: str, paths: int, width: int) -> int:
-    """How many paths' saves stay in memory: all of them on request, else enough for quantiles."""
-    if keep == "paths":
-        memory = _memory()
-        if width * paths > MEMORY_SHARE * memory:
-            raise ValueError(
-                f"keep='paths': may take {MEMORY_SHARE:.0%} of memory ({MEMORY_SHARE * memory / 2**30:.1f} GiB); got {paths} paths that need "
-                f"{width * paths / 2**30:.1f} GiB. Save at fewer times, take fewer paths or keep='statistics'."
-            )
-        return paths
-    return min(paths, max(4096, RESERVOIR_BYTES // max(width, 1)))
+def _refuse_too_many(paths: int, width: int) -> None:
+    memory = _memory()
+    if width * paths > MEMORY_SHARE * memory:
+        raise ValueError(
+            f"keep='paths': may take {MEMORY_SHARE:.0%} of memory ({MEMORY_SHARE * memory / 2**30:.1f} GiB); got {paths} paths that need "
+            f"{width * paths / 2**30:.1f} GiB. Stream them with out='paths.nc', save at fewer times, take fewer paths or keep='statistics'."
+        )
 
 
-def _identity(prepared: Prepared, driver: Driver, ticks: Clock, parameters: np.ndarray, start: np.ndarray) -> str:
+def _identity(prepared: Prepared, driver: Driver, ticks: Ticks, parameters: np.ndarray, start: np.ndarray) -> str:
     """Hash of all that decides a run but its seed and number of paths: the text, what drives it, the clock, where it starts."""
     digest = hashlib.sha256(prepared.module.text.encode())
 
@@ -251,5 +323,27 @@ def _identity(prepared: Prepared, driver: Driver, ticks: Clock, parameters: np.n
         else:
             digest.update(np.ascontiguousarray(value).tobytes() + b";")
 
-    feed((driver, ticks, parameters, start))
+    feed((driver, parameters, start, ticks.saves))
+    for window in ticks.windows():
+        feed((window.time, window.h, window.scale))
     return digest.hexdigest()[:16]
+
+
+def _run_identity(mark: str, job: ensemble.Job, start: Mapping[Any, Any]) -> str:
+    """Hash of all that decides a result: the problem's, and the numbers of the ensemble and of what is gathered over it."""
+    digest = hashlib.sha256(mark.encode())
+    numbers = (
+        job.paths,
+        job.seed,
+        job.slots,
+        job.bound,
+        job.events,
+        job.covariance,
+        job.chunk_size,
+        list(job.histograms),
+    )
+    digest.update(repr(numbers).encode())
+    arrays = [np.asarray(v, dtype=np.float64) for _, v in sorted(start.items(), key=str) if not hasattr(v, "bind")]
+    for array in (*job.histograms.values(), *arrays):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,100 @@
+"""Paths written to a NetCDF file chunk by chunk as they are made, so that they need not fit in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import h5netcdf
+import numpy as np
+
+from sde import ensemble
+from sde.files import check_writable, failing_as, replacing
+from sde.gathering import Ends
+from sde.job import Job
+from sde.results import Frame, dataset
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+class Stream:
+    """A file of paths under way. scratch: where it is written; shown: the name that errors give; size: paths of a chunk."""
+
+    def __init__(self, scratch: Path, shown: str | Path, frame: Frame, dtype: np.dtype[Any], size: int) -> None:
+        self.frame, self.size, self.shown = frame, size, shown
+        self._lock, self._length = Lock(), 0
+        self._chunks: dict[int, int] = {}
+        with failing_as(shown):
+            self.file = h5netcdf.File(scratch, "w")
+            self.file.dimensions = {"path": None, "time": len(frame.saves)}
+            for v in frame.variables:
+                self.file.dimensions.update(dict(zip(v.dims, v.shape, strict=True)))
+                self._create(v.name, ("path", "time", *v.dims), dtype, (size, len(frame.saves), *v.shape))
+            self._create("path", ("path",), np.dtype(np.int64), (size,))
+            for name in ("explosion_time", "explosion_value", *(f"{e}_time" for e in frame.events)):
+                self._create(name, ("path",), np.dtype(np.float64), (size,))
+
+    def _create(self, name: str, dims: tuple[str, ...], dtype: np.dtype[Any], chunks: tuple[int, ...]) -> None:
+        fill = np.nan if dtype.kind == "f" else None
+        self.file.create_variable(name, dims, dtype, chunks=chunks, fillvalue=fill)
+
+    def write(self, first: int, rows: np.ndarray, ends: Ends) -> None:
+        """Write paths first..first + n - 1: rows (saves, O, n). Any thread may call."""
+        n, at = rows.shape[2], 0
+        values: dict[str, np.ndarray] = {"path": np.arange(first, first + n), "explosion_value": ends.value}
+        gone = ends.dead
+        values["explosion_time"] = np.where(gone >= 0, self.frame.time(np.maximum(gone, 0)), np.nan)
+        values |= {f"{e}_time": ends.time[k] for k, e in enumerate(self.frame.events)}
+        for v in self.frame.variables:
+            part = np.moveaxis(rows[:, at : at + v.rows], 2, 0)
+            values[v.name] = part.reshape(n, len(self.frame.saves), *v.shape)
+            at += v.rows
+        with self._lock, failing_as(self.shown):
+            if first + n > self._length:
+                self._length = first + n
+                self.file.resize_dimension("path", self._length)
+            for name, value in values.items():
+                self.file.variables[name][first : first + n] = value
+            self._chunks[first] = n
+
+    def close(self) -> None:
+        """Close the gaps that chunks left out by an interruption have made, and the file."""
+        with failing_as(self.shown):
+            to = 0
+            for first, n in sorted(self._chunks.items()):
+                if first != to:
+                    for name in self.file.variables:
+                        if self.file.variables[name].dimensions[:1] == ("path",):
+                            self.file.variables[name][to : to + n] = self.file.variables[name][first : first + n]
+                to += n
+            if to < self._length:
+                self.file.resize_dimension("path", to)
+            self.file.close()
+
+
+def run(
+    job: Job,
+    frame: Frame,
+    threads: int | None,
+    tick: Callable[[int], None] | None,
+    out: str | Path,
+    warn_share: float,
+    attrs: Mapping[str, Any],
+) -> xr.Dataset:
+    """Run a job with its paths streamed to `out`, which appears when all is written. Returns the file opened, its variables not yet read."""
+    import xarray as xr
+
+    check_writable(out)
+    with replacing(out) as scratch:
+        sink = Stream(scratch, out, frame, job.program.dtype, job.chunk_size)
+        try:
+            outcome = ensemble.run(job, threads, tick, None, sink)
+        finally:
+            sink.close()
+        rest = dataset(outcome, frame, "stream", warn_share, attrs)
+        with failing_as(out):
+            rest.to_netcdf(scratch, mode="a", engine="h5netcdf")
+    return xr.open_dataset(out, engine="h5netcdf")

@@ -1,0 +1,89 @@
+"""What a run is asked for besides its states and observables: events, covariance, histograms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sde.clock import Ticks
+from sde.results import Frame, Variable
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The same in terms of observable rows, for `sde.ensemble.Job`."""
+
+    covariance: tuple[int, ...]
+    histograms: dict[int, np.ndarray]
+
+
+def together(observables: Mapping[str, Any] | None, events: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Observables with the events after them, as they are emitted. Raises ValueError for a name used twice."""
+    both = set(observables or {}) & set(events or {})
+    if both:
+        raise ValueError(f"events[{min(both)}]: a name must be new text; got an observable's. Rename it.")
+    return {**(observables or {}), **(events or {})}
+
+
+def frame(
+    outputs: Sequence[Variable],
+    states: Any,
+    ticks: Ticks,
+    events: Mapping[str, Any] | None,
+    covariance: Sequence[str] | None,
+    histogram: Mapping[str, Any] | None,
+) -> tuple[Frame, Rows]:
+    """What the result is written in, and which rows that takes. outputs: of the prepared problem, events last. Raises ValueError."""
+    names = tuple(events or {})
+    saved, conditions = list(outputs[: len(outputs) - len(names)]), outputs[len(outputs) - len(names) :]
+    for v in conditions:
+        if v.shape:
+            raise ValueError(
+                f"events[{v.name}]: must be one expression; got an array of shape {v.shape}. Name an event per entry."
+            )
+    first = dict(zip((v.name for v in saved), np.cumsum([0, *(v.rows for v in saved)]), strict=False))
+    sizes = {v.name: v for v in saved}
+    chosen: list[tuple[str, int]] = []
+    if isinstance(covariance, str):
+        raise ValueError(f"covariance: must be a list of names; got {covariance!r} (str). Write [{covariance!r}].")
+    for name in covariance or ():
+        v = _known("covariance", name, sizes)
+        labels = [f"{name}[{','.join(map(str, i))}]" if i else name for i in np.ndindex(v.shape)]
+        chosen += [(label, int(first[name]) + k) for k, label in enumerate(labels)]
+    if len({label for label, _ in chosen}) != len(chosen):
+        raise ValueError(f"covariance: each name may stand once; got {list(covariance or ())}. Drop the second.")
+    edges = {name: _edges(name, value) for name, value in (histogram or {}).items() if _known("histogram", name, sizes)}
+    ordered = {v.name: edges[v.name] for v in saved if v.name in edges}
+    added = [f"{n}_{part}" for n in names for part in ("time", "count")] + ["covariance"] * bool(chosen)
+    added += [f"{n}_{part}" for n in ordered for part in ("histogram", "left", "right", "bin")]
+    for name in added:
+        if name in sizes or name in ("explosion_time", "exploded") or added.count(name) > 1:
+            raise ValueError(f"observables[{name}]: a name must be new text; got one that the result adds. Rename it.")
+    rows = {int(first[n]) + k: e for n, e in ordered.items() for k in range(sizes[n].rows)}
+    labels = [label for label, _ in chosen]
+    shown = Frame(saved, list(states), ticks.at, ticks.saves, names, labels, ordered)
+    return shown, Rows(tuple(row for _, row in chosen), rows)
+
+
+def _known(where: str, name: Any, sizes: Mapping[str, Variable]) -> Variable:
+    if name not in sizes:
+        raise ValueError(
+            f"{where}[{name}]: must name a parameter or an observable; got {name!r} ({type(name).__name__}). Known: {list(sizes)[:12]}."
+        )
+    return sizes[name]
+
+
+def _edges(name: str, value: Any) -> np.ndarray:
+    try:
+        edges = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        edges = np.empty(0)
+    if edges.ndim != 1 or len(edges) < 2 or not np.isfinite(edges).all() or (np.diff(edges) <= 0).any():
+        raise ValueError(
+            f"histogram[{name}]: needs at least two increasing finite edges; got {value!r} ({type(value).__name__}). "
+            "Give e.g. numpy.linspace(low, high, 51)."
+        )
+    return edges

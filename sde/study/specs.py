@@ -1,0 +1,116 @@
+"""A spec file's run: read with options laid over it, run, and resumed from its checkpoint."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sde import checkpoint
+from sde.clock import MOST_STEPS
+from sde.study.running import simulate, train
+from symbolic.spec import Spec, parse_spec, spec_for
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+FORMAT = 1
+
+
+def options(spec: Spec, sgd: Mapping[str, Any], run: Mapping[str, Any], named: str) -> Spec:
+    """The spec with the options that were given laid over it. named: what messages call it. Raises ValueError."""
+    settings = replace(spec.sgd, **{k: v for k, v in sgd.items() if v is not None})
+    given = {k: v for k, v in run.items() if v is not None}
+    merged = {**spec.run, **given}
+    if "time" in given and "steps" in given:
+        raise ValueError(
+            f"run.steps: give time or steps, not both; got {given['steps']} (int) beside time {given['time']}. Drop one."
+        )
+    if given.get("steps", 1) < 1:
+        raise ValueError(
+            f"steps: must be a whole number of at least 1; got {given['steps']} (int). Give the number of SGD steps."
+        )
+    if "steps" in given or ("steps" in merged and "time" not in merged):
+        merged["time"] = merged["steps"] * settings.learning_rate
+    elif "time" not in merged:
+        raise ValueError(
+            f"run.time: a length is needed to run; got neither time nor steps in {named}. Add time, or give --time."
+        )
+    if not (math.isfinite(merged["time"]) and merged["time"] > 0):
+        raise ValueError(
+            f"run.time: must be positive and finite; got {merged['time']!r} (float). Give a length in t = eta*k."
+        )
+    merged.pop("steps", None)
+    if "start" not in merged:
+        raise ValueError(
+            f"run.start: a start is needed to run; got none in {named}. Add start = {{ ... }} under [run]."
+        )
+    return replace(spec, sgd=settings, run=merged)
+
+
+def run_spec(
+    command: str,
+    named: str,
+    sgd: Mapping[str, Any],
+    run: Mapping[str, Any],
+    *,
+    full_batch: bool = False,
+    threads: int | None = None,
+    progress: bool = False,
+    save: Path | None = None,
+) -> xr.Dataset:
+    """`command` ("simulate" or "train") on a spec file or library loss, with options laid over it. save: a checkpoint to begin or
+    continue, which then holds all that `resume` needs."""
+    spec = spec_for(named)
+    call = None
+    if save is not None:
+        text = None if spec.path is None else spec.path.read_text(encoding="utf-8")
+        where = named if spec.path is None else str(spec.path.resolve())
+        call = {"format": FORMAT, "command": command, "spec": where, "text": text, "sgd": dict(sgd), "run": dict(run)}
+        call["full_batch"] = full_batch
+    return _launch(command, options(spec, sgd, run, named), full_batch, threads, progress, save, call)
+
+
+def resume(path: str | Path, *, threads: int | None = None, progress: bool = False) -> xr.Dataset:
+    """Continue the run of a checkpoint that `noetherflow simulate` or `train` wrote, to the bits of an undisturbed run.
+
+    The spec is the one in the checkpoint, parsed as any spec is; a data file beside it is read again, and the run refused if it is not the
+    one it was. Checkpoints of Python calls hold no problem: call `simulate` or `train` again with the same arguments instead. Raises
+    OSError for a file that is not whole, ValueError.
+    """
+    path = Path(path)
+    header, _ = checkpoint.read(path)
+    call = header["call"]
+    if not isinstance(call, dict) or call.get("format") != FORMAT or call.get("command") not in ("simulate", "train"):
+        raise ValueError(
+            f"resume: needs the checkpoint of a command line; got {path}, of a Python call. Make that call again with checkpoint={str(path)!r}."
+        )
+    spec = spec_for(call["spec"]) if call["text"] is None else parse_spec(call["text"], call["spec"])
+    spec = options(spec, call["sgd"], call["run"], call["spec"])
+    return _launch(call["command"], spec, bool(call["full_batch"]), threads, progress, path, call)
+
+
+def _launch(
+    command: str,
+    spec: Spec,
+    full_batch: bool,
+    threads: int | None,
+    progress: bool,
+    save: Path | None,
+    call: Mapping[str, Any] | None,
+) -> xr.Dataset:
+    start = spec.run["start"][0] if isinstance(spec.run["start"], list) else spec.run["start"]
+    shared: dict[str, Any] = {"start": start, "threads": threads, "progress": progress}
+    shared["checkpoint"] = None if save is None else checkpoint.Place(save, call)
+    if command == "simulate":
+        chosen = {k: v for k, v in spec.run.items() if k not in ("start", "steps", "time")}
+        return simulate(spec.loss, spec.sgd, time=spec.run["time"], **shared, **chosen)
+    chosen = {k: v for k, v in spec.run.items() if k not in ("start", "steps", "time", "dt", "scheme")}
+    count = spec.run["time"] / spec.sgd.learning_rate
+    if not count < MOST_STEPS:
+        raise ValueError(
+            f"run.time: a run has at most {MOST_STEPS} steps; got {count:g}. Take a larger learning rate or a shorter run."
+        )
+    return train(spec.loss, spec.sgd, steps=max(1, round(count)), full_batch=full_batch, **shared, **chosen)
