@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import sys
+import tomllib
 import traceback
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,6 +35,12 @@ Json = Annotated[
     str | None, typer.Option("--json", help="Write the result as JSON to this file, or - for standard output.")
 ]
 Output = Annotated[Path, typer.Option("-o", "--output", help="NetCDF file to write.")]
+At = Annotated[
+    str | None,
+    typer.Option(
+        help="Also evaluate at a point: values as in TOML, u = 1.2, W = [[1.0, 0.5]], or start for the spec's."
+    ),
+]
 Rate = Annotated[float | None, typer.Option(help="Overrides [sgd] learning_rate.")]
 Batch = Annotated[int | None, typer.Option(help="Overrides [sgd] batch_size.")]
 Decay = Annotated[float | None, typer.Option(help="Overrides [sgd] weight_decay.")]
@@ -121,16 +129,54 @@ def _shown(target: str | None) -> Console:
 
 @app.command()
 @_guarded
-def derive(spec: SpecArgument, json_: Json = None) -> int:
-    """Symmetries, conserved charges, their drift under noise, and their class."""
+def derive(
+    spec: SpecArgument,
+    json_: Json = None,
+    at: At = None,
+    learning_rate: Rate = None,
+    batch_size: Batch = None,
+    weight_decay: Decay = None,
+    momentum: Beta = None,
+) -> int:
+    """Symmetries, conserved charges, their drift under noise, and their class; with --at, their values at a point."""
+    from symbolic.display import at_point, point_record
     from symbolic.spec import spec_for
     from symbolic.theory import derive as derive_theory
 
     _checked(spec, json_)
-    theory = derive_theory(spec_for(spec).loss)
-    _shown(json_).print(theory.summary(), markup=False, soft_wrap=True)
-    _emit(json_, theory.to_json())
+    read = spec_for(spec)
+    sgd = {"learning_rate": learning_rate, "batch_size": batch_size, "weight_decay": weight_decay, "momentum": momentum}
+    settings = replace(read.sgd, **{k: v for k, v in sgd.items() if v is not None})
+    point = None if at is None else _point(at, read.run.get("start"))
+    if point is not None:
+        read.loss.pack(point)
+    theory = derive_theory(read.loss)
+    shown, record = _shown(json_), theory.to_json()
+    shown.print(theory.summary(), markup=False, soft_wrap=True)
+    if point is not None:
+        shown.print("\n" + at_point(theory, point, settings), markup=False, soft_wrap=True)
+        record = {**record, "point": point_record(theory, point, settings)}
+    _emit(json_, record)
     return 0
+
+
+def _point(text: str, start: Any) -> dict[str, Any]:
+    """The point that --at names: values as in a TOML inline table, or the spec's own start."""
+    if text.strip() == "start":
+        if not isinstance(start, dict):
+            raise ValueError(
+                f"--at: start needs one start in the spec; got {start!r} ({type(start).__name__}). Write the values."
+            )
+        return start
+    try:
+        read = tomllib.loads(f"at = {{{text}}}")
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(
+            f"--at: must be values as in TOML; got {text!r} ({error}). Write u = 1.2, W = [[1.0, 0.5]], or start."
+        ) from error
+    if set(read) != {"at"}:
+        raise ValueError(f"--at: must be values only; got {text!r} (str). Write u = 1.2, W = [[1.0, 0.5]], or start.")
+    return read["at"]
 
 
 @app.command()
@@ -279,11 +325,16 @@ def schemes(json_: Json = None) -> int:
     return _listing([{f: str(getattr(s, f)) for f in fields} for s in SCHEMES.values()], json_)
 
 
+NARROW = 12
+"""Widest column, after the first, of a table that is never broken."""
+
+
 def _listing(rows: list[dict[str, str]], target: str | None) -> int:
     _checked(None, target)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for k, name in enumerate(rows[0]):
-        table.add_column(name, overflow="fold", no_wrap=k < 3)
+        narrow = max(len(str(row[name])) for row in rows) <= NARROW
+        table.add_column(name, overflow="fold", no_wrap=narrow or k == 0)
     for row in rows:
         table.add_row(*(str(v) for v in row.values()))
     _shown(target).print(table, markup=False)

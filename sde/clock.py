@@ -58,6 +58,11 @@ class Grid:
         return np.diff(self.at(np.arange(begin, end + 1)))
 
     @property
+    def longest(self) -> float:
+        """The longest step in time."""
+        return self.rate if self.rate is not None else float((np.diff(self.ends) / np.diff(self.firsts)).max())
+
+    @property
     def time(self) -> np.ndarray:
         """All of the times, (steps + 1,)."""
         return self.at(np.arange(self.steps + 1))

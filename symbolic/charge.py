@@ -16,6 +16,7 @@ from symbolic.exact.nullspace import Vector
 from symbolic.loss import Loss
 from symbolic.noise import Noise
 from symbolic.sgd import SGD
+from symbolic.structure.fields import kind
 from symbolic.symmetry import matrices
 
 Array = np.ndarray
@@ -30,15 +31,6 @@ def scaled(vector: Vector, size: int) -> Vector:
     scale = lcm(*(c.denominator for c in coefficients))
     content = gcd(*(int(c * scale) for c in coefficients))
     return {i: Fraction(c) * scale / content for i, c in vector.items()}
-
-
-def _kind(a: Array, b: Array) -> str:
-    if not a.any():
-        return "translation"
-    if b.any() or np.any(a != np.diag(np.diag(a))):
-        return "mixed"
-    signs = set(np.sign(np.diag(a))) - {0.0}
-    return "rescaling" if len(signs) == 2 else "scale"
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +74,7 @@ class Charge:
     @cached_property
     def kind(self) -> str:
         """ "rescaling" (diagonal A of both signs), "scale" (diagonal, one sign), "translation" (A = 0) or "mixed"."""
-        return _kind(self.A, self.b)
+        return kind(self.vector, self.loss.dimension)
 
     @cached_property
     def _parts(self) -> tuple[sp.Expr, sp.Expr]:
@@ -146,28 +138,44 @@ class Charge:
             quadratic + float(self.b @ theta),
         )
 
-    def drift(self, sgd: SGD | None = None, order: int = 1) -> sp.Expr:
+    def drift(self, sgd: SGD | None = None, order: int = 1, svag: int | None = None) -> sp.Expr:
         """E dC/dt under the SDE of order 1 or 2, at theta; symbols T, lambda_wd and eta stand for a setting left out.
 
+        svag: a whole factor l >= 1 gives discrete SVAG instead, exact per unit time (l = 1: SGD, l -> oo: order 1).
         Where Sigma has no expression fit to write, a symbol named Tr[Sigma*A(..)] stands for it: `drift_at` gives its numbers.
-        Time t = eta*k. Raises ValueError for momentum at order 2.
+        Time t = eta*k. Raises ValueError for momentum at order 2 or with svag.
         """
-        out = laws.sde(self._symbolic(order == 2), self.noise.rates(sgd, order), order)
-        return sp.sympify(out)
+        laws.refuse_svag(svag, sgd, order)
+        terms = self._symbolic(order == 2 or svag is not None)
+        return sp.sympify(laws.sde(terms, self.noise.rates(sgd, order), order, svag))
 
     def increment(self, sgd: SGD | None = None) -> sp.Expr:
         """E[C_{k+1} - C_k | theta] for one step of discrete SGD, exact in eta; weight decay and sampling included."""
         laws.refuse_momentum(sgd)
         return sp.sympify(laws.step(self._symbolic(True), self.noise.rates(sgd)))
 
-    def drift_at(self, theta: Array, sgd: SGD, order: int = 1) -> float:
+    def momentum_increment(self, sgd: SGD, step: int | None = None) -> sp.Expr:
+        """E[C_n - C_{n-1}] for step n of momentum SGD from rest, up to O(eta^3), at theta_{n-1}; None: once the transient is over.
+
+        The transient lasts about 1/(1 - beta) steps. Formula and proof: symbolic.drift. Raises ValueError for a schedule.
+        """
+        r = self.noise.rates(laws.without_momentum(sgd, step))
+        return sp.sympify(laws.momentum_step(self._symbolic(True), r, sp.nsimplify(sgd.momentum), step))
+
+    def drift_at(self, theta: Array, sgd: SGD, order: int = 1, svag: int | None = None) -> float:
         """`drift` as a number at theta of shape (D,). Raises ValueError for a schedule."""
-        return float(laws.sde(self.terms(theta), self.noise.rates(sgd, order, numeric=True), order))
+        laws.refuse_svag(svag, sgd, order)
+        return float(laws.sde(self.terms(theta), self.noise.rates(sgd, order, numeric=True), order, svag))
 
     def increment_at(self, theta: Array, sgd: SGD) -> float:
         """`increment` as a number at theta of shape (D,). Raises ValueError for momentum or a schedule."""
         laws.refuse_momentum(sgd)
         return float(laws.step(self.terms(theta), self.noise.rates(sgd, numeric=True)))
+
+    def momentum_increment_at(self, theta: Array, sgd: SGD, step: int | None = None) -> float:
+        """`momentum_increment` as a number at theta of shape (D,). Raises ValueError for a schedule."""
+        r = self.noise.rates(laws.without_momentum(sgd, step), numeric=True)
+        return float(laws.momentum_step(self.terms(theta), r, sgd.momentum, step))
 
     def __repr__(self) -> str:
         return f"Charge({self.name} = {self.expression}; {self.kind}, {self.classification})"

@@ -15,7 +15,8 @@ import numpy as np
 import sympy as sp
 
 from symbolic.exact import probe as probing
-from symbolic.exact.jets import PRIME, Jet, JetArithmetic, Unsupported, modular
+from symbolic.exact.jets import PRIME, JetArithmetic, Unsupported, modular
+from symbolic.exact.modular import jacobian
 from symbolic.exact.nullspace import Vector
 from symbolic.exact.tape import Tape
 from symbolic.loss import Loss
@@ -121,11 +122,10 @@ class GenericNoise:
             names = (*self.loss.theta, *self.loss.law_parameters)
             tape = Tape(f.reduced, names, arithmetic=JetArithmetic(1), definitions=f.definitions)
             for _ in range(TRIES):
-                tape.arithmetic = JetArithmetic(1, 3)
                 point = [*(int(v) for v in rng.integers(1, PRIME, self.loss.dimension)), *laws]
-                h = _jacobian(tape, point, self.loss.dimension)
-                if not tape.arithmetic.bad.any():
-                    return _product(h, m)
+                h = jacobian(tape, point, self.loss.dimension)
+                if h is not None:
+                    return _product(h.T, m)
         except Unsupported:
             pass
         return None
@@ -180,20 +180,6 @@ class GenericNoise:
         order = {p.name: k for k, p in enumerate(self.loss.parameters)}
         up, down = (sorted(set().union(*(f[side] for f in found)), key=order.__getitem__) for side in (0, 1))
         return verdict(", ".join(up), ", ".join(down))
-
-
-def _jacobian(tape: Tape, point: list[int], size: int) -> Array:
-    """d outputs / d inputs mod p at one point, (size, outputs)."""
-    slots, slopes = tape.forward([Jet(np.full((1, 1), v)) for v in point])
-    out = np.zeros((size, len(tape.outputs)), dtype=np.int64)
-    for k, slot in enumerate(tape.outputs):
-        adjoint = {slot: Jet(np.ones((1, 1), dtype=np.int64))}
-        for step in tape.reach[k]:
-            tape.back(step, adjoint, slots, slopes)
-        for i in range(size):
-            if i in adjoint:
-                out[i, k] = adjoint[i].data[0, 0]
-    return out
 
 
 def _residues(matrix: sp.Matrix, symbols: tuple[sp.Symbol, ...], values: list[int]) -> Array:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 
 from symbolic import drift as laws
 from symbolic.charge import Charge
@@ -21,6 +20,8 @@ from symbolic.noise import Noise
 from symbolic.sgd import SGD
 
 Array = np.ndarray
+NEAR = 1e-3
+"""Longest Newton step, as a generator's norm, from a point that counts as the minimum."""
 FAR = 200.0
 """Largest |lambda| * max|eigenvalue| looked at before an equilibrium counts as infinitely far."""
 
@@ -180,6 +181,8 @@ def joint_equilibrium(
     Starts at theta (D,) with Sigma (D, D); exact gradient and Hessian, backtracking. The span with its brackets must be closed under
     transpose, as for linear networks. Relative tolerance on the gradient.
     """
+    from scipy.linalg import expm  # slow to load
+
     basis = np.array(generators)
     point, noise, transform = theta.copy(), sigma.copy(), np.eye(len(theta))
 
@@ -192,16 +195,19 @@ def joint_equilibrium(
         taken += 1
         moved = basis @ point
         gradient = -temperature * np.einsum("kij,ji->k", basis, noise) + 2 * weight_decay * moved @ point
-        if np.abs(gradient).max() <= tolerance * max(value(point, noise), 1e-300):
-            converged = True
-            break
         hessian = _hessian(basis, point, noise, temperature, weight_decay)
         step = -np.linalg.lstsq(hessian, gradient, rcond=1e-13)[0]
         generator = np.einsum("k,kij->ij", step, basis)
+        flat = np.abs(gradient).max() <= tolerance * max(value(point, noise), 1e-300)
+        if (
+            flat and float(np.linalg.norm(generator, 2)) <= NEAR
+        ):  # flat with a long way to go: the minimum is at infinity
+            converged = True
+            break
         generator *= min(1.0, 2.0 / max(float(np.linalg.norm(generator, 2)), 1e-300))
         slope, t = float(gradient @ step), 1.0
         while True:
-            move, back = scipy.linalg.expm(t * generator), scipy.linalg.expm(-t * generator)
+            move, back = expm(t * generator), expm(-t * generator)
             new_point, new_noise = move @ point, back @ noise @ back
             if value(new_point, new_noise) <= value(point, noise) + 1e-14 * scale or t < 1e-8 or slope >= 0:
                 break

@@ -1,4 +1,4 @@
-"""Piecewise-linear functions of a network with PyTorch's convention at the kink, relu'(0) = 0."""
+"""Activations of a network: the kinked ones as SymPy functions, with PyTorch's convention relu'(0) = 0, the others as expressions."""
 
 from __future__ import annotations
 
@@ -65,3 +65,36 @@ class relu(sp.Function):
         return f"(({x}) if ({x}) > 0 else 0)"
 
     _pythoncode = _mpmathcode
+
+
+LEAK = sp.Rational(1, 100)
+"""PyTorch's default slope of `leaky_relu`."""
+
+
+def leaky_relu(x: sp.Expr, slope: Any = LEAK) -> sp.Expr:
+    """x where x > 0, slope * x elsewhere; its derivative at the kink itself is 0."""
+    return _relu(x) - slope * _relu(-x)
+
+
+def sigmoid(x: sp.Expr) -> sp.Expr:
+    """1/(1 + exp(-x))."""
+    return 1 / (1 + sp.exp(-x))
+
+
+def silu(x: sp.Expr) -> sp.Expr:
+    """x sigmoid(x). Source: Elfwing, Uchibe, Doya (1702.03118)."""
+    return x * sigmoid(x)
+
+
+def gelu(x: sp.Expr) -> sp.Expr:
+    """x Phi(x), Phi the normal distribution function: the exact form, no tanh in place of erf. Source: Hendrycks, Gimpel (1606.08415)."""
+    return x * (1 + sp.erf(x / sp.sqrt(2))) / 2
+
+
+def softplus(x: sp.Expr) -> sp.Expr:
+    """log(1 + exp(x))."""
+    return sp.log(1 + sp.exp(x))
+
+
+def _relu(x: sp.Expr) -> Any:
+    return relu(x)

@@ -18,7 +18,7 @@ from symbolic.exact import polynomial as poly
 from symbolic.exact.formal import Formal
 from symbolic.exact.independence import free_functions
 from symbolic.exact.jets import PRIME, Jet, JetArithmetic, Unsupported
-from symbolic.exact.modular import Fields, rank
+from symbolic.exact.modular import Fields, jacobian, rank
 from symbolic.exact.nullspace import Solver, Vector, readable
 from symbolic.exact.polynomial import Monomial, TooLarge
 from symbolic.exact.tape import Tape
@@ -119,17 +119,9 @@ def _gradients(loss: Loss, expressions: Sequence[sp.Expr]) -> Array:
     """d expressions / d theta mod p at a random theta, (n, D)."""
     tape, rng = Tape(list(expressions), loss.theta, arithmetic=JetArithmetic(0)), np.random.default_rng(13)
     for _ in range(TRIES):
-        tape.arithmetic = JetArithmetic(1)
-        slots, slopes = tape.forward([Jet(np.full((1, 1), int(v))) for v in rng.integers(1, PRIME, loss.dimension)])
-        if tape.arithmetic.bad.any():
-            continue
-        out = np.zeros((len(expressions), loss.dimension), dtype=np.int64)
-        for k, slot in enumerate(tape.outputs):
-            adjoint = {slot: Jet(np.ones((1, 1), dtype=np.int64))}
-            for number in tape.reach[k]:
-                tape.back(number, adjoint, slots, slopes)
-            out[k] = [adjoint[i].data[0, 0] if i in adjoint else 0 for i in range(loss.dimension)]
-        return out
+        out = jacobian(tape, [int(v) for v in rng.integers(1, PRIME, loss.dimension)], loss.dimension)
+        if out is not None:
+            return out
     raise Unsupported("new_laws: no random point where all roots exist.")
 
 

@@ -96,7 +96,7 @@ class Noise:
         return Tape([*f.reduced, f.offset], inputs, definitions=f.definitions)
 
     @cached_property
-    def _draws(self) -> Array:
+    def draws(self) -> Array:
         """Data entries to average over, shape (len(z), n)."""
         if self.source == "dataset":
             used = {
@@ -133,7 +133,7 @@ class Noise:
 
     def per_sample(self, theta: Array) -> Array:
         """Gradients at theta for the rows or draws averaged over, shape (D, n)."""
-        draws = self._draws
+        draws = self.draws
         extra = np.array([[self.values.get(s, np.nan)] for s in self._extra]).reshape(-1, 1)
         inputs = np.concatenate(
             [
@@ -169,7 +169,7 @@ class Noise:
             noise = np.einsum("kdn,kr->ndr", h[:-1], self._root, optimize=True)
             return np.einsum("kdn,k->nd", h[:-1], mean) + h[-1].T, noise
         if self.source in ("dataset", "samples") and not self._extra:
-            draws = self._draws
+            draws = self.draws
             rows = draws.shape[1]
             inputs = np.concatenate([np.repeat(thetas.T, rows, axis=1), np.tile(draws, n)])
             g = self._loss_tape.gradient(inputs, d)[0].reshape(d, n, rows).transpose(1, 0, 2)
@@ -209,8 +209,12 @@ class Noise:
         """Whether Tr[Sigma A] is short enough to read."""
         if self.source != "features" or self.features is None:
             return a.is_zero_matrix is True
-        f = self.features
-        return len(f.exponents) * sum(c.count_ops() for c in f.coefficients) <= BRIEF
+        f, work = self.features, 0
+        for c in f.coefficients:
+            work += c.count_ops()
+            if len(f.exponents) * work > BRIEF:
+                return False
+        return True
 
     def _quadratic(self, a: sp.Matrix, weight: dict[tuple[int, int], sp.Expr]) -> sp.Expr | None:
         """sum_kl weight_kl grad c_k^T A grad c_l, or None when it is too long to write."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import sympy as sp
-from scipy.linalg import lapack
 
 from symbolic.laws import Block
 
@@ -95,6 +94,8 @@ def sampling_plan(blocks: Sequence[Block], z: Sequence[sp.Symbol]) -> SamplingPl
 
 def factorise(covariance: np.ndarray) -> np.ndarray:
     """R of shape (K, rank) with R R^T = covariance, by pivoted Cholesky on the correlations (keeps zeros, reveals rank)."""
+    from scipy.linalg import lapack  # slow to load
+
     scale = np.sqrt(np.maximum(np.diag(covariance), 0.0))
     keep = np.flatnonzero(scale > 0)
     out = np.zeros((len(covariance), len(keep)))

@@ -18,7 +18,7 @@ from symbolic.exact import probe as probing
 from symbolic.exact.formal import Formal
 from symbolic.exact.independence import free_functions
 from symbolic.exact.jets import Unsupported
-from symbolic.exact.kinks import separated
+from symbolic.exact.kinks import labels_separated, separated
 from symbolic.exact.nullspace import Number, Solver, Vector, readable
 from symbolic.exact.polynomial import Monomial, Polynomial, TooLarge
 from symbolic.loss import Loss
@@ -189,7 +189,7 @@ def find_algebra(loss: Loss, formal: Formal | None) -> Algebra:
 
 def _proof(loss: Loss, formal: Formal | None) -> str:
     """Why the exact solution with functions and gates as free variables is the whole algebra; empty when it may not be."""
-    if formal is None:
+    if formal is None or not labels_separated(loss, formal):
         return ""
     parts = ["exact over the rationals"]
     if formal.transcendental:

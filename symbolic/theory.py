@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,12 +16,17 @@ from symbolic import display, further
 from symbolic.charge import Charge, scaled
 from symbolic.classes import GenericNoise
 from symbolic.conservation import independent, law_count
+from symbolic.dynamics import Breaking, LabelNoise, MomentumLaw, breaking, label_noise, momentum_laws
 from symbolic.equilibrium import Equilibrium, equilibrium
 from symbolic.exact.formal import Formal
 from symbolic.exact.polynomial import TooLarge
+from symbolic.exact.probe import Probe
 from symbolic.loss import Loss
 from symbolic.noise import Noise
 from symbolic.sgd import SGD
+from symbolic.sharpness import Sharpness, sharpness
+from symbolic.stationary import StationaryLaw, stationary_law
+from symbolic.structure import Forms, Structure, arranged, find_families, structure
 from symbolic.symmetry import Algebra, Certificate, dimension_on_data, find_algebra
 
 Array = np.ndarray
@@ -56,6 +61,16 @@ class Theory:
         return None if self.conservation_laws is None else self.conservation_laws == self.independent_charges
 
     @cached_property
+    def structure(self) -> Structure:
+        """What the algebra is: kinds of its generators, brackets, and the groups it is made of."""
+        return structure(self.loss, self.algebra)
+
+    @cached_property
+    def families(self) -> Forms:
+        """The charges in matrix form, such as U.T @ U - W @ W.T."""
+        return find_families(self.loss, [c.vector for c in self.charges])
+
+    @cached_property
     def further_laws(self) -> tuple[sp.Expr, ...]:
         """Conservation laws found that are no functions of the charges: separable ones, and polynomials of low degree.
 
@@ -76,6 +91,30 @@ class Theory:
         return further.polynomial_laws(self.loss, degree)
 
     @cached_property
+    def momentum_laws(self) -> tuple[MomentumLaw, ...]:
+        """What the heavy ball m theta'' + c theta' = -grad L makes of every generator: damped charges, decaying momenta."""
+        return momentum_laws(self.algebra, self.loss)
+
+    def breaking(self, of: Any) -> Breaking:
+        """How any function C(theta), or a generator that is no symmetry, moves: breaking, noise and diffusion side by side.
+
+        of: (A, b), {parameter: weight}, an expression, or a Charge; see `symbolic.dynamics.breaking.breaking`. Raises ValueError.
+        """
+        return breaking(self.loss, of, self.noise)
+
+    def label_noise(self, variables: Sequence[Any]) -> LabelNoise:
+        """The noise of some data variables alone, the others averaged over: full-batch descent with fresh labels. Raises ValueError."""
+        return label_noise(self.loss, variables)
+
+    def sharpness(self, at: Mapping[Any, Any], sgd: SGD) -> Sharpness:
+        """Tr Hess L at a point, how noise moves it along the orbit, and to what: sharpening or flattening. Raises ValueError."""
+        return sharpness(self, at, sgd)
+
+    def stationary_law(self, sgd: SGD, branch: str = "positive") -> StationaryLaw:
+        """The law that a scalar chain's product settles in, as a frozen SciPy distribution. Raises ValueError for other losses."""
+        return stationary_law(self.loss, sgd, branch)
+
+    @cached_property
     def dimension_on_data(self) -> int:
         """Dimension of the algebra on the law or rows given alone, numerically: larger where the data are degenerate. Raises ValueError."""
         return dimension_on_data(self.loss)
@@ -92,13 +131,9 @@ class Theory:
         """Where the noise leads this point, and how fast. at: {symbol or name: number or array}. Raises ValueError."""
         return equilibrium(self.charges, self.noise, self.loss.pack(at), sgd)
 
-    @cached_property
-    def _json(self) -> dict[str, Any]:
-        return display.to_json(self)
-
-    def to_json(self) -> dict[str, Any]:
-        """The record that `noetherflow derive --json` writes; plain lists, numbers and strings."""
-        return self._json
+    def to_json(self, *, details: bool = False) -> dict[str, Any]:
+        """The record that `noetherflow derive --json` writes, plain lists, numbers and strings; details: with structure and families."""
+        return display.to_json(self, details=details)
 
     def to_latex(self) -> str:
         """The charges, their drift and class as LaTeX."""
@@ -124,6 +159,7 @@ def derive(loss: Loss) -> Theory:
     """All affine symmetries of a loss, its charges, and their class under SGD's noise. Raises TypeError, ValueError."""
     if not isinstance(loss, Loss):
         raise TypeError(f"derive: needs a Loss; got {loss!r} ({type(loss).__name__}). Build one with symbolic.Loss.")
+    _check_gradient(loss)
     try:
         formal: Formal | None = Formal(loss)
     except TooLarge:
@@ -131,9 +167,23 @@ def derive(loss: Loss) -> Theory:
     algebra = find_algebra(loss, formal)
     noise, size = Noise(loss), loss.dimension
     generic = GenericNoise(loss, noise)
-    vectors = sorted(
-        (scaled(v, size) for v in algebra.symmetric_vectors), key=lambda v: any(i < size * size for i in v)
-    )
+    vectors = sorted(algebra.symmetric_vectors, key=lambda v: any(i < size * size for i in v))
+    vectors = [scaled(v, size) for v in arranged(loss, vectors)]
     charges = [Charge(loss, v, noise, f"C_{k}", *generic.classify(v)) for k, v in enumerate(vectors, start=1)]
     count = independent(vectors, size)
     return Theory(loss, algebra, tuple(charges), count, law_count(loss, count), noise)
+
+
+def _check_gradient(loss: Loss) -> None:
+    """Refuse a loss whose gradient is nowhere real and finite, or nowhere non-zero."""
+    _, g = Probe(loss).gradients(200, np.random.default_rng(3))
+    if not g.shape[1]:
+        raise ValueError(
+            f"derive: a loss must be real and differentiable somewhere; got no finite gradient at 200 random points of {loss.name}. "
+            "Look for a root or logarithm of what is never positive."
+        )
+    if not g.any():
+        raise ValueError(
+            f"derive: a loss must have a gradient; got one that vanishes at 200 random points of {loss.name}, as of steps and signs. "
+            "Write it with functions that have a slope, such as relu, tanh or abs."
+        )

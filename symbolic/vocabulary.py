@@ -107,18 +107,6 @@ def _trace(a: np.ndarray) -> np.ndarray:
     return wrap(sp.Add(*a.diagonal()))
 
 
-def _relu(x: sp.Expr) -> Any:
-    return functions.relu(x)
-
-
-def _leaky(x: sp.Expr) -> sp.Expr:
-    return _relu(x) - _relu(-x) / 100
-
-
-def _sigmoid(x: sp.Expr) -> sp.Expr:
-    return 1 / (1 + sp.exp(-x))
-
-
 _exp = _each(sp.exp)
 _ELEMENTWISE: dict[str, Callable[..., np.ndarray]] = {
     "exp": _exp,
@@ -129,12 +117,12 @@ _ELEMENTWISE: dict[str, Callable[..., np.ndarray]] = {
     "sin": _each(sp.sin),
     "cos": _each(sp.cos),
     "tanh": _each(sp.tanh),
-    "relu": _each(_relu),
-    "leaky_relu": _each(_leaky),
-    "sigmoid": _each(_sigmoid),
-    "silu": _each(lambda x: x * _sigmoid(x)),
-    "gelu": _each(lambda x: x * (1 + sp.erf(x / sp.sqrt(2))) / 2),
-    "softplus": _each(lambda x: sp.log(1 + sp.exp(x))),
+    "relu": _each(functions.relu),
+    "leaky_relu": _each(functions.leaky_relu),
+    "sigmoid": _each(functions.sigmoid),
+    "silu": _each(functions.silu),
+    "gelu": _each(functions.gelu),
+    "softplus": _each(functions.softplus),
 }
 WITH_AXIS: dict[str, Callable[..., np.ndarray]] = {
     "sum": _sum,

@@ -32,6 +32,9 @@ LOSSES = {
 SAMPLED = ("case-relu-gaussian", "case-exponential")
 """Losses whose noise the package samples: no polynomial in the data, no data set."""
 
+HEAVY = ("deep-linear", "cp-factorization", "tucker-factorization")
+"""Losses with so many data symbols that bisection on the averages over their tensor rule takes minutes."""
+
 PATHS = 200_000
 
 DRAWS = 4096
@@ -90,7 +93,7 @@ def test_every_generator_is_orthogonal_to_every_gradient(name: str) -> None:
         A, b = _field(charge)
         assert np.array_equal(A, A.T)
         v = A @ theta + b
-        assert np.abs(g @ v).max() <= 1e-12 * (np.abs(g) @ np.abs(v)).max()
+        assert np.abs(g @ v).max() <= 1e-12 * (np.abs(g) @ np.abs(v)).max() + 1e-15
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -104,8 +107,8 @@ def test_noise_and_mean_gradient_agree(name: str) -> None:
         assert (off <= 5 * fourth + 1e-12).all()
         assert (moved <= 5 * np.sqrt(np.diag(sigma) / DRAWS)).all()
     else:
-        assert off.max() <= 1e-11 * np.abs(sigma).max()
-        assert moved.max() <= 1e-11 * np.sqrt(np.trace(sigma))
+        assert off.max() <= 1e-11 * np.abs(sigma).max() + 1e-30
+        assert moved.max() <= 1e-11 * np.sqrt(np.trace(sigma)) + 1e-15
 
 
 @pytest.mark.parametrize("name", [n for n in LOSSES if n not in SAMPLED])
@@ -121,7 +124,7 @@ def test_charges_have_the_sign_class_of_their_noise(name: str) -> None:
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-@pytest.mark.parametrize("name", [n for n in LOSSES if n not in (*SAMPLED, "deep-linear")])
+@pytest.mark.parametrize("name", [n for n in LOSSES if n not in (*SAMPLED, *HEAVY)])
 def test_the_equilibrium_is_where_bisection_finds_it(name: str, weight_decay: float) -> None:
     theory, theta = _theory(name), _point(name)
     if not theory.charges:
@@ -163,7 +166,8 @@ def test_the_drift_and_the_increment_of_a_charge_are_the_naive_ones(name: str) -
 
 
 @pytest.mark.parametrize(
-    "name", ["matrix-factorization", "deep-linear", "scalar-chain", "two-layer-relu", "case-determinant"]
+    "name",
+    [n for n in LOSSES if n == "case-determinant" or (n in LIBRARY and LIBRARY[n].class_ == "convergent")],
 )
 def test_the_joint_equilibrium_silences_every_charge_and_keeps_the_loss(name: str) -> None:
     theory, noise, theta = _theory(name), _noise(name), _point(name)

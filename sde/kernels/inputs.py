@@ -81,21 +81,20 @@ def draw_normals(space, rows, lanes, seed, first_path, step, stream, block):
 
 @inlined
 def fill_gaussian(n, driver, scale, space, lanes, seed, first_path, step, fresh):
-    """n = mean + scale * factor @ normals, those of `batch` finer steps one after another.
-
-    Fine steps g*G..g*G+G-1 (see `steps_per_group`) take the rows of draw blocks 0, 1, ... of counter step g, in
-    order; these stay in space.normal, so only a group's first step, or a `fresh` call's, draws.
+    """n = mean + scale * factor @ normals. Steps g*G..g*G+G-1 (see `steps_per_group`) take the rows of draw
+    blocks 0, 1, ... of counter step g, in order; they stay in space.normal, so only a group's first step, or
+    a `fresh` call's, draws. A step made of `batch` finer ones takes theirs, one after another.
     """
     rows, fine = driver.channels * lanes, driver.batch
     group = steps_per_group(driver.channels, per_block(n))
     at = np.int64(0)
     for i in range(fine):
-        at = ((fine * step + i) % group) * rows
+        finer = fine * step + i
+        at = (finer % group) * rows
         if at == 0 or (fresh and i == 0):
-            counter = (fine * step + i) // group
-            draw_normals(space, group * driver.channels, lanes, seed, first_path, counter, NOISE, 0)
-        if fine > 1:
-            copy(space.normal[group * rows + i * rows :], space.normal[at:], rows)
+            draw_normals(space, group * driver.channels, lanes, seed, first_path, finer // group, NOISE, 0)
+        if fine > 1:  # gathered behind the group
+            copy(space.normal[(group + i) * rows :], space.normal[at:], rows)
     combine(n, driver.mean, driver.factor, space.normal, group * rows if fine > 1 else at, scale, lanes)
 
 

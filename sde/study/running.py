@@ -22,7 +22,7 @@ from sde.progress import bar
 from sde.study import extras, sweeping
 from symbolic.loss import Loss
 from symbolic.prepare import Prepared, parameters_of, prepare
-from symbolic.schemes import for_step
+from symbolic.schemes import find, for_step
 from symbolic.sde import SDE
 from symbolic.sgd import SGD
 
@@ -93,14 +93,19 @@ def simulate(
     elif not isinstance(problem, SDE):
         raise ValueError(f"simulate: needs a Loss or an SDE; got {type(problem).__name__}. See symbolic.Loss.")
     swept = sweeping.axes(problem, parameters)
+    if swept and (checkpoint is not None or out is not None):
+        raise ValueError(
+            f"parameters: several values are several runs, with no checkpoint or stream in common; got {sorted(swept)} swept. Run them one by one."
+        )
     if swept:
         settings = {k: v for k, v in locals().items() if k not in ("problem", "sgd", "parameters", "swept")}
         return sweeping.over(swept, lambda chosen: simulate(problem, sgd, parameters=chosen, **settings), parameters)
     step = dt if dt is not None else (sgd.learning_rate / 4 if sgd else time / 1000)
     grid = clock.continuous(time, min(step, time) if dt is None else step, save_at)
-    scheme = for_step(_continuous(scheme), float(np.max(np.diff(grid.ends) / np.diff(grid.firsts))))
-    if isinstance(problem, Loss) and sgd is not None and scheme != "euler-maruyama":
+    if isinstance(problem, Loss) and sgd is not None and _continuous(scheme) != "euler-maruyama":
+        find(scheme)
         problem, sgd = SDE.from_loss(problem, sgd), None
+    scheme = for_step(problem, _continuous(scheme), grid.longest)
     if isinstance(refine, bool) or int(refine) != refine or not 1 <= refine * grid.steps < 2**32:
         raise ValueError(
             f"refine: must be a whole number of at least 1, and finer steps fewer than 2**32; got {refine!r} ({type(refine).__name__}). Leave it out."

@@ -6,6 +6,7 @@ Peyre 2307.00144, section 2).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,22 @@ class Fields:
 def _extend(theta: list[Jet], along: list[Jet]) -> list[Jet]:
     """theta + e * along, e a new nilpotent element."""
     return [Jet(np.concatenate([t.data, a.data])) for t, a in zip(theta, along, strict=True)]
+
+
+def jacobian(tape: Tape, point: Sequence[int], size: int) -> Array | None:
+    """d outputs / d inputs of a tape mod p at one point, for the first `size` inputs: (outputs, size). None where a root does not exist."""
+    arithmetic = JetArithmetic(1)
+    tape.arithmetic = arithmetic
+    slots, slopes = tape.forward([Jet(np.full((1, 1), v)) for v in point])
+    if arithmetic.bad.any():
+        return None
+    out = np.zeros((len(tape.outputs), size), dtype=np.int64)
+    for k, slot in enumerate(tape.outputs):
+        adjoint = {slot: Jet(np.ones((1, 1), dtype=np.int64))}
+        for step in tape.reach[k]:
+            tape.back(step, adjoint, slots, slopes)
+        out[k] = [adjoint[i].data[0, 0] if i in adjoint else 0 for i in range(size)]
+    return out
 
 
 def rank(rows: Array) -> int:

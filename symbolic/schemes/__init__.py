@@ -110,12 +110,12 @@ def find(scheme: str) -> tuple[Scheme, int | None]:
     return SCHEMES[name], int(count) if colon else None
 
 
-def for_step(scheme: str, dt: float) -> str:
-    """The name in full: how many terms milstein-levy takes at this step, where the name does not say. Raises ValueError."""
+def for_step(problem: SDE | object, scheme: str, dt: float) -> str:
+    """The name in full: how many terms milstein-levy takes at this step, where the name does not say: 1 where areas cancel. Raises ValueError."""
     chosen, terms = find(scheme)
-    if chosen.name == milstein_levy.NAME and terms is None:
-        return f"{scheme}:{milstein_levy.levy_terms(dt)}"
-    return scheme
+    if chosen.name != milstein_levy.NAME or terms is not None or not isinstance(problem, SDE):
+        return scheme
+    return f"{scheme}:{milstein_levy.levy_terms(dt) if problem.noise_class == 'general' else 1}"
 
 
 def check_pairing(problem: SDE, chosen: Scheme) -> None:

@@ -11,7 +11,7 @@ from symbolic.calculus import jacobian
 
 NAME, CALCULUS, NOISE, STRONG, WEAK = "implicit-euler", "ito", "general", {"general": "1/2", "additive": "1"}, "1"
 REFERENCE = "Kloeden & Platen 1992, eq. 12.2.2"
-LARGEST, ITERATIONS, TOLERANCE = 4, 8, sp.Rational(1, 10**5)
+LARGEST, ITERATIONS, TOLERANCE = 4, 12, sp.Rational(1, 10**5)
 
 
 def refuse(sde: Any) -> str | None:

@@ -4,7 +4,8 @@ from typing import Any
 
 import sympy as sp
 
-NAME, CALCULUS, NOISE, STRONG, WEAK = "platen-weak-2", "ito", "general", "1/2", "2"
+NAME, CALCULUS, NOISE = "platen-weak-2", "ito", "general"
+STRONG, WEAK = {"general": "1/2", "commutative": "1"}, "2"
 REFERENCE = "Kloeden & Platen 1992, eq. 15.1.3"
 
 

@@ -1,10 +1,14 @@
-"""SRIW1: strong order 3/2 for one noise or diagonal noise, without derivatives (Roessler 2010)."""
+"""SRIW1: strong order 3/2 for one noise or diagonal noise, without derivatives (Roessler 2010).
+
+Its weak order is 3/2, though often given as 2: the second moment of a step is off by -(b^4 b'''/12 + a b^2 b''/2) dt^(5/2), which
+vanishes for linear b (tests/symbolic/test_weak_moments.py).
+"""
 
 from typing import Any
 
 import sympy as sp
 
-NAME, CALCULUS, NOISE, STRONG, WEAK = "sriw1", "ito", "diagonal", "3/2", "2"
+NAME, CALCULUS, NOISE, STRONG, WEAK = "sriw1", "ito", "diagonal", "3/2", {"general": "3/2", "additive": "2"}
 REFERENCE = "Roessler, SIAM J. Numer. Anal. 48 (2010) 922, scheme SRIW1"
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import sympy as sp
 
 from symbolic import Bernoulli, Dataset, Loss, Normal, Uniform
-from symbolic.functions import relu
+from symbolic.functions import gelu, relu
 
 a, b, c, d, u, v, w = sp.symbols("a b c d u v w", real=True)
 x, y, e = sp.symbols("x y e", real=True)
@@ -30,6 +30,43 @@ def _generic() -> Loss:
 
 def _tanh() -> Loss:
     return Loss((a * sp.tanh(w * x) + b - y) ** 2, [a, w, b], Dataset({x: _POINTS[:, 0], y: _POINTS[:, 1]}))
+
+
+def _gelu() -> Loss:
+    return Loss((a * gelu(w * x + b) - y) ** 2, [a, w, b], Dataset({x: _POINTS[:, 0], y: _POINTS[:, 1]}))
+
+
+def _homogeneous() -> Loss:
+    """A smooth cubic form: Euler's identity scales it, no linear flow keeps it."""
+    cubic = a**3 + 2 * b**3 - c**3 + 3 * a**2 * b - a * b * c + b * c**2
+    return Loss((cubic * x - y) ** 2, [a, b, c], _GAUSS)
+
+
+def _vanishing() -> Loss:
+    """An identity in disguise: no gradient at all, every affine field is a symmetry, and numbers give rounding errors only."""
+    return Loss((((u + w) ** 2 - u**2 - 2 * u * w - w**2) * x - y) ** 2, [u, w], _GAUSS)
+
+
+def _unused() -> Loss:
+    """An entry of a parameter that the loss never reads: all its rows of the gradient vanish."""
+    W = np.array(sp.symbols("w:3", real=True))
+    return Loss(((W[0] * x + W[1] * W[0]) - y) ** 2, {"W": W}, _GAUSS)
+
+
+def _shear() -> Loss:
+    """(a, b, c) -> (a + s b + s^2 c/2, b + s c, c): one nilpotent generator, no charge."""
+    return Loss((c * x + b**2 - 2 * a * c - y) ** 2, [a, b, c], _GAUSS)
+
+
+def _narrow() -> Loss:
+    """a' W x with two hidden entries and one output: beside GL(2), W moves along what a does not see, neither symmetric nor antisymmetric."""
+    A, W = np.array(sp.symbols("a:2", real=True)), np.array(sp.symbols("w:4", real=True)).reshape(2, 2)
+    return Loss((A @ (W @ np.array([x, e])) - y) ** 2, {"A": A, "W": W}, {**_GAUSS, e: Normal(0, 2)})
+
+
+def _mixed_classes() -> Loss:
+    """u^2 - w^2 converges, a^2 + b^2 diverges, c + d is frozen."""
+    return Loss((u * w * x + a / sp.sqrt(a**2 + b**2) + c - d - y) ** 2, [u, w, a, b, c, d], _GAUSS)
 
 
 def _sphere() -> Loss:
@@ -131,6 +168,13 @@ CASES: dict[str, tuple[Callable[[], Loss], tuple[int, int, int, int]]] = {
     "tiny-ridge": (_tiny_ridge, (0, 0, 0, 0)),
     "generic": (_generic, (0, 0, 0, 0)),
     "tanh": (_tanh, (0, 0, 0, 0)),
+    "gelu": (_gelu, (0, 0, 0, 0)),
+    "homogeneous": (_homogeneous, (0, 0, 0, 0)),
+    "vanishing": (_vanishing, (6, 5, 1, 2)),
+    "unused": (_unused, (4, 2, 0, 1)),
+    "shear": (_shear, (1, 0, 0, 0)),
+    "narrow": (_narrow, (6, 3, 1, 3)),
+    "mixed-classes": (_mixed_classes, (9, 4, 0, 3)),
     "mean-only": (_mean_only, (0, 0, 0, 0)),
     "one-sided": (_one_sided, (0, 0, 0, 0)),
     "sphere": (_sphere, (3, 0, 3, 0)),

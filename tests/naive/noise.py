@@ -115,6 +115,6 @@ def noise_class(noise: Noise, theta: np.ndarray, A: np.ndarray, threshold: float
     a, v = np.linalg.eigh(A)
     sigma = noise.sigma(theta)
     s = np.einsum("di,de,ei->i", v, sigma, v)
-    noisy = s > threshold * np.trace(sigma)
+    noisy = s > threshold * np.trace(sigma) + 1e-25  # rounding errors of a gradient that vanishes are no noise
     signs = {np.sign(x) for x in a[noisy & (np.abs(a) > threshold * np.abs(a).max())]} if np.any(A) else set()
     return ("frozen", "divergent", "convergent")[len(signs)]

@@ -43,7 +43,7 @@ def _rank(matrix: np.ndarray, threshold: float = 1e-7) -> int:
 
 def algebra(loss: Any, seed: int = 0, threshold: float = 1e-10) -> Algebra:
     """Null space of a stack of rows [g_i theta_j, g_i], singular values below threshold counting as zero once the rows
-    have about unit length.
+    have about unit length; rows below a tenth are not blown up, so that rounding errors of a gradient that vanishes stay small.
 
     Raises ArithmeticError where a singular value lies within a factor 100 of the threshold: the count would be a guess.
     """
@@ -54,7 +54,7 @@ def algebra(loss: Any, seed: int = 0, threshold: float = 1e-10) -> Algebra:
     g = gradients(loss, theta, z)
     rows = np.einsum("ni,nj->nij", g, np.concatenate([theta, np.ones((n, 1))], axis=1)).reshape(n, -1)
     size = np.linalg.norm(rows, axis=1)
-    rows /= np.maximum(size, 1e-3 * np.median(size[size > 0]))[:, None]
+    rows /= np.maximum(size, max(1e-3 * np.median(size), 0.1))[:, None]
     _, values, right = np.linalg.svd(rows, full_matrices=False)
     if np.any((values > threshold / 100) & (values < threshold * 100)):
         raise ArithmeticError(f"naive algebra: no gap in the singular values of {loss.name}: {values}.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache, cached_property
 from itertools import combinations, product
 from typing import Any
 
@@ -9,7 +11,9 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from symbolic import SGD, Dataset, Loss
+from symbolic import SGD, Dataset, Loss, drift
+from symbolic.charge import Charge
+from symbolic.dynamics.breaking import breaking
 from symbolic.exact.probe import sample
 from symbolic.exact.tape import Tape
 from symbolic.library import LIBRARY
@@ -45,6 +49,11 @@ def steps(loss: Loss, theta: np.ndarray, sgd: SGD) -> np.ndarray:
     return theta - sgd.learning_rate * (means + sgd.weight_decay * theta)
 
 
+@cache
+def library_theory(name: str) -> Theory:
+    return derive(LIBRARY[name].build())
+
+
 SETTINGS = [
     SGD(0.1),
     SGD(0.1, batch_size=2),
@@ -74,13 +83,13 @@ def test_pathwise_identity_on_every_library_loss() -> None:
     """C_{k+1} = (1 - eta lambda)^2 C_k + eta^2 g^T A g for homogeneous charges, whatever the minibatch."""
     rng, sgd = np.random.default_rng(5), SGD(0.01, batch_size=3, weight_decay=0.1)
     for name, entry in LIBRARY.items():
-        loss = entry.build()
+        loss = library_theory(name).loss
         data = np.concatenate([s for b in loss.blocks if (s := sample(b, 3, rng, {})) is not None])
         theta = loss.pack(entry.start)
         inputs = np.concatenate([np.repeat(theta[:, None], 3, 1), data])
         g = Tape([loss.expression], (*loss.theta, *loss.z)).gradient(inputs, len(theta))[0].mean(axis=1)
         after = theta - sgd.learning_rate * (g + sgd.weight_decay * theta)
-        for charge in derive(loss).charges:
+        for charge in library_theory(name).charges:
             if charge.b.any():
                 continue
             eta = sgd.learning_rate
@@ -88,26 +97,171 @@ def test_pathwise_identity_on_every_library_loss() -> None:
             assert charge.value(after) == pytest.approx(expected, rel=1e-11, abs=1e-13), name
 
 
-@pytest.mark.parametrize("name", [n for n, entry in LIBRARY.items() if entry.independent])
-def test_increment_and_drift_agree_with_one_random_step(name: str) -> None:
-    """Monte Carlo over 40 000 steps of SGD, and Euler's dt -> 0 limit of the SDE's drift read off their eta^2 part."""
-    entry = LIBRARY[name]
-    loss, rng, n = entry.build(), np.random.default_rng(6), 40_000
-    theory, theta = derive(loss), loss.pack(entry.start)
-    draws = np.concatenate([s for b in loss.blocks if (s := sample(b, n, rng, {})) is not None])
-    inputs = np.concatenate([np.repeat(theta[:, None], n, 1), draws])
-    g = Tape([loss.expression], (*loss.theta, *loss.z)).gradient(inputs, len(theta))[0]
-    sgd, mean = SGD(0.1, weight_decay=0.2), theory.mean_gradient(theta)
-    for charge in theory.charges:
-        change = charge.value(
-            (theta[:, None] - sgd.learning_rate * (g + sgd.weight_decay * theta[:, None])).T
-        ) - charge.value(theta)
-        error = change.std() / np.sqrt(n)
-        assert abs(change.mean() - charge.increment_at(theta, sgd)) < 5 * error + 1e-12
-        noise = np.einsum("in,ij,jn->n", g - mean[:, None], charge.A, g - mean[:, None])
-        decay = -2 * sgd.weight_decay * (theta @ charge.A @ theta + charge.b @ theta)
-        truth = decay + sgd.temperature * noise.mean()
-        assert abs(charge.drift_at(theta, sgd) - truth) < 5 * sgd.temperature * noise.std() / np.sqrt(n) + 1e-12
+CHARGED = [n for n, entry in LIBRARY.items() if entry.independent]
+STEP = SGD(0.1, weight_decay=0.2)
+
+
+class Sampled:
+    """A library loss at a random point near its start, with per-sample gradients (D, n): every row of a data set, or n draws."""
+
+    def __init__(self, name: str, point: int, n: int = 16_000) -> None:
+        self.theory, rng = library_theory(name), np.random.default_rng([6, point])
+        self.loss = self.theory.loss
+        start = self.loss.pack(LIBRARY[name].start)
+        self.theta = start * (1 + 0.3 * rng.standard_normal(len(start))) + 0.1 * rng.standard_normal(len(start))
+        self.exact = [b.kind for b in self.loss.blocks] == ["dataset"]
+        if self.exact:
+            draws = self.loss.blocks[0].parameters["table"].T
+        else:
+            draws = np.concatenate([d for b in self.loss.blocks if (d := sample(b, n, rng, {})) is not None])
+        inputs = np.concatenate([np.repeat(self.theta[:, None], draws.shape[1], 1), draws])
+        self.g = Tape([self.loss.expression], (*self.loss.theta, *self.loss.z)).gradient(inputs, len(start))[0]
+
+    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """Independent pairs of gradients: all of them for a data set, neighbours among the draws."""
+        n = self.g.shape[1]
+        return (np.repeat(self.g, n, 1), np.tile(self.g, n)) if self.exact else (self.g, np.roll(self.g, 1, axis=1))
+
+    def mean(self, change: np.ndarray) -> tuple[float, float]:
+        """The mean of a sample, and how far off it may be: rounding for a data set, five standard errors for draws."""
+        spread = 0.0 if self.exact else 5 * change.std() / np.sqrt(len(change))
+        return float(change.mean()), spread + 1e-9 * float(np.abs(change).max())
+
+    def quadratic(self, charge: Charge, theta: np.ndarray) -> np.ndarray:
+        """C at theta (D, n): (n,)."""
+        return np.einsum("in,in->n", theta, charge.A @ theta) + 2 * charge.b @ theta
+
+    @cached_property
+    def seen(self) -> list[tuple[str, Charge, float, float]]:
+        """(which drift, of which charge, its value by steps, how far off that may be): order 1, SGD and SVAG by Monte Carlo, order 2 by descent."""
+        found, theta, g = [], self.theta[:, None], self.g
+        eta, decay, temperature = STEP.learning_rate, STEP.weight_decay, STEP.temperature
+        mean, h = self.theory.mean_gradient(self.theta), 1e-7
+        noise = np.sqrt(temperature * h) * (g - mean[:, None])
+        first, second = self.pairs()
+        root = np.sqrt(2 * 3 - 1)
+        mixed = (1 + root) / 2 * first + (1 - root) / 2 * second
+        moved = [theta - h * (mean + decay * self.theta)[:, None] + sign * noise for sign in (1, -1)]
+        steps = {
+            "order 1": (moved, h),
+            "increment": ([theta - eta * (g + decay * theta)], 1.0),
+            "SVAG": ([theta - eta / 3 * (mixed + decay * theta)], eta / 3),
+        }
+        for charge in self.theory.charges:
+            value = charge.value(self.theta)
+            for what, (after, time) in steps.items():
+                change = sum(self.quadratic(charge, x) for x in after) / len(after) - value
+                mean_change, error = self.mean(change)
+                found.append((what, charge, mean_change / time, error / time + 1e-6 * (1 + abs(value))))
+            coarse, fine = (behind_flow(charge, self.theory.mean_gradient, self.theta, decay, s) for s in (2e-3, 1e-3))
+            extra = 2 * fine - coarse
+            found.append(("order 2", charge, extra, 2e-4 * (abs(extra) + abs(coarse)) + 1e-7))
+        return found
+
+    def disagreements(self) -> list[str]:
+        """The predictions that differ from what was seen."""
+        found = []
+        for what, charge, seen, error in self.seen:
+            if what == "increment":
+                predicted = charge.increment_at(self.theta, STEP)
+            elif what == "order 2":
+                second, first = (charge.drift_at(self.theta, STEP, order=k) for k in (2, 1))
+                predicted = (second - first) / STEP.learning_rate
+            else:
+                predicted = charge.drift_at(self.theta, STEP, svag=3 if what == "SVAG" else None)
+            if abs(seen - predicted) > error:
+                found.append(f"{what} of {charge.name}: {predicted} where steps give {seen} +- {error}")
+        return found
+
+
+def behind_flow(charge: Charge, grad: Any, theta: np.ndarray, decay: float, h: float) -> float:
+    """(C after one step of descent - C after the gradient flow for time h)/h^2: what order 2 adds per eta, as h -> 0."""
+
+    def field(x: np.ndarray) -> np.ndarray:
+        return -grad(x) - decay * x
+
+    k1 = field(theta)
+    k2 = field(theta + h / 2 * k1)
+    k3 = field(theta + h / 2 * k2)
+    k4 = field(theta + h * k3)
+    return (charge.value(theta + h * k1) - charge.value(theta + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4))) / h**2
+
+
+@pytest.mark.parametrize("name", CHARGED)
+def test_every_drift_agrees_with_steps_at_random_points(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every library loss; and each term of the formulas doubled is caught on it, unless it vanishes there for every charge."""
+    points = [Sampled(name, k) for k in range(2)]
+    for at in points:
+        assert at.disagreements() == []
+        seen = [at.mean(row) for row in at.g]
+        mean = at.theory.mean_gradient(at.theta)
+        assert all(abs(m - value) <= error + 1e-12 for m, (value, error) in zip(mean, seen, strict=True))
+    plain, checked = Charge.terms, []
+    for field in ("trace", "mean_form", "mean_dot", "quadratic", "decay"):
+        size = max(abs(getattr(c.terms(at.theta), field)) for at in points for c in at.theory.charges)
+        if size < 1e-3 or (field == "quadratic" and not points[0].exact):
+            continue
+
+        def doubled(self: Charge, theta: np.ndarray, field: str = field) -> drift.Terms:
+            x = plain(self, theta)
+            return replace(x, **{field: 2 * getattr(x, field)})
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Charge, "terms", doubled)
+            assert any(at.disagreements() for at in points), field
+        checked.append(field)
+    assert "decay" in checked
+
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_any_function_drifts_as_a_step_says_on_every_library_loss(name: str) -> None:
+    """Losses without a charge too: a random quadratic C changes by eta (drift + finite step) on average."""
+    at, rng = Sampled(name, 2, 4_000), np.random.default_rng(8)
+    a, b = rng.standard_normal((at.loss.dimension,) * 2), rng.standard_normal(at.loss.dimension)
+    a = a + a.T
+    sizes = breaking(at.loss, (a, b), at.theory.noise).at(at.theta, STEP)
+    after = at.theta[:, None] - STEP.learning_rate * (at.g + STEP.weight_decay * at.theta[:, None])
+    value = np.einsum("in,ij,jn->n", after, a, after, optimize=True) + 2 * b @ after
+    seen, error = at.mean(value - at.theta @ a @ at.theta - 2 * b @ at.theta)
+    assert sizes.finite_step is not None
+    assert abs(seen - STEP.learning_rate * (sizes.drift + sizes.finite_step)) < error
+
+
+@pytest.mark.parametrize("factor", [1, 2, 5])
+def test_svag_is_exact_over_all_pairs_of_minibatches(factor: int) -> None:
+    """Steps eta/l along (1 + sqrt(2l - 1))/2 g_1 + (1 - sqrt(2l - 1))/2 g_2; l = 1 is SGD. Source: arXiv 2102.12470, algorithm 1."""
+    rng, root = np.random.default_rng(4), np.sqrt(2 * factor - 1)
+    for loss, sgd in product(tiny_losses(), SETTINGS):
+        theta = rng.normal(size=loss.dimension)
+        g = (theta - steps(loss, theta, sgd)) / sgd.learning_rate - sgd.weight_decay * theta
+        mixed = ((1 + root) / 2 * g[:, None] + (1 - root) / 2 * g[None]).reshape(-1, len(theta))
+        after = theta - sgd.learning_rate / factor * (mixed + sgd.weight_decay * theta)
+        theory = derive(loss)
+        for charge in theory.charges:
+            truth = np.mean(charge.value(after) - charge.value(theta)) * factor / sgd.learning_rate
+            predicted = charge.drift_at(theta, sgd, svag=factor)
+            assert predicted == pytest.approx(truth, rel=1e-9, abs=1e-9)
+            if factor == 1:
+                assert predicted == pytest.approx(
+                    charge.increment_at(theta, sgd) / sgd.learning_rate, rel=1e-13, abs=1e-14
+                )
+
+
+def test_svag_has_an_expression_and_refuses_what_it_is_not() -> None:
+    charge, at = derive(losses.rescaling()).charges[0], {u: 1.1, w: -0.4}
+    sgd = SGD(0.1, batch_size=2, weight_decay=0.2)
+    assert float(charge.drift(sgd, svag=4).subs(at)) == pytest.approx(
+        charge.drift_at(np.array([1.1, -0.4]), sgd, svag=4)
+    )
+    ratio = (charge.drift(svag=2) - charge.drift()) / (charge.drift(svag=6) - charge.drift())
+    assert sp.simplify(ratio) == 3
+    for bad in (0, -1, 1.5, True, "2"):
+        with pytest.raises(ValueError, match="drift: svag must be"):
+            charge.drift(sgd, svag=bad)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="order 2"):
+        charge.drift_at(np.ones(2), sgd, order=2, svag=2)
+    with pytest.raises(ValueError, match="without momentum"):
+        charge.drift_at(np.ones(2), SGD(0.1, momentum=0.5), svag=2)
 
 
 def test_rescaling_drift_is_the_known_rate() -> None:

@@ -193,3 +193,12 @@ def test_text_names_every_charge() -> None:
     text = str(derive(losses.rescaling()).equilibrium(at={u: 1.2, w: 0.6}, sgd=SGD(0.01)))
     assert "C_1: convergent" in text
     assert "joint equilibrium: reached" in text
+
+
+def test_minimum_at_infinity_is_not_taken_for_reached() -> None:
+    """Weight normalisation: the directions' noise dies out as their norms grow, and the drifts with it."""
+    entry = LIBRARY["weight-norm"]
+    joint = derive(entry.build()).equilibrium(at=dict(entry.start), sgd=entry.sgd).joint
+    assert joint is not None
+    assert not joint.converged
+    assert not len(joint.rates)

@@ -259,3 +259,18 @@ def test_further_laws_complete_what_charges_begin() -> None:
     theory = derive(LIBRARY["separable-tanh"].build())
     assert len(theory.further_laws) == theory.conservation_laws == 2
     assert derive(losses.rescaling()).further_laws == ()
+
+
+@pytest.mark.parametrize(
+    ("expression", "rule"),
+    [
+        (u * w * sp.sqrt(-1 - u**2) * x, "must be real and differentiable somewhere"),
+        (sp.sign(u * w * x) * y, "must have a gradient"),
+        (sp.floor(u * x) * w, "no rule for the function floor"),
+        (sp.DiracDelta(u) * w * x, "no rule for the function DiracDelta"),
+    ],
+    ids=["complex", "piecewise constant", "floor", "delta"],
+)
+def test_a_loss_without_a_gradient_is_named(expression: sp.Expr, rule: str) -> None:
+    with pytest.raises(ValueError, match=rule):
+        derive(Loss(expression, [u, w], {x: Normal(0, 1), y: Normal(0, 1)}))

@@ -1,0 +1,162 @@
+"""A theory at one point: charges as numbers, their class and drift there, and where the noise leads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from symbolic import drift as laws
+from symbolic.sgd import SGD
+
+if TYPE_CHECKING:
+    from symbolic.charge import Charge
+    from symbolic.equilibrium import ChargeEquilibrium
+    from symbolic.theory import Theory
+
+SHOWN = 12
+"""Charges written out before the rest is counted."""
+LARGE = 8
+"""Rows up to which a matrix of charges is written out."""
+
+
+def _number(value: float, scale: float = 0.0) -> float | str:
+    """A float for JSON: what is not finite as "inf", "-inf" or "nan"; rounding against `scale` as 0."""
+    value = float(value)
+    if not np.isfinite(value):
+        return str(value)
+    return 0.0 if abs(value) < 1e-12 * scale else value
+
+
+def point_record(theory: Theory, at: Mapping[Any, Any], sgd: SGD) -> dict[str, Any]:
+    """The theory at a point, as plain lists, numbers and strings.
+
+    at: {parameter or its name: number or array}. "charges": per charge its value, class and reason there, drift (per unit time t = eta*k,
+    order-1 SDE) and own equilibrium {"lambda_star", "value", "rate"}. "families": values of the matrix forms. "joint": the point where all
+    drifts vanish ("reached" is False where it lies at infinity), None where there is none. Infinite numbers are the strings "inf" and "-inf". Raises ValueError for a wrong point, a schedule, or a law that cannot be averaged over.
+    """
+    theta = theory.loss.pack(at)
+    rates, scale = theory.noise.rates(sgd, numeric=True), float(theta @ theta)
+    found = theory.equilibrium(at, sgd) if theory.charges else None
+    sigma = theory.sigma(theta) if theory.charges else np.zeros((0, 0))
+    pace = rates.speed * (rates.speed * rates.temperature * float(np.trace(sigma)) + rates.weight_decay * scale)
+    joint = found.joint if found else None
+    return {
+        "at": {name: value.tolist() for name, value in theory.loss.unpack(theta).items()},
+        "sgd": {
+            "learning_rate": sgd.learning_rate,
+            "batch_size": sgd.batch_size,
+            "weight_decay": sgd.weight_decay,
+            "momentum": sgd.momentum,
+        },
+        "charges": [
+            {
+                "name": e.charge.name,
+                "value": _number(e.charge.value(theta), scale),
+                "class": e.classification,
+                "reason": e.reason,
+                "drift": _number(laws.sde(_terms(e.charge, theta, sigma), rates), pace),
+                "equilibrium": _equilibrium(e, scale),
+            }
+            for e in (found.charges if found else ())
+        ],
+        "families": [{"expression": f.text, "value": _snapped(f.at(theta), scale).tolist()} for f in theory.families],
+        "joint": None
+        if found is None or joint is None
+        else {
+            "reached": joint.converged,
+            "residual": float(joint.residual),
+            "theta": {name: value.tolist() for name, value in theory.loss.unpack(joint.theta).items()},
+        },
+    }
+
+
+def _terms(charge: Charge, theta: np.ndarray, sigma: np.ndarray) -> laws.Terms:
+    """What the order-1 drift needs, read off the sparse generator."""
+    d, trace, decay = len(theta), 0.0, 0.0
+    for k, c in charge.vector.items():
+        if k >= d * d:
+            decay += float(c) * theta[k - d * d]
+            continue
+        i, j = divmod(k, d)
+        trace += float(c) * sigma[i, j]
+        decay += float(c) * theta[i] * theta[j]
+    return laws.Terms(trace, 0.0, 0.0, 0.0, decay)
+
+
+def _snapped(values: np.ndarray, scale: float) -> np.ndarray:
+    return np.where(np.abs(values) < 1e-12 * scale, 0.0, values)
+
+
+def _equilibrium(e: ChargeEquilibrium, scale: float) -> dict[str, float | str]:
+    return {
+        "lambda_star": _number(e.lambda_star),
+        "value": _number(e.value, scale),
+        "rate": _number(e.rate),
+    }
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else f"{value:.6g}"
+
+
+def _matrix(value: Any, indent: str) -> str:
+    """A number, vector or matrix with aligned columns; large ones by their norm."""
+    array = np.asarray(value, dtype=float)
+    if array.ndim == 0:
+        return _text(float(array))
+    if array.ndim > 2 or max(array.shape) > LARGE:
+        return f"{' x '.join(map(str, array.shape))}, norm {_text(float(np.linalg.norm(array)))}"
+    rows = [[_text(float(x)) for x in row] for row in np.atleast_2d(array)]
+    width = max(len(x) for row in rows for x in row)
+    return f"\n{indent}".join("[" + "  ".join(x.rjust(width) for x in row) + "]" for row in rows)
+
+
+def at_point(theory: Theory, at: Mapping[Any, Any], sgd: SGD) -> str:
+    """`point_record` in plain words."""
+    record = point_record(theory, at, sgd)
+    place = ", ".join(f"{name} = {value}" for name, value in record["at"].items() if np.size(value) <= LARGE)
+    setting = f"eta = {sgd.learning_rate:g}, S = {sgd.batch_size}, lambda_wd = {sgd.weight_decay:g}"
+    lines = [
+        f"At {place or 'the given point'} with {setting}" + (f", momentum {sgd.momentum:g}:" if sgd.momentum else ":")
+    ]
+    if not record["charges"]:
+        return f"{lines[0]} no quadratic charge."
+    forms = theory.families
+    for family, values in zip(forms, record["families"], strict=True):
+        if family in forms.arrays:
+            head = f"  {family.text} = "
+            lines.append(head + _matrix(values["value"], " " * len(head)))
+    for k, charge in enumerate(record["charges"][:SHOWN]):
+        text = f"{forms.single[k].text} = " if k in forms.single else ""
+        lines.append(
+            f"  {charge['name']} = {text}{_text(charge['value'])}: {charge['class']}, dC/dt = {_text(charge['drift'])}; {_goal(charge)}"
+        )
+    if len(record["charges"]) > SHOWN:
+        lines.append(f"  ... and {len(record['charges']) - SHOWN} more")
+    joint = record["joint"]
+    if joint is not None and len(record["charges"]) > 1:
+        if joint["reached"]:
+            lines.append(f"  all drifts vanish together (residual {joint['residual']:.1e}) at")
+            lines += [
+                f"      {name} = {value}"
+                for name, value in _rounded(joint["theta"]).items()
+                if np.size(value) <= LARGE**2
+            ]
+        else:
+            lines.append("  all drifts vanish together at infinity only")
+    return "\n".join(lines)
+
+
+def _goal(charge: Mapping[str, Any]) -> str:
+    goal = charge["equilibrium"]
+    if isinstance(goal["lambda_star"], str):
+        return f"alone it goes to {_text(goal['value'])} without end"
+    if goal["lambda_star"] == goal["rate"] == 0:
+        return "it stays"
+    return f"alone it goes to {_text(goal['value'])} (lambda* = {_text(goal['lambda_star'])}) at the rate {_text(goal['rate'])}"
+
+
+def _rounded(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: (np.round(value, 6) + 0.0).tolist() for name, value in values.items()}

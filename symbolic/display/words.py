@@ -1,0 +1,224 @@
+"""A theory in plain words, as LaTeX and as HTML."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import sympy as sp
+
+from symbolic.display.record import briefs, drift_text, parts
+from symbolic.structure.forms import Family
+
+if TYPE_CHECKING:
+    from symbolic.charge import Charge
+    from symbolic.theory import Theory
+
+SHOWN = 12
+"""Charges written out in a summary before the rest is counted; also the terms that an entry of a family may have."""
+FORMS = 4
+"""Families and groups named in one sentence."""
+FATES = {
+    "convergent": "driven by noise to a finite equilibrium",
+    "divergent": "driven by noise without end",
+    "frozen": "untouched by noise on average",
+}
+CENTRED = "g_P: the gradient of one sample in P; E_c[f(g)] = E[f(g)] - f(E[g]), a centred mean over samples"
+
+
+def _plural(n: int, noun: str) -> str:
+    return f"{n} {noun}" + ("" if n == 1 else "s")
+
+
+def _listed(items: Sequence[str], noun: str, most: int = FORMS) -> str:
+    more = [f"{_plural(len(items) - most, noun)} more"] if len(items) > most else []
+    return "; ".join([*items[:most], *more])
+
+
+def verdict(theory: Theory) -> str:
+    """One sentence on completeness."""
+    laws, found = theory.conservation_laws, theory.independent_charges
+    if laws is None:
+        return "Whether gradient flow has further conservation laws is not known."
+    if theory.complete:
+        return (
+            "These are all the conservation laws of gradient flow."
+            if laws
+            else "Gradient flow has no conservation law for all data."
+        )
+    return f"Gradient flow has {_plural(laws - found, 'further conservation law')} that these do not give."
+
+
+def paragraph(theory: Theory) -> str:
+    """The theory in a few plain sentences: the algebra and its groups, the charges in matrix form, their fate, completeness."""
+    algebra, n = theory.algebra, len(theory.charges)
+    first = f"{theory.loss.name}: {_plural(theory.loss.dimension, 'parameter')}; "
+    if not algebra.dimension:
+        return f"{first}no affine symmetry ({theory.certificate}), so no quadratic charge. {verdict(theory)}"
+    parts = [f"{algebra.symmetric} symmetric", f"{algebra.antisymmetric} antisymmetric"]
+    neither = algebra.dimension - algebra.symmetric - algebra.antisymmetric
+    parts += [f"{neither} neither"] if neither else []
+    first += f"a symmetry algebra of dimension {algebra.dimension} ({', '.join(parts)}; {theory.certificate})."
+    found = theory.structure
+    if found.groups:
+        name = (
+            f"It is {found.name}"
+            if found.complete
+            else f"It contains {_listed([g.name for g in found.groups], 'group')}"
+        )
+        first += f" {name}: {_listed([g.action for g in found.groups], 'group')}."
+    counts = {k: sum(c.classification == k for c in theory.charges) for k in FATES}
+    fate = "; ".join(f"{m} {FATES[k]}" for k, m in counts.items() if m)
+    charges = (
+        f"{_plural(n, 'charge')}, {theory.independent_charges} independent: {fate or 'of undecided fate'}."
+        if n
+        else "No quadratic charge."
+    )
+    return " ".join(filter(None, [first, charges, _forms(theory), verdict(theory)]))
+
+
+def _forms(theory: Theory) -> str:
+    """One sentence with the charges' matrix forms; "" where there is none."""
+    forms = theory.families
+    basic = [f.text for f in forms if f.kind != "product"]
+    if not basic:
+        return ""
+    several = "They are the entries of" if any(f.shape for f in forms) else "They are"
+    parts = [f"{'It reads' if len(theory.charges) == 1 else several} {_listed(basic, 'form')}"]
+    parts += ["products of these"] if len(basic) < len(forms) else []
+    parts += [f"{len(forms.left)} more entry by entry"] if forms.left else []
+    return ", and ".join(parts) + "."
+
+
+def _fate(members: Sequence[Charge]) -> str:
+    """Class and reason, when charges share it."""
+    kinds, reasons = {c.classification for c in members}, {c.reason for c in members}
+    if len(kinds) > 1:
+        return "; ".join(
+            f"{sum(c.classification == k for c in members)} {k or 'undecided'}" for k in sorted(kinds, key=str)
+        )
+    kind = next(iter(kinds)) or "undecided"
+    return (
+        f"{kind}: {next(iter(reasons)) if len(reasons) == 1 else FATES.get(kind, 'no moments or samples to decide it')}"
+    )
+
+
+def _members(theory: Theory, family: Family) -> list[Charge]:
+    """The charges that a family holds, or, where it holds combinations only, all."""
+    return [theory.charges[k] for k in family.charges] or list(theory.charges)
+
+
+def _label(family: Family) -> str:
+    """Shape and charges of a family: "symmetric 2 x 2; C_1 ... C_3"."""
+    size = ("symmetric " if family.symmetric else "") + (
+        " x ".join(map(str, family.shape)) if family.shape else "one number"
+    )
+    numbers = [k + 1 for k in family.charges]
+    if len(numbers) > 2 and numbers == list(range(numbers[0], numbers[-1] + 1)):
+        return f"{size}; C_{numbers[0]} ... C_{numbers[-1]}"
+    names = ", ".join(f"C_{k}" for k in numbers[:SHOWN]) + (" ..." if len(numbers) > SHOWN else "")
+    return f"{size}; {names or _plural(family.number, 'charge')}"
+
+
+def _written(theory: Theory) -> list[int]:
+    """Positions of the charges that are written out one by one: those without an array form, and short entries of the arrays."""
+    forms = theory.families
+    alone = {*forms.left, *forms.single}
+    return [k for k, c in enumerate(theory.charges) if k in alone or _terms(c) <= SHOWN][:SHOWN]
+
+
+def _terms(charge: Charge) -> int:
+    """How many terms its expression has."""
+    d = charge.loss.dimension
+    return sum(k >= d * d or k // d <= k % d for k in charge.vector)
+
+
+def summary(theory: Theory) -> str:
+    """Plain words, then a block per family in matrix form, then charge by charge; of what is long or many only the count."""
+    lines, forms, short = [paragraph(theory)], theory.families, briefs(theory.charges)
+    for family in forms.arrays[:SHOWN]:
+        lines += [
+            f"  {family.text}   [{_label(family)}]",
+            f"      {_fate(_members(theory, family))}",
+            f"      dC/dt = {family.drift()}",
+        ]
+    written = _written(theory)
+    for k in written:
+        charge, family, brief = theory.charges[k], forms.single.get(k), short[k]
+        lines.append(f"  {charge.name} = {charge.expression if family is None or brief else family.text}")
+        if k in forms.left or family:
+            lines.append(f"      {charge.kind}, {_fate([charge])}")
+            lines.append(
+                f"      dC/dt = {family.drift(charge.name) if family and not brief else drift_text(charge, brief)}"
+            )
+        elif brief:
+            lines.append(f"      dC/dt = {drift_text(charge, brief)}")
+    hidden = len(theory.charges) - len(written)
+    if hidden:
+        lines.append(f"  ... and {hidden} more" if written else f"  ({hidden} entries, not written out)")
+    lines += [f"  also conserved: {law}" for law in theory.further_laws[:SHOWN]]
+    if any("E_c[" in line for line in lines):
+        lines.append(f"  ({CENTRED})")
+    return "\n".join(lines)
+
+
+def _drift_latex(charge: Charge, brief: bool) -> str:
+    if brief and len(str(charge.drift())) <= 300:
+        return sp.latex(charge.drift(), symbol_names=_names(charge))
+    quadratic, linear = parts(charge)
+    if not quadratic:
+        return r"-2\lambda_{\mathrm{wd}}\, b^{\mathsf T}\theta"
+    decay = charge.name if not linear else r"(A\theta+b)^{\mathsf T}\theta"
+    return rf"-2\lambda_{{\mathrm{{wd}}}}\, {decay} + T\,\mathrm{{Tr}}[\Sigma A]"
+
+
+def _names(charge: Charge) -> dict[sp.Symbol, str]:
+    """Entries of matrices with their indices as subscripts: W[0,1] as W_{01}."""
+    out = {}
+    for p in charge.loss.parameters:
+        wide = any(n > 10 for n in p.shape)
+        for s in p.symbols:
+            head, bracket, index = s.name.partition("[")
+            if bracket:
+                head = sp.latex(sp.Symbol(head))
+                head = f"{{{head}}}" if "_" in head else head
+                out[s] = f"{head}_{{{index.rstrip(']').replace(',', ',' if wide else '')}}}"
+    return out
+
+
+def to_latex(theory: Theory) -> str:
+    """An aligned display: a row per family with its drift and class, then a row per charge."""
+    if not theory.charges:
+        return r"$\text{no quadratic charge}$"
+    forms, short, rows = theory.families, briefs(theory.charges), []
+    for n, family in enumerate(forms.arrays[:SHOWN], start=1):
+        name = "C" if len(forms.arrays) == 1 else f"C^{{({n})}}"
+        kinds = {c.classification or "undecided" for c in _members(theory, family)}
+        rows.append(_row(name, family.latex, family.drift_latex(name), ", ".join(sorted(kinds))))
+    written = _written(theory)
+    for k in written:
+        charge, family, brief = theory.charges[k], forms.single.get(k), short[k]
+        name = f"C_{{{k + 1}}}" if k > 8 else charge.name
+        if family and not brief:
+            row = _row(name, family.latex, family.drift_latex(name), charge.classification)
+        else:
+            drift = _drift_latex(charge, brief) if brief or k in forms.left else ""
+            row = _row(name, sp.latex(charge.expression, symbol_names=_names(charge)), drift, charge.classification)
+        rows.append(row)
+    hidden = len(theory.charges) - len(written)
+    if hidden:
+        rows.append(
+            rf"&\ldots\ \text{{and {hidden} more}}" if written else rf"&\text{{({hidden} entries, not written out)}}"
+        )
+    return "$$\\begin{aligned}\n" + " \\\\\n".join(rows) + "\n\\end{aligned}$$"
+
+
+def _row(name: str, formula: str, drift: str, kind: str | None) -> str:
+    tail = rf", & \dot{{{name}}} &= {drift} && \text{{{kind or 'undecided'}}}" if drift else ""
+    return f"{name} &= {formula}{tail}"
+
+
+def to_html(theory: Theory) -> str:
+    """For a notebook: the paragraph in plain words, and the typeset charges below it."""
+    return f"<p>{html.escape(paragraph(theory))}</p>\n{html.escape(to_latex(theory), quote=False)}"
