@@ -3,7 +3,7 @@
 import numpy as np
 
 from .calls import call_accumulate, call_fill
-from .options import inner
+from .options import inlined, inner
 from .philox import MASK, draw
 from .philox import STREAM_NOISE as NOISE
 from .philox import STREAM_SAMPLES as SAMPLES
@@ -15,13 +15,13 @@ INDEX_BLOCKS = 0x80000000
 RETRY_BLOCKS = 0xC0000000
 
 
-@inner
+@inlined
 def per_block(rows):
     """How many rows of normals or uniforms one draw block fills: 4 in float32, 2 in float64."""
     return 16 // rows.itemsize
 
 
-@inner
+@inlined
 def steps_per_group(channels, per):
     """How many consecutive steps share draw blocks, so that none of their `per` normals is thrown away.
 
@@ -52,42 +52,34 @@ def fill(row, value, count):
         row[i] = value
 
 
-@inner
-def combine(out, offset, matrix, base, factor, lanes):
-    """Rows of out = offset + factor * matrix @ base (rows of `base`), two columns a pass."""
+@inlined
+def combine(out, offset, matrix, base, at, factor, lanes):
+    """Rows of out = offset + factor * matrix @ base (rows of `base` from entry `at` on), two columns a pass."""
     for k in range(len(offset)):
         row = out[k * lanes : (k + 1) * lanes]
         value = offset[k]
         first, last = matrix.start[k], matrix.start[k + 1]
         if first == last:
             fill(row, value, lanes)
-        for j in range(first, last, 2):
+        for j in range(first, last):
             c = factor * matrix.value[j]
-            one = base[matrix.column[j] * lanes : (matrix.column[j] + 1) * lanes]
-            if j + 1 < last:
-                d = factor * matrix.value[j + 1]
-                two = base[matrix.column[j + 1] * lanes : (matrix.column[j + 1] + 1) * lanes]
-                if j == first:
-                    for i in range(lanes):
-                        row[i] = (value + c * one[i]) + d * two[i]
-                else:
-                    for i in range(lanes):
-                        row[i] = (row[i] + c * one[i]) + d * two[i]
-            elif j == first:
+            here = at + matrix.column[j] * lanes
+            source = base[here : here + lanes]
+            if j == first:
                 for i in range(lanes):
-                    row[i] = value + c * one[i]
+                    row[i] = value + c * source[i]
             else:
                 for i in range(lanes):
-                    row[i] += c * one[i]
+                    row[i] += c * source[i]
 
 
-@inner
+@inlined
 def draw_normals(space, rows, lanes, seed, first_path, step, stream, block):
     """Rows of standard normals into space.normal."""
     call_fill(space.fillers.normals, space.normal, space.words, rows, lanes, seed, first_path, step, stream, block)
 
 
-@inner
+@inlined
 def fill_gaussian(n, driver, scale, space, lanes, seed, first_path, step, fresh):
     """n = mean + scale * factor @ normals. Steps g*G..g*G+G-1 (see `steps_per_group`) take the rows of draw
     blocks 0, 1, ... of counter step g, in order; they stay in space.normal, so only a group's first step, or
@@ -95,15 +87,15 @@ def fill_gaussian(n, driver, scale, space, lanes, seed, first_path, step, fresh)
     """
     rows, fine = driver.channels * lanes, driver.batch
     group = steps_per_group(driver.channels, per_block(n))
+    at = np.int64(0)
     for i in range(fine):
         finer = fine * step + i
-        at = finer % group
+        at = (finer % group) * rows
         if at == 0 or (fresh and i == 0):
             draw_normals(space, group * driver.channels, lanes, seed, first_path, finer // group, NOISE, 0)
-        if fine > 1:
-            copy(space.finer[i * rows :], space.normal[at * rows :], rows)
-    taken = space.finer if fine > 1 else space.normal[(step % group) * rows :]
-    combine(n, driver.mean, driver.factor, taken, scale, lanes)
+        if fine > 1:  # gathered behind the group
+            copy(space.normal[(group + i) * rows :], space.normal[at:], rows)
+    combine(n, driver.mean, driver.factor, space.normal, group * rows if fine > 1 else at, scale, lanes)
 
 
 @inner
@@ -216,7 +208,7 @@ def fill_sampled(n, x, p, address, driver, space, lanes, seed, first_path, step)
             base = space.base
             copy(base, space.normal[g * normals * lanes :], normals * lanes)
             copy(base[normals * lanes :], space.uniform[g * uniforms * lanes :], uniforms * lanes)
-            combine(space.drawn, driver.location, driver.mixing, base, one, lanes)
+            combine(space.drawn, driver.location, driver.mixing, base, 0, one, lanes)
             for c in range(drawn):
                 copy(z[driver.law_rows[c] * lanes :], space.drawn[c * lanes :], lanes)
         call_accumulate(address, x, z, w, n, p)

@@ -32,6 +32,7 @@ EMITTED: dict[str, Any] = {"error_model": "numpy", "fastmath": FASTMATH, "cache"
 
 inner = register_jitable(**INNER)
 scalar = register_jitable(**INNER, forceinline=True)
+inlined = scalar
 """Both leave the function plain Python for Python callers. `scalar` decorates what runs per lane: a call left
 in the loop over lanes would keep it from vectorising."""
 
