@@ -7,7 +7,7 @@ import numpy as np
 from .calls import borrowed
 from .drivers import Driver, Sparse
 from .fillers import Fillers
-from .inputs import GROUP, steps_per_group
+from .inputs import GROUP
 from .normal import SCRATCH
 from .options import inlined
 from .programs import Program
@@ -35,8 +35,8 @@ class Space(NamedTuple):
 def make_space(fillers: Fillers, program: Program, driver: Driver, dtype: Any) -> Space:
     """Fresh scratch: sizes follow from the problem alone."""
     lanes, base = program.lanes, driver.normals + len(driver.chance)
-    grouped = driver.channels * steps_per_group(driver.channels, 16 // np.dtype(dtype).itemsize)
-    grouped += driver.channels * driver.batch if driver.batch > 1 else 0
+    per = 16 // np.dtype(dtype).itemsize
+    grouped = driver.channels * (per + (driver.batch if driver.batch > 1 else 0))
 
     def real(rows: int) -> np.ndarray:
         return np.zeros(rows * lanes, dtype)
