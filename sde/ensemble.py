@@ -24,8 +24,8 @@ from sde.sketches import TABLE_BYTES, Sketch, bits_for
 BOUND = {"float32": 1e18, "float64": 1e100}
 """|x| beyond which a path counts as exploded, so that squares still fit the number type."""
 
-SEGMENT_SECONDS = 0.05
-"""How long one compiled call runs before it looks for an interruption."""
+SEGMENT_SECONDS, SHORTEST = 0.05, 16
+"""How long one compiled call runs before it looks for an interruption, and how many steps the first one takes."""
 
 
 @dataclass
@@ -66,7 +66,7 @@ def run(
     gathered = Gathering(watch, job.chunks, () if job.slots else _sketches(job, workers))
     kept = np.full((len(clock.saves), job.rows, job.slots if keep else 0), np.nan, dtype=program.dtype)
     ends = _no_ends(job, job.slots if keep else 0, -2)
-    stop, buffers, earlier, pace = threading.Event(), list[np.ndarray](), 0.0, [16]
+    stop, buffers, earlier, pace = threading.Event(), list[np.ndarray](), 0.0, [SHORTEST]
 
     def chunk(index: int) -> None:
         first = index * job.chunk_size
@@ -283,10 +283,8 @@ def _block(
         )
         if tick:
             tick(valid * (end - at))
-        spent = perf_counter() - began
-        if spent < SEGMENT_SECONDS / 2 and end - at == pace[0]:
-            pace[0] *= 2
-        elif spent > 2 * SEGMENT_SECONDS:
-            pace[0] = max(16, pace[0] // 2)
+        fitting = (end - at) * SEGMENT_SECONDS / max(perf_counter() - began, 1e-9)
+        if fitting < pace[0] / 2 or end - at == pace[0]:
+            pace[0] = int(min(max(fitting, SHORTEST), 64 * pace[0]))
         at = end
     return dead.reshape(-1, lanes), when.reshape(-1, lanes), x[width:]
