@@ -30,9 +30,12 @@ PAIRS = [
     for case in CASES.values()
     for calculus in ("ito", "stratonovich")
     for name in fitting(case.sde.to(calculus))
-    if SCHEMES[name].calculus == calculus and (not case.only or name in case.only)
+    if SCHEMES[name].calculus == calculus
+    and (case.exact or not SCHEMES[name].own_clock)
+    and (not case.only or name in case.only)
 ]
 DEFAULT = {
+    ("commuting", "adaptive-euler"),
     ("gbm", "milstein"),
     ("gbm", "platen-weak-2"),
     ("gbm", "sriw1"),
