@@ -7,7 +7,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("noetherflow", "numpy", "numba", "sympy", "jax", "diffrax", "torchsde", "torch", "sdeint")
+PACKAGES = ("noetherflow", "numpy", "numba", "sympy", "jax", "diffrax", "torchsde", "torch", "sdeint", "jitcsde", "mkl_random", "mkl")
 
 
 def processor() -> str:
