@@ -30,6 +30,9 @@ def main() -> int:
     if unknown := set(options.parts) - PARTS.keys():
         parser.error(f"no part is called {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     began, wrong = perf_counter(), []
+    os.environ.setdefault(
+        "OPENBLAS_NUM_THREADS", "1"
+    )  # products of small matrices: threads cost NumPy more than they give
     flag = f"--xla_force_host_platform_device_count={machine.cores()}"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
     print(machine.describe(), flush=True)

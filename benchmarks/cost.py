@@ -69,7 +69,7 @@ def measured(axis: str, size: int, dtype: str, saves: int, repeats: int) -> Poin
 
 def cost(repeats: int) -> bool:
     """Print the table and write the figure. The flatness is printed, not judged: True."""
-    print(f"Rescaling: {STEPS} steps over paths, {PATHS} paths over steps. Medians; milliseconds of a call and ns per path-step.")
+    print(f"Rescaling: {STEPS} steps over paths, {PATHS} paths over steps. Medians; ms of a call, ns per path-step.")
     print(ROW.format("over", "size", "dtype", "saves", "whole ms", "engine ms", "whole ns/ps", "engine ns/ps", "runs"))
     points = list[Point]()
     for dtype, saves in CURVES:
@@ -82,8 +82,9 @@ def cost(repeats: int) -> bool:
                     print(points[-1].line(), flush=True)
     print("\nGreatest over least cost per path-step: 1 is flat.")
     for (axis, dtype, saves), some in curves(points).items():
-        ratios = [max(e) / min(e) for e in ([p.whole / p.path_steps for p in some], [p.engine / p.path_steps for p in some])]
-        print(f"over {axis}, {dtype}, {saves:3} saves: whole {ratios[0]:5.1f}, engine {ratios[1]:5.1f}")
+        whole, engine = ([getattr(p, part) / p.path_steps for p in some] for part in ("whole", "engine"))
+        spread = [max(each) / min(each) for each in (whole, engine)]
+        print(f"over {axis}, {dtype}, {saves:3} saves: whole {spread[0]:5.1f}, engine {spread[1]:5.1f}")
     draw(points, FIGURE)
     print(f"figure: {FIGURE}")
     return True

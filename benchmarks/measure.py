@@ -137,4 +137,6 @@ def _ratio(ours: Record, rival: Record) -> Ratio:
     core = median(a / b for a, b in zip(ours.cpu_rate, rival.cpu_rate, strict=True))
     (a, da), (b, db) = ours.pooled(), rival.pooled()
     z = (a - b) / float(np.hypot(da, db))
-    return Ratio(rival.name, rival.asked, "", rate, median(rival.wall_rate), median(each), min(each), max(each), core, z)
+    return Ratio(
+        rival.name, rival.asked, "", rate, median(rival.wall_rate), median(each), min(each), max(each), core, z
+    )

@@ -84,7 +84,9 @@ CONTESTANTS: tuple[tuple[str, Callable[[str], Callable[[int], float]]], ...] = (
 
 def normals(repeats: int) -> bool:
     """Print the table. The shares are printed, not judged: True."""
-    print("10^6 normals per second on all cores, interleaved: median [min, max]; share: the rescaling run's over this one's,")
+    print(
+        "10^6 normals per second on all cores, interleaved: median [min, max]; share: the rescaling run's over this one's,"
+    )
     print("run by run, median; asked: the least share of mkl_random's, with a ! where it is short of it.")
     print(ROW.format("dtype", "what", "rate", "[min, max]", "run's share", "asked"))
     for dtype in ASKED:
@@ -100,6 +102,9 @@ def normals(repeats: int) -> bool:
                 rates[name].append(run(1 + repeat) / 1e6)
         for name, found in rates.items():
             print(_line(dtype, name, found, rates[CONTESTANTS[0][0]]), flush=True)
+    print(
+        f"MKL's machine code here: {mkl_normals.processor_code()} (its generic code, def, is slower than that for Intel's processors)"
+    )
     return True
 
 
@@ -108,4 +113,6 @@ def _line(dtype: str, name: str, found: list[float], ours: list[float]) -> str:
     asked: Any = ASKED[dtype] if name.startswith("mkl_random") else ""
     short = "!" if asked and share < asked else ""
     shown = "" if found is ours else f"{share:.2f}"
-    return ROW.format(dtype, name, f"{median(found):.0f}", f"[{min(found):.0f}, {max(found):.0f}]", shown, f"{short}{asked}")
+    return ROW.format(
+        dtype, name, f"{median(found):.0f}", f"[{min(found):.0f}, {max(found):.0f}]", shown, f"{short}{asked}"
+    )

@@ -12,9 +12,7 @@ from sde import ensemble, simulate
 from symbolic import SDE, SGD, Loss
 
 
-def runner(
-    problem: Loss | SDE, sgd: SGD | None, charge: Any, steps: int, **options: Any
-) -> Callable[[int], Outcome]:
+def runner(problem: Loss | SDE, sgd: SGD | None, charge: Any, steps: int, **options: Any) -> Callable[[int], Outcome]:
     """run(seed) of `simulate` with `options`, observing the scalar `charge`.
 
     Wall seconds are the result's own (`wall_seconds`: all paths, steps and merged statistics, without

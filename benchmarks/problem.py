@@ -35,7 +35,7 @@ class Problem:
     `constants` are attributes by name, converted for the library.
 
     step: the same step as one would write it by hand for speed, from normals `xi` (draws, paths); paths_last = False
-    puts the paths' axis first in its arguments. jumps: a diagonal diffusion, None for any other.
+    puts the paths' axis first in its arguments. diagonal: whether the diffusion is, and `jumps` gives its diagonal.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Problem:
     steps = 1000
     paths = 32_768
     paths_last = True
+    diagonal = False
     constants: Mapping[str, np.ndarray] = {}
     xp: Any = np
 
@@ -114,7 +115,7 @@ class Problem:
 @dataclass(frozen=True)
 class Rival:
     """label; module in `benchmarks.rivals` and its function(problem, task) -> run; paths (rates are compared, so fewer for the
-    slow); asked: the ratio that the issue asks for, by dtype; problem: the form of it that this one is given, if another; wide: so many
+    slow; enough that what a step costs whatever the paths, as in torchsde, does not decide); asked: the ratio that the issue asks for, by dtype; problem: the form of it that this one is given, if another; wide: so many
     times fewer paths in float64.
     """
 

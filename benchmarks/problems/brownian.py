@@ -19,6 +19,7 @@ class Brownian(Problem):
     name = "geometric Brownian"
     begin = (np.array(1.0),)
     noises = draws = 1
+    diagonal = True
     dt = 0.001
     paths = 65_536
 
@@ -51,7 +52,7 @@ RACE = Race(
         Rival("jax.lax.scan, a device per core", "scan", "sharded", 65_536, wide=2),
         Rival("NumPy over paths", "arrays", "euler", 16_384),
         Rival("diffrax Euler, UnsafeBrownianPath", "diffrax_euler", "euler", 4_096),
-        Rival("torchsde euler", "torchsde_euler", "euler", 512),
+        Rival("torchsde euler", "torchsde_euler", "euler", 4_096),
         Rival("sdeint itoEuler", "sdeint_euler", "euler", 8),
         Rival("jitcsde, steps of dt", "jitcsde_steps", "path_by_path", 64),
     ),

@@ -19,6 +19,7 @@ class Lorenz(Problem):
     name = "Lorenz, additive noise"
     begin = (np.array(1.0), np.array(2.0), np.array(20.0))
     noises = draws = 3
+    diagonal = True
     dt = 0.002
 
     def field(self, x: Any, y: Any, z: Any) -> list[Any]:
@@ -56,7 +57,7 @@ RACE = Race(
         Rival("jax.lax.scan, a device per core", "scan", "sharded", 32_768, wide=2),
         Rival("NumPy over paths", "arrays", "euler", 4_096),
         Rival("diffrax Euler, UnsafeBrownianPath", "diffrax_euler", "euler", 2_048),
-        Rival("torchsde euler", "torchsde_euler", "euler", 512),
+        Rival("torchsde euler", "torchsde_euler", "euler", 4_096),
         Rival("sdeint itoEuler", "sdeint_euler", "euler", 4),
         Rival("jitcsde, steps of dt", "jitcsde_steps", "path_by_path", 32),
     ),

@@ -71,7 +71,7 @@ RACE = Race(
         Rival("jax.lax.scan, a device per core, 1 normal", "scan", "sharded", 32_768, problem=Merged(), wide=4),
         Rival("NumPy over paths", "arrays", "euler", 8_192),
         Rival("diffrax Euler, UnsafeBrownianPath", "diffrax_euler", "euler", 2_048, {"float32": 40}),
-        Rival("torchsde euler", "torchsde_euler", "euler", 512, {"float32": 120}),
+        Rival("torchsde euler", "torchsde_euler", "euler", 4_096, {"float32": 120}),
         Rival("sdeint itoEuler", "sdeint_euler", "euler", 4, {"float32": 2000}),
     ),
 )

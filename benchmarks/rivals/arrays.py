@@ -9,7 +9,7 @@ from benchmarks.problem import Problem, Run, Task
 
 
 def euler(problem: Problem, task: Task) -> Run:
-    """PCG64 and the ziggurat; one thread but for what the BLAS does."""
+    """PCG64 and the ziggurat, one thread."""
     dtype = np.dtype(task.dtype).type
     mine = problem.on(np, lambda a: a.astype(dtype))
     every, last, n = problem.steps // task.saves, problem.paths_last, task.paths

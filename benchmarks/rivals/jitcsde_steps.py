@@ -24,7 +24,10 @@ def path_by_path(problem: Problem, task: Task) -> Run:
     mine, dt = problem.on(np, lambda a: a), problem.dt
     y = np.array([jitcsde.y(k) for k in range(len(problem.flat))], dtype=object)
     solver = jitcsde.jitcsde(list(mine.drift(y)), list(mine.jumps(y)), verbose=False)
-    with TemporaryDirectory() as folder, chdir(folder):  # its build would read the project file of the folder it runs in
+    with (
+        TemporaryDirectory() as folder,
+        chdir(folder),
+    ):  # its build would read the project file of the folder it runs in
         solver.compile_C()
     loose = {"atol": 1e30, "rtol": 1e30, "first_step": dt, "min_step": dt, "max_step": dt}
     times = np.linspace(0.0, problem.time, task.saves + 1)[1:]

@@ -53,6 +53,16 @@ def through_mkl(dtype: str, seed: int) -> Draw:
     return draw
 
 
+def processor_code() -> str:
+    """Which of its variants of machine code MKL has loaded, once it has run; "def" is the generic one, as on AMD."""
+    try:
+        lines = Path("/proc/self/maps").read_text(encoding="utf-8").split()
+    except OSError:
+        return "unknown"
+    names = {Path(line).name.split(".")[0] for line in lines if "libmkl_vml_" in line}
+    return ", ".join(sorted(names)) or "unknown"
+
+
 def _library() -> Any:
     """libmkl_rt, where pip puts it or where the system finds it."""
     found = sorted((Path(sys.prefix) / "lib").glob("libmkl_rt.so*")) or [Path("libmkl_rt.so.2")]
