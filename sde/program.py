@@ -20,7 +20,7 @@ import platformdirs
 
 from sde.kernels import options, programs
 
-ROLES = ("step", "accumulate", "observe")
+ROLES = ("step", "accumulate", "observe", "pace")
 
 
 def cache_folder() -> Path:
@@ -50,7 +50,7 @@ class Program:
 def load(text: str, manifest: Mapping[str, Any]) -> Program:
     """Compile emitted text, or take its machine code from this process or from the cache. The text itself is written as it is."""
     started = perf_counter()
-    compiled = _machine_code(text, str(manifest["dtype"]))
+    compiled = _machine_code(text, str(manifest["dtype"]), manifest["clock"] == "own")
     addresses = {role: compiled[role].address if role in compiled else 0 for role in ROLES}
     native = programs.Program(
         lanes=manifest["lanes"],
@@ -64,7 +64,7 @@ def load(text: str, manifest: Mapping[str, Any]) -> Program:
 
 
 @lru_cache(maxsize=64)
-def _machine_code(text: str, dtype: str) -> dict[str, Any]:
+def _machine_code(text: str, dtype: str, own_clock: bool) -> dict[str, Any]:
     """A text's compiled functions by role. A call of a few milliseconds should not read them from the disk again."""
     module = import_text(text)
     compiled = {}
@@ -72,7 +72,7 @@ def _machine_code(text: str, dtype: str) -> dict[str, Any]:
         if hasattr(module, role):
             function = getattr(module, role)
             function.__name__ = function.__qualname__ = f"{role}_{module.__name__.split('_')[-1]}"
-            compiled[role] = programs.compile_emitted(function, role, np.dtype(dtype))
+            compiled[role] = programs.compile_emitted(function, role, np.dtype(dtype), own_clock)
     return compiled
 
 
