@@ -9,15 +9,17 @@ Z data, O observable rows), with every stride a literal so that LLVM vectorises 
     observe(x, t, p, out)       out rows = observables of x at time t
 
 They are undecorated in their file: the text is the oracle. `compile_emitted` turns one into a C function with
-bare pointers.
+bare pointers, `functions` in the place of `math`.
 """
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import cfunc, from_dtype, types
 
+from . import functions
 from .options import EMITTED
 
 
@@ -46,10 +48,17 @@ def signature(role: str, dtype: Any) -> Any:
     return types.void(*roles[role])
 
 
+def vectorising(function: Any) -> Any:
+    """The emitted function with `functions` for its `math`: the same code in the same file, for the compiler only."""
+    copy = FunctionType(function.__code__, {**function.__globals__, "math": functions}, function.__name__)
+    copy.__qualname__, copy.__module__ = function.__qualname__, function.__module__
+    return copy
+
+
 def compile_emitted(function: Callable[..., None], role: str, dtype: Any) -> Any:
     """Compile an emitted function, or load it from the cache beside its file; `.address` goes into `Program`.
 
     The file must be a real one and its name and the function's must contain the content hash (with
     `options.source_hash()`). Keep the result alive as long as the address is used.
     """
-    return cfunc(signature(role, dtype), **EMITTED)(function)
+    return cfunc(signature(role, dtype), **EMITTED)(vectorising(function))
