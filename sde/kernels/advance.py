@@ -4,28 +4,25 @@
 
 import numpy as np
 
-from .calls import call_observe, call_step
+from .calls import borrowed, call_observe, call_step
 from .drivers import GAUSSIAN, SAMPLED, WEIGHTED
 from .inputs import fill, fill_gaussian, fill_mean, fill_sampled, fill_weighted
-from .options import inner
+from .options import inlined, inner
+from .scratch import borrow_driver, borrow_space
 from .statistics import add_row
 
 
 @inner
-def count_lost(x, alive, flags, states, lanes, bound):
-    """Flag lanes with a state row not within |x| <= bound (NaN is not); how many of them were alive."""
+def flag_lost(x, flags, states, lanes, bound):
+    """Flag lanes with a state row not within |x| <= bound (NaN is not)."""
     fill(flags, np.int32(0), lanes)
     for j in range(states):
         row = x[j * lanes : (j + 1) * lanes]
         for i in range(lanes):
             flags[i] |= np.int32(0) if abs(row[i]) <= bound else np.int32(1)
-    lost = np.int32(0)
-    for i in range(lanes):
-        lost += np.int32(flags[i] & alive[i])
-    return lost
 
 
-@inner
+@inlined
 def any_lost(x, alive, states, lanes, bound):
     """Whether some lane alive has a state row not within |x| <= bound: one pass that writes nothing."""
     lost = np.int32(0)
@@ -76,11 +73,11 @@ def save(program, clock, x, p, dead, valid, state, slot, out, statistics, paths,
     """Observe `state` into save number `slot`: merge into statistics and write out paths."""
     lanes = program.lanes
     call_observe(program.observe, x, p.dtype.type(clock.time[state - clock.first]), p, out)
-    scratch = np.empty(2 * lanes)
+    scratch, gone = np.empty(2 * lanes), dead[:lanes]
     for o in range(program.observables + 1 - len(dead) // lanes):
         row = out[o * lanes : (o + 1) * lanes]
         if statistics.size > 0:
-            add_row(statistics[slot, o], row, dead, valid, scratch)
+            add_row(statistics[slot, o], row, gone, valid, scratch)
         if paths.size > 0:
             for i in range(valid):
                 paths[slot, o, first_slot + i] = row[i] if dead[i] < 0 else np.nan
@@ -105,25 +102,23 @@ def advance(
     first_slot,
 ):
     lanes, states = program.lanes, program.states
+    space, driver, x, dead = borrow_space(space), borrow_driver(driver), borrowed(x), borrowed(dead)
+    p, statistics, paths = borrowed(p), borrowed(statistics), borrowed(paths)
     real = x.dtype.type
     limit = real(bound)
     n, out, flags, alive = space.n, space.out, space.flags, space.alive
     fill(n, real(0), len(n))
     fill(flags, np.int32(0), lanes)
-    slot = np.int64(0)
-    while slot < len(clock.saves) and clock.saves[slot] <= begin:
-        slot += 1
-    if begin == 0:
-        count_lost(x, alive, flags, states, lanes, limit)
-    left = bury(x, dead, alive, flags, states, lanes, limit, begin)
     events = len(dead) > lanes
-    if begin == 0 and events:
-        watch(program, clock, x, p, dead, begin, out)
-    if begin == 0 and slot > 0:
-        save(program, clock, x, p, dead, valid, begin, slot - 1, out, statistics, paths, first_slot)
+    slot = np.int64(0)
+    while slot < len(clock.saves) and begin > 0 and clock.saves[slot] <= begin:
+        slot += 1
     fill_mean(n, driver.mean, lanes)
-    for k in range(begin, end):
-        if left > 0:
+    left = lanes
+    for k in range(begin - 1, end):  # the first time round takes no step: it looks at where the lanes stand
+        first = k < begin
+        lost = first
+        if not first and left > 0:
             scale = real(clock.scale[k - clock.first])
             if driver.kind == GAUSSIAN:
                 fill_gaussian(n, driver, scale, space, lanes, seed, first_path, k, k == begin)
@@ -132,11 +127,13 @@ def advance(
             elif driver.kind == WEIGHTED:
                 fill_weighted(n, x, p, program.accumulate, driver, scale, space, lanes, seed, first_path, k)
             call_step(program.step, x, n, real(clock.h[k - clock.first]), real(clock.time[k - clock.first]), p)
-            if any_lost(x, alive, states, lanes, limit):
-                count_lost(x, alive, flags, states, lanes, limit)
-                left = bury(x, dead, alive, flags, states, lanes, limit, k + 1)
-            if events:
-                watch(program, clock, x, p, dead, k + 1, out)
+            lost = any_lost(x, alive, states, lanes, limit)
+        stepped = left > 0
+        if lost:
+            flag_lost(x, flags, states, lanes, limit)
+            left = bury(x, dead, alive, flags, states, lanes, limit, k + 1)
+        if events and stepped and (k + 1 > begin or begin == 0):
+            watch(program, clock, x, p, dead, k + 1, out)
         if slot < len(clock.saves) and clock.saves[slot] == k + 1:
             save(program, clock, x, p, dead, valid, k + 1, slot, out, statistics, paths, first_slot)
             slot += 1

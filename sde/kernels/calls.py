@@ -43,6 +43,21 @@ def _fill(typing_context, address, out, words, rows, lanes, seed, first_path, st
     return signature, _emit_call
 
 
+def _borrowed(typing_context, array):
+    """The array without its owner: slices of it are not reference-counted, which costs more than short rows of
+    work. The caller keeps the array alive.
+    """
+
+    def emit(context, builder, signature, arguments):
+        view = context.make_array(array)(context, builder, arguments[0])
+        for owner in ("meminfo", "parent"):
+            setattr(view, owner, ir.Constant(getattr(view, owner).type, None))
+        return view._getvalue()
+
+    return array(array), emit
+
+
+borrowed: Any = intrinsic(_borrowed)
 call_step: Any = intrinsic(_step)
 call_accumulate: Any = intrinsic(_accumulate)
 call_observe: Any = intrinsic(_observe)

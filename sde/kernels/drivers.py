@@ -43,7 +43,6 @@ class Driver(NamedTuple):
     location: Any  # (ZL,) F
     mixing: Sparse  # (ZL, normals + U)
     law_rows: Any  # (ZL,) int64: data row that each drawn entry goes to
-    shared: bool = False  # whether steps share draw blocks: faster, but rows move where J changes
 
 
 def sparse(matrix: Any, dtype: Any) -> Sparse:
@@ -85,12 +84,11 @@ def mean(values: Any, dtype: Any) -> Driver:
     return _driver(dtype, kind=MEAN, mean=_array(values, dtype))
 
 
-def gaussian(values: Any, factor: Any, dtype: Any, refine: int = 1, shared: bool = True) -> Driver:
+def gaussian(values: Any, factor: Any, dtype: Any, refine: int = 1) -> Driver:
     """Input rows are values (I,) + scale[k] * factor (I, refine * J) @ standard normals (refine * J,).
 
     The normals of step k are those that a run with `refine` times as many steps draws in its steps refine * k
-    .. refine * k + refine - 1, J each. shared: let steps share draw blocks; without it normal j of a step is the same
-    whatever J is, so that schemes of different J follow one path.
+    .. refine * k + refine - 1, J each.
     """
     dense = np.asarray(factor, dtype=dtype)
     return _driver(
@@ -100,7 +98,6 @@ def gaussian(values: Any, factor: Any, dtype: Any, refine: int = 1, shared: bool
         channels=dense.shape[1] // refine,
         factor=sparse(dense, dtype),
         batch=int(refine),
-        shared=bool(shared),
     )
 
 

@@ -3,34 +3,21 @@
 import numpy as np
 
 from .calls import call_accumulate, call_fill
-from .options import inner
+from .options import inlined, inner
 from .philox import MASK, draw
 from .philox import STREAM_NOISE as NOISE
 from .philox import STREAM_SAMPLES as SAMPLES
 
 GROUP = 4
-MOST_GROUPED = 16
 UNIFORM_BLOCKS = 0x40000000
 INDEX_BLOCKS = 0x80000000
 RETRY_BLOCKS = 0xC0000000
 
 
-@inner
+@inlined
 def per_block(rows):
     """How many rows of normals or uniforms one draw block fills: 4 in float32, 2 in float64."""
     return 16 // rows.itemsize
-
-
-@inner
-def steps_per_group(channels, per):
-    """How many consecutive steps share draw blocks, so that none of their `per` normals is thrown away.
-
-    The smallest count whose normals fill whole blocks; 1 where a step takes many blocks anyway.
-    """
-    group = 1
-    while channels <= MOST_GROUPED and group * channels % per != 0:
-        group += 1
-    return group
 
 
 @inner
@@ -52,58 +39,55 @@ def fill(row, value, count):
         row[i] = value
 
 
-@inner
-def combine(out, offset, matrix, base, factor, lanes):
-    """Rows of out = offset + factor * matrix @ base (rows of `base`), two columns a pass."""
+@inlined
+def combine(out, offset, matrix, base, at, stride, factor, lanes):
+    """Rows of out = offset + factor * matrix @ rows of `base`, which begin `stride` entries apart from `at` on."""
     for k in range(len(offset)):
         row = out[k * lanes : (k + 1) * lanes]
         value = offset[k]
         first, last = matrix.start[k], matrix.start[k + 1]
         if first == last:
             fill(row, value, lanes)
-        for j in range(first, last, 2):
+        for j in range(first, last):
             c = factor * matrix.value[j]
-            one = base[matrix.column[j] * lanes : (matrix.column[j] + 1) * lanes]
-            if j + 1 < last:
-                d = factor * matrix.value[j + 1]
-                two = base[matrix.column[j + 1] * lanes : (matrix.column[j + 1] + 1) * lanes]
-                if j == first:
-                    for i in range(lanes):
-                        row[i] = (value + c * one[i]) + d * two[i]
-                else:
-                    for i in range(lanes):
-                        row[i] = (row[i] + c * one[i]) + d * two[i]
-            elif j == first:
+            here = at + matrix.column[j] * stride
+            source = base[here : here + lanes]
+            if j == first:
                 for i in range(lanes):
-                    row[i] = value + c * one[i]
+                    row[i] = value + c * source[i]
             else:
                 for i in range(lanes):
-                    row[i] += c * one[i]
+                    row[i] += c * source[i]
 
 
-@inner
+@inlined
 def draw_normals(space, rows, lanes, seed, first_path, step, stream, block):
     """Rows of standard normals into space.normal."""
     call_fill(space.fillers.normals, space.normal, space.words, rows, lanes, seed, first_path, step, stream, block)
 
 
-@inner
+@inlined
 def fill_gaussian(n, driver, scale, space, lanes, seed, first_path, step, fresh):
-    """n = mean + scale * factor @ normals. Steps g*G..g*G+G-1 (see `steps_per_group`; G = 1 unless shared) take the rows of draw
-    blocks 0, 1, ... of counter step g, in order; they stay in space.normal, so only a group's first step, or
-    a `fresh` call's, draws. A step made of `batch` finer ones takes theirs, one after another.
+    """n = mean + scale * factor @ normals; a step made of `batch` finer ones takes theirs, one after another.
+
+    Normal j of a step is number step % G of draw block j of counter step step // G, G the normals of a block: none is
+    thrown away, and it is the same whatever the number of channels, so that schemes of any width follow one path. A
+    group's rows stay in space.normal, so only its first step, or a `fresh` call's, draws.
     """
-    rows, fine = driver.channels * lanes, driver.batch
-    group = steps_per_group(driver.channels, per_block(n)) if driver.shared else 1
+    channels, fine, group = driver.channels, driver.batch, per_block(n)
+    gathered = group * channels * lanes
+    at, stride = np.int64(0), group * lanes
     for i in range(fine):
         finer = fine * step + i
-        at = finer % group
+        at = (finer % group) * lanes
         if at == 0 or (fresh and i == 0):
-            draw_normals(space, group * driver.channels, lanes, seed, first_path, finer // group, NOISE, 0)
+            draw_normals(space, group * channels, lanes, seed, first_path, finer // group, NOISE, 0)
         if fine > 1:
-            copy(space.finer[i * rows :], space.normal[at * rows :], rows)
-    taken = space.finer if fine > 1 else space.normal[(step % group) * rows :]
-    combine(n, driver.mean, driver.factor, taken, scale, lanes)
+            for j in range(channels):
+                copy(space.normal[gathered + (i * channels + j) * lanes :], space.normal[at + j * stride :], lanes)
+    if fine > 1:
+        at, stride = gathered, lanes
+    combine(n, driver.mean, driver.factor, space.normal, at, stride, scale, lanes)
 
 
 @inner
@@ -216,7 +200,7 @@ def fill_sampled(n, x, p, address, driver, space, lanes, seed, first_path, step)
             base = space.base
             copy(base, space.normal[g * normals * lanes :], normals * lanes)
             copy(base[normals * lanes :], space.uniform[g * uniforms * lanes :], uniforms * lanes)
-            combine(space.drawn, driver.location, driver.mixing, base, one, lanes)
+            combine(space.drawn, driver.location, driver.mixing, base, 0, lanes, one, lanes)
             for c in range(drawn):
                 copy(z[driver.law_rows[c] * lanes :], space.drawn[c * lanes :], lanes)
         call_accumulate(address, x, z, w, n, p)

@@ -14,10 +14,9 @@ from numba import from_dtype, types
 from .advance import advance
 from .drivers import SAMPLED, Driver, Sparse
 from .fillers import Fillers, addresses
-from .inputs import GROUP, steps_per_group
-from .normal import SCRATCH
 from .options import kernel
 from .programs import Program
+from .scratch import Space, make_space
 
 
 class Clock(NamedTuple):
@@ -30,53 +29,6 @@ class Clock(NamedTuple):
     scale: Any
     saves: Any
     first: Any = 0
-
-
-class Space(NamedTuple):
-    """Scratch of one call, and the fillers that use it."""
-
-    fillers: Fillers
-    words: Any
-    n: Any
-    out: Any
-    normal: Any
-    finer: Any
-    uniform: Any
-    base: Any
-    drawn: Any
-    z: Any
-    w: Any
-    flags: Any
-    alive: Any
-    index: Any
-    stamp: Any
-
-
-def make_space(fillers: Fillers, program: Program, driver: Driver, dtype: Any) -> Space:
-    """Fresh scratch: sizes follow from the problem alone."""
-    lanes, base = program.lanes, driver.normals + len(driver.chance)
-    grouped = driver.channels * steps_per_group(driver.channels, 16 // np.dtype(dtype).itemsize)
-
-    def real(rows: int) -> np.ndarray:
-        return np.zeros(rows * lanes, dtype)
-
-    return Space(
-        fillers=fillers,
-        words=np.zeros(SCRATCH * lanes, np.uint32),
-        n=real(program.inputs),
-        out=real(program.observables),
-        normal=real(max(GROUP * max(driver.normals, 1), grouped)),
-        finer=real(driver.channels * driver.batch if driver.batch > 1 else 0),
-        uniform=real(GROUP * len(driver.chance)),
-        base=real(max(base, 1)),
-        drawn=real(len(driver.location)),
-        z=real(program.data),
-        w=real(1),
-        flags=np.zeros(lanes, np.int32),
-        alive=np.zeros(lanes, np.int32),
-        index=np.zeros(driver.batch * lanes if len(driver.table) else 0, np.int64),
-        stamp=np.zeros(0 if driver.replacement else len(driver.table) + 1, np.int64),
-    )
 
 
 def _require(holds: bool, rule: str, got: Any, advice: str) -> None:
@@ -208,14 +160,12 @@ def compile_loop(name: str) -> Any:
     u1, s1 = types.Array(types.uint32, 1, "C"), types.Array(types.int32, 1, "C")
     matrix = _named(Sparse, i1, i1, f1)
     table = types.Array(real, 2, "C")
-    driver = _named(
-        Driver, i64, f1, i64, matrix, i64, types.boolean, table, i1, f1, i64, f1, f1, matrix, i1, types.boolean
-    )
+    driver = _named(Driver, i64, f1, i64, matrix, i64, types.boolean, table, i1, f1, i64, f1, f1, matrix, i1)
     program = types.NamedUniTuple(i64, len(Program._fields), Program)
     clock = _named(Clock, d1, d1, d1, i1, i64)
     statistics, paths = types.Array(types.float64, 3, "C"), types.Array(real, 3, "C")
     fillers = types.NamedUniTuple(i64, len(Fillers._fields), Fillers)
-    space = _named(Space, fillers, u1, f1, f1, f1, f1, f1, f1, f1, f1, f1, s1, s1, i1, i1)
+    space = _named(Space, fillers, u1, f1, f1, f1, f1, f1, f1, f1, f1, s1, s1, i1, i1)
     signature = types.void(
         space,
         program,

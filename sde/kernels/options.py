@@ -31,9 +31,9 @@ EMITTED: dict[str, Any] = {"error_model": "numpy", "fastmath": FASTMATH, "cache"
 """Functions emitted for one problem (see `programs.compile_emitted`)."""
 
 inner = register_jitable(**INNER)
-scalar = register_jitable(**INNER, forceinline=True)
-"""Both leave the function plain Python for Python callers. `scalar` decorates what runs per lane: a call left
-in the loop over lanes would keep it from vectorising."""
+inlined = register_jitable(**INNER, forceinline=True)
+"""Both leave the function plain Python for Python callers. `inlined` decorates what runs per lane, where a call left in
+the loop over lanes would keep it from vectorising, and what runs every step on arrays, where a call would count references."""
 
 
 @cache

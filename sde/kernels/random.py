@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from .fillers import compiled
-from .inputs import steps_per_group
 from .normal import SCRATCH
 from .philox import STREAM_NOISE, STREAM_START
 
@@ -54,9 +53,9 @@ def step_normals(
     dtype: Any = np.float64,
 ) -> np.ndarray:
     """The standard normals (channels, lanes) that a Gaussian driver with that many channels takes at `step`."""
-    group = steps_per_group(channels, 16 // np.dtype(dtype).itemsize)
+    group = 16 // np.dtype(dtype).itemsize
     rows = normals(group * channels, lanes, seed, first_path, step // group, STREAM_NOISE, 0, dtype)
-    return rows[(step % group) * channels :][:channels]
+    return rows[step % group :: group]
 
 
 def uniforms(
