@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .arithmetic import F32, Real, fma, polynomial, signed, size, turned
-from .options import scalar
+from .options import inlined
 
 FARTHEST = {"float32": 2.0**20, "float64": 2.0**45}
 """Largest |x| of sin, cos and tan."""
@@ -41,7 +41,7 @@ def make_turn(R: Real) -> Callable[..., Any]:
     farthest = real(FARTHEST[np.dtype(real).name])
     first, second, third = (real(v) for v in (QUARTER_32 if R is F32 else QUARTER))
 
-    @scalar
+    @inlined
     def turn(a):
         a = nan if a > farthest else a
         turns = fma(a, per, rounder)
@@ -69,7 +69,7 @@ def make_sin(R: Real) -> Callable[..., Any]:
     uint, turn = R.uint, make_turn(R)
     none, one = R.uint(0), R.uint(1)
 
-    @scalar
+    @inlined
     def sin(x):
         n, sine, cosine = turn(size(x))
         return signed(turned(cosine if uint(n & one) != none else sine, n), x)
@@ -82,7 +82,7 @@ def make_cos(R: Real) -> Callable[..., Any]:
     uint, turn = R.uint, make_turn(R)
     none, one = R.uint(0), R.uint(1)
 
-    @scalar
+    @inlined
     def cos(x):
         n, sine, cosine = turn(size(x))
         return turned(sine if uint(n & one) != none else cosine, uint(n + one))
@@ -95,7 +95,7 @@ def make_tan(R: Real) -> Callable[..., Any]:
     uint, turn = R.uint, make_turn(R)
     none, one = R.uint(0), R.uint(1)
 
-    @scalar
+    @inlined
     def tan(x):
         n, sine, cosine = turn(size(x))
         odd = uint(n & one) != none
@@ -113,7 +113,7 @@ def make_atan(R: Real) -> Callable[..., Any]:
     q, q_low = (real(v) for v in (QUARTER_32 if R is F32 else QUARTER)[:2])
     e, e_low = q * real(0.5), q_low * real(0.5)
 
-    @scalar
+    @inlined
     def atan(x):
         a = size(x)
         far, middle = a > high, a > low

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .arithmetic import F32, Real, fma, polynomial, power, signed, size
-from .options import scalar
+from .options import inlined
 
 TAIL_32 = polynomial(5.0e-01, 1.666652e-01, 4.1666184e-02, 8.368881e-03, 1.3951778e-03)
 TAIL_64 = polynomial(
@@ -43,7 +43,7 @@ def make_reduced(R: Real) -> Callable[..., Any]:
     real, rounder, tail = R.real, R.rounder, TAIL_32 if R is F32 else TAIL_64
     per, high, low = (real(v) for v in (1 / np.log(2), *(LN2_32 if R is F32 else LN2)))
 
-    @scalar
+    @inlined
     def reduced(x):
         k = fma(x, per, rounder) - rounder
         coarse = fma(-k, high, x)
@@ -58,7 +58,7 @@ def make_exp(R: Real) -> Callable[..., Any]:
     real, rounder, reduced = R.real, R.rounder, make_reduced(R)
     half, one, least, most = (real(v) for v in (0.5, 1, *((-104, 89) if R is F32 else (-746, 710))))
 
-    @scalar
+    @inlined
     def exp(x):
         inside = least if x < least else (most if x > most else x)
         k, r, q = reduced(inside)
@@ -71,7 +71,7 @@ def make_exp(R: Real) -> Callable[..., Any]:
 def make_shifted(R: Real) -> Callable[..., Any]:
     """s (1 + r + q) - c where s = 2**k c, so that s - c is exact or all of it: the sum's largest rounding is kept."""
 
-    @scalar
+    @inlined
     def shifted(s, r, q, c):
         whole = s - c
         large = fma(s, r, whole)
@@ -85,7 +85,7 @@ def make_tanh(R: Real) -> Callable[..., Any]:
     real, rounder, reduced, shifted = R.real, R.rounder, make_reduced(R), make_shifted(R)
     half, one, two, most = (real(v) for v in (0.5, 1, 2, 10 if R is F32 else 20))
 
-    @scalar
+    @inlined
     def tanh(x):
         a = size(x)
         a = most if a > most else a
@@ -107,7 +107,7 @@ def make_sinh(R: Real) -> Callable[..., Any]:
     eighth, quarter, one, two, four = (real(v) for v in (0.125, 0.25, 1, 2, 4))
     most, huge, tiny = (real(v) for v in (89.5 if R is F32 else 710.5, 2.0**60, 1e-4 if R is F32 else 1e-9))
 
-    @scalar
+    @inlined
     def sinh(x):
         a = size(x)
         a = most if a > most else a
@@ -127,7 +127,7 @@ def make_cosh(R: Real) -> Callable[..., Any]:
     real, rounder, reduced = R.real, R.rounder, make_reduced(R)
     eighth, two, most = (real(v) for v in (0.125, 2, 89.5 if R is F32 else 710.5))
 
-    @scalar
+    @inlined
     def cosh(x):
         a = size(x)
         a = most if a > most else a
@@ -145,7 +145,7 @@ def make_erf(R: Real) -> Callable[..., Any]:
     near, far = (NEAR_32, FAR_32) if R is F32 else (NEAR_64, FAR_64)
     one, most = real(1), real(4 if R is F32 else 6)
 
-    @scalar
+    @inlined
     def erf(x):
         a = size(x)
         a = most if a > most else a

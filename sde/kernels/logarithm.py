@@ -8,7 +8,7 @@ import numpy as np
 from .arithmetic import F32, Real, fma, polynomial
 from .exponential import LN2, LN2_32
 from .normal import L32, L64
-from .options import scalar
+from .options import inlined
 
 SERIES_32, SERIES_64 = polynomial(*map(float, L32)), polynomial(*L64)
 
@@ -26,7 +26,7 @@ def make_log(R: Real) -> Callable[..., Any]:
     high, low = (real(v) for v in (LN2_32 if R is F32 else LN2))
     infinite, nan = real(np.inf), real(np.nan)
 
-    @scalar
+    @inlined
     def log(x):
         subnormal = x < least
         bits = as_uint(x * lifting if subnormal else x)
