@@ -248,7 +248,7 @@ def _block(
     program, clock = job.program, job.clock
     lanes, width, dtype = program.lanes, program.native.states, program.dtype
     x = np.zeros((width + 2, lanes), dtype=dtype)
-    x[:width, :valid] = np.asarray(job.start(first, valid), dtype=dtype).T
+    x[:width, :valid] = np.asarray(job.start(job.first + first, valid), dtype=dtype).T
     x[:width, valid:] = x[:width, :1]
     flat, dead = x.ravel(), np.full((1 + job.events) * lanes, -1, dtype=np.int64)
     at = 0
@@ -265,7 +265,7 @@ def _block(
             job.parameters,
             flat,
             dead,
-            first,
+            job.first + first,
             valid,
             at,
             end,
