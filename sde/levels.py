@@ -35,7 +35,7 @@ class Level:
 class Estimate:
     """A multilevel estimate.
 
-    value; sem: its standard error; bias: estimate of the scheme's |bias| that is left, from the last levels; order: the weak order that this took;
+    value; sem: its standard error; bias, bias_sem: estimate of the scheme's |bias| that is left, from the last levels, and its standard error; order: the weak order that this took;
     decay: the order at which the levels' variance falls. discarded: path-steps on levels whose steps were too long to pay. plain_steps,
     plain_path_steps: per path, and altogether, of the cheapest plain Monte Carlo run of the same scheme to the same error, by the measured variance and bias.
     """
@@ -43,6 +43,7 @@ class Estimate:
     value: float
     sem: float
     bias: float
+    bias_sem: float
     order: float
     decay: float
     levels: tuple[Level, ...]
@@ -57,8 +58,8 @@ class Estimate:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 %: 1.96 standard errors, and the bias, to both sides."""
-        half = QUANTILE * self.sem + self.bias
+        """95 %: the bias and 1.96 standard errors, its own among them, to both sides."""
+        half = self.bias + QUANTILE * float(np.hypot(self.sem, self.bias_sem))
         return self.value - half, self.value + half
 
     @property

@@ -24,6 +24,8 @@ NEARLY = 0.01
 """Relative lack of paths that is let pass: the next round would only chase the noise of the variances."""
 APART = 6.0
 """Standard errors by which two levels may differ on the mean of f at one step; beyond, they do not telescope."""
+WORTH = 1.1
+"""A lowest level is left where it costs this much more than it saves: less is not told from a first look."""
 VAGUE = 0.3
 """Relative standard error of the estimate's variance beyond which its error is not to be trusted."""
 
@@ -100,7 +102,7 @@ class Ladder:
         """Whether the lowest level makes the next one cheaper by more than it costs itself (Giles 2015, section 2.6)."""
         low, high = self.tallies[:2]
         with_it = sum(math.sqrt(t.difference.variance * t.cost) for t in (low, high))
-        return with_it <= math.sqrt(high.fine.variance * high.steps)
+        return with_it <= WORTH * math.sqrt(high.fine.variance * high.steps)
 
     def variances(self, decay: float) -> np.ndarray:
         """Per sample and level; from the third level on at least half of what the level before lets expect."""
@@ -136,9 +138,10 @@ def estimate(sample: Sample, plan: Plan) -> Estimate:
             for n, t in zip(wanted, tallies, strict=True):
                 ladder.grow(t, n)
             continue
-        bias, most = remaining_bias(tallies, order, plan.refine), math.sqrt(BIAS_SHARE) * plan.tolerance
+        bias, noise = remaining_bias(tallies, order, plan.refine)
+        most = math.sqrt(BIAS_SHARE) * plan.tolerance
         if bias <= most:
-            return _conclude(ladder, variances, bias, order, decay)
+            return _conclude(ladder, variances, bias, noise, order, decay)
         if tallies[-1].level >= plan.most:
             raise ValueError(
                 f"expectation.levels: the bias must fall below {most:.2g} by level {plan.most} ({plan.count(plan.most)} steps); "
@@ -189,7 +192,9 @@ def _resolved(ladder: Ladder) -> None:
         )
 
 
-def _conclude(ladder: Ladder, variances: np.ndarray, bias: float, order: float, decay: float) -> Estimate:
+def _conclude(
+    ladder: Ladder, variances: np.ndarray, bias: float, bias_sem: float, order: float, decay: float
+) -> Estimate:
     _resolved(ladder)
     plan, tallies = ladder.plan, ladder.tallies
     gaps = [mismatch(low.fine, high.coarse) for low, high in zip(tallies[:-1], tallies[1:], strict=True) if high.coarse]
@@ -228,4 +233,4 @@ def _conclude(ladder: Ladder, variances: np.ndarray, bias: float, order: float, 
         for t, gap in zip(tallies, [*gaps, float("nan")], strict=True)
     )
     value = math.fsum(t.difference.mean for t in tallies)
-    return Estimate(value, sem, bias, order, decay, levels, ladder.discarded, steps, cost)
+    return Estimate(value, sem, bias, bias_sem, order, decay, levels, ladder.discarded, steps, cost)

@@ -14,6 +14,8 @@ LOWEST, HIGHEST_DECAY = 0.5, 4.0
 """Orders that are believed: weak at least the first, of the variance at most the second (Giles 2015, section 3.1)."""
 VISIBLE = 2.0
 """A level's mean counts for the weak order where it is this many standard errors away from 0."""
+STEADY = 10.0
+"""Most standard errors that it counts for, so that the first levels, known best, do not decide alone."""
 
 
 @dataclass
@@ -34,37 +36,48 @@ class Tally:
         return self.difference.count
 
 
-def slope(levels: Sequence[float], values: Sequence[float], weights: Sequence[float], refine: int) -> float:
-    """Order at which values fall from level to level, by weighted least squares on logarithms; NaN from fewer than two."""
+def slope(
+    levels: Sequence[float], values: Sequence[float], weights: Sequence[float], refine: int
+) -> tuple[float, float]:
+    """Order at which values fall from level to level, by weighted least squares on logarithms, and its standard error, weights being the inverse squares of
+    the values' relative errors; NaN from fewer than two."""
     if len(levels) < 2:
-        return float("nan")
+        return float("nan"), float("nan")
     x, w = np.array(levels, dtype=float), np.array(weights, dtype=float)
     y = np.log(values) / math.log(refine)
     x = x - np.average(x, weights=w)
-    return -float((w * x * y).sum() / (w * x * x).sum())
+    spread = float((w * x * x).sum())
+    return -float((w * x * y).sum()) / spread, 1 / (math.sqrt(spread) * math.log(refine))
 
 
 def weak_order(tallies: Sequence[Tally], refine: int, stated: float) -> float:
-    """From the levels whose means show, within [1/2, the stated order]; where they do not, the stated order."""
-    seen = [t for t in tallies[1:] if t.paths > 1 and abs(t.difference.mean) > VISIBLE * t.difference.sem]
-    strength = [abs(t.difference.mean) / max(t.difference.sem, 0.1 * abs(t.difference.mean)) for t in seen]
-    found = slope([t.level for t in seen], [abs(t.difference.mean) for t in seen], [s * s for s in strength], refine)
-    return min(max(found, LOWEST), stated) if np.isfinite(found) else stated
+    """The stated order, unless the first run of levels whose means show speaks against it (two standard errors): then theirs, 1/2 at least."""
+    ratio = [abs(t.difference.mean) / t.difference.sem if t.difference.sem > 0 else 0.0 for t in tallies[1:]]
+    begin = next((k for k, z in enumerate(ratio) if z > VISIBLE), len(ratio))
+    end = next((k for k in range(begin, len(ratio)) if not ratio[k] > VISIBLE), len(ratio))
+    seen = tallies[1 + begin : 1 + end]
+    weights = [min(z, STEADY) ** 2 for z in ratio[begin:end]]
+    found, error = slope([t.level for t in seen], [abs(t.difference.mean) for t in seen], weights, refine)
+    return max(found, LOWEST) if found + 2 * error < stated else stated
 
 
 def variance_order(tallies: Sequence[Tally], refine: int) -> float:
     """From all levels but the lowest, each weighted by how well its variance is known; 1 where that cannot be told."""
     seen = [t for t in tallies[1:] if t.paths > 1 and t.difference.variance > 0]
     weights = [1 / max(t.difference.doubt, 0.01) ** 2 for t in seen]
-    found = slope([t.level for t in seen], [t.difference.variance for t in seen], weights, refine)
+    found, _ = slope([t.level for t in seen], [t.difference.variance for t in seen], weights, refine)
     return min(max(found, LOWEST), HIGHEST_DECAY) if np.isfinite(found) else 1.0
 
 
-def remaining_bias(tallies: Sequence[Tally], order: float, refine: int) -> float:
-    """|E f at the finest step - the limit|: the largest of what the last three differences, each brought to that step, leave over."""
-    last = tallies[-1].level
-    steps = [abs(t.difference.mean) / refine ** (order * (last - t.level)) for t in tallies[1:][-3:]]
-    return max(steps) / (refine**order - 1)
+def remaining_bias(tallies: Sequence[Tally], order: float, refine: int) -> tuple[float, float]:
+    """|E f at the finest step - the limit| and its standard error: the largest of what the last three differences, each brought to that step, leave
+    over. The noise expected of a difference is taken out of its square."""
+    last, sizes, errors = tallies[-1].level, [], []
+    for t in tallies[1:][-3:]:
+        scale = refine ** (order * (last - t.level)) * (refine**order - 1)
+        sizes.append(math.sqrt(max(t.difference.mean**2 - t.difference.sem**2, 0.0)) / scale)
+        errors.append(t.difference.sem / scale)
+    return max(sizes), errors[int(np.argmax(sizes))] if max(sizes) > 0 else errors[-1]
 
 
 def mismatch(low: Moments, high: Moments) -> float:
