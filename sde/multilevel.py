@@ -89,20 +89,13 @@ class Ladder:
                 assert coarse is not None
                 tally.coarse = tally.coarse.merge(Moments.of(coarse))
                 tally.difference = tally.difference.merge(Moments.of(np.subtract(fine, coarse, dtype=np.float64)))
-            tally.spent += n * tally.cost
 
-    def drop(self) -> None:
-        """Begin with the second level instead, whose samples at its own step are there already."""
-        old, base = self.tallies[:2]
-        self.discarded += old.spent
-        self.tallies[:2] = [Tally(base.level, base.steps, base.steps, None, base.fine, base.fine, base.spent)]
-
-    @property
-    def pays(self) -> bool:
-        """Whether the lowest level makes the next one cheaper by more than it costs itself (Giles 2015, section 2.6)."""
-        low, high = self.tallies[:2]
-        with_it = sum(math.sqrt(t.difference.variance * t.cost) for t in (low, high))
-        return with_it <= WORTH * math.sqrt(high.fine.variance * high.steps)
+    def leave(self, count: int) -> None:
+        """Begin `count` levels higher, with the samples of f that are there already."""
+        for _ in range(count):
+            old, base = self.tallies[:2]
+            self.discarded += old.paths * old.cost + base.paths * (base.cost - base.steps)
+            self.tallies[:2] = [Tally(base.level, base.steps, base.steps, None, base.fine, base.fine)]
 
     def variances(self, decay: float) -> np.ndarray:
         """Per sample and level; from the third level on at least half of what the level before lets expect."""
@@ -111,11 +104,21 @@ class Ladder:
             v[k] = max(v[k], v[k - 1] / self.plan.refine**decay * (0.5 if self.tallies[k].paths else 1.0))
         return np.array(v)
 
-    def wanted(self, v: np.ndarray) -> list[int]:
-        """Paths per level that reach the variance at the least cost."""
-        cost = np.array([t.cost for t in self.tallies], dtype=float)
+    def wanted(self, v: np.ndarray, begin: int = 0) -> tuple[list[int], float]:
+        """Paths for each level from `begin` on that reach the variance at the least cost, and the path-steps that takes yet."""
+        base, v = self.tallies[begin], v[begin:].copy()
+        cost = np.array([base.steps, *(t.cost for t in self.tallies[begin + 1 :])], dtype=float)
+        v[0] = base.fine.variance
         n = np.sqrt(v / cost) * np.sqrt(v * cost).sum() / self.plan.variance
-        return [max(FEWEST, math.ceil(x)) for x in n]
+        paths = [max(FEWEST, math.ceil(x)) for x in n]
+        new = [max(0, n - t.paths) for n, t in zip(paths, self.tallies[begin:], strict=True)]
+        return paths, float(np.dot(new, cost))
+
+    def surplus(self, v: np.ndarray) -> int:
+        """How many of the lowest levels cost more than they save from here on (compare Giles 2015, section 2.6)."""
+        left = [self.wanted(v, k)[1] for k in range(max(1, len(self.tallies) - 1))]
+        best = int(np.argmin(left))
+        return best if left[0] > WORTH * left[best] else 0
 
 
 def estimate(sample: Sample, plan: Plan) -> Estimate:
@@ -127,19 +130,23 @@ def estimate(sample: Sample, plan: Plan) -> Estimate:
     tolerance, or when levels contradict each other; warns (VarianceWarning) where the error rests on few extreme paths.
     """
     ladder = Ladder(sample, plan)
-    _pilot(ladder)
+    most = math.sqrt(BIAS_SHARE) * plan.tolerance
     while True:
+        _look(ladder)
         tallies = ladder.tallies
         order, decay = weak_order(tallies, plan.refine, plan.order), variance_order(tallies, plan.refine)
         variances = ladder.variances(decay)
-        wanted = ladder.wanted(variances)
+        if surplus := ladder.surplus(variances):
+            ladder.leave(surplus)
+            continue
+        wanted, cost = ladder.wanted(variances)
         if any(n > (1 + NEARLY) * t.paths for n, t in zip(wanted, tallies, strict=True)):
-            _affordable(ladder, wanted)
+            _affordable(ladder, cost)
             for n, t in zip(wanted, tallies, strict=True):
                 ladder.grow(t, n)
             continue
+        _consistent(tallies)
         bias, noise = remaining_bias(tallies, order, plan.refine)
-        most = math.sqrt(BIAS_SHARE) * plan.tolerance
         if bias <= most:
             return _conclude(ladder, variances, bias, noise, order, decay)
         if tallies[-1].level >= plan.most:
@@ -150,34 +157,31 @@ def estimate(sample: Sample, plan: Plan) -> Estimate:
         ladder.add()
 
 
-def _pilot(ladder: Ladder) -> None:
+def _look(ladder: Ladder) -> None:
     """Three levels with a first look at each."""
     plan = ladder.plan
-    while True:
-        while len(ladder.tallies) < 3:
-            ladder.add()
-        for tally in ladder.tallies:
-            ladder.grow(tally, plan.first)
-        if ladder.pays or ladder.tallies[-1].level >= plan.most:
-            break
-        ladder.drop()
-    if all(t.fine.low == t.fine.high for t in ladder.tallies):
+    while len(ladder.tallies) < 3 and ladder.tallies[-1].level < plan.most:
+        ladder.add()
+    for tally in ladder.tallies[:3]:
+        ladder.grow(tally, plan.first)
+    if all(t.fine.low == t.fine.high for t in ladder.tallies[:3]):
         raise ValueError(
-            f"expectation: f must vary for its mean to have an error; got {ladder.tallies[-1].fine.mean:.6g} (float) on each of {plan.first} paths. "
+            f"expectation: f must vary for its mean to have an error; got {ladder.tallies[0].fine.mean:.6g} (float) on each of {plan.first} paths. "
             "Raise first_paths if f is rarely anything else; for a problem without chance, use simulate."
         )
 
 
-def _affordable(ladder: Ladder, wanted: Sequence[int]) -> None:
+def _affordable(ladder: Ladder, more: float) -> None:
+    """Raise before the budget is passed."""
+    _resolved(ladder)
     plan = ladder.plan
-    cost = ladder.discarded + sum(max(n, t.paths) * t.cost for n, t in zip(wanted, ladder.tallies, strict=True))
+    cost = ladder.discarded + sum(t.paths * t.cost for t in ladder.tallies) + more
     if cost > plan.budget:
         reach = plan.tolerance * math.sqrt(cost / plan.budget)
         raise ValueError(
             f"expectation.tolerance: {plan.budget:.3g} path-steps are the budget; got {plan.tolerance!r} (float), which takes {cost:.3g} or more. "
             f"Ask for about {reach:.2g}, or give a larger budget."
         )
-    _resolved(ladder)
 
 
 def _resolved(ladder: Ladder) -> None:
@@ -192,19 +196,28 @@ def _resolved(ladder: Ladder) -> None:
         )
 
 
+def gaps(tallies: Sequence[Tally]) -> list[float]:
+    """Of every level but the last, how far the next one's coarse mean is from its own (`mismatch`)."""
+    return [mismatch(low.fine, high.coarse) for low, high in zip(tallies[:-1], tallies[1:], strict=True) if high.coarse]
+
+
+def _consistent(tallies: Sequence[Tally]) -> None:
+    """Raise where the sum over levels does not telescope."""
+    apart = gaps(tallies)
+    k = int(np.argmax(apart))
+    low, high = tallies[k], tallies[k + 1].coarse
+    if apart[k] > APART and high:
+        raise ValueError(
+            f"expectation: levels must agree on E f at {low.steps} steps; got {low.fine.mean:.6g} from level {low.level} and {high.mean:.6g} "
+            f"from level {low.level + 1} (float), {apart[k]:.1f} standard errors apart. If f has very heavy tails, raise first_paths; else report this."
+        )
+
+
 def _conclude(
     ladder: Ladder, variances: np.ndarray, bias: float, bias_sem: float, order: float, decay: float
 ) -> Estimate:
     _resolved(ladder)
     plan, tallies = ladder.plan, ladder.tallies
-    gaps = [mismatch(low.fine, high.coarse) for low, high in zip(tallies[:-1], tallies[1:], strict=True) if high.coarse]
-    if max(gaps) > APART:
-        k = int(np.argmax(gaps))
-        raise ValueError(
-            f"expectation: levels must agree on E f at {tallies[k].steps} steps; got {tallies[k].fine.mean:.6g} from level "
-            f"{tallies[k].level} and {tallies[k + 1].coarse.mean:.6g} from level {tallies[k + 1].level} (float), {gaps[k]:.1f} standard errors apart. "  # type: ignore[union-attr]
-            "If f has very heavy tails, raise first_paths; else report this."
-        )
     parts = variances / np.array([t.paths for t in tallies])
     sem = math.sqrt(parts.sum())
     doubt = float(np.linalg.norm(parts * [t.difference.doubt for t in tallies]) / parts.sum())
@@ -226,11 +239,11 @@ def _conclude(
             t.difference.variance,
             t.difference.kurtosis,
             t.cost,
-            t.spent,
+            t.paths * t.cost,
             t.fine.variance,
             gap,
         )
-        for t, gap in zip(tallies, [*gaps, float("nan")], strict=True)
+        for t, gap in zip(tallies, [*gaps(tallies), float("nan")], strict=True)
     )
     value = math.fsum(t.difference.mean for t in tallies)
     return Estimate(value, sem, bias, bias_sem, order, decay, levels, ladder.discarded, steps, cost)

@@ -21,7 +21,7 @@ STEADY = 10.0
 @dataclass
 class Tally:
     """What is known of a level: f at its step (fine), at the step of the level below on the same paths (coarse), and the difference of the two; the
-    lowest one has no coarse, and its difference is f itself. steps: per path; cost: path-steps of a sample; spent: in all."""
+    lowest one has no coarse, and its difference is f itself. steps: per path; cost: path-steps of a sample."""
 
     level: int
     steps: int
@@ -29,7 +29,6 @@ class Tally:
     coarse: Moments | None
     difference: Moments = field(default_factory=Moments)
     fine: Moments = field(default_factory=Moments)
-    spent: int = 0
 
     @property
     def paths(self) -> int:
@@ -95,7 +94,7 @@ def mismatch(low: Moments, high: Moments) -> float:
 def plain(tallies: Sequence[Tally], order: float, error: float) -> tuple[int, float]:
     """Steps per path and path-steps of the cheapest plain Monte Carlo run of this root mean square error.
 
-    Bias c n**-order at n steps, c fitted to the last three differences; the variance of f at the finest step, summed up over levels.
+    Bias c n**-order at n steps, c fitted to the last three differences, or 0 where they do not show it; the variance of f at the finest step, summed up over levels.
     """
     v = tallies[0].fine.variance
     for t in tallies[1:]:
@@ -107,8 +106,8 @@ def plain(tallies: Sequence[Tally], order: float, error: float) -> tuple[int, fl
     )
     y = np.array([t.difference.mean for t in tallies[1:]][-3:])
     w = 1 / np.array([max(t.difference.sem**2, 1e-300) for t in tallies[1:]][-3:])
-    w /= w.max()
-    c = abs(float((w * x * y).sum() / (w * x * x).sum()))
+    c, noise = float((w * x * y).sum() / (w * x * x).sum()), 1 / float((w * x * x).sum())
+    c = abs(c) if c * c > VISIBLE**2 * noise else 0.0
     best = (c * math.sqrt(1 + 2 * order) / error) ** (1 / order)
     options = [
         n for n in {max(1, math.floor(best)), math.ceil(best) + 1, max(1, math.ceil(best))} if c * n**-order < error
