@@ -14,6 +14,8 @@ LOWEST, HIGHEST_DECAY = 0.5, 4.0
 """Orders that are believed: weak at least the first, of the variance at most the second (Giles 2015, section 3.1)."""
 VISIBLE = 2.0
 """A level's mean counts for the weak order where it is this many standard errors away from 0."""
+RECENT = 4
+"""Orders come from the last so many levels that can tell them: those before follow other laws."""
 STEADY = 10.0
 """Most standard errors that it counts for, so that the first levels, known best, do not decide alone."""
 
@@ -50,10 +52,11 @@ def slope(
 
 
 def weak_order(tallies: Sequence[Tally], refine: int, stated: float) -> float:
-    """The stated order, unless the first run of levels whose means show speaks against it (two standard errors): then theirs, 1/2 at least."""
+    """The stated order, unless the end of the first run of levels whose means show speaks against it (two standard errors): then theirs, 1/2 at least."""
     ratio = [abs(t.difference.mean) / t.difference.sem if t.difference.sem > 0 else 0.0 for t in tallies[1:]]
     begin = next((k for k, z in enumerate(ratio) if z > VISIBLE), len(ratio))
     end = next((k for k in range(begin, len(ratio)) if not ratio[k] > VISIBLE), len(ratio))
+    begin = max(begin, end - RECENT)
     seen = tallies[1 + begin : 1 + end]
     weights = [min(z, STEADY) ** 2 for z in ratio[begin:end]]
     found, error = slope([t.level for t in seen], [abs(t.difference.mean) for t in seen], weights, refine)
@@ -61,8 +64,8 @@ def weak_order(tallies: Sequence[Tally], refine: int, stated: float) -> float:
 
 
 def variance_order(tallies: Sequence[Tally], refine: int) -> float:
-    """From all levels but the lowest, each weighted by how well its variance is known; 1 where that cannot be told."""
-    seen = [t for t in tallies[1:] if t.paths > 1 and t.difference.variance > 0]
+    """From the last levels, each weighted by how well its variance is known; 1 where that cannot be told."""
+    seen = [t for t in tallies[1:] if t.paths > 1 and t.difference.variance > 0][-RECENT:]
     weights = [1 / max(t.difference.doubt, 0.01) ** 2 for t in seen]
     found, _ = slope([t.level for t in seen], [t.difference.variance for t in seen], weights, refine)
     return min(max(found, LOWEST), HIGHEST_DECAY) if np.isfinite(found) else 1.0

@@ -65,9 +65,8 @@ def expectation(
     _check(sde, f, start, parameters, tolerance, steps, refine, levels, first_paths, budget, seed, threads)
     if scheme is None:
         scheme = _default(sde)
-    chosen, _ = find(scheme)
-    order = float(chosen.order("weak", sde.noise_class))
     sampler = _Sampler(sde, f, start, time, scheme, parameters, steps, refine, seed, dtype, threads, bound)
+    order = float(find(scheme)[0].order("weak", sde.noise_class))
     plan = Plan(
         tolerance=float(tolerance),
         time=float(time),
@@ -121,10 +120,10 @@ class _Sampler:
     ) -> None:
         self.sde, self.f, self.time, self.scheme = sde, f, time, scheme
         self.steps, self.refine, self.seed, self.dtype, self.threads = steps, refine, seed, dtype, threads
-        self.bound = bound if bound is not None else ensemble.BOUND[dtype]
         self._grid(0)
         self._prepared, self._programs = dict[str, Prepared](), dict[str, Program]()
         prepared = self._ready(for_step(sde, scheme, time / steps))
+        self.bound = bound if bound is not None else ensemble.BOUND[dtype]
         width = len(prepared.module.manifest["states"])  # type: ignore[arg-type]
         self.start: Start = starts.reader(parameters_of(sde), start, 0, seed, width)
         self.parameters = sweeping.numbers(sde, parameters).astype(dtype)

@@ -106,11 +106,8 @@ def test_the_report_adds_up() -> None:
     assert found.sem**2 == pytest.approx(sum(level.variance / level.paths for level in found.levels), rel=1e-9)
     assert [level.steps for level in found.levels] == [found.levels[0].steps * 2**k for k in range(len(found.levels))]
     for low, high in zip(found.levels[:-1], found.levels[1:], strict=True):
-        assert (
-            high.cost == low.steps + high.steps
-            and low.dt == 2 * high.dt
-            and high.mean == pytest.approx(-1 / high.steps, rel=0.2)
-        )
+        assert high.cost == low.steps + high.steps and low.dt == 2 * high.dt
+        assert high.mean == pytest.approx(-1 / high.steps, abs=5 * np.sqrt(high.variance / high.paths))
     assert found.order == pytest.approx(1, abs=0.2) and found.decay == pytest.approx(2, abs=0.2)
     assert found.bias == pytest.approx(1 / found.levels[-1].steps, rel=0.2) and found.bias < 0.01
 
@@ -186,7 +183,7 @@ def test_what_plain_monte_carlo_would_cost() -> None:
 
 def test_without_bias_one_step_is_plain_monte_carlos_best() -> None:
     found = estimate(levels(bias=lambda n: 0.0), plan())
-    assert found.plain_steps == 1 and found.plain_path_steps == pytest.approx(2 / found.error**2, rel=0.15)
+    assert found.plain_steps == 1 and found.plain_path_steps == pytest.approx(1 / found.error**2, rel=0.15)
 
 
 @pytest.mark.parametrize("order", [0.5, 1.0, 2.0])
