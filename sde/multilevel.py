@@ -115,10 +115,17 @@ class Ladder:
         return paths, float(np.dot(new, cost))
 
     def surplus(self, v: np.ndarray) -> int:
-        """How many of the lowest levels cost more than they save from here on (compare Giles 2015, section 2.6)."""
-        left = [self.wanted(v, k)[1] for k in range(max(1, len(self.tallies) - 1))]
+        """How many of the lowest levels cost more than they save from here on, a first look at new levels included (compare Giles 2015, section 2.6)."""
+        left = [self.wanted(v, k)[1] + self._looks(k) for k in range(max(1, len(self.tallies) - 1))]
         best = int(np.argmin(left))
         return best if left[0] > WORTH * left[best] else 0
+
+    def _looks(self, begin: int) -> float:
+        """Path-steps of what the first three levels from `begin` on lack of a first look."""
+        plan, last = self.plan, self.tallies[-1]
+        seen = sum(max(0, plan.first - t.paths) * t.cost for t in self.tallies[begin : begin + 3])
+        new = range(last.level + 1, min(self.tallies[begin].level + 2, plan.most) + 1)
+        return seen + sum(plan.first * (plan.count(k) + plan.count(k - 1)) for k in new)
 
 
 def estimate(sample: Sample, plan: Plan) -> Estimate:

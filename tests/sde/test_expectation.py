@@ -14,9 +14,10 @@ import pytest
 import sympy as sp
 from scipy.linalg import expm
 
-from sde import ensemble, expectation, multilevel, simulate
+from sde import SGD, ensemble, expectation, multilevel, simulate
 from sde.study import expecting
 from symbolic import SDE, Normal
+from symbolic.library import LIBRARY
 
 X, Y, s = sp.symbols("X Y s", real=True)
 HALF = sp.Rational(1, 2)
@@ -347,3 +348,12 @@ def test_several_values_of_a_parameter_are_several_calls() -> None:
             time=1.0,
             parameters={mu: [0.1, 0.2]},
         )
+
+
+def test_a_loss_is_taken_as_its_sde() -> None:
+    """Against `simulate` of the loss at steps four times shorter than the last level's."""
+    loss, sgd, start = LIBRARY["rescaling"].build(), SGD(0.01), {"u": 1.2, "w": 0.6}
+    u, w = (p.symbols[0] for p in loss.parameters)
+    found = expectation(SDE.from_loss(loss, sgd), u**2 - w**2, tolerance=2e-3, start=start, time=2.0, steps=32)
+    flow = simulate(loss, sgd, start=start, time=2.0, dt=0.001, paths=2000, observables={"C": u**2 - w**2}, save_at=2)
+    assert found.value == pytest.approx(float(flow.C.sel(statistic="mean")[-1]), abs=3 * found.error)
