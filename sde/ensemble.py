@@ -253,7 +253,7 @@ def _block(
     program, clock = job.program, job.clock
     lanes, width, dtype = program.lanes, program.native.states, program.dtype
     x = np.zeros((width + 2, lanes), dtype=dtype)
-    x[:width, :valid] = np.asarray(job.start(first, valid), dtype=dtype).T
+    x[:width, :valid] = np.asarray(job.start(job.first + first, valid), dtype=dtype).T
     x[:width, valid:] = x[:width, :1]
     flat, dead = x.ravel(), np.full((1 + job.events) * lanes, -1, dtype=np.int64)
     when = np.full(len(dead), np.nan)
@@ -272,7 +272,7 @@ def _block(
             flat,
             dead,
             when,
-            first,
+            job.first + first,
             valid,
             at,
             end,
