@@ -32,7 +32,7 @@ ROW = "{:<8} {:<46} {:>12} {:>17} {:>12} {:>6}"
 def filler(dtype: str, seed: int) -> mkl_normals.Draw:
     """Our normals alone, as the loop calls for them."""
     out, words = np.empty((ROWS, LANES), dtype), np.empty(SCRATCH * LANES, np.uint32)
-    function = compiled(dtype)[0].ctypes
+    function = compiled(dtype, "normals").ctypes
     pointers = [a.ctypes.data_as(kind) for a, kind in zip((out, words), function.argtypes, strict=False)]
     blocks = mkl_normals.BLOCK // out.size
 
