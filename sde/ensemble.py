@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import chain
 from time import perf_counter
 from types import FrameType
+from typing import Any
 
 import numpy as np
 
@@ -73,12 +74,8 @@ def run(
         last = min(first + job.chunk_size, job.paths)
         part, own = Part.empty(watch), _no_ends(job, last - first, -1)
         rows = kept if keep else _buffer(job, buffers)
-        for at in range(first, last, program.lanes):
-            valid = min(program.lanes, last - at)
-            block = _block(job, loop, at, valid, part, rows, at if keep else at - first, stop, tick, pace)
-            if block is None:
-                return
-            _note(job, own, at - first, valid, *block)
+        if not _advance(job, loop, first, last, part, own, rows, first if keep else 0, stop, tick, pace):
+            return
         mine = np.ascontiguousarray(rows[:, :, first:last]) if keep and (job.covariance or job.histograms) else rows
         part.finish(watch, first, mine, last - first, own)
         if sink is not None:
@@ -184,16 +181,6 @@ def _no_ends(job: Job, paths: int, dead: int) -> Ends:
     )
 
 
-def _note(job: Job, ends: Ends, at: int, valid: int, dead: np.ndarray, when: np.ndarray, left: np.ndarray) -> None:
-    """Write down how a block's paths ended; dead, when: (1 + E, lanes); left: (2, lanes), state row and value that exploded."""
-    ends.dead[at : at + valid], ends.left[at : at + valid] = dead[0, :valid], when[0, :valid]
-    gone = np.flatnonzero(dead[0, :valid] >= 0)
-    if len(gone):
-        ends.row[at + gone], ends.value[at + gone] = left[0, gone], left[1, gone]
-    if job.events:
-        ends.hit[:, at : at + valid], ends.time[:, at : at + valid] = dead[1:, :valid], when[1:, :valid]
-
-
 def _ran(job: Job, done: np.ndarray) -> np.ndarray:
     """(paths,) whether each path's chunk is complete."""
     return np.repeat(done, job.chunk_size)[: job.paths]
@@ -235,32 +222,34 @@ def _ctrl_c(stop: threading.Event) -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _block(
+def _advance(
     job: Job,
-    loop: Callable[..., None],
+    loop: Callable[..., Any],
     first: int,
-    valid: int,
+    last: int,
     part: Part,
+    ends: Ends,
     rows: np.ndarray,
     slot: int,
     stop: threading.Event,
     tick: Callable[[int], None] | None,
     pace: list[int],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Advance one block through all steps, in segments of pace[0] steps (made to fit SEGMENT_SECONDS) between which it may be stopped (None
-    then), and add to the part's moments. Returns after which step and at what time its paths exploded and met each event, both (1 + E, lanes),
-    and the state row and value with which they exploded (2, lanes)."""
-    program, clock = job.program, job.clock
+) -> bool:
+    """Advance paths first..last-1 through all steps, block by block in segments of pace[0] steps (made to fit SEGMENT_SECONDS) between which
+    they may be stopped (False then); add to the part's moments and write down how the paths ended."""
+    program, clock, count = job.program, job.clock, last - first
     lanes, width, dtype = program.lanes, program.native.states, program.dtype
-    x = np.zeros((width + 2, lanes), dtype=dtype)
-    x[:width, :valid] = np.asarray(job.start(job.first + first, valid), dtype=dtype).T
-    x[:width, valid:] = x[:width, :1]
-    flat, dead = x.ravel(), np.full((1 + job.events) * lanes, -1, dtype=np.int64)
-    when = np.full(len(dead), np.nan)
+    blocks, events = -(-count // lanes), 1 + job.events
+    start = np.asarray(job.start(job.first + first, count), dtype=dtype)
+    start = np.concatenate([start, np.broadcast_to(start[-1:], (blocks * lanes - count, width))])
+    x = np.zeros((blocks, width + 2, lanes), dtype=dtype)
+    x[:, :width] = np.swapaxes(start.reshape(blocks, lanes, width), 1, 2)
+    dead = np.full((blocks, events * lanes), -1, dtype=np.int64)
+    when = np.full(dead.shape, np.nan)
     at = 0
     while at < clock.steps:
         if stop.is_set():
-            return None
+            return False
         window = clock.window(at)
         end, began = min(at + pace[0], window.first + len(window.h)), perf_counter()
         part.tally += loop(
@@ -269,11 +258,11 @@ def _block(
             window,
             np.uint64(job.seed),
             job.parameters,
-            flat,
+            x.reshape(blocks, -1),
             dead,
             when,
             job.first + first,
-            valid,
+            count,
             at,
             end,
             job.bound,
@@ -282,9 +271,18 @@ def _block(
             slot,
         )
         if tick:
-            tick(valid * (end - at))
+            tick(count * (end - at))
         fitting = (end - at) * SEGMENT_SECONDS / max(perf_counter() - began, 1e-9)
         if fitting < pace[0] / 2 or end - at == pace[0]:
             pace[0] = int(min(max(fitting, SHORTEST), 64 * pace[0]))
         at = end
-    return dead.reshape(-1, lanes), when.reshape(-1, lanes), x[width:]
+
+    def by_path(values: np.ndarray) -> np.ndarray:
+        """(R, count) from rows (blocks, R * lanes)."""
+        return np.swapaxes(values.reshape(blocks, -1, lanes), 0, 1).reshape(-1, blocks * lanes)[:, :count]
+
+    states, times, left = by_path(dead), by_path(when), by_path(x)[width:]
+    gone = states[0] >= 0
+    ends.dead[:], ends.left[:], ends.hit[:], ends.time[:] = states[0], times[0], states[1:], times[1:]
+    ends.row[gone], ends.value[gone] = left[0, gone], left[1, gone]
+    return True

@@ -45,7 +45,7 @@ class Ends(NamedTuple):
 class Part:
     """Statistics of some paths. moments: (saves, O, 5), and of event times (1, E, 5), see `sde.kernels.statistics`; hits: (E, saves) and exploded:
     (saves,) paths that had by then; lost: paths exploded in all; named: (K, 4) path, time, state row, value of the first; tally:
-    (2,) steps that paths chose themselves, and how many of them were the shortest allowed."""
+    (2,) steps that paths chose themselves, and how many paths gave up."""
 
     paths: int
     moments: np.ndarray

@@ -16,6 +16,8 @@ from sde.program import Program
 
 CHUNK_BYTES = 2 * 2**20
 """What the saves of a chunk's paths may take, where a block allows: every thread holds one such buffer."""
+CHUNK_STEPS = 2**20
+"""Path-steps that make a chunk worth its bookkeeping."""
 EXACT_PATHS, EXACT_BYTES = 4096, 32 * 2**20
 """Runs of so few paths, whose saves take so little, keep all values: their quantiles are exact."""
 
@@ -84,10 +86,12 @@ class Job:
 
     @property
     def blocks_per_chunk(self) -> int:
-        """Follows from the problem alone, so results do not depend on the machine."""
+        """Follows from the problem alone, so results do not depend on the machine: a 32nd of the run, or more of a short one, up to a quarter."""
         lanes = self.program.lanes
+        blocks = -(-self.paths // lanes)
         affordable = CHUNK_BYTES // max(1, lanes * self.width)
-        return self.chunk or max(1, min(16, -(-self.paths // lanes) // 32, affordable))
+        worthwhile = min(CHUNK_STEPS // (lanes * self.clock.steps), -(-blocks // 4))
+        return self.chunk or max(1, min(16, max(blocks // 32, worthwhile), affordable))
 
     @property
     def chunk_size(self) -> int:

@@ -92,7 +92,7 @@ def dataset(outcome: Outcome, frame: Frame, keep: str, warn_share: float, attrs:
         data |= {f"{name}_time": ("statistic", times[0, e]) for e, name in enumerate(frame.events)}
     timings = {"wall_seconds": outcome.wall_seconds, "compile_seconds": outcome.compile_seconds}
     if total.tally[0]:
-        timings |= {"own_steps": int(total.tally[0]), "shortest_steps": int(total.tally[1])}
+        timings |= {"own_steps": int(total.tally[0]), "gave_up_paths": int(total.tally[1])}
     told = {**attrs, "interrupted": int(outcome.interrupted), **timings, **_explosions(outcome, frame, warn_share)}
     return xr.Dataset(data, coords, told)
 

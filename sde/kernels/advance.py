@@ -1,4 +1,4 @@
-"""The body of the loop: advance one block of LANES paths over a range of steps, whatever the problem (see
+"""The body of the loop: advance blocks of LANES paths, one after another, over a range of steps, whatever the problem (see
 `loops`).
 """
 
@@ -49,22 +49,41 @@ def advance(
     lanes = program.lanes
     space, driver, x, dead, when = borrowed(space), borrowed(driver), borrowed(x), borrowed(dead), borrowed(when)
     p, statistics, paths = borrowed(p), borrowed(statistics), borrowed(paths)
-    real = x.dtype.type
-    limit = real(bound)
-    fill(space.n, real(0), len(space.n))
-    slot, left = 0, lanes
-    while slot < len(clock.saves) and begin > 0 and clock.saves[slot] <= begin:
-        slot += 1
-    for k in range(begin - 1, end):  # the first time round takes no step: it looks at where the lanes stand
-        now = clock.time[k + 1 - clock.first]
-        alive = -1
-        if k < begin:
-            time, events = clocks(driver, space, real(now), lanes), begin == 0 and len(dead) > lanes
-            alive = look(space, program, x, p, dead, when, limit, begin, time, now, True, events)
-        elif left > 0:
-            alive = move(driver, space, program, clock, seed, p, x, dead, when, first_path, valid, k, k == begin, limit)
-        left = alive if alive >= 0 else left
-        if slot < len(clock.saves) and clock.saves[slot] == k + 1:
-            time = clocks(driver, space, real(now), lanes)
-            save(space, program, x, p, dead, valid, time, slot, statistics, paths, first_slot)
-            slot += 1
+    limit = x.dtype.type(bound)
+    saved = 0
+    while saved < len(clock.saves) and begin > 0 and clock.saves[saved] <= begin:
+        saved += 1
+    for block in range(len(x)):
+        at = block * lanes
+        count = min(lanes, valid - at)
+        mine, gone, times = x[block], dead[block], when[block]
+        slot, left = saved, lanes
+        fill(space.n, x.dtype.type(0), len(space.n))
+        for k in range(begin - 1, end):  # the first time round takes no step: it looks at where the lanes stand
+            now = clock.time[k + 1 - clock.first]
+            alive = -1
+            if k < begin:
+                time, events = clocks(driver, space, x.dtype.type(now), lanes), begin == 0 and len(gone) > lanes
+                alive = look(space, program, mine, p, gone, times, limit, begin, time, now, True, events)
+            elif left > 0:
+                alive = move(
+                    driver,
+                    space,
+                    program,
+                    clock,
+                    seed,
+                    p,
+                    mine,
+                    gone,
+                    times,
+                    first_path + at,
+                    count,
+                    k,
+                    k == begin,
+                    limit,
+                )
+            left = alive if alive >= 0 else left
+            if slot < len(clock.saves) and clock.saves[slot] == k + 1:
+                time = clocks(driver, space, x.dtype.type(now), lanes)
+                save(space, program, mine, p, gone, count, time, slot, statistics, paths, first_slot + at)
+                slot += 1

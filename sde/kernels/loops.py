@@ -52,19 +52,21 @@ def check(
     first_slot: int,
 ) -> None:
     """Refuse what would read or write out of bounds: a wrong shape must be an error, not a crash."""
-    sizes, events = (len(x), len(dead)), len(dead) // program.lanes - 1
-    wanted = (program.states * program.lanes, program.lanes)
-    _require(program.lanes % 4 == 0, "lanes must be a multiple of 4", program.lanes, "Emit 64, 128 or 256.")
+    blocks, lanes, events = len(x), program.lanes, dead.shape[1] // program.lanes - 1
+    wanted = (blocks, program.states * lanes)
+    _require(lanes % 4 == 0, "lanes must be a multiple of 4", lanes, "Emit 64, 128 or 256.")
     _require(
-        sizes[0] in (wanted[0], wanted[0] + 2 * program.lanes)
-        and sizes[1] == (1 + events) * program.lanes
+        x.shape in (wanted, (blocks, wanted[1] + 2 * lanes))
+        and dead.shape == (blocks, (1 + events) * lanes)
         and 0 <= events <= program.observables,
-        "x must have states * lanes entries, or two rows more, and dead must have lanes, and as many per event",
-        sizes,
+        "x must have states * lanes entries a block, or two rows more, and dead must have lanes, and as many per event",
+        (x.shape, dead.shape),
         f"Use {wanted}.",
     )
-    _require(len(when) == len(dead), "when must have an entry for each of dead", len(when), "")
-    _require(0 <= valid <= program.lanes, "valid must be within the lanes", valid, "")
+    _require(when.shape == dead.shape, "when must have the shape of dead", when.shape, "")
+    _require(
+        (blocks - 1) * lanes <= valid <= blocks * lanes, "valid must be within the lanes of the last block", valid, ""
+    )
     steps = min(len(clock.h), len(clock.scale), len(clock.time) - 1)
     inside = clock.first <= begin <= end <= clock.first + steps
     _require(inside, "steps must lie within the clock", (begin, end), f"It has {steps} steps from {clock.first} on.")
@@ -99,13 +101,14 @@ def run_block(dtype: Any, kind: type) -> Callable[..., Any]:
     run(program, driver, clock, seed, p, x, dead, when, first_path, valid, begin, end, bound, statistics, paths,
     first_slot)
 
-    seed uint64; p (P,) F parameters; x (S * lanes,) F, dead (lanes,) int64 and when (lanes,) float64 are carried by the caller from
-    segment to segment (dead starts at -1 and becomes the first state number at which a state row is not
-    within `bound`, when its time; such a lane turns NaN). Lane i is path first_path + i; only lanes below `valid` count.
+    seed uint64; p (P,) F parameters; x (B, S * lanes) F, dead (B, lanes) int64 and when (B, lanes) float64, of B blocks, are carried by the
+    caller from segment to segment (dead starts at -1 and becomes the first state number at which a state row is not
+    within `bound`, when its time; such a lane turns NaN). Lane i of block b is path first_path + b * lanes + i; only the first
+    `valid` of them count.
     Steps begin..end-1 are taken; saves in (begin, end], and save 0 if begin is 0, are merged into statistics
     (saves, O, 5) float64 and written to paths (saves, O, slots) F at first_slot + i, NaN for dead lanes;
     either may have size 0 and is then left out. Arrays must be C-contiguous and writable. Returns (2,) int64: how many steps
-    lanes chose themselves, and how many of them were the shortest allowed. Raises ValueError for sizes that do not fit together, TypeError
+    lanes chose themselves, and how many lanes gave up (`moves`). Raises ValueError for sizes that do not fit together, TypeError
     for a wrong dtype.
     """
     dtype = np.dtype(dtype)
@@ -160,10 +163,11 @@ def compile_loop(name: str, kind: type) -> Any:
     """The Numba kernel for dtype `name`, "float32" or "float64", and a class of drivers, from the disk cache where it can."""
     real, i64 = from_dtype(np.dtype(name)), types.int64
     f1, d1, i1 = (types.Array(t, 1, "C") for t in (real, types.float64, i64))
+    f2, d2, i2 = (types.Array(t, 2, "C") for t in (real, types.float64, i64))
     program, driver = Program(*[1] * len(Program._fields)), prototype(kind, np.dtype(name))
     clock = types.NamedTuple((d1, d1, d1, i1, i64), Clock)
     statistics, paths = types.Array(types.float64, 3, "C"), types.Array(real, 3, "C")
     space = make_space(addresses(name, ()), program, driver, np.dtype(name))
     numbers = (i64, i64, i64, i64, types.float64)
     problem = (typeof(space), typeof(program), typeof(driver), clock, types.uint64)
-    return kernel(advance, types.void(*problem, f1, f1, i1, d1, *numbers, statistics, paths, i64))
+    return kernel(advance, types.void(*problem, f1, f2, i2, d2, *numbers, statistics, paths, i64))

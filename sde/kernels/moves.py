@@ -12,12 +12,14 @@ from .calls import call_pace, call_step
 from .drivers import Adaptive, Gaussian, Mean, Sampled, Weighted
 from .inputs import fill_inputs
 from .lost import any_lost, look
-from .options import chosen, inlined
+from .options import chosen, inlined, inner
 from .philox import STREAM_NOISE as NOISE
 from .rows import draw_normals, fill, per_block
 
-SHORTEST = 2.0**-20
-"""Least step of a lane's own, as a share of the grid's: below it a state is as good as lost, and soon is."""
+SHORTEST = 2.0**-40
+"""Least step of a lane's own, as a share of the grid's."""
+MOST_TURNS = 2**20
+"""Steps of a lane's own within one of the grid's, after which it counts as lost: it would never get there."""
 
 
 @inlined
@@ -54,16 +56,26 @@ def _shares(space, x, longest, length, start, lanes, valid, program, p):
     for i in range(lanes):
         h[i], t[i] = longest, real(start + (length - rest[i]))
     call_pace(program.pace, x, h, t, p)
-    floor, going, floored = length * real(SHORTEST), 0, 0
+    floor, going = length * SHORTEST, 0
     for i in range(lanes):
-        wanted = h[i] if h[i] > floor else floor
+        wanted = np.float64(h[i]) if h[i] > floor else floor
         parts = np.ceil(rest[i] / wanted)
-        h[i] = rest[i] / parts if parts > 1 else rest[i]
+        h[i] = real(rest[i] / parts if parts > 1 else rest[i])
         going += 1 if rest[i] > 0 else 0
-        floored += 1 if (rest[i] > 0) & (wanted == floor) else 0
     space.tally[0] += going
-    space.tally[1] += floored
     return going
+
+
+@inner
+def give_up(x, rest, states, lanes):
+    """Lose the lanes that have not arrived; how many."""
+    lost = 0
+    for i in range(lanes):
+        if rest[i] > 0:
+            lost += 1
+            for j in range(states):
+                x[j * lanes + i] = np.nan
+    return lost
 
 
 @inlined
@@ -91,19 +103,21 @@ def _own_steps(driver, space, program, clock, seed, p, x, dead, when, first_path
     )
     h, t, rest, turn, left = space.h, space.t, space.left, 0, -1
     for i in range(lanes):
-        rest[i] = length if (space.alive[i] != 0) & (i < valid) else real(0)
+        rest[i] = length if (space.alive[i] != 0) & (i < valid) else 0.0
     while _shares(space, x, longest, length, start, lanes, valid, program, p) > 0:
         _noise(space, len(driver.channels), lanes, seed, first_path, k, turn)
         call_step(program.step, x, space.n, h, t, p)
         for i in range(lanes):
-            rest[i] -= h[i]
+            rest[i] = rest[i] - h[i] if h[i] < 0.75 * rest[i] else 0.0  # the last of the parts is all that is left
             t[i] = real(start + (length - rest[i]))
+        if turn == MOST_TURNS:
+            space.tally[1] += give_up(x, rest, states, lanes)
         lost = any_lost(x, space.alive, states, lanes, bound)
         alive = look(space, program, x, p, dead, when, bound, k + 1, t, t, lost, len(dead) > lanes)
         if alive >= 0:
             left = alive
             for i in range(lanes):
-                rest[i] = rest[i] if space.alive[i] != 0 else real(0)
+                rest[i] = rest[i] if space.alive[i] != 0 else 0.0
         turn += 1
     return left
 

@@ -9,7 +9,7 @@ from .fillers import Fillers
 from .normal import SCRATCH
 from .programs import Program
 
-ROWS = ("normal", "uniform", "base", "drawn", "w", "h", "t", "left")
+ROWS = ("normal", "uniform", "base", "drawn", "w", "h", "t")
 
 
 class Space(NamedTuple):
@@ -27,13 +27,13 @@ class Space(NamedTuple):
     w: Any
     h: Any
     t: Any
-    left: Any
+    left: Any  # (lanes,) float64: time that lanes have yet to go
     flags: Any
     alive: Any
     sums: Any  # (2 lanes,) float64
     index: Any
     stamp: Any
-    tally: Any  # (2,) int64: steps that paths chose themselves, and how many of them were the shortest allowed
+    tally: Any  # (2,) int64: steps that paths chose themselves, and how many paths gave up
 
 
 def make_space(fillers: Fillers, program: Program, driver: Driver, dtype: Any) -> Space:
@@ -51,6 +51,7 @@ def make_space(fillers: Fillers, program: Program, driver: Driver, dtype: Any) -
         out=real(program.observables),
         z=real(program.data),
         **{name: real(rows.get(name, 0)) for name in ROWS},
+        left=np.zeros(rows.get("left", 0) * lanes),
         flags=np.zeros(lanes, np.int32),
         alive=np.zeros(lanes, np.int32),
         sums=np.zeros(2 * lanes),

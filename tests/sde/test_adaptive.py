@@ -72,13 +72,13 @@ def test_saves_are_hit_whatever_they_are() -> None:
 
 
 def test_steps_are_counted() -> None:
-    """The tally over paths is the number of steps by hand; nobody's step is the shortest here."""
+    """The tally over paths is the number of steps by hand; nobody gives up."""
     found = run(paths=3, seed=9)
     steps = 0
     for number in range(3):
         _, times = path(lambda x, t: x - x**3, lambda x, t: x[:, None] / 2, [8.0], 0.1 * np.arange(11), 9, number)
         steps += len(times) - 1
-    assert (found.attrs["own_steps"], found.attrs["shortest_steps"]) == (steps, 0)
+    assert (found.attrs["own_steps"], found.attrs["gave_up_paths"]) == (steps, 0)
     assert "own_steps" not in run(scheme="tamed-euler").attrs
 
 
@@ -107,8 +107,14 @@ def test_where_euler_explodes_it_does_not() -> None:
     assert run(keep="statistics").attrs["exploded_paths"] == 0
     steep = SDE([X], [-(X**5)], [[X**2 / 2]])
     assert run(steep, start={X: 6.0}, keep="statistics").attrs["exploded_paths"] == 0
-    lost = run(steep, start={X: 100.0}, keep="statistics")
-    assert lost.attrs["exploded_paths"] == 40 and lost.attrs["shortest_steps"] >= 40
+
+
+def test_a_path_that_would_never_arrive_gives_up_and_is_counted() -> None:
+    """From 100 the fifth power asks for more than a million steps before the first save."""
+    steep = SDE([X], [-(X**5)], [[X**2 / 2]])
+    with pytest.warns(UserWarning, match="exploded"):
+        lost = run(steep, start={X: 100.0}, paths=2, keep="statistics")
+    assert lost.attrs["exploded_paths"] == lost.attrs["gave_up_paths"] == 2
 
 
 def test_lost_paths_are_dated_by_their_own_clock() -> None:

@@ -115,7 +115,7 @@ def advance(
     saves = np.array([0, steps] if saves is None else saves, np.int64)
     clock = Clock(np.arange(steps + 1) * h, np.full(steps, h), np.full(steps, float(scale)), saves)
     x = np.repeat(np.asarray(start, dtype), program.lanes) if np.ndim(start) == 1 else np.asarray(start, dtype).ravel()
-    x, dead, when = x.copy(), np.full(program.lanes, -1), np.full(program.lanes, np.nan)
+    x, dead, when = x.reshape(1, -1).copy(), np.full((1, program.lanes), -1), np.full((1, program.lanes), np.nan)
     valid = program.lanes if valid is None else valid
     table = statistics.empty(len(saves), program.observables)
     paths = np.full((len(saves), program.observables, valid), -7, dtype)
@@ -139,7 +139,7 @@ def advance(
             paths,
             0,
         )
-    return SimpleNamespace(x=x.reshape(-1, program.lanes), dead=dead, statistics=table, paths=paths)
+    return SimpleNamespace(x=x.reshape(-1, program.lanes), dead=dead[0], statistics=table, paths=paths)
 
 
 def noise(rows, lanes, step, seed=5, first=0, dtype=np.float64, stream=philox.STREAM_NOISE, block=0):
