@@ -16,8 +16,8 @@ from .options import chosen, inlined, inner
 from .philox import STREAM_NOISE as NOISE
 from .rows import draw_normals, fill, per_block
 
-SHORTEST = 2.0**-40
-"""Least step of a lane's own, as a share of the grid's."""
+SHORTEST = 2.0**-100
+"""Least step of a lane's own, as a share of the grid's: one so short that only a state whose rates overflow asks for less."""
 MOST_TURNS = 2**20
 """Steps of a lane's own within one of the grid's, after which it counts as lost: it would never get there."""
 

@@ -26,7 +26,7 @@ def path(
             t = grid[k] + (length - rest)
             f, b, size = drift(x, t), diffusion(x, t), 1 + (x**2).sum()
             a, c = sqrt((f**2).sum() / size), 0.0 if additive else (b**2).sum() / size
-            parts = ceil(rest / max(length / (1 + a + c + length * a * a), length * 2.0**-40))
+            parts = ceil(rest / max(length / (1 + a + c + length * a * a), length * 2.0**-100))
             h = rest / parts if parts > 1 else rest
             drawn = normals(2 * noises, 4, seed, number, k, STREAM_NOISE, turn // 2 * noises)[:, 0]
             x = x + f * h + b @ (sqrt(h) * drawn[turn % 2 :: 2])
