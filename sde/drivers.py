@@ -51,6 +51,11 @@ def brownian(
     return kernel.gaussian(mean, factor @ gathered, np.dtype(dtype), refine)
 
 
+def adaptive(factor: np.ndarray | None, dtype: str) -> kernel.Driver:
+    """Brownian increments of steps that each path chooses."""
+    return kernel.adaptive(0 if factor is None else factor.shape[1], np.dtype(dtype))
+
+
 def noise(problem: Problem, dtype: str, replacement: bool = True, refine: int = 1) -> tuple[kernel.Driver, int | None]:
     """SGD's noise as the SDE sees it, and the population N of a data set (None for fresh samples). refine: as for `brownian`.
 

@@ -51,7 +51,7 @@ class Sink(Protocol):
 class Job:
     """Everything a run needs. slots: 0, or the number of paths to have all of their saves kept one by one. events: how many of the last
     observables are conditions, dated and not saved. covariance: observable rows; histograms: {observable row: edges}. chunk: blocks per
-    chunk, where not left to `blocks_per_chunk`."""
+    chunk, where not left to `blocks_per_chunk`. first: the number of the first path, which decides its noise and start."""
 
     program: Program
     driver: Driver
@@ -66,6 +66,7 @@ class Job:
     covariance: tuple[int, ...] = ()
     histograms: Mapping[int, np.ndarray] = field(default_factory=dict)
     chunk: int | None = None
+    first: int = 0
 
     def __post_init__(self) -> None:
         if isinstance(self.clock, Clock):

@@ -9,11 +9,9 @@ from .fillers import compiled
 from .normal import SCRATCH
 from .philox import STREAM_NOISE, STREAM_START
 
-NORMALS, UNIFORMS = 0, 1
-
 
 def _fill(
-    which: int,
+    which: str,
     rows: int,
     lanes: int,
     seed: int,
@@ -24,7 +22,7 @@ def _fill(
     dtype: Any,
 ) -> np.ndarray:
     out, words = np.empty((rows, lanes), dtype), np.empty(SCRATCH * lanes, np.uint32)
-    filler = compiled(out.dtype.name)[which].ctypes
+    filler = compiled(out.dtype.name, which).ctypes
     pointers = (a.ctypes.data_as(kind) for a, kind in zip((out, words), filler.argtypes, strict=False))
     filler(*pointers, rows, lanes, ctypes.c_uint64(seed), first_path, step, stream, block)
     return out
@@ -41,7 +39,7 @@ def normals(
     dtype: Any = np.float64,
 ) -> np.ndarray:
     """Standard normals (rows, lanes), float32 or float64; column i belongs to path first_path + i."""
-    return _fill(NORMALS, rows, lanes, seed, first_path, step, stream, block, dtype)
+    return _fill("normals", rows, lanes, seed, first_path, step, stream, block, dtype)
 
 
 def step_normals(
@@ -71,4 +69,4 @@ def uniforms(
     """Uniforms in the open interval (0, 1), shape (rows, lanes): odd multiples of 2**-24 (float32) or 2**-53
     (float64).
     """
-    return _fill(UNIFORMS, rows, lanes, seed, first_path, step, stream, block, dtype)
+    return _fill("uniforms", rows, lanes, seed, first_path, step, stream, block, dtype)

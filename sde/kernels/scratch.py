@@ -1,106 +1,60 @@
-"""Scratch of one call of the loop: rows for inputs, normals, samples and flags."""
+"""Scratch of one call of the loop: rows for inputs, normals, samples, clocks and flags."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .calls import borrowed
-from .drivers import Driver, Sparse
+from .drivers import Driver, Sampled
 from .fillers import Fillers
-from .inputs import GROUP
 from .normal import SCRATCH
-from .options import inlined
 from .programs import Program
+
+ROWS = ("normal", "uniform", "base", "drawn", "w", "h", "t", "left")
 
 
 class Space(NamedTuple):
-    """Scratch of one call, and the fillers that use it."""
+    """Scratch, and the fillers that use it. What the driver does not need is of size 0."""
 
     fillers: Fillers
     words: Any
     n: Any
     out: Any
+    z: Any
     normal: Any
     uniform: Any
     base: Any
     drawn: Any
-    z: Any
     w: Any
+    h: Any
+    t: Any
+    left: Any
     flags: Any
     alive: Any
+    sums: Any  # (2 lanes,) float64
     index: Any
     stamp: Any
+    tally: Any  # (2,) int64: steps that paths chose themselves, and how many of them were the shortest allowed
 
 
 def make_space(fillers: Fillers, program: Program, driver: Driver, dtype: Any) -> Space:
     """Fresh scratch: sizes follow from the problem alone."""
-    lanes, base = program.lanes, driver.normals + len(driver.chance)
-    per = 16 // np.dtype(dtype).itemsize
-    grouped = driver.channels * (per + (driver.batch if driver.batch > 1 else 0))
+    lanes, rows = program.lanes, driver.rows(16 // np.dtype(dtype).itemsize)
+    batch = driver if isinstance(driver, Sampled) and len(driver.table) else None
 
-    def real(rows: int) -> np.ndarray:
-        return np.zeros(rows * lanes, dtype)
+    def real(count: int) -> np.ndarray:
+        return np.zeros(count * lanes, dtype)
 
     return Space(
         fillers=fillers,
         words=np.zeros(SCRATCH * lanes, np.uint32),
         n=real(program.inputs),
         out=real(program.observables),
-        normal=real(max(GROUP * max(driver.normals, 1), grouped)),
-        uniform=real(GROUP * len(driver.chance)),
-        base=real(max(base, 1)),
-        drawn=real(len(driver.location)),
         z=real(program.data),
-        w=real(1),
+        **{name: real(rows.get(name, 0)) for name in ROWS},
         flags=np.zeros(lanes, np.int32),
         alive=np.zeros(lanes, np.int32),
-        index=np.zeros(driver.batch * lanes if len(driver.table) else 0, np.int64),
-        stamp=np.zeros(0 if driver.replacement else len(driver.table) + 1, np.int64),
-    )
-
-
-@inlined
-def borrow_space(space):
-    """The scratch, its arrays borrowed."""
-    return Space(
-        space.fillers,
-        borrowed(space.words),
-        borrowed(space.n),
-        borrowed(space.out),
-        borrowed(space.normal),
-        borrowed(space.uniform),
-        borrowed(space.base),
-        borrowed(space.drawn),
-        borrowed(space.z),
-        borrowed(space.w),
-        borrowed(space.flags),
-        borrowed(space.alive),
-        borrowed(space.index),
-        borrowed(space.stamp),
-    )
-
-
-@inlined
-def borrow_sparse(matrix):
-    return Sparse(borrowed(matrix.start), borrowed(matrix.column), borrowed(matrix.value))
-
-
-@inlined
-def borrow_driver(driver):
-    """The driver, its arrays borrowed."""
-    return Driver(
-        driver.kind,
-        borrowed(driver.mean),
-        driver.channels,
-        borrow_sparse(driver.factor),
-        driver.batch,
-        driver.replacement,
-        borrowed(driver.table),
-        borrowed(driver.table_rows),
-        borrowed(driver.weights),
-        driver.normals,
-        borrowed(driver.chance),
-        borrowed(driver.location),
-        borrow_sparse(driver.mixing),
-        borrowed(driver.law_rows),
+        sums=np.zeros(2 * lanes),
+        index=np.zeros(batch.batch * lanes if batch else 0, np.int64),
+        stamp=np.zeros(0 if not batch or batch.replacement else len(batch.table) + 1, np.int64),
+        tally=np.zeros(2, np.int64),
     )

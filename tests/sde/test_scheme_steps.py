@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,8 @@ from tests.naive.schemes import STEPS, Problem
 
 X, Y, s = sp.symbols("X Y s", real=True)
 NAMES = [name for name, scheme in SCHEMES.items() if scheme.calculus != "discrete"]
+OWN_CLOCKS = {name for name in NAMES if SCHEMES[name].own_clock}
+"""Their steps are taken as the loop takes them in `test_adaptive`; here, one by one."""
 
 
 def problem(noise: str, calculus: str) -> tuple[SDE, Problem]:
@@ -35,13 +36,35 @@ def problem(noise: str, calculus: str) -> tuple[SDE, Problem]:
         "diagonal": lambda x, t: np.array([[(1 + t) * np.cos(x[0]), 0], [0, np.sqrt(1 + x[1] ** 2)]]),
         "additive": lambda x, t: np.array([[1 + t, t**2], [2, -1]]),
     }
+    if noise in ("pair", "single"):
+        return rescaled(noise == "pair", calculus)
     twin = Problem(lambda x, t: np.array([x[1] - x[0] ** 3 + t, np.sin(x[0]) - 2 * x[1] + t**2]), hand[noise])
     return SDE([X, Y], drift, formulas[noise], calculus, s), twin
 
 
+def rescaled(pair: bool, calculus: str) -> tuple[SDE, Problem]:
+    """States that are only rescaled: as a pair, or one by one."""
+
+    def rates(x: Any, t: Any, m: Any) -> tuple[list[Any], list[Any]]:
+        """What multiplies (Y, X) and (X, Y), or X and Y: in the drift and in two noises. m: the library of functions."""
+        v = x[0] * x[1]
+        return [1 - v + t, v / 2 + t, m.tanh(3 * v) - 1], [-(1 + t) / 5, x[0] ** 2 / 4, t]
+
+    def moves(x: Any, t: Any, m: Any) -> list[tuple[Any, Any]]:
+        """Drift, then noises."""
+        if pair:
+            return [(q * x[1] + r * x[0], q * x[0] + r * x[1]) for q, r in zip(*rates(x, t, m), strict=True)]
+        return [(q * x[0], r * x[1]) for q, r in zip(*rates(x, t, m), strict=True)]
+
+    drift, *noises = moves((X, Y), s, sp)
+    twin = Problem(lambda x, t: np.array(moves(x, t, np)[0]), lambda x, t: np.array(moves(x, t, np)[1:]).T, pair=pair)
+    return SDE([X, Y], list(drift), [list(row) for row in zip(*noises, strict=True)], calculus, s), twin
+
+
 def cases() -> list[tuple[str, str]]:
     kinds = {"general": ("general", "diagonal", "additive"), "commutative": ("diagonal",), "diagonal": ("diagonal",)}
-    return [(name, noise) for name in NAMES for noise in kinds.get(SCHEMES[name].noise, ("additive",))]
+    form = {"orbit-splitting": ("pair", "single")}
+    return [(name, noise) for name in NAMES for noise in form.get(name, kinds.get(SCHEMES[name].noise, ("additive",)))]
 
 
 def name_in_full(name: str) -> str:
@@ -53,7 +76,7 @@ KERNELS = [
     for name, noise in cases()
     for dtype in ("float64", "float32")
     if (noise != "additive" or SCHEMES[name].noise == "additive")
-    and (dtype == "float64" or name in ("sriw1", "implicit-euler", "platen-weak-2"))
+    and (dtype == "float64" or name in ("sriw1", "implicit-euler", "platen-weak-2", "orbit-splitting"))
 ]
 
 
@@ -67,22 +90,20 @@ def test_the_kernel_agrees_with_its_text(name: str, noise: str, dtype: str) -> N
     rng, h, t = np.random.default_rng(1), 0.05, 0.3
     x = rng.normal(size=2 * lanes).astype(dtype)
     n = (np.sqrt(h) * rng.normal(size=inputs * lanes)).astype(dtype)
-    expected = x.copy()
-    text.step(expected, n, np.dtype(dtype).type(h), np.dtype(dtype).type(t), np.empty(0))
+    expected, real = x.copy(), np.dtype(dtype).type
+    rows = [np.full(lanes, value, dtype) for value in (h, t)]
+    times: list[Any] = rows if name in OWN_CLOCKS else [real(h), real(t)]
+    text.step(expected, n, *times, np.empty(0))
     step = next(f for f in program.keep if f.address == program.native.step).ctypes
-    none = np.zeros(1, dtype)
-    pointers = [
-        a.ctypes.data_as(kind) for a, kind in zip((x, n, none), (step.argtypes[i] for i in (0, 1, 4)), strict=True)
-    ]
-    real = ctypes.c_float if dtype == "float32" else ctypes.c_double
     before = x.copy()
-    step(pointers[0], pointers[1], real(h), real(t), pointers[2])
+    given = [x, n, *times, np.zeros(1, dtype)]
+    step(*(a.ctypes.data_as(kind) if np.ndim(a) else kind(a) for a, kind in zip(given, step.argtypes, strict=True)))
     assert np.isfinite(x).all() and not np.array_equal(x, before)
     scale = 1 + np.abs(expected)
     assert (np.abs(x - expected) <= (1e-13 if dtype == "float64" else 2e-5) * scale).all()
 
 
-@pytest.mark.parametrize(("name", "noise"), cases())
+@pytest.mark.parametrize(("name", "noise"), [pair for pair in cases() if pair[0] not in OWN_CLOCKS])
 def test_constant_noise_is_the_scheme_by_hand(name: str, noise: str) -> None:
     """Inputs held at constants turn a run into a deterministic map, which the written-out scheme repeats to rounding."""
     sde, twin = problem(noise, SCHEMES[name].calculus)
@@ -157,10 +178,10 @@ def test_smooth_noise_solves_the_matching_ode(name: str, corrected: int) -> None
 
 
 def test_every_scheme_is_tested_here() -> None:
-    assert set(NAMES) == set(STEPS)
+    assert set(NAMES) == set(STEPS) | OWN_CLOCKS
     assert {
         name
-        for noise in ("general", "diagonal", "additive")
+        for noise in ("general", "diagonal", "additive", "pair", "single")
         for c in ("ito", "stratonovich")
         for name in fitting(problem(noise, c)[0])
     } == set(NAMES)

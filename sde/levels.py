@@ -1,0 +1,138 @@
+"""What a multilevel estimate says: the value, its error, its levels, and what plain Monte Carlo would have cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from sde.orders import QUANTILE
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level: steps of `dt`, whose f less that of `refine` times longer steps on the same paths has this mean and variance.
+
+    The first level's mean and variance are f's own. steps: per path at the level itself; cost: path-steps of one sample, the longer steps included.
+    plain_variance: of f at this step. mismatch: standard errors between f's mean at this level and what the next finer one found for the same step
+    (NaN for the last).
+    """
+
+    steps: int
+    dt: float
+    paths: int
+    mean: float
+    variance: float
+    kurtosis: float
+    cost: int
+    path_steps: int
+    plain_variance: float
+    mismatch: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A multilevel estimate.
+
+    value; sem: its standard error; bias, bias_sem: estimate of the scheme's |bias| that is left, from the last levels, and its standard error; order: the weak order that this took;
+    decay: the order at which the levels' variance falls. discarded: path-steps on levels whose steps were too long to pay. plain_steps,
+    plain_path_steps: per path, and altogether, of the cheapest plain Monte Carlo run of the same scheme to the same error, by the measured variance and bias.
+    """
+
+    value: float
+    sem: float
+    bias: float
+    bias_sem: float
+    order: float
+    decay: float
+    levels: tuple[Level, ...]
+    discarded: int
+    plain_steps: int
+    plain_path_steps: float
+
+    @property
+    def error(self) -> float:
+        """Root mean square error: the standard error and the bias together."""
+        return float(np.hypot(self.sem, self.bias))
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 %: the bias and 1.96 standard errors, its own among them, to both sides."""
+        half = self.bias + QUANTILE * float(np.hypot(self.sem, self.bias_sem))
+        return self.value - half, self.value + half
+
+    @property
+    def path_steps(self) -> int:
+        """All that were taken."""
+        return sum(level.path_steps for level in self.levels) + self.discarded
+
+    @property
+    def saving(self) -> float:
+        """Plain Monte Carlo's path-steps over these."""
+        return self.plain_path_steps / self.path_steps
+
+    @property
+    def table(self) -> list[dict[str, float]]:
+        """One row per level."""
+        return [{f.name: getattr(level, f.name) for f in fields(Level)} for level in self.levels]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expectation(Estimate):
+    """An estimate of E f(X_time), and what was asked. seconds: wall clock, compilation among it."""
+
+    problem: str
+    functional: str
+    scheme: str
+    noise_class: str
+    time: float
+    tolerance: float
+    seed: int
+    refine: int
+    seconds: float
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        lines = [
+            f"E[{self.functional}] at time {self.time:g} of {self.problem} ({self.noise_class} noise), {self.scheme}",
+            f"{self.value:.6g} ± {self.error:.1e}  (standard error {self.sem:.1e}, bias {self.bias:.1e}; asked {self.tolerance:.1e})",
+            f"95 % interval [{low:.6g}, {high:.6g}]",
+            f"{'dt':>10} {'steps':>7} {'paths':>11} {'mean':>12} {'variance':>10} {'kurtosis':>9} {'cost':>7} {'path-steps':>11}",
+        ]
+        for level in self.levels:
+            lines.append(
+                f"{level.dt:>10.4g} {level.steps:>7} {level.paths:>11} {level.mean:>+12.4e} {level.variance:>10.2e} "
+                f"{level.kurtosis:>9.3g} {level.cost:>7} {level.path_steps:>11.3g}"
+            )
+        lines.append(f"orders: weak {self.order:.2f}, variance {self.decay:.2f}")
+        lines.append(
+            f"{self.path_steps:.3g} path-steps; plain Monte Carlo {self.plain_path_steps:.3g} ({self.plain_steps} steps a path), "
+            f"{self.saving:.3g} times as many"
+        )
+        return "\n".join(lines)
+
+    def plot(self, path: str | Path) -> Path:
+        """log2 of the levels' variance and of |mean| over dt, beside those of f itself; the file's ending says the format."""
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(7.6, 3.4), layout="constrained")
+        base = max(len(self.levels) - 1, 1)
+        for axes, name, plain, order in (
+            (figure.add_subplot(121), "variance", [level.plain_variance for level in self.levels], self.decay),
+            (figure.add_subplot(122), "mean", [self.value] * len(self.levels), self.order),
+        ):
+            dt = np.array([level.dt for level in self.levels])
+            own = np.abs([getattr(level, name) for level in self.levels])
+            with np.errstate(divide="ignore"):
+                axes.plot(np.log2(dt), np.log2(np.abs(plain)), "o--", color="#64748b", label="f")
+                axes.plot(np.log2(dt[1:]), np.log2(own[1:]), "o-", color="#0072b2", label="difference of levels")
+            if len(dt) > 1 and own[1] > 0 and np.isfinite(order):
+                line = np.log2(own[1]) + order * np.log2(dt[1:] / dt[1])
+                axes.plot(np.log2(dt[1:]), line, ":", color="#d97706", lw=1.5, label=f"slope {order:.2f}")
+            axes.set(xlabel="log2 dt", ylabel=f"log2 |{name}|" if name == "mean" else f"log2 {name}")
+            axes.invert_xaxis()
+            axes.legend(fontsize=8, frameon=False)
+        figure.suptitle(f"{self.scheme} on {self.problem}, {base + 1} levels", fontsize=10)
+        figure.savefig(path)
+        return Path(path)
