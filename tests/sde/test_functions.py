@@ -119,10 +119,10 @@ def test_float32_is_right_to_its_last_places(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BOUNDS)
 def test_many_more_numbers(name: str) -> None:
-    """10**5 float64 numbers of each scale, every eighth float32 there is."""
-    x = drawn(name, np.float64, 100_000)
+    """20000 float64 numbers of each scale, one float32 in 61 of all there are."""
+    x = drawn(name, np.float64, 20_000)
     assert ulps(compiled(name)(x), exact(name, x)).max() < BOUNDS[name]
-    for part in np.arange(0, 2**32, 8, dtype=np.uint32).reshape(64, -1):
+    for part in np.array_split(np.arange(0, 2**32, 61, dtype=np.uint32), 16):
         x = inside(name, part.view(np.float32))
         with np.errstate(all="ignore"):
             true = numpy_twin(name)(x.astype(np.float64))
