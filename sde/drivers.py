@@ -38,18 +38,22 @@ def brownian(
     refine: int = 1,
     modes: int = 1,
     channels: int | None = None,
-    shared: bool = False,
 ) -> kernel.Driver:
     """Brownian increments: independent normals, scaled by sqrt(dt) in the loop.
 
     refine: how many steps of a finer run, with the same noise, one step stands for (`sde.coupling`). modes, channels: how many
-    Legendre coefficients of how many Brownian motions the inputs begin with; each normal is a motion's own when left out. shared: let steps share draw blocks, where no scheme of another width is to follow the path.
+    Legendre coefficients of how many Brownian motions the inputs begin with; each normal is a motion's own when left out.
     """
     if refine == 1 or factor is None or not factor.shape[1]:
-        return kernel.gaussian(mean, factor, np.dtype(dtype), shared=shared)
+        return kernel.gaussian(mean, factor, np.dtype(dtype))
     rank = factor.shape[1]
     gathered = coupling(rank if channels is None else channels, modes, rank, refine)
-    return kernel.gaussian(mean, factor @ gathered, np.dtype(dtype), refine, shared)
+    return kernel.gaussian(mean, factor @ gathered, np.dtype(dtype), refine)
+
+
+def adaptive(factor: np.ndarray | None, dtype: str) -> kernel.Driver:
+    """Brownian increments of steps that each path chooses."""
+    return kernel.adaptive(0 if factor is None else factor.shape[1], np.dtype(dtype))
 
 
 def noise(problem: Problem, dtype: str, replacement: bool = True, refine: int = 1) -> tuple[kernel.Driver, int | None]:
@@ -65,7 +69,7 @@ def noise(problem: Problem, dtype: str, replacement: bool = True, refine: int = 
                 "SGD.replacement: without replacement the SDE needs all data from the data set; got a data set with laws beside it. "
                 "Use replacement=True, or put samples of the laws into the data set."
             )
-        driver = brownian(problem.mean, problem.factor, dtype, refine, shared=True)
+        driver = brownian(problem.mean, problem.factor, dtype, refine)
         return driver, None if table is None else len(table)
     if refine > 1:
         raise ValueError(

@@ -24,8 +24,8 @@ from sde.sketches import TABLE_BYTES, Sketch, bits_for
 BOUND = {"float32": 1e18, "float64": 1e100}
 """|x| beyond which a path counts as exploded, so that squares still fit the number type."""
 
-SEGMENT_SECONDS = 0.05
-"""How long one compiled call runs before it looks for an interruption."""
+SEGMENT_SECONDS, SHORTEST = 0.05, 16
+"""How long one compiled call runs before it looks for an interruption, and how many steps the first one takes."""
 
 
 @dataclass
@@ -57,7 +57,7 @@ def run(
     """
     program, clock = job.program, job.clock
     compiled = perf_counter()
-    loop = run_block(program.dtype)
+    loop = run_block(program.dtype, type(job.driver))
     compiled = perf_counter() - compiled + program.compile_seconds
     started = perf_counter()
     workers = threads or os.cpu_count() or 1
@@ -66,7 +66,7 @@ def run(
     gathered = Gathering(watch, job.chunks, () if job.slots else _sketches(job, workers))
     kept = np.full((len(clock.saves), job.rows, job.slots if keep else 0), np.nan, dtype=program.dtype)
     ends = _no_ends(job, job.slots if keep else 0, -2)
-    stop, buffers, earlier, pace = threading.Event(), list[np.ndarray](), 0.0, [16]
+    stop, buffers, earlier, pace = threading.Event(), list[np.ndarray](), 0.0, [SHORTEST]
 
     def chunk(index: int) -> None:
         first = index * job.chunk_size
@@ -75,10 +75,10 @@ def run(
         rows = kept if keep else _buffer(job, buffers)
         for at in range(first, last, program.lanes):
             valid = min(program.lanes, last - at)
-            dead = _block(job, loop, at, valid, part.moments, rows, at if keep else at - first, stop, tick, pace)
-            if dead is None:
+            block = _block(job, loop, at, valid, part, rows, at if keep else at - first, stop, tick, pace)
+            if block is None:
                 return
-            _note(job, own, at - first, valid, *dead)
+            _note(job, own, at - first, valid, *block)
         mine = np.ascontiguousarray(rows[:, :, first:last]) if keep and (job.covariance or job.histograms) else rows
         part.finish(watch, first, mine, last - first, own)
         if sink is not None:
@@ -173,20 +173,25 @@ def _buffer(job: Job, free: list[np.ndarray]) -> np.ndarray:
 
 def _no_ends(job: Job, paths: int, dead: int) -> Ends:
     """Ends of paths that have not ended."""
-    hit, time = np.full((job.events, paths), -1, np.int64), np.full((job.events, paths), np.nan)
-    return Ends(np.full(paths, dead, np.int64), np.full(paths, -1, np.int64), np.full(paths, np.nan), hit, time)
+    never, hit = np.full(paths, np.nan), np.full((job.events, paths), -1, np.int64)
+    return Ends(
+        np.full(paths, dead, np.int64),
+        never,
+        np.full(paths, -1, np.int64),
+        never.copy(),
+        hit,
+        np.full(hit.shape, np.nan),
+    )
 
 
-def _note(job: Job, ends: Ends, at: int, valid: int, dead: np.ndarray, left: np.ndarray) -> None:
-    """Write down how a block's paths ended; dead: (1 + E, lanes); left: (2, lanes), state row and value that exploded."""
-    ends.dead[at : at + valid] = dead[0, :valid]
+def _note(job: Job, ends: Ends, at: int, valid: int, dead: np.ndarray, when: np.ndarray, left: np.ndarray) -> None:
+    """Write down how a block's paths ended; dead, when: (1 + E, lanes); left: (2, lanes), state row and value that exploded."""
+    ends.dead[at : at + valid], ends.left[at : at + valid] = dead[0, :valid], when[0, :valid]
     gone = np.flatnonzero(dead[0, :valid] >= 0)
     if len(gone):
         ends.row[at + gone], ends.value[at + gone] = left[0, gone], left[1, gone]
-    for e in range(job.events):
-        hit = dead[1 + e, :valid]
-        ends.hit[e, at : at + valid] = hit
-        ends.time[e, at : at + valid] = np.where(hit >= 0, job.clock.at(np.maximum(hit, 0)), np.nan)
+    if job.events:
+        ends.hit[:, at : at + valid], ends.time[:, at : at + valid] = dead[1:, :valid], when[1:, :valid]
 
 
 def _ran(job: Job, done: np.ndarray) -> np.ndarray:
@@ -235,29 +240,30 @@ def _block(
     loop: Callable[..., None],
     first: int,
     valid: int,
-    moments: np.ndarray,
+    part: Part,
     rows: np.ndarray,
     slot: int,
     stop: threading.Event,
     tick: Callable[[int], None] | None,
     pace: list[int],
-) -> tuple[np.ndarray, np.ndarray] | None:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Advance one block through all steps, in segments of pace[0] steps (made to fit SEGMENT_SECONDS) between which it may be stopped (None
-    then). Returns when its paths exploded and met
-    each event (1 + E, lanes), and the state row and value with which they exploded (2, lanes)."""
+    then), and add to the part's moments. Returns after which step and at what time its paths exploded and met each event, both (1 + E, lanes),
+    and the state row and value with which they exploded (2, lanes)."""
     program, clock = job.program, job.clock
     lanes, width, dtype = program.lanes, program.native.states, program.dtype
     x = np.zeros((width + 2, lanes), dtype=dtype)
     x[:width, :valid] = np.asarray(job.start(job.first + first, valid), dtype=dtype).T
     x[:width, valid:] = x[:width, :1]
     flat, dead = x.ravel(), np.full((1 + job.events) * lanes, -1, dtype=np.int64)
+    when = np.full(len(dead), np.nan)
     at = 0
     while at < clock.steps:
         if stop.is_set():
             return None
         window = clock.window(at)
         end, began = min(at + pace[0], window.first + len(window.h)), perf_counter()
-        loop(
+        part.tally += loop(
             program.native,
             job.driver,
             window,
@@ -265,21 +271,20 @@ def _block(
             job.parameters,
             flat,
             dead,
+            when,
             job.first + first,
             valid,
             at,
             end,
             job.bound,
-            moments,
+            part.moments,
             rows,
             slot,
         )
         if tick:
             tick(valid * (end - at))
-        spent = perf_counter() - began
-        if spent < SEGMENT_SECONDS / 2 and end - at == pace[0]:
-            pace[0] *= 2
-        elif spent > 2 * SEGMENT_SECONDS:
-            pace[0] = max(16, pace[0] // 2)
+        fitting = (end - at) * SEGMENT_SECONDS / max(perf_counter() - began, 1e-9)
+        if fitting < pace[0] / 2 or end - at == pace[0]:
+            pace[0] = int(min(max(fitting, SHORTEST), 64 * pace[0]))
         at = end
-    return dead.reshape(-1, lanes), x[width:]
+    return dead.reshape(-1, lanes), when.reshape(-1, lanes), x[width:]

@@ -30,10 +30,11 @@ class Watch:
 
 
 class Ends(NamedTuple):
-    """How n paths ended. dead: (n,) state number of the explosion, -1 for none, by state `row` having `value`; hit, time: (E, n) state number and
-    time of each event's first occurrence, -1 and NaN for none."""
+    """How n paths ended. dead, left: (n,) state number and time of the explosion, -1 and NaN for none, by state `row` having `value`; hit, time:
+    (E, n) state number and time of each event's first occurrence, -1 and NaN for none."""
 
     dead: np.ndarray
+    left: np.ndarray
     row: np.ndarray
     value: np.ndarray
     hit: np.ndarray
@@ -43,7 +44,8 @@ class Ends(NamedTuple):
 @dataclass
 class Part:
     """Statistics of some paths. moments: (saves, O, 5), and of event times (1, E, 5), see `sde.kernels.statistics`; hits: (E, saves) and exploded:
-    (saves,) paths that had by then; lost: paths exploded in all; named: (K, 4) path, state number, state row, value of the first."""
+    (saves,) paths that had by then; lost: paths exploded in all; named: (K, 4) path, time, state row, value of the first; tally:
+    (2,) steps that paths chose themselves, and how many of them were the shortest allowed."""
 
     paths: int
     moments: np.ndarray
@@ -54,6 +56,7 @@ class Part:
     named: np.ndarray
     comoments: tuple[np.ndarray, ...]
     histograms: list[np.ndarray]
+    tally: np.ndarray
 
     @staticmethod
     def empty(watch: Watch) -> Part:
@@ -69,6 +72,7 @@ class Part:
             np.empty((0, 4)),
             (np.zeros(saves), np.zeros((saves, chosen)), np.zeros((saves, chosen, chosen))),
             [np.zeros((saves, len(e) + 1), np.int64) for e in watch.histograms.values()],
+            np.zeros(2, np.int64),
         )
 
     def merge(self, other: Part) -> None:
@@ -77,6 +81,7 @@ class Part:
         statistics.merge(self.event_moments, other.event_moments)
         self.paths, self.lost = self.paths + other.paths, self.lost + other.lost
         self.hits, self.exploded = self.hits + other.hits, self.exploded + other.exploded
+        self.tally = self.tally + other.tally
         named = np.concatenate([self.named, other.named])
         self.named = named[np.lexsort((named[:, 0], named[:, 1]))][:NAMED]
         self.comoments = comoments.merge(self.comoments, other.comoments)
@@ -88,8 +93,10 @@ class Part:
         gone = np.flatnonzero(dead >= 0)
         self.lost = len(gone)
         self.exploded = _by(dead, watch.saves)
-        kept = gone[np.lexsort((gone, dead[gone]))][:NAMED]
-        self.named = np.stack([first + kept, dead[kept], ends.row[kept], ends.value[kept]], axis=1).astype(np.float64)
+        kept = gone[np.lexsort((gone, ends.left[gone]))][:NAMED]
+        self.named = np.stack([first + kept, ends.left[kept], ends.row[kept], ends.value[kept]], axis=1).astype(
+            np.float64
+        )
         for e in range(watch.events):
             self.hits[e] = _by(ends.hit[e], watch.saves)
             times = ends.time[e][ends.hit[e] >= 0]
@@ -106,7 +113,7 @@ class Part:
     def state(self) -> dict[str, np.ndarray]:
         """All of it as arrays."""
         out = {"size": np.array([self.paths, self.lost])}
-        for name in ("moments", "event_moments", "hits", "exploded", "named"):
+        for name in ("moments", "event_moments", "hits", "exploded", "named", "tally"):
             out[name] = getattr(self, name)
         out |= {f"comoment{i}": a for i, a in enumerate(self.comoments)}
         return out | {f"histogram{i}": a for i, a in enumerate(self.histograms)}
@@ -116,7 +123,7 @@ class Part:
         """What `state` gave."""
         part = Part.empty(watch)
         part.paths, part.lost = map(int, state["size"])
-        for name in ("moments", "event_moments", "hits", "exploded", "named"):
+        for name in ("moments", "event_moments", "hits", "exploded", "named", "tally"):
             setattr(part, name, np.array(state[name]))
         part.comoments = tuple(np.array(state[f"comoment{i}"]) for i in range(3))
         part.histograms = [np.array(state[f"histogram{i}"]) for i in range(len(part.histograms))]

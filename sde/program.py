@@ -49,13 +49,13 @@ def load(text: str, manifest: Mapping[str, Any]) -> Program:
     started = perf_counter()
     module = import_text(text)
     dtype = np.dtype(manifest["dtype"])
-    roles = [r for r in ("step", "accumulate", "observe") if hasattr(module, r)]
+    roles, own_clock = ("step", "accumulate", "observe", "pace"), manifest["clock"] == "own"
     compiled = {}
-    for role in roles:
+    for role in (r for r in roles if hasattr(module, r)):
         function = getattr(module, role)
         function.__name__ = function.__qualname__ = f"{role}_{module.__name__.split('_')[-1]}"
-        compiled[role] = programs.compile_emitted(function, role, dtype)
-    addresses = {role: compiled[role].address if role in compiled else 0 for role in ("step", "accumulate", "observe")}
+        compiled[role] = programs.compile_emitted(function, role, dtype, own_clock)
+    addresses = {role: compiled[role].address if role in compiled else 0 for role in roles}
     native = programs.Program(
         lanes=manifest["lanes"],
         states=len(manifest["states"]),

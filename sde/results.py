@@ -70,7 +70,7 @@ def dataset(outcome: Outcome, frame: Frame, keep: str, warn_share: float, attrs:
     block, errors, ran = outcome.kept, None, outcome.ends.dead >= -1
     if keep == "paths":
         block = block if ran.all() else block[:, :, ran]
-        coords |= {"path": np.flatnonzero(ran)} | path_coordinates(outcome, frame, ran)
+        coords |= {"path": np.flatnonzero(ran)} | path_coordinates(outcome, ran)
     elif keep == "statistics":
         block, errors = _statistics(total.moments, outcome.sketches[0])
         coords["statistic"] = list(STATISTICS)
@@ -91,24 +91,23 @@ def dataset(outcome: Outcome, frame: Frame, keep: str, warn_share: float, attrs:
         times, _ = _statistics(total.event_moments, outcome.sketches[1])
         data |= {f"{name}_time": ("statistic", times[0, e]) for e, name in enumerate(frame.events)}
     timings = {"wall_seconds": outcome.wall_seconds, "compile_seconds": outcome.compile_seconds}
+    if total.tally[0]:
+        timings |= {"own_steps": int(total.tally[0]), "shortest_steps": int(total.tally[1])}
     told = {**attrs, "interrupted": int(outcome.interrupted), **timings, **_explosions(outcome, frame, warn_share)}
     return xr.Dataset(data, coords, told)
 
 
-def path_coordinates(outcome: Outcome, frame: Frame, ran: np.ndarray) -> dict[str, Any]:
+def path_coordinates(outcome: Outcome, ran: np.ndarray) -> dict[str, Any]:
     """When and with what value each path that was run exploded, NaN for never."""
-    gone = outcome.ends.dead[ran]
-    left = np.where(gone >= 0, frame.time(np.maximum(gone, 0)), np.nan)
-    return {"explosion_time": ("path", left), "explosion_value": ("path", outcome.ends.value[ran])}
+    return {"explosion_time": ("path", outcome.ends.left[ran]), "explosion_value": ("path", outcome.ends.value[ran])}
 
 
 def _explosions(outcome: Outcome, frame: Frame, warn_share: float) -> dict[str, Any]:
     """Attributes that tell of explosions, and the warning."""
     total, n = outcome.total.lost, outcome.total.paths
     named = [
-        {"path": int(path), "time": float(frame.time(np.array([int(step)]))[0])}
-        | {"state": frame.states[int(row)], "value": float(value)}
-        for path, step, row, value in outcome.total.named
+        {"path": int(path), "time": float(time), "state": frame.states[int(row)], "value": float(value)}
+        for path, time, row, value in outcome.total.named
     ]
     if total > warn_share * n:
         first = ", ".join(

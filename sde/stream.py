@@ -45,8 +45,7 @@ class Stream:
         """Write paths first..first + n - 1: rows (saves, O, n). Any thread may call."""
         n, at = rows.shape[2], 0
         values: dict[str, np.ndarray] = {"path": np.arange(first, first + n), "explosion_value": ends.value}
-        gone = ends.dead
-        values["explosion_time"] = np.where(gone >= 0, self.frame.time(np.maximum(gone, 0)), np.nan)
+        values["explosion_time"] = ends.left
         values |= {f"{e}_time": ends.time[k] for k, e in enumerate(self.frame.events)}
         for v in self.frame.variables:
             part = np.moveaxis(rows[:, at : at + v.rows], 2, 0)

@@ -6,6 +6,8 @@ vectorise over lanes, and the same text runs undecorated as plain Python, which 
     step(x, n, h, t, p)        advances the states x in place; n: inputs, h: step, t: time, p: parameters
     accumulate(x, z, w, n, p)  n += w * terms(x, z), one data row (or feature row) z per lane
     observe(x, t, p, out)      the observables of a state
+    pace(x, h, t, p)           shortens h to the step that a state allows; where it is there, h and t are rows, each lane having a
+                               clock of its own, and a lane whose h is 0 stays as it is
 """
 
 from __future__ import annotations
@@ -44,19 +46,18 @@ def emit(
     rows = len(step.states) * 2 + len(step.inputs) * 2 + (len(accumulation.z) if accumulation else 0)
     lanes = lane_count(rows, dtype)
     number = "np.float32" if dtype == "float32" else "float"
+    states, own = {"x": step.states}, step.pace is not None
+    updates = step.updates
+    if own:
+        updates = tuple(sp.Piecewise((u, h > 0), (x, True)) for x, u in zip(step.states, step.updates, strict=True))
     parts = [
         _function(
-            "step(x, n, h, t, p)",
-            lanes,
-            step.statements,
-            _inputs(step, {"x": step.states, "n": step.inputs}),
-            "x",
-            step.updates,
+            "step(x, n, h, t, p)", lanes, step.statements, _inputs(step, {**states, "n": step.inputs}), "x", updates
         ),
-        _function(
-            "observe(x, t, p, out)", lanes, (), _inputs(step, {"x": step.states}), "out", tuple(observables.values())
-        ),
+        _function("observe(x, t, p, out)", lanes, (), _inputs(step, states), "out", tuple(observables.values())),
     ]
+    if step.pace is not None:
+        parts.append(_function("pace(x, h, t, p)", lanes, (), _inputs(step, states), "h", (step.pace,)))
     if accumulation:
         parts.append(
             _function(
@@ -79,6 +80,7 @@ def emit(
         "observables": list(observables),
         "lanes": lanes,
         "dtype": dtype,
+        "clock": "own" if own else "shared",
     }
     head = f'"""{step.name}: emitted text, one block of {lanes} paths; see the manifest."""\n\nimport math\n\nimport numpy as np\n\nF = {number}\nLANES = {lanes}\n'
     text = f"{head}MANIFEST = {json.dumps(manifest, sort_keys=True)}\n\n\n{body}\n"
@@ -96,7 +98,8 @@ def lane_count(rows: int, dtype: str) -> int:
 
 def _inputs(step: StepMap, rows: Mapping[str, Sequence[sp.Symbol]]) -> dict[sp.Symbol, str]:
     places = {symbol: f"{array}[{{{j}}}]" for array, symbols in rows.items() for j, symbol in enumerate(symbols)}
-    return {**places, **{s: f"p[{j}]" for j, s in enumerate(step.parameters)}, h: "h", t: "t"}
+    clock = {h: "h", t: "t"} if step.pace is None else {h: "h[{0}]", t: "t[{0}]"}
+    return {**places, **{s: f"p[{j}]" for j, s in enumerate(step.parameters)}, **clock}
 
 
 def _function(

@@ -9,6 +9,10 @@ paths = 10000   seed = 0                     whole numbers; the seed lies in [0,
 save_at = 101                                equally spaced times, both ends included, or a list of times
 scheme = "euler-maruyama"   dtype = "float64" or "float32"   keep = "statistics" or "paths"
 observables = { C = "u**2 - w**2" }          expressions in the parameters; may be a section [observables] of its own
+events = { flat = "w - u" }                  dated where the expression becomes positive; as `simulate(events=...)`
+covariance = ["u", "C"]                      parameters and observables whose covariance is taken
+histogram = { C = [-1.0, 0.0, 1.0] }         increasing edges, by parameter or observable
+warn_share = 0.001                           the share of exploded paths beyond which a warning is given
 """
 
 from __future__ import annotations
@@ -18,15 +22,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import sympy as sp
 
-from symbolic.expressions import ExpressionError, parse
+from symbolic import watching
 from symbolic.laws import Moments
 from symbolic.lawtables import read_law
 from symbolic.problems import Problems, is_number, nearest
 from symbolic.sgd import SGD
 
-KEYS = ("start", "time", "steps", "dt", "paths", "seed", "save_at", "scheme", "dtype", "keep", "observables")
+WATCHED = ("observables", "events", "covariance", "histogram")
+KEYS = ("start", "time", "steps", "dt", "paths", "seed", "save_at", "scheme", "dtype", "keep", "warn_share", *WATCHED)
 CHOICES = {"dtype": ("float64", "float32"), "keep": ("statistics", "paths")}
 
 
@@ -84,6 +88,11 @@ def read(
         )
     elif "scheme" in section:
         run["scheme"] = section["scheme"]
+    share = section.get("warn_share", 0.0)
+    if not is_number(share) or not 0 <= share <= 1:
+        problems.add("run.warn_share", "must be a share within [0, 1]", share, "Write warn_share = 0.001.")
+    elif "warn_share" in section:
+        run["warn_share"] = float(share)
     _times(section, run, sgd, problems)
     watched = section.get("observables", observables)
     if "observables" in section and observables:
@@ -94,7 +103,14 @@ def read(
             "Remove [observables] or run.observables.",
         )
     if watched or "observables" in section:
-        run["observables"] = _observables(watched, parameters, names, problems)
+        run["observables"] = watching.expressions("observables", watched, parameters, names, problems)
+    if "events" in section:
+        run["events"] = watching.events(section["events"], run.get("observables", {}), parameters, names, problems)
+    known = [*parameters, *run.get("observables", {})]
+    if "covariance" in section:
+        run["covariance"] = watching.chosen(section["covariance"], known, problems)
+    if "histogram" in section:
+        run["histogram"] = watching.edges(section["histogram"], known, problems)
     return run
 
 
@@ -205,39 +221,3 @@ def _times(section: Mapping[str, Any], run: dict[str, Any], sgd: SGD | None, pro
         )
     else:
         run["save_at"] = times
-
-
-def _observables(
-    table: Any, parameters: Mapping[str, np.ndarray], names: Mapping[str, np.ndarray], problems: Problems
-) -> dict[str, Any]:
-    if not isinstance(table, dict):
-        problems.add(
-            "run.observables",
-            "must be a table of named expressions",
-            table,
-            'Write observables = { C = "u**2 - w**2" }.',
-        )
-        return {}
-    theta = {s for array in parameters.values() for s in array.flat}
-    out: dict[str, sp.Expr | np.ndarray] = {}
-    for name, text in table.items():
-        where = f"observables.{name}"
-        if not name.isidentifier():
-            problems.add(
-                where,
-                "a name must be letters, digits and underscores, starting with a letter",
-                name,
-                "Rename it.",
-            )
-            continue
-        try:
-            value = parse(text, names, where)
-        except ExpressionError as error:
-            problems.expression(error)
-            continue
-        other = sorted({str(s) for x in value.flat for s in x.free_symbols - theta})
-        if other:
-            problems.add(where, f"may use parameters only, here {', '.join(other[:3])}", text, "Write it without data.")
-        else:
-            out[name] = value if value.shape else value.item()
-    return out

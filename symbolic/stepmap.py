@@ -20,7 +20,8 @@ class StepMap:
     """One step of a dynamics, written symbolically.
 
     states: what is advanced. inputs: what noise (or a minibatch) feeds in. parameters: constants of a run. statements: named
-    intermediate values, in order; updates: the new states in terms of everything before.
+    intermediate values, in order; updates: the new states in terms of everything before. pace: where each path chooses its steps, the
+    longest one it may take from its state, in terms of states, parameters, t and h, the longest that any path may take.
     """
 
     name: str
@@ -29,6 +30,7 @@ class StepMap:
     parameters: tuple[sp.Symbol, ...]
     statements: tuple[Statement, ...]
     updates: tuple[sp.Expr, ...]
+    pace: sp.Expr | None = None
 
 
 @dataclass(frozen=True)

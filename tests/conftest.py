@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from tests.commands import FROM_FILE, GOOD, ROWS
+
+
+def pytest_configure() -> None:
+    """A shell's background job ignores Ctrl-C from the start; tests of interruptions mean the ordinary handler."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -43,7 +43,38 @@ def _fill(typing_context, address, out, words, rows, lanes, seed, first_path, st
     return signature, _emit_call
 
 
+def _pace(typing_context, address, x, h, t, p):
+    """pace(x, h, t, p) at int64 `address`."""
+    return types.void(types.int64, x, h, t, p), _emit_call
+
+
+def _disown(context, builder, kind, value):
+    if isinstance(kind, types.Array):
+        view = context.make_array(kind)(context, builder, value)
+        for owner in ("meminfo", "parent"):
+            setattr(view, owner, ir.Constant(getattr(view, owner).type, None))
+        return view._getvalue()
+    if isinstance(kind, types.BaseTuple):
+        members: Any = kind
+        parts = [_disown(context, builder, k, builder.extract_value(value, i)) for i, k in enumerate(members)]
+        return context.make_tuple(builder, kind, parts)
+    return value
+
+
+def _borrowed(typing_context, value):
+    """An array, or a tuple of such, without its owner: slices of it are not reference-counted, which costs more than short
+    rows of work. The caller keeps the array alive.
+    """
+
+    def emit(context, builder, signature, arguments):
+        return _disown(context, builder, value, arguments[0])
+
+    return value(value), emit
+
+
+borrowed: Any = intrinsic(_borrowed)
 call_step: Any = intrinsic(_step)
 call_accumulate: Any = intrinsic(_accumulate)
 call_observe: Any = intrinsic(_observe)
 call_fill: Any = intrinsic(_fill)
+call_pace: Any = intrinsic(_pace)

@@ -1,19 +1,20 @@
-"""Drivers: what fills the input rows before each step. One gradient, several dynamics (THEORY section 6).
+"""Drivers: what fills the input rows of each step, one class each, so that a loop is compiled for what it runs.
 
-MEAN      n = mean                                             gradient descent and flow
-GAUSSIAN  n = mean + scale[k] * R xi                           SDEs (R identity: n = scale[k] * xi); xi of
-S finer steps
-SAMPLED   n = (1/S) sum_s f(x, z_s)                            SGD: rows of a data set, draws from a law, or
-both
-WEIGHTED  n = sum_i (wbar_i + scale[k] (xi_i - mean xi)/sqrt(N)) f(x, z_i)   the SDE over a data set; full
-batch at scale 0
+Mean      n = mean                                             gradient descent and flow
+Gaussian  n = mean + scale[k] * R xi                           SDEs (R identity: n = scale[k] * xi); xi of S finer steps
+Adaptive  n = sqrt(h_i) xi, steps h_i of each path its own     SDEs whose emitted text has a pace
+Sampled   n = (1/S) sum_s f(x, z_s)                            SGD: rows of a data set, draws from a law, or both
+Weighted  n = sum_i (wbar_i + scale[k] (xi_i - mean xi)/sqrt(N)) f(x, z_i)   the SDE over a data set; full batch at scale 0
+
+One gradient, several dynamics (THEORY section 6). F is the dtype of the run.
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-MEAN, GAUSSIAN, SAMPLED, WEIGHTED = 0, 1, 2, 3
+GROUP = 4
+"""Samples whose base variables are drawn together."""
 
 
 class Sparse(NamedTuple):
@@ -26,24 +27,77 @@ class Sparse(NamedTuple):
     value: Any
 
 
-class Driver(NamedTuple):
-    """One driver; build it with `mean`, `gaussian`, `sampled` or `weighted`. F is the dtype of the run."""
+class Mean(NamedTuple):
+    """Constant inputs: build it with `mean`."""
 
-    kind: int
+    mean: Any  # (I,) F
+
+    def rows(self, per: int) -> dict[str, int]:
+        """Rows of scratch, by name; per: normals of a draw block."""
+        return {}
+
+
+class Gaussian(NamedTuple):
+    """Brownian increments: build it with `gaussian`."""
+
     mean: Any  # (I,) F
     channels: int  # J
     factor: Sparse  # (I, S J)
+    fine: int  # S
+
+    def rows(self, per: int) -> dict[str, int]:
+        """Rows of scratch, by name; per: normals of a draw block."""
+        return {"normal": self.channels * (per + (self.fine if self.fine > 1 else 0))}
+
+
+class Adaptive(NamedTuple):
+    """Brownian increments of steps that each path chooses: build it with `adaptive`."""
+
+    channels: Any  # (J,) F, of no other content
+
+    def rows(self, per: int) -> dict[str, int]:
+        """Rows of scratch, by name; per: normals of a draw block."""
+        return {"normal": len(self.channels) * per, "w": 1, "h": 1, "t": 1, "left": 1}
+
+
+class Sampled(NamedTuple):
+    """Minibatches: build it with `sampled`."""
+
     batch: int  # S
     replacement: bool
     table: Any  # (N, ZT) F
     table_rows: Any  # (ZT,) int64: data row that each table column goes to
-    weights: Any  # (N,) F
     normals: int  # standard normals in the base of one draw
     chance: Any  # (U,) F: further base variables, uniform (-1) or Bernoulli (its probability)
     location: Any  # (ZL,) F
     mixing: Sparse  # (ZL, normals + U)
     law_rows: Any  # (ZL,) int64: data row that each drawn entry goes to
-    shared: bool = False  # whether steps share draw blocks: faster, but rows move where J changes
+
+    def rows(self, per: int) -> dict[str, int]:
+        """Rows of scratch, by name; per: normals of a draw block."""
+        uniforms = len(self.chance)
+        return {
+            "normal": GROUP * self.normals,
+            "uniform": GROUP * uniforms,
+            "base": self.normals + uniforms,
+            "drawn": len(self.location),
+            "w": 1,
+        }
+
+
+class Weighted(NamedTuple):
+    """All rows of a data set with weights that carry the noise: build it with `weighted`."""
+
+    weights: Any  # (N,) F
+    table: Any  # (N, ZT) F
+    table_rows: Any  # (ZT,) int64: data row that each table column goes to
+
+    def rows(self, per: int) -> dict[str, int]:
+        """Rows of scratch, by name; per: normals of a draw block."""
+        return {"normal": GROUP, "base": 1, "w": 1}
+
+
+Driver = Mean | Gaussian | Adaptive | Sampled | Weighted
 
 
 def sparse(matrix: Any, dtype: Any) -> Sparse:
@@ -54,54 +108,28 @@ def sparse(matrix: Any, dtype: Any) -> Sparse:
     return Sparse(start, column.astype(np.int64), np.ascontiguousarray(dense[row, column]))
 
 
-def _driver(dtype: Any, **fields: Any) -> Driver:
-    nothing, rows = np.empty(0, dtype), np.empty(0, np.int64)
-    none = Sparse(np.zeros(1, np.int64), rows, nothing)
-    blank = Driver(
-        MEAN,
-        nothing,
-        0,
-        none,
-        0,
-        True,
-        np.empty((0, 0), dtype),
-        rows,
-        nothing,
-        0,
-        nothing,
-        nothing,
-        none,
-        rows,
-    )
-    return blank._replace(**fields)
-
-
 def _array(values: Any, dtype: Any) -> Any:
     return np.array(values, dtype=dtype, order="C")
 
 
-def mean(values: Any, dtype: Any) -> Driver:
+def mean(values: Any, dtype: Any) -> Mean:
     """Input rows are the constants `values` (I,)."""
-    return _driver(dtype, kind=MEAN, mean=_array(values, dtype))
+    return Mean(_array(values, dtype))
 
 
-def gaussian(values: Any, factor: Any, dtype: Any, refine: int = 1, shared: bool = True) -> Driver:
+def gaussian(values: Any, factor: Any, dtype: Any, refine: int = 1) -> Gaussian:
     """Input rows are values (I,) + scale[k] * factor (I, refine * J) @ standard normals (refine * J,).
 
     The normals of step k are those that a run with `refine` times as many steps draws in its steps refine * k
-    .. refine * k + refine - 1, J each. shared: let steps share draw blocks; without it normal j of a step is the same
-    whatever J is, so that schemes of different J follow one path.
+    .. refine * k + refine - 1, J each.
     """
     dense = np.asarray(factor, dtype=dtype)
-    return _driver(
-        dtype,
-        kind=GAUSSIAN,
-        mean=_array(values, dtype),
-        channels=dense.shape[1] // refine,
-        factor=sparse(dense, dtype),
-        batch=int(refine),
-        shared=bool(shared),
-    )
+    return Gaussian(_array(values, dtype), dense.shape[1] // refine, sparse(dense, dtype), int(refine))
+
+
+def adaptive(channels: int, dtype: Any) -> Adaptive:
+    """Input rows are `channels` independent normals, of variance each path's own step."""
+    return Adaptive(np.zeros(channels, dtype))
 
 
 def sampled(
@@ -115,7 +143,7 @@ def sampled(
     location: Any = (),
     mixing: Any = None,
     law_rows: Any = (),
-) -> Driver:
+) -> Sampled:
     """A minibatch of `batch` samples per step.
 
     Data rows `table_rows` come from the columns of table (N, ZT), at indices drawn with or without
@@ -129,11 +157,9 @@ def sampled(
             f"kernels.drivers.sampled: a batch without replacement needs batch <= rows < 2**32; got {batch} "
             f"of {len(rows)} rows (int). Lower the batch size or sample with replacement."
         )
-    base = normals + len(chance)
-    matrix = np.zeros((len(location), base)) if mixing is None else mixing
-    return _driver(
-        dtype,
-        kind=SAMPLED,
+    matrix = np.zeros((len(location), normals + len(chance))) if mixing is None else mixing
+    none = Sparse(np.zeros(1, np.int64), np.empty(0, np.int64), np.empty(0, dtype))
+    return Sampled(
         batch=int(batch),
         replacement=bool(replacement),
         table=rows,
@@ -141,19 +167,34 @@ def sampled(
         normals=int(normals),
         chance=_array(chance, dtype),
         location=_array(location, dtype),
-        mixing=sparse(matrix, dtype) if len(location) else Sparse(np.zeros(1, np.int64), *_driver(dtype).factor[1:]),
+        mixing=sparse(matrix, dtype) if len(location) else none,
         law_rows=_array(law_rows, np.int64),
     )
 
 
-def weighted(weights: Any, table: Any, table_rows: Any, dtype: Any) -> Driver:
+def weighted(weights: Any, table: Any, table_rows: Any, dtype: Any) -> Weighted:
     """All rows of table (N, ZT) every step, with weights (N,) (1/N each, as a rule) plus centred noise of
     size scale[k].
     """
-    return _driver(
-        dtype,
-        kind=WEIGHTED,
-        weights=_array(weights, dtype),
-        table=_array(table, dtype),
-        table_rows=_array(table_rows, np.int64),
-    )
+    return Weighted(_array(weights, dtype), _array(table, dtype), _array(table_rows, np.int64))
+
+
+def prototype(kind: type, dtype: Any) -> Driver:
+    """A driver of class `kind`, for its types."""
+    return {
+        Mean: lambda: mean([0.0], dtype),
+        Gaussian: lambda: gaussian([0.0], [[1.0]], dtype),
+        Adaptive: lambda: adaptive(1, dtype),
+        Sampled: lambda: sampled(dtype, 1, [[0.0]], [0]),
+        Weighted: lambda: weighted([1.0], [[0.0]], [0], dtype),
+    }[kind]()
+
+
+FILLERS: dict[type, tuple[str, ...]] = {
+    Mean: (),
+    Gaussian: ("normals",),
+    Adaptive: ("normals",),
+    Sampled: ("normals", "uniforms", "words"),
+    Weighted: ("normals",),
+}
+"""The random fills (see `fillers`) that each class takes."""

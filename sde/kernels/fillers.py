@@ -4,6 +4,7 @@ ctypes from Python.
 The same machine code serves both, so a start law or an oracle sees the loop's own numbers.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -89,8 +90,8 @@ def _words(out, words, rows, lanes, seed, first_path, step, stream, block):
 
 
 FUNCTIONS = {
-    "float32": (_normals32, _uniforms32, _words),
-    "float64": (_normals64, _uniforms64, _words),
+    "float32": {"normals": _normals32, "uniforms": _uniforms32, "words": _words},
+    "float64": {"normals": _normals64, "uniforms": _uniforms64, "words": _words},
 }
 
 
@@ -102,11 +103,12 @@ def signature(dtype: Any) -> Any:
 
 
 @cache
-def compiled(name: str) -> tuple[Any, ...]:
-    """The fillers (normals, uniforms, words) for dtype `name`, "float32" or "float64"."""
-    return tuple(native(function, signature(name)) for function in FUNCTIONS[name])
+def compiled(name: str, which: str) -> Any:
+    """The filler `which`, "normals", "uniforms" or "words", for dtype `name`, "float32" or "float64"."""
+    return native(FUNCTIONS[name][which], signature(name))
 
 
-def addresses(dtype: Any) -> Fillers:
-    """Their addresses, valid for the life of the process."""
-    return Fillers(*(function.address for function in compiled(np.dtype(dtype).name)))
+def addresses(dtype: Any, needed: Sequence[str]) -> Fillers:
+    """Addresses of those needed, valid for the life of the process; 0 for the others."""
+    name = np.dtype(dtype).name
+    return Fillers(*(compiled(name, which).address if which in needed else 0 for which in Fillers._fields))

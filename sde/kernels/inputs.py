@@ -2,231 +2,52 @@
 
 import numpy as np
 
-from .calls import call_accumulate, call_fill
-from .options import inner
-from .philox import MASK, draw
+from .calls import call_accumulate
+from .drivers import GROUP, Gaussian, Mean, Sampled, Weighted
+from .options import chosen, inlined, inner
 from .philox import STREAM_NOISE as NOISE
-from .philox import STREAM_SAMPLES as SAMPLES
-
-GROUP = 4
-MOST_GROUPED = 16
-UNIFORM_BLOCKS = 0x40000000
-INDEX_BLOCKS = 0x80000000
-RETRY_BLOCKS = 0xC0000000
+from .rows import combine, copy, draw_normals, fill, per_block
+from .samples import fill_sampled
 
 
 @inner
-def per_block(rows):
-    """How many rows of normals or uniforms one draw block fills: 4 in float32, 2 in float64."""
-    return 16 // rows.itemsize
+def _mean(driver, space, program, x, p, scale, seed, first_path, step, fresh):
+    for k in range(len(driver.mean) if fresh else 0):
+        row = space.n[k * program.lanes : (k + 1) * program.lanes]
+        fill(row, driver.mean[k], program.lanes)
 
 
-@inner
-def steps_per_group(channels, per):
-    """How many consecutive steps share draw blocks, so that none of their `per` normals is thrown away.
+@inlined
+def _gaussian(driver, space, program, x, p, scale, seed, first_path, step, fresh):
+    """n = mean + scale * factor @ normals; a step made of `fine` finer ones takes theirs, one after another.
 
-    The smallest count whose normals fill whole blocks; 1 where a step takes many blocks anyway.
+    Normal j of a step is number step % G of draw block j of counter step step // G, G the normals of a block: none is
+    thrown away, and it is the same whatever the number of channels, so that schemes of any width follow one path. A
+    group's rows stay in space.normal, so only its first step, or a `fresh` call's, draws.
     """
-    group = 1
-    while channels <= MOST_GROUPED and group * channels % per != 0:
-        group += 1
-    return group
-
-
-@inner
-def fill_mean(n, mean, lanes):
-    for k in range(len(mean)):
-        row = n[k * lanes : (k + 1) * lanes]
-        fill(row, mean[k], lanes)
-
-
-@inner
-def copy(target, source, count):
-    for i in range(count):
-        target[i] = source[i]
-
-
-@inner
-def fill(row, value, count):
-    for i in range(count):
-        row[i] = value
-
-
-@inner
-def combine(out, offset, matrix, base, factor, lanes):
-    """Rows of out = offset + factor * matrix @ base (rows of `base`), two columns a pass."""
-    for k in range(len(offset)):
-        row = out[k * lanes : (k + 1) * lanes]
-        value = offset[k]
-        first, last = matrix.start[k], matrix.start[k + 1]
-        if first == last:
-            fill(row, value, lanes)
-        for j in range(first, last, 2):
-            c = factor * matrix.value[j]
-            one = base[matrix.column[j] * lanes : (matrix.column[j] + 1) * lanes]
-            if j + 1 < last:
-                d = factor * matrix.value[j + 1]
-                two = base[matrix.column[j + 1] * lanes : (matrix.column[j + 1] + 1) * lanes]
-                if j == first:
-                    for i in range(lanes):
-                        row[i] = (value + c * one[i]) + d * two[i]
-                else:
-                    for i in range(lanes):
-                        row[i] = (row[i] + c * one[i]) + d * two[i]
-            elif j == first:
-                for i in range(lanes):
-                    row[i] = value + c * one[i]
-            else:
-                for i in range(lanes):
-                    row[i] += c * one[i]
-
-
-@inner
-def draw_normals(space, rows, lanes, seed, first_path, step, stream, block):
-    """Rows of standard normals into space.normal."""
-    call_fill(space.fillers.normals, space.normal, space.words, rows, lanes, seed, first_path, step, stream, block)
-
-
-@inner
-def fill_gaussian(n, driver, scale, space, lanes, seed, first_path, step, fresh):
-    """n = mean + scale * factor @ normals. Steps g*G..g*G+G-1 (see `steps_per_group`; G = 1 unless shared) take the rows of draw
-    blocks 0, 1, ... of counter step g, in order; they stay in space.normal, so only a group's first step, or
-    a `fresh` call's, draws. A step made of `batch` finer ones takes theirs, one after another.
-    """
-    rows, fine = driver.channels * lanes, driver.batch
-    group = steps_per_group(driver.channels, per_block(n)) if driver.shared else 1
+    n, lanes = space.n, program.lanes
+    channels, fine, group = driver.channels, driver.fine, per_block(n)
+    gathered = group * channels * lanes
+    at, stride = np.int64(0), group * lanes
     for i in range(fine):
         finer = fine * step + i
-        at = finer % group
+        at = (finer % group) * lanes
         if at == 0 or (fresh and i == 0):
-            draw_normals(space, group * driver.channels, lanes, seed, first_path, finer // group, NOISE, 0)
+            draw_normals(space, group * channels, lanes, seed, first_path, finer // group, NOISE, 0)
         if fine > 1:
-            copy(space.finer[i * rows :], space.normal[at * rows :], rows)
-    taken = space.finer if fine > 1 else space.normal[(step % group) * rows :]
-    combine(n, driver.mean, driver.factor, taken, scale, lanes)
+            for j in range(channels):
+                copy(space.normal[gathered + (i * channels + j) * lanes :], space.normal[at + j * stride :], lanes)
+    if fine > 1:
+        at, stride = gathered, lanes
+    combine(n, driver.mean, driver.factor, space.normal, at, stride, scale, lanes)
 
 
 @inner
-def unbiased_index(word, bound, seed, path, step, sample):
-    """Exactly uniform integer in [0, bound) from a 32-bit word, by Lemire's method (ACM TOMACS 2019).
-
-    The product's low half must reach 2**32 mod bound; else fresh words are tried, from counters of this
-    sample alone.
-    """
-    product = np.uint64(word) * np.uint64(bound)
-    if (product & MASK) < np.uint64(bound):
-        floor = np.uint64(0x100000000) % np.uint64(bound)
-        attempt = 0
-        while (product & MASK) < floor:
-            block = np.uint64(RETRY_BLOCKS + 16 * sample + attempt % 16)
-            fresh = draw(np.uint64(seed), np.uint64(path), np.uint64(step), np.uint64(SAMPLES), block)
-            product = fresh[(attempt // 16) % 4] * np.uint64(bound)
-            attempt += 1
-    return np.int64(product >> np.uint64(32))
-
-
-@inner
-def fill_indices(driver, space, lanes, seed, first_path, step):
-    """index[s * lanes + i] = table row of sample s in lane i.
-
-    Without replacement: Floyd's algorithm (Bentley and Floyd, CACM 1987), an exactly uniform subset. stamp (N
-    + 1,) int64 marks the rows taken by the current lane; its last entry counts lanes.
-    """
-    rows, batch, index, stamp = len(driver.table), driver.batch, space.index, space.stamp
-    words = space.words
-    for s in range(batch):
-        if s % 4 == 0:
-            call_fill(
-                space.fillers.words,
-                space.w,
-                words,
-                0,
-                lanes,
-                seed,
-                first_path,
-                step,
-                SAMPLES,
-                INDEX_BLOCKS + s // 4,
-            )
-        bound = rows if driver.replacement else rows - batch + s + 1
-        at = (s % 4) * lanes
-        for i in range(lanes):
-            index[s * lanes + i] = unbiased_index(words[at + i], bound, seed, first_path + i, step, s)
-    if not driver.replacement:
-        for i in range(lanes):
-            stamp[rows] += 1
-            mark = stamp[rows]
-            for s in range(batch):
-                chosen = index[s * lanes + i]
-                if stamp[chosen] == mark:
-                    chosen = rows - batch + s
-                    index[s * lanes + i] = chosen
-                stamp[chosen] = mark
-
-
-@inner
-def fill_base(driver, space, lanes, seed, first_path, step, first_sample, samples):
-    """Base variables of `samples` consecutive samples; a group of four normals or uniforms wastes no draw."""
-    per, uniform = per_block(space.normal), space.uniform
-    count = driver.normals
-    draw_normals(space, samples * count, lanes, seed, first_path, step, SAMPLES, first_sample * count // per)
-    count = len(driver.chance)
-    block = UNIFORM_BLOCKS + first_sample * count // per
-    call_fill(
-        space.fillers.uniforms,
-        uniform,
-        space.words,
-        samples * count,
-        lanes,
-        seed,
-        first_path,
-        step,
-        SAMPLES,
-        block,
-    )
-    for r in range(samples * count):
-        q = driver.chance[r % count]
-        row = uniform[r * lanes : (r + 1) * lanes]
-        if q >= 0:
-            for i in range(lanes):
-                row[i] = 1.0 if row[i] < q else 0.0
-
-
-@inner
-def fill_sampled(n, x, p, address, driver, space, lanes, seed, first_path, step):
-    """n = mean over the minibatch of f(x, z)."""
-    fill(n, n.dtype.type(0), len(n))
-    z, w = space.z, space.w
-    one = n.dtype.type(1)
-    fill(w, one / n.dtype.type(driver.batch), lanes)
-    rows, drawn = len(driver.table), len(driver.location)
-    if rows > 0:
-        fill_indices(driver, space, lanes, seed, first_path, step)
-    normals, uniforms = driver.normals, len(driver.chance)
-    for s in range(driver.batch):
-        for c in range(len(driver.table_rows)):
-            row = z[driver.table_rows[c] * lanes : (driver.table_rows[c] + 1) * lanes]
-            for i in range(lanes):
-                row[i] = driver.table[space.index[s * lanes + i], c]
-        if drawn > 0:
-            g = s % GROUP
-            if g == 0:
-                samples = min(GROUP, driver.batch - s)
-                fill_base(driver, space, lanes, seed, first_path, step, s, samples)
-            base = space.base
-            copy(base, space.normal[g * normals * lanes :], normals * lanes)
-            copy(base[normals * lanes :], space.uniform[g * uniforms * lanes :], uniforms * lanes)
-            combine(space.drawn, driver.location, driver.mixing, base, one, lanes)
-            for c in range(drawn):
-                copy(z[driver.law_rows[c] * lanes :], space.drawn[c * lanes :], lanes)
-        call_accumulate(address, x, z, w, n, p)
-
-
-@inner
-def fill_weighted(n, x, p, address, driver, scale, space, lanes, seed, first_path, step):
+def _weighted(driver, space, program, x, p, scale, seed, first_path, step, fresh):
     """n = sum over all rows i of (wbar_i + scale (xi_i - mean xi) / sqrt(N)) f(x, z_i). The normals are drawn
     twice, not stored.
     """
+    n, lanes = space.n, program.lanes
     fill(n, n.dtype.type(0), len(n))
     rows = len(driver.table)
     xi, mean, z, w = space.normal, space.base, space.z, space.w
@@ -257,4 +78,15 @@ def fill_weighted(n, x, p, address, driver, scale, space, lanes, seed, first_pat
         for c in range(len(driver.table_rows)):
             row = z[driver.table_rows[c] * lanes : (driver.table_rows[c] + 1) * lanes]
             fill(row, driver.table[s, c], lanes)
-        call_accumulate(address, x, z, w, n, p)
+        call_accumulate(program.accumulate, x, z, w, n, p)
+
+
+def fill_inputs(driver, space, program, x, p, scale, seed, first_path, step, fresh):
+    """Fill space.n for step number `step`, the first of a call where `fresh`."""
+    raise NotImplementedError("kernels.inputs: only inside kernels")
+
+
+chosen(
+    fill_inputs,
+    {Mean: _mean, Gaussian: _gaussian, Sampled: fill_sampled, Weighted: _weighted},
+)

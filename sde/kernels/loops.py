@@ -1,6 +1,6 @@
 """The loop: advance one block of LANES paths over a range of steps, whatever the problem.
 
-Compiled once per dtype and cached on disk; a problem enters as addresses (`programs`), a driver (`drivers`)
+Compiled once per dtype and class of driver, and cached on disk; a problem enters as addresses (`programs`), a driver (`drivers`)
 and arrays. State k is the state after k steps. A path's bits depend on (seed, path) and the problem only.
 """
 
@@ -9,15 +9,14 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import from_dtype, types
+from numba import from_dtype, typeof, types
 
 from .advance import advance
-from .drivers import SAMPLED, Driver, Sparse
-from .fillers import Fillers, addresses
-from .inputs import GROUP, steps_per_group
-from .normal import SCRATCH
+from .drivers import FILLERS, Adaptive, Driver, Sampled, Weighted, prototype
+from .fillers import addresses
 from .options import kernel
 from .programs import Program
+from .scratch import make_space
 
 
 class Clock(NamedTuple):
@@ -32,53 +31,6 @@ class Clock(NamedTuple):
     first: Any = 0
 
 
-class Space(NamedTuple):
-    """Scratch of one call, and the fillers that use it."""
-
-    fillers: Fillers
-    words: Any
-    n: Any
-    out: Any
-    normal: Any
-    finer: Any
-    uniform: Any
-    base: Any
-    drawn: Any
-    z: Any
-    w: Any
-    flags: Any
-    alive: Any
-    index: Any
-    stamp: Any
-
-
-def make_space(fillers: Fillers, program: Program, driver: Driver, dtype: Any) -> Space:
-    """Fresh scratch: sizes follow from the problem alone."""
-    lanes, base = program.lanes, driver.normals + len(driver.chance)
-    grouped = driver.channels * steps_per_group(driver.channels, 16 // np.dtype(dtype).itemsize)
-
-    def real(rows: int) -> np.ndarray:
-        return np.zeros(rows * lanes, dtype)
-
-    return Space(
-        fillers=fillers,
-        words=np.zeros(SCRATCH * lanes, np.uint32),
-        n=real(program.inputs),
-        out=real(program.observables),
-        normal=real(max(GROUP * max(driver.normals, 1), grouped)),
-        finer=real(driver.channels * driver.batch if driver.batch > 1 else 0),
-        uniform=real(GROUP * len(driver.chance)),
-        base=real(max(base, 1)),
-        drawn=real(len(driver.location)),
-        z=real(program.data),
-        w=real(1),
-        flags=np.zeros(lanes, np.int32),
-        alive=np.zeros(lanes, np.int32),
-        index=np.zeros(driver.batch * lanes if len(driver.table) else 0, np.int64),
-        stamp=np.zeros(0 if driver.replacement else len(driver.table) + 1, np.int64),
-    )
-
-
 def _require(holds: bool, rule: str, got: Any, advice: str) -> None:
     if not holds:
         raise ValueError(f"kernels.loops: {rule}; got {got} ({type(got).__name__}). {advice}")
@@ -86,11 +38,12 @@ def _require(holds: bool, rule: str, got: Any, advice: str) -> None:
 
 def check(
     program: Program,
-    driver: Driver,
+    driver: Any,
     clock: Clock,
     p: Any,
     x: Any,
     dead: Any,
+    when: Any,
     valid: int,
     begin: int,
     end: int,
@@ -110,50 +63,53 @@ def check(
         sizes,
         f"Use {wanted}.",
     )
+    _require(len(when) == len(dead), "when must have an entry for each of dead", len(when), "")
     _require(0 <= valid <= program.lanes, "valid must be within the lanes", valid, "")
     steps = min(len(clock.h), len(clock.scale), len(clock.time) - 1)
     inside = clock.first <= begin <= end <= clock.first + steps
     _require(inside, "steps must lie within the clock", (begin, end), f"It has {steps} steps from {clock.first} on.")
-    roles = (program.step, program.observe, *((program.accumulate,) if driver.kind >= SAMPLED else ()))
+    data, own = isinstance(driver, Sampled | Weighted), isinstance(driver, Adaptive)
+    roles = (program.step, program.observe, *((program.accumulate,) if data else ()))
     _require(
         all(roles),
         "step and observe, and accumulate for data drivers, must be compiled",
         roles,
         "Compile them.",
     )
+    _require(own == bool(program.pace), "an adaptive driver, and no other, needs a pace", type(driver).__name__, "")
     for name, array, tail in (("statistics", statistics, (5,)), ("paths", paths, (paths.shape[2],))):
         shape = (len(clock.saves), program.observables - events, *tail)
         _require(array.size == 0 or array.shape == shape, f"{name} must have shape {shape}", array.shape, "")
     fits = 0 <= first_slot <= paths.shape[2] - valid
     _require(paths.size == 0 or fits, "paths must have a slot for every valid lane", paths.shape, "")
-    inputs = len(driver.mean)
-    _require(
-        driver.kind >= SAMPLED or inputs == program.inputs,
-        "the mean must have one entry per input row",
-        inputs,
-        "",
+    inputs = program.inputs if data else len(driver.channels if own else driver.mean)
+    _require(inputs == program.inputs, "the driver must have one entry per input row", inputs, "")
+    rows = (
+        [*driver.table_rows.tolist(), *(driver.law_rows.tolist() if isinstance(driver, Sampled) else ())]
+        if data
+        else []
     )
-    rows = [*driver.table_rows.tolist(), *driver.law_rows.tolist()]
     _require(all(0 <= r < program.data for r in rows), f"data rows must be below {program.data}", rows, "")
 
 
-def run_block(dtype: Any) -> Callable[..., None]:
-    """The loop for float32 or float64, compiled on first use. It releases the GIL: call it from many threads
-    at once.
+def run_block(dtype: Any, kind: type) -> Callable[..., Any]:
+    """The loop for float32 or float64 and drivers of class `kind`, compiled on first use. It releases the GIL: call it from many
+    threads at once.
 
-    run(program, driver, clock, seed, p, x, dead, first_path, valid, begin, end, bound, statistics, paths,
+    run(program, driver, clock, seed, p, x, dead, when, first_path, valid, begin, end, bound, statistics, paths,
     first_slot)
 
-    seed uint64; p (P,) F parameters; x (S * lanes,) F and dead (lanes,) int64 are carried by the caller from
+    seed uint64; p (P,) F parameters; x (S * lanes,) F, dead (lanes,) int64 and when (lanes,) float64 are carried by the caller from
     segment to segment (dead starts at -1 and becomes the first state number at which a state row is not
-    within `bound`; such a lane turns NaN). Lane i is path first_path + i; only lanes below `valid` count.
+    within `bound`, when its time; such a lane turns NaN). Lane i is path first_path + i; only lanes below `valid` count.
     Steps begin..end-1 are taken; saves in (begin, end], and save 0 if begin is 0, are merged into statistics
     (saves, O, 5) float64 and written to paths (saves, O, slots) F at first_slot + i, NaN for dead lanes;
-    either may have size 0 and is then left out. Arrays must be C-contiguous and writable. Raises ValueError
-    for sizes that do not fit together, TypeError for a wrong dtype.
+    either may have size 0 and is then left out. Arrays must be C-contiguous and writable. Returns (2,) int64: how many steps
+    lanes chose themselves, and how many of them were the shortest allowed. Raises ValueError for sizes that do not fit together, TypeError
+    for a wrong dtype.
     """
     dtype = np.dtype(dtype)
-    compiled, fillers = compile_loop(dtype.name), addresses(dtype)
+    compiled, fillers = compile_loop(dtype.name, kind), addresses(dtype, FILLERS[kind])
 
     def run(
         program: Program,
@@ -163,6 +119,7 @@ def run_block(dtype: Any) -> Callable[..., None]:
         p: Any,
         x: Any,
         dead: Any,
+        when: Any,
         first_path: int,
         valid: int,
         begin: int,
@@ -171,8 +128,8 @@ def run_block(dtype: Any) -> Callable[..., None]:
         statistics: Any,
         paths: Any,
         first_slot: int,
-    ) -> None:
-        check(program, driver, clock, p, x, dead, valid, begin, end, statistics, paths, first_slot)
+    ) -> Any:
+        check(program, driver, clock, p, x, dead, when, valid, begin, end, statistics, paths, first_slot)
         space = make_space(fillers, program, driver, dtype)
         compiled(
             space,
@@ -183,6 +140,7 @@ def run_block(dtype: Any) -> Callable[..., None]:
             p,
             x,
             dead,
+            when,
             first_path,
             valid,
             begin,
@@ -192,46 +150,20 @@ def run_block(dtype: Any) -> Callable[..., None]:
             paths,
             first_slot,
         )
+        return space.tally
 
     return run
 
 
-def _named(kind: Any, *fields: Any) -> Any:
-    return types.NamedTuple(fields, kind)
-
-
 @cache
-def compile_loop(name: str) -> Any:
-    """The Numba kernel for dtype `name`, "float32" or "float64", from the disk cache where it can."""
+def compile_loop(name: str, kind: type) -> Any:
+    """The Numba kernel for dtype `name`, "float32" or "float64", and a class of drivers, from the disk cache where it can."""
     real, i64 = from_dtype(np.dtype(name)), types.int64
     f1, d1, i1 = (types.Array(t, 1, "C") for t in (real, types.float64, i64))
-    u1, s1 = types.Array(types.uint32, 1, "C"), types.Array(types.int32, 1, "C")
-    matrix = _named(Sparse, i1, i1, f1)
-    table = types.Array(real, 2, "C")
-    driver = _named(
-        Driver, i64, f1, i64, matrix, i64, types.boolean, table, i1, f1, i64, f1, f1, matrix, i1, types.boolean
-    )
-    program = types.NamedUniTuple(i64, len(Program._fields), Program)
-    clock = _named(Clock, d1, d1, d1, i1, i64)
+    program, driver = Program(*[1] * len(Program._fields)), prototype(kind, np.dtype(name))
+    clock = types.NamedTuple((d1, d1, d1, i1, i64), Clock)
     statistics, paths = types.Array(types.float64, 3, "C"), types.Array(real, 3, "C")
-    fillers = types.NamedUniTuple(i64, len(Fillers._fields), Fillers)
-    space = _named(Space, fillers, u1, f1, f1, f1, f1, f1, f1, f1, f1, f1, s1, s1, i1, i1)
-    signature = types.void(
-        space,
-        program,
-        driver,
-        clock,
-        types.uint64,
-        f1,
-        f1,
-        i1,
-        i64,
-        i64,
-        i64,
-        i64,
-        types.float64,
-        statistics,
-        paths,
-        i64,
-    )
-    return kernel(advance, signature)
+    space = make_space(addresses(name, ()), program, driver, np.dtype(name))
+    numbers = (i64, i64, i64, i64, types.float64)
+    problem = (typeof(space), typeof(program), typeof(driver), clock, types.uint64)
+    return kernel(advance, types.void(*problem, f1, f1, i1, d1, *numbers, statistics, paths, i64))

@@ -13,7 +13,7 @@ float64: draw block q gives rows 2q, 2q+1; u = (2k + 1) / 2**53 from 52 bits, so
 import numpy as np
 
 from .bits import as_float32, as_float64, as_int32, as_uint32, as_uint64
-from .options import inner, scalar
+from .options import inlined, inner
 from .philox import fill_words
 
 f32, f64, i32, u32, u64 = np.float32, np.float64, np.int32, np.uint32, np.uint64
@@ -39,7 +39,7 @@ ANGLE_32 = f32(2 * np.pi / 2.0**32)
 ANGLE_64 = 2 * np.pi / 2.0**52
 
 
-@scalar
+@inlined
 def split32(word):
     """f and e with (word + 1/2) / 2**32 = (1 + f) 2**e to float32's rounding, 1 + f in [sqrt(1/2), sqrt 2)."""
     bits = as_int32(f32(f32(word) + f32(0.5)))
@@ -47,7 +47,7 @@ def split32(word):
     return as_float32(i32(bits - i32(exponent << i32(23)))) - f32(1), f32(i32(exponent - i32(32)))
 
 
-@scalar
+@inlined
 def root32(f, e):
     """sqrt(-2 ln((1 + f) 2**e)) in float32."""
     s = f / (f32(2) + f)
@@ -57,7 +57,7 @@ def root32(f, e):
     return f32(np.sqrt(f32(-2) * (e * f32(LN2) - (half - s * (half + series) - f))))
 
 
-@scalar
+@inlined
 def circle32(word):
     """cos and sin of 2 pi word / 2**32 in float32 for a uint32 word."""
     quadrant = u32(u32(word + u32(0x20000000)) >> u32(30))
@@ -73,7 +73,7 @@ def circle32(word):
     return as_float32(u32(as_uint32(c) ^ c_sign)), as_float32(u32(as_uint32(s) ^ s_sign))
 
 
-@scalar
+@inlined
 def split64(k):
     """f and e with (2k + 1) / 2**53 = (1 + f) 2**e, 1 + f in [sqrt(1/2), sqrt 2), for a uint64 k below 2**52."""
     u = as_float64(u64(k | BITS_TWO_52)) - (TWO_52 - 0.5)
@@ -83,7 +83,7 @@ def split64(k):
     return f, as_float64(u64(exponent | BITS_TWO_52)) - (TWO_52 + 53.0)
 
 
-@scalar
+@inlined
 def root64(f, e):
     """sqrt(-2 ln((1 + f) 2**e))."""
     s = f / (2.0 + f)
@@ -94,7 +94,7 @@ def root64(f, e):
     return np.sqrt(-2.0 * (e * LN2 - (half - s * (half + series) - f)))
 
 
-@scalar
+@inlined
 def circle64(k):
     """cos and sin of 2 pi k / 2**52 for a uint64 k below 2**52."""
     shifted = u64(k + (u64(1) << u64(49)))
@@ -113,7 +113,7 @@ def circle64(k):
     return as_float64(u64(as_uint64(c) ^ c_sign)), as_float64(u64(as_uint64(s) ^ s_sign))
 
 
-@scalar
+@inlined
 def join(high, low):
     """52 bits from two uint32 words, as uint64."""
     return u64(u64(u64(high) << u64(20)) | u64(u64(low) >> u64(12)))

@@ -7,14 +7,14 @@ nothing else does.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from numba import njit
 from numba.core.ccallback import CFunc
-from numba.extending import register_jitable
+from numba.extending import overload, register_jitable
 
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 """Relaxed arithmetic that keeps `isfinite` and comparisons with NaN meaningful (no "nnan", no "ninf")."""
@@ -30,10 +30,23 @@ JIT: dict[str, Any] = {**INNER, "cache": True}
 EMITTED: dict[str, Any] = {"error_model": "numpy", "fastmath": FASTMATH, "cache": True}
 """Functions emitted for one problem (see `programs.compile_emitted`)."""
 
-inner = register_jitable(**INNER)
-scalar = register_jitable(**INNER, forceinline=True)
-"""Both leave the function plain Python for Python callers. `scalar` decorates what runs per lane: a call left
-in the loop over lanes would keep it from vectorising."""
+LEAN: Any = {**INNER, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+INLINED: Any = {**LEAN, "forceinline": True}
+inner = register_jitable(**LEAN)
+inlined = register_jitable(**INLINED)
+"""Both leave the function plain Python for Python callers. `inlined` decorates what runs per lane, where a call left in
+the loop over lanes would keep it from vectorising, and what runs every step on arrays, where a call would count references."""
+
+
+def chosen(function: Callable[..., Any], bodies: Mapping[type, Callable[..., Any]]) -> Callable[..., Any]:
+    """Make `function`, inside kernels, the body for the class of its first argument, a NamedTuple: each class is compiled
+    with its own body only."""
+
+    def choose(first, *rest):
+        return bodies.get(getattr(first, "instance_class", type(None)))
+
+    overload(function, jit_options=INLINED, strict=False)(choose)
+    return function
 
 
 @cache

@@ -12,7 +12,7 @@ one vector instruction.
 
 import numpy as np
 
-from .options import inner, scalar
+from .options import inlined, inner
 
 STREAM_NOISE, STREAM_SAMPLES, STREAM_START = 0, 1, 2
 
@@ -24,7 +24,7 @@ MULTIPLIER_0, MULTIPLIER_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 WEYL_0, WEYL_1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 
 
-@scalar
+@inlined
 def philox(c0, c1, c2, c3, k0, k1):
     """Ten rounds on counter (c0..c3) under key (k0, k1), all uint64 below 2**32; four words of the same kind.
 
@@ -42,7 +42,7 @@ def philox(c0, c1, c2, c3, k0, k1):
     return c0, c1, c2, c3
 
 
-@scalar
+@inlined
 def draw(seed, path, step, stream, block):
     """The four words of one draw block; every argument uint64 (path < 2**56, step and block < 2**32)."""
     top = (stream << STREAM_SHIFT) | ((path >> HALF) & PATH_MASK)

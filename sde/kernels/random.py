@@ -6,15 +6,12 @@ from typing import Any
 import numpy as np
 
 from .fillers import compiled
-from .inputs import steps_per_group
 from .normal import SCRATCH
 from .philox import STREAM_NOISE, STREAM_START
 
-NORMALS, UNIFORMS = 0, 1
-
 
 def _fill(
-    which: int,
+    which: str,
     rows: int,
     lanes: int,
     seed: int,
@@ -25,7 +22,7 @@ def _fill(
     dtype: Any,
 ) -> np.ndarray:
     out, words = np.empty((rows, lanes), dtype), np.empty(SCRATCH * lanes, np.uint32)
-    filler = compiled(out.dtype.name)[which].ctypes
+    filler = compiled(out.dtype.name, which).ctypes
     pointers = (a.ctypes.data_as(kind) for a, kind in zip((out, words), filler.argtypes, strict=False))
     filler(*pointers, rows, lanes, ctypes.c_uint64(seed), first_path, step, stream, block)
     return out
@@ -42,7 +39,7 @@ def normals(
     dtype: Any = np.float64,
 ) -> np.ndarray:
     """Standard normals (rows, lanes), float32 or float64; column i belongs to path first_path + i."""
-    return _fill(NORMALS, rows, lanes, seed, first_path, step, stream, block, dtype)
+    return _fill("normals", rows, lanes, seed, first_path, step, stream, block, dtype)
 
 
 def step_normals(
@@ -54,9 +51,9 @@ def step_normals(
     dtype: Any = np.float64,
 ) -> np.ndarray:
     """The standard normals (channels, lanes) that a Gaussian driver with that many channels takes at `step`."""
-    group = steps_per_group(channels, 16 // np.dtype(dtype).itemsize)
+    group = 16 // np.dtype(dtype).itemsize
     rows = normals(group * channels, lanes, seed, first_path, step // group, STREAM_NOISE, 0, dtype)
-    return rows[(step % group) * channels :][:channels]
+    return rows[step % group :: group]
 
 
 def uniforms(
@@ -72,4 +69,4 @@ def uniforms(
     """Uniforms in the open interval (0, 1), shape (rows, lanes): odd multiples of 2**-24 (float32) or 2**-53
     (float64).
     """
-    return _fill(UNIFORMS, rows, lanes, seed, first_path, step, stream, block, dtype)
+    return _fill("uniforms", rows, lanes, seed, first_path, step, stream, block, dtype)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from .options import inner, kernel, scalar
+from .options import inlined, inner, kernel
 
 COUNT, MEAN, M2, LOW, HIGH = range(5)
 
@@ -39,12 +39,12 @@ def merge_cell(a, count, mean, m2, low, high):
     a[HIGH] = max(a[HIGH], high)
 
 
-@scalar
+@inlined
 def less(a, b):
     return a if a < b else b
 
 
-@scalar
+@inlined
 def more(a, b):
     return a if a > b else b
 

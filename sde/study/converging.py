@@ -41,10 +41,14 @@ def convergence(
     the shortest step; else the run at half the step, E|Y_h - Y_(h/2)|, which shows the order but not that the limit is right.
     Strong: root mean square of the final state's error. Weak: |E f(Y) - E f(X)| with f = functional, an expression of the states
     (the sum of their squares when left out), estimated by the difference on the same path, whose variance is small.
-    Intervals: `sde.orders.slope`. Raises ValueError, also when a path explodes: an order over what is left would mean nothing.
+    Schemes whose paths choose their steps need exact, and take new paths at every step. Intervals: `sde.orders.slope`. Raises ValueError, also when a path explodes: an order over what is left would mean nothing.
     """
     _check(sde, steps, levels, paths, exact, reference)
     chosen, _ = find(scheme)
+    if chosen.own_clock and exact is None:
+        raise ValueError(
+            f"convergence.exact: a scheme whose paths choose their steps cannot follow another run's path; got none with {scheme}. Give the solution."
+        )
     functional = sp.sympify(functional, strict=True) if functional is not None else sp.Add(*(x**2 for x in sde.states))
     solution = _solution(sde, exact, start, time) if exact is not None else None
     observables: dict[str, Any] = {"f_of_states": functional}
@@ -62,7 +66,7 @@ def convergence(
             time=time,
             dt=time / count,
             scheme=name,
-            refine=finest // count,
+            refine=1 if chosen.own_clock else finest // count,
             observables=observables,
             parameters=parameters,
             paths=paths,

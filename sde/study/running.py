@@ -110,10 +110,21 @@ def simulate(
         raise ValueError(
             f"refine: must be a whole number of at least 1, and finer steps fewer than 2**32; got {refine!r} ({type(refine).__name__}). Leave it out."
         )
+    own_clock = find(scheme)[0].own_clock
+    if own_clock and refine != 1:
+        raise ValueError(
+            f"refine: needs steps that are the same for all paths; got {refine!r} (int) with {scheme}, where each path chooses. Leave it out."
+        )
     prepared = prepare(problem, scheme, extras.together(observables, events), dtype)
     if isinstance(problem, SDE):
-        driver = drivers.brownian(prepared.mean, prepared.factor, dtype, int(refine), prepared.modes, problem.noises)
-        ticks = Ticks(grid, lambda time, length: length, lambda time, length: np.sqrt(length))
+        if own_clock:
+            driver = drivers.adaptive(prepared.factor, dtype)
+            ticks = Ticks(grid, lambda time, length: length, lambda time, length: length)
+        else:
+            driver = drivers.brownian(
+                prepared.mean, prepared.factor, dtype, int(refine), prepared.modes, problem.noises
+            )
+            ticks = Ticks(grid, lambda time, length: length, lambda time, length: np.sqrt(length))
         values = sweeping.numbers(problem, parameters)
     else:
         assert sgd is not None

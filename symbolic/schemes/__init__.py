@@ -12,6 +12,7 @@ from typing import Any
 import sympy as sp
 
 from symbolic.schemes import (
+    adaptive_euler,
     euler_heun,
     euler_maruyama,
     heun,
@@ -52,6 +53,11 @@ class Scheme:
     step: Callable[..., Any]
     formula: ModuleType
 
+    @property
+    def own_clock(self) -> bool:
+        """Whether each path chooses its steps: the formula's `pace` says how long they may be."""
+        return hasattr(self.formula, "pace")
+
     def order(self, kind: str, noise_class: str) -> Fraction:
         """Strong or weak order on an SDE of this noise class; kind is "strong" or "weak"."""
         orders: Orders = self.formula.STRONG if kind == "strong" else self.formula.WEAK
@@ -81,6 +87,7 @@ SCHEMES: dict[str, Scheme] = {
     for m in (
         euler_maruyama,
         tamed_euler,
+        adaptive_euler,
         implicit_euler,
         milstein,
         milstein_levy,
@@ -178,6 +185,7 @@ def step_map(problem: SDE | LossDynamics, scheme: str) -> StepMap:
             "let": lambda: let,
         }
         updates = chosen.step(**{name: offered[name]() for name in wanted})
+        pace = chosen.formula.pace(problem, x, t, h) if chosen.own_clock else None
         return StepMap(
             f"{problem.name}:{scheme}",
             problem.states,
@@ -185,6 +193,7 @@ def step_map(problem: SDE | LossDynamics, scheme: str) -> StepMap:
             problem.parameters,
             tuple(let.statements),
             tuple(updates),
+            pace,
         )
     inputs = sp.ImmutableMatrix(problem.inputs)
     if scheme == sgd_momentum.NAME:

@@ -68,11 +68,17 @@ def test_all_schemes_follow_one_brownian_path() -> None:
 def test_a_loss_couples_too() -> None:
     """A long step's noise is the sum of the short steps': with a constant gradient factor, ends agree to rounding."""
     loss = LIBRARY["rescaling"].build()
-    settings: dict[str, Any] = {"start": {"u": 1.2, "w": 0.6}, "time": 0.01, "paths": 20, "save_at": 2, "keep": "paths"}
+    settings: dict[str, Any] = {
+        "start": {"u": 1.2, "w": 0.6},
+        "time": 0.01,
+        "paths": 400,
+        "save_at": 2,
+        "keep": "paths",
+    }
     once = simulate(loss, SGD(0.1), dt=0.01, refine=8, **settings).u.values[:, -1]
     fine = simulate(loss, SGD(0.1), dt=0.01 / 8, **settings).u.values[:, -1]
     other = simulate(loss, SGD(0.1), dt=0.01, **settings).u.values[:, -1]
-    assert np.std(once - fine) < 0.1 * np.std(once - other)
+    assert np.std(once - fine) < 0.15 * np.std(once - other)
 
 
 def synthetic(order: float, rng: np.random.Generator, paths: int = 1000) -> np.ndarray:

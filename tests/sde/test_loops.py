@@ -12,7 +12,7 @@ import pytest
 from numba import njit
 from scipy import stats
 
-from sde.kernels import drivers, inputs, options, philox, programs, random, statistics
+from sde.kernels import drivers, options, philox, programs, random, samples, statistics
 from sde.kernels.loops import Clock, run_block
 
 RESCALING = """
@@ -115,13 +115,13 @@ def advance(
     saves = np.array([0, steps] if saves is None else saves, np.int64)
     clock = Clock(np.arange(steps + 1) * h, np.full(steps, h), np.full(steps, float(scale)), saves)
     x = np.repeat(np.asarray(start, dtype), program.lanes) if np.ndim(start) == 1 else np.asarray(start, dtype).ravel()
-    x, dead = x.copy(), np.full(program.lanes, -1)
+    x, dead, when = x.copy(), np.full(program.lanes, -1), np.full(program.lanes, np.nan)
     valid = program.lanes if valid is None else valid
     table = statistics.empty(len(saves), program.observables)
     paths = np.full((len(saves), program.observables, valid), -7, dtype)
     edges = [0, *cuts, steps]
     for begin, end in pairwise(edges):
-        run_block(dtype)(
+        run_block(dtype, type(driver))(
             program,
             driver,
             clock,
@@ -129,6 +129,7 @@ def advance(
             np.array(p, dtype),
             x,
             dead,
+            when,
             first,
             valid,
             begin,
@@ -197,7 +198,7 @@ def test_law_samples_match_a_plain_loop(problem):
     x = np.repeat([1.2, 0.6], 64)
     for k in range(3):
         normal = noise(12, 64, k, stream=1)
-        uniform = random.uniforms(12, 64, 5, 0, k, 1, inputs.UNIFORM_BLOCKS)
+        uniform = random.uniforms(12, 64, 5, 0, k, 1, samples.UNIFORM_BLOCKS)
         n = np.zeros(128)
         for s in range(6):
             base = np.vstack([normal[2 * s : 2 * s + 2], uniform[2 * s], uniform[2 * s + 1] < 0.3])
@@ -269,7 +270,7 @@ def test_index_is_unbiased_where_a_plain_product_is_not():
         out = np.zeros(3, np.int64)
         for k in range(count):
             word = philox.draw(np.uint64(1), np.uint64(k), np.uint64(0), np.uint64(1), np.uint64(0))[0]
-            out[inputs.unbiased_index(word, bound, 1, k, 0, 0) % 3] += 1
+            out[samples.unbiased_index(word, bound, 1, k, 0, 0) % 3] += 1
         return out
 
     assert stats.chisquare(residues(90_000)).pvalue > 0.01
@@ -380,8 +381,8 @@ def test_wrong_shapes_and_types_are_refused(problem):
 
 
 def test_a_second_process_loads_the_loop_from_the_cache(problem):
-    run_block(np.float64)
-    code = "from sde.kernels.loops import compile_loop as c; print(sum(c('float64').stats.cache_hits.values()))"
+    run_block(np.float64, drivers.Gaussian)
+    code = "from sde.kernels.drivers import Gaussian; from sde.kernels.loops import compile_loop as c; print(sum(c('float64', Gaussian).stats.cache_hits.values()))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "1"
 

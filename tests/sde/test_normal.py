@@ -146,7 +146,7 @@ def test_uniforms_are_open_and_uniform(dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_fill_is_vectorised_without_library_calls(dtype):
-    function = fillers.FUNCTIONS[np.dtype(dtype).name][0]
+    function = fillers.FUNCTIONS[np.dtype(dtype).name]["normals"]
     compiled = njit(function, nogil=True, error_model="numpy", fastmath={"contract"})
     compiled.compile(fillers.signature(dtype))
     (assembly,) = compiled.inspect_asm().values()

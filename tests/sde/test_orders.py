@@ -27,9 +27,10 @@ PAIRS = [
     for case in CASES.values()
     for calculus in ("ito", "stratonovich")
     for name in fitting(case.sde.to(calculus))
-    if SCHEMES[name].calculus == calculus
+    if SCHEMES[name].calculus == calculus and (case.exact or not SCHEMES[name].own_clock)
 ]
 DEFAULT = {
+    ("commuting", "adaptive-euler"),
     ("gbm", "milstein"),
     ("gbm", "platen-weak-2"),
     ("gbm", "sriw1"),

@@ -69,6 +69,14 @@ def test_designs_own_example() -> None:
     assert spec.run == {"start": {"u": 1.2, "w": 0.6}, "time": 50.0, "paths": 10000, "seed": 0}
 
 
+def test_what_a_run_watches() -> None:
+    text = GOOD + 'warn_share = 0.5\nobservables = { C = "u**2 - w**2" }\nevents = { flat = "w - u" }\n'
+    spec = parse_spec(text + 'covariance = ["u", "C"]\nhistogram = { C = [-1, 0, 1.5] }\n')
+    u, w = sp.symbols("u w", real=True)
+    assert spec.run["events"] == {"flat": w - u} and spec.run["covariance"] == ["u", "C"]
+    assert spec.run["histogram"] == {"C": [-1, 0, 1.5]} and spec.run["warn_share"] == 0.5
+
+
 def test_run_and_sgd_in_full() -> None:
     text = GOOD.replace("weight_decay = 0.0", 'momentum = 0.5\nreplacement = false\nschedule = "min(t/5, 1)"')
     text = text.replace("u = 1.2, w = 0.6", 'u = { law = "normal", std = 0.5 }, w = 1')
@@ -198,6 +206,14 @@ def test_several_starts_steps_and_laws_with_shapes() -> None:
             'observables = { C = "u*x" }',
             "observables.C: may use parameters only, here x; got 'u*x' (str)",
         ),
+        ("seed = 0", 'events = { u = "w" }', "events.u: a name may stand for one thing only"),
+        ("seed = 0", 'events = { low = "[u, w]" }', "events.low: must be one expression"),
+        ("seed = 0", 'events = "u"', "run.events: must be a table of named expressions"),
+        ("seed = 0", 'covariance = ["u", "u"]', "run.covariance: must be a list of names, each once"),
+        ("seed = 0", 'covariance = ["v"]', "run.covariance: must name a parameter or an observable"),
+        ("seed = 0", "histogram = { u = [1, 1] }", "run.histogram.u: needs at least two increasing finite edges"),
+        ("seed = 0", "histogram = { v = [0, 1] }", "run.histogram.v: must name a parameter or an observable"),
+        ("seed = 0", "warn_share = 2", "run.warn_share: must be a share within [0, 1]; got 2 (int)"),
         ("seed = 0", "seed = -1", "run.seed: must be a whole number of at least 0; got -1 (int)"),
         ("time = 50.0", "time = 0", "run.time: must be a positive finite number; got 0 (int)"),
         ("w = []", "w = [2.5]", "parameters.w: must be a shape"),

@@ -1,0 +1,60 @@
+"""Scratch of one call of the loop: rows for inputs, normals, samples, clocks and flags."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .drivers import Driver, Sampled
+from .fillers import Fillers
+from .normal import SCRATCH
+from .programs import Program
+
+ROWS = ("normal", "uniform", "base", "drawn", "w", "h", "t", "left")
+
+
+class Space(NamedTuple):
+    """Scratch, and the fillers that use it. What the driver does not need is of size 0."""
+
+    fillers: Fillers
+    words: Any
+    n: Any
+    out: Any
+    z: Any
+    normal: Any
+    uniform: Any
+    base: Any
+    drawn: Any
+    w: Any
+    h: Any
+    t: Any
+    left: Any
+    flags: Any
+    alive: Any
+    sums: Any  # (2 lanes,) float64
+    index: Any
+    stamp: Any
+    tally: Any  # (2,) int64: steps that paths chose themselves, and how many of them were the shortest allowed
+
+
+def make_space(fillers: Fillers, program: Program, driver: Driver, dtype: Any) -> Space:
+    """Fresh scratch: sizes follow from the problem alone."""
+    lanes, rows = program.lanes, driver.rows(16 // np.dtype(dtype).itemsize)
+    batch = driver if isinstance(driver, Sampled) and len(driver.table) else None
+
+    def real(count: int) -> np.ndarray:
+        return np.zeros(count * lanes, dtype)
+
+    return Space(
+        fillers=fillers,
+        words=np.zeros(SCRATCH * lanes, np.uint32),
+        n=real(program.inputs),
+        out=real(program.observables),
+        z=real(program.data),
+        **{name: real(rows.get(name, 0)) for name in ROWS},
+        flags=np.zeros(lanes, np.int32),
+        alive=np.zeros(lanes, np.int32),
+        sums=np.zeros(2 * lanes),
+        index=np.zeros(batch.batch * lanes if batch else 0, np.int64),
+        stamp=np.zeros(0 if not batch or batch.replacement else len(batch.table) + 1, np.int64),
+        tally=np.zeros(2, np.int64),
+    )
