@@ -2,6 +2,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TORCH ?= torch
+RIVALS := "$(TORCH)" "jax>=0.10" "diffrax>=0.6" "torchsde>=0.2.6" "sdeint>=0.3" "jitcsde>=1.6" "mkl_random>=1.2"
 
 .PHONY: demo test slow lint format bench notebooks clean
 
@@ -30,7 +32,7 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 bench: $(STAMP)
-	$(BIN)/python -m pip install --quiet "jax>=0.10"
+	for rival in $(RIVALS); do $(BIN)/python -m pip install --quiet "$$rival" || echo "bench: without $$rival"; done
 	$(BIN)/python -m benchmarks
 
 notebooks: $(STAMP)

@@ -1,83 +1,52 @@
-"""`python -m benchmarks [speed | latency] [--repeats N]`: machine, rates against rivals, compile times, waits."""
+"""`python -m benchmarks [speed | latency | normals | cost ...] [--repeats N]`: machine, then the parts named, or all."""
 
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from statistics import median
+from collections.abc import Callable
+from importlib import import_module
 from time import perf_counter
 
-from benchmarks import latency, machine, matrix_factorization, rescaling
-from benchmarks.measure import Contestant, Record, compete, ratios
+from benchmarks import machine
 
-ROW = "{:<26} {:<8} {:<42} {:>9} {:>9} {:>7} {:>17} {:>9} {:>5}"
-CALL = "{:<26} {:<8} {:<42} {:>9} {:>9} {:>7}"
-
-
-def races() -> Iterator[tuple[str, str, Sequence[Contestant]]]:
-    """Problem, dtype and contestants of every race."""
-    fast = ("jax_scan", "numpy_paths")
-    for dtype in ("float32", "float64"):
-        yield "rescaling, 100 saves", dtype, rescaling.contestants(100, dtype)
-        yield "rescaling, final mean", dtype, rescaling.contestants(1, dtype, fast)
-    for dtype in ("float32", "float64"):
-        yield "factorization 4x4x4, 100", dtype, matrix_factorization.contestants(100, dtype)
-
-
-def speed(repeats: int) -> bool:
-    """Print the race table and the first calls; whether all contestants computed the same thing."""
-    print("Rates in 10^6 path-steps per second; ratio = ours/rival, run by run: median [min, max]; per core: per CPU")
-    print("second instead of per second; z: difference of the final mean charges in standard errors (at most 5).")
-    print(ROW.format("problem", "dtype", "rival", "ours", "rival", "ratio", "[min, max]", "per core", "z"))
-    agreed, firsts = True, list[tuple[str, str, Record]]()
-    for problem, dtype, contestants in races():
-        records = compete(contestants, repeats)
-        firsts += [(problem, dtype, record) for record in records if not record.missing]
-        for r in ratios(records):
-            agreed &= r.agrees
-            if r.missing:
-                row = (problem, dtype, r.rival, f"{r.ours / 1e6:.1f}", "-", "-", r.missing, "-", "-")
-            else:
-                spread = f"[{r.low:.1f}, {r.high:.1f}]"
-                row = (problem, dtype, r.rival, f"{r.ours / 1e6:.1f}", _rate(r.theirs), f"{r.middle:.1f}", spread,
-                       f"{r.per_core:.1f}", f"{r.z:+.1f}")  # fmt: skip
-            print(ROW.format(*row), flush=True)
-    print("\nSeconds of the first call (compilation in it) and of a whole call (median, with all a user waits for);")
-    print("cores: CPU seconds per second during the race, fewer than the machine has where others use it too.")
-    print(CALL.format("problem", "dtype", "contestant", "first", "whole", "cores"))
-    for problem, dtype, record in firsts:
-        cores = median(w / c for w, c in zip(record.wall_rate, record.cpu_rate, strict=True))
-        figures = (f"{record.first_call:.2f}", f"{median(record.whole_call):.2f}", f"{cores:.1f}")
-        print(CALL.format(problem, dtype, record.name, *figures))
-    return agreed
-
-
-def _rate(value: float) -> str:
-    scaled = value / 1e6
-    return f"{scaled:.{max(1, 1 - math.floor(math.log10(scaled)))}f}"
+PARTS: dict[str, str] = {
+    "speed": "rates against rivals, and first calls",
+    "normals": "normals that a run consumes against those that MKL makes",
+    "cost": "cost per path-step against paths and steps, with a figure",
+    "latency": "how long a user waits for a first result",
+}
+"""Module of `benchmarks` with a function of the same name, (repeats) -> whether all is as it must be."""
 
 
 def main() -> int:
-    """Exit code 1 when a contestant's final mean disagrees with ours."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("part", nargs="?", choices=["speed", "latency"], help="one part; both without it")
+    """Exit code 1 when a part says that something is not as it must be, such as a final mean that disagrees with ours."""
+    told = "; ".join(f"{name}: {what}" for name, what in PARTS.items())
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, epilog=told)
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all without it")
     parser.add_argument("--repeats", type=int, default=5, help="interleaved runs per contestant")
     options = parser.parse_args()
-    began, agreed = perf_counter(), True
+    if unknown := set(options.parts) - PARTS.keys():
+        parser.error(f"no part is called {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    began, wrong = perf_counter(), []
+    os.environ.setdefault(
+        "OPENBLAS_NUM_THREADS", "1"
+    )  # products of small matrices: threads cost NumPy more than they give
     flag = f"--xla_force_host_platform_device_count={machine.cores()}"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
-    print(machine.describe() + "\n", flush=True)
-    if options.part != "latency":
-        agreed = speed(options.repeats)
-    if options.part != "speed":
-        print("\n" + latency.table(options.repeats))
+    print(machine.describe(), flush=True)
+    for name in options.parts or PARTS:
+        part: Callable[[int], bool] = getattr(import_module(f"benchmarks.{name}"), name)
+        started = perf_counter()
+        print(f"\n== {name}: {PARTS[name]}\n", flush=True)
+        if not part(options.repeats):
+            wrong.append(name)
+        print(f"\n{name}: {perf_counter() - started:.0f} s", flush=True)
     print(f"\n{perf_counter() - began:.0f} s in all, load now {machine.load()}")
-    if not agreed:
-        print("benchmarks: final means must agree within 5 standard errors; see z above.", file=sys.stderr)
-    return 0 if agreed else 1
+    if wrong:
+        print(f"benchmarks: something is not as it must be, see {', '.join(wrong)} above.", file=sys.stderr)
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

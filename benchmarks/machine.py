@@ -7,7 +7,8 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("noetherflow", "numpy", "numba", "sympy", "jax", "diffrax", "torchsde", "torch", "sdeint")
+OURS = ("noetherflow", "numpy", "numba", "sympy")
+RIVALS = ("jax", "diffrax", "torchsde", "torch", "sdeint", "jitcsde", "mkl_random", "mkl")
 
 
 def processor() -> str:
@@ -34,7 +35,7 @@ def load() -> str:
 def versions() -> str:
     """Installed versions of what takes part."""
     found = []
-    for package in PACKAGES:
+    for package in OURS + RIVALS:
         try:
             found.append(f"{package} {version(package)}")
         except PackageNotFoundError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -28,10 +29,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Contestant:
-    """name, and build() -> run(seed) -> Outcome; build raises ImportError where a package is missing."""
+    """name, and build() -> run(seed) -> Outcome; build raises ImportError where a package is missing. asked: the
+    ratio of our rate to this one's that the issue asks for.
+    """
 
     name: str
     build: Callable[[], Callable[[int], Outcome]]
+    asked: float | None = None
 
 
 @dataclass
@@ -39,6 +43,7 @@ class Record:
     """Runs of one contestant: path-steps per wall and per CPU second, charge means, the first call's seconds."""
 
     name: str
+    asked: float | None = None
     missing: str = ""
     first_call: float = 0.0
     wall_rate: list[float] = field(default_factory=list)
@@ -57,10 +62,11 @@ class Record:
 @dataclass(frozen=True)
 class Ratio:
     """Ours over the rival's, run by run: median, least, greatest; per_core: the median per CPU second; z: the
-    difference of the final means in standard errors.
+    difference of the final means in standard errors; asked: the least that the median should be.
     """
 
     rival: str
+    asked: float | None
     missing: str
     ours: float
     theirs: float
@@ -75,20 +81,33 @@ class Ratio:
         """Whether both computed the same thing."""
         return bool(self.missing) or abs(self.z) <= AGREEMENT
 
+    @property
+    def short(self) -> bool:
+        """Whether the ratio was measured and is less than what is asked."""
+        return self.asked is not None and not self.missing and self.middle < self.asked
+
 
 def compete(contestants: Sequence[Contestant], repeats: int = 5) -> list[Record]:
-    """Run all contestants in turn, `repeats` times over, after one warm-up call each."""
+    """Run all contestants in turn, `repeats` times over, after one warm-up call each. A rival that fails to build or to run is
+    left out, with the reason; ours, the first, is not.
+    """
     records, runs = [], []
     for contestant in contestants:
-        record = Record(contestant.name)
+        record = Record(contestant.name, contestant.asked)
         records.append(record)
         began = perf_counter()
         try:
             run = contestant.build()
+            run(0)
         except ImportError as error:
             record.missing = f"not installed ({error.name or error})"
             continue
-        run(0)
+        except Exception as error:
+            if contestant is contestants[0]:
+                raise
+            record.missing = f"failed: {type(error).__name__}"
+            print(f"benchmarks: {contestant.name} failed: {error!r:.300}", file=sys.stderr)
+            continue
         record.first_call = perf_counter() - began
         runs.append((record, run))
     for repeat in range(repeats):
@@ -113,9 +132,11 @@ def _ratio(ours: Record, rival: Record) -> Ratio:
     rate = median(ours.wall_rate)
     if rival.missing:
         nan = float("nan")
-        return Ratio(rival.name, rival.missing, rate, nan, nan, nan, nan, nan, nan)
+        return Ratio(rival.name, rival.asked, rival.missing, rate, nan, nan, nan, nan, nan, nan)
     each = [a / b for a, b in zip(ours.wall_rate, rival.wall_rate, strict=True)]
     core = median(a / b for a, b in zip(ours.cpu_rate, rival.cpu_rate, strict=True))
     (a, da), (b, db) = ours.pooled(), rival.pooled()
     z = (a - b) / float(np.hypot(da, db))
-    return Ratio(rival.name, "", rate, median(rival.wall_rate), median(each), min(each), max(each), core, z)
+    return Ratio(
+        rival.name, rival.asked, "", rate, median(rival.wall_rate), median(each), min(each), max(each), core, z
+    )

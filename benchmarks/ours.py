@@ -9,10 +9,10 @@ from unittest.mock import patch
 
 from benchmarks.measure import Outcome
 from sde import ensemble, simulate
-from symbolic import SGD, Loss
+from symbolic import SDE, SGD, Loss
 
 
-def runner(loss: Loss, sgd: SGD, charge: Any, steps: int, **options: Any) -> Callable[[int], Outcome]:
+def runner(problem: Loss | SDE, sgd: SGD | None, charge: Any, steps: int, **options: Any) -> Callable[[int], Outcome]:
     """run(seed) of `simulate` with `options`, observing the scalar `charge`.
 
     Wall seconds are the result's own (`wall_seconds`: all paths, steps and merged statistics, without
@@ -30,7 +30,7 @@ def runner(loss: Loss, sgd: SGD, charge: Any, steps: int, **options: Any) -> Cal
             return outcome
 
         with patch.object(ensemble, "run", timed):
-            data = simulate(loss, sgd, seed=seed, observables={"C": charge}, **options)
+            data = simulate(problem, sgd, seed=seed, observables={"C": charge}, **options)
         final = data["C"].isel(time=-1)
         return Outcome(
             path_steps=int(options["paths"]) * steps,

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from time import perf_counter
 from types import ModuleType
@@ -18,6 +19,8 @@ import numpy as np
 import platformdirs
 
 from sde.kernels import options, programs
+
+ROLES = ("step", "accumulate", "observe", "pace")
 
 
 def cache_folder() -> Path:
@@ -45,17 +48,10 @@ class Program:
 
 
 def load(text: str, manifest: Mapping[str, Any]) -> Program:
-    """Compile emitted text, or take its machine code from the cache. The text itself is written as it is."""
+    """Compile emitted text, or take its machine code from this process or from the cache. The text itself is written as it is."""
     started = perf_counter()
-    module = import_text(text)
-    dtype = np.dtype(manifest["dtype"])
-    roles, own_clock = ("step", "accumulate", "observe", "pace"), manifest["clock"] == "own"
-    compiled = {}
-    for role in (r for r in roles if hasattr(module, r)):
-        function = getattr(module, role)
-        function.__name__ = function.__qualname__ = f"{role}_{module.__name__.split('_')[-1]}"
-        compiled[role] = programs.compile_emitted(function, role, dtype, own_clock)
-    addresses = {role: compiled[role].address if role in compiled else 0 for role in roles}
+    compiled = _machine_code(text, str(manifest["dtype"]), manifest["clock"] == "own")
+    addresses = {role: compiled[role].address if role in compiled else 0 for role in ROLES}
     native = programs.Program(
         lanes=manifest["lanes"],
         states=len(manifest["states"]),
@@ -65,6 +61,19 @@ def load(text: str, manifest: Mapping[str, Any]) -> Program:
         **addresses,
     )
     return Program(dict(manifest), native, tuple(compiled.values()), perf_counter() - started)
+
+
+@lru_cache(maxsize=64)
+def _machine_code(text: str, dtype: str, own_clock: bool) -> dict[str, Any]:
+    """A text's compiled functions by role. A call of a few milliseconds should not read them from the disk again."""
+    module = import_text(text)
+    compiled = {}
+    for role in ROLES:
+        if hasattr(module, role):
+            function = getattr(module, role)
+            function.__name__ = function.__qualname__ = f"{role}_{module.__name__.split('_')[-1]}"
+            compiled[role] = programs.compile_emitted(function, role, np.dtype(dtype), own_clock)
+    return compiled
 
 
 def import_text(text: str) -> ModuleType:

@@ -1,45 +1,39 @@
-"""Rescaling by diffrax: Euler, UnsafeBrownianPath, constant steps, vmapped over paths and jitted, forward only."""
+"""diffrax: Euler, UnsafeBrownianPath, constant steps, vmapped over paths and jitted, forward only."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import Any
 
-import numpy as np
-
 from benchmarks.measure import Outcome
-from benchmarks.rescaling import Run, Task
+from benchmarks.problem import Problem, Run, Task
 
 
-def rescaling(task: Task) -> Run:
-    """Saves are kept per path by diffrax, then summed up."""
+def euler(problem: Problem, task: Task) -> Run:
+    """The diffusion is a linear operator, so that no matrix is formed. Saves are kept per path by diffrax, then summed up."""
     jax: Any = import_module("jax")
     dfx: Any = import_module("diffrax")
+    lineax: Any = import_module("lineax")
     jnp = jax.numpy
     wide, dtype = task.dtype == "float64", jnp.dtype(task.dtype)
-    size, root8 = task.eta**0.5, 8**0.5
-
-    def drift(t: Any, y: Any, args: Any) -> Any:
-        g = 2 * (y[0] * y[1] - 1)
-        return jnp.stack([-g * y[1], -g * y[0]])
+    mine = problem.on(jnp, lambda a: a.astype(dtype))
+    channel = jax.ShapeDtypeStruct((problem.noises,), dtype)
 
     def diffusion(t: Any, y: Any, args: Any) -> Any:
-        row = size * jnp.stack([root8 * (y[0] * y[1] - 1), -jnp.ones((), dtype)])
-        return jnp.stack([-y[1] * row, -y[0] * row])
+        return lineax.FunctionLinearOperator(lambda xi: mine.diffuse(y, xi), channel)
 
     def one(key: Any) -> Any:
-        noise = dfx.UnsafeBrownianPath(shape=jax.ShapeDtypeStruct((2,), dtype), key=key)
-        terms = dfx.MultiTerm(dfx.ODETerm(drift), dfx.ControlTerm(diffusion, noise))
-        times = jnp.linspace(0.0, task.time, task.saves + 1)[1:]
-        begin = jnp.array([task.u, task.w], dtype)
-        return dfx.diffeqsolve(
-            terms, dfx.Euler(), 0.0, task.time, task.dt, begin, saveat=dfx.SaveAt(ts=times),
-            adjoint=dfx.ForwardMode(), max_steps=task.steps + 16,
+        noise = dfx.UnsafeBrownianPath(shape=channel, key=key)
+        terms = dfx.MultiTerm(dfx.ODETerm(lambda t, y, args: mine.drift(y)), dfx.ControlTerm(diffusion, noise))
+        times = jnp.linspace(0.0, problem.time, task.saves + 1)[1:]
+        ys = dfx.diffeqsolve(
+            terms, dfx.Euler(), 0.0, problem.time, problem.dt, jnp.asarray(problem.flat, dtype),
+            saveat=dfx.SaveAt(ts=times), adjoint=dfx.ForwardMode(), max_steps=problem.steps + 16,
         ).ys  # fmt: skip
+        return jax.vmap(mine.states)(ys)
 
     def summed(keys: Any) -> Any:
-        ys = jax.vmap(one)(keys)
-        rows = jnp.concatenate([ys, (ys[..., :1] ** 2 - ys[..., 1:] ** 2)], axis=-1)
+        rows = jax.vmap(one)(keys)
         return rows.mean(0), rows.std(0), rows.min(0), rows.max(0)
 
     program = jax.jit(summed)
@@ -47,6 +41,6 @@ def rescaling(task: Task) -> Run:
     def run(seed: int) -> Outcome:
         with jax.enable_x64(wide):
             mean, std, *_ = jax.block_until_ready(program(jax.random.split(jax.random.key(seed), task.paths)))
-        return Outcome(task.paths * task.steps, float(mean[-1, -1]), float(std[-1, -1]) / float(np.sqrt(task.paths)))
+        return Outcome(task.paths * problem.steps, float(mean[-1, -1]), float(std[-1, -1]) / task.paths**0.5)
 
     return run

@@ -1,4 +1,4 @@
-"""Rescaling by sdeint: itoEuler, path by path, as the package has it."""
+"""sdeint: itoEuler, path by path, as the package has it."""
 
 from __future__ import annotations
 
@@ -8,27 +8,33 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import Outcome
-from benchmarks.rescaling import Run, Task
+from benchmarks.problem import Problem, Run, Task
 
 
-def rescaling(task: Task) -> Run:
+def euler(problem: Problem, task: Task) -> Run:
     """float64 whatever the task says: sdeint has no other."""
     sdeint: Any = import_module("sdeint")
-    size, root8 = task.eta**0.5, 8**0.5
-    times = np.linspace(0.0, task.time, task.steps + 1)
+    mine = problem.on(np, lambda a: a)
+    times = np.linspace(0.0, problem.time, problem.steps + 1)
+    each = np.eye(problem.noises)
 
     def drift(y: np.ndarray, t: float) -> np.ndarray:
-        return -2 * (y[0] * y[1] - 1) * y[::-1]
+        return mine.drift(y)
 
     def diffusion(y: np.ndarray, t: float) -> np.ndarray:
-        return np.outer(-y[::-1], [size * root8 * (y[0] * y[1] - 1), -size])
+        return mine.diffuse(y[:, None], each)
 
     def run(seed: int) -> Outcome:
-        begin, rng = np.array([task.u, task.w]), np.random.default_rng(seed)
-        paths = [sdeint.itoEuler(drift, diffusion, begin, times, generator=rng) for _ in range(task.paths)]
-        y = np.array(paths)[:, :: task.steps // task.saves]
-        rows = np.concatenate([y, y[..., :1] ** 2 - y[..., 1:] ** 2], axis=-1)
-        mean, std, *_ = rows.mean(0), rows.std(0, ddof=1), rows.min(0), rows.max(0)
-        return Outcome(task.paths * task.steps, float(mean[-1, -1]), float(std[-1, -1]) / task.paths**0.5)
+        rng = np.random.default_rng(seed)
+        paths = [sdeint.itoEuler(drift, diffusion, problem.flat, times, generator=rng) for _ in range(task.paths)]
+        return summed(problem, mine, np.array(paths)[:, :: problem.steps // task.saves])
 
     return run
+
+
+def summed(problem: Problem, mine: Problem, paths: np.ndarray) -> Outcome:
+    """Statistics over paths (n, saves, D)."""
+    rows, n = mine.states(np.moveaxis(paths, -1, 0)), len(paths)
+    spread = rows.std(1, ddof=1) if n > 1 else np.full(rows.shape[::2], np.inf)
+    mean, std, *_ = rows.mean(1), spread, rows.min(1), rows.max(1)
+    return Outcome(n * problem.steps, float(mean[-1, -1]), float(std[-1, -1]) / n**0.5)

@@ -1,4 +1,4 @@
-"""Rescaling by torchsde: method "euler", general noise, without gradients."""
+"""torchsde: method "euler", without gradients."""
 
 from __future__ import annotations
 
@@ -6,44 +6,43 @@ from importlib import import_module
 from typing import Any
 
 from benchmarks.measure import Outcome
-from benchmarks.rescaling import Run, Task
+from benchmarks.problem import Problem, Run, Task
 
 
-class Rescaling:
-    """Drift f and diffusion g over a batch of states (n, 2), as torchsde wants them."""
+class Batch:
+    """Drift f and the product of diffusion and noise, over a batch of states (n, D), as torchsde wants them."""
 
     noise_type = "general"
     sde_type = "ito"
 
-    def __init__(self, torch: Any, eta: float) -> None:
-        self.torch, self.size = torch, eta**0.5
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
 
     def f(self, t: Any, y: Any) -> Any:
-        """Drift (n, 2)."""
-        return -2 * (y[:, :1] * y[:, 1:] - 1) * y.flip(1)
+        """Drift (n, D)."""
+        return self.problem.drift(y.T).T
 
-    def g(self, t: Any, y: Any) -> Any:
-        """Diffusion (n, 2, 2)."""
-        a = y[:, 0] * y[:, 1] - 1
-        row = self.size * self.torch.stack([8**0.5 * a, -self.torch.ones_like(a)], 1)
-        return -y.flip(1)[:, :, None] * row[:, None, :]
+    def g_prod(self, t: Any, y: Any, v: Any) -> Any:
+        """Diffusion times v (n, J): (n, D)."""
+        return self.problem.diffuse(y.T, v.T).T
 
 
-def rescaling(task: Task) -> Run:
-    """On all threads torch takes by itself."""
+def euler(problem: Problem, task: Task) -> Run:
+    """On all threads torch takes by itself. The product spares it the diffusion matrix."""
     torch: Any = import_module("torch")
     torchsde: Any = import_module("torchsde")
-    dtype = getattr(torch, task.dtype)
-    sde = Rescaling(torch, task.eta)
+    dtype, n, end = getattr(torch, task.dtype), task.paths, problem.time
+    mine = problem.on(torch, lambda a: torch.as_tensor(a, dtype=dtype))
+    sde = Batch(mine)
 
     def run(seed: int) -> Outcome:
-        begin = torch.tensor([[task.u, task.w]], dtype=dtype).repeat(task.paths, 1)
-        times = torch.linspace(0.0, task.time, task.saves + 1, dtype=dtype)
-        noise = torchsde.BrownianInterval(0.0, task.time, size=(task.paths, 2), dtype=dtype, entropy=seed)
+        begin = torch.as_tensor(problem.flat, dtype=dtype).repeat(n, 1)
+        times = torch.linspace(0.0, end, task.saves + 1, dtype=dtype)
+        noise = torchsde.BrownianInterval(0.0, end, size=(n, problem.noises), dtype=dtype, entropy=seed)
         with torch.no_grad():
-            ys = torchsde.sdeint(sde, begin, times, bm=noise, method="euler", dt=task.dt)
-            rows = torch.cat([ys, ys[..., :1] ** 2 - ys[..., 1:] ** 2], -1)
-            found = [rows.mean(1), rows.std(1), rows.amin(1), rows.amax(1)]
-        return Outcome(task.paths * task.steps, float(found[0][-1, -1]), float(found[1][-1, -1]) / task.paths**0.5)
+            ys = torchsde.sdeint(sde, begin, times, bm=noise, method="euler", dt=problem.dt)
+            rows = mine.states(ys.movedim(-1, 0))
+            found = [rows.mean(-1), rows.std(-1), rows.amin(-1), rows.amax(-1)]
+        return Outcome(n * problem.steps, float(found[0][-1, -1]), float(found[1][-1, -1]) / n**0.5)
 
     return run

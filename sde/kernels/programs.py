@@ -11,15 +11,17 @@ Z data, O observable rows), with every stride a literal so that LLVM vectorises 
 
 Where there is a pace, each lane has a clock of its own: h and t are rows then, in all of them, else numbers.
 They are undecorated in their file: the text is the oracle. `compile_emitted` turns one into a C function with
-bare pointers.
+bare pointers, `functions` in the place of `math`.
 """
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import cfunc, from_dtype, types
 
+from . import functions
 from .options import EMITTED
 
 
@@ -51,10 +53,17 @@ def signature(role: str, dtype: Any, own_clock: bool = False) -> Any:
     return types.void(*roles[role])
 
 
+def vectorising(function: Any) -> Any:
+    """The emitted function with `functions` for its `math`: the same code in the same file, for the compiler only."""
+    copy = FunctionType(function.__code__, {**function.__globals__, "math": functions}, function.__name__)
+    copy.__qualname__, copy.__module__ = function.__qualname__, function.__module__
+    return copy
+
+
 def compile_emitted(function: Callable[..., None], role: str, dtype: Any, own_clock: bool = False) -> Any:
     """Compile an emitted function, or load it from the cache beside its file; `.address` goes into `Program`.
 
     The file must be a real one and its name and the function's must contain the content hash (with
     `options.source_hash()`). Keep the result alive as long as the address is used.
     """
-    return cfunc(signature(role, dtype, own_clock), **EMITTED)(function)
+    return cfunc(signature(role, dtype, own_clock), **EMITTED)(vectorising(function))

@@ -19,6 +19,7 @@ from symbolic.schemes import (
     implicit_euler,
     milstein,
     milstein_levy,
+    orbit_splitting,
     platen_weak,
     sgd,
     sgd_momentum,
@@ -96,6 +97,7 @@ SCHEMES: dict[str, Scheme] = {
         platen_weak,
         heun,
         euler_heun,
+        orbit_splitting,
         sgd,
         sgd_momentum,
     )

@@ -16,10 +16,14 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Problem:
-    """Drift (x, t) -> (D,) and diffusion (x, t) -> (D, J), as NumPy functions; derivatives by complex steps."""
+    """Drift (x, t) -> (D,) and diffusion (x, t) -> (D, J), as NumPy functions; derivatives by complex steps.
+
+    pair: whether two states are rescaled as a pair, in their sum and difference, or each by itself.
+    """
 
     a: Callable[[Array, Any], Array]
     b: Callable[[Array, Any], Array]
+    pair: bool = False
 
     def slope(self, x: Array, t: float, k: int) -> Array:
         """d b_k / d x, (D, D)."""
@@ -131,6 +135,38 @@ def platen_weak_2(p: Problem, x: Array, t: float, h: float, dW: Array, signs: Ar
     return out
 
 
+def orbit_splitting(p: Problem, x: Array, t: float, h: float, dW: Array, **_: Any) -> Array:
+    """Rates by solving (f, g) = q (w, u) + r (u, w) on numbers, or dividing by the state; each block's held in check by itself."""
+
+    def blocks(z: Array) -> list[Array]:
+        """For a block, the rates that drift and noises have in it, (1 or 2, J + 1)."""
+        f = np.column_stack([p.a(z, t), p.b(z, t)])
+        if p.pair:
+            return [np.linalg.solve(np.array([[z[1], z[0]], [z[0], z[1]]]), f)]
+        return [f[i : i + 1] / z[i] for i in range(len(z))]
+
+    scales = [h, *[np.sqrt(h)] * len(dW)]
+    moves = [p.a(x, t), *p.b(x, t).T]
+    out = []
+    for k, rates in enumerate(blocks(x)):
+        change = 0.0
+        for move, scale in zip(moves, scales, strict=True):
+            slope = np.imag(blocks(x + 1e-30j * move)[k]) / 1e-30
+            for row in slope:
+                change += sum((scale * e * s) ** 2 for e, s in zip(row, scales, strict=True))
+        held = rates / (1 + change) ** 0.25
+
+        def factor(rate: Array) -> Any:
+            return np.exp(rate[0] * h - (rate[1:] ** 2).sum() / 2 * h + rate[1:] @ dW)
+
+        if not p.pair:
+            out.append(x[k] * factor(held[0]))
+            continue
+        plus, minus = (x[0] + x[1]) * factor(held[1] + held[0]), (x[0] - x[1]) * factor(held[1] - held[0])
+        out += [(plus + minus) / 2, (plus - minus) / 2]
+    return np.array(out)
+
+
 STEPS: dict[str, Callable[..., Array]] = {
     f.__name__.replace("_", "-"): f
     for f in (
@@ -144,5 +180,6 @@ STEPS: dict[str, Callable[..., Array]] = {
         sra1,
         sriw1,
         platen_weak_2,
+        orbit_splitting,
     )
 }

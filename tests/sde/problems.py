@@ -29,6 +29,7 @@ class Case:
     time: float = 1.0
     functional: Any = None
     special: dict[tuple[str, str], float | None] = field(default_factory=dict)
+    only: tuple[str, ...] = ()
 
 
 PATH_ONLY: dict[tuple[str, str], float | None] = {
@@ -37,6 +38,10 @@ PATH_ONLY: dict[tuple[str, str], float | None] = {
 """Additive noise whose solution is a function of t and W(t): the integral of W drops out of the error, which is a quadrature's."""
 LINEAR: dict[tuple[str, str], float | None] = {("weak", "sriw1"): 2.0}
 """A linear diffusion, for which SRIW1's defect vanishes (see `symbolic.schemes.sri`)."""
+EXACT = float("inf")
+SOLVED: dict[tuple[str, str], float | None] = {(kind, "orbit-splitting"): EXACT for kind in ("strong", "weak")}
+HELD: dict[tuple[str, str], float | None] = {("strong", "orbit-splitting"): 1.0}
+"""Rates that no noise changes: what is left out of a step is of order dt^(3/2)."""
 
 
 def _gbm() -> Case:
@@ -45,7 +50,7 @@ def _gbm() -> Case:
         SDE([X], [mu * X], [[sigma * X]], name="gbm"),
         {X: 1.0},
         lambda x, t, W: [x[0] * sp.exp((mu - sigma**2 / 2) * t + sigma * W[0])],
-        special=LINEAR,
+        special=LINEAR | SOLVED,
     )
 
 
@@ -117,7 +122,7 @@ def _time_multiplicative() -> Case:
     return Case(
         SDE([X], [X / (1 + t)], [[a * X / (1 + t)]], time=t, name="time-multiplicative"),
         {X: 1.0},
-        special=LINEAR,
+        special=LINEAR | HELD,
     )
 
 
@@ -181,7 +186,7 @@ def _predators() -> Case:
         SDE([X, Y], [X * (1 - Y), Y * (X - 1)], [[a * X, 0], [0, a * Y]], name="lotka-volterra"),
         {X: 1.5, Y: 0.75},
         steps=16,
-        special=LINEAR,
+        special=LINEAR | HELD,
     )
 
 
@@ -214,6 +219,7 @@ def _two_factors() -> Case:
         SDE([X], [X / 2], [[a * X, b * X]], name="two-factors"),
         {X: 1.0},
         lambda x, t, W: [x[0] * sp.exp((HALF - (a**2 + b**2) / 2) * t + a * W[0] + b * W[1])],
+        special=SOLVED,
     )
 
 

@@ -160,7 +160,9 @@ def test_mean_exit_time_of_brownian_motion() -> None:
         assert exit_time.mean() - 1 > 0.5 * 1.165 * np.sqrt(dt)
 
 
-@pytest.mark.parametrize("scheme", ["tamed-euler", "milstein-levy", "platen-weak-2", "implicit-euler"])
+@pytest.mark.parametrize(
+    "scheme", ["tamed-euler", "milstein-levy", "platen-weak-2", "implicit-euler", "orbit-splitting"]
+)
 def test_a_loss_runs_under_other_schemes(scheme: str) -> None:
     """The same law as Euler-Maruyama's at a small step: means within 5 standard errors, and the loss's own names and shapes."""
     loss = LIBRARY["rescaling"].build()

@@ -36,13 +36,35 @@ def problem(noise: str, calculus: str) -> tuple[SDE, Problem]:
         "diagonal": lambda x, t: np.array([[(1 + t) * np.cos(x[0]), 0], [0, np.sqrt(1 + x[1] ** 2)]]),
         "additive": lambda x, t: np.array([[1 + t, t**2], [2, -1]]),
     }
+    if noise in ("pair", "single"):
+        return rescaled(noise == "pair", calculus)
     twin = Problem(lambda x, t: np.array([x[1] - x[0] ** 3 + t, np.sin(x[0]) - 2 * x[1] + t**2]), hand[noise])
     return SDE([X, Y], drift, formulas[noise], calculus, s), twin
 
 
+def rescaled(pair: bool, calculus: str) -> tuple[SDE, Problem]:
+    """States that are only rescaled: as a pair, or one by one."""
+
+    def rates(x: Any, t: Any, m: Any) -> tuple[list[Any], list[Any]]:
+        """What multiplies (Y, X) and (X, Y), or X and Y: in the drift and in two noises. m: the library of functions."""
+        v = x[0] * x[1]
+        return [1 - v + t, v / 2 + t, m.tanh(3 * v) - 1], [-(1 + t) / 5, x[0] ** 2 / 4, t]
+
+    def moves(x: Any, t: Any, m: Any) -> list[tuple[Any, Any]]:
+        """Drift, then noises."""
+        if pair:
+            return [(q * x[1] + r * x[0], q * x[0] + r * x[1]) for q, r in zip(*rates(x, t, m), strict=True)]
+        return [(q * x[0], r * x[1]) for q, r in zip(*rates(x, t, m), strict=True)]
+
+    drift, *noises = moves((X, Y), s, sp)
+    twin = Problem(lambda x, t: np.array(moves(x, t, np)[0]), lambda x, t: np.array(moves(x, t, np)[1:]).T, pair=pair)
+    return SDE([X, Y], list(drift), [list(row) for row in zip(*noises, strict=True)], calculus, s), twin
+
+
 def cases() -> list[tuple[str, str]]:
     kinds = {"general": ("general", "diagonal", "additive"), "commutative": ("diagonal",), "diagonal": ("diagonal",)}
-    return [(name, noise) for name in NAMES for noise in kinds.get(SCHEMES[name].noise, ("additive",))]
+    form = {"orbit-splitting": ("pair", "single")}
+    return [(name, noise) for name in NAMES for noise in form.get(name, kinds.get(SCHEMES[name].noise, ("additive",)))]
 
 
 def name_in_full(name: str) -> str:
@@ -54,7 +76,7 @@ KERNELS = [
     for name, noise in cases()
     for dtype in ("float64", "float32")
     if (noise != "additive" or SCHEMES[name].noise == "additive")
-    and (dtype == "float64" or name in ("sriw1", "implicit-euler", "platen-weak-2"))
+    and (dtype == "float64" or name in ("sriw1", "implicit-euler", "platen-weak-2", "orbit-splitting"))
 ]
 
 
@@ -159,7 +181,7 @@ def test_every_scheme_is_tested_here() -> None:
     assert set(NAMES) == set(STEPS) | OWN_CLOCKS
     assert {
         name
-        for noise in ("general", "diagonal", "additive")
+        for noise in ("general", "diagonal", "additive", "pair", "single")
         for c in ("ito", "stratonovich")
         for name in fitting(problem(noise, c)[0])
     } == set(NAMES)

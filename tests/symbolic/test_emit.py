@@ -262,7 +262,7 @@ def test_values_on_both_sides_of_a_kink(form: str, how: str) -> None:
 def doubles(function: Any, role: str, dtype: str) -> str:
     """Lines of a compiled function's LLVM text that know float64. Compiled anew: what comes from the cache has no text."""
     fresh: dict[str, Any] = {**EMITTED, "cache": False}
-    text = cfunc(programs.signature(role, np.dtype(dtype)), **fresh)(function).inspect_llvm()
+    text = cfunc(programs.signature(role, np.dtype(dtype)), **fresh)(programs.vectorising(function)).inspect_llvm()
     assert "float" in text or "double" in text
     return "\n".join(
         line for line in text.splitlines() if "double" in line and not line.lstrip().startswith(("declare", ";"))

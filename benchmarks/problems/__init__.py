@@ -1,0 +1,8 @@
+"""The problems of the races, a file each."""
+
+from __future__ import annotations
+
+from benchmarks.problem import Race
+from benchmarks.problems import brownian, diabetes, factorization, lorenz, rescaling
+
+RACES: tuple[Race, ...] = (rescaling.RACE, factorization.RACE, brownian.RACE, lorenz.RACE, diabetes.RACE)

@@ -1,0 +1,81 @@
+"""What the races' contestants are given is one problem, whichever way it is written."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks.measure import Contestant, Outcome, compete, ratios
+from benchmarks.problem import Problem
+from benchmarks.problems import RACES
+from benchmarks.problems.factorization import Matmul
+
+PROBLEMS = [race.problem for race in RACES]
+PATHS = 5
+
+
+def states(problem: Problem, seed: int) -> np.ndarray:
+    """(D, PATHS) near the start."""
+    near = np.random.default_rng(seed).normal(size=(problem.flat.size, PATHS))
+    return problem.flat[:, None] + 0.1 * near
+
+
+@pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: p.name)
+def test_the_hand_written_step_is_eulers(problem: Problem) -> None:
+    """x + drift dt + diffusion dW, from the formulas that libraries are given."""
+    mine, x = problem.on(np, np.array), states(problem, 1)
+    xi = np.random.default_rng(2).normal(size=(problem.noises, PATHS))
+    expected = x + mine.drift(x) * mine.dt + mine.diffuse(x, xi) * mine.dt**0.5
+    stepped = np.concatenate([a.reshape(-1, PATHS) for a in mine.step(mine.split(x), xi)])
+    np.testing.assert_allclose(stepped, expected, rtol=1e-12, atol=1e-13)
+    assert np.abs(expected - x).max() > 1e-3
+
+
+@pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: p.name)
+def test_one_path_alone_has_the_same_drift_and_diffusion(problem: Problem) -> None:
+    """Libraries that go path by path give no path axis; sdeint asks for all columns of the diffusion at once."""
+    mine, x = problem.on(np, np.array), states(problem, 3)
+    xi = np.random.default_rng(4).normal(size=(problem.noises, PATHS))
+    np.testing.assert_allclose(mine.drift(x[:, 0]), mine.drift(x)[:, 0], rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(mine.diffuse(x[:, 0], xi[:, 0]), mine.diffuse(x, xi)[:, 0], rtol=1e-12, atol=1e-13)
+    matrix = mine.diffuse(x[:, :1], np.eye(problem.noises))
+    np.testing.assert_allclose(matrix @ xi[:, 0], mine.diffuse(x, xi)[:, 0], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("problem", [p for p in PROBLEMS if p.diagonal], ids=lambda p: p.name)
+def test_a_diagonal_diffusion_is_its_diagonal(problem: Problem) -> None:
+    mine, x = problem.on(np, np.array), states(problem, 5)
+    matrix = mine.diffuse(x[:, :1], np.eye(problem.noises))
+    np.testing.assert_allclose(matrix, np.diag(mine.jumps(x[:, 0])), rtol=1e-14)
+
+
+def test_paths_first_is_paths_last() -> None:
+    last, first, rng = RACES[1].problem.on(np, np.array), Matmul().on(np, np.array), np.random.default_rng(6)
+    parts = last.split(states(last, 7))
+    xi = rng.normal(size=(last.draws, PATHS))
+    expected = last.rows(last.step(parts, xi))
+    got = first.rows(first.step(tuple(np.moveaxis(a, -1, 0) for a in parts), xi.T))
+    np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-13)
+
+
+def test_a_rival_that_computes_something_else_does_not_agree() -> None:
+    def contestant(name: str, mean: float) -> Contestant:
+        return Contestant(name, lambda: lambda seed: Outcome(1, mean, 0.1, 1.0, 1.0), asked=2.0)
+
+    def absent() -> None:
+        raise ImportError("none", name="absent")
+
+    def broken() -> None:
+        raise RuntimeError("no compiler")
+
+    rivals = [
+        contestant("near", 0.3),
+        contestant("far", 9.0),
+        Contestant("absent", absent),
+        Contestant("broken", broken),
+    ]
+    near, far, missing, failed = ratios(compete([contestant("ours", 0.0), *rivals], repeats=2))
+    assert near.agrees and near.short and not far.agrees
+    assert missing.missing == "not installed (absent)" and failed.missing == "failed: RuntimeError"
+    with pytest.raises(RuntimeError):
+        compete([Contestant("ours", broken)])
