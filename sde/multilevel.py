@@ -22,7 +22,7 @@ FEWEST = 64
 """Paths that every level has, so that its variance is not a guess from a handful."""
 NEARLY = 0.01
 """Relative lack of paths that is let pass: the next round would only chase the noise of the variances."""
-APART = 6.0
+APART = 5.0
 """Standard errors by which two levels may differ on the mean of f at one step; beyond, they do not telescope."""
 WORTH = 1.1
 """A lowest level is left where it costs this much more than it saves: less is not told from a first look."""

@@ -65,6 +65,10 @@ def expectation(
     _check(sde, f, start, parameters, tolerance, steps, refine, levels, first_paths, budget, seed, threads)
     if scheme is None:
         scheme = _default(sde)
+    if find(scheme)[0].own_clock:
+        raise ValueError(
+            f"expectation.scheme: levels need steps that are the same for all paths; got {scheme!r} (str), where each path chooses. Leave it out."
+        )
     sampler = _Sampler(sde, f, start, time, scheme, parameters, steps, refine, seed, dtype, threads, bound)
     order = float(find(scheme)[0].order("weak", sde.noise_class))
     plan = Plan(
@@ -176,8 +180,8 @@ class _Sampler:
         values = run.kept[-1, -1].astype(np.float64)
         where = f"on level {level} at dt = {grid.longest:g}"
         if run.total.lost:
-            path, step, row, value = run.total.named[0]
-            when, state = float(grid.at(np.array([int(step)]))[0]), prepared.module.manifest["states"][int(row)]  # type: ignore[index]
+            path, when, row, value = run.total.named[0]
+            state = prepared.module.manifest["states"][int(row)]  # type: ignore[index]
             raise ValueError(
                 f"expectation: no path may explode; got {run.total.lost} of {count} (int) {where} with {self.scheme}, the first path {first + int(path)} "
                 f"at time {when:g} ({state} = {value:.4g}). Start with more steps, or take a tamed or implicit scheme."
