@@ -21,7 +21,7 @@ from symbolic.schemes import orbit_splitting
 from symbolic.stationary import StationaryLaw, stationary_law
 
 ALPHA = 0.01
-STEPS = {"orbit-splitting": 0.0025}
+STEPS = {"orbit-splitting": 0.0025, "adaptive-euler": 0.0025}
 """Schemes that must find the law, and a step whose bias in the distribution function is well below 0.005, what 10^5 paths resolve."""
 BALANCED, UNBALANCED = (1.0, 1.0), (2.0, -0.5)
 
