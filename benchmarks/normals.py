@@ -19,7 +19,7 @@ from benchmarks import machine
 from benchmarks.problem import Task, ours
 from benchmarks.problems import rescaling
 from benchmarks.rivals import mkl_normals
-from sde.kernels.fillers import compiled
+from sde.kernels.natives import compiled
 from sde.kernels.normal import SCRATCH
 
 ASKED = {"float32": 0.7, "float64": 0.4}
@@ -31,9 +31,9 @@ ROW = "{:<8} {:<46} {:>12} {:>17} {:>12} {:>6}"
 
 def filler(dtype: str, seed: int) -> mkl_normals.Draw:
     """Our normals alone, as the loop calls for them."""
-    out, words = np.empty((ROWS, LANES), dtype), np.empty(SCRATCH * LANES, np.uint32)
+    out, words, spare = np.empty((ROWS, LANES), dtype), np.empty(SCRATCH * LANES, np.uint32), np.empty(LANES, dtype)
     function = compiled(dtype, "normals").ctypes
-    pointers = [a.ctypes.data_as(kind) for a, kind in zip((out, words), function.argtypes, strict=False)]
+    pointers = [a.ctypes.data_as(kind) for a, kind in zip((out, words, spare), function.argtypes, strict=False)]
     blocks = mkl_normals.BLOCK // out.size
 
     def draw(times: int) -> None:

@@ -58,7 +58,7 @@ def run(
     """
     program, clock = job.program, job.clock
     compiled = perf_counter()
-    loop = run_block(program.dtype, type(job.driver))
+    loop = run_block(program.dtype, type(job.driver), job.events > 0)
     compiled = perf_counter() - compiled + program.compile_seconds
     started = perf_counter()
     workers = threads or os.cpu_count() or 1

@@ -16,7 +16,7 @@ from sde.program import Program
 
 CHUNK_BYTES = 2 * 2**20
 """What the saves of a chunk's paths may take, where a block allows: every thread holds one such buffer."""
-CHUNK_STEPS = 2**20
+CHUNK_STEPS = 2**19
 """Path-steps that make a chunk worth its bookkeeping."""
 EXACT_PATHS, EXACT_BYTES = 4096, 32 * 2**20
 """Runs of so few paths, whose saves take so little, keep all values: their quantiles are exact."""

@@ -6,17 +6,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
-
-
-class _Rate(ProgressColumn):
-    """Path-steps per second."""
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:.2e} path-steps/s" if task.speed else "")
-
 
 @contextmanager
 def bar(total: int, label: str, shown: bool) -> Iterator[Callable[[int], None] | None]:
@@ -24,12 +13,22 @@ def bar(total: int, label: str, shown: bool) -> Iterator[Callable[[int], None] |
     if not shown:
         yield None
         return
+    from rich.console import Console  # slow to load, and few runs show a bar
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        """Path-steps per second."""
+
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:.2e} path-steps/s" if task.speed else "")
+
     lock = threading.Lock()
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
-        _Rate(),
+        Rate(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:

@@ -4,27 +4,23 @@
 
 import numpy as np
 
-from .calls import borrowed, call_observe
+from .calls import borrowed, call_observe, call_record
 from .lost import look
 from .moves import clocks, move
-from .options import inner
-from .rows import fill
-from .statistics import add_row
+from .options import inlined
 
 
-@inner
+@inlined
 def save(space, program, x, p, dead, valid, time, slot, statistics, paths, first_slot):
     """Observe the state at `time` into save number `slot`: merge into statistics and write out paths."""
-    lanes, out = program.lanes, space.out
+    lanes, out, sums = program.lanes, space.out, space.sums
+    counted, kept = 1 if statistics.size > 0 else 0, 1 if paths.size > 0 else 0
     call_observe(program.observe, x, time, p, out)
-    gone = dead[:lanes]
     for o in range(program.observables + 1 - len(dead) // lanes):
         row = out[o * lanes : (o + 1) * lanes]
-        if statistics.size > 0:
-            add_row(statistics[slot, o], row, gone, valid, space.sums)
-        if paths.size > 0:
-            for i in range(valid):
-                paths[slot, o, first_slot + i] = row[i] if dead[i] < 0 else np.nan
+        cell = statistics[slot, o] if counted != 0 else sums
+        path = paths[slot, o, first_slot:] if kept != 0 else row
+        call_record(space.natives.record, cell, row, path, dead, sums, valid, lanes, counted, kept)
 
 
 def advance(
@@ -57,14 +53,15 @@ def advance(
         at = block * lanes
         count = min(lanes, valid - at)
         mine, gone, times = x[block], dead[block], when[block]
-        slot, left = saved, lanes
-        fill(space.n, x.dtype.type(0), len(space.n))
+        slot, left = saved, np.int64(lanes)
         for k in range(begin - 1, end):  # the first time round takes no step: it looks at where the lanes stand
-            now = clock.time[k + 1 - clock.first]
-            alive = -1
+            here = k + 1 - clock.first
+            now, alive = x.dtype.type(clock.time[here]), np.int64(-1)
             if k < begin:
-                time, events = clocks(driver, space, x.dtype.type(now), lanes), begin == 0 and len(gone) > lanes
-                alive = look(space, program, mine, p, gone, times, limit, begin, time, now, True, events)
+                time, events = clocks(driver, space, now, lanes), begin == 0 and len(gone) > lanes
+                alive = look(
+                    space, program, mine, p, gone, times, limit, begin, time, clock.time[here:], 0, True, events
+                )
             elif left > 0:
                 alive = move(
                     driver,
@@ -84,6 +81,6 @@ def advance(
                 )
             left = alive if alive >= 0 else left
             if slot < len(clock.saves) and clock.saves[slot] == k + 1:
-                time = clocks(driver, space, x.dtype.type(now), lanes)
+                time = clocks(driver, space, now, lanes)
                 save(space, program, mine, p, gone, count, time, slot, statistics, paths, first_slot + at)
                 slot += 1

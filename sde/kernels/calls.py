@@ -36,11 +36,38 @@ def _observe(typing_context, address, x, t, p, out):
     return types.void(types.int64, x, t, p, out), _emit_call
 
 
-def _fill(typing_context, address, out, words, rows, lanes, seed, first_path, step, stream, block):
-    """A filler of `fillers` at int64 `address`: fill `rows` rows of out, scratch words."""
+def _fill(typing_context, address, out, words, spare, rows, lanes, seed, first_path, step, stream, block):
+    """A fill of `fillers` at int64 `address`: fill `rows` rows of out; scratch words, spare."""
     i64 = types.int64
-    signature = types.void(i64, out, words, i64, i64, types.uint64, i64, i64, i64, i64)
+    signature = types.void(i64, out, words, spare, i64, i64, types.uint64, i64, i64, i64, i64)
     return signature, _emit_call
+
+
+def _combine(typing_context, address, out, offset, start, column, value, base, stride, factor, lanes, rows):
+    """combine of `records` at int64 `address`."""
+    i64 = types.int64
+    return types.void(i64, out, offset, start, column, value, base, i64, factor, i64, i64), _emit_call
+
+
+def _record(typing_context, address, cell, row, path, dead, sums, valid, lanes, counted, kept):
+    """record of `records` at int64 `address`."""
+    i64 = types.int64
+    return types.void(i64, cell, row, path, dead, sums, i64, i64, i64, i64), _emit_call
+
+
+def _bury(
+    typing_context, address, x, dead, when, flags, alive, times, tally, stride, states, lanes, room, bound, state
+):
+    """bury of `records` at int64 `address`."""
+    i64 = types.int64
+    rows = (x, dead, when, flags, alive, times, tally)
+    return types.void(i64, *rows, i64, i64, i64, i64, bound, i64), _emit_call
+
+
+def _date(typing_context, address, rows, hit, when, times, stride, count, lanes, state):
+    """date of `records` at int64 `address`."""
+    i64 = types.int64
+    return types.void(i64, rows, hit, when, times, i64, i64, i64, i64), _emit_call
 
 
 def _pace(typing_context, address, x, h, t, p):
@@ -78,3 +105,7 @@ call_accumulate: Any = intrinsic(_accumulate)
 call_observe: Any = intrinsic(_observe)
 call_fill: Any = intrinsic(_fill)
 call_pace: Any = intrinsic(_pace)
+call_record: Any = intrinsic(_record)
+call_bury: Any = intrinsic(_bury)
+call_date: Any = intrinsic(_date)
+call_combine: Any = intrinsic(_combine)

@@ -190,11 +190,11 @@ def prototype(kind: type, dtype: Any) -> Driver:
     }[kind]()
 
 
-FILLERS: dict[type, tuple[str, ...]] = {
+NATIVES: dict[type, tuple[str, ...]] = {
     Mean: (),
-    Gaussian: ("normals",),
+    Gaussian: ("normals", "combine"),
     Adaptive: ("normals",),
-    Sampled: ("normals", "uniforms", "words"),
+    Sampled: ("normals", "uniforms", "words", "combine"),
     Weighted: ("normals",),
 }
-"""The random fills (see `fillers`) that each class takes."""
+"""The functions (see `natives`) that each class takes."""

@@ -39,7 +39,7 @@ def _gaussian(driver, space, program, x, p, scale, seed, first_path, step, fresh
                 copy(space.normal[gathered + (i * channels + j) * lanes :], space.normal[at + j * stride :], lanes)
     if fine > 1:
         at, stride = gathered, lanes
-    combine(n, driver.mean, driver.factor, space.normal, at, stride, scale, lanes)
+    combine(space, n, driver.mean, driver.factor, space.normal[at:], stride, scale, lanes)
 
 
 @inner

@@ -12,8 +12,8 @@ import numpy as np
 from numba import from_dtype, typeof, types
 
 from .advance import advance
-from .drivers import FILLERS, Adaptive, Driver, Sampled, Weighted, prototype
-from .fillers import addresses
+from .drivers import NATIVES, Adaptive, Driver, Sampled, Weighted, prototype
+from .natives import addresses
 from .options import kernel
 from .programs import Program
 from .scratch import make_space
@@ -50,6 +50,7 @@ def check(
     statistics: Any,
     paths: Any,
     first_slot: int,
+    dated: bool,
 ) -> None:
     """Refuse what would read or write out of bounds: a wrong shape must be an error, not a crash."""
     blocks, lanes, events = len(x), program.lanes, dead.shape[1] // program.lanes - 1
@@ -63,6 +64,7 @@ def check(
         (x.shape, dead.shape),
         f"Use {wanted}.",
     )
+    _require(dated or not events, "a loop for runs without events may have none", events, "Ask for one with events.")
     _require(when.shape == dead.shape, "when must have the shape of dead", when.shape, "")
     _require(
         (blocks - 1) * lanes <= valid <= blocks * lanes, "valid must be within the lanes of the last block", valid, ""
@@ -94,8 +96,8 @@ def check(
     _require(all(0 <= r < program.data for r in rows), f"data rows must be below {program.data}", rows, "")
 
 
-def run_block(dtype: Any, kind: type) -> Callable[..., Any]:
-    """The loop for float32 or float64 and drivers of class `kind`, compiled on first use. It releases the GIL: call it from many
+def run_block(dtype: Any, kind: type, events: bool = False) -> Callable[..., Any]:
+    """The loop for float32 or float64 and drivers of class `kind`, for runs with events or without, compiled on first use. It releases the GIL: call it from many
     threads at once.
 
     run(program, driver, clock, seed, p, x, dead, when, first_path, valid, begin, end, bound, statistics, paths,
@@ -112,7 +114,10 @@ def run_block(dtype: Any, kind: type) -> Callable[..., Any]:
     for a wrong dtype.
     """
     dtype = np.dtype(dtype)
-    compiled, fillers = compile_loop(dtype.name, kind), addresses(dtype, FILLERS[kind])
+    compiled, natives = (
+        compile_loop(dtype.name, kind),
+        addresses(dtype, (*NATIVES[kind], "record", "bury", *(["date"] if events else []))),
+    )
 
     def run(
         program: Program,
@@ -132,8 +137,8 @@ def run_block(dtype: Any, kind: type) -> Callable[..., Any]:
         paths: Any,
         first_slot: int,
     ) -> Any:
-        check(program, driver, clock, p, x, dead, when, valid, begin, end, statistics, paths, first_slot)
-        space = make_space(fillers, program, driver, dtype)
+        check(program, driver, clock, p, x, dead, when, valid, begin, end, statistics, paths, first_slot, events)
+        space = make_space(natives, program, driver, dtype)
         compiled(
             space,
             program,
@@ -153,7 +158,7 @@ def run_block(dtype: Any, kind: type) -> Callable[..., Any]:
             paths,
             first_slot,
         )
-        return space.tally
+        return space.tally[:2]
 
     return run
 

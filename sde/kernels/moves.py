@@ -44,8 +44,8 @@ def _together(driver, space, program, clock, seed, p, x, dead, when, first_path,
     at = k - clock.first
     fill_inputs(driver, space, program, x, p, real(clock.scale[at]), seed, first_path, k, fresh)
     call_step(program.step, x, space.n, real(clock.h[at]), real(clock.time[at]), p)
-    later, lost = clock.time[at + 1], any_lost(x, space.alive, states, lanes, bound)
-    return look(space, program, x, p, dead, when, bound, k + 1, real(later), later, lost, len(dead) > lanes)
+    later, lost = real(clock.time[at + 1]), any_lost(x, space.alive, states, lanes, bound)
+    return look(space, program, x, p, dead, when, bound, k + 1, later, clock.time[at + 1 :], 0, lost, len(dead) > lanes)
 
 
 @inlined
@@ -101,7 +101,7 @@ def _own_steps(driver, space, program, clock, seed, p, x, dead, when, first_path
         real(clock.h[k - clock.first]),
         real(clock.scale[k - clock.first]),
     )
-    h, t, rest, turn, left = space.h, space.t, space.left, 0, -1
+    h, t, rest, times, turn, left = space.h, space.t, space.left, space.sums, 0, np.int64(-1)
     for i in range(lanes):
         rest[i] = length if (space.alive[i] != 0) & (i < valid) else 0.0
     while _shares(space, x, longest, length, start, lanes, valid, program, p) > 0:
@@ -109,11 +109,12 @@ def _own_steps(driver, space, program, clock, seed, p, x, dead, when, first_path
         call_step(program.step, x, space.n, h, t, p)
         for i in range(lanes):
             rest[i] = rest[i] - h[i] if h[i] < 0.75 * rest[i] else 0.0  # the last of the parts is all that is left
-            t[i] = real(start + (length - rest[i]))
+            times[i] = start + (length - rest[i])
+            t[i] = real(times[i])
         if turn == MOST_TURNS:
             space.tally[1] += give_up(x, rest, states, lanes)
         lost = any_lost(x, space.alive, states, lanes, bound)
-        alive = look(space, program, x, p, dead, when, bound, k + 1, t, t, lost, len(dead) > lanes)
+        alive = look(space, program, x, p, dead, when, bound, k + 1, t, times, 1, lost, len(dead) > lanes)
         if alive >= 0:
             left = alive
             for i in range(lanes):

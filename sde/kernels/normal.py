@@ -18,8 +18,8 @@ from .philox import fill_words
 
 f32, f64, i32, u32, u64 = np.float32, np.float64, np.int32, np.uint32, np.uint64
 
-SCRATCH = 6
-"""Scratch of a fill, in rows of uint32: four of words, and room for a row of float64."""
+SCRATCH = 4
+"""Scratch of a fill, in rows of uint32."""
 
 SQRT_HALF_32 = i32(0x3F3504F3)
 SQRT_HALF_64 = u64(0x3FE6A09E667F3BCD)
@@ -151,21 +151,19 @@ def pair64(words, lanes, first, second):
 
 
 @inner
-def normals32(out, words, rows, lanes, seed, first_path, step, stream, block):
-    spare = words[4 * lanes :].view(np.float32)
+def normals32(out, words, spare, rows, lanes, seed, first_path, step, stream, block):
     for row in range(0, rows, 4):
         fill_words(words, lanes, seed, first_path, step, stream, block + row // 4)
         for at in range(row, min(row + 4, rows), 2):
-            second = out[(at + 1) * lanes : (at + 2) * lanes] if at + 1 < rows else spare[:lanes]
+            second = out[(at + 1) * lanes : (at + 2) * lanes] if at + 1 < rows else spare
             pair32(words, at - row, lanes, out[at * lanes : (at + 1) * lanes], second)
 
 
 @inner
-def normals64(out, words, rows, lanes, seed, first_path, step, stream, block):
-    spare = words[4 * lanes :].view(np.float64)
+def normals64(out, words, spare, rows, lanes, seed, first_path, step, stream, block):
     for row in range(0, rows, 2):
         fill_words(words, lanes, seed, first_path, step, stream, block + row // 2)
-        second = out[(row + 1) * lanes : (row + 2) * lanes] if row + 1 < rows else spare[:lanes]
+        second = out[(row + 1) * lanes : (row + 2) * lanes] if row + 1 < rows else spare
         pair64(words, lanes, out[row * lanes : (row + 1) * lanes], second)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .fillers import compiled
+from .natives import compiled
 from .normal import SCRATCH
 from .philox import STREAM_NOISE, STREAM_START
 
@@ -21,9 +21,9 @@ def _fill(
     block: int,
     dtype: Any,
 ) -> np.ndarray:
-    out, words = np.empty((rows, lanes), dtype), np.empty(SCRATCH * lanes, np.uint32)
+    out, words, spare = np.empty((rows, lanes), dtype), np.empty(SCRATCH * lanes, np.uint32), np.empty(lanes, dtype)
     filler = compiled(out.dtype.name, which).ctypes
-    pointers = (a.ctypes.data_as(kind) for a, kind in zip((out, words), filler.argtypes, strict=False))
+    pointers = (a.ctypes.data_as(kind) for a, kind in zip((out, words, spare), filler.argtypes, strict=False))
     filler(*pointers, rows, lanes, ctypes.c_uint64(seed), first_path, step, stream, block)
     return out
 

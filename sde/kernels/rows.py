@@ -1,6 +1,6 @@
 """Rows of a block's lanes: filled, copied, combined, drawn."""
 
-from .calls import call_fill
+from .calls import call_combine, call_fill
 from .options import inlined, inner
 
 
@@ -23,27 +23,14 @@ def fill(row, value, count):
 
 
 @inlined
-def combine(out, offset, matrix, base, at, stride, factor, lanes):
-    """Rows of out = offset + factor * matrix @ rows of `base`, which begin `stride` entries apart from `at` on."""
-    for k in range(len(offset)):
-        row = out[k * lanes : (k + 1) * lanes]
-        value = offset[k]
-        first, last = matrix.start[k], matrix.start[k + 1]
-        if first == last:
-            fill(row, value, lanes)
-        for j in range(first, last):
-            c = factor * matrix.value[j]
-            here = at + matrix.column[j] * stride
-            source = base[here : here + lanes]
-            if j == first:
-                for i in range(lanes):
-                    row[i] = value + c * source[i]
-            else:
-                for i in range(lanes):
-                    row[i] += c * source[i]
+def combine(space, out, offset, matrix, base, stride, factor, lanes):
+    """Rows of out = offset + factor * matrix @ rows of `base`, which begin `stride` entries apart."""
+    start, column, value = matrix.start, matrix.column, matrix.value
+    call_combine(space.natives.combine, out, offset, start, column, value, base, stride, factor, lanes, len(offset))
 
 
 @inlined
 def draw_normals(space, rows, lanes, seed, first_path, step, stream, block):
     """Rows of standard normals into space.normal."""
-    call_fill(space.fillers.normals, space.normal, space.words, rows, lanes, seed, first_path, step, stream, block)
+    natives, spare = space.natives, space.spare
+    call_fill(natives.normals, space.normal, space.words, spare, rows, lanes, seed, first_path, step, stream, block)

@@ -45,9 +45,10 @@ def fill_indices(driver, space, lanes, seed, first_path, step):
     for s in range(batch):
         if s % 4 == 0:
             call_fill(
-                space.fillers.words,
-                space.w,
+                space.natives.words,
+                space.spare,
                 words,
+                space.spare,
                 0,
                 lanes,
                 seed,
@@ -81,9 +82,10 @@ def fill_base(driver, space, lanes, seed, first_path, step, first_sample, sample
     count = len(driver.chance)
     block = UNIFORM_BLOCKS + first_sample * count // per
     call_fill(
-        space.fillers.uniforms,
+        space.natives.uniforms,
         uniform,
         space.words,
+        space.spare,
         samples * count,
         lanes,
         seed,
@@ -125,7 +127,7 @@ def fill_sampled(driver, space, program, x, p, scale, seed, first_path, step, fr
             base = space.base
             copy(base, space.normal[g * normals * lanes :], normals * lanes)
             copy(base[normals * lanes :], space.uniform[g * uniforms * lanes :], uniforms * lanes)
-            combine(space.drawn, driver.location, driver.mixing, base, 0, lanes, one, lanes)
+            combine(space, space.drawn, driver.location, driver.mixing, base, lanes, one, lanes)
             for c in range(drawn):
                 copy(z[driver.law_rows[c] * lanes :], space.drawn[c * lanes :], lanes)
         call_accumulate(program.accumulate, x, z, w, n, p)

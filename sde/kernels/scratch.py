@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .drivers import Driver, Sampled
-from .fillers import Fillers
+from .natives import Natives
 from .normal import SCRATCH
 from .programs import Program
 
@@ -13,10 +13,11 @@ ROWS = ("normal", "uniform", "base", "drawn", "w", "h", "t")
 
 
 class Space(NamedTuple):
-    """Scratch, and the fillers that use it. What the driver does not need is of size 0."""
+    """Scratch, and the functions that use it. What the driver does not need is of size 0."""
 
-    fillers: Fillers
+    natives: Natives
     words: Any
+    spare: Any
     n: Any
     out: Any
     z: Any
@@ -30,13 +31,13 @@ class Space(NamedTuple):
     left: Any  # (lanes,) float64: time that lanes have yet to go
     flags: Any
     alive: Any
-    sums: Any  # (2 lanes,) float64
+    sums: Any  # (lanes,) float64
     index: Any
     stamp: Any
-    tally: Any  # (2,) int64: steps that paths chose themselves, and how many paths gave up
+    tally: Any  # (3,) int64: steps that paths chose themselves, how many paths gave up, lanes left alive
 
 
-def make_space(fillers: Fillers, program: Program, driver: Driver, dtype: Any) -> Space:
+def make_space(natives: Natives, program: Program, driver: Driver, dtype: Any) -> Space:
     """Fresh scratch: sizes follow from the problem alone."""
     lanes, rows = program.lanes, driver.rows(16 // np.dtype(dtype).itemsize)
     batch = driver if isinstance(driver, Sampled) and len(driver.table) else None
@@ -45,8 +46,9 @@ def make_space(fillers: Fillers, program: Program, driver: Driver, dtype: Any) -
         return np.zeros(count * lanes, dtype)
 
     return Space(
-        fillers=fillers,
+        natives=natives,
         words=np.zeros(SCRATCH * lanes, np.uint32),
+        spare=real(1),
         n=real(program.inputs),
         out=real(program.observables),
         z=real(program.data),
@@ -54,8 +56,8 @@ def make_space(fillers: Fillers, program: Program, driver: Driver, dtype: Any) -
         left=np.zeros(rows.get("left", 0) * lanes),
         flags=np.zeros(lanes, np.int32),
         alive=np.zeros(lanes, np.int32),
-        sums=np.zeros(2 * lanes),
+        sums=np.zeros(lanes),
         index=np.zeros(batch.batch * lanes if batch else 0, np.int64),
         stamp=np.zeros(0 if not batch or batch.replacement else len(batch.table) + 1, np.int64),
-        tally=np.zeros(2, np.int64),
+        tally=np.zeros(3, np.int64),
     )

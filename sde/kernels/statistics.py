@@ -50,47 +50,36 @@ def more(a, b):
 
 
 @inner
-def quarters(row, count):
-    """Four slices of `count` entries."""
-    return row[:count], row[count : 2 * count], row[2 * count : 3 * count], row[3 * count :]
-
-
-@inner
 def add_row(a, row, dead, valid, scratch):
-    """Merge lanes 0..valid-1 of `row` that are alive (dead == -1) into cell a; scratch: two float64 rows.
+    """Merge lanes 0..valid-1 of `row` that are alive (dead == -1) into cell a; scratch: a float64 row.
 
-    One pass over deviations from one lane alive (within sqrt(lanes) standard deviations of the mean, so the squares
-    cancel by that at most), four quarters of the lanes side by side: an order that no vector width changes.
+    Deviations are from one lane alive (within sqrt(lanes) standard deviations of the mean, so the squares cancel by that
+    at most), summed over every fourth lane side by side: an order that no vector width changes.
     """
     chosen = 0
     while chosen < valid and dead[chosen] >= 0:
         chosen += 1
     if chosen == valid:
         return
-    lanes, shift = len(row), np.float64(row[chosen])
-    value, count = scratch[:lanes], np.int64(0)
-    for i in range(lanes):
+    shift, count = np.float64(row[chosen]), np.int64(0)
+    for i in range(len(row)):
         kept = (dead[i] < 0) & (i < valid)
-        value[i] = np.float64(row[i]) if kept else shift
+        scratch[i] = np.float64(row[i]) if kept else shift
         count += np.int64(1) if kept else np.int64(0)
-    width = lanes // 4
-    v0, v1, v2, v3 = quarters(value, width)
-    total, squares, low, high = quarters(scratch[lanes:], width)
-    for i in range(width):
-        low[i] = less(less(v0[i], v1[i]), less(v2[i], v3[i]))
-        high[i] = more(more(v0[i], v1[i]), more(v2[i], v3[i]))
-    for i in range(width):
-        d0, d1, d2, d3 = v0[i] - shift, v1[i] - shift, v2[i] - shift, v3[i] - shift
-        total[i] = (d0 + d1) + (d2 + d3)
-        squares[i] = (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)
-    all_total, all_squares, lowest, highest = 0.0, 0.0, shift, shift
-    for i in range(width):
-        all_total += total[i]
-        all_squares += squares[i]
-        lowest, highest = less(lowest, low[i]), more(highest, high[i])
+    t0 = t1 = t2 = t3 = s0 = s1 = s2 = s3 = 0.0
+    l0 = l1 = l2 = l3 = h0 = h1 = h2 = h3 = shift
+    for i in range(0, len(row), 4):
+        v0, v1, v2, v3 = scratch[i], scratch[i + 1], scratch[i + 2], scratch[i + 3]
+        d0, d1, d2, d3 = v0 - shift, v1 - shift, v2 - shift, v3 - shift
+        t0, t1, t2, t3 = t0 + d0, t1 + d1, t2 + d2, t3 + d3
+        s0, s1, s2, s3 = s0 + d0 * d0, s1 + d1 * d1, s2 + d2 * d2, s3 + d3 * d3
+        l0, l1, l2, l3 = less(l0, v0), less(l1, v1), less(l2, v2), less(l3, v3)
+        h0, h1, h2, h3 = more(h0, v0), more(h1, v1), more(h2, v2), more(h3, v3)
+    all_total, all_squares = (t0 + t1) + (t2 + t3), (s0 + s1) + (s2 + s3)
+    low, high = less(less(l0, l1), less(l2, l3)), more(more(h0, h1), more(h2, h3))
     deviation = all_total / count
     m2 = max(all_squares - all_total * deviation, 0.0)
-    merge_cell(a, np.float64(count), shift + deviation, m2, lowest, highest)
+    merge_cell(a, np.float64(count), shift + deviation, m2, low, high)
 
 
 def _merge(a, b):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.linalg import expm
 
 from sde.verification import claims
 from sde.verification.fates import curves, fates
@@ -21,6 +20,8 @@ LOOKS = 40
 
 def orbit_starts(theory: Theory, starts: Sequence[np.ndarray], count: int = 3, size: float = 0.35) -> list[np.ndarray]:
     """The given starts, filled up to `count` with points on the first one's orbit under the convergent charges' generators."""
+    from scipy.linalg import expm  # slow to load
+
     out = [np.asarray(s, dtype=np.float64) for s in starts]
     movers = [c.A for c in theory.charges if c.kind == "convergent" and not c.b.any()]
     rng = np.random.default_rng(7)

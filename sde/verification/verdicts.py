@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,8 @@ class Claim:
         if self.error == 0.0:
             inside = low <= self.estimate <= high
             return (0.0, 1.0) if inside else (1.0, 0.0)
+        from scipy.special import stdtr  # slow to load
+
         least = min((self.estimate - low) / self.error, (high - self.estimate) / self.error)
         return float(stdtr(self.degrees, -least)), min(1.0, 2 * float(stdtr(self.degrees, least)))
 
@@ -50,6 +51,8 @@ class Claim:
         """Two-sided confidence interval of the estimate."""
         if not self.measured or not np.isfinite(self.error):
             return (-np.inf, np.inf)
+        from scipy.special import stdtrit  # slow to load
+
         half = float(stdtrit(self.degrees, (1 + level) / 2)) * self.error if self.error else 0.0
         return self.estimate - half, self.estimate + half
 

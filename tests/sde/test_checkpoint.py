@@ -35,10 +35,16 @@ CASES: dict[str, dict[str, Any]] = {
         "histogram": {"C": np.linspace(0, 2, 21)},
         "observables": {"C": u**2 - w**2},
     },
-    "few": {"paths": 3000, "observables": {"C": u**2 - w**2}},
+    "few": {"paths": 3000, "time": 60.0, "observables": {"C": u**2 - w**2}},
     "paths": {"keep": "paths", "paths": 12_000, "events": {"low": 0.3 - w}},
     "float32": {"dtype": "float32"},
 }
+
+
+@pytest.fixture(autouse=True)
+def many_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short runs cut as finely as long ones are."""
+    monkeypatch.setattr("sde.job.CHUNK_STEPS", 0)
 
 
 def run(**changes: Any) -> xr.Dataset:
@@ -55,18 +61,18 @@ def run(**changes: Any) -> xr.Dataset:
 
 
 @contextmanager
-def cut(monkeypatch: pytest.MonkeyPatch, blocks: int, how: Callable[[], None]) -> Iterator[None]:
-    """What `how` does once so many blocks have begun, with a checkpoint written whenever one may be."""
-    block, begun = ensemble._block, []
+def cut(monkeypatch: pytest.MonkeyPatch, chunks: int, how: Callable[[], None]) -> Iterator[None]:
+    """What `how` does once so many chunks have begun, with a checkpoint written whenever one may be."""
+    block, begun = ensemble._advance, []
 
     def counted(*arguments: Any) -> Any:
         begun.append(0)
-        if len(begun) == blocks:
+        if len(begun) == chunks:
             how()
         return block(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ensemble, "_block", counted)
+        patch.setattr(ensemble, "_advance", counted)
         patch.setattr(Checkpoint, "due", lambda _: True)
         yield
 
@@ -88,7 +94,8 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
 ) -> None:
     whole, place = run(**CASES[case]), tmp_path / "c"
     blocks, done = whole.attrs["paths"] // 256, 0
-    for at in (blocks // 3, blocks // 4):
+    chunks = blocks // max(1, blocks // 32)
+    for at in (chunks // 3, chunks // 4):
         with cut(monkeypatch, at, press):
             part = run(**CASES[case], checkpoint=place)
         assert part.attrs["interrupted"] == 1 and done < part.attrs["paths"] < whole.attrs["paths"]
@@ -96,7 +103,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
     again = run(**CASES[case], checkpoint=place, threads=1)
     same(whole, again)
     assert os.listdir(tmp_path) == ["c"]
-    monkeypatch.setattr(ensemble, "_block", lambda *_: pytest.fail("a complete run has nothing left to run"))
+    monkeypatch.setattr(ensemble, "_advance", lambda *_: pytest.fail("a complete run has nothing left to run"))
     same(whole, run(**CASES[case], checkpoint=place))
 
 
@@ -104,7 +111,7 @@ def test_an_error_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest
     def crash() -> None:
         raise RuntimeError("power cut")
 
-    with cut(monkeypatch, 90, crash), pytest.raises(RuntimeError, match="power cut"):
+    with cut(monkeypatch, 22, crash), pytest.raises(RuntimeError, match="power cut"):
         run(checkpoint=tmp_path / "c")
     header, state = checkpoint.read(tmp_path / "c")
     assert header["name"] == "rescaling" and np.unpackbits(state["done"]).sum() > 0
@@ -113,7 +120,7 @@ def test_an_error_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest
 
 @pytest.fixture
 def half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    with cut(monkeypatch, 60, press):
+    with cut(monkeypatch, 15, press):
         run(checkpoint=tmp_path / "c")
     return tmp_path / "c"
 
@@ -150,7 +157,7 @@ def test_another_engine_is_refused(half: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_starts_far_down_an_array_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     start = np.linspace(1, 2, 40_000)
-    with cut(monkeypatch, 60, press):
+    with cut(monkeypatch, 15, press):
         run(start={"u": start, "w": 0.5}, checkpoint=tmp_path / "c")
     start[30_000] = 1.0
     with pytest.raises(ValueError, match="must be of the same run"):

@@ -215,7 +215,8 @@ def test_an_interrupted_stream_holds_what_is_complete(tmp_path: Path, monkeypatc
 
     from sde import ensemble
 
-    kept, block, begun = walk(keep="paths"), ensemble._block, []
+    monkeypatch.setattr("sde.job.CHUNK_STEPS", 0)
+    kept, block, begun = walk(keep="paths"), ensemble._advance, []
 
     def counted(*arguments: Any) -> Any:
         begun.append(0)
@@ -223,7 +224,7 @@ def test_an_interrupted_stream_holds_what_is_complete(tmp_path: Path, monkeypatc
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         return block(*arguments)
 
-    monkeypatch.setattr(ensemble, "_block", counted)
+    monkeypatch.setattr(ensemble, "_advance", counted)
     with walk(keep="paths", out=tmp_path / "part.nc", threads=2) as part:
         assert part.attrs["interrupted"] == 1 and 0 < part.sizes["path"] == part.attrs["paths"] < 6000
         assert np.array_equal(part.X.values, kept.X.sel(path=part.path).values)
