@@ -170,7 +170,7 @@ def test_paths_saved_after_ctrl_c_are_those_of_the_whole_run(monkeypatch: pytest
 
 def interrupt_once(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     """Ctrl-C while a block is being run, after so many blocks."""
-    block, calls = sde.ensemble._block, []
+    block, calls = sde.ensemble._advance, []
 
     def pressing(*arguments):
         calls.append(0)
@@ -179,7 +179,7 @@ def interrupt_once(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
             time.sleep(0.5)
         return block(*arguments)
 
-    monkeypatch.setattr(sde.ensemble, "_block", pressing)
+    monkeypatch.setattr(sde.ensemble, "_advance", pressing)
 
 
 def test_ctrl_c_ends_a_verification(monkeypatch: pytest.MonkeyPatch) -> None:
