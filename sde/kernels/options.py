@@ -53,7 +53,7 @@ def chosen(function: Callable[..., Any], bodies: Mapping[type, Callable[..., Any
 def source_hash() -> str:
     """Hash of all sources of this folder: part of every cache key, here and in emitted modules."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.name.encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()

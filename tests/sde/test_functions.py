@@ -17,7 +17,8 @@ from numba import cfunc, njit
 from scipy import special
 
 from sde import simulate
-from sde.kernels import circular, functions, programs
+from sde.kernels import functions, programs
+from sde.kernels.functions import circular
 from sde.kernels.options import EMITTED, FASTMATH
 from sde.program import import_text
 from symbolic import SDE

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..options import inlined
 from .arithmetic import F32, Real, fma, polynomial, power, signed, size
-from .options import inlined
 
 TAIL_32 = polynomial(5.0e-01, 1.666652e-01, 4.1666184e-02, 8.368881e-03, 1.3951778e-03)
 TAIL_64 = polynomial(

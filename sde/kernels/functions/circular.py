@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ..options import inlined
 from .arithmetic import F32, Real, fma, polynomial, signed, size, turned
-from .options import inlined
 
 FARTHEST = {"float32": 2.0**20, "float64": 2.0**45}
 """Largest |x| of sin, cos and tan."""

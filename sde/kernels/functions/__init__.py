@@ -12,9 +12,9 @@ from typing import Any
 from numba import types
 from numba.extending import overload
 
+from ..options import INNER
 from . import circular, exponential, logarithm
 from .arithmetic import F32, F64
-from .options import INNER
 
 __all__ = ["asinh", "atan", "cos", "cosh", "erf", "exp", "log", "nan", "sin", "sinh", "sqrt", "tan", "tanh"]
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from ..normal import L32, L64
+from ..options import inlined
 from .arithmetic import F32, Real, fma, polynomial
 from .exponential import LN2, LN2_32
-from .normal import L32, L64
-from .options import inlined
 
 SERIES_32, SERIES_64 = polynomial(*map(float, L32)), polynomial(*L64)
 

@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .bits import as_float32, as_float64, as_uint32, as_uint64
+from ..bits import as_float32, as_float64, as_uint32, as_uint64
 
 
 class Real(NamedTuple):
