@@ -1,9 +1,8 @@
 """Work against precision: the strong error at time 1 beside the time a path takes, over steps, for our schemes and others' solvers.
 
 Two scalar equations are solved by a function of W(1) (Kloeden and Platen 1992, section 4.4), so each path is held against the solution
-that its own Brownian path drives. The error is the root mean square over paths. Time per path is the seconds of a run, compilation
-apart, over its paths, with all cores of the machine: for ours what the result tells (`wall_seconds`; making a data set of the kept paths
-took 0.1 to 0.2 microseconds a path more where it was measured), for others a stopwatch around the run.
+that its own Brownian path drives. The error is the root mean square over paths. Time per path is the seconds of a whole run, compilation
+apart, over its paths, with all cores of the machine.
 All in float64. Whose error does not fall with dt at about the order it states has solved something else, and is not to be compared.
 """
 
@@ -125,8 +124,7 @@ def ours(problem: Scalar, scheme: str) -> Callable[[int, int, int], tuple[Any, .
             sde, start={state: problem.start}, time=1.0, dt=1.0 / steps, paths=paths, seed=seed, scheme=scheme,
             observables={"W": sde.W[0]}, save_at=2, keep="paths",
         )  # fmt: skip
-        x, w = (data[name].isel(time=-1).values for name in ("X", "W"))
-        return x, w, float(data.attrs["wall_seconds"])
+        return tuple(data[name].isel(time=-1).values for name in ("X", "W"))
 
     return run
 
@@ -183,8 +181,8 @@ def measure(problem: Scalar, solvers: Sequence[Solver], steps: Sequence[int], re
 def timed(problem: Scalar, point: Point, run: Callable[..., tuple[Any, ...]], seed: int, warm: bool = False) -> None:
     """Run once and add the errors, and the seconds unless it is a warm-up."""
     began = perf_counter()
-    x, w, *told = run(point.steps, point.solver.paths(point.steps), seed)
-    seconds = told[0] if told else perf_counter() - began
+    x, w = run(point.steps, point.solver.paths(point.steps), seed)
+    seconds = perf_counter() - began
     point.add(x - problem.exact(w), None if warm else seconds)
 
 
