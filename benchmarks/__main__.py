@@ -1,4 +1,4 @@
-"""`python -m benchmarks [speed | latency | normals | cost ...] [--repeats N]`: machine, then the parts named, or all."""
+"""`python -m benchmarks [speed | normals | cost | precision | latency ...] [--repeats N]`: machine, then the parts named, or all."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ PARTS: dict[str, str] = {
     "speed": "rates against rivals, and first calls",
     "normals": "normals that a run consumes against those that MKL makes",
     "cost": "cost per path-step against paths and steps, with a figure",
+    "precision": "strong error against time per path, for our schemes and others', with a figure",
     "latency": "how long a user waits for a first result",
 }
 """Module of `benchmarks` with a function of the same name, (repeats) -> whether all is as it must be."""
