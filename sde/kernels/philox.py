@@ -30,16 +30,16 @@ def philox(c0, c1, c2, c3, k0, k1):
 
     Runs as plain Python on NumPy scalars or arrays too.
     """
-    for _ in range(10):  # upper halves are left as they come: the vector product reads lower ones only
-        p0 = MULTIPLIER_0 * (c0 & MASK)
-        p1 = MULTIPLIER_1 * (c2 & MASK)
+    for _ in range(10):
+        p0 = MULTIPLIER_0 * c0
+        p1 = MULTIPLIER_1 * c2
         c0 = (p1 >> HALF) ^ c1 ^ k0
-        c1 = p1
+        c1 = p1 & MASK
         c2 = (p0 >> HALF) ^ c3 ^ k1
-        c3 = p0
+        c3 = p0 & MASK
         k0 = (k0 + WEYL_0) & MASK
         k1 = (k1 + WEYL_1) & MASK
-    return c0 & MASK, c1 & MASK, c2 & MASK, c3 & MASK
+    return c0, c1, c2, c3
 
 
 @inlined
