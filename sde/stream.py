@@ -7,7 +7,6 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-import h5netcdf
 import numpy as np
 
 from sde import ensemble
@@ -27,6 +26,8 @@ class Stream:
         self.frame, self.size, self.shown = frame, size, shown
         self._lock, self._length = Lock(), 0
         self._chunks: dict[int, int] = {}
+        import h5netcdf  # slow to load
+
         with failing_as(shown):
             self.file = h5netcdf.File(scratch, "w")
             self.file.dimensions = {"path": None, "time": len(frame.saves)}

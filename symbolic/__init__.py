@@ -1,13 +1,20 @@
 """Exact derivation: losses, symmetries, charges, their noise and equilibria; and the text of the programs that simulate them."""
 
-from symbolic.drift import LEARNING_RATE as eta
-from symbolic.drift import TEMPERATURE as T
-from symbolic.drift import WEIGHT_DECAY as lambda_wd
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from symbolic.laws import Bernoulli, Dataset, Moments, Normal, Uniform
 from symbolic.loss import Loss, parameters
 from symbolic.sde import SDE
 from symbolic.sgd import SGD
-from symbolic.theory import Theory, derive
+
+if TYPE_CHECKING:
+    from symbolic.drift import LEARNING_RATE as eta
+    from symbolic.drift import TEMPERATURE as T
+    from symbolic.drift import WEIGHT_DECAY as lambda_wd
+    from symbolic.theory import Theory, derive
 
 __all__ = [
     "SDE",
@@ -25,3 +32,20 @@ __all__ = [
     "lambda_wd",
     "parameters",
 ]
+
+_LATER = {
+    "Theory": ("theory", "Theory"),
+    "derive": ("theory", "derive"),
+    "eta": ("drift", "LEARNING_RATE"),
+    "T": ("drift", "TEMPERATURE"),
+    "lambda_wd": ("drift", "WEIGHT_DECAY"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """The derivation is loaded when first asked for: a simulation does without."""
+    if name not in _LATER:
+        raise AttributeError(f"module 'symbolic' has no attribute {name!r}")
+    module, attribute = _LATER[name]
+    value = globals()[name] = getattr(import_module(f"symbolic.{module}"), attribute)
+    return value
