@@ -55,7 +55,7 @@ def _gbm() -> Case:
 
 
 def _tan() -> Case:
-    a = sp.Rational(1, 5)
+    a = sp.Rational(1, 8)
     return Case(
         SDE([X], [a**2 * X * (1 + X**2)], [[a * (1 + X**2)]], name="tan"),
         {X: 0.3},
