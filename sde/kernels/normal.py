@@ -186,8 +186,3 @@ def uniforms64(out, words, rows, lanes, seed, first_path, step, stream, block):
         for i in range(lanes):
             k = join(words[at + i], words[at + lanes + i])
             out[row * lanes + i] = (as_float64(u64(k | BITS_TWO_52)) - (TWO_52 - 0.5)) * 2.0**-52
-
-
-def per_block(out):
-    """How many rows one draw block fills: 4 in float32, 2 in float64."""
-    return 16 // out.itemsize

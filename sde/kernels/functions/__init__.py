@@ -12,13 +12,11 @@ from typing import Any
 from numba import types
 from numba.extending import overload
 
-from ..options import INNER
+from ..options import INLINED
 from . import circular, exponential, logarithm
 from .arithmetic import F32, F64
 
 __all__ = ["asinh", "atan", "cos", "cosh", "erf", "exp", "log", "nan", "sin", "sinh", "sqrt", "tan", "tanh"]
-
-INLINED: Any = {**INNER, "forceinline": True}
 
 
 def _declare(name: str, make: Callable[..., Any]) -> Callable[[Any], Any]:
