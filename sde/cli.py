@@ -6,11 +6,13 @@ Exit codes: 0 done / all supported, 1 something refuted, 2 bad input, 3 inconclu
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tomllib
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
@@ -20,7 +22,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from sde.archive import check_kind
 from sde.files import check_writable, write_text
+from sde.outputs import check_apart
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -70,26 +74,42 @@ def _guarded(command: Callable[..., int]) -> Callable[..., None]:
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
-        warnings.showwarning = lambda message, *rest: err.print(f"warning: {message}", markup=False, soft_wrap=True)
+        warnings.showwarning = lambda message, *rest: _say(f"warning: {message}")
         try:
             code = command(*args, **kwargs)
+            sys.stdout.flush()
         except (ValueError, OSError) as error:
-            err.print(str(error), markup=False, soft_wrap=True)
+            if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+                _drop(sys.stdout)
+                error = f"output: standard output must be writable; got {error.strerror}. Send it elsewhere."
+            _say(str(error))
             code = 2
         except MemoryError:
-            err.print(
-                "run: must fit in memory; got more than there is. Take fewer paths, steps or saves.", soft_wrap=True
-            )
+            _say("run: must fit in memory; got more than there is. Take fewer paths, steps or saves.")
             code = 2
         except Exception:
             traceback.print_exc()
             code = DEFECT
         except KeyboardInterrupt:
-            err.print("interrupted: nothing was complete yet, nothing was written")
+            _say("interrupted: nothing was complete yet, nothing was written")
             code = 130
         raise typer.Exit(code)
 
     return run
+
+
+def _say(text: str) -> None:
+    """A line on standard error, where it takes one."""
+    try:
+        err.print(text, markup=False, soft_wrap=True)
+    except OSError:
+        _drop(sys.stderr)
+
+
+def _drop(stream: Any) -> None:
+    """Send what is left for a stream that takes no more to nowhere: Python would try again when it ends, and exit with a code of its own."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _emit(target: str | None, record: dict[str, Any]) -> None:
@@ -102,10 +122,10 @@ def _emit(target: str | None, record: dict[str, Any]) -> None:
         write_text(target, text)
 
 
-def _checked(spec: str | None, *targets: str | Path | None) -> None:
-    """Every output can be written, is one of its own, and is not the spec."""
-    seen = {Path(spec).resolve()} if spec is not None else set()
-    for target in targets:
+def _checked(inputs: Iterable[str | Path], *targets: str | Path | None, checkpoint: Path | None = None) -> None:
+    """Every output can be written, is one of its own, and is no input."""
+    every = [*targets, checkpoint]
+    for target in every:
         if target is None:
             continue
         if str(target) == "-":
@@ -115,11 +135,9 @@ def _checked(spec: str | None, *targets: str | Path | None) -> None:
                 )
             continue
         check_writable(target)
-        if Path(target).resolve() in seen:
-            raise ValueError(
-                f"output: each must be a file of its own, not the spec; got {target} twice. Choose another name."
-            )
-        seen.add(Path(target).resolve())
+    check_apart(every, inputs)
+    if checkpoint is not None:
+        check_kind(checkpoint)
 
 
 def _shown(target: str | None) -> Console:
@@ -143,8 +161,8 @@ def derive(
     from symbolic.spec import spec_for
     from symbolic.theory import derive as derive_theory
 
-    _checked(spec, json_)
     read = spec_for(spec)
+    _checked(read.inputs, json_)
     sgd = {"learning_rate": learning_rate, "batch_size": batch_size, "weight_decay": weight_decay, "momentum": momentum}
     settings = replace(read.sgd, **{k: v for k, v in sgd.items() if v is not None})
     point = None if at is None else _point(at, read.run.get("start"))
@@ -202,8 +220,10 @@ def simulate(
 ) -> int:
     """Integrate SGD's stochastic differential equation over an ensemble and write the result."""
     from sde.study.specs import run_spec
+    from symbolic.spec import spec_for
 
-    _checked(spec, output, json_, checkpoint)
+    read = spec_for(spec)
+    _checked(read.inputs, output, json_, checkpoint=checkpoint)
     sgd = {"learning_rate": learning_rate, "batch_size": batch_size, "weight_decay": weight_decay, "momentum": momentum}
     run = {
         "time": time,
@@ -215,7 +235,7 @@ def simulate(
         "dtype": dtype,
         "scheme": scheme,
     }
-    data = run_spec("simulate", spec, sgd, run, threads=threads, progress=sys.stderr.isatty(), save=checkpoint)
+    data = run_spec("simulate", read, sgd, run, threads=threads, progress=sys.stderr.isatty(), save=checkpoint)
     return _finish(data, output, json_, checkpoint)
 
 
@@ -242,12 +262,14 @@ def train(
 ) -> int:
     """Run discrete SGD over an ensemble and write the result."""
     from sde.study.specs import run_spec
+    from symbolic.spec import spec_for
 
-    _checked(spec, output, json_, checkpoint)
+    read = spec_for(spec)
+    _checked(read.inputs, output, json_, checkpoint=checkpoint)
     sgd = {"learning_rate": learning_rate, "batch_size": batch_size, "weight_decay": weight_decay, "momentum": momentum}
     run = {"time": time, "steps": steps, "paths": paths, "seed": seed, "save_at": save_at, "keep": keep, "dtype": dtype}
     shown = sys.stderr.isatty()
-    data = run_spec("train", spec, sgd, run, full_batch=full_batch, threads=threads, progress=shown, save=checkpoint)
+    data = run_spec("train", read, sgd, run, full_batch=full_batch, threads=threads, progress=shown, save=checkpoint)
     return _finish(data, output, json_, checkpoint)
 
 
@@ -262,8 +284,9 @@ def resume(
     """Continue a run from its checkpoint, to the result of an undisturbed run, bit for bit."""
     from sde.study.specs import resume as continue_run
 
-    _checked(str(checkpoint), output, json_)
-    return _finish(continue_run(checkpoint, threads=threads, progress=sys.stderr.isatty()), output, json_, checkpoint)
+    _checked([checkpoint], output, json_)
+    data = continue_run(checkpoint, threads=threads, progress=sys.stderr.isatty(), outputs=(output, json_))
+    return _finish(data, output, json_, checkpoint)
 
 
 @app.command()
@@ -289,9 +312,10 @@ def verify(
     from sde.study.specs import options as with_options
     from symbolic.spec import spec_for
 
-    _checked(spec, report, json_)
+    read = spec_for(spec)
+    _checked(read.inputs, report, json_)
     sgd = {"learning_rate": learning_rate, "batch_size": batch_size, "weight_decay": weight_decay, "momentum": momentum}
-    read = with_options(spec_for(spec), sgd, {"time": time, "steps": steps, "paths": paths, "seed": seed}, spec)
+    read = with_options(read, sgd, {"time": time, "steps": steps, "paths": paths, "seed": seed}, spec)
     options = {k: v for k, v in read.run.items() if k in ("paths", "seed")}
     with err.status(f"verifying {read.name}"):
         found = run_verification(
@@ -330,7 +354,7 @@ NARROW = 12
 
 
 def _listing(rows: list[dict[str, str]], target: str | None) -> int:
-    _checked(None, target)
+    _checked((), target)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for k, name in enumerate(rows[0]):
         narrow = max(len(str(row[name])) for row in rows) <= NARROW

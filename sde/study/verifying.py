@@ -106,6 +106,7 @@ def verify(
         tuple(found.entries),
         tuple(found.explosions),
         settings,
+        loss.files,
     )
 
 
