@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,9 +23,13 @@ if TYPE_CHECKING:
 
 
 def located(path: str | Path, what: str = "output") -> Path:
-    """Where a path leads, links followed. Raises OSError for what is no path."""
+    """Where a path leads, links followed but to a pipe or a device, which may have no name. Raises OSError for what is no path."""
     try:
-        return Path(path).resolve()
+        given = Path(path)
+        with suppress(OSError):
+            if not stat.S_ISREG(mode := given.stat().st_mode) and not stat.S_ISDIR(mode):
+                return given.absolute()
+        return given.resolve()
     except (OSError, RuntimeError, ValueError) as error:  # a circle of links, a null character
         reason = getattr(error, "strerror", None) or str(error)
         raise OSError(f"{what}: must be a path; got {str(path)!r} ({reason}). Choose another path.") from error
@@ -44,7 +49,9 @@ def replacing(path: str | Path, what: str = "output") -> Iterator[BinaryIO]:
     """Yields a file beside path, open for reading and writing, which takes its place at the end, forced to the disk; or is removed, after an
     exception. What other processes left of this path when they were killed goes too. Raises OSError naming the file, as `what`."""
     target = located(path, what)
-    if target.exists() and not target.is_file():
+    with failing_as(target, what):
+        endless = target.exists() and not target.is_file()
+    if endless:
         with _device(target, what) as stream:
             yield stream
         return
