@@ -58,7 +58,7 @@ def _done(state: State, chunks: int) -> tuple[np.ndarray, int]:
         _check_form(name, state[name], dtype, shape)
     bits = np.unpackbits(state["done"]).astype(bool)
     following, wall = int(state["next"]), float(state["wall"])
-    _must(not bits[chunks:].any() and 0 <= following <= chunks and bits[:following].all(), "done")
+    _must(not bits[chunks:].any() and 0 <= following <= chunks and bool(bits[:following].all()), "done")
     _must(bool(0 <= wall < np.inf), "wall")
     return np.flatnonzero(bits), following
 
