@@ -13,7 +13,7 @@ from sde.archive import Malformed
 from sde.gathering import NAMED, Ends, Gathering, Part
 from sde.job import Job
 from sde.kernels import sketch
-from sde.kernels.statistics import COUNT, HIGH, LOW, M2
+from sde.kernels.statistics import COUNT, HIGH, LOW, M2, MEAN
 from sde.sketches import Sketch
 
 State = Mapping[str, np.ndarray]
@@ -69,7 +69,10 @@ def _check_part(group: str, part: State, paths: int, chunks: np.ndarray, job: Jo
     _must(int(size[0]) == paths and 0 <= lost <= paths, f"{group}.size")
     for name in ("moments", "event_moments"):
         cells = part[name]
-        count, some = cells[..., COUNT], cells[..., COUNT] > 0
+        count = cells[..., COUNT]
+        some = (count > 0) & ~np.isnan(
+            cells[..., MEAN]
+        )  # a living path's observable may be no number, and then spoils its cell
         _must(_whole(count, 0, paths), f"{group}.{name}")
         _must(not (some & ((cells[..., M2] < 0) | (cells[..., LOW] > cells[..., HIGH]))).any(), f"{group}.{name}")
     _must(
