@@ -54,6 +54,9 @@ SaveAt = Annotated[int | None, typer.Option(help="Overrides [run] save_at: how m
 Keep = Annotated[str | None, typer.Option(help="Overrides [run] keep: statistics or paths.")]
 Dtype = Annotated[str | None, typer.Option(help="Overrides [run] dtype: float64 or float32.")]
 Scheme = Annotated[str | None, typer.Option(help="Overrides [run] scheme.")]
+Check = Annotated[
+    bool | None, typer.Option("--check/--no-check", help="Try the step against half of it on a few paths, and warn.")
+]
 Save = Annotated[
     Path | None,
     typer.Option("--checkpoint", help="Save what is complete here every few seconds; continue from it if it is there."),
@@ -197,6 +200,7 @@ def simulate(
     keep: Keep = None,
     dtype: Dtype = None,
     scheme: Scheme = None,
+    check: Check = None,
     checkpoint: Save = None,
     threads: Threads = None,
 ) -> int:
@@ -214,6 +218,7 @@ def simulate(
         "keep": keep,
         "dtype": dtype,
         "scheme": scheme,
+        "check": check,
     }
     data = run_spec("simulate", spec, sgd, run, threads=threads, progress=sys.stderr.isatty(), save=checkpoint)
     return _finish(data, output, json_, checkpoint)

@@ -57,6 +57,21 @@ class Grid:
             return np.full(end - begin, self.rate)
         return np.diff(self.at(np.arange(begin, end + 1)))
 
+    def head(self, steps: int, saves: int) -> Grid:
+        """The first `steps` steps, saved at so many times, spread evenly, and at the start."""
+        at = np.unique(np.round(np.linspace(0, steps, saves + 1)).astype(np.int64))
+        inside = self.firsts < steps
+        return Grid(
+            np.append(self.ends[inside], self.at(np.array([steps]))),
+            np.append(self.firsts[inside], steps),
+            at,
+            self.rate,
+        )
+
+    def halved(self) -> Grid:
+        """Every step in two."""
+        return Grid(self.ends, 2 * self.firsts, 2 * self.saves, None if self.rate is None else self.rate / 2)
+
     @property
     def longest(self) -> float:
         """The longest step in time."""
@@ -142,10 +157,13 @@ def _affordable(where: str, got: float, count: float, unit: str) -> None:
         raise _refuse(where, f"a run has at most {MOST_STEPS} {unit}", got, "Take a larger step or a shorter run.")
 
 
-def continuous(time: float, dt: float, save_at: int | Sequence[float]) -> Grid:
+def continuous(time: float, dt: float, save_at: int | Sequence[float], jumps: Sequence[float] = ()) -> Grid:
     """Steps of at most dt on [0, time], shortened evenly between saves so that each save is hit exactly.
 
-    save_at: a count of equally spaced times (both ends included, at least 2) or increasing times within [0, time]; the end is always saved.
+    save_at: a count of equally spaced times (both ends included, at least 2), or increasing times within [0, time]; the end is always
+    saved. Where a count asks for more saves than there are steps, every step is saved: a count never makes steps shorter than dt
+    asks, but for dividing evenly what lies between two saves. jumps: times at which coefficients change at once. A step ends just
+    before each and one begins just after, so that none but a very short one sees both sides.
     """
     if not (np.isfinite(time) and time > 0):
         raise _refuse("time", "must be positive and finite", time, "Give a length in learning-rate time t = eta*k.")
@@ -154,11 +172,27 @@ def continuous(time: float, dt: float, save_at: int | Sequence[float]) -> Grid:
     if dt > time * (1 + 1e-12):
         raise _refuse("dt", f"must not exceed the time {time}", dt, "Take a smaller step.")
     _affordable("time", time, time / dt, f"steps of dt = {dt}")
+    count = _count(save_at)
+    steps = int(np.ceil(time / dt * (1 - 1e-12)))
+    if count is not None and count - 1 > steps:
+        save_at = steps + 1
     times = _save_times(float(time), save_at)
-    ends = np.unique(np.concatenate([[0.0], times]))
+    ends = np.unique(np.concatenate([[0.0], times, _around(float(time), jumps)]))
     counts = np.maximum(1, np.ceil(np.diff(ends) / dt * (1 - 1e-12))).astype(np.int64)
     firsts = np.concatenate([[0], np.cumsum(counts)])
-    return Grid(ends, firsts, firsts if times[0] == 0.0 else firsts[1:])
+    return Grid(ends, firsts, firsts[np.searchsorted(ends, times)])
+
+
+NARROW = 2.0**-20
+"""Half the width, as a share of the run, of the step across a jump: more than float32 rounds times by, and too short to matter."""
+
+
+def _around(time: float, jumps: Sequence[float]) -> np.ndarray:
+    """Times just before and just after every jump inside the run."""
+    at = np.unique(np.asarray(jumps, dtype=np.float64))
+    at = at[(at > 0) & (at < time)]
+    half = min([time * NARROW, *np.diff([0.0, *at, time]) / 64])
+    return np.concatenate([at - half, at + half])
 
 
 def _save_times(time: float, save_at: int | Sequence[float]) -> np.ndarray:

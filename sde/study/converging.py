@@ -74,6 +74,7 @@ def convergence(
             save_at=2,
             keep="paths",
             threads=threads,
+            check=False,
         )
         if run.attrs["exploded_paths"]:
             raise ValueError(

@@ -15,8 +15,11 @@ from sde.clock import Ticks
 from sde.job import Start
 from sde.levels import Expectation
 from sde.multilevel import Plan
+from sde.pilot import PATHS
 from sde.program import Program, load
 from sde.study import sweeping
+from sde.study.motion import constants
+from sde.study.survey import Survey
 from symbolic.prepare import Prepared, parameters_of, prepare
 from symbolic.schemes import find, fitting, for_step
 from symbolic.sde import SDE
@@ -130,7 +133,9 @@ class _Sampler:
         self.bound = bound if bound is not None else ensemble.BOUND[dtype]
         width = len(prepared.module.manifest["states"])  # type: ignore[arg-type]
         self.start: Start = starts.reader(parameters_of(sde), start, 0, seed, width)
-        self.parameters = sweeping.numbers(sde, parameters).astype(dtype)
+        numbers = sweeping.numbers(sde, parameters)
+        survey = Survey(sde, numbers, start, PATHS, seed, time)
+        self.parameters = constants(sde, prepared, parameters, lambda: survey.pilot.size).astype(dtype)
         self.rows = sum(int(np.prod(o.shape, dtype=int)) for o in prepared.outputs)
         self.batch = max(1024, BATCH_BYTES // (self.rows * np.dtype(dtype).itemsize))
 

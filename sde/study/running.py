@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sde import clock, drivers, ensemble, results, starts, stream
+from sde import clock, ensemble, results, starts, step_check, stream
 from sde.checkpoint import Checkpoint, Place
 from sde.clock import Ticks
 from sde.files import fingerprint
 from sde.kernels.drivers import Driver
 from sde.program import load
 from sde.progress import bar
-from sde.study import extras, sweeping
+from sde.study import extras, motion, stepping, sweeping
+from sde.study.motion import Motion, constants
+from sde.study.stepping import Steps
+from sde.study.survey import Survey, schedule_jumps
 from symbolic.loss import Loss
 from symbolic.prepare import Prepared, parameters_of, prepare
 from symbolic.schemes import find, for_step
@@ -48,9 +51,11 @@ def simulate(
     parameters: Mapping[Any, Any] | None = None,
     observables: Mapping[str, Any] | None = None,
     save_at: Any = 101,
+    steps_at: Sequence[float] | None = None,
     keep: str = "statistics",
     dtype: str = "float64",
     refine: int = 1,
+    check: bool = True,
     threads: int | None = None,
     bound: float | None = None,
     events: Mapping[str, Any] | None = None,
@@ -65,9 +70,13 @@ def simulate(
 
     For a loss: d theta = -s (grad L + weight_decay theta) dt + s sqrt(T) Sigma^(1/2) dW, T = f eta/S, s the schedule's factor,
     f = (N - S)/(N - 1) without replacement from N rows, else 1;
-    momentum multiplies s by 1/(1 - momentum), its first-order limit. time, dt: learning-rate time t = eta*k; dt defaults to a quarter of
-    the learning rate (a thousandth of the time for an SDE). start: {parameter: number, array, array with a leading path axis, or law}.
-    save_at: a count of times or the times. keep: "statistics" or "paths". parameters: {symbol or name: number, or several} for an
+    momentum multiplies s by 1/(1 - momentum), its first-order limit. time, dt: learning-rate time t = eta*k. Left out, dt is a quarter of the
+    learning rate; for an SDE a thousandth of the time, or as short as the rates ask that a few pilot paths see (the drift's Jacobian, the
+    noise) and input that changes in time; attrs["dt"] says what was taken. check: halve the step on a few paths, on the same noise, before the
+    run (at most 5 % of it, so in its first part where paths are few), and warn (StepWarning) where mean or standard deviation of anything saved are
+    off by more than 5 % of the spread; a dt that was left out is halved instead. steps_at: times at which coefficients jump, beside those that Piecewise, Heaviside
+    and sign of time show by themselves: no step straddles one. start: {parameter: number, array, array with a leading path axis, or law}.
+    save_at: a count of times (every step, where there are fewer), or the times. keep: "statistics" or "paths". parameters: {symbol or name: number, or several} for an
     SDE's parameters; each one given several gets a dimension of its name, all its values under the same noise. scheme: see `noetherflow schemes`; a loss
     runs under any but euler-maruyama as the SDE it makes (SDE.from_loss). refine: m takes the noise of each step from m steps of a finer grid: the same
     Brownian path as a run of dt/m with the same seed (where dt divides what lies between saves). bound: |state| beyond which a path counts as exploded. progress: show a bar. Ctrl-C keeps
@@ -101,48 +110,52 @@ def simulate(
     if swept:
         settings = {k: v for k, v in locals().items() if k not in ("problem", "sgd", "parameters", "swept")}
         return sweeping.over(swept, lambda chosen: simulate(problem, sgd, parameters=chosen, **settings), parameters)
-    step = dt if dt is not None else (sgd.learning_rate / 4 if sgd else time / 1000)
-    grid = clock.continuous(time, min(step, time) if dt is None else step, save_at)
+    wanted = Wanted(
+        start, paths, seed, keep, threads, bound, events, covariance, histogram, warn_share, checkpoint, out, progress
+    )
+    wanted.check()
+    asked = clock.continuous(time, dt if dt is not None else time, save_at)
+    step = asked.longest if dt is not None else (sgd.learning_rate / 4 if sgd else None)
+    jumps = stepping.places(steps_at, time) + schedule_jumps(problem, sgd, time)
     if isinstance(problem, Loss) and sgd is not None and _continuous(scheme) != "euler-maruyama":
         find(scheme)
         problem, sgd = SDE.from_loss(problem, sgd), None
-    scheme = for_step(problem, _continuous(scheme), grid.longest)
+    chosen = find(_continuous(scheme))[0]
+    survey = None
+    if isinstance(problem, SDE):
+        survey = Survey(problem, sweeping.numbers(problem, parameters), start, paths, seed, float(time))
+        step, jumps = step or survey.step(), jumps + survey.jumps()
+    assert step is not None
+    grid = clock.continuous(time, min(dt or step, time), save_at, jumps)
+    scheme = for_step(problem, scheme, grid.longest)
     if isinstance(refine, bool) or int(refine) != refine or not 1 <= refine * grid.steps < 2**32:
         raise ValueError(
             f"refine: must be a whole number of at least 1, and finer steps fewer than 2**32; got {refine!r} ({type(refine).__name__}). Leave it out."
         )
-    own_clock = find(scheme)[0].own_clock
-    if own_clock and refine != 1:
+    if chosen.own_clock and refine != 1:
         raise ValueError(
             f"refine: needs steps that are the same for all paths; got {refine!r} (int) with {scheme}, where each path chooses. Leave it out."
         )
+    stepping.unevenness(grid, int(refine), grid.longest)
     prepared = prepare(problem, scheme, extras.together(observables, events), dtype)
-    if isinstance(problem, SDE):
-        if own_clock:
-            driver = drivers.adaptive(prepared.factor, dtype)
-            ticks = Ticks(grid, lambda time, length: length, lambda time, length: length)
-        else:
-            driver = drivers.brownian(
-                prepared.mean, prepared.factor, dtype, int(refine), prepared.modes, problem.noises
-            )
-            ticks = Ticks(grid, lambda time, length: length, lambda time, length: np.sqrt(length))
-        values = sweeping.numbers(problem, parameters)
+    record: dict[str, Any] = {"kind": "sde", "scheme": scheme, "refine": int(refine)}
+    if survey is not None:
+        survey.refuse_singular_end(scheme, grid)
+        values = constants(survey.sde, prepared, parameters, lambda: survey.pilot.size)
+        record |= {"size": float(values[-1])} if len(values) > len(survey.parameters) else {}
+        moving = motion.of_sde(survey.sde, prepared, chosen, dtype, values)
+        order = float(chosen.order("weak", survey.sde.noise_class))
+        unseen = survey.unseen(grid) if check else None
     else:
         assert sgd is not None
-        driver, population = drivers.noise(prepared, dtype, sgd.replacement, int(refine))
-        temperature = sgd.temperature * sgd.noise_factor(population)
-        inertia, factor = 1 - sgd.momentum, sgd.factor
-        ticks = Ticks(
-            grid,
-            lambda time, length: length * (factor(time) / inertia),
-            lambda time, length: np.sqrt(temperature / length),
-        )
-        values = np.array([sgd.weight_decay])
-    record = {"kind": "sde", "scheme": scheme, "dt": float(min(step, time)), "refine": int(refine)}
-    wanted = Wanted(
-        start, paths, seed, keep, threads, bound, events, covariance, histogram, warn_share, checkpoint, out, progress
-    )
-    return _run(problem, prepared, driver, ticks, values, wanted, record)
+        moving, order, unseen = motion.of_loss(prepared, sgd, dtype), 1.0, None
+    if check and dt is not None:
+        stepping.warn_of_short_steps(grid, dt, time)
+    if unseen:
+        stepping.warn_of_unseen(unseen, grid.longest)
+    pull = survey.pull() if survey is not None and check and dtype == "float32" else ()
+    stepped = Steps(grid, int(refine), order if check else None, dt is None, jumps, save_at, pull)
+    return _run(problem, prepared, moving, stepped, wanted, record)
 
 
 def train(
@@ -178,19 +191,16 @@ def train(
     grid = clock.discrete(steps, sgd.learning_rate, save_at)
     scheme = "sgd-momentum" if sgd.momentum else "sgd"
     prepared = prepare(loss, scheme, extras.together(observables, events), dtype)
-    driver = drivers.full_batch(prepared, dtype) if full_batch else drivers.minibatch(prepared, sgd, dtype)
-    ticks = Ticks(grid, lambda time, length: length * sgd.factor(time), lambda time, length: np.zeros(len(length)))
-    parameters = np.array([sgd.weight_decay, sgd.momentum] if sgd.momentum else [sgd.weight_decay])
-    record = {
+    record: dict[str, Any] = {
         "kind": "gd" if full_batch else "sgd",
         "scheme": scheme,
-        "dt": sgd.learning_rate,
         "steps": int(steps),
     }
     wanted = Wanted(
         start, paths, seed, keep, threads, bound, events, covariance, histogram, warn_share, checkpoint, out, progress
     )
-    return _run(loss, prepared, driver, ticks, parameters, wanted, record)
+    moving = motion.of_sgd(prepared, sgd, dtype, full_batch)
+    return _run(loss, prepared, moving, Steps(grid), wanted, record)
 
 
 def _continuous(scheme: str) -> str:
@@ -251,13 +261,13 @@ class Wanted:
 def _run(
     problem: Loss | SDE,
     prepared: Prepared,
-    driver: Driver,
-    ticks: Ticks,
-    parameters: np.ndarray,
+    moving: Motion,
+    stepped: Steps,
     wanted: Wanted,
     record: dict[str, Any],
 ) -> xr.Dataset:
     wanted.check()
+    ticks = moving.ticks(stepped.grid)
     keep, paths, seed, manifest = wanted.keep, int(wanted.paths), int(wanted.seed), prepared.module.manifest
     outputs = [results.Variable(o.name, o.shape) for o in prepared.outputs]
     frame, rows = extras.frame(outputs, manifest["states"], ticks, wanted.events, wanted.covariance, wanted.histogram)
@@ -268,9 +278,9 @@ def _run(
     program = load(prepared.module.text, manifest)
     job = ensemble.Job(
         program,
-        driver,
+        moving.driver(stepped.refine),
         ticks,
-        parameters.astype(program.dtype),
+        moving.values.astype(program.dtype),
         beginning,
         paths,
         seed,
@@ -280,7 +290,13 @@ def _run(
         rows.covariance,
         rows.histograms,
     )
-    mark = _identity(prepared, driver, ticks, parameters, beginning(0, min(paths, 4096)))
+    found, names = None, [name for v in frame.variables for name in [v.name] * v.rows]
+    if stepped.order is not None:
+        stepped, found = stepped.short_enough(job, moving, names, wanted.threads)
+        ticks = moving.ticks(stepped.grid)
+        job, frame = replace(job, clock=ticks), replace(frame, time=ticks.at, saves=ticks.saves)
+        record = {**record, "step_error": float(f"{found.error:.3g}")}
+    mark = _identity(prepared, job.driver, ticks, moving.values, beginning(0, min(paths, 4096)))
     store = None
     if wanted.checkpoint is not None:
         header = {
@@ -293,6 +309,7 @@ def _run(
         store = Checkpoint(wanted.checkpoint, _run_identity(mark, job, wanted.start), header)
     attrs = {
         **record,
+        "dt": stepped.taken,
         "name": problem.name,
         "seed": str(seed),
         "dtype": program.dtype.name,
@@ -306,6 +323,10 @@ def _run(
         if out is not None:
             return stream.run(job, frame, wanted.threads, tick, out, share, attrs)
         outcome = ensemble.run(job, wanted.threads, tick, store)
+    if found is not None:
+        small = step_check.rounded_away(job, found.noise, outcome.total.moments, np.asarray(stepped.pull))
+        if small is not None:
+            stepping.warn_of_rounding(names[small], program.dtype.name, ticks.steps)
     data = results.dataset(outcome, frame, keep, share, attrs)
     return data.assign_attrs(result_hash=fingerprint(data))
 

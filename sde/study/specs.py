@@ -107,7 +107,9 @@ def _launch(
     if command == "simulate":
         chosen = {k: v for k, v in spec.run.items() if k not in ("start", "steps", "time")}
         return simulate(spec.loss, spec.sgd, time=spec.run["time"], **shared, **chosen)
-    chosen = {k: v for k, v in spec.run.items() if k not in ("start", "steps", "time", "dt", "scheme")}
+    chosen = {
+        k: v for k, v in spec.run.items() if k not in ("start", "steps", "time", "dt", "scheme", "steps_at", "check")
+    }
     count = spec.run["time"] / spec.sgd.learning_rate
     if not count < MOST_STEPS:
         raise ValueError(

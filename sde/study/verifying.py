@@ -155,7 +155,7 @@ def _runs(loss: Loss, sgd: SGD, theory: Theory, paths: int, seed: int, threads: 
     def diffusion(theta: np.ndarray, times: np.ndarray, index: int) -> records.Sample:
         n, dt = (min(paths, 1000), eta / 2) if cheap else (min(paths, 128), eta)
         options = {"time": float(times[-1]), "save_at": times, "seed": seed + 1000 + index}
-        return sample(kept(simulate, sgd, theta, paths=n, dt=dt, **options))
+        return sample(kept(simulate, sgd, theta, paths=n, dt=dt, check=False, **options))
 
     single = replace(sgd, schedule=None)
 
@@ -164,7 +164,14 @@ def _runs(loss: Loss, sgd: SGD, theory: Theory, paths: int, seed: int, threads: 
         return flat(data)[:, -1]
 
     def one_sde(states: np.ndarray, batch: int, dt: float) -> np.ndarray:
-        options = {"time": dt, "dt": dt, "paths": len(states), "seed": seed + 6000 + batch, "save_at": 2}
+        options = {
+            "time": dt,
+            "dt": dt,
+            "paths": len(states),
+            "seed": seed + 6000 + batch,
+            "save_at": 2,
+            "check": False,
+        }
         return flat(kept(simulate, single, states, **options))[:, -1]
 
     def resting(theta: np.ndarray) -> np.ndarray | None:
