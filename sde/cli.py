@@ -17,19 +17,20 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from sde.files import check_writable, write_text
+from sde.terminal import Commands, err, line, say, shown_for
 
 app = typer.Typer(
+    cls=Commands,
+    rich_markup_mode=None,  # what stands in brackets is a section of a spec, not markup
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help=__doc__.splitlines()[0] if __doc__ else None,
 )
-err = Console(stderr=True, highlight=False)
-
 SpecArgument = Annotated[str, typer.Argument(help="A TOML spec, or the name of a library loss.", metavar="SPEC")]
 Json = Annotated[
     str | None, typer.Option("--json", help="Write the result as JSON to this file, or - for standard output.")
@@ -70,16 +71,14 @@ def _guarded(command: Callable[..., int]) -> Callable[..., None]:
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
-        warnings.showwarning = lambda message, *rest: err.print(f"warning: {message}", markup=False, soft_wrap=True)
+        warnings.showwarning = lambda message, *rest: say(f"warning: {message}")
         try:
             code = command(*args, **kwargs)
         except (ValueError, OSError) as error:
-            err.print(str(error), markup=False, soft_wrap=True)
+            say(error)
             code = 2
         except MemoryError:
-            err.print(
-                "run: must fit in memory; got more than there is. Take fewer paths, steps or saves.", soft_wrap=True
-            )
+            say("run: must fit in memory; got more than there is. Take fewer paths, steps or saves.")
             code = 2
         except Exception:
             traceback.print_exc()
@@ -122,12 +121,7 @@ def _checked(spec: str | None, *targets: str | Path | None) -> None:
         seen.add(Path(target).resolve())
 
 
-def _shown(target: str | None) -> Console:
-    """Where words for people go: aside when JSON takes standard output."""
-    return err if target == "-" else Console(highlight=False)
-
-
-@app.command()
+@app.command(short_help="Symmetries, conserved charges, their drift and class.")
 @_guarded
 def derive(
     spec: SpecArgument,
@@ -151,10 +145,10 @@ def derive(
     if point is not None:
         read.loss.pack(point)
     theory = derive_theory(read.loss)
-    shown, record = _shown(json_), theory.to_json()
-    shown.print(theory.summary(), markup=False, soft_wrap=True)
+    shown, record = shown_for(json_), theory.to_json()
+    say(theory.summary(), shown)
     if point is not None:
-        shown.print("\n" + at_point(theory, point, settings), markup=False, soft_wrap=True)
+        say("\n" + at_point(theory, point, settings), shown)
         record = {**record, "point": point_record(theory, point, settings)}
     _emit(json_, record)
     return 0
@@ -179,7 +173,7 @@ def _point(text: str, start: Any) -> dict[str, Any]:
     return read["at"]
 
 
-@app.command()
+@app.command(short_help="Integrate SGD's SDE over an ensemble.")
 @_guarded
 def simulate(
     spec: SpecArgument,
@@ -251,7 +245,7 @@ def train(
     return _finish(data, output, json_, checkpoint)
 
 
-@app.command()
+@app.command(short_help="Continue a run from its checkpoint, bit for bit.")
 @_guarded
 def resume(
     checkpoint: Annotated[Path, typer.Argument(help="The checkpoint of a simulate or train that did not end.")],
@@ -266,7 +260,7 @@ def resume(
     return _finish(continue_run(checkpoint, threads=threads, progress=sys.stderr.isatty()), output, json_, checkpoint)
 
 
-@app.command()
+@app.command(short_help="Hold theory against discrete SGD, its SDE and GD.")
 @_guarded
 def verify(
     spec: SpecArgument,
@@ -293,15 +287,15 @@ def verify(
     sgd = {"learning_rate": learning_rate, "batch_size": batch_size, "weight_decay": weight_decay, "momentum": momentum}
     read = with_options(spec_for(spec), sgd, {"time": time, "steps": steps, "paths": paths, "seed": seed}, spec)
     options = {k: v for k, v in read.run.items() if k in ("paths", "seed")}
-    with err.status(f"verifying {read.name}"):
+    with err.status(Text(f"verifying {read.name}")):
         found = run_verification(
             read.loss, read.sgd, start=read.run["start"], time=read.run["time"], alpha=alpha, threads=threads, **options
         )
-    shown = _shown(json_)
+    shown = shown_for(json_)
     shown.print(verdict_table(found))
     if report is not None:
         found.to_html(report)
-        shown.print(f"report: {report}", markup=False, soft_wrap=True)
+        say(f"report: {line(report)}", shown)
     _emit(json_, found.to_dict())
     return {"supported": 0, "refuted": 1, "inconclusive": 3}[found.outcome]
 
@@ -315,7 +309,7 @@ def library(json_: Json = None) -> int:
     return _listing(rows(), json_)
 
 
-@app.command()
+@app.command(short_help="One-step maps: calculus, noise, orders, reference.")
 @_guarded
 def schemes(json_: Json = None) -> int:
     """The one-step maps: calculus, noise class, strong and weak order, reference."""
@@ -337,7 +331,7 @@ def _listing(rows: list[dict[str, str]], target: str | None) -> int:
         table.add_column(name, overflow="fold", no_wrap=narrow or k == 0)
     for row in rows:
         table.add_row(*(str(v) for v in row.values()))
-    _shown(target).print(table, markup=False)
+    shown_for(target).print(table)
     if target is not None:
         text = json.dumps(rows, indent=1) + "\n"
         sys.stdout.write(text) if target == "-" else write_text(target, text)
@@ -350,20 +344,17 @@ def _finish(data: Any, output: Path, target: str | None, checkpoint: Path | None
     write_netcdf(output, data)
     attrs = {k: v.item() if hasattr(v, "item") else v for k, v in data.attrs.items()}
     rate = f"{attrs['wall_seconds']:.2f} s, {attrs['compile_seconds']:.2f} s to compile"
-    _shown(target).print(
-        f"{output}: {attrs['paths']} paths of {attrs['name']} ({attrs['exploded_paths']} exploded), {rate}",
-        markup=False,
-        soft_wrap=True,
+    say(
+        f"{line(output)}: {attrs['paths']} paths of {attrs['name']} ({attrs['exploded_paths']} exploded), {rate}",
+        shown_for(target),
     )
     _emit(
         target, {**attrs, "output": str(output), "variables": {str(k): list(map(str, v.dims)) for k, v in data.items()}}
     )
     if attrs["interrupted"]:
-        err.print(
+        say(
             f"interrupted: the {attrs['paths']} paths that were complete are saved in {output}"
-            + (f"; noetherflow resume {checkpoint} goes on" if checkpoint else ""),
-            markup=False,
-            soft_wrap=True,
+            + (f"; noetherflow resume {checkpoint} goes on" if checkpoint else "")
         )
         return 130
     return 0
