@@ -1,4 +1,4 @@
-"""The command line: derive, simulate, train, resume, verify, library, schemes.
+"""The command line: derive, simulate, train, resume, verify, library, schemes, cache.
 
 Exit codes: 0 done / all supported, 1 something refuted, 2 bad input, 3 inconclusive, 130 interrupted.
 """
@@ -317,6 +317,25 @@ def schemes(json_: Json = None) -> int:
 
     fields = ("name", "calculus", "noise", "strong", "weak", "reference")
     return _listing([{f: str(getattr(s, f)) for f in fields} for s in SCHEMES.values()], json_)
+
+
+@app.command()
+@_guarded
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Remove what it holds; runs then compile anew.")] = False,
+    json_: Json = None,
+) -> int:
+    """The kernel cache: its folder ($NOETHERFLOW_CACHE), files and size."""
+    from sde import module_cache
+
+    _checked(None, json_)
+    found = module_cache.clear() if clear else module_cache.usage()
+    told = {"folder": str(found.folder), "files": found.files, "bytes": found.bytes}
+    told |= {"limit": module_cache.LIMIT, "cleared": clear}
+    words = "removed" if clear else f"of at most {module_cache.LIMIT / 2**20:.0f} MiB"
+    say(f"{line(found.folder)}: {found.files} files, {found.bytes / 2**20:.1f} MiB {words}", shown_for(json_))
+    _emit(json_, told)
+    return 0
 
 
 NARROW = 12
