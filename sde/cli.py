@@ -1,4 +1,4 @@
-"""The command line: derive, simulate, train, resume, verify, library, schemes.
+"""The command line: derive, simulate, train, resume, verify, library, schemes, cache.
 
 Exit codes: 0 done / all supported, 1 something refuted, 2 bad input, 3 inconclusive, 130 interrupted.
 """
@@ -17,19 +17,20 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from sde.files import check_writable, write_text
+from sde.terminal import Commands, err, line, say, shown_for
 
 app = typer.Typer(
+    cls=Commands,
+    rich_markup_mode=None,  # what stands in brackets is a section of a spec, not markup
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help=__doc__.splitlines()[0] if __doc__ else None,
 )
-err = Console(stderr=True, highlight=False)
-
 SpecArgument = Annotated[str, typer.Argument(help="A TOML spec, or the name of a library loss.", metavar="SPEC")]
 Json = Annotated[
     str | None, typer.Option("--json", help="Write the result as JSON to this file, or - for standard output.")
@@ -73,16 +74,14 @@ def _guarded(command: Callable[..., int]) -> Callable[..., None]:
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
-        warnings.showwarning = lambda message, *rest: err.print(f"warning: {message}", markup=False, soft_wrap=True)
+        warnings.showwarning = lambda message, *rest: say(f"warning: {message}")
         try:
             code = command(*args, **kwargs)
         except (ValueError, OSError) as error:
-            err.print(str(error), markup=False, soft_wrap=True)
+            say(error)
             code = 2
         except MemoryError:
-            err.print(
-                "run: must fit in memory; got more than there is. Take fewer paths, steps or saves.", soft_wrap=True
-            )
+            say("run: must fit in memory; got more than there is. Take fewer paths, steps or saves.")
             code = 2
         except Exception:
             traceback.print_exc()
@@ -125,12 +124,7 @@ def _checked(spec: str | None, *targets: str | Path | None) -> None:
         seen.add(Path(target).resolve())
 
 
-def _shown(target: str | None) -> Console:
-    """Where words for people go: aside when JSON takes standard output."""
-    return err if target == "-" else Console(highlight=False)
-
-
-@app.command()
+@app.command(short_help="Symmetries, conserved charges, their drift and class.")
 @_guarded
 def derive(
     spec: SpecArgument,
@@ -154,10 +148,10 @@ def derive(
     if point is not None:
         read.loss.pack(point)
     theory = derive_theory(read.loss)
-    shown, record = _shown(json_), theory.to_json()
-    shown.print(theory.summary(), markup=False, soft_wrap=True)
+    shown, record = shown_for(json_), theory.to_json()
+    say(theory.summary(), shown)
     if point is not None:
-        shown.print("\n" + at_point(theory, point, settings), markup=False, soft_wrap=True)
+        say("\n" + at_point(theory, point, settings), shown)
         record = {**record, "point": point_record(theory, point, settings)}
     _emit(json_, record)
     return 0
@@ -182,7 +176,7 @@ def _point(text: str, start: Any) -> dict[str, Any]:
     return read["at"]
 
 
-@app.command()
+@app.command(short_help="Integrate SGD's SDE over an ensemble.")
 @_guarded
 def simulate(
     spec: SpecArgument,
@@ -256,7 +250,7 @@ def train(
     return _finish(data, output, json_, checkpoint)
 
 
-@app.command()
+@app.command(short_help="Continue a run from its checkpoint, bit for bit.")
 @_guarded
 def resume(
     checkpoint: Annotated[Path, typer.Argument(help="The checkpoint of a simulate or train that did not end.")],
@@ -271,7 +265,7 @@ def resume(
     return _finish(continue_run(checkpoint, threads=threads, progress=sys.stderr.isatty()), output, json_, checkpoint)
 
 
-@app.command()
+@app.command(short_help="Hold theory against discrete SGD, its SDE and GD.")
 @_guarded
 def verify(
     spec: SpecArgument,
@@ -298,15 +292,15 @@ def verify(
     sgd = {"learning_rate": learning_rate, "batch_size": batch_size, "weight_decay": weight_decay, "momentum": momentum}
     read = with_options(spec_for(spec), sgd, {"time": time, "steps": steps, "paths": paths, "seed": seed}, spec)
     options = {k: v for k, v in read.run.items() if k in ("paths", "seed")}
-    with err.status(f"verifying {read.name}"):
+    with err.status(Text(f"verifying {read.name}")):
         found = run_verification(
             read.loss, read.sgd, start=read.run["start"], time=read.run["time"], alpha=alpha, threads=threads, **options
         )
-    shown = _shown(json_)
+    shown = shown_for(json_)
     shown.print(verdict_table(found))
     if report is not None:
         found.to_html(report)
-        shown.print(f"report: {report}", markup=False, soft_wrap=True)
+        say(f"report: {line(report)}", shown)
     _emit(json_, found.to_dict())
     return {"supported": 0, "refuted": 1, "inconclusive": 3}[found.outcome]
 
@@ -320,7 +314,7 @@ def library(json_: Json = None) -> int:
     return _listing(rows(), json_)
 
 
-@app.command()
+@app.command(short_help="One-step maps: calculus, noise, orders, reference.")
 @_guarded
 def schemes(json_: Json = None) -> int:
     """The one-step maps: calculus, noise class, strong and weak order, reference."""
@@ -328,6 +322,25 @@ def schemes(json_: Json = None) -> int:
 
     fields = ("name", "calculus", "noise", "strong", "weak", "reference")
     return _listing([{f: str(getattr(s, f)) for f in fields} for s in SCHEMES.values()], json_)
+
+
+@app.command()
+@_guarded
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Remove what it holds; runs then compile anew.")] = False,
+    json_: Json = None,
+) -> int:
+    """The kernel cache: its folder ($NOETHERFLOW_CACHE), files and size."""
+    from sde import module_cache
+
+    _checked(None, json_)
+    found = module_cache.clear() if clear else module_cache.usage()
+    told = {"folder": str(found.folder), "files": found.files, "bytes": found.bytes}
+    told |= {"limit": module_cache.LIMIT, "cleared": clear}
+    words = "removed" if clear else f"of at most {module_cache.LIMIT / 2**20:.0f} MiB"
+    say(f"{line(found.folder)}: {found.files} files, {found.bytes / 2**20:.1f} MiB {words}", shown_for(json_))
+    _emit(json_, told)
+    return 0
 
 
 NARROW = 12
@@ -342,7 +355,7 @@ def _listing(rows: list[dict[str, str]], target: str | None) -> int:
         table.add_column(name, overflow="fold", no_wrap=narrow or k == 0)
     for row in rows:
         table.add_row(*(str(v) for v in row.values()))
-    _shown(target).print(table, markup=False)
+    shown_for(target).print(table)
     if target is not None:
         text = json.dumps(rows, indent=1) + "\n"
         sys.stdout.write(text) if target == "-" else write_text(target, text)
@@ -355,20 +368,17 @@ def _finish(data: Any, output: Path, target: str | None, checkpoint: Path | None
     write_netcdf(output, data)
     attrs = {k: v.item() if hasattr(v, "item") else v for k, v in data.attrs.items()}
     rate = f"{attrs['wall_seconds']:.2f} s, {attrs['compile_seconds']:.2f} s to compile"
-    _shown(target).print(
-        f"{output}: {attrs['paths']} paths of {attrs['name']} ({attrs['exploded_paths']} exploded), {rate}",
-        markup=False,
-        soft_wrap=True,
+    say(
+        f"{line(output)}: {attrs['paths']} paths of {attrs['name']} ({attrs['exploded_paths']} exploded), {rate}",
+        shown_for(target),
     )
     _emit(
         target, {**attrs, "output": str(output), "variables": {str(k): list(map(str, v.dims)) for k, v in data.items()}}
     )
     if attrs["interrupted"]:
-        err.print(
+        say(
             f"interrupted: the {attrs['paths']} paths that were complete are saved in {output}"
-            + (f"; noetherflow resume {checkpoint} goes on" if checkpoint else ""),
-            markup=False,
-            soft_wrap=True,
+            + (f"; noetherflow resume {checkpoint} goes on" if checkpoint else "")
         )
         return 130
     return 0

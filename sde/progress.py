@@ -25,7 +25,7 @@ def bar(total: int, label: str, shown: bool) -> Iterator[Callable[[int], None] |
 
     lock = threading.Lock()
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
         Rate(),

@@ -47,7 +47,7 @@ def reader(parameters: Sequence[Named], start: Mapping[Any, Any], paths: int, se
         at += rows
     for key in left:
         problems.append(
-            f"start[{key}]: must name a parameter; got {key!r} ({type(key).__name__}). Parameters are {[p.name for p in parameters]}."
+            f"start[{repr(str(key))[1:-1]}]: must name a parameter; got {key!r} ({type(key).__name__}). Parameters are {[p.name for p in parameters]}."
         )
     if problems:
         raise ValueError("\n".join(problems))

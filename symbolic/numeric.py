@@ -35,6 +35,11 @@ FUNCTIONS: dict[type, Callable[..., Any]] = {
     sp.cosh: np.cosh,
     sp.asinh: np.arcsinh,
     sp.atan: np.arctan,
+    sp.asin: np.arcsin,
+    sp.acos: np.arccos,
+    sp.atanh: np.arctanh,
+    sp.atan2: np.arctan2,
+    sp.Mod: np.mod,
     sp.erf: _erf,
     sp.Abs: np.abs,
     sp.sign: np.sign,
@@ -57,6 +62,10 @@ FUNCTIONS: dict[type, Callable[..., Any]] = {
     sp.Or: lambda *a: reduce(np.logical_or, a),
     sp.Not: np.logical_not,
 }
+
+
+def _same(x: Any) -> Any:
+    return x
 
 
 def _power(base: Any, exponent: Any) -> Any:
@@ -95,6 +104,10 @@ class Numeric:
             return None, bool(e)
         if e.is_number and not e.is_Relational:
             return None, float(e) if e.is_real else np.nan
+        if e.is_Symbol:
+            raise ValueError(f"numeric: every symbol needs a value; got {str(e)!r} (Symbol). Give it as an input.")
+        if isinstance(e, (sp.Sum, sp.Product)):
+            return _same, (self._slot(e.doit()),)
         if isinstance(e, sp.Pow):
             return _power, (self._slot(e.base), self._slot(e.exp))
         if isinstance(e, sp.Piecewise):

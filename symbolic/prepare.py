@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from symbolic import names
 from symbolic.emit import Module, emit
 from symbolic.loss import Loss, Parameter
 from symbolic.sampling import SamplingPlan, factorise, sampling_plan
@@ -111,7 +112,7 @@ def _observable(
     name: str, value: Any, taken: set[str], states: set[sp.Symbol], clock: sp.Symbol | None
 ) -> tuple[Output, dict[str, sp.Expr]]:
     """The output and its rows, {label: expression}."""
-    if not isinstance(name, str) or name in taken:
+    if names.variable("observables", name) in taken:
         raise ValueError(
             f"observables[{name}]: a name must be new text; got one in use. Rename it; parameters are always saved."
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 import sympy as sp
 
-from symbolic import tracing
+from symbolic import names, tracing
 from symbolic.autodiff import Statement, gradient, shared
 from symbolic.calculus import commutes, correction
 from symbolic.features import Features, features
@@ -43,9 +43,11 @@ class SDE:
         name: str = "sde",
         parameters: Sequence[sp.Symbol] = (),
     ) -> None:
-        self.states: tuple[sp.Symbol, ...] = tuple(sp.Symbol(s, real=True) if isinstance(s, str) else s for s in states)
+        self.states: tuple[sp.Symbol, ...] = tuple(
+            sp.Symbol(names.variable("SDE.states", s), real=True) if isinstance(s, str) else s for s in states
+        )
         self.parameters = tuple(parameters)
-        self.interpretation, self.name = interpretation, name
+        self.interpretation, self.name = interpretation, names.check("SDE.name", name)
         d = len(self.states)
         if not d or len(set(self.states)) != d or not all(isinstance(s, sp.Symbol) for s in self.states):
             raise ValueError(f"SDE.states: must be distinct symbols; got {list(states)!r}. Name each state once.")
@@ -57,8 +59,13 @@ class SDE:
         if time is None and traced and "t" not in {s.name for s in self.states + self.parameters}:
             time = sp.Symbol("t", real=True)
         self.time = time
-        names = [s.name for s in (*self.states, *self.parameters, *((time,) if time is not None else ()))]
-        twice = sorted({n for n in names if names.count(n) > 1})
+        for where, group in (("SDE.states", self.states), ("SDE.parameters", self.parameters)):
+            for s in group:
+                names.variable(where, s.name)
+        if time is not None and time != time_symbol:
+            names.symbol("SDE.time", time.name)
+        labels = [s.name for s in (*self.states, *self.parameters, *((time,) if time is not None else ()))]
+        twice = sorted({n for n in labels if labels.count(n) > 1})
         if twice:
             raise ValueError(f"SDE: a name may stand for one thing only; got {twice[0]!r} twice. Rename one.")
         clock = time_symbol if time is None else time
@@ -81,9 +88,9 @@ class SDE:
         used = self.drift_vector.free_symbols | self.diffusion_matrix.free_symbols
         loose = used - {*self.states, *self.parameters, time_symbol}
         if loose or (time is None and time_symbol in used):
-            labels = sorted(map(str, loose)) or ["t"]
+            others = sorted(map(str, loose)) or ["t"]
             raise ValueError(
-                f"SDE: coefficients may use the states and time only; got {labels} besides. Put in numbers, name time=, or list them as parameters=."
+                f"SDE: coefficients may use the states and time only; got {others} besides. Put in numbers, name time=, or list them as parameters=."
             )
         self.parts: tuple[Parameter, ...] = tuple(Parameter(s.name, (), (s,)) for s in self.states)
         self.W: tuple[sp.Symbol, ...] = tuple(sp.Symbol(f":W_{j}", real=True) for j in range(self.noises))

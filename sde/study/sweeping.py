@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from symbolic import names
 from symbolic.loss import Loss
 from symbolic.sde import SDE
 
@@ -35,7 +36,7 @@ def _by_name(problem: Loss | SDE, given: Mapping[Any, Any] | None) -> dict[str, 
         found[name] = array
     for name in values.keys() - set(wanted):
         problems.append(
-            f"parameters[{name}]: must be a parameter of the SDE; got {name!r} (str). Its parameters are {wanted}."
+            f"parameters[{names.printable(name, 80)}]: must be a parameter of the SDE; got {names.printable(repr(name), 80)} (str). Its parameters are {wanted}."
         )
     if problems:
         raise ValueError("\n".join(sorted(problems)))

@@ -1,0 +1,40 @@
+"""Words for people: plain lines, in which nothing that a user named acts as markup or on the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from typer import BadParameter
+from typer.core import TyperGroup
+
+PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
+err = Console(stderr=True, **PLAIN)
+
+
+def line(text: object) -> str:
+    """A text on one line, characters that a terminal would act on as Python's escapes."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+
+
+def say(text: object, to: Console = err) -> None:
+    """Print lines of text, whatever they hold, as they are."""
+    for part in str(text).split("\n"):
+        to.print(line(part), soft_wrap=True)
+
+
+def shown_for(target: str | None) -> Console:
+    """Where words go beside JSON for `target`: aside when it takes standard output."""
+    return err if target == "-" else Console(**PLAIN)
+
+
+class Commands(TyperGroup):
+    """The commands. Arguments with control characters are refused before anything reads them."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        for text in args:
+            if any((ord(c) < 32 and c != "\t") or 127 <= ord(c) < 160 for c in text):
+                raise BadParameter(
+                    f"arguments must be printable; got {line(repr(text))}. Leave out control characters."
+                )
+        return super().parse_args(ctx, args)
