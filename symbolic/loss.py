@@ -9,6 +9,8 @@ from typing import Any, cast
 import numpy as np
 import sympy as sp
 
+from symbolic import assumptions
+from symbolic import names as reserved
 from symbolic.laws import Block, bind
 
 
@@ -105,6 +107,14 @@ class Loss:
         free = self.expression.free_symbols
         if not self.theta:
             found.append("Loss.parameters: at least one is needed; got none. Name the symbols that SGD moves.")
+        found += reserved.refuse("Loss.parameters", names)
+        why = "SGD moves it wherever the gradient points"
+        found += [told for s in self.theta if (told := assumptions.refused("Loss.parameters", s, why))]
+        for block in self.blocks:
+            for s in block.symbols:
+                why = f"Its {block.kind} law does not promise that of every sample"
+                told = None if assumptions.support(s, block) else assumptions.refused("Loss.data", s, why)
+                found += [told] if told else []
         for name in sorted({n for n in names if names.count(n) > 1} | {s.name for s in known if known.count(s) > 1}):
             found.append(f"Loss: a name may stand for one thing only; got {name!r} twice. Rename one.")
         law_symbols = {

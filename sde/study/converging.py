@@ -135,13 +135,10 @@ def _solution(sde: SDE, exact: Exact, start: Mapping[Any, Any], time: float) -> 
     """The exact final state as expressions of the Brownian motions' values and parameters, the start and time being numbers."""
     clock = sde.time if sde.time is not None else time_symbol
     if callable(exact):
-        try:
-            exact = exact(np.array(sde.states, dtype=object), clock, np.array(sde.W, dtype=object))
-        except (TypeError, AttributeError) as error:
-            raise ValueError(
-                f"convergence.exact: a function is called as exact(x0, t, W) with arrays of symbols; got {type(error).__name__}: {error}. Use SymPy's functions."
-            ) from error
-    entries = tracing.vector("convergence.exact", exact)
+        given = {"x0": sde.states, "t": clock, "W": sde.W}
+        entries = tracing.trace("convergence.exact", exact, given, tracing.vector)
+    else:
+        entries = tracing.vector("convergence.exact", exact)
     if len(entries) != len(sde.states):
         raise ValueError(
             f"convergence.exact: must have one entry per state ({len(sde.states)}); got {len(entries)}. Match the states."

@@ -94,6 +94,7 @@ def simulate(
     elif not isinstance(problem, SDE):
         raise ValueError(f"simulate: needs a Loss or an SDE; got {type(problem).__name__}. See symbolic.Loss.")
     swept = sweeping.axes(problem, parameters)
+    extras.check_names(problem, observables, events, histogram, swept)
     if swept and (checkpoint is not None or out is not None):
         raise ValueError(
             f"parameters: several values are several runs, with no checkpoint or stream in common; got {sorted(swept)} swept. Run them one by one."
@@ -175,6 +176,7 @@ def train(
     """
     if not isinstance(loss, Loss):
         raise ValueError(f"train: needs a Loss; got {type(loss).__name__}. Use simulate for an SDE.")
+    extras.check_names(loss, observables, events, histogram)
     grid = clock.discrete(steps, sgd.learning_rate, save_at)
     scheme = "sgd-momentum" if sgd.momentum else "sgd"
     prepared = prepare(loss, scheme, extras.together(observables, events), dtype)

@@ -60,18 +60,12 @@ def over(
     """Runs for every combination of the swept values, joined with one dimension per swept parameter, ahead of the others.
 
     All share seed and thus noise: differences between them are the parameter's doing, with little variance. Counts in attrs are
-    totals; `explosion_time` and `exploded` keep a value for each. Raises ValueError for a parameter named like something else.
+    totals; `explosion_time` and `exploded` keep a value for each.
     """
     import xarray as xr
 
     fixed = {getattr(key, "name", key): value for key, value in (given or {}).items()}
     runs = [run({**fixed, **dict(zip(swept, values, strict=True))}) for values in product(*swept.values())]
-    taken = set(runs[0].variables) | set(runs[0].dims)
-    for name in swept:
-        if name in taken:
-            raise ValueError(
-                f"parameters[{name}]: a swept parameter names a dimension; got one in use. Rename the observable or the parameter."
-            )
     shape = [len(v) for v in swept.values()]
     first = runs[0]
     whole = set(first.coords) - {"explosion_time"}
