@@ -18,11 +18,16 @@ if TYPE_CHECKING:
     import xarray as xr
 
 STATISTICS = ("mean", "std", "sem", "min", "max", "q05", "q25", "q50", "q75", "q95")
+UNDEFINED = "undefined"
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 
 
 class ExplosionWarning(RuntimeWarning, UserWarning):
     """More paths than the stated share left the bound."""
+
+
+class UndefinedWarning(UserWarning):
+    """A variable was not a finite number on paths that are alive."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,7 @@ def dataset(outcome: Outcome, frame: Frame, keep: str, warn_share: float, attrs:
         own = {} if errors is None else {"quantile_error": _worst(errors[:, at : at + v.rows])}
         data[v.name] = ((leading, "time", *v.dims), values, own)
         at += v.rows
+    data |= _undefined(outcome, frame)
     data["exploded"] = ("time", total.exploded)
     extra, places = _extras(outcome, frame)
     data, coords = data | extra, coords | places
@@ -95,6 +101,26 @@ def dataset(outcome: Outcome, frame: Frame, keep: str, warn_share: float, attrs:
         timings |= {"own_steps": int(total.tally[0]), "gave_up_paths": int(total.tally[1])}
     told = {**attrs, "interrupted": int(outcome.interrupted), **timings, **_explosions(outcome, frame, warn_share)}
     return xr.Dataset(data, coords, told)
+
+
+def _undefined(outcome: Outcome, frame: Frame) -> dict[str, Any]:
+    """Per variable that has any, the count of living paths on which it is not a finite number, `name_undefined`; and the warning."""
+    total, data, at = outcome.total, dict[str, Any](), 0
+    missing = (total.paths - total.exploded)[:, None] - total.moments[:, :, COUNT].astype(np.int64)
+    for v in frame.variables:
+        count = missing[:, at : at + v.rows]
+        at += v.rows
+        if count.any():
+            data[f"{v.name}_{UNDEFINED}"] = (("time", *v.dims), count.reshape(len(frame.saves), *v.shape))
+            first = int(np.argmax(count.any(axis=1)))
+            warnings.warn(
+                f"{v.name} is not a finite number on up to {count.max()} of {total.paths} paths that are alive, first at time "
+                f"{float(frame.time(frame.saves[first])):.6g}; its own statistics leave them out, which biases what is left. See "
+                f"{v.name}_{UNDEFINED}, or write it so that it is a number wherever paths go, e.g. with sympy.Max.",
+                UndefinedWarning,
+                stacklevel=5,
+            )
+    return data
 
 
 def path_coordinates(outcome: Outcome, ran: np.ndarray) -> dict[str, Any]:
@@ -131,7 +157,7 @@ def _extras(outcome: Outcome, frame: Frame) -> tuple[dict[str, Any], dict[str, A
     if frame.covariance:
         count, _, product = total.comoments
         with np.errstate(invalid="ignore", divide="ignore"):
-            values = product / np.where(count > 1, count - 1, np.nan)[:, None, None]
+            values = product / np.where(count > 1, count - 1, np.nan)
         data["covariance"] = (("time", "one", "other"), values)
         coords |= {"one": list(frame.covariance), "other": list(frame.covariance)}
     at = 0
@@ -146,15 +172,13 @@ def _extras(outcome: Outcome, frame: Frame) -> tuple[dict[str, Any], dict[str, A
 
 
 def _statistics(s: np.ndarray, sketch: Sketch) -> tuple[np.ndarray, np.ndarray]:
-    """(saves, O, statistic) from merged moments (saves, O, 5) and a sketch, and what the quantiles may be off (saves, O, quantile). Where the
-    mean is not a number, a living path's value is not one either, and there is no quantile."""
+    """(saves, O, statistic) from merged moments (saves, O, 5) and a sketch, and what the quantiles may be off (saves, O, quantile)."""
     count = s[:, :, COUNT]
     with np.errstate(invalid="ignore", divide="ignore"):
         none = count == 0
-        mean = np.where(none, np.nan, s[:, :, MEAN])
         std = np.where(count > 1, np.sqrt(s[:, :, M2] / (count - 1)), np.nan)
         columns = {
-            "mean": mean,
+            "mean": np.where(none, np.nan, s[:, :, MEAN]),
             "std": std,
             "sem": std / np.sqrt(count),
             "min": np.where(none, np.nan, s[:, :, LOW]),
@@ -163,9 +187,8 @@ def _statistics(s: np.ndarray, sketch: Sketch) -> tuple[np.ndarray, np.ndarray]:
     low, high = s[:, :, LOW].ravel(), s[:, :, HIGH].ravel()
     found, errors = sketch.quantiles(list(QUANTILES.values()), low, high)
     shape = (len(QUANTILES), *count.shape)
-    found, errors = (np.where(np.isnan(mean), np.nan, a.reshape(shape)) for a in (found, errors))
-    columns |= dict(zip(QUANTILES, found, strict=True))
-    return np.stack([columns[name] for name in STATISTICS], axis=2), np.moveaxis(errors, 0, 2)
+    columns |= dict(zip(QUANTILES, found.reshape(shape), strict=True))
+    return np.stack([columns[name] for name in STATISTICS], axis=2), np.moveaxis(errors.reshape(shape), 0, 2)
 
 
 def _worst(errors: np.ndarray) -> float:

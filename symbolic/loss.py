@@ -11,7 +11,7 @@ import sympy as sp
 
 from symbolic import assumptions
 from symbolic import names as reserved
-from symbolic.laws import Block, bind
+from symbolic.laws import Block, bind, floats
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class Loss:
                 raise ValueError(
                     f"start[{p.name}]: every parameter needs one value; got {len(keys)} of them. Give a number or an array of shape {p.shape}."
                 )
-            value = np.asarray(left.pop(keys[0]), dtype=np.float64)
+            value = floats(f"start[{p.name}]", left.pop(keys[0]))
             if value.shape != p.shape and not (len(p.shape) == 1 and value.shape == (*p.shape, 1)):
                 raise ValueError(f"start[{p.name}]: must have shape {p.shape}; got {value.shape}. Reshape it.")
             if not np.isfinite(value).all():

@@ -10,6 +10,7 @@ import sympy as sp
 
 from sde.orders import Convergence, strong_slope, weak_slope
 from sde.study.running import simulate
+from sde.values import whole
 from symbolic import tracing
 from symbolic.schemes import find
 from symbolic.sde import SDE
@@ -121,7 +122,7 @@ def _check(sde: Any, steps: int, levels: int, paths: int, exact: Any, reference:
     if not isinstance(sde, SDE):
         raise ValueError(f"convergence: needs an SDE; got {type(sde).__name__}. See SDE.from_loss for a loss.")
     for name, value, least in (("steps", steps, 1), ("levels", levels, 4), ("paths", paths, 100)):
-        if isinstance(value, bool) or int(value) != value or value < least:
+        if (whole(value) or 0) < least:
             raise ValueError(
                 f"convergence.{name}: must be a whole number of at least {least}; got {value!r} ({type(value).__name__}). Give more."
             )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from sde import clock, drivers, ensemble, multilevel, starts
+from sde import clock, drivers, ensemble, multilevel, starts, values
 from sde.clock import Ticks
 from sde.job import Start
 from sde.levels import Expectation
@@ -219,7 +219,7 @@ def _check(
     if not isinstance(f, (sp.Expr, int, float)):
         raise refuse(".f", "must be one SymPy expression of the states", f, "Call expectation for each of several.")
     for name, value in (("tolerance", tolerance), ("budget", budget)):
-        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 < value < float("inf"):
+        if (values.real(value) or 0) <= 0:
             raise refuse(
                 f".{name}",
                 "must be positive and finite",
@@ -235,8 +235,8 @@ def _check(
         *([("threads", threads, 1, 4096)] if threads is not None else []),
     ]
     for name, value, least, most in whole:
-        number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-        if not number or int(value) != value or not least <= value <= most:
+        number = values.whole(value)
+        if number is None or not least <= number <= most:
             raise refuse(f".{name}", f"must be a whole number from {least} to {most}", value, f"Give e.g. {least}.")
     swept = sweeping.axes(sde, parameters)
     if swept:
