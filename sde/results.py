@@ -60,10 +60,22 @@ class Frame:
     histograms: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
-def dataset(outcome: Outcome, frame: Frame, keep: str, warn_share: float, attrs: Mapping[str, Any]) -> xr.Dataset:
+Explain = Callable[[list[dict[str, Any]]], None]
+"""Adds to lost paths (`path`, `time`, `state`, `value`) what is known of the `reason`, and `advice`."""
+
+
+def dataset(
+    outcome: Outcome,
+    frame: Frame,
+    keep: str,
+    warn_share: float,
+    attrs: Mapping[str, Any],
+    explain: Explain | None = None,
+) -> xr.Dataset:
     """The result of a run.
 
-    Exploded paths count in `exploded` (time), and in nothing else; attrs["explosions"] names the first by path, time, state and value. Kept
+    Exploded paths count in `exploded` (time), and in nothing else; attrs["explosions"] names the first by path, time, state and value, and
+    the reason where `explain` finds one. Kept
     path by path, the coordinates `explosion_time` and `explosion_value` hold them for each (NaN: never). An event e gives `e_count` (time),
     the paths that had it by then, and `e_time`, statistics of its time over those paths, or the time of each path. Warns where more than
     warn_share of the paths exploded. keep "stream": all but what `sde.stream` has written, path by path.
@@ -99,8 +111,13 @@ def dataset(outcome: Outcome, frame: Frame, keep: str, warn_share: float, attrs:
     timings = {"wall_seconds": outcome.wall_seconds, "compile_seconds": outcome.compile_seconds}
     if total.tally[0]:
         timings |= {"own_steps": int(total.tally[0]), "gave_up_paths": int(total.tally[1])}
-    told = {**attrs, "interrupted": int(outcome.interrupted), **timings, **_explosions(outcome, frame, warn_share)}
-    return xr.Dataset(data, coords, told)
+    record = {
+        **attrs,
+        "interrupted": int(outcome.interrupted),
+        **timings,
+        **_explosions(outcome, frame, warn_share, explain),
+    }
+    return xr.Dataset(data, coords, record)
 
 
 def _undefined(outcome: Outcome, frame: Frame) -> dict[str, Any]:
@@ -128,25 +145,32 @@ def path_coordinates(outcome: Outcome, ran: np.ndarray) -> dict[str, Any]:
     return {"explosion_time": ("path", outcome.ends.left[ran]), "explosion_value": ("path", outcome.ends.value[ran])}
 
 
-def _explosions(outcome: Outcome, frame: Frame, warn_share: float) -> dict[str, Any]:
+def _explosions(outcome: Outcome, frame: Frame, warn_share: float, explain: Explain | None) -> dict[str, Any]:
     """Attributes that tell of explosions, and the warning."""
     total, n = outcome.total.lost, outcome.total.paths
     named = [
         {"path": int(path), "time": float(time), "state": frame.states[int(row)], "value": float(value)}
         for path, time, row, value in outcome.total.named
     ]
+    if named and explain:
+        explain(named)
     if total > warn_share * n:
-        first = ", ".join(
-            f"path {e['path']} at time {e['time']:.6g} ({e['state']} = {e['value']:.4g})" for e in named[:3]
-        )
+        advice = dict.fromkeys(e["advice"] for e in named if e.get("advice"))
+        others = f"; then paths {', '.join(str(e['path']) for e in named[1:4])}" if len(named) > 1 else ""
         warnings.warn(
-            f"{total} of {n} paths exploded and are left out of every statistic from then on, which biases what is left; the first: "
-            f"{first}. Take a smaller step, or see the count in `exploded`.",
+            f"{total} of {n} paths exploded ({total / n:.3%}) and are left out of every statistic from then on, which biases what is left; the first: "
+            f"{told(named[0])}{others}. {'. '.join(advice) or 'See attrs, explosions'}.",
             ExplosionWarning,
-            stacklevel=6,
+            stacklevel=5,
         )
     found = {"paths": n, "exploded_paths": total, "warn_share": warn_share}
     return found | ({"first_explosion": named[0]["time"], "explosions": json.dumps(named)} if total else {})
+
+
+def told(entry: Mapping[str, Any]) -> str:
+    """A lost path in words."""
+    reason = f": {entry['reason']}" if entry.get("reason") else ""
+    return f"path {entry['path']} at time {entry['time']:.6g} ({entry['state']} = {entry['value']:.4g}){reason}"
 
 
 def _extras(outcome: Outcome, frame: Frame) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -40,8 +40,8 @@ def reals(value: Any) -> np.ndarray:
         raise ValueError("rows have unequal lengths") from None
     if array.dtype.kind == "O":
         for entry in array.ravel():
-            plain = isinstance(entry, Real) and not isinstance(entry, (bool, np.bool_))
-            if not (plain or getattr(entry, "is_Float", False) or getattr(entry, "is_extended_real", False) and entry.is_number):
+            exact = getattr(entry, "is_number", False) and getattr(entry, "is_extended_real", False)
+            if isinstance(entry, (bool, np.bool_)) or not (isinstance(entry, Real) or exact):
                 raise ValueError(f"{entry!r} ({type(entry).__name__}) is not a real number")
         return np.array([float(e) for e in array.ravel()], dtype=np.float64).reshape(array.shape)
     if array.dtype.kind not in PLAIN and array.size:

@@ -47,7 +47,9 @@ def _refuse(law: str, rule: str, got: Any, do: str) -> ValueError:
 def floats(where: str, value: Any) -> np.ndarray:
     """Real numbers as a float64 array. Raises ValueError for text, truth values and complex numbers rather than turn them into numbers."""
     array = np.asarray(value)
-    if array.dtype.kind in "cbSUmM" or any(isinstance(e, (str, bool, complex)) for e in array.ravel() if array.dtype == object):
+    if array.dtype.kind in "cbSUmM" or any(
+        isinstance(e, (str, bool, complex)) for e in array.ravel() if array.dtype == object
+    ):
         kind = type(array.ravel()[0]).__name__ if array.size else array.dtype
         raise ValueError(f"{where}: must be real numbers; got an array of {kind}. Convert it to numbers first.")
     return array.astype(np.float64)

@@ -65,7 +65,7 @@ def _functions(function: Any) -> list[FunctionType]:
         one = left.pop()
         one = getattr(one, "__func__", one)
         if not isinstance(one, FunctionType):
-            one = getattr(type(one), "__call__", None)  # noqa: B004: the function itself is wanted
+            one = vars(type(one)).get("__call__")
         if isinstance(one, FunctionType) and one not in found and one.__module__.partition(".")[0] not in LIBRARIES:
             found.append(one)
             left += [v for v in _named(one).values() if isinstance(v, FunctionType)]
@@ -106,5 +106,7 @@ def source(function: Callable[..., Any]) -> str | None:
                 if attribute and (str(step.argval).startswith("is_") or step.argval == "assumptions0"):
                     return f"what is assumed of a symbol (.{step.argval})"
                 if not step.opname.startswith(("CACHE", "PUSH_NULL", "EXTENDED_ARG")):
-                    before = names.get(str(step.argval)) if step.opname.startswith(("LOAD_GLOBAL", "LOAD_DEREF")) else None
+                    before = (
+                        names.get(str(step.argval)) if step.opname.startswith(("LOAD_GLOBAL", "LOAD_DEREF")) else None
+                    )
     return None

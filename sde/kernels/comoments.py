@@ -63,9 +63,10 @@ def comoments(
     """count, mean and product, each (saves, M, M), of pairs of observables `chosen` (M,) int64 over columns 0..valid-1 of rows
     (saves, O, n); a path counts until the state number `dead` (n,) at which it left, in the pairs of which both numbers are finite;
     mean[k, a, b] is a's over the paths of the pair (a, b)."""
-    out = tuple(np.zeros((len(saves), len(chosen), len(chosen))) for _ in range(3))
-    _compiled(rows.dtype.name)(rows, valid, chosen, dead, saves, np.zeros(len(chosen), np.bool_), *out)
-    return out
+    count, mean, product = np.zeros((3, len(saves), len(chosen), len(chosen)))
+    clean = np.zeros(len(chosen), np.bool_)
+    _compiled(rows.dtype.name)(rows, valid, chosen, dead, saves, clean, count, mean, product)
+    return count, mean, product
 
 
 def merge(a: tuple[np.ndarray, ...], b: tuple[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import sympy as sp
 
 from sde.orders import Convergence, strong_slope, weak_slope
+from sde.results import told
 from sde.study.running import simulate
 from sde.values import whole
 from symbolic import tracing
@@ -78,8 +80,8 @@ def convergence(
         )
         if run.attrs["exploded_paths"]:
             raise ValueError(
-                f"convergence: no path may explode; got {run.attrs['exploded_paths']} of {paths} (int) at dt = {time / count:g} with {name}. "
-                "Start with more steps, or take a tamed or implicit scheme."
+                f"convergence: no path may explode; got {run.attrs['exploded_paths']} of {paths} (int) at dt = {time / count:g} with {name}, the first "
+                f"{told(json.loads(run.attrs['explosions'])[0])}. Mend the formula, start with more steps, or take a tamed or implicit scheme."
             )
         if solution is not None:
             return run.error_of_states.values[:, -1].T, run.f_gap.values[:, -1]

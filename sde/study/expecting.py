@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from sde import clock, drivers, ensemble, multilevel, starts, values
+from sde import clock, drivers, ensemble, multilevel, results, starts, values
 from sde.clock import Ticks
 from sde.job import Start
 from sde.levels import Expectation
 from sde.multilevel import Plan
 from sde.program import Program, load
-from sde.study import sweeping
+from sde.study import losses, sweeping
 from symbolic.prepare import Prepared, parameters_of, prepare
 from symbolic.schemes import find, fitting, for_step
 from symbolic.sde import SDE
@@ -182,9 +182,12 @@ class _Sampler:
         if run.total.lost:
             path, when, row, value = run.total.named[0]
             state = prepared.module.manifest["states"][int(row)]  # type: ignore[index]
+            entry = {"path": int(path), "time": float(when), "state": state, "value": float(value)}
+            losses.explainer(self.sde, prepared, for_step(self.sde, self.scheme, grid.longest), job)([entry])
+            advice = entry.get("advice") or "Start with more steps, or take a tamed or implicit scheme"
             raise ValueError(
-                f"expectation: no path may explode; got {run.total.lost} of {count} (int) {where} with {self.scheme}, the first path {first + int(path)} "
-                f"at time {when:g} ({state} = {value:.4g}). Start with more steps, or take a tamed or implicit scheme."
+                f"expectation: no path may explode; got {run.total.lost} of {count} (int) {where} with {self.scheme}, the first "
+                f"{results.told({**entry, 'path': first + int(path)})}. {advice}."
             )
         wrong = np.flatnonzero(~np.isfinite(values))
         if len(wrong):

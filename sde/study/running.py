@@ -20,7 +20,7 @@ from sde.files import fingerprint
 from sde.kernels.drivers import Driver
 from sde.program import load
 from sde.progress import bar
-from sde.study import extras, sweeping
+from sde.study import extras, losses, sweeping
 from sde.values import check_ensemble, real, whole
 from symbolic.loss import Loss
 from symbolic.prepare import Prepared, parameters_of, prepare
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 MEMORY_SHARE = 0.5
 """The share of the machine's memory that kept paths may take."""
-WARN_SHARE = 0.001
+WARN_SHARE = 0.0
+"""Share of lost paths beyond which a warning is given: any at all."""
 
 
 def simulate(
@@ -83,7 +84,8 @@ def simulate(
     order sqrt(dt) on average where noise crosses a level). Adds `name_count` (time), paths that had it by then, and `name_time`: statistics over
     those paths, or per path. covariance: names of variables; adds `covariance` (time, one, other). histogram: {variable: increasing edges};
     adds counts `name_histogram` (time, ..., name_bin), half-open bins between `name_left` and `name_right`, outermost ones infinite.
-    warn_share: share of exploded paths beyond which an ExplosionWarning (a UserWarning) is given.
+    warn_share: share of exploded paths beyond which an ExplosionWarning (a UserWarning) is given; it names the first with the reason: which function left
+    its domain, at which argument, and what to write instead. attrs["explosions"] holds the same.
     checkpoint: a file that holds the complete chunks, written every few seconds; a call with the same arguments continues from it to the
     same bits, other arguments are refused. out: with keep="paths", a NetCDF file that paths are streamed to, chunk by chunk, instead of memory.
     Returns a Dataset (see DESIGN): dims (statistic, time, ...) or (path, time, ...). Raises ValueError before any compilation, OSError naming a
@@ -309,11 +311,12 @@ def _run(
         "versions": versions(),
     }
     share, out = float(wanted.warn_share), wanted.out
+    explain = losses.explainer(problem, prepared, record["scheme"], job)
     with bar(paths * ticks.steps, problem.name, wanted.progress) as tick:
         if out is not None:
-            return stream.run(job, frame, wanted.threads, tick, out, share, attrs)
+            return stream.run(job, frame, wanted.threads, tick, out, share, attrs, explain)
         outcome = ensemble.run(job, wanted.threads, tick, store)
-    data = results.dataset(outcome, frame, keep, share, attrs)
+    data = results.dataset(outcome, frame, keep, share, attrs, explain)
     return data.assign_attrs(result_hash=fingerprint(data))
 
 
