@@ -70,7 +70,7 @@ class Part:
             np.zeros(saves, np.int64),
             0,
             np.empty((0, 4)),
-            (np.zeros(saves), np.zeros((saves, chosen)), np.zeros((saves, chosen, chosen))),
+            tuple(np.zeros((saves, chosen, chosen)) for _ in range(3)),
             [np.zeros((saves, len(e) + 1), np.int64) for e in watch.histograms.values()],
             np.zeros(2, np.int64),
         )

@@ -13,7 +13,7 @@ from sde import ensemble
 from sde.files import check_writable, failing_as, replacing
 from sde.gathering import Ends
 from sde.job import Job
-from sde.results import Frame, dataset
+from sde.results import Explain, Frame, dataset
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -83,6 +83,7 @@ def run(
     out: str | Path,
     warn_share: float,
     attrs: Mapping[str, Any],
+    explain: Explain | None = None,
 ) -> xr.Dataset:
     """Run a job with its paths streamed to `out`, which appears when all is written. Returns the file opened, its variables not yet read."""
     import xarray as xr
@@ -94,7 +95,7 @@ def run(
             outcome = ensemble.run(job, threads, tick, None, sink)
         finally:
             sink.close()
-        rest = dataset(outcome, frame, "stream", warn_share, attrs)
+        rest = dataset(outcome, frame, "stream", warn_share, attrs, explain)
         with failing_as(out):
             rest.to_netcdf(scratch, mode="a", engine="h5netcdf")
     return xr.open_dataset(out, engine="h5netcdf")

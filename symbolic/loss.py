@@ -9,8 +9,8 @@ from typing import Any, cast
 import numpy as np
 import sympy as sp
 
-from symbolic import names
-from symbolic.laws import Block, bind
+from symbolic import assumptions, names, reserved
+from symbolic.laws import Block, bind, floats
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,14 @@ class Loss:
         free = self.expression.free_symbols
         if not self.theta:
             found.append("Loss.parameters: at least one is needed; got none. Name the symbols that SGD moves.")
+        found += reserved.refuse("Loss.parameters", labels)
+        why = "SGD moves it wherever the gradient points"
+        found += [told for s in self.theta if (told := assumptions.refused("Loss.parameters", s, why))]
+        for block in self.blocks:
+            for s in block.symbols:
+                why = f"Its {block.kind} law does not promise that of every sample"
+                told = None if assumptions.support(s, block) else assumptions.refused("Loss.data", s, why)
+                found += [told] if told else []
         for name in sorted({n for n in labels if labels.count(n) > 1} | {s.name for s in known if known.count(s) > 1}):
             found.append(f"Loss: a name may stand for one thing only; got {name!r} twice. Rename one.")
         law_symbols = {
@@ -170,7 +178,7 @@ class Loss:
                 raise ValueError(
                     f"start[{p.name}]: every parameter needs one value; got {len(keys)} of them. Give a number or an array of shape {p.shape}."
                 )
-            value = np.asarray(left.pop(keys[0]), dtype=np.float64)
+            value = floats(f"start[{p.name}]", left.pop(keys[0]))
             if value.shape != p.shape and not (len(p.shape) == 1 and value.shape == (*p.shape, 1)):
                 raise ValueError(f"start[{p.name}]: must have shape {p.shape}; got {value.shape}. Reshape it.")
             if not np.isfinite(value).all():

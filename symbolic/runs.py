@@ -14,7 +14,7 @@ observables = { C = "u**2 - w**2" }          expressions in the parameters; may 
 events = { flat = "w - u" }                  dated where the expression becomes positive; as `simulate(events=...)`
 covariance = ["u", "C"]                      parameters and observables whose covariance is taken
 histogram = { C = [-1.0, 0.0, 1.0] }         increasing edges, by parameter or observable
-warn_share = 0.001                           the share of exploded paths beyond which a warning is given
+warn_share = 0.0                             the share of exploded paths beyond which a warning is given
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Any
 
 import sympy as sp
 
-from symbolic import names, tracing
+from symbolic import assumptions, names, reserved, tracing
 from symbolic.autodiff import Statement, gradient, shared
 from symbolic.calculus import commutes, correction
 from symbolic.features import Features, features
@@ -27,8 +27,8 @@ NOISE_CLASSES = ("additive", "scalar", "diagonal", "commutative", "general")
 class SDE:
     """dX = drift(X, t) dt + diffusion(X, t) dW, with states X of shape (D,), drift (D,), diffusion (D, J) for J independent noises.
 
-    states: symbols, or names. drift and diffusion: entries, or plain Python functions of (x, t) that return them, called once with
-    an array of symbols. interpretation: "ito" or "stratonovich" (the sense in which the noise term is written). time: the symbol
+    states: symbols, or names. drift and diffusion: entries, or plain Python functions of (x, t) that return them, called a few times with
+    an array of symbols (see `tracing.trace`: what compares, branches or changes from call to call is refused). interpretation: "ito" or "stratonovich" (the sense in which the noise term is written). time: the symbol
     of time in the coefficients, if any. parameters: symbols that a run gives numbers to. W: symbols of the Brownian motions' values
     W_j(t), for observables. Raises ValueError.
     """
@@ -53,6 +53,19 @@ class SDE:
             raise ValueError(f"SDE.states: must be distinct symbols; got {list(states)!r}. Name each state once.")
         if not all(isinstance(p, sp.Symbol) for p in self.parameters):
             raise ValueError(f"SDE.parameters: must be symbols; got {list(parameters)!r}. Use sympy.symbols.")
+        if time is not None and not isinstance(time, sp.Symbol):
+            raise ValueError(
+                f"SDE.time: must be the symbol of time in the coefficients; got {time!r} ({type(time).__name__}). Use sympy.Symbol('t', real=True)."
+            )
+        problems = reserved.refuse("SDE.states", [s.name for s in self.states])
+        problems += reserved.refuse("SDE.parameters", [p.name for p in self.parameters])
+        found = [assumptions.refused("SDE.states", s, "A path goes where noise takes it") for s in self.states]
+        # a run's times are positive but for its first
+        if time is not None and not assumptions.holds(time, sp.Symbol("t", positive=True), sp.oo):
+            found.append(assumptions.refused("SDE.time", time, "Time is any number from 0 on"))
+        problems += [p for p in found if p]
+        if problems:
+            raise ValueError("\n".join(problems))
         if interpretation not in ("ito", "stratonovich"):
             raise ValueError(f"SDE.interpretation: must be 'ito' or 'stratonovich'; got {interpretation!r}. Pick one.")
         traced = callable(drift) or callable(diffusion)
@@ -70,9 +83,9 @@ class SDE:
             raise ValueError(f"SDE: a name may stand for one thing only; got {twice[0]!r} twice. Rename one.")
         clock = time_symbol if time is None else time
         if callable(drift):
-            drift = tracing.trace("SDE.drift", drift, self.states, clock)
+            drift = tracing.trace("SDE.drift", drift, {"x": self.states, "t": clock}, tracing.vector)
         if callable(diffusion):
-            diffusion = tracing.trace("SDE.diffusion", diffusion, self.states, clock)
+            diffusion = tracing.trace("SDE.diffusion", diffusion, {"x": self.states, "t": clock}, tracing.rows)
         f, b = tracing.vector("SDE.drift", drift), tracing.rows("SDE.diffusion", diffusion)
         shapes = [len(row) for row in b]
         if len(f) != d:

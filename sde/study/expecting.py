@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from sde import clock, drivers, ensemble, multilevel, starts
+from sde import clock, drivers, ensemble, multilevel, results, starts, values
 from sde.clock import Ticks
 from sde.job import Start
 from sde.levels import Expectation
 from sde.multilevel import Plan
 from sde.pilot import PATHS
 from sde.program import Program, load
-from sde.study import sweeping
+from sde.study import losses, sweeping
 from sde.study.motion import constants
 from sde.study.survey import Survey
 from symbolic.prepare import Prepared, parameters_of, prepare
@@ -187,9 +187,12 @@ class _Sampler:
         if run.total.lost:
             path, when, row, value = run.total.named[0]
             state = prepared.module.manifest["states"][int(row)]  # type: ignore[index]
+            entry = {"path": int(path), "time": float(when), "state": state, "value": float(value)}
+            losses.explainer(self.sde, prepared, for_step(self.sde, self.scheme, grid.longest), job)([entry])
+            advice = entry.get("advice") or "Start with more steps, or take a tamed or implicit scheme"
             raise ValueError(
-                f"expectation: no path may explode; got {run.total.lost} of {count} (int) {where} with {self.scheme}, the first path {first + int(path)} "
-                f"at time {when:g} ({state} = {value:.4g}). Start with more steps, or take a tamed or implicit scheme."
+                f"expectation: no path may explode; got {run.total.lost} of {count} (int) {where} with {self.scheme}, the first "
+                f"{results.told({**entry, 'path': first + int(path)})}. {advice}."
             )
         wrong = np.flatnonzero(~np.isfinite(values))
         if len(wrong):
@@ -224,7 +227,7 @@ def _check(
     if not isinstance(f, (sp.Expr, int, float)):
         raise refuse(".f", "must be one SymPy expression of the states", f, "Call expectation for each of several.")
     for name, value in (("tolerance", tolerance), ("budget", budget)):
-        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 < value < float("inf"):
+        if (values.real(value) or 0) <= 0:
             raise refuse(
                 f".{name}",
                 "must be positive and finite",
@@ -240,8 +243,8 @@ def _check(
         *([("threads", threads, 1, 4096)] if threads is not None else []),
     ]
     for name, value, least, most in whole:
-        number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-        if not number or int(value) != value or not least <= value <= most:
+        number = values.whole(value)
+        if number is None or not least <= number <= most:
             raise refuse(f".{name}", f"must be a whole number from {least} to {most}", value, f"Give e.g. {least}.")
     swept = sweeping.axes(sde, parameters)
     if swept:

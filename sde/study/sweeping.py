@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from symbolic import names
+from sde.values import reals
+from symbolic import assumptions, names
 from symbolic.loss import Loss
 from symbolic.sde import SDE
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def _by_name(problem: Loss | SDE, given: Mapping[Any, Any] | None) -> dict[str, np.ndarray]:
     """{name: numbers, 0-d or 1-d}, in the order of the SDE's parameters. Raises ValueError with all problems at once."""
-    wanted = [p.name for p in problem.parameters] if isinstance(problem, SDE) else []
+    wanted = {p.name: p for p in problem.parameters} if isinstance(problem, SDE) else {}
     values = {str(getattr(key, "name", key)): value for key, value in (given or {}).items()}
     problems, found = [], {}
     for name in wanted:
@@ -26,17 +27,22 @@ def _by_name(problem: Loss | SDE, given: Mapping[Any, Any] | None) -> dict[str, 
             problems.append(f"parameters[{name}]: every parameter of the SDE needs a number; got none. Give one.")
             continue
         try:
-            array = np.asarray(values[name], dtype=np.float64)
-        except (TypeError, ValueError):
+            array = reals(values[name])
+        except ValueError:
             array = np.array([np.nan])
         if array.ndim > 1 or not array.size or not np.isfinite(array).all():
             problems.append(
                 f"parameters[{name}]: must be a finite number or a list of them; got {values[name]!r} ({type(values[name]).__name__}). Give numbers."
             )
+        elif not assumptions.holds(wanted[name], array.min(), array.max(), array.ravel()):
+            problems.append(
+                f"parameters[{name}]: must be what its symbol is assumed to be, {assumptions.told(wanted[name])}; got {values[name]!r} "
+                f"({type(values[name]).__name__}). Write sympy.Symbol({name!r}, real=True), and every expression with it."
+            )
         found[name] = array
     for name in values.keys() - set(wanted):
         problems.append(
-            f"parameters[{names.printable(name, 80)}]: must be a parameter of the SDE; got {names.printable(repr(name), 80)} (str). Its parameters are {wanted}."
+            f"parameters[{names.printable(name, 80)}]: must be a parameter of the SDE; got {names.printable(repr(name), 80)} (str). Its parameters are {list(wanted)}."
         )
     if problems:
         raise ValueError("\n".join(sorted(problems)))
@@ -61,19 +67,15 @@ def over(
     """Runs for every combination of the swept values, joined with one dimension per swept parameter, ahead of the others.
 
     All share seed and thus noise: differences between them are the parameter's doing, with little variance. Counts in attrs are
-    totals; `explosion_time` and `exploded` keep a value for each. Raises ValueError for a parameter named like something else.
+    totals; counts that a run has none of are 0 there; `explosion_time` and `exploded` keep a value for each.
     """
     import xarray as xr
 
     fixed = {getattr(key, "name", key): value for key, value in (given or {}).items()}
     runs = [run({**fixed, **dict(zip(swept, values, strict=True))}) for values in product(*swept.values())]
-    taken = set(runs[0].variables) | set(runs[0].dims)
-    for name in swept:
-        if name in taken:
-            raise ValueError(
-                f"parameters[{name}]: a swept parameter names a dimension; got one in use. Rename the observable or the parameter."
-            )
     shape = [len(v) for v in swept.values()]
+    counts = {name: r[name] for r in runs for name in r.data_vars}
+    runs = [r.assign({n: 0 * c for n, c in counts.items() if n not in r}) for r in runs]
     first = runs[0]
     whole = set(first.coords) - {"explosion_time"}
     if "path" in first.coords:

@@ -12,6 +12,7 @@ import sympy as sp
 
 from sde import starts
 from sde.study.running import simulate, train, versions
+from sde.values import check_ensemble, real
 from sde.verification import experiment, numbers, records
 from sde.verification.report import Report
 from sde.verification.verdicts import judge
@@ -58,7 +59,8 @@ def verify(
     ]
     if not points:
         raise ValueError("verify.start: at least one point is needed; got none. Give {parameter: value}.")
-    steps = round(time / sgd.learning_rate) if np.isfinite(time) and time > 0 else 0
+    check_ensemble(paths, seed)
+    steps = round(time / sgd.learning_rate) if (real(time) or 0) > 0 else 0
     if steps < 2:
         raise ValueError(
             f"verify.time: must hold at least two steps of {sgd.learning_rate}; got {time!r}. Take a longer time."

@@ -233,10 +233,10 @@ def test_an_interrupted_stream_holds_what_is_complete(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"events": {"X": X}}, r"observables\[X\]: a name must be new"),
+        ({"events": {"X": X}}, r"events\[X\]: a name must be new text; got 'X', which is the parameter or state"),
         ({"events": {"e": X}, "observables": {"e": X}}, r"events\[e\]: a name must be new"),
         ({"events": {"e": [X, X]}}, r"events\[e\]: must be one expression"),
-        ({"events": {"e": X}, "observables": {"e_time": X}}, r"observables\[e_time\]: a name must be new"),
+        ({"events": {"e": X}, "observables": {"e_time": X}}, r"events\[e\]: a name must be new text; got 'e_time'"),
         ({"covariance": ["X", "Y"]}, r"covariance\[Y\]: must name a parameter or an observable"),
         ({"covariance": "X"}, r"covariance: must be a list of names"),
         ({"covariance": ["X", "X"]}, r"covariance: each name may stand once"),
