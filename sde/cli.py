@@ -10,7 +10,7 @@ import sys
 import tomllib
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
@@ -20,8 +20,10 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from sde.archive import check_kind
 from sde.files import check_writable, write_text
-from sde.terminal import Commands, err, line, say, shown_for
+from sde.outputs import check_apart
+from sde.terminal import Commands, drop, err, line, say, shown_for
 
 app = typer.Typer(
     cls=Commands,
@@ -77,7 +79,11 @@ def _guarded(command: Callable[..., int]) -> Callable[..., None]:
         warnings.showwarning = lambda message, *rest: say(f"warning: {message}")
         try:
             code = command(*args, **kwargs)
+            sys.stdout.flush()
         except (ValueError, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+                drop(sys.stdout)
+                error = f"output: standard output must be writable; got {error.strerror}. Send it elsewhere."
             say(error)
             code = 2
         except MemoryError:
@@ -87,7 +93,7 @@ def _guarded(command: Callable[..., int]) -> Callable[..., None]:
             traceback.print_exc()
             code = DEFECT
         except KeyboardInterrupt:
-            err.print("interrupted: nothing was complete yet, nothing was written")
+            say("interrupted: nothing was complete yet, nothing was written")
             code = 130
         raise typer.Exit(code)
 
@@ -104,10 +110,10 @@ def _emit(target: str | None, record: dict[str, Any]) -> None:
         write_text(target, text)
 
 
-def _checked(spec: str | None, *targets: str | Path | None) -> None:
-    """Every output can be written, is one of its own, and is not the spec."""
-    seen = {Path(spec).resolve()} if spec is not None else set()
-    for target in targets:
+def _checked(inputs: Iterable[str | Path], *targets: str | Path | None, checkpoint: Path | None = None) -> None:
+    """Every output can be written, is one of its own, and is no input."""
+    every = [*targets, checkpoint]
+    for target in every:
         if target is None:
             continue
         if str(target) == "-":
@@ -117,11 +123,9 @@ def _checked(spec: str | None, *targets: str | Path | None) -> None:
                 )
             continue
         check_writable(target)
-        if Path(target).resolve() in seen:
-            raise ValueError(
-                f"output: each must be a file of its own, not the spec; got {target} twice. Choose another name."
-            )
-        seen.add(Path(target).resolve())
+    check_apart(every, inputs)
+    if checkpoint is not None:
+        check_kind(checkpoint)
 
 
 @app.command(short_help="Symmetries, conserved charges, their drift and class.")
@@ -140,8 +144,8 @@ def derive(
     from symbolic.spec import spec_for
     from symbolic.theory import derive as derive_theory
 
-    _checked(spec, json_)
     read = spec_for(spec)
+    _checked(read.inputs, json_)
     sgd = {"learning_rate": learning_rate, "batch_size": batch_size, "weight_decay": weight_decay, "momentum": momentum}
     settings = replace(read.sgd, **{k: v for k, v in sgd.items() if v is not None})
     point = None if at is None else _point(at, read.run.get("start"))
@@ -200,8 +204,10 @@ def simulate(
 ) -> int:
     """Integrate SGD's stochastic differential equation over an ensemble and write the result."""
     from sde.study.specs import run_spec
+    from symbolic.spec import spec_for
 
-    _checked(spec, output, json_, checkpoint)
+    read = spec_for(spec)
+    _checked(read.inputs, output, json_, checkpoint=checkpoint)
     sgd = {"learning_rate": learning_rate, "batch_size": batch_size, "weight_decay": weight_decay, "momentum": momentum}
     run = {
         "time": time,
@@ -214,7 +220,7 @@ def simulate(
         "scheme": scheme,
         "check": check,
     }
-    data = run_spec("simulate", spec, sgd, run, threads=threads, progress=sys.stderr.isatty(), save=checkpoint)
+    data = run_spec("simulate", read, sgd, run, threads=threads, progress=sys.stderr.isatty(), save=checkpoint)
     return _finish(data, output, json_, checkpoint)
 
 
@@ -241,12 +247,14 @@ def train(
 ) -> int:
     """Run discrete SGD over an ensemble and write the result."""
     from sde.study.specs import run_spec
+    from symbolic.spec import spec_for
 
-    _checked(spec, output, json_, checkpoint)
+    read = spec_for(spec)
+    _checked(read.inputs, output, json_, checkpoint=checkpoint)
     sgd = {"learning_rate": learning_rate, "batch_size": batch_size, "weight_decay": weight_decay, "momentum": momentum}
     run = {"time": time, "steps": steps, "paths": paths, "seed": seed, "save_at": save_at, "keep": keep, "dtype": dtype}
     shown = sys.stderr.isatty()
-    data = run_spec("train", spec, sgd, run, full_batch=full_batch, threads=threads, progress=shown, save=checkpoint)
+    data = run_spec("train", read, sgd, run, full_batch=full_batch, threads=threads, progress=shown, save=checkpoint)
     return _finish(data, output, json_, checkpoint)
 
 
@@ -261,8 +269,9 @@ def resume(
     """Continue a run from its checkpoint, to the result of an undisturbed run, bit for bit."""
     from sde.study.specs import resume as continue_run
 
-    _checked(str(checkpoint), output, json_)
-    return _finish(continue_run(checkpoint, threads=threads, progress=sys.stderr.isatty()), output, json_, checkpoint)
+    _checked([checkpoint], output, json_)
+    data = continue_run(checkpoint, threads=threads, progress=sys.stderr.isatty(), outputs=(output, json_))
+    return _finish(data, output, json_, checkpoint)
 
 
 @app.command(short_help="Hold theory against discrete SGD, its SDE and GD.")
@@ -288,9 +297,10 @@ def verify(
     from sde.study.specs import options as with_options
     from symbolic.spec import spec_for
 
-    _checked(spec, report, json_)
+    read = spec_for(spec)
+    _checked(read.inputs, report, json_)
     sgd = {"learning_rate": learning_rate, "batch_size": batch_size, "weight_decay": weight_decay, "momentum": momentum}
-    read = with_options(spec_for(spec), sgd, {"time": time, "steps": steps, "paths": paths, "seed": seed}, spec)
+    read = with_options(read, sgd, {"time": time, "steps": steps, "paths": paths, "seed": seed}, spec)
     options = {k: v for k, v in read.run.items() if k in ("paths", "seed")}
     with err.status(Text(f"verifying {read.name}")):
         found = run_verification(
@@ -333,7 +343,7 @@ def cache(
     """The kernel cache: its folder ($NOETHERFLOW_CACHE), files and size."""
     from sde import module_cache
 
-    _checked(None, json_)
+    _checked((), json_)
     found = module_cache.clear() if clear else module_cache.usage()
     told = {"folder": str(found.folder), "files": found.files, "bytes": found.bytes}
     told |= {"limit": module_cache.LIMIT, "cleared": clear}
@@ -348,7 +358,7 @@ NARROW = 12
 
 
 def _listing(rows: list[dict[str, str]], target: str | None) -> int:
-    _checked(None, target)
+    _checked((), target)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for k, name in enumerate(rows[0]):
         narrow = max(len(str(row[name])) for row in rows) <= NARROW

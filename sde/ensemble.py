@@ -20,6 +20,7 @@ from sde.gathering import Ends, Gathering, Part, Watch
 from sde.job import EXACT_BYTES, EXACT_PATHS, Job, Sink, Store
 from sde.kernels import sketch
 from sde.kernels.loops import run_block
+from sde.restoring import check_state
 from sde.sketches import TABLE_BYTES, Sketch, bits_for
 
 BOUND = {"float32": 1e18, "float64": 1e100}
@@ -87,7 +88,7 @@ def run(
         if not keep:
             buffers.append(rows)
 
-    saved = store.load() if store else None
+    saved = store.load(lambda held: check_state(held, job, gathered, ends if keep else None)) if store else None
     if saved:
         earlier = float(saved.pop("wall"))
         _restore_paths(saved, kept, ends)

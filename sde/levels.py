@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sde.files import write_figure
 from sde.orders import QUANTILE
 
 
@@ -134,5 +135,5 @@ class Expectation(Estimate):
             axes.invert_xaxis()
             axes.legend(fontsize=8, frameon=False)
         figure.suptitle(f"{self.scheme} on {self.problem}, {base + 1} levels", fontsize=10)
-        figure.savefig(path)
+        write_figure(path, figure)
         return Path(path)

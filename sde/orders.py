@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from sde.files import write_figure
+
 QUANTILE = 1.959963984540054
 """Of the normal law, for two-sided 95 % intervals."""
 VISIBLE = 4.0
@@ -148,5 +150,5 @@ class Convergence:
         axes.set(xscale="log", yscale="log", xlabel="dt", ylabel="error at the final time")
         axes.set_title(f"{self.scheme} on {self.problem}", fontsize=10)
         axes.legend(fontsize=8, frameon=False)
-        figure.savefig(path)
+        write_figure(path, figure)
         return Path(path)

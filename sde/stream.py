@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from sde import ensemble
 from sde.files import check_writable, failing_as, replacing
 from sde.gathering import Ends
 from sde.job import Job
+from sde.netcdf import Writer
 from sde.results import Explain, Frame, dataset
 
 if TYPE_CHECKING:
@@ -20,16 +21,15 @@ if TYPE_CHECKING:
 
 
 class Stream:
-    """A file of paths under way. scratch: where it is written; shown: the name that errors give; size: paths of a chunk."""
+    """A file of paths under way. scratch: what it is written to; shown: the name that errors give; size: paths of a chunk."""
 
-    def __init__(self, scratch: Path, shown: str | Path, frame: Frame, dtype: np.dtype[Any], size: int) -> None:
+    def __init__(self, scratch: BinaryIO, shown: str | Path, frame: Frame, dtype: np.dtype[Any], size: int) -> None:
         self.frame, self.size, self.shown = frame, size, shown
         self._lock, self._length = Lock(), 0
         self._chunks: dict[int, int] = {}
-        import h5netcdf  # slow to load
-
         with failing_as(shown):
-            self.file = h5netcdf.File(scratch, "w")
+            self.writer = Writer(scratch)
+            self.file = self.writer.file
             self.file.dimensions = {"path": None, "time": len(frame.saves)}
             for v in frame.variables:
                 self.file.dimensions.update(dict(zip(v.dims, v.shape, strict=True)))
@@ -37,6 +37,7 @@ class Stream:
             self._create("path", ("path",), np.dtype(np.int64), (size,))
             for name in ("explosion_time", "explosion_value", *(f"{e}_time" for e in frame.events)):
                 self._create(name, ("path",), np.dtype(np.float64), (size,))
+            self.writer.check()
 
     def _create(self, name: str, dims: tuple[str, ...], dtype: np.dtype[Any], chunks: tuple[int, ...]) -> None:
         fill = np.nan if dtype.kind == "f" else None
@@ -53,16 +54,18 @@ class Stream:
             values[v.name] = part.reshape(n, len(self.frame.saves), *v.shape)
             at += v.rows
         with self._lock, failing_as(self.shown):
+            self.writer.check()
             if first + n > self._length:
                 self._length = first + n
                 self.file.resize_dimension("path", self._length)
             for name, value in values.items():
                 self.file.variables[name][first : first + n] = value
+            self.writer.check()
             self._chunks[first] = n
 
-    def close(self) -> None:
-        """Close the gaps that chunks left out by an interruption have made, and the file."""
-        with failing_as(self.shown):
+    def finish(self, rest: xr.Dataset) -> None:
+        """Close the gaps that chunks left out by an interruption have made; add what is not path by path."""
+        with self._lock, failing_as(self.shown):
             to = 0
             for first, n in sorted(self._chunks.items()):
                 if first != to:
@@ -72,7 +75,16 @@ class Stream:
                 to += n
             if to < self._length:
                 self.file.resize_dimension("path", to)
-            self.file.close()
+            self.writer.put(rest)
+            self.writer.close()
+            self.writer.check_written()
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self.writer.close()
 
 
 def run(
@@ -89,13 +101,7 @@ def run(
     import xarray as xr
 
     check_writable(out)
-    with replacing(out) as scratch:
-        sink = Stream(scratch, out, frame, job.program.dtype, job.chunk_size)
-        try:
-            outcome = ensemble.run(job, threads, tick, None, sink)
-        finally:
-            sink.close()
-        rest = dataset(outcome, frame, "stream", warn_share, attrs, explain)
-        with failing_as(out):
-            rest.to_netcdf(scratch, mode="a", engine="h5netcdf")
+    with replacing(out) as scratch, Stream(scratch, out, frame, job.program.dtype, job.chunk_size) as sink:
+        outcome = ensemble.run(job, threads, tick, None, sink)
+        sink.finish(dataset(outcome, frame, "stream", warn_share, attrs, explain))
     return xr.open_dataset(out, engine="h5netcdf")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from contextlib import suppress
 from typing import Any
 
 from rich.console import Console
@@ -18,9 +21,20 @@ def line(text: object) -> str:
 
 
 def say(text: object, to: Console = err) -> None:
-    """Print lines of text, whatever they hold, as they are."""
-    for part in str(text).split("\n"):
-        to.print(line(part), soft_wrap=True)
+    """Print lines of text, whatever they hold, as they are; aside, where standard error takes them."""
+    try:
+        for part in str(text).split("\n"):
+            to.print(line(part), soft_wrap=True)
+    except OSError:
+        if to is not err:
+            raise
+        drop(sys.stderr)
+
+
+def drop(stream: Any) -> None:
+    """Send what is left for a stream that takes no more to nowhere: Python would try again when it ends, and exit with a code of its own."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def shown_for(target: str | None) -> Console:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -74,7 +75,8 @@ class Loss:
 
     expression: a scalar SymPy expression. parameters: symbols, matrices or arrays of symbols (see `parameters`), or a mapping
     name -> these; theta is their entries in order, row-major. data: {variable: law}, a Dataset, or a list of both.
-    Attributes: parameters (tuple of Parameter), blocks (independent data laws), theta, z, name. Raises ValueError, all problems at once.
+    Attributes: parameters (tuple of Parameter), blocks (independent data laws), theta, z, name, files (that it was read from: its spec and
+    data). Raises ValueError, all problems at once.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Loss:
         self.parameters: tuple[Parameter, ...] = tuple(_parameter(item, label) for label, item in pairs)
         self.blocks: tuple[Block, ...] = bind(data)
         self.name = names.check("Loss.name", name)
+        self.files: tuple[Path, ...] = ()
         self.theta: tuple[sp.Symbol, ...] = tuple(s for p in self.parameters for s in p.symbols)
         self.z: tuple[sp.Symbol, ...] = tuple(s for b in self.blocks for s in b.symbols)
         problems = self._misnamed() or self._problems()

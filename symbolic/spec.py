@@ -58,6 +58,7 @@ class Spec:
 
     run holds what the file's [run] gives, checked, under the names of `sde.simulate`'s arguments: start (a dict {name: float array or Law},
     or a list of such dicts), time (= eta*k), steps, dt, paths, seed, save_at, scheme, dtype, keep, observables ({name: expression}).
+    inputs: the files that it was read from, the spec's and its data's, which no output may overwrite.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Spec:
     sgd: SGD
     run: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
+    inputs: tuple[Path, ...] = ()
 
 
 def spec_for(name_or_path: str | Path) -> Spec:
@@ -119,6 +121,7 @@ class _Reader:
         self.data: dict[str, np.ndarray] = {}
         self.laws: list[Any] = []
         self.size: int | None = None
+        self.files: tuple[Path, ...] = ()
 
     def spec(self) -> Spec:
         for key in self.raw:
@@ -142,7 +145,8 @@ class _Reader:
             loss = Loss(expression, self.parameters, self.laws, name=name)
         except ValueError as error:
             raise SpecError(str(error).splitlines()) from None
-        return Spec(name, loss, sgd, run, self.path)
+        loss.files = (self.path, *self.files)
+        return Spec(name, loss, sgd, run, self.path, loss.files)
 
     def section(self, name: str, *, needed: bool = False) -> dict[str, Any]:
         value = self.raw.get(name, None)
@@ -240,6 +244,7 @@ class _Reader:
                 self.data[name] = array
         if dataset is not None:
             self.laws.append(dataset)
+            self.files = (self.path.parent / str(keys["file"]),)
             self.size = len(next(iter(dataset.columns.values())))
 
     def read_loss(self) -> sp.Expr | None:

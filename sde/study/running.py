@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sde import clock, ensemble, results, starts, step_check, stream
+from sde.archive import check_kind
 from sde.checkpoint import Checkpoint, Place
 from sde.clock import Ticks
-from sde.files import fingerprint
+from sde.files import check_writable, fingerprint
 from sde.kernels.drivers import Driver
+from sde.outputs import check_apart
 from sde.program import load
 from sde.progress import bar
 from sde.study import extras, losses, motion, stepping, sweeping
@@ -101,6 +103,7 @@ def simulate(
     file that cannot be written, or a checkpoint that is not whole.
     Source: Li, Tai, E, JMLR 20 (2019) 40; Ziyin et al. arXiv 2402.07193.
     """
+    check_files(problem, checkpoint, out)
     if isinstance(problem, Loss):
         if sgd is None:
             raise ValueError("simulate: a loss needs the optimiser's settings; got none. Pass SGD(learning_rate=...).")
@@ -199,6 +202,7 @@ def train(
     if not isinstance(loss, Loss):
         raise ValueError(f"train: needs a Loss; got {type(loss).__name__}. Use simulate for an SDE.")
     extras.check_names(loss, observables, events, histogram)
+    check_files(loss, checkpoint, out)
     grid = clock.discrete(steps, sgd.learning_rate, save_at)
     scheme = "sgd-momentum" if sgd.momentum else "sgd"
     prepared = prepare(loss, scheme, extras.together(observables, events), dtype)
@@ -212,6 +216,17 @@ def train(
     )
     moving = motion.of_sgd(prepared, sgd, dtype, full_batch)
     return _run(loss, prepared, moving, Steps(grid), wanted, record)
+
+
+def check_files(problem: Any, place: str | Path | Place | None, out: str | Path | None) -> None:
+    """Raise before any work for files that cannot be written, and for those that the problem was read from."""
+    path = place.path if isinstance(place, Place) else place
+    check_apart([path, out], getattr(problem, "files", ()))
+    if path is not None:
+        check_writable(path, "checkpoint")
+        check_kind(Path(path))
+    if out is not None:
+        check_writable(out)
 
 
 def _continuous(scheme: str) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sde import checkpoint
+from sde.archive import broken
 from sde.clock import MOST_STEPS
+from sde.outputs import check_apart
 from sde.study.running import simulate, train
+from symbolic.library import LIBRARY
 from symbolic.spec import Spec, parse_spec, spec_for
 
 if TYPE_CHECKING:
@@ -52,7 +55,7 @@ def options(spec: Spec, sgd: Mapping[str, Any], run: Mapping[str, Any], named: s
 
 def run_spec(
     command: str,
-    named: str,
+    spec: Spec,
     sgd: Mapping[str, Any],
     run: Mapping[str, Any],
     *,
@@ -61,10 +64,9 @@ def run_spec(
     progress: bool = False,
     save: Path | None = None,
 ) -> xr.Dataset:
-    """`command` ("simulate" or "train") on a spec file or library loss, with options laid over it. save: a checkpoint to begin or
-    continue, which then holds all that `resume` needs."""
-    spec = spec_for(named)
-    call = None
+    """`command` ("simulate" or "train") on a spec, with options laid over it. save: a checkpoint to begin or continue, which then holds all
+    that `resume` needs."""
+    named, call = spec.name if spec.path is None else str(spec.path), None
     if save is not None:
         text = None if spec.path is None else spec.path.read_text(encoding="utf-8")
         where = named if spec.path is None else str(spec.path.resolve())
@@ -73,23 +75,60 @@ def run_spec(
     return _launch(command, options(spec, sgd, run, named), full_batch, threads, progress, save, call)
 
 
-def resume(path: str | Path, *, threads: int | None = None, progress: bool = False) -> xr.Dataset:
+def resume(
+    path: str | Path, *, threads: int | None = None, progress: bool = False, outputs: Sequence[str | Path | None] = ()
+) -> xr.Dataset:
     """Continue the run of a checkpoint that `noetherflow simulate` or `train` wrote, to the bits of an undisturbed run.
 
     The spec is the one in the checkpoint, parsed as any spec is; a data file beside it is read again, and the run refused if it is not the
-    one it was. Checkpoints of Python calls hold no problem: call `simulate` or `train` again with the same arguments instead. Raises
-    OSError for a file that is not whole, ValueError.
+    one it was. Checkpoints of Python calls hold no problem: call `simulate` or `train` again with the same arguments instead. outputs: where
+    the result will be written, refused if that is the checkpoint, the spec or its data. Raises OSError for a file that is not whole, ValueError.
     """
     path = Path(path)
-    header, _ = checkpoint.read(path)
-    call = header["call"]
+    header, _ = checkpoint.read(path, arrays=False)
+    call = header.get("call")
     if not isinstance(call, dict) or call.get("format") != FORMAT or call.get("command") not in ("simulate", "train"):
         raise ValueError(
             f"resume: needs the checkpoint of a command line; got {path}, of a Python call. Make that call again with checkpoint={str(path)!r}."
         )
+    wrong = _wrong(call)
+    if wrong:
+        raise broken(path, f"its header's {wrong} is not there or of another type")
     spec = spec_for(call["spec"]) if call["text"] is None else parse_spec(call["text"], call["spec"])
+    check_apart(outputs, [path, *spec.inputs])
     spec = options(spec, call["sgd"], call["run"], call["spec"])
     return _launch(call["command"], spec, bool(call["full_batch"]), threads, progress, path, call)
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "sgd": {"learning_rate": float, "batch_size": (int, float), "weight_decay": float, "momentum": float},
+    "run": {
+        **dict.fromkeys(("time", "dt"), float),
+        **dict.fromkeys(("paths", "seed", "save_at", "steps"), int),
+        **dict.fromkeys(("keep", "dtype", "scheme"), str),
+    },
+}
+"""What a checkpoint may say of the options that its run was given."""
+
+
+def _wrong(call: Mapping[str, Any]) -> str | None:
+    """The first entry of a checkpoint's `call` that `run_spec` cannot have written."""
+    library = call.get("text") is None and "text" in call
+    if not isinstance(call.get("spec"), str) or (library and call["spec"].replace("_", "-") not in LIBRARY):
+        return "spec"
+    if not library and not isinstance(call.get("text"), str):
+        return "text"
+    if not isinstance(call.get("full_batch"), bool):
+        return "full_batch"
+    for group, types in OPTIONS.items():
+        given = call.get(group)
+        if not isinstance(given, dict):
+            return group
+        for key, value in given.items():
+            kind = types.get(key)
+            if kind is None or isinstance(value, bool) or not (value is None or isinstance(value, kind)):
+                return f"{group}.{key}"[:40]
+    return None
 
 
 def _launch(

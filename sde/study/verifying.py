@@ -108,6 +108,7 @@ def verify(
         tuple(found.entries),
         tuple(found.explosions),
         settings,
+        loss.files,
     )
 
 

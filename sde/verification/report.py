@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from sde.files import write_text
+from sde.outputs import check_apart
 from sde.verification.verdicts import Verdict
 
 
@@ -63,7 +64,8 @@ class Explosions:
 
 @dataclass(frozen=True)
 class Report:
-    """The outcome of `verify`. supported: every verdict is. outcome: "supported", "refuted" (any is) or "inconclusive"."""
+    """The outcome of `verify`. supported: every verdict is. outcome: "supported", "refuted" (any is) or "inconclusive". files: that the loss was
+    read from, which the report may not overwrite."""
 
     name: str
     verdicts: tuple[Verdict, ...]
@@ -73,6 +75,7 @@ class Report:
     entries: tuple[Entry, ...]
     explosions: tuple[Explosions, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
 
     def __str__(self) -> str:
         lines = [f"{self.name}: {self.outcome}"]
@@ -106,12 +109,14 @@ class Report:
 
     def to_json(self, path: str | Path) -> Path:
         """Write the JSON beside the report, whole or not at all."""
+        check_apart([path], self.files)
         return write_text(path, json.dumps(self.to_dict(), indent=1) + "\n")
 
     def to_html(self, path: str | Path) -> Path:
         """Write one self-contained HTML page with figures, whole or not at all."""
         from sde.report.html import render
 
+        check_apart([path], self.files)
         return write_text(path, render(self))
 
 
