@@ -87,7 +87,7 @@ def failing_as(path: str | Path) -> Iterator[None]:
         raise _unwritable(Path(path).resolve(), OSError(reason), "output") from error
 
 
-TIMINGS = ("wall_seconds", "compile_seconds", "versions", "result_hash")
+TIMINGS = ("wall_seconds", "compile_seconds", "versions", "result_hash", "run")
 """Attributes that say nothing of a result's numbers."""
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -13,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sde import clock, drivers, ensemble, results, starts, stream
+from sde import clock, composite, drivers, ensemble, results, starts, stream
 from sde.checkpoint import Checkpoint, Place
 from sde.clock import Ticks
 from sde.files import fingerprint
+from sde.interruption import InterruptedWarning
 from sde.kernels.drivers import Driver
 from sde.program import load
 from sde.progress import bar
-from sde.study import extras, sweeping
+from sde.study import extras, provenance, sweeping
 from symbolic.loss import Loss
 from symbolic.prepare import Prepared, parameters_of, prepare
 from symbolic.schemes import find, for_step
@@ -59,7 +62,7 @@ def simulate(
     warn_share: float = WARN_SHARE,
     checkpoint: str | Path | Place | None = None,
     out: str | Path | None = None,
-    progress: bool = False,
+    progress: bool | Callable[[int], None] = False,
 ) -> xr.Dataset:
     """Integrate SGD's order-1 SDE of a loss, or any SDE, over an ensemble of paths.
 
@@ -70,8 +73,8 @@ def simulate(
     save_at: a count of times or the times. keep: "statistics" or "paths". parameters: {symbol or name: number, or several} for an
     SDE's parameters; each one given several gets a dimension of its name, all its values under the same noise. scheme: see `noetherflow schemes`; a loss
     runs under any but euler-maruyama as the SDE it makes (SDE.from_loss). refine: m takes the noise of each step from m steps of a finer grid: the same
-    Brownian path as a run of dt/m with the same seed (where dt divides what lies between saves). bound: |state| beyond which a path counts as exploded. progress: show a bar. Ctrl-C keeps
-    the chunks of paths that are complete (attrs["interrupted"]).
+    Brownian path as a run of dt/m with the same seed (where dt divides what lies between saves). bound: |state| beyond which a path counts as exploded. progress: show a bar, or a function to be told of every n path-steps. Ctrl-C keeps
+    the chunks of paths that are complete (attrs["interrupted"]), with an InterruptedWarning.
 
     Quantiles are exact up to 4096 paths; beyond, they come from counts in bins, and each variable's attribute `quantile_error` is the most by which
     any of its quantiles can differ from the exact one of the same paths, as a rule under 2 % of half the interquartile range.
@@ -94,13 +97,27 @@ def simulate(
     elif not isinstance(problem, SDE):
         raise ValueError(f"simulate: needs a Loss or an SDE; got {type(problem).__name__}. See symbolic.Loss.")
     swept = sweeping.axes(problem, parameters)
-    if swept and (checkpoint is not None or out is not None):
+    if swept and out is not None:
         raise ValueError(
-            f"parameters: several values are several runs, with no checkpoint or stream in common; got {sorted(swept)} swept. Run them one by one."
+            f"parameters: several values are several runs, with no stream in common; got {sorted(swept)} swept. Run them one by one."
         )
     if swept:
-        settings = {k: v for k, v in locals().items() if k not in ("problem", "sgd", "parameters", "swept")}
-        return sweeping.over(swept, lambda chosen: simulate(problem, sgd, parameters=chosen, **settings), parameters)
+        settings = {
+            k: v for k, v in locals().items() if k not in ("problem", "sgd", "parameters", "swept", "checkpoint")
+        }
+        told = provenance.record("simulate", problem, sgd, provenance.deciding({**settings, "parameters": parameters}))
+        folder = composite.folder(checkpoint, "sweep", provenance.identity(told), told)
+
+        def run(chosen: dict[str, Any], name: str) -> xr.Dataset:
+            return simulate(problem, sgd, parameters=chosen, checkpoint=folder and folder.place(name), **settings)
+
+        return sweeping.over(swept, run, parameters, told)
+    given = provenance.Given(
+        "simulate",
+        problem,
+        sgd,
+        {"parameters": parameters, "observables": observables, "time": time, "save_at": save_at},
+    )
     step = dt if dt is not None else (sgd.learning_rate / 4 if sgd else time / 1000)
     grid = clock.continuous(time, min(step, time) if dt is None else step, save_at)
     if isinstance(problem, Loss) and sgd is not None and _continuous(scheme) != "euler-maruyama":
@@ -142,7 +159,7 @@ def simulate(
     wanted = Wanted(
         start, paths, seed, keep, threads, bound, events, covariance, histogram, warn_share, checkpoint, out, progress
     )
-    return _run(problem, prepared, driver, ticks, values, wanted, record)
+    return _run(problem, prepared, driver, ticks, values, wanted, record, given)
 
 
 def train(
@@ -166,7 +183,7 @@ def train(
     warn_share: float = WARN_SHARE,
     checkpoint: str | Path | Place | None = None,
     out: str | Path | None = None,
-    progress: bool = False,
+    progress: bool | Callable[[int], None] = False,
 ) -> xr.Dataset:
     """Run discrete SGD itself over an ensemble of paths, on fresh samples of the law or rows of the data set.
 
@@ -190,7 +207,10 @@ def train(
     wanted = Wanted(
         start, paths, seed, keep, threads, bound, events, covariance, histogram, warn_share, checkpoint, out, progress
     )
-    return _run(loss, prepared, driver, ticks, parameters, wanted, record)
+    given = provenance.Given(
+        "train", loss, sgd, {"observables": observables, "save_at": save_at, "full_batch": full_batch}
+    )
+    return _run(loss, prepared, driver, ticks, parameters, wanted, record, given)
 
 
 def _continuous(scheme: str) -> str:
@@ -215,7 +235,7 @@ class Wanted:
     warn_share: float
     checkpoint: str | Path | Place | None
     out: str | Path | None
-    progress: bool
+    progress: bool | Callable[[int], None]
 
     def check(self) -> None:
         """Raise ValueError for what no run can have."""
@@ -256,6 +276,7 @@ def _run(
     parameters: np.ndarray,
     wanted: Wanted,
     record: dict[str, Any],
+    given: provenance.Given,
 ) -> xr.Dataset:
     wanted.check()
     keep, paths, seed, manifest = wanted.keep, int(wanted.paths), int(wanted.seed), prepared.module.manifest
@@ -281,9 +302,11 @@ def _run(
         rows.histograms,
     )
     mark = _identity(prepared, driver, ticks, parameters, beginning(0, min(paths, 4096)))
+    told = given.record({**vars(wanted), **record, "dtype": program.dtype.name, "bound": job.bound})
     store = None
     if wanted.checkpoint is not None:
         header = {
+            "run": told,
             "name": problem.name,
             "kind": record["kind"],
             "seed": str(seed),
@@ -299,15 +322,25 @@ def _run(
         "bound": job.bound,
         "keep": keep,
         "spec_hash": mark,
+        "run": json.dumps(told),
         "versions": versions(),
     }
     share, out = float(wanted.warn_share), wanted.out
     with bar(paths * ticks.steps, problem.name, wanted.progress) as tick:
         if out is not None:
-            return stream.run(job, frame, wanted.threads, tick, out, share, attrs)
-        outcome = ensemble.run(job, wanted.threads, tick, store)
-    data = results.dataset(outcome, frame, keep, share, attrs)
-    return data.assign_attrs(result_hash=fingerprint(data))
+            data = stream.run(job, frame, wanted.threads, tick, out, share, attrs)
+        else:
+            outcome = ensemble.run(job, wanted.threads, tick, store)
+            data = results.dataset(outcome, frame, keep, share, attrs)
+            provenance.label(data, given.problem, {**(given.settings["observables"] or {}), **(wanted.events or {})})
+            data = data.assign_attrs(result_hash=fingerprint(data))
+    if data.attrs["interrupted"]:
+        warnings.warn(
+            f"{given.command}: interrupted; the result holds the {data.attrs['paths']} of {paths} paths that were complete.",
+            InterruptedWarning,
+            stacklevel=3,
+        )
+    return data
 
 
 @cache
