@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from sde import compiling
 from sde.gathering import Ends, Gathering, Part, Watch
 from sde.interruption import Stop, deliver, heeded
 from sde.job import EXACT_BYTES, EXACT_PATHS, Job, Sink, Store
@@ -60,7 +61,8 @@ def run(
     """
     program, clock = job.program, job.clock
     compiled = perf_counter()
-    loop = run_block(program.dtype, type(job.driver), job.events > 0)
+    with compiling.noticed(compiling.LOOP_SECONDS):
+        loop = run_block(program.dtype, type(job.driver), job.events > 0)
     compiled = perf_counter() - compiled + program.compile_seconds
     started = perf_counter()
     workers = threads or os.cpu_count() or 1

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sde import clock, composite, drivers, ensemble, results, starts, stream
+from sde import clock, compiling, composite, drivers, ensemble, results, starts, stream
 from sde.checkpoint import Checkpoint, Place
 from sde.clock import Ticks
 from sde.files import fingerprint
@@ -102,9 +102,8 @@ def simulate(
             f"parameters: several values are several runs, with no stream in common; got {sorted(swept)} swept. Run them one by one."
         )
     if swept:
-        settings = {
-            k: v for k, v in locals().items() if k not in ("problem", "sgd", "parameters", "swept", "checkpoint")
-        }
+        left_out = ("problem", "sgd", "parameters", "swept", "checkpoint", "left_out")
+        settings = {k: v for k, v in locals().items() if k not in left_out}
         told = provenance.record("simulate", problem, sgd, provenance.deciding({**settings, "parameters": parameters}))
         folder = composite.folder(checkpoint, "sweep", provenance.identity(told), told)
 
@@ -112,12 +111,8 @@ def simulate(
             return simulate(problem, sgd, parameters=chosen, checkpoint=folder and folder.place(name), **settings)
 
         return sweeping.over(swept, run, parameters, told)
-    given = provenance.Given(
-        "simulate",
-        problem,
-        sgd,
-        {"parameters": parameters, "observables": observables, "time": time, "save_at": save_at},
-    )
+    asked = {"parameters": parameters, "observables": observables, "time": time, "save_at": save_at}
+    given = provenance.Given("simulate", problem, sgd, asked)
     step = dt if dt is not None else (sgd.learning_rate / 4 if sgd else time / 1000)
     grid = clock.continuous(time, min(step, time) if dt is None else step, save_at)
     if isinstance(problem, Loss) and sgd is not None and _continuous(scheme) != "euler-maruyama":
@@ -207,9 +202,8 @@ def train(
     wanted = Wanted(
         start, paths, seed, keep, threads, bound, events, covariance, histogram, warn_share, checkpoint, out, progress
     )
-    given = provenance.Given(
-        "train", loss, sgd, {"observables": observables, "save_at": save_at, "full_batch": full_batch}
-    )
+    asked = {"observables": observables, "save_at": save_at, "full_batch": full_batch}
+    given = provenance.Given("train", loss, sgd, asked)
     return _run(loss, prepared, driver, ticks, parameters, wanted, record, given)
 
 
@@ -286,7 +280,8 @@ def _run(
     if keep == "paths" and wanted.out is None:
         _refuse_too_many(paths, width)
     beginning = starts.reader(parameters_of(problem), wanted.start, paths, seed, len(manifest["states"]))  # type: ignore[arg-type]
-    program = load(prepared.module.text, manifest)
+    with compiling.reporting(wanted.progress is True):
+        program = load(prepared.module.text, manifest)
     job = ensemble.Job(
         program,
         driver,
@@ -306,13 +301,13 @@ def _run(
     store = None
     if wanted.checkpoint is not None:
         header = {
-            "run": told,
             "name": problem.name,
             "kind": record["kind"],
             "seed": str(seed),
             "paths": paths,
             "versions": versions(),
         }
+        header["run"] = told
         store = Checkpoint(wanted.checkpoint, _run_identity(mark, job, wanted.start), header)
     attrs = {
         **record,
@@ -326,13 +321,14 @@ def _run(
         "versions": versions(),
     }
     share, out = float(wanted.warn_share), wanted.out
-    with bar(paths * ticks.steps, problem.name, wanted.progress) as tick:
+    watched = compiling.reporting(wanted.progress is True)
+    with watched, bar(paths * ticks.steps, problem.name, wanted.progress) as tick:
         if out is not None:
             data = stream.run(job, frame, wanted.threads, tick, out, share, attrs)
         else:
             outcome = ensemble.run(job, wanted.threads, tick, store)
             data = results.dataset(outcome, frame, keep, share, attrs)
-            provenance.label(data, given.problem, {**(given.settings["observables"] or {}), **(wanted.events or {})})
+            provenance.label(data, given.problem, given.settings["observables"])
             data = data.assign_attrs(result_hash=fingerprint(data))
     if data.attrs["interrupted"]:
         warnings.warn(
