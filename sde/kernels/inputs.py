@@ -32,8 +32,6 @@ def _gaussian(driver, space, program, x, p, scale, seed, first_path, step, fresh
     for i in range(fine):
         finer = fine * step + i
         at = (finer % group) * lanes
-        if fine > 1 and space.stop[0] != 0:
-            break
         if at == 0 or (fresh and i == 0):
             draw_normals(space, group * channels, lanes, seed, first_path, finer // group, NOISE, 0)
         if fine > 1:
