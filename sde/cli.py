@@ -57,9 +57,19 @@ app = typer.Typer(
 _quiet = False
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"noetherflow {version('noetherflow')}")
+        raise typer.Exit
+
+
 @app.callback()
 def settle(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_version)
+    ] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="No progress and no words but errors and warnings.")
     ] = False,
@@ -67,11 +77,6 @@ def settle(
     """Options of all commands."""
     global _quiet
     _quiet = quiet
-    if version:
-        from importlib.metadata import version as of
-
-        print(f"noetherflow {of('noetherflow')}")
-        raise typer.Exit
 
 
 DEFECT = 70

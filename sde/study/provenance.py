@@ -24,6 +24,7 @@ from sde import checkpoint
 from symbolic.loss import Loss
 from symbolic.sde import SDE
 from symbolic.sgd import SGD
+from symbolic.stepmap import t as clock
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -126,11 +127,12 @@ def problem(of: Loss | SDE) -> dict[str, Any]:
             "parameters": shapes,
             "data": laws,
         }
+    named = {} if of.time is None else {clock: of.time}
     return {
         "sde": of.name,
         "states": _names(of.states),
-        "drift": [_text(e) for e in of.drift_vector],
-        "diffusion": [[_text(e) for e in of.diffusion_matrix.row(i)] for i in range(len(of.states))],
+        "drift": [_text(e.xreplace(named)) for e in of.drift_vector],
+        "diffusion": [[_text(e.xreplace(named)) for e in of.diffusion_matrix.row(i)] for i in range(len(of.states))],
         "interpretation": of.interpretation,
         "time": None if of.time is None else of.time.name,
         "parameters": _names(of.parameters),
