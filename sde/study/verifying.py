@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import sympy as sp
 
-from sde import composite, interruption, starts
+from sde import compiling, composite, interruption, starts
 from sde.checkpoint import Place
 from sde.interruption import InterruptedWarning
 from sde.progress import Phases, phases
@@ -94,7 +94,7 @@ def verify(
     parts = [a for c in figures.charges for a in (c.kind, c.A, c.b)]
     folder = composite.folder(checkpoint, "verify", provenance.identity(told, *parts), told)
     plan = _plan(theory, sgd, len(begins), steps, paths, time) if charges else []
-    with phases(f"verify {loss.name}", plan, progress) as shown:
+    with compiling.reporting(progress), phases(f"verify {loss.name}", plan, progress) as shown:
         runs = _runs(loss, sgd, theory, paths, seed, threads, shown, folder, len(begins))
         found = experiment.run_experiment(figures, setting, runs, begins, steps, margins)
     if found.interrupted:

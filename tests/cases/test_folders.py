@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -119,3 +121,28 @@ def test_case_d_a_folder_that_goes_away_does_not_end_the_work(tmp_path: Path, mo
             patch.setattr(ensemble, "run", run_and_lose)
             with pytest.warns(CheckpointWarning, match="checkpoint: "):
                 assert numbers(call(checkpoint=place)) == whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sweep", "expectation"])
+def test_case_d_twenty_kills_of_many_runs(kind: str, tmp_path: Path) -> None:
+    more = {"paths": 200_000} if kind == "sweep" else {"tolerance": 0.001}
+    arguments = ", ".join(f"{k}={v}" for k, v in more.items())
+    name = COMPOSITE[kind].__name__
+    script = f"from tests.cases.long_runs import *; print(numbers({name}(checkpoint='c', {arguments})))"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", script]
+    rng, done = np.random.default_rng(2), 0
+    for seconds in rng.uniform(1.5, 4.0, 20):
+        process = subprocess.Popen(
+            command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        try:
+            process.wait(seconds)
+            done += 1
+        except subprocess.TimeoutExpired:
+            process.kill()
+        process.communicate()
+    last = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert last.stdout.strip() == numbers(COMPOSITE[kind](**more)), last.stderr
+    assert done < 20
