@@ -9,6 +9,7 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -65,11 +66,22 @@ class Plan:
         return (1 - BIAS_SHARE) * self.tolerance**2
 
 
+Parts = tuple[Moments, "Moments | None", Moments]
+"""Moments of f at a level's step, at the longer step, and of the difference."""
+
+
+class Memory(Protocol):
+    """What samples gave before an interruption, by their (level, first, count, coarse)."""
+
+    def recall(self, key: tuple[int, int, int, bool]) -> Parts | None: ...
+    def keep(self, key: tuple[int, int, int, bool], parts: Parts) -> None: ...
+
+
 class Ladder:
     """The levels, and the path-steps spent on those that were left."""
 
-    def __init__(self, sample: Sample, plan: Plan) -> None:
-        self.sample, self.plan, self.discarded = sample, plan, 0
+    def __init__(self, sample: Sample, plan: Plan, memory: Memory | None = None) -> None:
+        self.sample, self.plan, self.memory, self.discarded = sample, plan, memory, 0
         self.tallies: list[Tally] = [Tally(0, plan.steps, plan.steps, None)]
 
     def add(self) -> None:
@@ -81,14 +93,28 @@ class Ladder:
         """Take new paths until the level has so many."""
         while tally.paths < paths:
             n = min(self.plan.batch, paths - tally.paths)
-            fine, coarse = self.sample(tally.level, tally.paths, n, tally.coarse is not None)
-            tally.fine = tally.fine.merge(Moments.of(fine))
+            fine, coarse, difference = self.measured(tally.level, tally.paths, n, tally.coarse is not None)
+            tally.fine = tally.fine.merge(fine)
             if tally.coarse is None:
                 tally.difference = tally.fine
             else:
                 assert coarse is not None
-                tally.coarse = tally.coarse.merge(Moments.of(coarse))
-                tally.difference = tally.difference.merge(Moments.of(np.subtract(fine, coarse, dtype=np.float64)))
+                tally.coarse = tally.coarse.merge(coarse)
+                tally.difference = tally.difference.merge(difference)
+
+    def measured(self, level: int, first: int, count: int, coarse: bool) -> Parts:
+        """Moments of a sample: those that the memory has, or the sample's own, which it then keeps."""
+        key = (level, first, count, coarse)
+        found = self.memory.recall(key) if self.memory else None
+        if found is None:
+            fine, longer = self.sample(*key)
+            if longer is None:
+                found = (Moments.of(fine), None, Moments())
+            else:
+                found = (Moments.of(fine), Moments.of(longer), Moments.of(np.subtract(fine, longer, dtype=np.float64)))
+            if self.memory:
+                self.memory.keep(key, found)
+        return found
 
     def leave(self, count: int) -> None:
         """Begin `count` levels higher, with the samples of f that are there already."""
@@ -128,15 +154,15 @@ class Ladder:
         return seen + sum(plan.first * (plan.count(k) + plan.count(k - 1)) for k in new)
 
 
-def estimate(sample: Sample, plan: Plan) -> Estimate:
-    """E f with root mean square error `plan.tolerance`.
+def estimate(sample: Sample, plan: Plan, memory: Memory | None = None) -> Estimate:
+    """E f with root mean square error `plan.tolerance`. memory: of samples taken before an interruption.
 
     The first three levels get plan.first paths each; a lowest level that does not pay is left for the next. Then, in rounds: paths where the
     allocation asks for more, and a finer level while the bias, by the observed weak order, exceeds its share. Raises ValueError when the
     last level is reached without that, when the path-steps would exceed the budget, when f shows one value only, when rounding would drown the
     tolerance, or when levels contradict each other; warns (VarianceWarning) where the error rests on few extreme paths.
     """
-    ladder = Ladder(sample, plan)
+    ladder = Ladder(sample, plan, memory)
     most = math.sqrt(BIAS_SHARE) * plan.tolerance
     while True:
         _look(ladder)

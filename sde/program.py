@@ -18,7 +18,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from sde import module_cache
+from sde import compiling, module_cache
 from sde.kernels import options, programs
 
 ROLES = ("step", "accumulate", "observe", "pace")
@@ -45,7 +45,8 @@ class Program:
 def load(text: str, manifest: Mapping[str, Any]) -> Program:
     """Compile emitted text, or take its machine code from this process or from the cache. The text itself is written as it is."""
     started = perf_counter()
-    compiled = _machine_code(text, str(manifest["dtype"]), manifest["clock"] == "own")
+    with compiling.noticed(len(text) * compiling.TEXT_SECONDS):
+        compiled = _machine_code(text, str(manifest["dtype"]), manifest["clock"] == "own")
     addresses = {role: compiled[role].address if role in compiled else 0 for role in ROLES}
     native = programs.Program(
         lanes=manifest["lanes"],

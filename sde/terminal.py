@@ -37,9 +37,9 @@ def drop(stream: Any) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def shown_for(target: str | None) -> Console:
-    """Where words go beside JSON for `target`: aside when it takes standard output."""
-    return err if target == "-" else Console(**PLAIN)
+def shown_for(target: str | None, quiet: bool = False) -> Console:
+    """Where words go beside JSON for `target`: aside when it takes standard output, nowhere when quiet."""
+    return Console(quiet=True) if quiet else err if target == "-" else Console(**PLAIN)
 
 
 class Commands(TyperGroup):

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isfinite
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import sympy as sp
 
-from sde import clock, drivers, ensemble, multilevel, results, starts, values
+from sde import clock, composite, drivers, ensemble, interruption, multilevel, results, starts, values
+from sde.checkpoint import Place
 from sde.clock import Ticks
 from sde.job import Start
 from sde.levels import Expectation
 from sde.multilevel import Plan
 from sde.pilot import PATHS
 from sde.program import Program, load
-from sde.study import losses, sweeping
+from sde.study import losses, provenance, sweeping
 from sde.study.motion import constants
+from sde.study.remembering import Remembered, run_name
 from sde.study.survey import Survey
 from symbolic.prepare import Prepared, parameters_of, prepare
 from symbolic.schemes import find, fitting, for_step
@@ -48,6 +51,7 @@ def expectation(
     dtype: str = "float64",
     threads: int | None = None,
     bound: float | None = None,
+    checkpoint: str | Path | Place | None = None,
 ) -> Expectation:
     """E f(X_time) with root mean square error `tolerance`, by multilevel Monte Carlo: Giles, Oper. Res. 56 (2008) 607.
 
@@ -59,7 +63,8 @@ def expectation(
     first_paths: on each of the first three levels, to see variances by. levels: the finest that may be used. budget: most path-steps.
 
     Paths of level l are those numbered l 2**40, l 2**40 + 1, ... of `seed`: no level shares one with another, a level that grows takes the next, and
-    the first level's are `simulate`'s own. The result does not depend on threads.
+    the first level's are `simulate`'s own. The result does not depend on threads. checkpoint: a folder that holds what was sampled; a call with the same
+    arguments goes on from it to the same bits. Ctrl-C raises KeyboardInterrupt, as a part of an estimate is none.
     Raises ValueError before any compilation for bad input; later, rather than return a wrong number: when a path explodes or f is not finite on it
     (naming level, dt and path), when the bias has not fallen by the last level, when the tolerance takes more than the budget or is lost in rounding, when
     levels contradict each other, and when f takes one value only. Warns (multilevel.VarianceWarning) where few extreme paths make the error.
@@ -72,7 +77,26 @@ def expectation(
         raise ValueError(
             f"expectation.scheme: levels need steps that are the same for all paths; got {scheme!r} (str), where each path chooses. Leave it out."
         )
-    sampler = _Sampler(sde, f, start, time, scheme, parameters, steps, refine, seed, dtype, threads, bound)
+    settings = {
+        "f": f,
+        "tolerance": tolerance,
+        "start": start,
+        "time": time,
+        "scheme": scheme,
+        "parameters": parameters,
+        "steps": steps,
+    }
+    settings |= {
+        "refine": refine,
+        "levels": levels,
+        "first_paths": first_paths,
+        "budget": budget,
+        "seed": seed,
+        "dtype": dtype,
+    }
+    told = provenance.record("expectation", sde, None, {**settings, "bound": bound})
+    folder = composite.folder(checkpoint, "expectation", provenance.identity(told), told)
+    sampler = _Sampler(sde, f, start, time, scheme, parameters, steps, refine, seed, dtype, threads, bound, folder)
     order = float(find(scheme)[0].order("weak", sde.noise_class))
     plan = Plan(
         tolerance=float(tolerance),
@@ -86,7 +110,7 @@ def expectation(
         batch=sampler.batch,
         rounding=float(np.finfo(dtype).eps) / 2,
     )
-    found = multilevel.estimate(sampler, plan)
+    found = multilevel.estimate(sampler, plan, None if folder is None else Remembered(folder))
     return Expectation(
         problem=sde.name,
         functional=str(f),
@@ -124,7 +148,9 @@ class _Sampler:
         dtype: str,
         threads: int | None,
         bound: float | None,
+        folder: composite.Folder | None = None,
     ) -> None:
+        self.folder, self._asked = folder, interruption.count()
         self.sde, self.f, self.time, self.scheme = sde, f, time, scheme
         self.steps, self.refine, self.seed, self.dtype, self.threads = steps, refine, seed, dtype, threads
         self._grid(0)
@@ -179,8 +205,9 @@ class _Sampler:
             self.bound,
             first=offset,
         )
-        run = ensemble.run(job, self.threads)
-        if run.interrupted:
+        store = self.folder.checkpoint(run_name(level, at, first, count)) if self.folder else None
+        run = ensemble.run(job, self.threads, None, store)
+        if run.interrupted or interruption.count() > self._asked:
             raise KeyboardInterrupt
         values = run.kept[-1, -1].astype(np.float64)
         where = f"on level {level} at dt = {grid.longest:g}"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import json
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -13,20 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sde import clock, ensemble, results, starts, step_check, stream
-from sde.archive import check_kind
+from sde import clock, compiling, composite, ensemble, results, starts, stream
 from sde.checkpoint import Checkpoint, Place
-from sde.clock import Ticks
-from sde.files import check_writable, fingerprint
-from sde.kernels.drivers import Driver
-from sde.outputs import check_apart
+from sde.files import fingerprint
+from sde.interruption import InterruptedWarning
 from sde.program import load
 from sde.progress import bar
-from sde.study import extras, losses, motion, stepping, sweeping
+from sde.study import extras, losses, motion, provenance, stepping, sweeping
+from sde.study.asked import Wanted, check_files, refuse_too_many
 from sde.study.motion import Motion, constants
+from sde.study.run_identity import problem_identity, run_identity
 from sde.study.stepping import Steps
 from sde.study.survey import Survey, schedule_jumps
-from sde.values import check_ensemble, real, whole
+from sde.values import whole
 from symbolic.loss import Loss
 from symbolic.prepare import Prepared, parameters_of, prepare
 from symbolic.schemes import find, for_step
@@ -36,8 +35,6 @@ from symbolic.sgd import SGD
 if TYPE_CHECKING:
     import xarray as xr
 
-MEMORY_SHARE = 0.5
-"""The share of the machine's memory that kept paths may take."""
 WARN_SHARE = 0.0
 """Share of lost paths beyond which a warning is given: any at all."""
 
@@ -68,7 +65,7 @@ def simulate(
     warn_share: float = WARN_SHARE,
     checkpoint: str | Path | Place | None = None,
     out: str | Path | None = None,
-    progress: bool = False,
+    progress: bool | Callable[[int], None] = False,
 ) -> xr.Dataset:
     """Integrate SGD's order-1 SDE of a loss, or any SDE, over an ensemble of paths.
 
@@ -83,8 +80,8 @@ def simulate(
     save_at: a count of times (every step, where there are fewer), or the times. keep: "statistics" or "paths". parameters: {symbol or name: number, or several} for an
     SDE's parameters; each one given several gets a dimension of its name, all its values under the same noise. scheme: see `noetherflow schemes`; a loss
     runs under any but euler-maruyama as the SDE it makes (SDE.from_loss). refine: m takes the noise of each step from m steps of a finer grid: the same
-    Brownian path as a run of dt/m with the same seed (where dt divides what lies between saves). bound: |state| beyond which a path counts as exploded. progress: show a bar. Ctrl-C keeps
-    the chunks of paths that are complete (attrs["interrupted"]).
+    Brownian path as a run of dt/m with the same seed (where dt divides what lies between saves). bound: |state| beyond which a path counts as exploded. progress: show a bar, or a function to be told of every n path-steps. Ctrl-C keeps
+    the chunks of paths that are complete (attrs["interrupted"]), with an InterruptedWarning.
 
     Quantiles are exact up to 4096 paths; beyond, they come from counts in bins, and each variable's attribute `quantile_error` is the most by which
     any of its quantiles can differ from the exact one of the same paths: of 10^5 normal numbers, 4 % of half the interquartile range (the median's
@@ -103,7 +100,6 @@ def simulate(
     file that cannot be written, or a checkpoint that is not whole.
     Source: Li, Tai, E, JMLR 20 (2019) 40; Ziyin et al. arXiv 2402.07193.
     """
-    check_files(problem, checkpoint, out)
     if isinstance(problem, Loss):
         if sgd is None:
             raise ValueError("simulate: a loss needs the optimiser's settings; got none. Pass SGD(learning_rate=...).")
@@ -113,13 +109,24 @@ def simulate(
         raise ValueError(f"simulate: needs a Loss or an SDE; got {type(problem).__name__}. See symbolic.Loss.")
     swept = sweeping.axes(problem, parameters)
     extras.check_names(problem, observables, events, histogram, swept)
-    if swept and (checkpoint is not None or out is not None):
+    if swept and out is not None:
         raise ValueError(
-            f"parameters: several values are several runs, with no checkpoint or stream in common; got {sorted(swept)} swept. Run them one by one."
+            f"parameters: several values are several runs, with no stream in common; got {sorted(swept)} swept. Run them one by one."
         )
     if swept:
-        settings = {k: v for k, v in locals().items() if k not in ("problem", "sgd", "parameters", "swept")}
-        return sweeping.over(swept, lambda chosen: simulate(problem, sgd, parameters=chosen, **settings), parameters)
+        left_out = ("problem", "sgd", "parameters", "swept", "checkpoint", "left_out")
+        settings = {k: v for k, v in locals().items() if k not in left_out}
+        told = provenance.record("simulate", problem, sgd, provenance.deciding({**settings, "parameters": parameters}))
+        folder = composite.folder(checkpoint, "sweep", provenance.identity(told), told)
+
+        def run(chosen: dict[str, Any], name: str) -> xr.Dataset:
+            return simulate(problem, sgd, parameters=chosen, checkpoint=folder and folder.place(name), **settings)
+
+        return sweeping.over(swept, run, parameters, told)
+    check_files(problem, checkpoint, out)
+    asked: dict[str, Any] = {"parameters": parameters, "observables": observables, "time": time, "save_at": save_at}
+    asked["steps_at"] = steps_at
+    given = provenance.Given("simulate", problem, sgd, asked)
     clock.check_length("time", time)
     if dt is not None:
         clock.check_length("dt", dt)
@@ -127,8 +134,8 @@ def simulate(
         start, paths, seed, keep, threads, bound, events, covariance, histogram, warn_share, checkpoint, out, progress
     )
     wanted.check()
-    asked = clock.continuous(time, dt if dt is not None else time, save_at)
-    step = asked.longest if dt is not None else (sgd.learning_rate / 4 if sgd else None)
+    even = clock.continuous(time, dt if dt is not None else time, save_at)
+    step = even.longest if dt is not None else (sgd.learning_rate / 4 if sgd else None)
     jumps = stepping.places(steps_at, time) + schedule_jumps(problem, sgd, time)
     if isinstance(problem, Loss) and sgd is not None and _continuous(scheme) != "euler-maruyama":
         find(scheme)
@@ -168,7 +175,7 @@ def simulate(
         stepping.warn_of_unseen(unseen, grid.longest)
     pull = survey.pull() if survey is not None and check and dtype == "float32" else ()
     stepped = Steps(grid, int(refine), order if check else None, dt is None, jumps, save_at, pull)
-    return _run(problem, prepared, moving, stepped, wanted, record)
+    return _run(problem, prepared, moving, stepped, wanted, record, given)
 
 
 def train(
@@ -192,7 +199,7 @@ def train(
     warn_share: float = WARN_SHARE,
     checkpoint: str | Path | Place | None = None,
     out: str | Path | None = None,
-    progress: bool = False,
+    progress: bool | Callable[[int], None] = False,
 ) -> xr.Dataset:
     """Run discrete SGD itself over an ensemble of paths, on fresh samples of the law or rows of the data set.
 
@@ -214,72 +221,16 @@ def train(
     wanted = Wanted(
         start, paths, seed, keep, threads, bound, events, covariance, histogram, warn_share, checkpoint, out, progress
     )
+    asked = {"observables": observables, "save_at": save_at, "full_batch": full_batch}
+    given = provenance.Given("train", loss, sgd, asked)
     moving = motion.of_sgd(prepared, sgd, dtype, full_batch)
-    return _run(loss, prepared, moving, Steps(grid), wanted, record)
-
-
-def check_files(problem: Any, place: str | Path | Place | None, out: str | Path | None) -> None:
-    """Raise before any work for files that cannot be written, and for those that the problem was read from."""
-    path = place.path if isinstance(place, Place) else place
-    check_apart([path, out], getattr(problem, "files", ()))
-    if path is not None:
-        check_writable(path, "checkpoint")
-        check_kind(Path(path))
-    if out is not None:
-        check_writable(out)
+    return _run(loss, prepared, moving, Steps(grid), wanted, record, given)
 
 
 def _continuous(scheme: str) -> str:
     if scheme in ("sgd", "sgd-momentum"):
         raise ValueError(f"simulate.scheme: must integrate an SDE; got {scheme!r}, a discrete optimiser. Use train.")
     return scheme
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """The arguments that `simulate` and `train` share."""
-
-    start: Mapping[Any, Any]
-    paths: int
-    seed: int
-    keep: str
-    threads: int | None
-    bound: float | None
-    events: Mapping[str, Any] | None
-    covariance: Sequence[str] | None
-    histogram: Mapping[str, Any] | None
-    warn_share: float
-    checkpoint: str | Path | Place | None
-    out: str | Path | None
-    progress: bool
-
-    def check(self) -> None:
-        """Raise ValueError for what no run can have."""
-        keep, threads = self.keep, self.threads
-        check_ensemble(self.paths, self.seed)
-        if not isinstance(keep, str) or keep not in ("statistics", "paths"):
-            raise ValueError(f"keep: must be 'statistics' or 'paths'; got {keep!r} ({type(keep).__name__}). Pick one.")
-        if threads is not None and (whole(threads) or 0) < 1:
-            raise ValueError(
-                f"threads: must be a whole number of at least 1; got {threads!r} ({type(threads).__name__}). Leave it out for all cores."
-            )
-        share, bound = real(self.warn_share), self.bound
-        if share is None or not 0 <= share <= 1:
-            raise ValueError(
-                f"warn_share: must be a share within [0, 1]; got {self.warn_share!r} ({type(self.warn_share).__name__}). Give e.g. 0.001."
-            )
-        if bound is not None and (isinstance(bound, bool) or (bound != float("inf") and (real(bound) or 0) <= 0)):
-            raise ValueError(
-                f"bound: must be positive; got {bound!r} ({type(bound).__name__}). Leave it out, or give the |state| at which a path is lost."
-            )
-        if self.out is not None and keep != "paths":
-            raise ValueError(
-                f"out: streams paths; got {str(self.out)!r} with keep={keep!r}. Use keep='paths', or leave it out."
-            )
-        if self.out is not None and self.checkpoint is not None:
-            raise ValueError(
-                f"out: a stream of paths has no checkpoint; got {str(self.out)!r} beside {str(self.checkpoint)!r}. Leave one out."
-            )
 
 
 def _run(
@@ -289,6 +240,7 @@ def _run(
     stepped: Steps,
     wanted: Wanted,
     record: dict[str, Any],
+    given: provenance.Given,
 ) -> xr.Dataset:
     wanted.check()
     ticks = moving.ticks(stepped.grid)
@@ -297,9 +249,10 @@ def _run(
     frame, rows = extras.frame(outputs, manifest["states"], ticks, wanted.events, wanted.covariance, wanted.histogram)
     width = sum(v.rows for v in frame.variables) * len(ticks.saves) * np.dtype(str(manifest["dtype"])).itemsize
     if keep == "paths" and wanted.out is None:
-        _refuse_too_many(paths, width)
+        refuse_too_many(paths, width)
     beginning = starts.reader(parameters_of(problem), wanted.start, paths, seed, len(manifest["states"]))  # type: ignore[arg-type]
-    program = load(prepared.module.text, manifest)
+    with compiling.reporting(wanted.progress is True):
+        program = load(prepared.module.text, manifest)
     job = ensemble.Job(
         program,
         moving.driver(stepped.refine),
@@ -320,7 +273,10 @@ def _run(
         ticks = moving.ticks(stepped.grid)
         job, frame = replace(job, clock=ticks), replace(frame, time=ticks.at, saves=ticks.saves)
         record = {**record, "step_error": float(f"{found.error:.3g}")}
-    mark = _identity(prepared, job.driver, ticks, moving.values, beginning(0, min(paths, 4096)))
+    mark = problem_identity(prepared, job.driver, ticks, moving.values, beginning(0, min(paths, 4096)))
+    told = given.record(
+        {**vars(wanted), **record, "dt": stepped.taken, "dtype": program.dtype.name, "bound": job.bound}
+    )
     store = None
     if wanted.checkpoint is not None:
         header = {
@@ -330,7 +286,8 @@ def _run(
             "paths": paths,
             "versions": versions(),
         }
-        store = Checkpoint(wanted.checkpoint, _run_identity(mark, job, wanted.start), header)
+        header["run"] = told
+        store = Checkpoint(wanted.checkpoint, run_identity(mark, job, wanted.start), header)
     attrs = {
         **record,
         "dt": stepped.taken,
@@ -340,74 +297,32 @@ def _run(
         "bound": job.bound,
         "keep": keep,
         "spec_hash": mark,
+        "run": json.dumps(told),
         "versions": versions(),
     }
     share, out = float(wanted.warn_share), wanted.out
     explain = losses.explainer(problem, prepared, record["scheme"], job)
-    with bar(paths * ticks.steps, problem.name, wanted.progress) as tick:
+    watched = compiling.reporting(wanted.progress is True)
+    with watched, bar(paths * ticks.steps, problem.name, wanted.progress) as tick:
         if out is not None:
-            return stream.run(job, frame, wanted.threads, tick, out, share, attrs, explain)
-        outcome = ensemble.run(job, wanted.threads, tick, store)
-    if found is not None:
-        small = step_check.rounded_away(job, found.noise, outcome.total.moments, np.asarray(stepped.pull))
-        if small is not None:
-            stepping.warn_of_rounding(names[small], program.dtype.name, ticks.steps)
-    data = results.dataset(outcome, frame, keep, share, attrs, explain)
-    return data.assign_attrs(result_hash=fingerprint(data))
+            data = stream.run(job, frame, wanted.threads, tick, out, share, attrs, explain)
+        else:
+            outcome = ensemble.run(job, wanted.threads, tick, store)
+            if found is not None:
+                stepped.tell_of_rounding(job, found, outcome, names)
+            data = results.dataset(outcome, frame, keep, share, attrs, explain)
+            provenance.label(data, given.problem, given.settings["observables"])
+            data = data.assign_attrs(result_hash=fingerprint(data))
+    if data.attrs["interrupted"]:
+        warnings.warn(
+            f"{given.command}: interrupted; the result holds the {data.attrs['paths']} of {paths} paths that were complete.",
+            InterruptedWarning,
+            stacklevel=3,
+        )
+    return data
 
 
 @cache
 def versions() -> str:
     """Ours and those that the numbers depend on."""
     return ", ".join(f"{p} {version(p)}" for p in ("noetherflow", "sympy", "numpy", "numba"))
-
-
-def _memory() -> int:
-    """Bytes of memory of this machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 8 * 2**30
-
-
-def _refuse_too_many(paths: int, width: int) -> None:
-    memory = _memory()
-    if width * paths > MEMORY_SHARE * memory:
-        raise ValueError(
-            f"keep='paths': may take {MEMORY_SHARE:.0%} of memory ({MEMORY_SHARE * memory / 2**30:.1f} GiB); got {paths} paths that need "
-            f"{width * paths / 2**30:.1f} GiB. Stream them with out='paths.nc', save at fewer times, take fewer paths or keep='statistics'."
-        )
-
-
-def _identity(prepared: Prepared, driver: Driver, ticks: Ticks, parameters: np.ndarray, start: np.ndarray) -> str:
-    """Hash of all that decides a run but its seed and number of paths: the text, what drives it, the clock, where it starts."""
-    digest = hashlib.sha256(prepared.module.text.encode())
-
-    def feed(value: Any) -> None:
-        if isinstance(value, tuple):
-            for part in value:
-                feed(part)
-        else:
-            digest.update(np.ascontiguousarray(value).tobytes() + b";")
-
-    feed((driver, parameters, start, ticks.saves))
-    for window in ticks.windows():
-        feed((window.time, window.h, window.scale))
-    return digest.hexdigest()[:16]
-
-
-def _run_identity(mark: str, job: ensemble.Job, start: Mapping[Any, Any]) -> str:
-    """Hash of all that decides a result: the problem's, and the numbers of the ensemble and of what is gathered over it."""
-    digest = hashlib.sha256(mark.encode())
-    numbers = (
-        job.paths,
-        job.seed,
-        job.slots,
-        job.bound,
-        job.events,
-        job.covariance,
-        job.chunk_size,
-        list(job.histograms),
-    )
-    digest.update(repr(numbers).encode())
-    arrays = [np.asarray(v, dtype=np.float64) for _, v in sorted(start.items(), key=str) if not hasattr(v, "bind")]
-    for array in (*job.histograms.values(), *arrays):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()

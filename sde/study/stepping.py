@@ -11,6 +11,7 @@ import numpy as np
 
 from sde import clock, step_check
 from sde.clock import Grid
+from sde.ensemble import Outcome
 from sde.job import Job
 from sde.study.motion import Motion
 
@@ -58,6 +59,12 @@ class Steps:
             report(found, names, steps.taken, order)
         return steps, found
 
+    def tell_of_rounding(self, job: Job, found: step_check.Finding, outcome: Outcome, names: Sequence[str]) -> None:
+        """Warn where a state's steps were lost in rounding."""
+        row = step_check.rounded_away(job, found.noise, outcome.total.moments, np.asarray(self.pull))
+        if row is not None:
+            warn_of_rounding(names[row], job.program.dtype.name, self.grid.steps)
+
 
 def places(steps_at: Any, time: float) -> list[float]:
     """The times that `steps_at` gives. Raises ValueError."""
@@ -101,7 +108,7 @@ def warn_of_rounding(name: str, dtype: str, steps: int) -> None:
         f"dtype: the steps of {name} are so small beside it that {dtype} rounds {steps} of them to the same side, which adds up to more than "
         f"{step_check.ROUNDED:.0%} of its change. Use {'float64' if dtype == 'float32' else 'a longer dt'}.",
         StepWarning,
-        stacklevel=4,
+        stacklevel=5,
     )
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import warnings
 from collections.abc import Callable, Mapping
 from itertools import product
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sde import interruption
+from sde.files import fingerprint
+from sde.interruption import InterruptedWarning
 from sde.values import reals
 from symbolic import assumptions, names
 from symbolic.loss import Loss
@@ -61,18 +67,30 @@ def numbers(problem: SDE, given: Mapping[Any, Any] | None) -> np.ndarray:
 
 def over(
     swept: Mapping[str, np.ndarray],
-    run: Callable[[dict[str, Any]], xr.Dataset],
+    run: Callable[[dict[str, Any], str], xr.Dataset],
     given: Mapping[Any, Any] | None,
+    told: Mapping[str, Any],
 ) -> xr.Dataset:
-    """Runs for every combination of the swept values, joined with one dimension per swept parameter, ahead of the others.
+    """Runs for every combination of the swept values, joined with one dimension per swept parameter, ahead of the others. run(parameters, name)
+    makes one of them; told: what was run, for the result's attributes.
 
     All share seed and thus noise: differences between them are the parameter's doing, with little variance. Counts in attrs are
-    totals; counts that a run has none of are 0 there; `explosion_time` and `exploded` keep a value for each.
+    totals; counts that a run has none of are 0 there; `explosion_time` and `exploded` keep a value for each. Ctrl-C keeps the first values of the first parameter whose runs are all
+    complete, with an InterruptedWarning.
     """
     import xarray as xr
 
     fixed = {getattr(key, "name", key): value for key, value in (given or {}).items()}
-    runs = [run({**fixed, **dict(zip(swept, values, strict=True))}) for values in product(*swept.values())]
+    runs = _all(swept, lambda chosen, name: run({**fixed, **chosen}, name))
+    axis, asked = next(iter(swept)), prod(len(v) for v in swept.values())
+    whole_runs = len(runs) * len(swept[axis]) // asked
+    if len(runs) < asked:
+        warnings.warn(
+            f"simulate: interrupted; the result holds {axis} = {swept[axis][:whole_runs].tolist()}, the values that were complete.",
+            InterruptedWarning,
+            stacklevel=4,
+        )
+        swept = {**swept, axis: swept[axis][:whole_runs]}
     shape = [len(v) for v in swept.values()]
     counts = {name: r[name] for r in runs for name in r.data_vars}
     runs = [r.assign({n: 0 * c for n, c in counts.items() if n not in r}) for r in runs]
@@ -85,13 +103,41 @@ def over(
         name: (
             (*swept, *first[name].dims),
             np.stack([r[name].values for r in runs]).reshape(*shape, *runs[0][name].shape),
+            _together([r[name].attrs for r in runs]),
         )
         for name in first.variables
         if name not in whole
     }
     coords = {name: (name, values) for name, values in swept.items()} | {name: runs[0].coords[name] for name in whole}
     totals = {key: sum(r.attrs[key] for r in runs) for key in ("wall_seconds", "compile_seconds", "exploded_paths")}
-    joined = xr.Dataset(
-        data, coords, {**first.attrs, **totals, "interrupted": max(r.attrs["interrupted"] for r in runs)}
-    )
-    return joined.set_coords([name for name in ("explosion_time",) if name in joined])
+    attrs = {**first.attrs, **totals, "interrupted": int(len(runs) < asked), "run": json.dumps(told)}
+    joined = xr.Dataset(data, coords, attrs)
+    joined = joined.set_coords([name for name in ("explosion_time",) if name in joined])
+    return joined.assign_attrs(result_hash=fingerprint(joined))
+
+
+def _all(swept: Mapping[str, np.ndarray], run: Callable[[dict[str, Any], str], xr.Dataset]) -> list[xr.Dataset]:
+    """The runs of all combinations, or of the first values of the first parameter when interrupted."""
+    runs, asked = list[Any](), interruption.count()
+    try:
+        for k, values in enumerate(product(*swept.values())):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", InterruptedWarning)
+                found = run(dict(zip(swept, values, strict=True)), f"run-{k:05}")
+            if found.attrs["interrupted"]:
+                raise KeyboardInterrupt
+            runs.append(found)
+            if interruption.count() > asked:
+                raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        each = prod(len(v) for v in list(swept.values())[1:])
+        runs = runs[: len(runs) // each * each]
+        if not runs:
+            raise
+    return runs
+
+
+def _together(attrs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Attributes of a variable over several runs: the bound on its quantiles is the worst one's."""
+    worst = {"quantile_error": max(a["quantile_error"] for a in attrs)} if "quantile_error" in attrs[0] else {}
+    return attrs[0] | worst

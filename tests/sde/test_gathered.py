@@ -198,7 +198,7 @@ def test_threads_change_no_bit_of_anything_gathered(threads: int) -> None:
 def test_streamed_paths_are_the_kept_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options: dict[str, Any] = {"keep": "paths", "events": LEVEL, "bound": 2.5, "warn_share": 1.0}
     kept, out = walk(**options), tmp_path / "paths.nc"
-    monkeypatch.setattr("sde.study.running._memory", lambda: 1000)
+    monkeypatch.setattr("sde.study.asked._memory", lambda: 1000)
     with pytest.raises(ValueError, match=r"keep='paths': may take 50% of memory .*Stream them with out="):
         walk(**options)
     with walk(**options, out=out) as streamed:
