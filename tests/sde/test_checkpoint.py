@@ -231,7 +231,9 @@ def test_a_file_system_that_takes_no_more(argument: str, more: dict[str, str], t
     )
     said = done.stderr if argument == "checkpoint" else done.stdout
     assert "the file must be writable" in said and str(tmp_path / "big") in said, done.stderr
-    assert (done.stdout == "done\n") is (argument == "checkpoint")  # a run does without its checkpoint, not without its output
+    assert (done.stdout == "done\n") is (
+        argument == "checkpoint"
+    )  # a run does without its checkpoint, not without its output
     assert os.listdir(tmp_path) == []
 
 
