@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 TORCH ?= torch
 RIVALS := "$(TORCH)" "jax>=0.10" "diffrax>=0.6" "torchsde>=0.2.6" "sdeint>=0.3" "jitcsde>=1.6" "mkl_random>=1.2"
 
-.PHONY: demo test slow lint format bench notebooks clean
+.PHONY: demo test slow fuzz lint format bench notebooks clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -21,6 +21,9 @@ test: $(STAMP) lint
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -q -m slow
+
+fuzz: $(STAMP)
+	NOETHERFLOW_FUZZ=10000 $(BIN)/python -m pytest -q -s tests/fuzz
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

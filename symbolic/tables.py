@@ -88,6 +88,8 @@ def _read_columns(path: Path, columns: Sequence[str], where: str) -> tuple[np.nd
     Row 1 is the first line below the header. With problems the array is empty.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError("no file")
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = [line for line in csv.reader(file, strict=True) if line]
     except (OSError, ValueError, csv.Error) as error:

@@ -28,7 +28,7 @@ HOSTILE = [
     f"{{{CODE}}}",
     f"lambda: {CODE}",
 ]
-PRINTABLE = [name.replace("\n", "; ") for name in HOSTILE]
+PRINTABLE = [name.replace("\n", ";").replace(" ", "") for name in HOSTILE]
 ROOT = Path(__file__).parents[2]
 
 
