@@ -61,7 +61,7 @@ def read(path: str | Path, arrays: bool = True) -> tuple[dict[str, Any], dict[st
     """Header and state (arrays False: the header alone). Raises OSError, naming the file, unless it is what was written."""
     path = Path(path)
     try:
-        with path.open("rb", buffering=0) as stream:
+        with open(path, "rb", buffering=0, opener=_opened) as stream:
             found = os.fstat(stream.fileno())
             if not stat.S_ISREG(found.st_mode):
                 raise OSError("not a file on a disk")
@@ -77,6 +77,11 @@ def read(path: str | Path, arrays: bool = True) -> tuple[dict[str, Any], dict[st
 
 
 NO_CHECKPOINT = "not a checkpoint"
+
+
+def _opened(path: str, flags: int) -> int:
+    """Opened without waiting for the other end of what may be a pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def broken(path: Path, reason: str) -> OSError:
