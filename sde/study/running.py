@@ -111,6 +111,8 @@ def simulate(
     clock.check_length("time", time)
     if dt is not None:
         clock.check_length("dt", dt)
+        dt = float(dt)
+    time = float(time)
     step = dt if dt is not None else (sgd.learning_rate / 4 if sgd else time / 1000)
     grid = clock.continuous(time, min(step, time) if dt is None else step, save_at)
     if isinstance(problem, Loss) and sgd is not None and _continuous(scheme) != "euler-maruyama":
@@ -243,7 +245,8 @@ class Wanted:
             raise ValueError(
                 f"warn_share: must be a share within [0, 1]; got {self.warn_share!r} ({type(self.warn_share).__name__}). Give e.g. 0.001."
             )
-        if bound is not None and (isinstance(bound, bool) or (bound != float("inf") and (real(bound) or 0) <= 0)):
+        endless = isinstance(bound, float) and bound == float("inf")
+        if bound is not None and not endless and (real(bound) or 0) <= 0:
             raise ValueError(
                 f"bound: must be positive; got {bound!r} ({type(bound).__name__}). Leave it out, or give the |state| at which a path is lost."
             )
@@ -311,11 +314,12 @@ def _run(
         "versions": versions(),
     }
     share, out = float(wanted.warn_share), wanted.out
+    threads = None if wanted.threads is None else int(wanted.threads)
     explain = losses.explainer(problem, prepared, record["scheme"], job)
     with bar(paths * ticks.steps, problem.name, wanted.progress) as tick:
         if out is not None:
-            return stream.run(job, frame, wanted.threads, tick, out, share, attrs, explain)
-        outcome = ensemble.run(job, wanted.threads, tick, store)
+            return stream.run(job, frame, threads, tick, out, share, attrs, explain)
+        outcome = ensemble.run(job, threads, tick, store)
     data = results.dataset(outcome, frame, keep, share, attrs, explain)
     return data.assign_attrs(result_hash=fingerprint(data))
 
