@@ -119,7 +119,8 @@ def _quantile(
     found = _between(value[0], value[1], place - floor)
     left, right = sides[0][0], sides[1][1]
     with np.errstate(over="ignore"):
-        rounding = 2 * eps * np.maximum(np.abs(left), np.abs(right))
+        size = np.where(right > left, np.maximum(np.abs(left), np.abs(right)), 0.0)
+        rounding = eps * (0.51 * size + (right - left))
         error = 1.0001 * np.maximum(found - left, right - found) + rounding
     return np.where(last >= 0, found, np.nan), np.where(last >= 0, error, np.nan)
 

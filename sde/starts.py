@@ -81,8 +81,9 @@ def _part(p: Named, value: Any, paths: int, seed: int, offset: int) -> Start:
     try:
         array = reals(value)
     except ValueError as reason:
+        shown = " ".join(repr(value).split())[:200]
         raise ValueError(
-            f"start[{p.name}]: must be numbers; got {repr(value)[:200]} ({type(value).__name__}): {reason}. Give a number or an array of shape {p.shape}."
+            f"start[{p.name}]: must be numbers; got {shown} ({type(value).__name__}): {reason}. Give a number or an array of shape {p.shape}."
         ) from None
     rows = len(p.symbols)
     if not np.isfinite(array).all():

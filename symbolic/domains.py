@@ -35,13 +35,14 @@ LARGEST_ANGLE = {"float32": 2.0**20, "float64": 2.0**45}
 @dataclass(frozen=True)
 class Finding:
     """What has no finite value: the function's text, its argument and the argument's value; why in words, and what to write instead, ""
-    where it is no domain that was left but the number type's range."""
+    where it is no domain that was left but the number type's range. node: the function itself."""
 
     function: str
     argument: str
     value: float
     why: str
     advice: str
+    node: sp.Basic
 
     @property
     def text(self) -> str:
@@ -191,9 +192,20 @@ class Evaluator:
         return text if len(text) <= 120 else text[:117] + "..."
 
     def _tell(self, e: sp.Basic, argument: sp.Basic, value: float, why: str, advice: str) -> None:
-        raise _Found(Finding(self._text(e), self._text(argument), value, why, advice))
+        raise _Found(Finding(self._text(e), self._text(argument), value, why, advice, e))
+
+    def as_written(self, found: Finding, formulas: Sequence[sp.Basic]) -> Finding | None:
+        """What was found in a formula made of `formulas` at other states, as it stands there; None where nothing fits."""
+        for e in dict.fromkeys(n for f in formulas for n in sp.preorder_traversal(f) if n.func == found.node.func):
+            places = {s: sp.Wild(s.name) for s in e.free_symbols}
+            if places and found.node.match(e.xreplace(places)):
+                advice = self._instead(e) if isinstance(e, (sp.log, sp.Pow)) else found.advice
+                return Finding(
+                    self._text(e), self._text(e.args[0]), found.value, found.why, advice and found.advice and advice, e
+                )
+        return None
 
     def suspects(self) -> Iterator[Finding]:
         """Functions that could leave their domain elsewhere, the nearest to its edge first, with their argument's value here."""
         for e, value in sorted(self.seen, key=lambda pair: abs(pair[1])):
-            yield Finding(self._text(e), self._text(e.args[0]), value, "", self._instead(e))
+            yield Finding(self._text(e), self._text(e.args[0]), value, "", self._instead(e), e)

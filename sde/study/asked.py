@@ -51,7 +51,8 @@ class Wanted:
             raise ValueError(
                 f"warn_share: must be a share within [0, 1]; got {self.warn_share!r} ({type(self.warn_share).__name__}). Give e.g. 0.001."
             )
-        if bound is not None and (isinstance(bound, bool) or (bound != float("inf") and (real(bound) or 0) <= 0)):
+        endless = isinstance(bound, float) and bound == float("inf")
+        if bound is not None and not endless and (real(bound) or 0) <= 0:
             raise ValueError(
                 f"bound: must be positive; got {bound!r} ({type(bound).__name__}). Leave it out, or give the |state| at which a path is lost."
             )

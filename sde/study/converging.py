@@ -137,7 +137,8 @@ def _check(sde: Any, steps: int, levels: int, paths: int, exact: Any, reference:
 
 def _solution(sde: SDE, exact: Exact, start: Mapping[Any, Any], time: float) -> list[sp.Expr]:
     """The exact final state as expressions of the Brownian motions' values and parameters, the start and time being numbers."""
-    clock = sde.time if sde.time is not None else time_symbol
+    free = "t" not in {s.name for s in (*sde.states, *sde.parameters)}
+    clock = sde.time if sde.time is not None else sp.Symbol("t", real=True) if free else time_symbol
     if callable(exact):
         given = {"x0": sde.states, "t": clock, "W": sde.W}
         entries = tracing.trace("convergence.exact", exact, given, tracing.vector)

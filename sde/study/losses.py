@@ -51,12 +51,15 @@ def _why(
     before = ", ".join(f"{n} = {v:.6g}" for n, v in list(zip(names, state, strict=False))[:6])
     before += f" and {len(state) - 6} more" if len(state) > 6 else ""
     place = f"in the step from time {begin:.6g}, where {before}"
-    suspects = list[Finding]()
+    suspects, stage = list[Finding](), ""
     for values, expressions in _points(problem, prepared, scheme, job, state, begin, end - begin):
         evaluator = Evaluator(values, job.program.dtype.name, _shown(problem))
         found = evaluator.find(expressions)
+        if found is not None and any(s.name.startswith(":") for s in found.node.free_symbols - {t}):
+            found = evaluator.as_written(found, _formulas(problem))
+            stage = f" at a stage of {scheme}"
         if found is not None:
-            return {"reason": f"{found.text}, {place}", "advice": found.advice or _smaller(problem, scheme)}
+            return {"reason": f"{found.text}{stage}, {place}", "advice": found.advice or _smaller(problem, scheme)}
         suspects = suspects or list(evaluator.suspects())
         if perf_counter() > until:
             break
@@ -82,6 +85,13 @@ def _smaller(problem: Loss | SDE, scheme: str) -> str:
     return 'Take a smaller dt, or scheme="adaptive-euler", where the solution itself stays finite'
 
 
+def _formulas(problem: Loss | SDE) -> tuple[sp.Basic, ...]:
+    """The user's own formulas."""
+    if isinstance(problem, SDE):
+        return (*problem.drift_vector, *problem.diffusion_matrix)
+    return (problem.expression,)
+
+
 def _names(prepared: Prepared) -> list[str]:
     return [str(s) for s in prepared.module.manifest["states"]]  # type: ignore[union-attr]
 
@@ -100,7 +110,7 @@ def _points(
     values |= {t: time, h: length}
     if isinstance(problem, SDE):
         values |= dict(zip((*problem.parameters, size), parameters, strict=False))
-        yield values, (*problem.drift_vector, *problem.diffusion_matrix)
+        yield values, _formulas(problem)
         if len(problem.states) > MOST_STATES:
             return
         made = step_map(problem, scheme)

@@ -130,6 +130,8 @@ def simulate(
     clock.check_length("time", time)
     if dt is not None:
         clock.check_length("dt", dt)
+        dt = float(dt)
+    time = float(time)
     wanted = Wanted(
         start, paths, seed, keep, threads, bound, events, covariance, histogram, warn_share, checkpoint, out, progress
     )
@@ -301,13 +303,14 @@ def _run(
         "versions": versions(),
     }
     share, out = float(wanted.warn_share), wanted.out
+    threads = None if wanted.threads is None else int(wanted.threads)
     explain = losses.explainer(problem, prepared, record["scheme"], job)
     watched = compiling.reporting(wanted.progress is True)
     with watched, bar(paths * ticks.steps, problem.name, wanted.progress) as tick:
         if out is not None:
-            data = stream.run(job, frame, wanted.threads, tick, out, share, attrs, explain)
+            data = stream.run(job, frame, threads, tick, out, share, attrs, explain)
         else:
-            outcome = ensemble.run(job, wanted.threads, tick, store)
+            outcome = ensemble.run(job, threads, tick, store)
             if found is not None:
                 stepped.tell_of_rounding(job, found, outcome, names)
             data = results.dataset(outcome, frame, keep, share, attrs, explain)
