@@ -65,7 +65,7 @@ def test_case_a16_lengths_and_shares(value: Any) -> None:
 @pytest.mark.parametrize(
     "value",
     [1 + 2j, np.array(1 + 0j), "1.5", [["1"]], True, np.True_, None, [1, [2]], object(), b"1", sp.I, np.array(["1"])],
-    ids=str,
+    ids=lambda v: type(v).__name__,
 )
 def test_case_a16_starts_and_parameters_are_real_numbers(value: Any) -> None:
     refused(r"start\[X\]: must be numbers", start={X: value})

@@ -9,7 +9,7 @@ import sympy as sp
 
 from sde import simulate, train
 from symbolic import SDE, SGD, Loss, Normal, parameters
-from symbolic.names import OURS
+from symbolic.reserved import OURS
 
 X, x = sp.symbols("X x", real=True)
 mu = sp.Symbol("mu", real=True)
