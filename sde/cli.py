@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sde.files import check_writable, write_text
-from sde.terminal import Commands, err, line, say, shown_for
+from sde.terminal import LONGEST, Commands, err, line, say, shown_for
 
 app = typer.Typer(
     cls=Commands,
@@ -71,11 +71,11 @@ def _guarded(command: Callable[..., int]) -> Callable[..., None]:
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
-        warnings.showwarning = lambda message, *rest: say(f"warning: {message}")
+        warnings.showwarning = lambda message, *rest: say(f"warning: {message}", longest=LONGEST)
         try:
             code = command(*args, **kwargs)
         except (ValueError, OSError) as error:
-            say(error)
+            say(error, longest=LONGEST)
             code = 2
         except MemoryError:
             say("run: must fit in memory; got more than there is. Take fewer paths, steps or saves.")
