@@ -47,7 +47,7 @@ from sde.arguments import (
     point_of,
 )
 from sde.outputs import begun, checked, emit, finish, judged, listing
-from sde.terminal import Commands, drop, line, say, shown_for
+from sde.terminal import LONGEST, Commands, drop, line, say, shown_for
 
 app = typer.Typer(
     cls=Commands,
@@ -101,7 +101,7 @@ def _guarded(command: Callable[..., int]) -> Callable[..., None]:
             if isinstance(error, OSError) and error.errno is not None and error.filename is None:
                 drop(sys.stdout)
                 error = f"output: standard output must be writable; got {error.strerror}. Send it elsewhere."
-            say(error)
+            say(error, longest=LONGEST)
             code = 2
         except MemoryError:
             say("run: must fit in memory; got more than there is. Take fewer paths, steps or saves.")
@@ -125,7 +125,7 @@ def _guarded(command: Callable[..., int]) -> Callable[..., None]:
 def _warned(message: Warning | str, category: type[Warning], *rest: Any) -> None:
     """A warning in a line; of an interruption the command itself speaks."""
     if not issubclass(category, interruption.InterruptedWarning):
-        say(f"warning: {message}")
+        say(f"warning: {message}", longest=LONGEST)
 
 
 def _watched() -> bool:
