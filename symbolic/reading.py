@@ -16,6 +16,38 @@ STATES = frozenset({"x", "y", "X", "Y", "x0", "y0", "state", "states", "W"})
 CHANCE = frozenset({"random", "secrets", "uuid", "numpy.random"})
 CLOCKS = frozenset({"time"})
 NOW = frozenset({"now", "utcnow", "today"})
+ASSUMED = frozenset(
+    f"is_{prefix}{fact}"
+    for prefix in ("", "extended_")
+    for fact in (
+        *(
+            "positive",
+            "negative",
+            "nonnegative",
+            "nonpositive",
+            "nonzero",
+            "zero",
+            "real",
+            "complex",
+            "imaginary",
+            "finite",
+        ),
+        *(
+            "infinite",
+            "integer",
+            "noninteger",
+            "rational",
+            "irrational",
+            "even",
+            "odd",
+            "prime",
+            "number",
+            "Number",
+            "constant",
+        ),
+    )
+)
+"""What SymPy answers of a symbol by what is assumed of it, None and so no where nothing is."""
 LIBRARIES = frozenset({"sympy", "numpy", "mpmath", "scipy", "math"})
 
 
@@ -103,7 +135,7 @@ def source(function: Callable[..., Any]) -> str | None:
                 attribute = step.opname in ("LOAD_ATTR", "LOAD_METHOD")
                 if attribute and str(step.argval) == "random" and before is np:
                     return "random numbers (numpy.random)"
-                if attribute and (str(step.argval).startswith("is_") or step.argval == "assumptions0"):
+                if attribute and step.argval in ASSUMED | {"assumptions0"}:
                     return f"what is assumed of a symbol (.{step.argval})"
                 if not step.opname.startswith(("CACHE", "PUSH_NULL", "EXTENDED_ARG")):
                     before = (

@@ -29,7 +29,8 @@ class SDE:
 
     states: symbols, or names. drift and diffusion: entries, or plain Python functions of (x, t) that return them, called a few times with
     an array of symbols (see `tracing.trace`: what compares, branches or changes from call to call is refused). interpretation: "ito" or "stratonovich" (the sense in which the noise term is written). time: the symbol
-    of time in the coefficients, if any. parameters: symbols that a run gives numbers to. W: symbols of the Brownian motions' values
+    of time in the coefficients, if any. parameters: symbols that a run gives numbers to. States may be assumed real, and no more (a positive X
+    would delete Max(X, 0) before it is seen); what is assumed of parameters must hold for their numbers. W: symbols of the Brownian motions' values
     W_j(t), for observables. Raises ValueError.
     """
 

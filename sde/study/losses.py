@@ -44,15 +44,15 @@ def _why(
         start = "the start itself is beyond the bound" if np.isfinite(entry["value"]) else "the start is not a number"
         return {"reason": start, "advice": "Start elsewhere, or give a larger bound"}
     state = state_at(job, int(entry["path"]), step - 1, until)
-    if state is None:
-        return {}
     begin, end = (float(v) for v in job.clock.at(np.array([step - 1, step])))
-    names = _names(prepared)
-    before = ", ".join(f"{n} = {v:.6g}" for n, v in list(zip(names, state, strict=False))[:6])
-    before += f" and {len(state) - 6} more" if len(state) > 6 else ""
-    place = f"in the step from time {begin:.6g}, where {before}"
+    place = f"in the step from time {begin:.6g}"
+    if state is not None:
+        names = _names(prepared)
+        before = ", ".join(f"{n} = {v:.6g}" for n, v in list(zip(names, state, strict=False))[:6])
+        place += f", where {before}" + (f" and {len(state) - 6} more" if len(state) > 6 else "")
     suspects, stage = list[Finding](), ""
-    for values, expressions in _points(problem, prepared, scheme, job, state, begin, end - begin):
+    known = np.empty(0) if state is None else state
+    for values, expressions in _points(problem, prepared, scheme, job, known, begin, end - begin):
         evaluator = Evaluator(values, job.program.dtype.name, _shown(problem))
         found = evaluator.find(expressions)
         if found is not None and any(s.name.startswith(":") for s in found.node.free_symbols - {t}):
@@ -63,6 +63,9 @@ def _why(
         suspects = suspects or list(evaluator.suspects())
         if perf_counter() > until:
             break
+    if state is None:
+        reason = f"{place}; its steps before would take more than {SECONDS:g} s again"
+        return {"reason": reason, "advice": "See the states before by keep='paths' with the same seed"}
     if not np.isnan(entry["value"]):
         where = "the bound" if np.isfinite(entry["value"]) else "the number range"
         return {"reason": f"it grew beyond {where} {place}", "advice": _smaller(problem, scheme)}

@@ -157,3 +157,12 @@ def test_case_a15_the_evaluator_takes_only_the_branch_that_holds() -> None:
     assert Evaluator({X: 100.0}, "float64").find([sp.exp(X)]) is None
     assert Evaluator({X: 100.0}, "float32").find([sp.exp(X)]).why == "is beyond the range of float32"  # type: ignore[union-attr]
     assert Evaluator({X: -1.0}, "float64").find([sp.sqrt(X * Y)]) is None, "what is not known says nothing"
+
+
+def test_case_a15_a_loss_that_is_too_late_to_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What follows from time alone is still told; else that the run again was left out."""
+    monkeypatch.setattr("sde.study.losses.state_at", lambda *_: None)
+    warning, _, _ = sde(sp.sqrt(1 - t), 1.0, 1)
+    assert "sqrt(1 - t) left its domain, the square root of a negative number: 1 - t = -0.05" in warning
+    warning, _, _ = sde(sp.sqrt(X), -1.0, 0)
+    assert "would take more than 1 s again" in warning and "keep='paths'" in warning
