@@ -56,11 +56,11 @@ def expectation(
     """E f(X_time) with root mean square error `tolerance`, by multilevel Monte Carlo: Giles, Oper. Res. 56 (2008) 607.
 
     f: an expression of the states, parameters and time (Max and Piecewise too). Level l steps by time/(steps refine**l) and estimates the mean
-    change of f from steps refine times longer on the same Brownian paths; the first level estimates f. Levels are added until what is left of
-    the bias, extrapolated at the observed weak order (at most the stated one), is below half the tolerance; paths are shared out so that the
-    variance costs least. The lowest levels are left out where they would not pay. scheme: when left out, milstein where the noise commutes (the
+    change of f from steps refine times longer on the same Brownian paths; the first level estimates f. Levels are added, five at
+    least, until what is left of the bias, extrapolated at the observed weak order (at most the stated one), is below half the tolerance and its noise below
+    a quarter; paths are shared out so that the variance costs least. The lowest levels are left out where they would not pay. scheme: when left out, milstein where the noise commutes (the
     levels' variance then falls like dt**2), else euler-maruyama; heun for a Stratonovich equation. start: numbers, arrays of a parameter's shape, or laws.
-    first_paths: on each of the first three levels, to see variances by. levels: the finest that may be used. budget: most path-steps.
+    first_paths: on each of the first three levels, to see variances by; more, and finer levels, where f is one value on all of them. levels: the finest that may be used. budget: most path-steps.
 
     Paths of level l are those numbered l 2**40, l 2**40 + 1, ... of `seed`: no level shares one with another, a level that grows takes the next, and
     the first level's are `simulate`'s own. The result does not depend on threads. checkpoint: a folder that holds what was sampled; a call with the same
