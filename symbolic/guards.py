@@ -82,7 +82,7 @@ def _classes() -> list[type]:
     found, left = list[type](), [sp.Basic, sp.MatrixBase, sp.NDimArray]
     while left:
         kind = left.pop()
-        if kind not in found and kind.__module__.startswith("sympy."):
+        if kind not in found and str(kind.__module__).startswith("sympy."):
             found.append(kind)
             left += type.__subclasses__(kind)
     return [kind for kind in found if any(name in vars(kind) for name in ASKED)]

@@ -159,6 +159,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         **dict.fromkeys(("time", "dt"), float),
         **dict.fromkeys(("paths", "seed", "save_at", "steps"), int),
         **dict.fromkeys(("keep", "dtype", "scheme"), str),
+        "check": bool,
     },
 }
 """What a checkpoint may say of the options that its run was given."""

@@ -55,6 +55,7 @@ MU = sp.Symbol("mu", real=True)
 def sweep(**changes: Any) -> Any:
     problem = SDE([X], [-MU * X], [[1]], parameters=[MU], name="swept")
     settings: dict[str, Any] = {"start": {X: 0.5}, "time": 2.0, "dt": 0.01, "paths": 5000, "save_at": 3, "threads": 2}
+    settings["check"] = False
     return simulate(problem, parameters={MU: [0.5, 1.0, 2.0]}, **settings | changes)
 
 

@@ -57,6 +57,7 @@ def run(**changes: Any) -> xr.Dataset:
         "seed": 3,
         "save_at": 4,
         "threads": 2,
+        "check": False,
     }
     return simulate(RESCALING, SGD(0.05), **settings | changes)
 
