@@ -2,10 +2,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+OLDEST := .venv-oldest
+OLDEST_PYTHON ?= python3.11
+OLDEST_TESTS := tests/cases/test_case_c7_oldest.py tests/test_cli.py tests/test_cli_processes.py tests/sde/test_simulate.py tests/sde/test_gathered.py \
+	tests/sde/test_report.py tests/symbolic/test_spec.py tests/symbolic/test_sgd.py tests/symbolic/test_library.py tests/symbolic/test_display.py tests/symbolic/test_emit.py
 TORCH ?= torch
 RIVALS := "$(TORCH)" "jax>=0.10" "diffrax>=0.6" "torchsde>=0.2.6" "sdeint>=0.3" "jitcsde>=1.6" "mkl_random>=1.2"
 
-.PHONY: demo test slow lint format bench notebooks clean
+.PHONY: demo test oldest slow fuzz lint format bench notebooks clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -19,8 +23,22 @@ demo: $(STAMP)
 test: $(STAMP) lint
 	$(BIN)/python -m pytest -q -n 2 -m "not slow"
 
+# The lowest versions that pyproject.toml states, in an environment of their own: command line, NetCDF, simulate, derive, report.
+oldest: $(OLDEST)/.installed
+	NUMBA_CACHE_DIR=$(CURDIR)/$(OLDEST)/numba OLDEST=1 $(OLDEST)/bin/python -m pytest -q -p no:cacheprovider -m "not slow" $(OLDEST_TESTS)
+
+$(OLDEST)/.installed: pyproject.toml tests/oldest.py
+	$(OLDEST_PYTHON) -m venv --clear $(OLDEST)
+	$(OLDEST)/bin/python tests/oldest.py dev/pytest dev/pytest-xdist dev/hypothesis > $(OLDEST)/pins.txt
+	$(OLDEST)/bin/python -m pip install --quiet --only-binary :all: -r $(OLDEST)/pins.txt
+	$(OLDEST)/bin/python -m pip install --quiet --no-deps -e .
+	touch $@
+
 slow: $(STAMP)
 	$(BIN)/python -m pytest -q -m slow
+
+fuzz: $(STAMP)
+	NOETHERFLOW_FUZZ=10000 $(BIN)/python -m pytest -q -s tests/fuzz
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -39,4 +57,4 @@ notebooks: $(STAMP)
 	$(BIN)/python -m notebooks.run
 
 clean:
-	rm -rf $(VENV) build dist out
+	rm -rf $(VENV) $(OLDEST) build dist out

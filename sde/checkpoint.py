@@ -66,7 +66,7 @@ class Checkpoint:
         place = place if isinstance(place, Place) else Place(Path(place))
         self.path, self.every = place.path, place.every
         self.header = {**header, "call": place.call, "identity": identity, "engine": engine()}
-        self._next = monotonic() + self.every
+        self._next = monotonic()  # the first chunks are saved at once
         check_writable(self.path, "checkpoint")
         archive.check_kind(self.path)
 
@@ -103,5 +103,7 @@ class Checkpoint:
     def save(self, state: Mapping[str, np.ndarray]) -> None:
         """Replace the file by this state, whole or not at all. Raises OSError naming the file."""
         began = monotonic()
-        write(self.path, self.header, state)
-        self._next = monotonic() + max(self.every, 20 * (monotonic() - began))
+        try:
+            write(self.path, self.header, state)
+        finally:
+            self._next = monotonic() + max(self.every, 20 * (monotonic() - began))

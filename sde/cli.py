@@ -1,68 +1,85 @@
-"""The command line: derive, simulate, train, resume, verify, library, schemes.
+"""The command line: derive, simulate, train, resume, verify, show, library, schemes, cache.
 
-Exit codes: 0 done / all supported, 1 something refuted, 2 bad input, 3 inconclusive, 130 interrupted.
+Exit codes: 0 done / all supported, 1 something refuted or every path lost, 2 bad input, 3 inconclusive, 130 interrupted by Ctrl-C, 143 by SIGTERM (what
+was complete is saved either way; a second Ctrl-C or SIGTERM ends at once).
 """
 
 from __future__ import annotations
 
-import json
-import os
 import sys
-import tomllib
 import traceback
 import warnings
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from sde.archive import check_kind
-from sde.files import check_writable, write_text
-from sde.outputs import check_apart
+from sde import compiling, interruption
+from sde.apart import check_apart
+from sde.arguments import (
+    At,
+    Batch,
+    Beta,
+    Check,
+    CheckpointArgument,
+    Decay,
+    Dt,
+    Dtype,
+    Json,
+    Keep,
+    Output,
+    Paths,
+    Rate,
+    Report,
+    ResultOf,
+    Save,
+    SaveAll,
+    SaveAt,
+    Scheme,
+    Seed,
+    SpecArgument,
+    Steps,
+    Threads,
+    Time,
+    point_of,
+)
+from sde.outputs import begun, checked, emit, finish, judged, listing
+from sde.terminal import LONGEST, Commands, drop, line, say, shown_for
 
 app = typer.Typer(
+    cls=Commands,
+    rich_markup_mode=None,  # what stands in brackets is a section of a spec, not markup
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help=__doc__.splitlines()[0] if __doc__ else None,
 )
-err = Console(stderr=True, highlight=False)
+_quiet = False
 
-SpecArgument = Annotated[str, typer.Argument(help="A TOML spec, or the name of a library loss.", metavar="SPEC")]
-Json = Annotated[
-    str | None, typer.Option("--json", help="Write the result as JSON to this file, or - for standard output.")
-]
-Output = Annotated[Path, typer.Option("-o", "--output", help="NetCDF file to write.")]
-At = Annotated[
-    str | None,
-    typer.Option(
-        help="Also evaluate at a point: values as in TOML, u = 1.2, W = [[1.0, 0.5]], or start for the spec's."
-    ),
-]
-Rate = Annotated[float | None, typer.Option(help="Overrides [sgd] learning_rate.")]
-Batch = Annotated[int | None, typer.Option(help="Overrides [sgd] batch_size.")]
-Decay = Annotated[float | None, typer.Option(help="Overrides [sgd] weight_decay.")]
-Beta = Annotated[float | None, typer.Option(help="Overrides [sgd] momentum.")]
-Time = Annotated[float | None, typer.Option(help="Overrides [run] time, in t = eta*k.")]
-Steps = Annotated[int | None, typer.Option(help="Overrides [run] steps (and time).")]
-Dt = Annotated[float | None, typer.Option(help="Overrides [run] dt.")]
-Paths = Annotated[int | None, typer.Option(help="Overrides [run] paths.")]
-Seed = Annotated[int | None, typer.Option(help="Overrides [run] seed.")]
-SaveAt = Annotated[int | None, typer.Option(help="Overrides [run] save_at: how many times are saved.")]
-Keep = Annotated[str | None, typer.Option(help="Overrides [run] keep: statistics or paths.")]
-Dtype = Annotated[str | None, typer.Option(help="Overrides [run] dtype: float64 or float32.")]
-Scheme = Annotated[str | None, typer.Option(help="Overrides [run] scheme.")]
-Save = Annotated[
-    Path | None,
-    typer.Option("--checkpoint", help="Save what is complete here every few seconds; continue from it if it is there."),
-]
-Threads = Annotated[int | None, typer.Option(help="Threads; all cores when left out. Results do not depend on it.")]
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"noetherflow {version('noetherflow')}")
+        raise typer.Exit
+
+
+@app.callback()
+def settle(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_version)
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress and no words but errors and warnings.")
+    ] = False,
+) -> None:
+    """Options of all commands."""
+    global _quiet
+    _quiet = quiet
 
 
 DEFECT = 70
@@ -70,82 +87,57 @@ DEFECT = 70
 
 
 def _guarded(command: Callable[..., int]) -> Callable[..., None]:
-    """Bad input ends as clear lines and exit code 2, an interruption as 130; anything else is a defect and shows itself."""
+    """Bad input ends as clear lines and exit code 2, an interruption as 130 or 143; anything else is a defect and shows itself."""
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
-        warnings.showwarning = lambda message, *rest: _say(f"warning: {message}")
+        warnings.showwarning = _warned
+        asked, begun[:] = interruption.count(), []
         try:
-            code = command(*args, **kwargs)
-            sys.stdout.flush()
+            with interruption.command(), compiling.reporting(not _quiet):
+                code = command(*args, **kwargs)
+                sys.stdout.flush()
         except (ValueError, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None and error.filename is None:
-                _drop(sys.stdout)
+                drop(sys.stdout)
                 error = f"output: standard output must be writable; got {error.strerror}. Send it elsewhere."
-            _say(str(error))
+            say(error, longest=LONGEST)
             code = 2
         except MemoryError:
-            _say("run: must fit in memory; got more than there is. Take fewer paths, steps or saves.")
+            say("run: must fit in memory; got more than there is. Take fewer paths, steps or saves.")
             code = 2
         except Exception:
             traceback.print_exc()
             code = DEFECT
         except KeyboardInterrupt:
-            _say("interrupted: nothing was complete yet, nothing was written")
-            code = 130
+            written = (
+                "what is there is whole, the rest is not written"
+                if begun
+                else "nothing was complete yet, nothing was written"
+            )
+            say(f"interrupted: {written}")
+            code = interruption.exit_code() if interruption.count() > asked else 130
         raise typer.Exit(code)
 
     return run
 
 
-def _say(text: str) -> None:
-    """A line on standard error, where it takes one."""
-    try:
-        err.print(text, markup=False, soft_wrap=True)
-    except OSError:
-        _drop(sys.stderr)
+def _warned(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+    """A warning in a line; of an interruption the command itself speaks."""
+    if not issubclass(category, interruption.InterruptedWarning):
+        say(f"warning: {message}", longest=LONGEST)
 
 
-def _drop(stream: Any) -> None:
-    """Send what is left for a stream that takes no more to nowhere: Python would try again when it ends, and exit with a code of its own."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+def _watched() -> bool:
+    return sys.stderr.isatty() and not _quiet
 
 
-def _emit(target: str | None, record: dict[str, Any]) -> None:
-    if target is None:
-        return
-    text = json.dumps(record, indent=1) + "\n"
-    if target == "-":
-        sys.stdout.write(text)
-    else:
-        write_text(target, text)
-
-
-def _checked(inputs: Iterable[str | Path], *targets: str | Path | None, checkpoint: Path | None = None) -> None:
-    """Every output can be written, is one of its own, and is no input."""
-    every = [*targets, checkpoint]
-    for target in every:
-        if target is None:
-            continue
-        if str(target) == "-":
-            if isinstance(target, Path):
-                raise ValueError(
-                    f"output: must be a file; got '-' ({type(target).__name__}). Only --json writes to standard output."
-                )
-            continue
-        check_writable(target)
-    check_apart(every, inputs)
-    if checkpoint is not None:
-        check_kind(checkpoint)
-
-
-def _shown(target: str | None) -> Console:
+def _shown(target: str | None) -> Any:
     """Where words for people go: aside when JSON takes standard output."""
-    return err if target == "-" else Console(highlight=False)
+    return shown_for(target, quiet=_quiet)
 
 
-@app.command()
+@app.command(short_help="Symmetries, conserved charges, their drift and class.")
 @_guarded
 def derive(
     spec: SpecArgument,
@@ -162,42 +154,23 @@ def derive(
     from symbolic.theory import derive as derive_theory
 
     read = spec_for(spec)
-    _checked(read.inputs, json_)
+    checked(read.inputs, json_)
     sgd = {"learning_rate": learning_rate, "batch_size": batch_size, "weight_decay": weight_decay, "momentum": momentum}
     settings = replace(read.sgd, **{k: v for k, v in sgd.items() if v is not None})
-    point = None if at is None else _point(at, read.run.get("start"))
+    point = None if at is None else point_of(at, read.run.get("start"))
     if point is not None:
         read.loss.pack(point)
     theory = derive_theory(read.loss)
     shown, record = _shown(json_), theory.to_json()
-    shown.print(theory.summary(), markup=False, soft_wrap=True)
+    say(theory.summary(), shown)
     if point is not None:
-        shown.print("\n" + at_point(theory, point, settings), markup=False, soft_wrap=True)
+        say("\n" + at_point(theory, point, settings), shown)
         record = {**record, "point": point_record(theory, point, settings)}
-    _emit(json_, record)
+    emit(json_, record)
     return 0
 
 
-def _point(text: str, start: Any) -> dict[str, Any]:
-    """The point that --at names: values as in a TOML inline table, or the spec's own start."""
-    if text.strip() == "start":
-        if not isinstance(start, dict):
-            raise ValueError(
-                f"--at: start needs one start in the spec; got {start!r} ({type(start).__name__}). Write the values."
-            )
-        return start
-    try:
-        read = tomllib.loads(f"at = {{{text}}}")
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(
-            f"--at: must be values as in TOML; got {text!r} ({error}). Write u = 1.2, W = [[1.0, 0.5]], or start."
-        ) from error
-    if set(read) != {"at"}:
-        raise ValueError(f"--at: must be values only; got {text!r} (str). Write u = 1.2, W = [[1.0, 0.5]], or start.")
-    return read["at"]
-
-
-@app.command()
+@app.command(short_help="Integrate SGD's SDE over an ensemble.")
 @_guarded
 def simulate(
     spec: SpecArgument,
@@ -215,6 +188,7 @@ def simulate(
     keep: Keep = None,
     dtype: Dtype = None,
     scheme: Scheme = None,
+    check: Check = None,
     checkpoint: Save = None,
     threads: Threads = None,
 ) -> int:
@@ -223,7 +197,7 @@ def simulate(
     from symbolic.spec import spec_for
 
     read = spec_for(spec)
-    _checked(read.inputs, output, json_, checkpoint=checkpoint)
+    checked(read.inputs, output, json_, checkpoint=checkpoint)
     sgd = {"learning_rate": learning_rate, "batch_size": batch_size, "weight_decay": weight_decay, "momentum": momentum}
     run = {
         "time": time,
@@ -234,9 +208,10 @@ def simulate(
         "keep": keep,
         "dtype": dtype,
         "scheme": scheme,
+        "check": check,
     }
-    data = run_spec("simulate", read, sgd, run, threads=threads, progress=sys.stderr.isatty(), save=checkpoint)
-    return _finish(data, output, json_, checkpoint)
+    data = run_spec("simulate", read, sgd, run, threads=threads, progress=_watched(), save=checkpoint)
+    return finish(data, output, json_, checkpoint, _shown(json_))
 
 
 @app.command()
@@ -265,35 +240,48 @@ def train(
     from symbolic.spec import spec_for
 
     read = spec_for(spec)
-    _checked(read.inputs, output, json_, checkpoint=checkpoint)
+    checked(read.inputs, output, json_, checkpoint=checkpoint)
     sgd = {"learning_rate": learning_rate, "batch_size": batch_size, "weight_decay": weight_decay, "momentum": momentum}
     run = {"time": time, "steps": steps, "paths": paths, "seed": seed, "save_at": save_at, "keep": keep, "dtype": dtype}
-    shown = sys.stderr.isatty()
+    shown = _watched()
     data = run_spec("train", read, sgd, run, full_batch=full_batch, threads=threads, progress=shown, save=checkpoint)
-    return _finish(data, output, json_, checkpoint)
+    return finish(data, output, json_, checkpoint, _shown(json_))
 
 
-@app.command()
+@app.command(short_help="Continue a run from its checkpoint, bit for bit.")
 @_guarded
 def resume(
-    checkpoint: Annotated[Path, typer.Argument(help="The checkpoint of a simulate or train that did not end.")],
-    output: Output,
+    checkpoint: CheckpointArgument,
+    output: ResultOf = None,
+    report: Report = None,
     json_: Json = None,
     threads: Threads = None,
 ) -> int:
     """Continue a run from its checkpoint, to the result of an undisturbed run, bit for bit."""
     from sde.study.specs import resume as continue_run
+    from sde.study.specs import resume_verification
 
-    _checked([checkpoint], output, json_)
-    data = continue_run(checkpoint, threads=threads, progress=sys.stderr.isatty(), outputs=(output, json_))
-    return _finish(data, output, json_, checkpoint)
+    checked([checkpoint], output, report, json_)
+    if checkpoint.is_dir():
+        if output is not None:
+            raise ValueError(
+                f"resume: a verification writes a report, not NetCDF; got -o {output}. Give --report or --json."
+            )
+        found = resume_verification(checkpoint, threads=threads, progress=not _quiet, outputs=(report, json_))
+        return judged(found, report, json_, checkpoint, _shown(json_))
+    if output is None or report is not None:
+        raise ValueError(
+            f"resume: {checkpoint} is of a run that writes NetCDF; got no file for it. Give -o run.nc alone."
+        )
+    data = continue_run(checkpoint, threads=threads, progress=_watched(), outputs=(output, json_))
+    return finish(data, output, json_, checkpoint, _shown(json_))
 
 
-@app.command()
+@app.command(short_help="Hold theory against discrete SGD, its SDE and GD.")
 @_guarded
 def verify(
     spec: SpecArgument,
-    report: Annotated[Path | None, typer.Option(help="HTML report to write.")] = None,
+    report: Report = None,
     json_: Json = None,
     learning_rate: Rate = None,
     batch_size: Batch = None,
@@ -304,30 +292,46 @@ def verify(
     paths: Paths = None,
     seed: Seed = None,
     alpha: Annotated[float, typer.Option(help="Chance of any wrong verdict.")] = 0.01,
+    checkpoint: SaveAll = None,
     threads: Threads = None,
 ) -> int:
     """Hold the derived theory against discrete SGD, its SDE and gradient descent."""
-    from sde.report.table import verdict_table
-    from sde.study import verify as run_verification
-    from sde.study.specs import options as with_options
+    from sde.study.specs import verify_spec
     from symbolic.spec import spec_for
 
     read = spec_for(spec)
-    _checked(read.inputs, report, json_)
+    checked(read.inputs, report, json_)
+    check_apart([report, json_, checkpoint], read.inputs)
     sgd = {"learning_rate": learning_rate, "batch_size": batch_size, "weight_decay": weight_decay, "momentum": momentum}
-    read = with_options(read, sgd, {"time": time, "steps": steps, "paths": paths, "seed": seed}, spec)
-    options = {k: v for k, v in read.run.items() if k in ("paths", "seed")}
-    with err.status(f"verifying {read.name}"):
-        found = run_verification(
-            read.loss, read.sgd, start=read.run["start"], time=read.run["time"], alpha=alpha, threads=threads, **options
-        )
-    shown = _shown(json_)
-    shown.print(verdict_table(found))
-    if report is not None:
-        found.to_html(report)
-        shown.print(f"report: {report}", markup=False, soft_wrap=True)
-    _emit(json_, found.to_dict())
-    return {"supported": 0, "refuted": 1, "inconclusive": 3}[found.outcome]
+    run = {"time": time, "steps": steps, "paths": paths, "seed": seed}
+    found = verify_spec(read, sgd, run, alpha=alpha, threads=threads, progress=not _quiet, save=checkpoint)
+    return judged(found, report, json_, checkpoint, _shown(json_))
+
+
+@app.command()
+@_guarded
+def show(
+    path: Annotated[
+        Path, typer.Argument(help="A NetCDF result, a verification's JSON, or a checkpoint.", metavar="FILE")
+    ],
+    json_: Json = None,
+    spec: Annotated[bool, typer.Option("--spec", help="Print only the spec that was run, as it stood.")] = False,
+) -> int:
+    """What made a result, and the command that makes it again. Reads only."""
+    from sde.study import showing
+
+    checked([path], json_)
+    found = showing.read(path)
+    if spec:
+        text = showing.spec_text(found["run"])
+        if text is None:
+            raise ValueError(f"show: {path} was not run from a spec file; got --spec. Leave it out.")
+        sys.stdout.write(text)
+        return 0
+    for row in showing.lines(found):
+        say(row, _shown(json_))
+    emit(json_, {**found, "again": showing.command(found["run"]) or showing.python_call(found["run"])})
+    return 0
 
 
 @app.command()
@@ -336,61 +340,41 @@ def library(json_: Json = None) -> int:
     """The named losses; a name serves in place of SPEC."""
     from symbolic.library import rows
 
-    return _listing(rows(), json_)
+    return _listed(rows(), json_)
 
 
-@app.command()
+@app.command(short_help="One-step maps: calculus, noise, orders, reference.")
 @_guarded
 def schemes(json_: Json = None) -> int:
     """The one-step maps: calculus, noise class, strong and weak order, reference."""
     from symbolic.schemes import SCHEMES
 
     fields = ("name", "calculus", "noise", "strong", "weak", "reference")
-    return _listing([{f: str(getattr(s, f)) for f in fields} for s in SCHEMES.values()], json_)
+    return _listed([{f: str(getattr(s, f)) for f in fields} for s in SCHEMES.values()], json_)
 
 
-NARROW = 12
-"""Widest column, after the first, of a table that is never broken."""
+@app.command()
+@_guarded
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Remove what it holds; runs then compile anew.")] = False,
+    json_: Json = None,
+) -> int:
+    """The kernel cache: its folder ($NOETHERFLOW_CACHE), files and size."""
+    from sde import module_cache
 
-
-def _listing(rows: list[dict[str, str]], target: str | None) -> int:
-    _checked((), target)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for k, name in enumerate(rows[0]):
-        narrow = max(len(str(row[name])) for row in rows) <= NARROW
-        table.add_column(name, overflow="fold", no_wrap=narrow or k == 0)
-    for row in rows:
-        table.add_row(*(str(v) for v in row.values()))
-    _shown(target).print(table, markup=False)
-    if target is not None:
-        text = json.dumps(rows, indent=1) + "\n"
-        sys.stdout.write(text) if target == "-" else write_text(target, text)
+    checked((), json_)
+    found = module_cache.clear() if clear else module_cache.usage()
+    told = {"folder": str(found.folder), "files": found.files, "bytes": found.bytes}
+    told |= {"limit": module_cache.LIMIT, "cleared": clear}
+    words = "removed" if clear else f"of at most {module_cache.LIMIT / 2**20:.0f} MiB"
+    say(f"{line(found.folder)}: {found.files} files, {found.bytes / 2**20:.1f} MiB {words}", _shown(json_))
+    emit(json_, told)
     return 0
 
 
-def _finish(data: Any, output: Path, target: str | None, checkpoint: Path | None) -> int:
-    from sde.files import write_netcdf
-
-    write_netcdf(output, data)
-    attrs = {k: v.item() if hasattr(v, "item") else v for k, v in data.attrs.items()}
-    rate = f"{attrs['wall_seconds']:.2f} s, {attrs['compile_seconds']:.2f} s to compile"
-    _shown(target).print(
-        f"{output}: {attrs['paths']} paths of {attrs['name']} ({attrs['exploded_paths']} exploded), {rate}",
-        markup=False,
-        soft_wrap=True,
-    )
-    _emit(
-        target, {**attrs, "output": str(output), "variables": {str(k): list(map(str, v.dims)) for k, v in data.items()}}
-    )
-    if attrs["interrupted"]:
-        err.print(
-            f"interrupted: the {attrs['paths']} paths that were complete are saved in {output}"
-            + (f"; noetherflow resume {checkpoint} goes on" if checkpoint else ""),
-            markup=False,
-            soft_wrap=True,
-        )
-        return 130
-    return 0
+def _listed(rows: list[dict[str, str]], target: str | None) -> int:
+    checked((), target)
+    return listing(rows, target, _shown(target))
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sde.kernels.loops import Clock
+from sde.values import real, reals, whole
 
 Factor = Callable[[np.ndarray], np.ndarray]
 """The schedule's multiplier of the learning rate at times (K,)."""
@@ -56,6 +57,21 @@ class Grid:
         if self.rate is not None:
             return np.full(end - begin, self.rate)
         return np.diff(self.at(np.arange(begin, end + 1)))
+
+    def head(self, steps: int, saves: int) -> Grid:
+        """The first `steps` steps, saved at so many times, spread evenly, and at the start."""
+        at = np.unique(np.round(np.linspace(0, steps, saves + 1)).astype(np.int64))
+        inside = self.firsts < steps
+        return Grid(
+            np.append(self.ends[inside], self.at(np.array([steps]))),
+            np.append(self.firsts[inside], steps),
+            at,
+            self.rate,
+        )
+
+    def halved(self) -> Grid:
+        """Every step in two."""
+        return Grid(self.ends, 2 * self.firsts, 2 * self.saves, None if self.rate is None else self.rate / 2)
 
     @property
     def longest(self) -> float:
@@ -135,6 +151,8 @@ def _refuse(where: str, rule: str, got: Any, do: str) -> ValueError:
 MOST_STEPS = 4_000_000_000
 """Longest grid: random numbers are counted by step in 32 bits."""
 MOST_WINDOWS = 16
+ROUNDING = 4 * float(np.finfo(np.float64).eps)
+"""How far, as a share of it, a time may lie from the end and be the end."""
 
 
 def _affordable(where: str, got: float, count: float, unit: str) -> None:
@@ -142,23 +160,47 @@ def _affordable(where: str, got: float, count: float, unit: str) -> None:
         raise _refuse(where, f"a run has at most {MOST_STEPS} {unit}", got, "Take a larger step or a shorter run.")
 
 
-def continuous(time: float, dt: float, save_at: int | Sequence[float]) -> Grid:
+def check_length(where: str, value: Any) -> None:
+    """Raise ValueError for what is no length of time."""
+    if (real(value) or 0) <= 0:
+        advice = "Give a length in time (of learning-rate time t = eta*k)." if where == "time" else "Give a step."
+        raise _refuse(where, "must be positive and finite", value, advice)
+
+
+def continuous(time: float, dt: float, save_at: int | Sequence[float], jumps: Sequence[float] = ()) -> Grid:
     """Steps of at most dt on [0, time], shortened evenly between saves so that each save is hit exactly.
 
-    save_at: a count of equally spaced times (both ends included, at least 2) or increasing times within [0, time]; the end is always saved.
+    save_at: a count of equally spaced times (both ends included, at least 2), or increasing times within [0, time]; the end is always
+    saved. Where a count asks for more saves than there are steps, every step is saved: a count never makes steps shorter than dt
+    asks, but for dividing evenly what lies between two saves. jumps: times at which coefficients change at once. A step ends just
+    before each and one begins just after, so that none but a very short one sees both sides.
     """
-    if not (np.isfinite(time) and time > 0):
-        raise _refuse("time", "must be positive and finite", time, "Give a length in learning-rate time t = eta*k.")
-    if not (np.isfinite(dt) and dt > 0):
-        raise _refuse("dt", "must be positive and finite", dt, "Give a step such as the learning rate.")
+    check_length("time", time)
+    check_length("dt", dt)
     if dt > time * (1 + 1e-12):
         raise _refuse("dt", f"must not exceed the time {time}", dt, "Take a smaller step.")
     _affordable("time", time, time / dt, f"steps of dt = {dt}")
+    count = _count(save_at)
+    steps = int(np.ceil(time / dt * (1 - 1e-12)))
+    if count is not None and count - 1 > steps:
+        save_at = steps + 1
     times = _save_times(float(time), save_at)
-    ends = np.unique(np.concatenate([[0.0], times]))
+    ends = np.unique(np.concatenate([[0.0], times, _around(float(time), jumps)]))
     counts = np.maximum(1, np.ceil(np.diff(ends) / dt * (1 - 1e-12))).astype(np.int64)
     firsts = np.concatenate([[0], np.cumsum(counts)])
-    return Grid(ends, firsts, firsts if times[0] == 0.0 else firsts[1:])
+    return Grid(ends, firsts, firsts[np.searchsorted(ends, times)])
+
+
+NARROW = 2.0**-20
+"""Half the width, as a share of the run, of the step across a jump: more than float32 rounds times by, and too short to matter."""
+
+
+def _around(time: float, jumps: Sequence[float]) -> np.ndarray:
+    """Times just before and just after every jump inside the run."""
+    at = np.unique(np.asarray(jumps, dtype=np.float64))
+    at = at[(at > 0) & (at < time)]
+    half = min([time * NARROW, *np.diff([0.0, *at, time]) / 64])
+    return np.concatenate([at - half, at + half])
 
 
 def _save_times(time: float, save_at: int | Sequence[float]) -> np.ndarray:
@@ -169,7 +211,12 @@ def _save_times(time: float, save_at: int | Sequence[float]) -> np.ndarray:
         times = np.linspace(0.0, time, count)
         times[-1] = time
         return times
-    times = np.asarray(save_at, dtype=np.float64)
+    try:
+        times = reals(save_at)
+    except ValueError:
+        times = np.empty(0)
+    if times.ndim == 1 and len(times) and 0 < times[-1] - time <= ROUNDING * time:
+        times[-1] = time  # 3 * 0.1 is 0.30000000000000004
     if (
         times.ndim != 1
         or not len(times)
@@ -181,15 +228,17 @@ def _save_times(time: float, save_at: int | Sequence[float]) -> np.ndarray:
         raise _refuse(
             "save_at",
             f"times must increase within [0, {time}]",
-            np.asarray(save_at).tolist(),
-            "Sort them and stay inside the run.",
+            np.asarray(save_at, dtype=object).tolist(),
+            "Give a count, or sorted times inside the run.",
         )
+    if times[-1] != time and time - times[-1] <= ROUNDING * time:
+        times[-1] = time
     return times if times[-1] == time else np.append(times, time)
 
 
 def discrete(steps: int, learning_rate: float, save_at: int | Sequence[float]) -> Grid:
     """k = 0..steps at time eta*k. A count of saves takes the nearest steps to equally spaced ones; given times must be multiples of eta."""
-    if isinstance(steps, bool) or not np.isfinite(steps) or int(steps) != steps or steps < 1:
+    if (whole(steps) or 0) < 1:
         raise _refuse("steps", "must be a whole number of at least 1", steps, "Give the number of SGD steps.")
     _affordable("steps", steps, steps, "steps")
     count = _count(save_at)

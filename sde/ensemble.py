@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from time import perf_counter
-from types import FrameType
 from typing import Any
 
 import numpy as np
 
+from sde import compiling
 from sde.gathering import Ends, Gathering, Part, Watch
+from sde.interruption import Stop, deliver, heeded
 from sde.job import EXACT_BYTES, EXACT_PATHS, Job, Sink, Store
 from sde.kernels import sketch
 from sde.kernels.loops import run_block
@@ -26,8 +25,12 @@ from sde.sketches import TABLE_BYTES, Sketch, bits_for
 BOUND = {"float32": 1e18, "float64": 1e100}
 """|x| beyond which a path counts as exploded, so that squares still fit the number type."""
 
-SEGMENT_SECONDS, SHORTEST = 0.05, 16
-"""How long one compiled call runs before it looks for an interruption, and how many steps the first one takes."""
+SEGMENT_SECONDS, FIRST_STEPS = 0.05, 16
+"""How long one compiled call runs before it tells of its progress, and how many steps the first one takes."""
+
+
+class CheckpointWarning(UserWarning):
+    """A checkpoint could not be written; the run went on."""
 
 
 @dataclass
@@ -53,13 +56,14 @@ def run(
     sink: Sink | None = None,
 ) -> Outcome:
     """Run a job on a pool of threads. tick(n) is told of every n path-steps done. store: continue from what it holds, and save there from
-    time to time. sink: takes the paths' saves instead of `kept`.
+    time to time; where that fails the run goes on with a CheckpointWarning. sink: takes the paths' saves instead of `kept`.
 
-    Ctrl-C keeps the chunks that are complete; without a single one KeyboardInterrupt goes on.
+    Ctrl-C keeps the chunks that are complete; without a single one KeyboardInterrupt goes on. So does SIGTERM: see `sde.interruption`.
     """
     program, clock = job.program, job.clock
     compiled = perf_counter()
-    loop = run_block(program.dtype, type(job.driver), job.events > 0)
+    with compiling.noticed(compiling.LOOP_SECONDS):
+        loop = run_block(program.dtype, type(job.driver), job.events > 0)
     compiled = perf_counter() - compiled + program.compile_seconds
     started = perf_counter()
     workers = threads or os.cpu_count() or 1
@@ -68,7 +72,7 @@ def run(
     gathered = Gathering(watch, job.chunks, () if job.slots else _sketches(job, workers))
     kept = np.full((len(clock.saves), job.rows, job.slots if keep else 0), np.nan, dtype=program.dtype)
     ends = _no_ends(job, job.slots if keep else 0, -2)
-    stop, buffers, earlier, pace = threading.Event(), list[np.ndarray](), 0.0, [SHORTEST]
+    stop, buffers, earlier, pace = Stop(), list[np.ndarray](), 0.0, [FIRST_STEPS]
 
     def chunk(index: int) -> None:
         first = index * job.chunk_size
@@ -93,7 +97,8 @@ def run(
         earlier = float(saved.pop("wall"))
         _restore_paths(saved, kept, ends)
         gathered.restore(saved)
-    if tick and gathered.done.any():
+    saver, before = _Saver(store) if store else None, int(gathered.done.sum())
+    if tick and before:
         tick(int(_ran(job, gathered.done).sum()) * clock.steps)
 
     def state() -> dict[str, np.ndarray]:
@@ -103,7 +108,7 @@ def run(
     pool = ThreadPoolExecutor(max_workers=workers)
     running = set[Future[None]]()
     try:
-        with _ctrl_c(stop):
+        with heeded(stop, store is not None):
             for index in _order(job, gathered):
                 if stop.is_set():
                     break
@@ -111,20 +116,21 @@ def run(
                 while len(running) >= 2 * workers:
                     running = _reap(running, stop)
                     gathered.merge()
-                    if store and store.due() and not stop.is_set():
-                        store.save(state())
+                    if saver and saver.store.due() and not stop.is_set():
+                        saver.save(state())
             while running:
                 running = _reap(running, stop)
                 gathered.merge()
-                if store and running and store.due() and not stop.is_set():
-                    store.save(state())
+                if saver and running and saver.store.due() and not stop.is_set():
+                    saver.save(state())
     finally:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
+    if saver and int(gathered.done.sum()) > before:
+        saver.save(state(), last=True)
+    deliver(stop)
     if not gathered.done.any():
         raise KeyboardInterrupt
-    if store:
-        store.save(state())
     gathered.merge(all_=True)
     if keep and not gathered.done.all():
         kept[:, :, ~_ran(job, gathered.done)] = np.nan
@@ -132,13 +138,15 @@ def run(
     return Outcome(gathered.total, gathered.sketches, kept, ends, not bool(gathered.done.all()), wall, compiled)
 
 
-def _reap(running: set[Future[None]], stop: threading.Event) -> set[Future[None]]:
+def _reap(running: set[Future[None]], stop: Stop) -> set[Future[None]]:
     """Wait for some chunk; those still running. Whatever stops one of them stops all."""
     try:
         done, left = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
         for future in done:
             future.result()
     except KeyboardInterrupt:
+        if stop.is_set():
+            raise
         stop.set()
         left = {f for f in running if not f.done()}
     return set(left)
@@ -202,25 +210,22 @@ def _restore_paths(state: dict[str, np.ndarray], kept: np.ndarray, ends: Ends) -
             value[..., ran] = state[f"path.{name}"]
 
 
-@contextmanager
-def _ctrl_c(stop: threading.Event) -> Iterator[None]:
-    """Ctrl-C sets `stop` instead of raising wherever the main thread happens to be: an exception there may be lost, in a
-    destructor say, or break a lock. A second one raises as usual. Off the main thread, or where a handler is set, nothing changes."""
-    main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield
-        return
+class _Saver:
+    """Saves a run's state, and goes on without where that fails: a checkpoint is there to save a run, not to end it."""
 
-    def pressed(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            signal.default_int_handler(number, frame)
-        stop.set()
+    def __init__(self, store: Store) -> None:
+        self.store, self.failing = store, False
 
-    signal.signal(signal.SIGINT, pressed)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    def save(self, state: dict[str, np.ndarray], last: bool = False) -> None:
+        """Save; warn at the first failure, and at the end."""
+        try:
+            self.store.save(state)
+            self.failing = False
+        except OSError as error:
+            if last or not self.failing:
+                what = "the run's end is not saved" if last else "the run goes on, and will try again"
+                warnings.warn(f"{error} Meanwhile {what}.", CheckpointWarning, stacklevel=5)
+            self.failing = True
 
 
 def _advance(
@@ -232,12 +237,12 @@ def _advance(
     ends: Ends,
     rows: np.ndarray,
     slot: int,
-    stop: threading.Event,
+    stop: Stop,
     tick: Callable[[int], None] | None,
     pace: list[int],
 ) -> bool:
-    """Advance paths first..last-1 through all steps, block by block in segments of pace[0] steps (made to fit SEGMENT_SECONDS) between which
-    they may be stopped (False then); add to the part's moments and write down how the paths ended."""
+    """Advance paths first..last-1 through all steps, block by block in segments of pace[0] steps (made to fit SEGMENT_SECONDS), unless stopped
+    (False then); add to the part's moments and write down how the paths ended."""
     program, clock, count = job.program, job.clock, last - first
     lanes, width, dtype = program.lanes, program.native.states, program.dtype
     blocks, events = -(-count // lanes), 1 + job.events
@@ -270,13 +275,16 @@ def _advance(
             part.moments,
             rows,
             slot,
+            stop.flag,
         )
         if tick:
             tick(count * (end - at))
         fitting = (end - at) * SEGMENT_SECONDS / max(perf_counter() - began, 1e-9)
         if fitting < pace[0] / 2 or end - at == pace[0]:
-            pace[0] = int(min(max(fitting, SHORTEST), 64 * pace[0]))
+            pace[0] = int(min(max(fitting, 1), 64 * pace[0]))
         at = end
+    if stop.is_set():
+        return False
 
     def by_path(values: np.ndarray) -> np.ndarray:
         """(R, count) from rows (blocks, R * lanes)."""

@@ -147,7 +147,7 @@ def failing_as(path: str | Path, what: str = "output") -> Iterator[None]:
         ) from error
 
 
-TIMINGS = ("wall_seconds", "compile_seconds", "versions", "result_hash")
+TIMINGS = ("wall_seconds", "compile_seconds", "versions", "result_hash", "run")
 """Attributes that say nothing of a result's numbers."""
 
 

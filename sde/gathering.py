@@ -70,7 +70,7 @@ class Part:
             np.zeros(saves, np.int64),
             0,
             np.empty((0, 4)),
-            (np.zeros(saves), np.zeros((saves, chosen)), np.zeros((saves, chosen, chosen))),
+            tuple(np.zeros((saves, chosen, chosen)) for _ in range(3)),
             [np.zeros((saves, len(e) + 1), np.int64) for e in watch.histograms.values()],
             np.zeros(2, np.int64),
         )
@@ -92,13 +92,13 @@ class Part:
         dead, self.paths = ends.dead, valid
         gone = np.flatnonzero(dead >= 0)
         self.lost = len(gone)
-        self.exploded = _by(dead, watch.saves)
+        self.exploded = by_saves(dead, watch.saves)
         kept = gone[np.lexsort((gone, ends.left[gone]))][:NAMED]
         self.named = np.stack([first + kept, ends.left[kept], ends.row[kept], ends.value[kept]], axis=1).astype(
             np.float64
         )
         for e in range(watch.events):
-            self.hits[e] = _by(ends.hit[e], watch.saves)
+            self.hits[e] = by_saves(ends.hit[e], watch.saves)
             times = ends.time[e][ends.hit[e] >= 0]
             if len(times):
                 mean = times.mean()
@@ -130,7 +130,7 @@ class Part:
         return part
 
 
-def _by(when: np.ndarray, saves: np.ndarray) -> np.ndarray:
+def by_saves(when: np.ndarray, saves: np.ndarray) -> np.ndarray:
     """How many of the state numbers `when` (negative: never) are at most each save."""
     return np.searchsorted(np.sort(when[when >= 0]), saves, side="right").astype(np.int64)
 

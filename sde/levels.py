@@ -10,6 +10,9 @@ import numpy as np
 from sde.files import write_figure
 from sde.orders import QUANTILE
 
+TOLD = 0.3
+"""Most standard error of an order that is stated."""
+
 
 @dataclass(frozen=True)
 class Level:
@@ -36,9 +39,12 @@ class Level:
 class Estimate:
     """A multilevel estimate.
 
-    value; sem: its standard error; bias, bias_sem: estimate of the scheme's |bias| that is left, from the last levels, and its standard error; order: the weak order that this took;
-    decay: the order at which the levels' variance falls. discarded: path-steps on levels whose steps were too long to pay. plain_steps,
-    plain_path_steps: per path, and altogether, of the cheapest plain Monte Carlo run of the same scheme to the same error, by the measured variance and bias.
+    value; sem: its standard error; bias, bias_sem: estimate of the scheme's |bias| that is left, from the last levels, and its standard error; steady: whether
+    the last levels' means fall like one power of the step (if not, the bias is the most that they allow at weak order 1/2); order, decay: the weak order and the
+    levels' variance order that were reckoned with; order_seen, decay_seen: those that the levels show, and their standard errors (None where they show none).
+    discarded: path-steps on levels whose steps were too long to pay, or that were not needed. plain_steps, plain_path_steps: per path, and altogether,
+    of the cheapest plain Monte Carlo run of the same scheme to the same error, by the measured variance and bias; None where the bias is not steady, or
+    within its noise.
     """
 
     value: float
@@ -46,11 +52,14 @@ class Estimate:
     bias: float
     bias_sem: float
     order: float
+    order_seen: tuple[float, float] | None
     decay: float
+    decay_seen: tuple[float, float] | None
+    steady: bool
     levels: tuple[Level, ...]
     discarded: int
-    plain_steps: int
-    plain_path_steps: float
+    plain_steps: int | None
+    plain_path_steps: float | None
 
     @property
     def error(self) -> float:
@@ -70,8 +79,8 @@ class Estimate:
 
     @property
     def saving(self) -> float:
-        """Plain Monte Carlo's path-steps over these."""
-        return self.plain_path_steps / self.path_steps
+        """Plain Monte Carlo's path-steps over these; NaN where those are not known."""
+        return float("nan") if self.plain_path_steps is None else self.plain_path_steps / self.path_steps
 
     @property
     def table(self) -> list[dict[str, float]]:
@@ -97,7 +106,7 @@ class Expectation(Estimate):
         low, high = self.interval
         lines = [
             f"E[{self.functional}] at time {self.time:g} of {self.problem} ({self.noise_class} noise), {self.scheme}",
-            f"{self.value:.6g} ± {self.error:.1e}  (standard error {self.sem:.1e}, bias {self.bias:.1e}; asked {self.tolerance:.1e})",
+            f"{self.value:.6g} ± {self.error:.1e}  (standard error {self.sem:.1e}, bias {self.bias:.1e} ± {self.bias_sem:.1e}; asked {self.tolerance:.1e})",
             f"95 % interval [{low:.6g}, {high:.6g}]",
             f"{'dt':>10} {'steps':>7} {'paths':>11} {'mean':>12} {'variance':>10} {'kurtosis':>9} {'cost':>7} {'path-steps':>11}",
         ]
@@ -106,11 +115,13 @@ class Expectation(Estimate):
                 f"{level.dt:>10.4g} {level.steps:>7} {level.paths:>11} {level.mean:>+12.4e} {level.variance:>10.2e} "
                 f"{level.kurtosis:>9.3g} {level.cost:>7} {level.path_steps:>11.3g}"
             )
-        lines.append(f"orders: weak {self.order:.2f}, variance {self.decay:.2f}")
-        lines.append(
-            f"{self.path_steps:.3g} path-steps; plain Monte Carlo {self.plain_path_steps:.3g} ({self.plain_steps} steps a path), "
-            f"{self.saving:.3g} times as many"
-        )
+        weak = f"{self.order:.2f} assumed, " if self.steady else ""
+        lines.append(f"orders: weak {weak}{_seen(self.order_seen)}, variance {_seen(self.decay_seen)}")
+        cause = "is within its noise" if self.steady else "does not fall by one order yet"
+        plain = f"not known, as the bias {cause}"
+        if self.plain_steps is not None:
+            plain = f"{self.plain_path_steps:.3g} ({self.plain_steps} steps a path), {self.saving:.3g} times as many"
+        lines.append(f"{self.path_steps:.3g} path-steps; plain Monte Carlo {plain}")
         return "\n".join(lines)
 
     def plot(self, path: str | Path) -> Path:
@@ -137,3 +148,7 @@ class Expectation(Estimate):
         figure.suptitle(f"{self.scheme} on {self.problem}, {base + 1} levels", fontsize=10)
         write_figure(path, figure)
         return Path(path)
+
+
+def _seen(order: tuple[float, float] | None) -> str:
+    return f"{order[0]:.2f} ± {order[1]:.2f} seen" if order and order[1] <= TOLD else "not known"

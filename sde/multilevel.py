@@ -9,12 +9,26 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from sde.levels import Estimate, Level
 from sde.moments import Moments
-from sde.rates import Tally, mismatch, plain, remaining_bias, variance_order, weak_order
+from sde.rates import (
+    Bias,
+    Tally,
+    fit,
+    hidden,
+    mismatch,
+    plain,
+    remaining_bias,
+    sure_order,
+    variance_order,
+    variance_slope,
+    weak_order,
+    weak_slope,
+)
 
 BIAS_SHARE = 0.25
 """Of the squared tolerance, what the squared bias may take; the variance has the rest."""
@@ -28,6 +42,12 @@ WORTH = 1.1
 """A lowest level is left where it costs this much more than it saves: less is not told from a first look."""
 VAGUE = 0.3
 """Relative standard error of the estimate's variance beyond which its error is not to be trusted."""
+SEARCH = 1e8
+"""Most path-steps for finding out where f varies, and where steps are short enough to be stable."""
+DEEPEST = 4
+"""The level up to which there are differences before the bias is judged, so that one that rises first, or changes sign, shows."""
+STRIDE = 4
+"""Times by which a level may grow at once while its variance is a guess at what it might hide."""
 
 Sample = Callable[[int, int, int, bool], "tuple[np.ndarray, np.ndarray | None]"]
 """(level, first, count, coarse) -> f on paths first..first + count - 1 at the level's step, and if `coarse` the same at a step
@@ -65,124 +85,237 @@ class Plan:
         return (1 - BIAS_SHARE) * self.tolerance**2
 
 
+Parts = tuple[Moments, "Moments | None", Moments]
+"""Moments of f at a level's step, at the longer step, and of the difference."""
+
+
+class Memory(Protocol):
+    """What samples gave before an interruption, by their (level, first, count, coarse)."""
+
+    def recall(self, key: tuple[int, int, int, bool]) -> Parts | None: ...
+    def keep(self, key: tuple[int, int, int, bool], parts: Parts) -> None: ...
+
+
 class Ladder:
     """The levels, and the path-steps spent on those that were left."""
 
-    def __init__(self, sample: Sample, plan: Plan) -> None:
-        self.sample, self.plan, self.discarded = sample, plan, 0
-        self.tallies: list[Tally] = [Tally(0, plan.steps, plan.steps, None)]
+    def __init__(self, sample: Sample, plan: Plan, memory: Memory | None = None) -> None:
+        self.sample, self.plan, self.memory, self.discarded, self.far = sample, plan, memory, 0, 0.0
+        self.left: list[Tally] = []
+        self.tallies: list[Tally] = [Tally(0, plan.steps, plan.steps, None, rounding=plan.rounding)]
 
     def add(self) -> None:
         """A level of finer steps."""
         level, plan = self.tallies[-1].level + 1, self.plan
-        self.tallies.append(Tally(level, plan.count(level), plan.count(level) + plan.count(level - 1), Moments()))
+        cost = plan.count(level) + plan.count(level - 1)
+        self.tallies.append(Tally(level, plan.count(level), cost, Moments(), rounding=plan.rounding))
+
+    @property
+    def spent(self) -> int:
+        """Path-steps so far."""
+        return self.discarded + sum(t.paths * t.cost for t in self.tallies)
 
     def grow(self, tally: Tally, paths: int) -> None:
         """Take new paths until the level has so many."""
         while tally.paths < paths:
             n = min(self.plan.batch, paths - tally.paths)
-            fine, coarse = self.sample(tally.level, tally.paths, n, tally.coarse is not None)
-            tally.fine = tally.fine.merge(Moments.of(fine))
+            fine, coarse, difference = self.measured(tally.level, tally.paths, n, tally.coarse is not None)
+            tally.fine = tally.fine.merge(fine)
             if tally.coarse is None:
                 tally.difference = tally.fine
             else:
                 assert coarse is not None
-                tally.coarse = tally.coarse.merge(Moments.of(coarse))
-                tally.difference = tally.difference.merge(Moments.of(np.subtract(fine, coarse, dtype=np.float64)))
+                tally.coarse = tally.coarse.merge(coarse)
+                tally.difference = tally.difference.merge(difference)
+
+    def measured(self, level: int, first: int, count: int, coarse: bool) -> Parts:
+        """Moments of a sample: those that the memory has, or the sample's own, which it then keeps."""
+        key = (level, first, count, coarse)
+        found = self.memory.recall(key) if self.memory else None
+        if found is None:
+            fine, longer = self.sample(*key)
+            if longer is None:
+                found = (Moments.of(fine), None, Moments())
+            else:
+                found = (Moments.of(fine), Moments.of(longer), Moments.of(np.subtract(fine, longer, dtype=np.float64)))
+            if self.memory:
+                self.memory.keep(key, found)
+        return found
 
     def leave(self, count: int) -> None:
         """Begin `count` levels higher, with the samples of f that are there already."""
         for _ in range(count):
             old, base = self.tallies[:2]
             self.discarded += old.paths * old.cost + base.paths * (base.cost - base.steps)
-            self.tallies[:2] = [Tally(base.level, base.steps, base.steps, None, base.fine, base.fine)]
+            self.left = [*(self.left or [old]), base]
+            base = Tally(base.level, base.steps, base.steps, None, base.fine, base.fine, base.rounding)
+            self.tallies[:2] = [base]
+
+    @property
+    def all(self) -> list[Tally]:
+        """The levels in use, and those left below them."""
+        return self.left + self.tallies[len(self.left) > 0 :]
+
+    @property
+    def seen(self) -> list[Tally]:
+        """The levels in use, and of those left below them the last ones whose means are not much less known: they tell of the bias still."""
+        noise = 2 * max((t.sem for t in self.tallies[1:]), default=float("inf"))
+        begin = next((k for k in reversed(range(len(self.left))) if k == 0 or self.left[k].sem > noise), 0)
+        return self.all[begin:]
+
+    def cut(self, count: int) -> None:
+        """End with the first `count` levels."""
+        self.far = self.reach
+        self.discarded += sum(t.paths * t.cost for t in self.tallies[count:])
+        del self.tallies[count:]
 
     def variances(self, decay: float) -> np.ndarray:
-        """Per sample and level; from the third level on at least half of what the level before lets expect."""
-        v = [t.difference.variance if t.paths > 1 else 0.0 for t in self.tallies]
-        for k in range(2, len(v)):
-            v[k] = max(v[k], v[k - 1] / self.plan.refine**decay * (0.5 if self.tallies[k].paths else 1.0))
-        return np.array(v)
+        """Per sample and level, with what its paths might hide; from the third level on at least half of what the level before lets expect."""
+        for k, t in enumerate(self.left + self.tallies):
+            t.unseen = hidden(t, t.difference, self.reach if k < 2 + len(self.left) else 0.0)
+        for k in range(2, len(self.tallies)):
+            t, expected = self.tallies[k], self.tallies[k - 1].variance / self.plan.refine**decay
+            t.unseen += max(0.0, expected * (0.5 if t.paths else 1.0) - t.variance)
+        return np.array([t.variance for t in self.tallies])
+
+    @property
+    def reach(self) -> float:
+        """How far apart numbers f lies on any level."""
+        return max(self.far, *(m.high - m.low for t in self.tallies for m in (t.fine, t.coarse) if m and m.count))
 
     def wanted(self, v: np.ndarray, begin: int = 0) -> tuple[list[int], float]:
         """Paths for each level from `begin` on that reach the variance at the least cost, and the path-steps that takes yet."""
         base, v = self.tallies[begin], v[begin:].copy()
         cost = np.array([base.steps, *(t.cost for t in self.tallies[begin + 1 :])], dtype=float)
-        v[0] = base.fine.variance
+        v[0] = base.fine.variance + hidden(base, base.fine, self.reach)
         n = np.sqrt(v / cost) * np.sqrt(v * cost).sum() / self.plan.variance
         paths = [max(FEWEST, math.ceil(x)) for x in n]
         new = [max(0, n - t.paths) for n, t in zip(paths, self.tallies[begin:], strict=True)]
         return paths, float(np.dot(new, cost))
 
+    def quieter(self, bias: Bias, most: float, decay: float) -> tuple[tuple[Tally, int], float] | None:
+        """The level, and its paths, by which noise would no longer hide whether the bias is small, and the path-steps that takes yet; None where it does
+        not, or where a finer level costs less."""
+        noisy = next((t for t in self.tallies[1:] if t.level == bias.level), None)
+        if noisy is None or bias.sem <= most / 2 or bias.size > most + 2 * bias.sem:
+            return None
+        paths = math.ceil(noisy.paths * (2 * bias.sem / most) ** 2)
+        if noisy.level < self.plan.most and paths * self.plan.refine ** (1 - decay) < paths - noisy.paths:
+            return None
+        paths = min(paths, STRIDE * noisy.paths)
+        return (noisy, paths), float(paths - noisy.paths) * noisy.cost
+
+    def step(self, wanted: Sequence[int]) -> list[int]:
+        """Of the paths wanted, those to take now: no more than `STRIDE` times those there where the level's variance is mostly unseen."""
+        guessed = [t.paths >= FEWEST and t.unseen > t.variance / 2 for t in self.tallies]
+        return [
+            min(n, STRIDE * t.paths) if guess else n for n, t, guess in zip(wanted, self.tallies, guessed, strict=True)
+        ]
+
     def surplus(self, v: np.ndarray) -> int:
-        """How many of the lowest levels cost more than they save from here on, a first look at new levels included (compare Giles 2015, section 2.6)."""
+        """How many of the lowest levels cost more than they save from here on (compare Giles 2015, section 2.6)."""
         left = [self.wanted(v, k)[1] + self._looks(k) for k in range(max(1, len(self.tallies) - 1))]
         best = int(np.argmin(left))
         return best if left[0] > WORTH * left[best] else 0
 
     def _looks(self, begin: int) -> float:
         """Path-steps of what the first three levels from `begin` on lack of a first look."""
-        plan, last = self.plan, self.tallies[-1]
-        seen = sum(max(0, plan.first - t.paths) * t.cost for t in self.tallies[begin : begin + 3])
-        new = range(last.level + 1, min(self.tallies[begin].level + 2, plan.most) + 1)
-        return seen + sum(plan.first * (plan.count(k) + plan.count(k - 1)) for k in new)
+        return float(sum(max(0, self.plan.first - t.paths) * t.cost for t in self.tallies[begin : begin + 3]))
 
 
-def estimate(sample: Sample, plan: Plan) -> Estimate:
-    """E f with root mean square error `plan.tolerance`.
+def estimate(sample: Sample, plan: Plan, memory: Memory | None = None) -> Estimate:
+    """E f with root mean square error `plan.tolerance`. memory: of samples taken before an interruption.
 
-    The first three levels get plan.first paths each; a lowest level that does not pay is left for the next. Then, in rounds: paths where the
-    allocation asks for more, and a finer level while the bias, by the observed weak order, exceeds its share. Raises ValueError when the
-    last level is reached without that, when the path-steps would exceed the budget, when f shows one value only, when rounding would drown the
-    tolerance, or when levels contradict each other; warns (VarianceWarning) where the error rests on few extreme paths.
+    The first three levels get plan.first paths each, others where f does not vary on these; a lowest level that does not pay is left for the next. Then,
+    in rounds: paths where the allocation asks for more, and a finer level while the bias, by the observed weak order, may exceed its share; where only noise
+    hides whether it does, more paths on that level. Raises ValueError when the last level is reached without that, when the path-steps would exceed
+    the budget, when f shows one value only, when rounding would drown the tolerance, or when levels contradict each other; warns (VarianceWarning) where
+    the error rests on few extreme paths.
     """
-    ladder = Ladder(sample, plan)
+    ladder = Ladder(sample, plan, memory)
     most = math.sqrt(BIAS_SHARE) * plan.tolerance
     while True:
         _look(ladder)
         tallies = ladder.tallies
-        order, decay = weak_order(tallies, plan.refine, plan.order), variance_order(tallies, plan.refine)
+        decay = variance_order(ladder.all, plan.refine)
         variances = ladder.variances(decay)
         if surplus := ladder.surplus(variances):
             ladder.leave(surplus)
             continue
         wanted, cost = ladder.wanted(variances)
         if any(n > (1 + NEARLY) * t.paths for n, t in zip(wanted, tallies, strict=True)):
+            if _unstable(ladder, cost):
+                ladder.add()
+                ladder.grow(tallies[-1], plan.first)
+                continue
             _affordable(ladder, cost)
-            for n, t in zip(wanted, tallies, strict=True):
+            for n, t in zip(ladder.step(wanted), tallies, strict=True):
                 ladder.grow(t, n)
             continue
         _consistent(tallies)
-        bias, noise = remaining_bias(tallies, order, plan.refine)
-        if bias <= most:
-            return _conclude(ladder, variances, bias, noise, order, decay)
+        seen = ladder.seen
+        order = weak_order(seen, plan.refine, plan.order)
+        bias = remaining_bias(seen, order, plan.refine, sure_order(seen, order))
+        if tallies[-1].level >= min(DEEPEST, plan.most) and bias.size <= most and bias.sem <= most / 2:
+            return _conclude(ladder, variances, bias, order)
+        if paths := ladder.quieter(bias, most, decay):
+            _affordable(ladder, paths[1])
+            ladder.grow(*paths[0])
+            continue
         if tallies[-1].level >= plan.most:
             raise ValueError(
                 f"expectation.levels: the bias must fall below {most:.2g} by level {plan.most} ({plan.count(plan.most)} steps); "
-                f"got {bias:.2g} (float). Allow more levels, start with more steps, or ask for less."
+                f"got {bias.size:.2g} (float). Allow more levels, start with more steps, or ask for less."
             )
         ladder.add()
 
 
 def _look(ladder: Ladder) -> None:
-    """Three levels with a first look at each."""
-    plan = ladder.plan
-    while len(ladder.tallies) < 3 and ladder.tallies[-1].level < plan.most:
+    """Levels 0 to 2, and a first look at the first three in use. While f varies on none, there are finer levels, which noise may reach first, and more paths
+    on these three, of which few may differ."""
+    plan, tallies = ladder.plan, ladder.tallies
+    while len(tallies) < 2 or tallies[-1].level < min(2, plan.most):
         ladder.add()
-    for tally in ladder.tallies[:3]:
-        ladder.grow(tally, plan.first)
-    if all(t.fine.low == t.fine.high for t in ladder.tallies[:3]):
+    paths = plan.first
+    for tally in tallies[:3]:
+        ladder.grow(tally, paths)
+    while not (ladder.far or any(t.varies(t.fine) for t in tallies)):
+        paths *= 2
+        more = sum(max(0, paths - t.paths) * t.cost for t in tallies[:3])
+        if tallies[-1].level >= plan.most or ladder.spent + more > min(SEARCH, plan.budget):
+            break
+        ladder.add()
+        ladder.grow(tallies[-1], plan.first)
+        for tally in tallies[:3]:
+            ladder.grow(tally, paths)
+    if not ladder.reach:
         raise ValueError(
-            f"expectation: f must vary for its mean to have an error; got {ladder.tallies[0].fine.mean:.6g} (float) on each of {plan.first} paths. "
-            "Raise first_paths if f is rarely anything else; for a problem without chance, use simulate."
+            f"expectation: f must vary for its mean to have an error; got {tallies[0].fine.mean:.6g} (float) on each of {tallies[0].paths} paths "
+            f"of {tallies[0].steps} steps, and of {tallies[-1].paths} of {tallies[-1].steps}. Raise first_paths if f is rarely anything else; for a "
+            "problem without chance, use simulate."
         )
+    if paths > plan.first:
+        often = next((k for k, t in enumerate(tallies) if t.varies(t.fine) and t.fine.doubt < VAGUE), 0)
+        ladder.cut(max(3, often + 1))
+        if often > 2:
+            ladder.leave(often)
+            _look(ladder)
+
+
+def _unstable(ladder: Ladder, more: float) -> bool:
+    """Whether the budget does not reach, but might with shorter steps, on which f varies less."""
+    plan, top = ladder.plan, ladder.tallies[-1]
+    look = 3 * plan.first * top.steps * plan.refine
+    return (
+        ladder.spent + more > plan.budget and top.level < plan.most and ladder.spent + look < min(SEARCH, plan.budget)
+    )
 
 
 def _affordable(ladder: Ladder, more: float) -> None:
     """Raise before the budget is passed."""
     _resolved(ladder)
     plan = ladder.plan
-    cost = ladder.discarded + sum(t.paths * t.cost for t in ladder.tallies) + more
+    cost = ladder.spent + more
     if cost > plan.budget:
         reach = plan.tolerance * math.sqrt(cost / plan.budget)
         raise ValueError(
@@ -205,7 +338,8 @@ def _resolved(ladder: Ladder) -> None:
 
 def gaps(tallies: Sequence[Tally]) -> list[float]:
     """Of every level but the last, how far the next one's coarse mean is from its own (`mismatch`)."""
-    return [mismatch(low.fine, high.coarse) for low, high in zip(tallies[:-1], tallies[1:], strict=True) if high.coarse]
+    pairs = zip(tallies[:-1], tallies[1:], strict=True)
+    return [mismatch(low.fine, high.coarse, low.grain) for low, high in pairs if high.coarse]
 
 
 def _consistent(tallies: Sequence[Tally]) -> None:
@@ -220,23 +354,23 @@ def _consistent(tallies: Sequence[Tally]) -> None:
         )
 
 
-def _conclude(
-    ladder: Ladder, variances: np.ndarray, bias: float, bias_sem: float, order: float, decay: float
-) -> Estimate:
+def _conclude(ladder: Ladder, variances: np.ndarray, bias: Bias, order: float) -> Estimate:
     _resolved(ladder)
     plan, tallies = ladder.plan, ladder.tallies
     parts = variances / np.array([t.paths for t in tallies])
     sem = math.sqrt(parts.sum())
-    doubt = float(np.linalg.norm(parts * [t.difference.doubt for t in tallies]) / parts.sum())
+    doubts = np.array([(t.difference.doubt * (t.variance - t.unseen) + t.unseen) / t.paths for t in tallies])
+    doubt = float(np.linalg.norm(doubts) / parts.sum())
     if doubt > VAGUE:
-        worst = int(np.argmax(parts * [t.difference.doubt for t in tallies]))
+        worst = int(np.argmax(doubts))
         warnings.warn(
             f"expectation: the standard error {sem:.2g} is itself uncertain by {doubt:.0%}, as few paths make it (kurtosis "
             f"{tallies[worst].difference.kurtosis:.3g} on level {tallies[worst].level}). Raise first_paths, or smooth f.",
             VarianceWarning,
             stacklevel=4,
         )
-    steps, cost = plain(tallies, order, math.hypot(sem, bias))
+    steady = fit(ladder.seen, order).steady
+    steps, cost = plain(tallies, order, math.hypot(sem, bias.size), ladder.all) or (None, None)
     levels = tuple(
         Level(
             t.steps,
@@ -253,4 +387,22 @@ def _conclude(
         for t, gap in zip(tallies, [*gaps(tallies), float("nan")], strict=True)
     )
     value = math.fsum(t.difference.mean for t in tallies)
-    return Estimate(value, sem, bias, bias_sem, order, decay, levels, ladder.discarded, steps, cost)
+    return Estimate(
+        value=value,
+        sem=sem,
+        bias=bias.size,
+        bias_sem=bias.sem,
+        order=order,
+        order_seen=_known(weak_slope(ladder.seen, plan.refine)) if steady else None,
+        decay=variance_order(ladder.all, plan.refine),
+        decay_seen=_known(variance_slope(ladder.all, plan.refine)),
+        steady=steady,
+        levels=levels,
+        discarded=ladder.discarded,
+        plain_steps=steps,
+        plain_path_steps=cost,
+    )
+
+
+def _known(found: tuple[float, float]) -> tuple[float, float] | None:
+    return found if math.isfinite(found[0]) else None

@@ -1,65 +1,114 @@
-"""No output is an input, nor another output: files are told apart as the file system does, not by the text of their paths."""
+"""What commands check before they begin, and write and say at their end."""
 
 from __future__ import annotations
 
-import os
-import stat
-import unicodedata
+import json
+import shlex
+import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from sde.files import located
+from rich.table import Table
+
+from sde import interruption
+from sde.apart import check_apart
+from sde.archive import check_kind
+from sde.files import check_writable, write_text
+from sde.terminal import line, say
+
+begun: list[Path] = []
+"""Outputs that a command has begun to write."""
 
 
-def check_apart(outputs: Iterable[str | Path | None], inputs: Iterable[str | Path] = ()) -> None:
-    """Raise ValueError for an output that is the same file as an input or as another output: by whatever path, through links, as a
-    second name of one file, or where names differ in case alone. outputs: None and "-" (standard output) are left out."""
-    read, seen = [_Place(path) for path in inputs], list[_Place]()
-    for target in outputs:
-        if target is None or str(target) == "-":
+def checked(inputs: Iterable[str | Path], *targets: str | Path | None, checkpoint: Path | None = None) -> None:
+    """Every output can be written, is one of its own, and is no input. checkpoint: a file, which must be none of another kind."""
+    every = [*targets, checkpoint]
+    for target in every:
+        if target is None:
             continue
-        place = _Place(target)
-        for other in read:
-            if place.is_like(other) and not place.endless:
+        if str(target) == "-":
+            if isinstance(target, Path):
                 raise ValueError(
-                    f"output: each must be a file of its own, not the spec, its data or what it is resumed from; got {target}, which is the "
-                    f"input {other.given}. Choose another name."
+                    f"output: must be a file; got '-' ({type(target).__name__}). Only --json writes to standard output."
                 )
-        for other in seen:
-            if place.is_like(other):
-                raise ValueError(
-                    f"output: each must be a file of its own, not the spec; got {target} twice (once as {other.given}). Choose another name."
-                )
-        seen.append(place)
+            continue
+        check_writable(target)
+    check_apart(every, inputs)
+    if checkpoint is not None:
+        check_kind(checkpoint)
 
 
-class _Place:
-    """Where a path leads. endless: to a pipe, a terminal or a device, which nothing is overwritten in."""
-
-    def __init__(self, given: str | Path) -> None:
-        self.given = given
-        self.path = located(given)
-        self.status, self.folder = _status(self.path), _status(self.path.parent)
-        self.name = unicodedata.normalize("NFC", self.path.name).casefold()
-
-    @property
-    def endless(self) -> bool:
-        return self.status is not None and not stat.S_ISREG(self.status.st_mode)
-
-    def is_like(self, other: _Place) -> bool:
-        if self.path == other.path:
-            return True
-        if self.status is not None and other.status is not None and os.path.samestat(self.status, other.status):
-            return True
-        if self.folder is None or other.folder is None:
-            together = str(self.path.parent).casefold() == str(other.path.parent).casefold()
-        else:
-            together = os.path.samestat(self.folder, other.folder)
-        return together and self.name == other.name
+def emit(target: str | None, record: dict[str, Any]) -> None:
+    """Write JSON to a file, or to standard output for -."""
+    if target is None:
+        return
+    text = json.dumps(record, indent=1) + "\n"
+    if target == "-":
+        sys.stdout.write(text)
+    else:
+        write_text(target, text)
 
 
-def _status(path: Path) -> os.stat_result | None:
-    try:
-        return path.stat()
-    except (OSError, ValueError):
-        return None
+NARROW = 12
+"""Widest column, after the first, of a table that is never broken."""
+
+
+def listing(rows: list[dict[str, str]], target: str | None, shown: Any) -> int:
+    """Print rows as a table."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for k, name in enumerate(rows[0]):
+        narrow = max(len(str(row[name])) for row in rows) <= NARROW
+        table.add_column(name, overflow="fold", no_wrap=narrow or k == 0)
+    for row in rows:
+        table.add_row(*(str(v) for v in row.values()))
+    shown.print(table)
+    if target is not None:
+        text = json.dumps(rows, indent=1) + "\n"
+        sys.stdout.write(text) if target == "-" else write_text(target, text)
+    return 0
+
+
+def finish(data: Any, output: Path, target: str | None, checkpoint: Path | None, shown: Any) -> int:
+    """Write a run's result; the exit code."""
+    from sde.files import write_netcdf
+
+    begun.append(output)
+    write_netcdf(output, data)
+    attrs = {k: v.item() if hasattr(v, "item") else v for k, v in data.attrs.items()}
+    rate = f"{attrs['wall_seconds']:.2f} s, {attrs['compile_seconds']:.2f} s to compile"
+    say(
+        f"{line(output)}: {attrs['paths']} paths of {attrs['name']} ({attrs['exploded_paths']} exploded), {rate}", shown
+    )
+    variables = {str(k): list(map(str, v.dims)) for k, v in data.items()}
+    emit(target, {**attrs, "run": json.loads(attrs["run"]), "output": str(output), "variables": variables})
+    if attrs["interrupted"]:
+        again = f"; {_again(checkpoint)} goes on" if checkpoint else ""
+        say(f"interrupted: the {attrs['paths']} paths that were complete are saved in {line(output)}{again}")
+        return interruption.exit_code()
+    if attrs["exploded_paths"] >= attrs["paths"]:
+        say(f"every path was lost: {line(output)} holds no number but their count")
+        return 1
+    return 0
+
+
+def judged(found: Any, report: Path | None, target: str | None, checkpoint: Path | None, shown: Any) -> int:
+    """Show and write a verification, its JSON first."""
+    from sde.report.table import verdict_table
+
+    begun.append(Path(target or "-"))
+    emit(target, found.to_dict())
+    shown.print(verdict_table(found))
+    if report is not None:
+        found.to_html(report)
+        say(f"report: {line(report)}", shown)
+    if found.interrupted:
+        again = f"; {_again(checkpoint)} goes on" if checkpoint else ""
+        what = f"{len(found.verdicts)} claims were measured, {len(found.untested)} were not"
+        say(f"interrupted: {what}{again}")
+        return interruption.exit_code()
+    return {"supported": 0, "refuted": 1, "inconclusive": 3}[found.outcome]
+
+
+def _again(checkpoint: Path) -> str:
+    return shlex.join(["noetherflow", "resume", str(checkpoint)])

@@ -1,32 +1,27 @@
-"""Emitted text made runnable: a real file in the user's cache, named by content, compiled once per machine."""
+"""Emitted text made runnable: named by content, compiled once per machine, kept in the user's cache."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
+import marshal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.abc import InspectLoader
 from pathlib import Path
 from time import perf_counter
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 import numba
 import numpy as np
-import platformdirs
 
+from sde import compiling, module_cache
 from sde.kernels import options, programs
 
 ROLES = ("step", "accumulate", "observe", "pace")
-
-
-def cache_folder() -> Path:
-    """Where emitted modules and their machine code live: $NOETHERFLOW_CACHE, else the user's cache folder."""
-    chosen = os.environ.get("NOETHERFLOW_CACHE")
-    return Path(chosen) if chosen else platformdirs.user_cache_path("noetherflow") / "kernels"
 
 
 @dataclass(frozen=True)
@@ -50,7 +45,8 @@ class Program:
 def load(text: str, manifest: Mapping[str, Any]) -> Program:
     """Compile emitted text, or take its machine code from this process or from the cache. The text itself is written as it is."""
     started = perf_counter()
-    compiled = _machine_code(text, str(manifest["dtype"]), manifest["clock"] == "own")
+    with compiling.noticed(len(text) * compiling.TEXT_SECONDS):
+        compiled = _machine_code(text, str(manifest["dtype"]), manifest["clock"] == "own")
     addresses = {role: compiled[role].address if role in compiled else 0 for role in ROLES}
     native = programs.Program(
         lanes=manifest["lanes"],
@@ -76,27 +72,36 @@ def _machine_code(text: str, dtype: str, own_clock: bool) -> dict[str, Any]:
     return compiled
 
 
+class _Text(InspectLoader):
+    """Loads a module from the text in hand, or its bytecode from the sealed cache. Its file is there for people and tracebacks to read:
+    nothing is ever run from it."""
+
+    def __init__(self, text: str, path: Path) -> None:
+        self.text, self.path = text, path
+
+    def get_source(self, fullname: str) -> str:
+        return self.text
+
+    def get_code(self, fullname: str) -> CodeType:
+        kept = f"{fullname}.{importlib.util.MAGIC_NUMBER.hex()}.nbc"
+        found = module_cache.load(kept)
+        if found is not None:
+            return marshal.loads(found)
+        code = self.source_to_code(self.text, str(self.path))
+        module_cache.save(kept, marshal.dumps(code))
+        return code
+
+
 def import_text(text: str) -> ModuleType:
-    """The emitted module as plain Python, undecorated: the oracle for its compiled form. Raises OSError when the cache cannot be written."""
+    """The emitted module as plain Python, undecorated: the oracle for its compiled form. The cache holds its text, as it is."""
     stamp = f"{text}\n{options.source_hash()}\n{numba.__version__}"
     name = f"noetherflow_{hashlib.sha256(stamp.encode()).hexdigest()[:24]}"
     if name in sys.modules:
         return sys.modules[name]
-    folder = cache_folder()
-    path = folder / f"{name}.py"
-    if not path.exists():
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            scratch = folder / f".{name}.{os.getpid()}.part"
-            scratch.write_text(text, encoding="utf-8")
-            os.replace(scratch, path)
-        except OSError as error:
-            raise OSError(
-                f"kernel cache: its folder must be writable; got {folder} ({error.strerror}). Set NOETHERFLOW_CACHE to a writable folder."
-            ) from error
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    loader = _Text(text, module_cache.save_text(f"{name}.py", text))
+    spec = importlib.util.spec_from_loader(name, loader, origin=str(loader.path))
+    assert spec is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    loader.exec_module(module)
     sys.modules[name] = module
     return module

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from sde.archive import Malformed
-from sde.gathering import NAMED, Ends, Gathering, Part
+from sde.gathering import NAMED, Ends, Gathering, Part, by_saves
 from sde.job import Job
 from sde.kernels import sketch
 from sde.kernels.statistics import COUNT, HIGH, LOW, M2, MEAN
@@ -33,7 +33,7 @@ def check_state(state: State, job: Job, gathered: Gathering, ends: Ends | None) 
         names |= {f"path.{name}" for name in (*ends._fields, "kept", "ran")}
     if names != state.keys():
         raise Malformed(f"{min(names ^ state.keys())} is missing, or too much")
-    lost = 0
+    lost, met = 0, np.zeros((1 + job.events, len(job.clock.saves)), np.int64)
     for group, chunks in groups.items():
         part = {name: state[f"{group}.{name}"] for name in forms}
         for name, form in forms.items():
@@ -42,8 +42,11 @@ def check_state(state: State, job: Job, gathered: Gathering, ends: Ends | None) 
             _check_form(f"{group}.{name}", part[name], form.dtype, shape)
         _check_part(group, part, int(sizes[chunks].sum()), chunks, job)
         lost += int(part["size"][1])
+        met += np.concatenate([part["exploded"][None], part["hits"]])
     if ends is not None:
         _check_paths(state, job, done, int(sizes[done].sum()), ends, lost)
+        numbers = np.concatenate([state["path.dead"][None], state["path.hit"]])
+        _must(np.array_equal(met, [by_saves(row, job.clock.saves) for row in numbers]), "path.dead")
 
 
 def _done(state: State, chunks: int) -> tuple[np.ndarray, int]:
@@ -81,6 +84,8 @@ def _check_part(group: str, part: State, paths: int, chunks: np.ndarray, job: Jo
     for name, most in (("hits", paths), ("exploded", lost)):
         counts = part[name]
         _must(_whole(counts, 0, most) and not (np.diff(counts, axis=-1) < 0).any(), f"{group}.{name}")
+    _must(int(part["exploded"][-1]) == lost, f"{group}.exploded")
+    _must(np.array_equal(part["hits"][:, -1], part["event_moments"][0, :, COUNT]), f"{group}.hits")
     named = part["named"]
     path, time, row = named[:, 0], named[:, 1], named[:, 2]
     _must(_whole(path, 0, job.paths - 1) and bool(np.isfinite(time).all()), f"{group}.named")

@@ -18,11 +18,16 @@ if TYPE_CHECKING:
     import xarray as xr
 
 STATISTICS = ("mean", "std", "sem", "min", "max", "q05", "q25", "q50", "q75", "q95")
+UNDEFINED = "undefined"
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 
 
 class ExplosionWarning(RuntimeWarning, UserWarning):
     """More paths than the stated share left the bound."""
+
+
+class UndefinedWarning(UserWarning):
+    """A variable was not a finite number on paths that are alive."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +60,22 @@ class Frame:
     histograms: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
-def dataset(outcome: Outcome, frame: Frame, keep: str, warn_share: float, attrs: Mapping[str, Any]) -> xr.Dataset:
+Explain = Callable[[list[dict[str, Any]]], None]
+"""Adds to lost paths (`path`, `time`, `state`, `value`) what is known of the `reason`, and `advice`."""
+
+
+def dataset(
+    outcome: Outcome,
+    frame: Frame,
+    keep: str,
+    warn_share: float,
+    attrs: Mapping[str, Any],
+    explain: Explain | None = None,
+) -> xr.Dataset:
     """The result of a run.
 
-    Exploded paths count in `exploded` (time), and in nothing else; attrs["explosions"] names the first by path, time, state and value. Kept
+    Exploded paths count in `exploded` (time), and in nothing else; attrs["explosions"] names the first by path, time, state and value, and
+    the reason where `explain` finds one. Kept
     path by path, the coordinates `explosion_time` and `explosion_value` hold them for each (NaN: never). An event e gives `e_count` (time),
     the paths that had it by then, and `e_time`, statistics of its time over those paths, or the time of each path. Warns where more than
     warn_share of the paths exploded. keep "stream": all but what `sde.stream` has written, path by path.
@@ -81,6 +98,7 @@ def dataset(outcome: Outcome, frame: Frame, keep: str, warn_share: float, attrs:
         own = {} if errors is None else {"quantile_error": _worst(errors[:, at : at + v.rows])}
         data[v.name] = ((leading, "time", *v.dims), values, own)
         at += v.rows
+    data |= _undefined(outcome, frame)
     data["exploded"] = ("time", total.exploded)
     extra, places = _extras(outcome, frame)
     data, coords = data | extra, coords | places
@@ -93,8 +111,33 @@ def dataset(outcome: Outcome, frame: Frame, keep: str, warn_share: float, attrs:
     timings = {"wall_seconds": outcome.wall_seconds, "compile_seconds": outcome.compile_seconds}
     if total.tally[0]:
         timings |= {"own_steps": int(total.tally[0]), "gave_up_paths": int(total.tally[1])}
-    told = {**attrs, "interrupted": int(outcome.interrupted), **timings, **_explosions(outcome, frame, warn_share)}
-    return xr.Dataset(data, coords, told)
+    record = {
+        **attrs,
+        "interrupted": int(outcome.interrupted),
+        **timings,
+        **_explosions(outcome, frame, warn_share, explain),
+    }
+    return xr.Dataset(data, coords, record)
+
+
+def _undefined(outcome: Outcome, frame: Frame) -> dict[str, Any]:
+    """Per variable that has any, the count of living paths on which it is not a finite number, `name_undefined`; and the warning."""
+    total, data, at = outcome.total, dict[str, Any](), 0
+    missing = (total.paths - total.exploded)[:, None] - total.moments[:, :, COUNT].astype(np.int64)
+    for v in frame.variables:
+        count = missing[:, at : at + v.rows]
+        at += v.rows
+        if count.any():
+            data[f"{v.name}_{UNDEFINED}"] = (("time", *v.dims), count.reshape(len(frame.saves), *v.shape))
+            first = int(np.argmax(count.any(axis=1)))
+            warnings.warn(
+                f"{v.name} is not a finite number on up to {count.max()} of {total.paths} paths that are alive, first at time "
+                f"{float(frame.time(frame.saves[first])):.6g}; its own statistics leave them out, which biases what is left. See "
+                f"{v.name}_{UNDEFINED}, or write it so that it is a number wherever paths go, e.g. with sympy.Max.",
+                UndefinedWarning,
+                stacklevel=5,
+            )
+    return data
 
 
 def path_coordinates(outcome: Outcome, ran: np.ndarray) -> dict[str, Any]:
@@ -102,25 +145,32 @@ def path_coordinates(outcome: Outcome, ran: np.ndarray) -> dict[str, Any]:
     return {"explosion_time": ("path", outcome.ends.left[ran]), "explosion_value": ("path", outcome.ends.value[ran])}
 
 
-def _explosions(outcome: Outcome, frame: Frame, warn_share: float) -> dict[str, Any]:
+def _explosions(outcome: Outcome, frame: Frame, warn_share: float, explain: Explain | None) -> dict[str, Any]:
     """Attributes that tell of explosions, and the warning."""
     total, n = outcome.total.lost, outcome.total.paths
     named = [
         {"path": int(path), "time": float(time), "state": frame.states[int(row)], "value": float(value)}
         for path, time, row, value in outcome.total.named
     ]
+    if named and explain:
+        explain(named)
     if total > warn_share * n:
-        first = ", ".join(
-            f"path {e['path']} at time {e['time']:.6g} ({e['state']} = {e['value']:.4g})" for e in named[:3]
-        )
+        advice = dict.fromkeys(e["advice"] for e in named if e.get("advice"))
+        others = f"; then paths {', '.join(str(e['path']) for e in named[1:4])}" if len(named) > 1 else ""
         warnings.warn(
-            f"{total} of {n} paths exploded and are left out of every statistic from then on, which biases what is left; the first: "
-            f"{first}. Take a smaller step, or see the count in `exploded`.",
+            f"{total} of {n} paths exploded ({total / n:.3%}) and are left out of every statistic from then on, which biases what is left; the first: "
+            f"{told(named[0])}{others}. {'. '.join(advice) or 'See attrs, explosions'}.",
             ExplosionWarning,
-            stacklevel=6,
+            stacklevel=5,
         )
     found = {"paths": n, "exploded_paths": total, "warn_share": warn_share}
     return found | ({"first_explosion": named[0]["time"], "explosions": json.dumps(named)} if total else {})
+
+
+def told(entry: Mapping[str, Any]) -> str:
+    """A lost path in words."""
+    reason = f": {entry['reason']}" if entry.get("reason") else ""
+    return f"path {entry['path']} at time {entry['time']:.6g} ({entry['state']} = {entry['value']:.4g}){reason}"
 
 
 def _extras(outcome: Outcome, frame: Frame) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -131,7 +181,7 @@ def _extras(outcome: Outcome, frame: Frame) -> tuple[dict[str, Any], dict[str, A
     if frame.covariance:
         count, _, product = total.comoments
         with np.errstate(invalid="ignore", divide="ignore"):
-            values = product / np.where(count > 1, count - 1, np.nan)[:, None, None]
+            values = product / np.where(count > 1, count - 1, np.nan)
         data["covariance"] = (("time", "one", "other"), values)
         coords |= {"one": list(frame.covariance), "other": list(frame.covariance)}
     at = 0
@@ -146,15 +196,13 @@ def _extras(outcome: Outcome, frame: Frame) -> tuple[dict[str, Any], dict[str, A
 
 
 def _statistics(s: np.ndarray, sketch: Sketch) -> tuple[np.ndarray, np.ndarray]:
-    """(saves, O, statistic) from merged moments (saves, O, 5) and a sketch, and what the quantiles may be off (saves, O, quantile). Where the
-    mean is not a number, a living path's value is not one either, and there is no quantile."""
+    """(saves, O, statistic) from merged moments (saves, O, 5) and a sketch, and what the quantiles may be off (saves, O, quantile)."""
     count = s[:, :, COUNT]
     with np.errstate(invalid="ignore", divide="ignore"):
         none = count == 0
-        mean = np.where(none, np.nan, s[:, :, MEAN])
         std = np.where(count > 1, np.sqrt(s[:, :, M2] / (count - 1)), np.nan)
         columns = {
-            "mean": mean,
+            "mean": np.where(none, np.nan, s[:, :, MEAN]),
             "std": std,
             "sem": std / np.sqrt(count),
             "min": np.where(none, np.nan, s[:, :, LOW]),
@@ -163,9 +211,8 @@ def _statistics(s: np.ndarray, sketch: Sketch) -> tuple[np.ndarray, np.ndarray]:
     low, high = s[:, :, LOW].ravel(), s[:, :, HIGH].ravel()
     found, errors = sketch.quantiles(list(QUANTILES.values()), low, high)
     shape = (len(QUANTILES), *count.shape)
-    found, errors = (np.where(np.isnan(mean), np.nan, a.reshape(shape)) for a in (found, errors))
-    columns |= dict(zip(QUANTILES, found, strict=True))
-    return np.stack([columns[name] for name in STATISTICS], axis=2), np.moveaxis(errors, 0, 2)
+    columns |= dict(zip(QUANTILES, found.reshape(shape), strict=True))
+    return np.stack([columns[name] for name in STATISTICS], axis=2), np.moveaxis(errors.reshape(shape), 0, 2)
 
 
 def _worst(errors: np.ndarray) -> float:

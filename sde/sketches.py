@@ -20,6 +20,7 @@ TABLE_BYTES = 32 * 2**20
 
 SLAB = 512
 """Cells whose counts are added up at once."""
+EPS = float(np.finfo(np.float64).eps)
 SAMPLE = 128
 """Paths of each pilot chunk that the bins are fixed by."""
 
@@ -43,10 +44,10 @@ def bits_for(cells: int) -> int:
 
 
 def lay_out(sample: np.ndarray, bits: int, centre: float = 0.0, scale: float = 0.0) -> Layout:
-    """Bins for cells whose values are like sample (cells, n), NaN where there is none. centre, scale: for cells whose sample
+    """Bins for cells whose values are like sample (cells, n), not finite where there is none. centre, scale: for cells whose sample
     says nothing."""
     dtype = sample.dtype
-    ordered = np.sort(sample, axis=1).astype(np.float64)
+    ordered = np.sort(_finite(sample), axis=1).astype(np.float64)
     count = (~np.isnan(ordered)).sum(axis=1)
 
     def at(q: float) -> np.ndarray:
@@ -71,9 +72,11 @@ def quantiles(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Quantiles `at` of every cell (len(at), cells), and how far at the most each can lie from the exact one of the same values.
 
-    table: (cells, bins + 1) counts; low, high: (cells,) least and greatest value. Exact order statistics lie in known bins; inside a bin
-    they are taken as evenly spread. Linear between order statistics, as `numpy.quantile`.
+    table: (cells, bins + 1) counts; low, high: (cells,) least and greatest value. Exact order statistics lie in known bins, whose edges the
+    kernel's rounding blurs by a few units in the last place; inside a bin they are taken as evenly spread. Linear between order
+    statistics, as `numpy.quantile`, whose own rounding in the run's number type is within the bound too.
     """
+    eps = float(np.finfo(layout.centre.dtype).eps)
     found, error = np.full((2, len(at), len(table)), np.nan)
     for first in range(0, len(table), SLAB):
         some = slice(first, first + SLAB)
@@ -83,7 +86,7 @@ def quantiles(
         )
         edges = sketch.edges(layout.bits)
         for k, q in enumerate(at):
-            found[k, some], error[k, some] = _quantile(ends, edges, centre, inverse, least, most, q)
+            found[k, some], error[k, some] = _quantile(ends, edges, centre, inverse, least, most, q, eps)
     return found, error
 
 
@@ -95,8 +98,10 @@ def _quantile(
     low: np.ndarray,
     high: np.ndarray,
     q: float,
+    eps: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Quantile q of cells whose counts add up to `ends` (cells, bins) by each bin's upper edge; edges in scales."""
+    """Quantile q of cells whose counts add up to `ends` (cells, bins) by each bin's upper edge; edges in scales. eps: of the number type
+    that the bins were found in, from x - centre, its product with inverse, and that plus 1, each rounded."""
     last, place = ends[:, -1] - 1, q * np.maximum(ends[:, -1] - 1, 0)
     floor, value, sides = np.floor(place), [], []
     low, high = np.where(last >= 0, low, 0.0), np.where(last >= 0, high, 0.0)
@@ -104,17 +109,32 @@ def _quantile(
         at = np.minimum((ends <= rank[:, None]).sum(axis=1), ends.shape[1] - 1)[:, None]
         end = np.take_along_axis(ends, at, axis=1)[:, 0]
         before = np.where(at[:, 0] > 0, np.take_along_axis(ends, np.maximum(at - 1, 0), axis=1)[:, 0], 0)
-        left, right = (np.clip(centre + edges[at[:, 0] + side] / inverse, low, high) for side in (0, 1))
-        value.append(left + (right - left) * ((rank - before + 0.5) / np.maximum(end - before, 1)))
-        sides.append((left, right))
-    found = value[0] + (place - floor) * (value[1] - value[0])
-    error = 1.0001 * np.maximum(found - sides[0][0], sides[1][1] - found)
+        inside = (rank - before + 0.5) / np.maximum(end - before, 1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            cut = [edges[at[:, 0] + side] / inverse for side in (0, 1)]
+            left, right = (np.clip(centre + edge, low, high) for edge in cut)
+            value.append(_between(left, right, inside))
+            blur = [4 * eps * (np.abs(edge) + 1 / inverse) + 4 * EPS * np.abs(centre) for edge in cut]
+            sides.append((np.maximum(centre + cut[0] - blur[0], low), np.minimum(centre + cut[1] + blur[1], high)))
+    found = _between(value[0], value[1], place - floor)
+    left, right = sides[0][0], sides[1][1]
+    with np.errstate(over="ignore"):
+        size = np.where(right > left, np.maximum(np.abs(left), np.abs(right)), 0.0)
+        rounding = eps * (0.51 * size + (right - left))
+        error = 1.0001 * np.maximum(found - left, right - found) + rounding
     return np.where(last >= 0, found, np.nan), np.where(last >= 0, error, np.nan)
 
 
+def _between(left: np.ndarray, right: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """left + share (right - left), where right - left may not be a number."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = left + (right - left) * share
+        return np.where(np.isfinite(found), found, left * (1 - share) + right * share)
+
+
 def exact(rows: np.ndarray, at: Sequence[float]) -> np.ndarray:
-    """Quantiles of rows (cells, n), NaN left out: (len(at), cells). Linear between order statistics."""
-    ordered = np.sort(rows, axis=1)
+    """Quantiles of rows (cells, n), what is not finite left out: (len(at), cells). Linear between order statistics."""
+    ordered = np.sort(_finite(rows), axis=1)
     count = (~np.isnan(ordered)).sum(axis=1)
     if not ordered.shape[1]:
         return np.full((len(at), len(rows)), np.nan)
@@ -124,8 +144,12 @@ def exact(rows: np.ndarray, at: Sequence[float]) -> np.ndarray:
     def pick(index: np.ndarray) -> Any:
         return np.take_along_axis(ordered[None], index[..., None], axis=2)[..., 0].astype(np.float64)
 
-    low = pick(below)
-    return low + (place - below) * (pick(np.minimum(below + 1, np.maximum(count - 1, 0))) - low)
+    return _between(pick(below), pick(np.minimum(below + 1, np.maximum(count - 1, 0))), place - below)
+
+
+def _finite(rows: np.ndarray) -> np.ndarray:
+    """The same with NaN for what is not finite."""
+    return np.where(np.isfinite(rows), rows, rows.dtype.type(np.nan))
 
 
 class Sketch:

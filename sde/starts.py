@@ -9,6 +9,7 @@ import numpy as np
 
 from sde.job import Start
 from sde.kernels import random
+from sde.values import reals
 
 
 class Named(Protocol):
@@ -28,6 +29,10 @@ def reader(parameters: Sequence[Named], start: Mapping[Any, Any], paths: int, se
     Values are numbers or arrays of the parameter's shape (all paths alike), arrays (paths, *shape), or laws (Normal, Uniform,
     Bernoulli with numbers). Raises ValueError with all problems at once.
     """
+    if not isinstance(start, Mapping):
+        raise ValueError(
+            f"start: must be a mapping {{parameter: value}}; got {type(start).__name__}. The parameters are {[p.name for p in parameters]}."
+        )
     left, problems, parts = dict(start), [], []
     at = 0
     for p in parameters:
@@ -47,7 +52,7 @@ def reader(parameters: Sequence[Named], start: Mapping[Any, Any], paths: int, se
         at += rows
     for key in left:
         problems.append(
-            f"start[{key}]: must name a parameter; got {key!r} ({type(key).__name__}). Parameters are {[p.name for p in parameters]}."
+            f"start[{repr(str(key))[1:-1]}]: must name a parameter; got {key!r} ({type(key).__name__}). Parameters are {[p.name for p in parameters]}."
         )
     if problems:
         raise ValueError("\n".join(problems))
@@ -74,10 +79,11 @@ def _part(p: Named, value: Any, paths: int, seed: int, offset: int) -> Start:
     if hasattr(value, "bind"):
         return _law(p, value, seed, offset)
     try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
+        array = reals(value)
+    except ValueError as reason:
+        shown = " ".join(repr(value).split())[:200]
         raise ValueError(
-            f"start[{p.name}]: must be numbers; got {value!r} ({type(value).__name__}). Give a number or an array of shape {p.shape}."
+            f"start[{p.name}]: must be numbers; got {shown} ({type(value).__name__}): {reason}. Give a number or an array of shape {p.shape}."
         ) from None
     rows = len(p.symbols)
     if not np.isfinite(array).all():

@@ -14,7 +14,7 @@ from sde.files import check_writable, failing_as, replacing
 from sde.gathering import Ends
 from sde.job import Job
 from sde.netcdf import Writer
-from sde.results import Frame, dataset
+from sde.results import Explain, Frame, dataset
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -95,6 +95,7 @@ def run(
     out: str | Path,
     warn_share: float,
     attrs: Mapping[str, Any],
+    explain: Explain | None = None,
 ) -> xr.Dataset:
     """Run a job with its paths streamed to `out`, which appears when all is written. Returns the file opened, its variables not yet read."""
     import xarray as xr
@@ -102,5 +103,5 @@ def run(
     check_writable(out)
     with replacing(out) as scratch, Stream(scratch, out, frame, job.program.dtype, job.chunk_size) as sink:
         outcome = ensemble.run(job, threads, tick, None, sink)
-        sink.finish(dataset(outcome, frame, "stream", warn_share, attrs))
+        sink.finish(dataset(outcome, frame, "stream", warn_share, attrs, explain))
     return xr.open_dataset(out, engine="h5netcdf")

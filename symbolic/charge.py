@@ -14,6 +14,7 @@ import sympy as sp
 from symbolic import drift as laws
 from symbolic.exact.nullspace import Vector
 from symbolic.loss import Loss
+from symbolic.names import latex
 from symbolic.noise import Noise
 from symbolic.sgd import SGD
 from symbolic.structure.fields import kind
@@ -147,12 +148,12 @@ class Charge:
         """
         laws.refuse_svag(svag, sgd, order)
         terms = self._symbolic(order == 2 or svag is not None)
-        return sp.sympify(laws.sde(terms, self.noise.rates(sgd, order), order, svag))
+        return sp.sympify(laws.sde(terms, self.noise.rates(sgd, order), order, svag), strict=True)
 
     def increment(self, sgd: SGD | None = None) -> sp.Expr:
         """E[C_{k+1} - C_k | theta] for one step of discrete SGD, exact in eta; weight decay and sampling included."""
         laws.refuse_momentum(sgd)
-        return sp.sympify(laws.step(self._symbolic(True), self.noise.rates(sgd)))
+        return sp.sympify(laws.step(self._symbolic(True), self.noise.rates(sgd)), strict=True)
 
     def momentum_increment(self, sgd: SGD, step: int | None = None) -> sp.Expr:
         """E[C_n - C_{n-1}] for step n of momentum SGD from rest, up to O(eta^3), at theta_{n-1}; None: once the transient is over.
@@ -160,7 +161,7 @@ class Charge:
         The transient lasts about 1/(1 - beta) steps. Formula and proof: symbolic.drift. Raises ValueError for a schedule.
         """
         r = self.noise.rates(laws.without_momentum(sgd, step))
-        return sp.sympify(laws.momentum_step(self._symbolic(True), r, sp.nsimplify(sgd.momentum), step))
+        return sp.sympify(laws.momentum_step(self._symbolic(True), r, sp.nsimplify(sgd.momentum), step), strict=True)
 
     def drift_at(self, theta: Array, sgd: SGD, order: int = 1, svag: int | None = None) -> float:
         """`drift` as a number at theta of shape (D,). Raises ValueError for a schedule."""
@@ -181,4 +182,4 @@ class Charge:
         return f"Charge({self.name} = {self.expression}; {self.kind}, {self.classification})"
 
     def _repr_latex_(self) -> str:
-        return f"$\\displaystyle {self.name} = {sp.latex(self.expression)}$"
+        return f"$\\displaystyle {self.name} = {latex(self.expression)}$"

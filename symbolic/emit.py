@@ -1,5 +1,8 @@
 """The boundary: a step map as the text of one self-contained, deterministic Python module.
 
+No text of a user's enters it: states, inputs, parameters and parts stand there as letters with an index (x0, n1, p0, c2, v3), constants as
+floats. Names (of the problem, its states and observables) go beside the text, in `Module.manifest`.
+
 The functions work on a block of LANES paths in flat arrays, row j of lane i at [j*LANES + i]: literal strides let a compiler
 vectorise over lanes, and the same text runs undecorated as plain Python, which is the oracle for the compiled kernel.
 
@@ -13,7 +16,6 @@ vectorise over lanes, and the same text runs undecorated as plain Python, which 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -28,7 +30,7 @@ BLOCK_BYTES = 192 * 1024
 
 @dataclass(frozen=True)
 class Module:
-    """Emitted text and its manifest (names, sizes, dtype, lanes, hash of the text)."""
+    """Emitted text, and beside it its manifest (names, sizes, dtype, lanes, hash of the text), which is never part of a source."""
 
     text: str
     manifest: Mapping[str, object] = field(hash=False)
@@ -82,8 +84,8 @@ def emit(
         "dtype": dtype,
         "clock": "own" if own else "shared",
     }
-    head = f'"""{step.name}: emitted text, one block of {lanes} paths; see the manifest."""\n\nimport math\n\nimport numpy as np\n\nF = {number}\nLANES = {lanes}\n'
-    text = f"{head}MANIFEST = {json.dumps(manifest, sort_keys=True)}\n\n\n{body}\n"
+    head = f'"""A step map as emitted text, one block of {lanes} paths."""\n\nimport math\n\nimport numpy as np\n\nF = {number}\nLANES = {lanes}\n'
+    text = f"{head}\n\n{body}\n"
     return Module(text, {**manifest, "hash": hashlib.sha256(text.encode()).hexdigest()[:20]})
 
 

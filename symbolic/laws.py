@@ -44,6 +44,17 @@ def _refuse(law: str, rule: str, got: Any, do: str) -> ValueError:
     return ValueError(f"{law}: {rule}; got {got} ({type(got).__name__}). {do}")
 
 
+def floats(where: str, value: Any) -> np.ndarray:
+    """Real numbers as a float64 array. Raises ValueError for text, truth values and complex numbers rather than turn them into numbers."""
+    array = np.asarray(value)
+    if array.dtype.kind in "cbSUmM" or any(
+        isinstance(e, (str, bool, complex)) for e in array.ravel() if array.dtype == object
+    ):
+        kind = type(array.ravel()[0]).__name__ if array.size else array.dtype
+        raise ValueError(f"{where}: must be real numbers; got an array of {kind}. Convert it to numbers first.")
+    return array.astype(np.float64)
+
+
 class Law(ABC):
     """A distribution for one data variable; its parameters broadcast over the variable's entries."""
 
@@ -257,7 +268,7 @@ class Dataset:
     """N rows drawn with equal chance: {symbol or array of symbols: array of shape (N, *shape of the key)}."""
 
     def __init__(self, columns: Mapping[Any, Any]) -> None:
-        self.columns = {_key(k): np.asarray(v, dtype=np.float64) for k, v in columns.items()}
+        self.columns = {_key(k): floats(f"Dataset[{k}]", v) for k, v in columns.items()}
         sizes = {len(v) for v in self.columns.values()}
         if len(sizes) != 1 or not min(sizes):
             raise _refuse(

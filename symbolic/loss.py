@@ -10,7 +10,8 @@ from typing import Any, cast
 import numpy as np
 import sympy as sp
 
-from symbolic.laws import Block, bind
+from symbolic import assumptions, names, reserved
+from symbolic.laws import Block, bind, floats
 
 
 @dataclass(frozen=True)
@@ -93,22 +94,42 @@ class Loss:
         self.expression: sp.Expr = cast(sp.Expr, expression).replace(_whole_float_power, lambda e: e.base ** int(e.exp))
         self.parameters: tuple[Parameter, ...] = tuple(_parameter(item, label) for label, item in pairs)
         self.blocks: tuple[Block, ...] = bind(data)
-        self.name = name
+        self.name = names.check("Loss.name", name)
         self.files: tuple[Path, ...] = ()
         self.theta: tuple[sp.Symbol, ...] = tuple(s for p in self.parameters for s in p.symbols)
         self.z: tuple[sp.Symbol, ...] = tuple(s for b in self.blocks for s in b.symbols)
-        problems = self._problems()
+        problems = self._misnamed() or self._problems()
         if problems:
             raise ValueError("\n".join(problems))
+
+    def _misnamed(self) -> list[str]:
+        found = []
+        wheres = [("Loss.parameters", names.variable, p.name) for p in self.parameters]
+        wheres += [("Loss.parameters", names.symbol, s.name) for s in self.theta]
+        wheres += [("Loss.data", names.symbol, s.name) for s in (*self.z, *self.law_parameters)]
+        for where, rule, name in dict.fromkeys(wheres):
+            try:
+                rule(where, name)
+            except ValueError as error:
+                found.append(str(error))
+        return found
 
     def _problems(self) -> list[str]:
         found = []
         known = [*self.theta, *self.z]
-        names = [p.name for p in self.parameters]
+        labels = [p.name for p in self.parameters]
         free = self.expression.free_symbols
         if not self.theta:
             found.append("Loss.parameters: at least one is needed; got none. Name the symbols that SGD moves.")
-        for name in sorted({n for n in names if names.count(n) > 1} | {s.name for s in known if known.count(s) > 1}):
+        found += reserved.refuse("Loss.parameters", labels)
+        why = "SGD moves it wherever the gradient points"
+        found += [told for s in self.theta if (told := assumptions.refused("Loss.parameters", s, why))]
+        for block in self.blocks:
+            for s in block.symbols:
+                why = f"Its {block.kind} law does not promise that of every sample"
+                told = None if assumptions.support(s, block) else assumptions.refused("Loss.data", s, why)
+                found += [told] if told else []
+        for name in sorted({n for n in labels if labels.count(n) > 1} | {s.name for s in known if known.count(s) > 1}):
             found.append(f"Loss: a name may stand for one thing only; got {name!r} twice. Rename one.")
         law_symbols = {
             s for b in self.blocks for v in b.parameters.values() for s in getattr(_sum(v), "free_symbols", ())
@@ -160,7 +181,7 @@ class Loss:
                 raise ValueError(
                     f"start[{p.name}]: every parameter needs one value; got {len(keys)} of them. Give a number or an array of shape {p.shape}."
                 )
-            value = np.asarray(left.pop(keys[0]), dtype=np.float64)
+            value = floats(f"start[{p.name}]", left.pop(keys[0]))
             if value.shape != p.shape and not (len(p.shape) == 1 and value.shape == (*p.shape, 1)):
                 raise ValueError(f"start[{p.name}]: must have shape {p.shape}; got {value.shape}. Reshape it.")
             if not np.isfinite(value).all():

@@ -246,7 +246,7 @@ class Noise:
             return sp.S.Zero
         if self.source != "features" or self.features is None:
             return None
-        mean = [*map(sp.sympify, self.features.mean), sp.S.One]
+        mean = [*self.features.mean, sp.S.One]
         return self._quadratic(a, {(i, j): p * q for i, p in enumerate(mean) for j, q in enumerate(mean) if p * q != 0})
 
     def mean_dot(self, b: sp.Matrix) -> sp.Expr | None:
@@ -255,5 +255,5 @@ class Noise:
             return sp.S.Zero
         if self.source != "features" or self.features is None:
             return None
-        mean = [*map(sp.sympify, self.features.mean), sp.S.One]
+        mean = [*self.features.mean, sp.S.One]
         return sp.Add(*(m * b[i] * d for m, g in zip(mean, self._gradients, strict=True) for i, d in g.items()))

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from symbolic import names
 from symbolic.emit import Module, emit
 from symbolic.loss import Loss, Parameter
+from symbolic.reserved import OURS
 from symbolic.sampling import SamplingPlan, factorise, sampling_plan
 from symbolic.schemes import find, step_map
 from symbolic.sde import SDE, LossDynamics
@@ -65,7 +67,7 @@ def prepare(
     if dtype not in ("float32", "float64"):
         raise ValueError(f"dtype: must be 'float32' or 'float64'; got {dtype!r} ({type(dtype).__name__}). Pick one.")
     parts = parameters_of(problem)
-    taken = {p.name for p in parts} | {"exploded", "time", "path", "statistic"}
+    taken = {p.name for p in parts} | OURS.keys()
     states = {s for p in parts for s in p.symbols}
     known = states | ({*problem.W, *problem.parameters} if isinstance(problem, SDE) else set())
     clock = problem.time if isinstance(problem, SDE) else time_symbol
@@ -73,9 +75,13 @@ def prepare(
         _observable(name, value, taken, known, None if clock in states else clock)
         for name, value in (observables or {}).items()
     ]
-    rows = {str(s): s for p in parts for s in p.symbols} | {
-        label: e for _, entries in extra for label, e in entries.items()
-    }
+    rows: dict[str, sp.Expr] = {str(s): s for p in parts for s in p.symbols}
+    for output, entries in extra:
+        if rows.keys() & entries.keys():
+            raise ValueError(
+                f"observables[{output.name}]: a name must be new text; got one that an entry of a parameter or observable has. Rename it."
+            )
+        rows |= entries
     outputs = tuple(Output(p.name, p.shape) for p in parts) + tuple(output for output, _ in extra)
     if isinstance(problem, SDE):
         step = _with_brownian(step_map(problem, scheme), problem, rows.values())
@@ -111,7 +117,7 @@ def _observable(
     name: str, value: Any, taken: set[str], states: set[sp.Symbol], clock: sp.Symbol | None
 ) -> tuple[Output, dict[str, sp.Expr]]:
     """The output and its rows, {label: expression}."""
-    if not isinstance(name, str) or name in taken:
+    if names.variable("observables", name) in taken:
         raise ValueError(
             f"observables[{name}]: a name must be new text; got one in use. Rename it; parameters are always saved."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import sympy as sp
@@ -32,8 +33,23 @@ RELATIONS = {
 }
 
 
+def _literal(e: sp.Basic) -> str:
+    """A constant as Python source: digits, `math.inf` or `math.nan`, whatever its class says of itself."""
+    try:
+        value = float(e)  # type: ignore[arg-type]
+    except (OverflowError, TypeError):
+        value = math.inf
+    if math.isinf(value) and e not in (sp.oo, -sp.oo):
+        raise ValueError(f"emit: a number must be within float64's range; got {str(e)[:60]}. Rescale the problem.")
+    if math.isfinite(value):
+        return float.__repr__(value)
+    return "math.nan" if math.isnan(value) else "math.inf" if value > 0 else "-math.inf"
+
+
 class ScalarPrinter:
     """Prints expressions; `names` maps symbols to Python identifiers. Raises ValueError for what has no scalar form.
+
+    Only these names, literals, operators and functions of a fixed list are ever printed: nothing that is called by a user's text.
 
     Branches are written so that NaN passes through: a comparison with NaN must never turn it into a number.
     """
@@ -45,14 +61,14 @@ class ScalarPrinter:
         if e in self.names:
             return self.names[e]
         if isinstance(e, (sp.Number, sp.NumberSymbol)):
-            return f"F({float(e)!r})"
+            return f"F({_literal(e)})"
         if isinstance(e, sp.Add):
             return self._add(e)
         if isinstance(e, sp.Mul):
             return self._mul(e)
         if isinstance(e, sp.Pow):
             return self._pow(e)
-        if isinstance(e, tuple(UNARY)):
+        if type(e) in UNARY:
             return f"{UNARY[type(e)]}({self(e.args[0])})"
         x = (
             [f"({self(a)})" for a in e.args]

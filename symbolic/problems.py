@@ -7,12 +7,17 @@ from collections.abc import Sequence
 from typing import Any, TypeGuard
 
 from symbolic.expressions import ExpressionError
+from symbolic.names import LONGEST, printable
+
+MOST = 60
+"""Known words that a hint lists."""
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
     """A hint for a misspelt word: the nearest known one, else all of them."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(known)}."
+    close = difflib.get_close_matches(word[:LONGEST], known, n=1, cutoff=0.6)
+    listed = ", ".join(printable(name, 40) for name in known[:MOST])
+    return f"Did you mean {close[0]!r}?" if close else f"Known: {listed}{', ...' if len(known) > MOST else ''}."
 
 
 class Problems:
@@ -30,6 +35,7 @@ class Problems:
 
     def add(self, where: str, rule: str, value: Any, do: str) -> None:
         """Note "<where>: <rule>; got <value> (<type>). <do>"."""
+        where = printable(where, 120)
         shown = repr(value)
         shown = shown if len(shown) <= 80 else shown[:77] + "..."
         self.found.append(

@@ -6,13 +6,15 @@ start = { u = 1.2, W = [[1, 0], [0, 1]] }    a number or nested array per parame
 time = 50.0                                  learning-rate time t = eta*k; or steps = 5000, the number of SGD steps (time = eta*steps)
 dt = 0.01                                    step of the SDE, in the same time
 paths = 10000   seed = 0                     whole numbers; the seed lies in [0, 2**64)
-save_at = 101                                equally spaced times, both ends included, or a list of times
+save_at = 101                                equally spaced times, both ends included (every step, where there are fewer), or a list of times
+steps_at = [0.5]                             times at which coefficients jump: no step straddles one
+check = true                                 whether a few paths try the step against half of it, and a warning says what it does
 scheme = "euler-maruyama"   dtype = "float64" or "float32"   keep = "statistics" or "paths"
 observables = { C = "u**2 - w**2" }          expressions in the parameters; may be a section [observables] of its own
 events = { flat = "w - u" }                  dated where the expression becomes positive; as `simulate(events=...)`
 covariance = ["u", "C"]                      parameters and observables whose covariance is taken
 histogram = { C = [-1.0, 0.0, 1.0] }         increasing edges, by parameter or observable
-warn_share = 0.001                           the share of exploded paths beyond which a warning is given
+warn_share = 0.0                             the share of exploded paths beyond which a warning is given
 """
 
 from __future__ import annotations
@@ -30,7 +32,22 @@ from symbolic.problems import Problems, is_number, nearest
 from symbolic.sgd import SGD
 
 WATCHED = ("observables", "events", "covariance", "histogram")
-KEYS = ("start", "time", "steps", "dt", "paths", "seed", "save_at", "scheme", "dtype", "keep", "warn_share", *WATCHED)
+KEYS = (
+    "start",
+    "time",
+    "steps",
+    "dt",
+    "paths",
+    "seed",
+    "save_at",
+    "steps_at",
+    "check",
+    "scheme",
+    "dtype",
+    "keep",
+    "warn_share",
+    *WATCHED,
+)
 CHOICES = {"dtype": ("float64", "float32"), "keep": ("statistics", "paths")}
 
 
@@ -88,6 +105,10 @@ def read(
         )
     elif "scheme" in section:
         run["scheme"] = section["scheme"]
+    if "check" in section and not isinstance(section["check"], bool):
+        problems.add("run.check", "must be true or false", section["check"], "Write check = false to leave it out.")
+    elif "check" in section:
+        run["check"] = section["check"]
     share = section.get("warn_share", 0.0)
     if not is_number(share) or not 0 <= share <= 1:
         problems.add("run.warn_share", "must be a share within [0, 1]", share, "Write warn_share = 0.001.")
@@ -198,6 +219,18 @@ def _times(section: Mapping[str, Any], run: dict[str, Any], sgd: SGD | None, pro
         time = run["steps"] * eta
     if time is not None and run.get("dt", 0.0) > time:
         problems.add("run.dt", f"must not exceed the run's time {time:g}", run["dt"], "Take a smaller dt.")
+    if "steps_at" in section:
+        places = _array(section["steps_at"]) if isinstance(section["steps_at"], list) else None
+        if places is None or places.ndim != 1 or not np.isfinite(places).all() or (places < 0).any():
+            problems.add(
+                "run.steps_at", "must be a list of times from 0 on", section["steps_at"], "Write steps_at = [0.5]."
+            )
+        elif time is not None and places.max() > time:
+            problems.add(
+                "run.steps_at", f"must not exceed the run's time {time:g}", places.max().item(), "Drop the later times."
+            )
+        else:
+            run["steps_at"] = places
     if "save_at" not in section:
         return
     value = section["save_at"]

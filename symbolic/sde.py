@@ -8,7 +8,7 @@ from typing import Any
 
 import sympy as sp
 
-from symbolic import tracing
+from symbolic import assumptions, names, reserved, tracing
 from symbolic.autodiff import Statement, gradient, shared
 from symbolic.calculus import commutes, correction
 from symbolic.features import Features, features
@@ -27,9 +27,10 @@ NOISE_CLASSES = ("additive", "scalar", "diagonal", "commutative", "general")
 class SDE:
     """dX = drift(X, t) dt + diffusion(X, t) dW, with states X of shape (D,), drift (D,), diffusion (D, J) for J independent noises.
 
-    states: symbols, or names. drift and diffusion: entries, or plain Python functions of (x, t) that return them, called once with
-    an array of symbols. interpretation: "ito" or "stratonovich" (the sense in which the noise term is written). time: the symbol
-    of time in the coefficients, if any. parameters: symbols that a run gives numbers to. W: symbols of the Brownian motions' values
+    states: symbols, or names. drift and diffusion: entries, or plain Python functions of (x, t) that return them, called a few times with
+    an array of symbols (see `tracing.trace`: what compares, branches or changes from call to call is refused). interpretation: "ito" or "stratonovich" (the sense in which the noise term is written). time: the symbol
+    of time in the coefficients, if any. parameters: symbols that a run gives numbers to. States may be assumed real, and no more (a positive X
+    would delete Max(X, 0) before it is seen); what is assumed of parameters must hold for their numbers. W: symbols of the Brownian motions' values
     W_j(t), for observables. Raises ValueError.
     """
 
@@ -43,29 +44,49 @@ class SDE:
         name: str = "sde",
         parameters: Sequence[sp.Symbol] = (),
     ) -> None:
-        self.states: tuple[sp.Symbol, ...] = tuple(sp.Symbol(s, real=True) if isinstance(s, str) else s for s in states)
+        self.states: tuple[sp.Symbol, ...] = tuple(
+            sp.Symbol(names.variable("SDE.states", s), real=True) if isinstance(s, str) else s for s in states
+        )
         self.parameters = tuple(parameters)
-        self.interpretation, self.name = interpretation, name
+        self.interpretation, self.name = interpretation, names.check("SDE.name", name)
         d = len(self.states)
         if not d or len(set(self.states)) != d or not all(isinstance(s, sp.Symbol) for s in self.states):
             raise ValueError(f"SDE.states: must be distinct symbols; got {list(states)!r}. Name each state once.")
         if not all(isinstance(p, sp.Symbol) for p in self.parameters):
             raise ValueError(f"SDE.parameters: must be symbols; got {list(parameters)!r}. Use sympy.symbols.")
+        if time is not None and not isinstance(time, sp.Symbol):
+            raise ValueError(
+                f"SDE.time: must be the symbol of time in the coefficients; got {time!r} ({type(time).__name__}). Use sympy.Symbol('t', real=True)."
+            )
+        problems = reserved.refuse("SDE.states", [s.name for s in self.states])
+        problems += reserved.refuse("SDE.parameters", [p.name for p in self.parameters])
+        found = [assumptions.refused("SDE.states", s, "A path goes where noise takes it") for s in self.states]
+        # a run's times are positive but for its first
+        if time is not None and not assumptions.holds(time, sp.Symbol("t", positive=True), sp.oo):
+            found.append(assumptions.refused("SDE.time", time, "Time is any number from 0 on"))
+        problems += [p for p in found if p]
+        if problems:
+            raise ValueError("\n".join(problems))
         if interpretation not in ("ito", "stratonovich"):
             raise ValueError(f"SDE.interpretation: must be 'ito' or 'stratonovich'; got {interpretation!r}. Pick one.")
         traced = callable(drift) or callable(diffusion)
         if time is None and traced and "t" not in {s.name for s in self.states + self.parameters}:
             time = sp.Symbol("t", real=True)
         self.time = time
-        names = [s.name for s in (*self.states, *self.parameters, *((time,) if time is not None else ()))]
-        twice = sorted({n for n in names if names.count(n) > 1})
+        for where, group in (("SDE.states", self.states), ("SDE.parameters", self.parameters)):
+            for s in group:
+                names.variable(where, s.name)
+        if time is not None and time != time_symbol:
+            names.symbol("SDE.time", time.name)
+        labels = [s.name for s in (*self.states, *self.parameters, *((time,) if time is not None else ()))]
+        twice = sorted({n for n in labels if labels.count(n) > 1})
         if twice:
             raise ValueError(f"SDE: a name may stand for one thing only; got {twice[0]!r} twice. Rename one.")
         clock = time_symbol if time is None else time
         if callable(drift):
-            drift = tracing.trace("SDE.drift", drift, self.states, clock)
+            drift = tracing.trace("SDE.drift", drift, {"x": self.states, "t": clock}, tracing.vector)
         if callable(diffusion):
-            diffusion = tracing.trace("SDE.diffusion", diffusion, self.states, clock)
+            diffusion = tracing.trace("SDE.diffusion", diffusion, {"x": self.states, "t": clock}, tracing.rows)
         f, b = tracing.vector("SDE.drift", drift), tracing.rows("SDE.diffusion", diffusion)
         shapes = [len(row) for row in b]
         if len(f) != d:
@@ -81,9 +102,9 @@ class SDE:
         used = self.drift_vector.free_symbols | self.diffusion_matrix.free_symbols
         loose = used - {*self.states, *self.parameters, time_symbol}
         if loose or (time is None and time_symbol in used):
-            labels = sorted(map(str, loose)) or ["t"]
+            others = sorted(map(str, loose)) or ["t"]
             raise ValueError(
-                f"SDE: coefficients may use the states and time only; got {labels} besides. Put in numbers, name time=, or list them as parameters=."
+                f"SDE: coefficients may use the states and time only; got {others} besides. Put in numbers, name time=, or list them as parameters=."
             )
         self.parts: tuple[Parameter, ...] = tuple(Parameter(s.name, (), (s,)) for s in self.states)
         self.W: tuple[sp.Symbol, ...] = tuple(sp.Symbol(f":W_{j}", real=True) for j in range(self.noises))

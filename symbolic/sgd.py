@@ -9,6 +9,8 @@ from numbers import Real
 import numpy as np
 import sympy as sp
 
+from symbolic.numeric import Numeric
+
 t = sp.Symbol("t", real=True)
 """Time t = eta*k, the argument of a schedule."""
 
@@ -52,7 +54,9 @@ class SGD:
         if not 0 <= self.momentum < 1:
             refuse("momentum", "must lie in [0, 1)", "Give beta such as 0.9.")
         if self.schedule is not None:
-            expression = sp.sympify(self.schedule) if isinstance(self.schedule, (int, float)) else self.schedule
+            expression = (
+                sp.sympify(self.schedule, strict=True) if isinstance(self.schedule, (int, float)) else self.schedule
+            )
             if not isinstance(expression, sp.Expr) or expression.free_symbols - {t}:
                 refuse(
                     "schedule",
@@ -70,9 +74,7 @@ class SGD:
         """The schedule's multiplier of the learning rate at times (K,). Raises ValueError where it is negative or not finite."""
         if self.schedule is None:
             return np.ones(len(times))
-        with np.errstate(all="ignore"):
-            value = sp.lambdify(t, self.schedule, modules=["numpy"])(np.asarray(times, dtype=np.float64))
-        values = np.broadcast_to(np.asarray(value, dtype=np.float64), np.shape(times)).copy()
+        values = Numeric([self.schedule], [t])([times])[0]
         bad = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
         if len(bad):
             raise ValueError(
@@ -94,10 +96,16 @@ class SGD:
 
 def warmup(time: float) -> sp.Expr:
     """Linear warmup from 0 to the full rate at t = time."""
-    return sp.Min(t / sp.nsimplify(time), 1)
+    return sp.Min(t / _exact("warmup.time", time), 1)
 
 
 def cosine(time: float, floor: float = 0.0) -> sp.Expr:
     """Half a cosine from 1 at t = 0 to floor at t = time, constant after."""
-    floor_, time_ = sp.nsimplify(floor), sp.nsimplify(time)
+    floor_, time_ = _exact("cosine.floor", floor), _exact("cosine.time", time)
     return floor_ + (1 - floor_) * (1 + sp.cos(sp.pi * sp.Min(t / time_, 1))) / 2
+
+
+def _exact(where: str, value: float) -> sp.Expr:
+    if isinstance(value, bool) or not isinstance(value, (Real, sp.Number)):
+        raise ValueError(f"{where}: must be a number; got {value!r} ({type(value).__name__}). Give a time such as 5.0.")
+    return sp.nsimplify(value)

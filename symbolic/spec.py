@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import keyword
 import math
+import os
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +29,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from symbolic import runs
+from symbolic import names, runs
 from symbolic.expressions import ExpressionError, parse, parse_scalar
 from symbolic.laws import Law
 from symbolic.lawtables import read_law
@@ -47,8 +48,8 @@ class SpecError(ValueError):
     """All that is wrong with a spec: `problems`, one line each."""
 
     def __init__(self, problems: list[str]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(problems))
+        self.problems = tuple(names.printable(problem, 1_000) for problem in problems)
+        super().__init__("\n".join(self.problems))
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def spec_for(name_or_path: str | Path) -> Spec:
         run = {"start": dict(entry.start), "time": entry.time, "paths": 2000, "seed": 0}
         return Spec(key, entry.build(), entry.sgd, run)
     path = Path(name_or_path)
-    if not path.exists() and not path.suffix:
+    if not path.suffix and not os.path.exists(path):
         raise SpecError(
             [
                 f"spec: must be a file or a library loss; got {str(name_or_path)!r} (not found). {nearest(key, list(LIBRARY))}"
@@ -92,8 +93,8 @@ def read_spec(path: str | Path) -> Spec:
     path = Path(path)
     try:
         text = path.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not UTF-8 text"
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not UTF-8 text, or no file name"
         raise SpecError([f"spec: the file must be readable; got {str(path)!r} ({reason}). Check the path."]) from None
     return parse_spec(text, path)
 
@@ -126,9 +127,11 @@ class _Reader:
         for key in self.raw:
             if key not in SECTIONS:
                 self.problems.add(key, "unknown section or key", self.raw[key], nearest(key, SECTIONS))
-        name = self.raw.get("name", self.path.stem)
-        if not isinstance(name, str) or not name.strip():
-            self.problems.add("name", "must be a text", name, "Write a short name in quotes.")
+        name = self.raw.get("name", names.printable(self.path.stem, names.LONGEST))
+        try:
+            names.check("name", name)
+        except ValueError as error:
+            self.problems.found.append(str(error))
         self.read_parameters()
         self.read_data()
         expression = self.read_loss()

@@ -13,6 +13,7 @@ import sympy as sp
 
 from symbolic.laws import Dataset
 from symbolic.loss import entries
+from symbolic.names import printable
 from symbolic.problems import Problems, nearest
 
 FILE_KEYS = ("file", "inputs", "targets", "standardize", "classes")
@@ -87,27 +88,30 @@ def _read_columns(path: Path, columns: Sequence[str], where: str) -> tuple[np.nd
     Row 1 is the first line below the header. With problems the array is empty.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError("no file")
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = [line for line in csv.reader(file, strict=True) if line]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         return np.empty((0, 0)), [
-            f"{where}: the file must be readable CSV; got {str(path)!r} ({reason}). Give a path relative to the spec file."
+            f"{where}: the file must be readable CSV; got {printable(repr(str(path)), 300)} ({reason}). Give a path relative to the spec file."
         ]
+    called = printable(path.name, 100)
     header = [cell.strip() for cell in lines[0]] if lines else []
     problems = [
-        f"{where}: every column must be in the header of {path.name}; got {name!r} (missing). {nearest(name, header or ['(empty file)'])}"
+        f"{where}: every column must be in the header of {called}; got {printable(repr(name), 100)} (missing). {nearest(name, header or ['(empty file)'])}"
         for name in columns
         if name not in header
     ]
     problems += [
-        f"{where}: a column must occur once in the header of {path.name}; got {name!r} (twice). Rename one."
+        f"{where}: a column must occur once in the header of {called}; got {printable(repr(name), 100)} (twice). Rename one."
         for name in dict.fromkeys(columns)
         if header.count(name) > 1
     ]
     if not problems and len(lines) < 3:
         problems = [
-            f"{where}: {path.name} must have at least 2 rows of data; got {max(len(lines) - 1, 0)} (rows). Add data."
+            f"{where}: {called} must have at least 2 rows of data; got {max(len(lines) - 1, 0)} (rows). Add data."
         ]
     if problems:
         return np.empty((0, 0)), problems
@@ -115,7 +119,7 @@ def _read_columns(path: Path, columns: Sequence[str], where: str) -> tuple[np.nd
     for row, line in enumerate(lines[1:], start=1):
         if len(line) != len(header):
             problems.append(
-                f"{where}: row {row} of {path.name} must have {len(header)} cells; got {len(line)} (cells). Fix the row."
+                f"{where}: row {row} of {called} must have {len(header)} cells; got {len(line)} (cells). Fix the row."
             )
             continue
         for k, name in enumerate(columns):
@@ -124,13 +128,13 @@ def _read_columns(path: Path, columns: Sequence[str], where: str) -> tuple[np.nd
             if value is None:
                 kind = "not a number" if cell else "missing"
                 problems.append(
-                    f"{where}: row {row}, column {name!r} of {path.name} must be a finite number; got {cell!r} ({kind}). Fill or drop the row."
+                    f"{where}: row {row}, column {printable(repr(name), 100)} of {called} must be a finite number; got {printable(repr(cell), 100)} ({kind}). Fill or drop the row."
                 )
             else:
                 out[row - 1, k] = value
     if len(problems) > SHOWN:
         problems[SHOWN:] = [
-            f"{where}: {len(problems) - SHOWN} more cells of {path.name} are bad; got the first {SHOWN} above (cells). Clean the file."
+            f"{where}: {len(problems) - SHOWN} more cells of {called} are bad; got the first {SHOWN} above (cells). Clean the file."
         ]
     return (np.empty((0, 0)), problems) if problems else (out, [])
 
@@ -151,7 +155,7 @@ def _standardize(table: np.ndarray, columns: Sequence[str], where: str) -> tuple
     ]
     if flat:
         return table, [
-            f"{where}: a constant column cannot be scaled to unit variance; got {name!r} (constant). Drop it."
+            f"{where}: a constant column cannot be scaled to unit variance; got {printable(repr(name), 100)} (constant). Drop it."
             for name in flat
         ]
     return (table - table.mean(axis=0)) / std, []
@@ -162,6 +166,6 @@ def _one_hot(column: np.ndarray, name: str, where: str) -> tuple[np.ndarray, lis
     labels = np.unique(column)
     if len(labels) < 2 or not np.equal(np.mod(labels, 1), 0).all():
         got = f"got {labels[:4].tolist()} ({len(labels)} values)"
-        rule = f"{where}: classes = true needs at least two whole-number labels in column {name!r}"
+        rule = f"{where}: classes = true needs at least two whole-number labels in column {printable(repr(name), 100)}"
         return column, [f"{rule}; {got}. Number the classes 0, 1, 2, or leave classes out."]
     return (column[:, None] == labels[None, :]).astype(np.float64), []

@@ -188,8 +188,8 @@ def test_explosions_are_said_and_saved() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         result = run("train", "good.toml", "-o", "run.nc", "--learning-rate", 3, "--steps", 400)
-    assert result.exit_code == 0
-    assert re.search(r"^warning: \d of 8 paths exploded and are left out", result.stderr)
+    assert result.exit_code == 1  # every path is lost
+    assert re.search(r"^warning: \d of 8 paths exploded \(100.000%\) and are left out", result.stderr)
     gone = opened("run.nc").exploded.values
     assert gone[0] == 0 and gone[-1] > 0
     assert f"8 paths of good ({gone[-1]} exploded)" in result.stdout

@@ -154,7 +154,7 @@ def test_ctrl_c_before_anything_is_complete_writes_nothing() -> None:
         "begun", "simulate", "good.toml", "-o", "run.nc", "--json", "j.json", "--paths", 256, "--time", 10_000
     )
     assert done.returncode == 130, done.stderr
-    assert done.stderr == "interrupted: nothing was complete yet, nothing was written\n" and done.stdout == ""
+    assert done.stderr.endswith("interrupted: nothing was complete yet, nothing was written\n") and done.stdout == ""
     assert set(os.listdir()) == before
 
 

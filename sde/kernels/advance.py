@@ -55,6 +55,8 @@ def advance(
         mine, gone, times = x[block], dead[block], when[block]
         slot, left = saved, np.int64(lanes)
         for k in range(begin - 1, end):  # the first time round takes no step: it looks at where the lanes stand
+            if space.stop[0] != 0:
+                return
             here = k + 1 - clock.first
             now, alive = x.dtype.type(clock.time[here]), np.int64(-1)
             if k < begin:

@@ -58,6 +58,8 @@ def _weighted(driver, space, program, x, p, scale, seed, first_path, step, fresh
         for s in range(rows):
             g = s % GROUP
             if g == 0:
+                if space.stop[0] != 0:
+                    return
                 block = s // per_block(n)
                 draw_normals(space, min(GROUP, rows - s), lanes, seed, first_path, step, NOISE, block)
             for i in range(lanes):
@@ -65,6 +67,8 @@ def _weighted(driver, space, program, x, p, scale, seed, first_path, step, fresh
         for i in range(lanes):
             mean[i] = mean[i] / real(rows)
     for s in range(rows):
+        if space.stop[0] != 0:
+            return
         weight = driver.weights[s]
         g = s % GROUP
         if scale != 0:

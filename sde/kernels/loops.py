@@ -101,7 +101,7 @@ def run_block(dtype: Any, kind: type, events: bool = False) -> Callable[..., Any
     threads at once.
 
     run(program, driver, clock, seed, p, x, dead, when, first_path, valid, begin, end, bound, statistics, paths,
-    first_slot)
+    first_slot[, stop])
 
     seed uint64; p (P,) F parameters; x (B, S * lanes) F, dead (B, lanes) int64 and when (B, lanes) float64, of B blocks, are carried by the
     caller from segment to segment (dead starts at -1 and becomes the first state number at which a state row is not
@@ -110,8 +110,8 @@ def run_block(dtype: Any, kind: type, events: bool = False) -> Callable[..., Any
     Steps begin..end-1 are taken; saves in (begin, end], and save 0 if begin is 0, are merged into statistics
     (saves, O, 5) float64 and written to paths (saves, O, slots) F at first_slot + i, NaN for dead lanes;
     either may have size 0 and is then left out. Arrays must be C-contiguous and writable. Returns (2,) int64: how many steps
-    lanes chose themselves, and how many lanes gave up (`moves`). Raises ValueError for sizes that do not fit together, TypeError
-    for a wrong dtype.
+    lanes chose themselves, and how many lanes gave up (`moves`). stop: (1,) int64; another thread that makes it 1 ends the call within one call of
+    an emitted function, all arrays then being worthless. Raises ValueError for sizes that do not fit together, TypeError for a wrong dtype.
     """
     dtype = np.dtype(dtype)
     compiled, natives = (
@@ -136,9 +136,10 @@ def run_block(dtype: Any, kind: type, events: bool = False) -> Callable[..., Any
         statistics: Any,
         paths: Any,
         first_slot: int,
+        stop: Any = None,
     ) -> Any:
         check(program, driver, clock, p, x, dead, when, valid, begin, end, statistics, paths, first_slot, events)
-        space = make_space(natives, program, driver, dtype)
+        space = make_space(natives, program, driver, dtype, stop)
         compiled(
             space,
             program,

@@ -104,7 +104,7 @@ def _own_steps(driver, space, program, clock, seed, p, x, dead, when, first_path
     h, t, rest, times, turn, left = space.h, space.t, space.left, space.sums, 0, np.int64(-1)
     for i in range(lanes):
         rest[i] = length if (space.alive[i] != 0) & (i < valid) else 0.0
-    while _shares(space, x, longest, length, start, lanes, program, p) > 0:
+    while space.stop[0] == 0 and _shares(space, x, longest, length, start, lanes, program, p) > 0:
         _noise(space, len(driver.channels), lanes, seed, first_path, k, turn)
         call_step(program.step, x, space.n, h, t, p)
         for i in range(lanes):

@@ -1,9 +1,7 @@
 """The one table of compiler options, and the decorators that apply it.
 
-Numba's disk cache looks only at the file that a function lives in. Our loops inline functions of other files
-of this folder,
-so `kernel` stamps every cache entry with a hash of the whole folder: a change anywhere in it recompiles,
-nothing else does.
+Loops inline functions of other files of this folder, so every entry of the cache (`machine_code`) is stamped with a hash of the whole
+folder: a change anywhere in it recompiles, nothing else does.
 """
 
 import hashlib
@@ -16,6 +14,8 @@ from numba import njit
 from numba.core.ccallback import CFunc
 from numba.extending import overload, register_jitable
 
+from .machine_code import MachineCode
+
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 """Relaxed arithmetic that keeps `isfinite` and comparisons with NaN meaningful (no "nnan", no "ninf")."""
 
@@ -24,10 +24,7 @@ INNER: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"co
 alike.
 """
 
-JIT: dict[str, Any] = {**INNER, "cache": True}
-"""Kernels of this folder, entered from Python."""
-
-EMITTED: dict[str, Any] = {"error_model": "numpy", "fastmath": FASTMATH, "cache": True}
+EMITTED: dict[str, Any] = {"error_model": "numpy", "fastmath": FASTMATH}
 """Functions emitted for one problem (see `programs.compile_emitted`)."""
 
 LEAN: Any = {**INNER, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
@@ -59,27 +56,22 @@ def source_hash() -> str:
     return digest.hexdigest()
 
 
-def _stamp(stored: Any) -> None:
-    stored._source_stamp = (stored._source_stamp, source_hash())
-
-
 def kernel(function: Callable[..., Any], signature: Any) -> Any:
-    """Compile `function` for exactly one Numba `signature`, or load it from the disk cache.
+    """Compile `function` for exactly one Numba `signature`, or load it from the cache.
 
     Other argument types are then refused with a TypeError rather than compiled for silently.
     """
-    compiled: Any = njit(**JIT)(function)
+    compiled: Any = njit(**INNER)(function)
     if hasattr(compiled, "_cache"):
-        _stamp(compiled._cache._cache_file)
+        compiled._cache = MachineCode(function, source_hash())
         compiled.compile(signature)
         compiled.disable_compile()
     return compiled
 
 
-def native(function: Callable[..., Any], signature: Any) -> Any:
-    """The same for a C function: `.address` is what another kernel calls, `.ctypes` is for Python."""
-    compiled: Any = CFunc(function, (signature.args, signature.return_type), locals={}, options=INNER)
-    compiled.enable_caching()
-    _stamp(compiled._cache._cache_file)
+def native(function: Callable[..., Any], signature: Any, options: Mapping[str, Any] = INNER, stamp: str = "") -> Any:
+    """The same for a C function: `.address` is what another kernel calls, `.ctypes` is for Python. stamp: marks its entry besides."""
+    compiled: Any = CFunc(function, (signature.args, signature.return_type), locals={}, options=dict(options))
+    compiled._cache = MachineCode(function, f"{source_hash()} {stamp}")
     compiled.compile()
     return compiled

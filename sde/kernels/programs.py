@@ -19,10 +19,10 @@ from types import FunctionType
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import cfunc, from_dtype, types
+from numba import from_dtype, types
 
 from . import functions
-from .options import EMITTED
+from .options import EMITTED, native
 
 
 class Program(NamedTuple):
@@ -61,9 +61,8 @@ def vectorising(function: Any) -> Any:
 
 
 def compile_emitted(function: Callable[..., None], role: str, dtype: Any, own_clock: bool = False) -> Any:
-    """Compile an emitted function, or load it from the cache beside its file; `.address` goes into `Program`.
+    """Compile an emitted function, or load it from the cache; `.address` goes into `Program`.
 
-    The file must be a real one and its name and the function's must contain the content hash (with
-    `options.source_hash()`). Keep the result alive as long as the address is used.
+    Its name and its module's must contain a hash of the text. Keep the result alive as long as the address is used.
     """
-    return cfunc(signature(role, dtype, own_clock), **EMITTED)(vectorising(function))
+    return native(vectorising(function), signature(role, dtype, own_clock), EMITTED, f"{dtype} {own_clock}")

@@ -44,6 +44,8 @@ def fill_indices(driver, space, lanes, seed, first_path, step):
     words = space.words
     for s in range(batch):
         if s % 4 == 0:
+            if space.stop[0] != 0:
+                return
             call_fill(
                 space.natives.words,
                 space.spare,
@@ -63,6 +65,8 @@ def fill_indices(driver, space, lanes, seed, first_path, step):
             index[s * lanes + i] = unbiased_index(words[at + i], bound, seed, first_path + i, step, s)
     if not driver.replacement:
         for i in range(lanes):
+            if space.stop[0] != 0:
+                return
             stamp[rows] += 1
             mark = stamp[rows]
             for s in range(batch):
@@ -115,6 +119,8 @@ def fill_sampled(driver, space, program, x, p, scale, seed, first_path, step, fr
         fill_indices(driver, space, lanes, seed, first_path, step)
     normals, uniforms = driver.normals, len(driver.chance)
     for s in range(driver.batch):
+        if space.stop[0] != 0:
+            return
         for c in range(len(driver.table_rows)):
             row = z[driver.table_rows[c] * lanes : (driver.table_rows[c] + 1) * lanes]
             for i in range(lanes):

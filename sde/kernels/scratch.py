@@ -35,10 +35,11 @@ class Space(NamedTuple):
     index: Any
     stamp: Any
     tally: Any  # (3,) int64: steps that paths chose themselves, how many paths gave up, lanes left alive
+    stop: Any  # (1,) int64, the caller's: once it is not 0, whatever runs leaves off, and what it leaves is not to be used
 
 
-def make_space(natives: Natives, program: Program, driver: Driver, dtype: Any) -> Space:
-    """Fresh scratch: sizes follow from the problem alone."""
+def make_space(natives: Natives, program: Program, driver: Driver, dtype: Any, stop: Any = None) -> Space:
+    """Fresh scratch: sizes follow from the problem alone. stop: (1,) int64 that others may set."""
     lanes, rows = program.lanes, driver.rows(16 // np.dtype(dtype).itemsize)
     batch = driver if isinstance(driver, Sampled) and len(driver.table) else None
 
@@ -60,4 +61,5 @@ def make_space(natives: Natives, program: Program, driver: Driver, dtype: Any) -
         index=np.zeros(batch.batch * lanes if batch else 0, np.int64),
         stamp=np.zeros(0 if not batch or batch.replacement else len(batch.table) + 1, np.int64),
         tally=np.zeros(3, np.int64),
+        stop=np.zeros(1, np.int64) if stop is None else stop,
     )

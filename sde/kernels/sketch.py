@@ -2,7 +2,7 @@
 
 With v = |x - centre| / scale + 1, the bin is the top OCTAVES exponents and `bits` mantissa bits of the float v, on x's side of the
 centre: bins are equal within one scale of the centre and grow in proportion beyond (2**-bits of v). Counts are integers, so adding
-up is exact in any order. A row of a table has the bins from low to high, then one more for what is not a number.
+up is exact in any order. A row of a table has the bins from low to high, then one more for what is not a finite number.
 """
 
 from functools import cache
@@ -39,7 +39,7 @@ def _count32(rows, valid, centre, inverse, bits, strip, table):
                 x = part[i]
                 j = min(i32(i32(as_int32(f32(abs(x - c) * inv + one)) >> shift) - base), i32(half - i32(1)))
                 j = i32(half + j) if x >= c else i32(i32(half - i32(1)) - j)
-                strip[i] = j if x == x else i32(half + half)
+                strip[i] = j if x - x == 0 else i32(half + half)
             add_strip(strip, size, table[k])
 
 
@@ -55,7 +55,7 @@ def _count64(rows, valid, centre, inverse, bits, strip, table):
                 x = part[i]
                 j = min(i64(i64(as_uint64(abs(x - c) * inv + 1.0)) >> shift) - base, half - 1)
                 j = half + j if x >= c else half - 1 - j
-                strip[i] = i32(j if x == x else half + half)
+                strip[i] = i32(j if x - x == 0 else half + half)
             add_strip(strip, size, table[k])
 
 

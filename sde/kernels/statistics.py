@@ -51,19 +51,19 @@ def more(a, b):
 
 @inner
 def add_row(a, row, dead, valid, scratch):
-    """Merge lanes 0..valid-1 of `row` that are alive (dead == -1) into cell a; scratch: a float64 row.
+    """Merge lanes 0..valid-1 of `row` that are alive (dead == -1) and finite into cell a; scratch: a float64 row.
 
     Deviations are from one lane alive (within sqrt(lanes) standard deviations of the mean, so the squares cancel by that
     at most), summed over every fourth lane side by side: an order that no vector width changes.
     """
     chosen = 0
-    while chosen < valid and dead[chosen] >= 0:
+    while chosen < valid and (dead[chosen] >= 0 or row[chosen] - row[chosen] != 0):
         chosen += 1
     if chosen == valid:
         return
     shift, count = np.float64(row[chosen]), np.int64(0)
     for i in range(len(row)):
-        kept = (dead[i] < 0) & (i < valid)
+        kept = (dead[i] < 0) & (i < valid) & (row[i] - row[i] == 0)
         scratch[i] = np.float64(row[i]) if kept else shift
         count += np.int64(1) if kept else np.int64(0)
     t0 = t1 = t2 = t3 = s0 = s1 = s2 = s3 = 0.0

@@ -71,14 +71,15 @@ def render(report: Report) -> str:
 
 
 def headline(report: Report) -> str:
-    """The counts in one line: "10 of 12 claims supported, 1 refuted, 1 inconclusive"."""
+    """The counts in one line: "10 of 12 claims supported, 1 refuted, 1 inconclusive, 3 not tested"."""
     total, found = len(report.verdicts), Counter(v.verdict for v in report.verdicts)
+    tail = [f"{len(report.untested)} not tested"] * bool(report.untested) + ["interrupted"] * report.interrupted
     if not total:
-        return "no claim was tested"
+        return ", ".join(["no claim was tested", *tail])
     if found["supported"] == total:
-        return f"all {total} claims supported" if total > 1 else "the one claim supported"
-    tail = [f"{found[w]} {w}" for w in WORDS[1:] if found[w]]
-    return ", ".join([f"{counted(found['supported'], total)} claims supported", *tail])
+        return ", ".join([f"all {total} claims supported" if total > 1 else "the one claim supported", *tail])
+    words = [f"{found[w]} {w}" for w in WORDS[1:] if found[w]]
+    return ", ".join([f"{counted(found['supported'], total)} claims supported", *words, *tail])
 
 
 def _row(verdict: Verdict) -> Row:

@@ -35,5 +35,8 @@ def verdict_table(report: Report) -> RenderableType:
             badge = Text(f"{_MARKS.get(v.verdict, '')} {v.verdict}", style=_STYLES.get(v.verdict, ""))
             table.add_row(badge, subject, statistic, Text(interval), Text(f"margin {bounds(v.margin)}"))
         parts.append(Padding(table, (0, 0, 0, 2)))
+    if report.untested:
+        parts.append(Text("not tested", style="bold"))
+        parts += [Text(f"  {u.group}: {u.subject} ({u.reason})", style="dim") for u in report.untested]
     word = (f"{_MARKS[report.outcome]} {report.outcome}", _STYLES[report.outcome])
     return Group(*parts, Text.assemble(word, ": ", headline(report)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,9 @@ import numpy as np
 import sympy as sp
 
 from sde.orders import Convergence, strong_slope, weak_slope
+from sde.results import told
 from sde.study.running import simulate
+from sde.values import whole
 from symbolic import tracing
 from symbolic.schemes import find
 from symbolic.sde import SDE
@@ -74,11 +77,12 @@ def convergence(
             save_at=2,
             keep="paths",
             threads=threads,
+            check=False,
         )
         if run.attrs["exploded_paths"]:
             raise ValueError(
-                f"convergence: no path may explode; got {run.attrs['exploded_paths']} of {paths} (int) at dt = {time / count:g} with {name}. "
-                "Start with more steps, or take a tamed or implicit scheme."
+                f"convergence: no path may explode; got {run.attrs['exploded_paths']} of {paths} (int) at dt = {time / count:g} with {name}, the first "
+                f"{told(json.loads(run.attrs['explosions'])[0])}. Mend the formula, start with more steps, or take a tamed or implicit scheme."
             )
         if solution is not None:
             return run.error_of_states.values[:, -1].T, run.f_gap.values[:, -1]
@@ -121,7 +125,7 @@ def _check(sde: Any, steps: int, levels: int, paths: int, exact: Any, reference:
     if not isinstance(sde, SDE):
         raise ValueError(f"convergence: needs an SDE; got {type(sde).__name__}. See SDE.from_loss for a loss.")
     for name, value, least in (("steps", steps, 1), ("levels", levels, 4), ("paths", paths, 100)):
-        if isinstance(value, bool) or int(value) != value or value < least:
+        if (whole(value) or 0) < least:
             raise ValueError(
                 f"convergence.{name}: must be a whole number of at least {least}; got {value!r} ({type(value).__name__}). Give more."
             )
@@ -133,15 +137,13 @@ def _check(sde: Any, steps: int, levels: int, paths: int, exact: Any, reference:
 
 def _solution(sde: SDE, exact: Exact, start: Mapping[Any, Any], time: float) -> list[sp.Expr]:
     """The exact final state as expressions of the Brownian motions' values and parameters, the start and time being numbers."""
-    clock = sde.time if sde.time is not None else time_symbol
+    free = "t" not in {s.name for s in (*sde.states, *sde.parameters)}
+    clock = sde.time if sde.time is not None else sp.Symbol("t", real=True) if free else time_symbol
     if callable(exact):
-        try:
-            exact = exact(np.array(sde.states, dtype=object), clock, np.array(sde.W, dtype=object))
-        except (TypeError, AttributeError) as error:
-            raise ValueError(
-                f"convergence.exact: a function is called as exact(x0, t, W) with arrays of symbols; got {type(error).__name__}: {error}. Use SymPy's functions."
-            ) from error
-    entries = tracing.vector("convergence.exact", exact)
+        given = {"x0": sde.states, "t": clock, "W": sde.W}
+        entries = tracing.trace("convergence.exact", exact, given, tracing.vector)
+    else:
+        entries = tracing.vector("convergence.exact", exact)
     if len(entries) != len(sde.states):
         raise ValueError(
             f"convergence.exact: must have one entry per state ({len(sde.states)}); got {len(entries)}. Match the states."

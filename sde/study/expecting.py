@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isfinite
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import sympy as sp
 
-from sde import clock, drivers, ensemble, multilevel, starts
+from sde import clock, composite, drivers, ensemble, interruption, multilevel, results, starts, values
+from sde.checkpoint import Place
 from sde.clock import Ticks
 from sde.job import Start
 from sde.levels import Expectation
 from sde.multilevel import Plan
+from sde.pilot import PATHS
 from sde.program import Program, load
-from sde.study import sweeping
+from sde.study import losses, provenance, sweeping
+from sde.study.motion import constants
+from sde.study.remembering import Remembered, run_name
+from sde.study.survey import Survey
 from symbolic.prepare import Prepared, parameters_of, prepare
 from symbolic.schemes import find, fitting, for_step
 from symbolic.sde import SDE
@@ -45,18 +51,20 @@ def expectation(
     dtype: str = "float64",
     threads: int | None = None,
     bound: float | None = None,
+    checkpoint: str | Path | Place | None = None,
 ) -> Expectation:
     """E f(X_time) with root mean square error `tolerance`, by multilevel Monte Carlo: Giles, Oper. Res. 56 (2008) 607.
 
     f: an expression of the states, parameters and time (Max and Piecewise too). Level l steps by time/(steps refine**l) and estimates the mean
-    change of f from steps refine times longer on the same Brownian paths; the first level estimates f. Levels are added until what is left of
-    the bias, extrapolated at the observed weak order (at most the stated one), is below half the tolerance; paths are shared out so that the
-    variance costs least. The lowest levels are left out where they would not pay. scheme: when left out, milstein where the noise commutes (the
+    change of f from steps refine times longer on the same Brownian paths; the first level estimates f. Levels are added, five at
+    least, until what is left of the bias, extrapolated at the observed weak order (at most the stated one), is below half the tolerance and its noise below
+    a quarter; paths are shared out so that the variance costs least. The lowest levels are left out where they would not pay. scheme: when left out, milstein where the noise commutes (the
     levels' variance then falls like dt**2), else euler-maruyama; heun for a Stratonovich equation. start: numbers, arrays of a parameter's shape, or laws.
-    first_paths: on each of the first three levels, to see variances by. levels: the finest that may be used. budget: most path-steps.
+    first_paths: on each of the first three levels, to see variances by; more, and finer levels, where f is one value on all of them. levels: the finest that may be used. budget: most path-steps.
 
     Paths of level l are those numbered l 2**40, l 2**40 + 1, ... of `seed`: no level shares one with another, a level that grows takes the next, and
-    the first level's are `simulate`'s own. The result does not depend on threads.
+    the first level's are `simulate`'s own. The result does not depend on threads. checkpoint: a folder that holds what was sampled; a call with the same
+    arguments goes on from it to the same bits. Ctrl-C raises KeyboardInterrupt, as a part of an estimate is none.
     Raises ValueError before any compilation for bad input; later, rather than return a wrong number: when a path explodes or f is not finite on it
     (naming level, dt and path), when the bias has not fallen by the last level, when the tolerance takes more than the budget or is lost in rounding, when
     levels contradict each other, and when f takes one value only. Warns (multilevel.VarianceWarning) where few extreme paths make the error.
@@ -69,7 +77,26 @@ def expectation(
         raise ValueError(
             f"expectation.scheme: levels need steps that are the same for all paths; got {scheme!r} (str), where each path chooses. Leave it out."
         )
-    sampler = _Sampler(sde, f, start, time, scheme, parameters, steps, refine, seed, dtype, threads, bound)
+    settings = {
+        "f": f,
+        "tolerance": tolerance,
+        "start": start,
+        "time": time,
+        "scheme": scheme,
+        "parameters": parameters,
+        "steps": steps,
+    }
+    settings |= {
+        "refine": refine,
+        "levels": levels,
+        "first_paths": first_paths,
+        "budget": budget,
+        "seed": seed,
+        "dtype": dtype,
+    }
+    told = provenance.record("expectation", sde, None, {**settings, "bound": bound})
+    folder = composite.folder(checkpoint, "expectation", provenance.identity(told), told)
+    sampler = _Sampler(sde, f, start, time, scheme, parameters, steps, refine, seed, dtype, threads, bound, folder)
     order = float(find(scheme)[0].order("weak", sde.noise_class))
     plan = Plan(
         tolerance=float(tolerance),
@@ -83,7 +110,7 @@ def expectation(
         batch=sampler.batch,
         rounding=float(np.finfo(dtype).eps) / 2,
     )
-    found = multilevel.estimate(sampler, plan)
+    found = multilevel.estimate(sampler, plan, None if folder is None else Remembered(folder))
     return Expectation(
         problem=sde.name,
         functional=str(f),
@@ -121,7 +148,9 @@ class _Sampler:
         dtype: str,
         threads: int | None,
         bound: float | None,
+        folder: composite.Folder | None = None,
     ) -> None:
+        self.folder, self._asked = folder, interruption.count()
         self.sde, self.f, self.time, self.scheme = sde, f, time, scheme
         self.steps, self.refine, self.seed, self.dtype, self.threads = steps, refine, seed, dtype, threads
         self._grid(0)
@@ -130,7 +159,9 @@ class _Sampler:
         self.bound = bound if bound is not None else ensemble.BOUND[dtype]
         width = len(prepared.module.manifest["states"])  # type: ignore[arg-type]
         self.start: Start = starts.reader(parameters_of(sde), start, 0, seed, width)
-        self.parameters = sweeping.numbers(sde, parameters).astype(dtype)
+        numbers = sweeping.numbers(sde, parameters)
+        survey = Survey(sde, numbers, start, PATHS, seed, time)
+        self.parameters = constants(sde, prepared, parameters, lambda: survey.pilot.size).astype(dtype)
         self.rows = sum(int(np.prod(o.shape, dtype=int)) for o in prepared.outputs)
         self.batch = max(1024, BATCH_BYTES // (self.rows * np.dtype(dtype).itemsize))
 
@@ -174,17 +205,21 @@ class _Sampler:
             self.bound,
             first=offset,
         )
-        run = ensemble.run(job, self.threads)
-        if run.interrupted:
+        store = self.folder.checkpoint(run_name(level, at, first, count)) if self.folder else None
+        run = ensemble.run(job, self.threads, None, store)
+        if run.interrupted or interruption.count() > self._asked:
             raise KeyboardInterrupt
         values = run.kept[-1, -1].astype(np.float64)
         where = f"on level {level} at dt = {grid.longest:g}"
         if run.total.lost:
             path, when, row, value = run.total.named[0]
             state = prepared.module.manifest["states"][int(row)]  # type: ignore[index]
+            entry = {"path": int(path), "time": float(when), "state": state, "value": float(value)}
+            losses.explainer(self.sde, prepared, for_step(self.sde, self.scheme, grid.longest), job)([entry])
+            advice = entry.get("advice") or "Start with more steps, or take a tamed or implicit scheme"
             raise ValueError(
-                f"expectation: no path may explode; got {run.total.lost} of {count} (int) {where} with {self.scheme}, the first path {first + int(path)} "
-                f"at time {when:g} ({state} = {value:.4g}). Start with more steps, or take a tamed or implicit scheme."
+                f"expectation: no path may explode; got {run.total.lost} of {count} (int) {where} with {self.scheme}, the first "
+                f"{results.told({**entry, 'path': first + int(path)})}. {advice}."
             )
         wrong = np.flatnonzero(~np.isfinite(values))
         if len(wrong):
@@ -219,7 +254,7 @@ def _check(
     if not isinstance(f, (sp.Expr, int, float)):
         raise refuse(".f", "must be one SymPy expression of the states", f, "Call expectation for each of several.")
     for name, value in (("tolerance", tolerance), ("budget", budget)):
-        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 < value < float("inf"):
+        if (values.real(value) or 0) <= 0:
             raise refuse(
                 f".{name}",
                 "must be positive and finite",
@@ -235,8 +270,8 @@ def _check(
         *([("threads", threads, 1, 4096)] if threads is not None else []),
     ]
     for name, value, least, most in whole:
-        number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-        if not number or int(value) != value or not least <= value <= most:
+        number = values.whole(value)
+        if number is None or not least <= number <= most:
             raise refuse(f".{name}", f"must be a whole number from {least} to {most}", value, f"Give e.g. {least}.")
     swept = sweeping.axes(sde, parameters)
     if swept:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,10 @@ import numpy as np
 
 from sde.clock import Ticks
 from sde.results import Frame, Variable
+from symbolic import names, reserved
+from symbolic.loss import Loss
+from symbolic.prepare import parameters_of
+from symbolic.sde import SDE
 
 
 @dataclass(frozen=True)
@@ -22,10 +26,31 @@ class Rows:
 
 def together(observables: Mapping[str, Any] | None, events: Mapping[str, Any] | None) -> dict[str, Any]:
     """Observables with the events after them, as they are emitted. Raises ValueError for a name used twice."""
+    for name in events or {}:
+        names.variable("events", name)
     both = set(observables or {}) & set(events or {})
     if both:
         raise ValueError(f"events[{min(both)}]: a name must be new text; got an observable's. Rename it.")
     return {**(observables or {}), **(events or {})}
+
+
+def check_names(
+    problem: Loss | SDE,
+    observables: Mapping[str, Any] | None,
+    events: Mapping[str, Any] | None,
+    histogram: Mapping[str, Any] | None,
+    swept: Iterable[str] = (),
+) -> None:
+    """Raise ValueError where the result would hold a name twice, or one of ours that stands for something else."""
+    shapes = {name: np.shape(value) for name, value in (observables or {}).items()}
+    both = [p.name for p in parameters_of(problem) if p.name in shapes]
+    if both:
+        raise ValueError(
+            f"observables[{both[0]}]: a name must be new text; got one in use. Rename it; parameters are always saved."
+        )
+    shapes = {name: () if shape == (1, 1) else shape for name, shape in shapes.items()}
+    variables = {p.name: p.shape for p in parameters_of(problem)} | shapes
+    reserved.check(variables, shapes, events or (), histogram or (), swept)
 
 
 def frame(
@@ -37,8 +62,8 @@ def frame(
     histogram: Mapping[str, Any] | None,
 ) -> tuple[Frame, Rows]:
     """What the result is written in, and which rows that takes. outputs: of the prepared problem, events last. Raises ValueError."""
-    names = tuple(events or {})
-    saved, conditions = list(outputs[: len(outputs) - len(names)]), outputs[len(outputs) - len(names) :]
+    dated = tuple(events or {})
+    saved, conditions = list(outputs[: len(outputs) - len(dated)]), outputs[len(outputs) - len(dated) :]
     for v in conditions:
         if v.shape:
             raise ValueError(
@@ -57,21 +82,16 @@ def frame(
         raise ValueError(f"covariance: each name may stand once; got {list(covariance or ())}. Drop the second.")
     edges = {name: _edges(name, value) for name, value in (histogram or {}).items() if _known("histogram", name, sizes)}
     ordered = {v.name: edges[v.name] for v in saved if v.name in edges}
-    added = [f"{n}_{part}" for n in names for part in ("time", "count")] + ["covariance"] * bool(chosen)
-    added += [f"{n}_{part}" for n in ordered for part in ("histogram", "left", "right", "bin")]
-    for name in added:
-        if name in sizes or name in ("explosion_time", "exploded") or added.count(name) > 1:
-            raise ValueError(f"observables[{name}]: a name must be new text; got one that the result adds. Rename it.")
     rows = {int(first[n]) + k: e for n, e in ordered.items() for k in range(sizes[n].rows)}
     labels = [label for label, _ in chosen]
-    shown = Frame(saved, list(states), ticks.at, ticks.saves, names, labels, ordered)
+    shown = Frame(saved, list(states), ticks.at, ticks.saves, dated, labels, ordered)
     return shown, Rows(tuple(row for _, row in chosen), rows)
 
 
 def _known(where: str, name: Any, sizes: Mapping[str, Variable]) -> Variable:
     if name not in sizes:
         raise ValueError(
-            f"{where}[{name}]: must name a parameter or an observable; got {name!r} ({type(name).__name__}). Known: {list(sizes)[:12]}."
+            f"{where}[{names.printable(name, 80)}]: must name a parameter or an observable; got {names.printable(repr(name), 80)} ({type(name).__name__}). Known: {list(sizes)[:12]}."
         )
     return sizes[name]
 

@@ -8,16 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sde import checkpoint
+from sde import checkpoint, composite
+from sde.apart import check_apart
 from sde.archive import broken
 from sde.clock import MOST_STEPS
-from sde.outputs import check_apart
+from sde.study import provenance
 from sde.study.running import simulate, train
 from symbolic.library import LIBRARY
 from symbolic.spec import Spec, parse_spec, spec_for
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from sde.verification.report import Report
 
 FORMAT = 1
 
@@ -64,15 +67,65 @@ def run_spec(
     progress: bool = False,
     save: Path | None = None,
 ) -> xr.Dataset:
-    """`command` ("simulate" or "train") on a spec, with options laid over it. save: a checkpoint to begin or continue, which then holds all
-    that `resume` needs."""
-    named, call = spec.name if spec.path is None else str(spec.path), None
-    if save is not None:
-        text = None if spec.path is None else spec.path.read_text(encoding="utf-8")
-        where = named if spec.path is None else str(spec.path.resolve())
-        call = {"format": FORMAT, "command": command, "spec": where, "text": text, "sgd": dict(sgd), "run": dict(run)}
-        call["full_batch"] = full_batch
-    return _launch(command, options(spec, sgd, run, named), full_batch, threads, progress, save, call)
+    """`command` ("simulate" or "train") on a spec, with options laid over it. save: a checkpoint to begin or
+    continue, which then holds all that `resume` needs."""
+    call = {**_call(command, spec, sgd, run), "full_batch": full_batch}
+    return _launch(command, options(spec, sgd, run, _named(spec)), full_batch, threads, progress, save, call)
+
+
+def _named(spec: Spec) -> str:
+    """What messages call it."""
+    return spec.name if spec.path is None else str(spec.path)
+
+
+def _call(command: str, spec: Spec, sgd: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
+    """All that makes the same run again."""
+    text = None if spec.path is None else spec.path.read_bytes().decode("utf-8")
+    where = spec.name if spec.path is None else str(spec.path.resolve())
+    return {"format": FORMAT, "command": command, "spec": where, "text": text, "sgd": dict(sgd), "run": dict(run)}
+
+
+def verify_spec(
+    spec: Spec,
+    sgd: Mapping[str, Any],
+    run: Mapping[str, Any],
+    *,
+    alpha: float = 0.01,
+    threads: int | None = None,
+    progress: bool = False,
+    save: Path | None = None,
+) -> Report:
+    """`verify` on a spec, with options laid over it. save: a checkpoint folder to begin or continue."""
+    call = {**_call("verify", spec, sgd, run), "alpha": alpha}
+    return _verify(options(spec, sgd, run, _named(spec)), alpha, threads, progress, save, call)
+
+
+def resume_verification(
+    path: str | Path, *, threads: int | None = None, progress: bool = False, outputs: Sequence[str | Path | None] = ()
+) -> Report:
+    """Continue the verification of a checkpoint folder that `noetherflow verify` made, to the report of an undisturbed one. The spec is the one in the
+    folder. Raises OSError for a folder that is not whole, ValueError."""
+    path = Path(path)
+    call = composite.manifest(path)["call"]
+    if not isinstance(call, dict) or call.get("format") != FORMAT or call.get("command") != "verify":
+        raise ValueError(
+            f"resume: needs the checkpoint of a command line; got {path}, of a Python call. Make that call again with checkpoint={str(path)!r}."
+        )
+    spec = spec_for(call["spec"]) if call["text"] is None else parse_spec(call["text"], call["spec"])
+    check_apart(outputs, [path, *spec.inputs])
+    spec = options(spec, call["sgd"], call["run"], call["spec"])
+    return _verify(spec, float(call["alpha"]), threads, progress, path, call)
+
+
+def _verify(
+    spec: Spec, alpha: float, threads: int | None, progress: bool, save: Path | None, call: Mapping[str, Any]
+) -> Report:
+    from sde.study import verify
+
+    chosen = {k: v for k, v in spec.run.items() if k in ("start", "time", "paths", "seed")}
+    place = None if save is None else checkpoint.Place(save, call)
+    with provenance.called(call):
+        return verify(spec.loss, spec.sgd, alpha=alpha, threads=threads, progress=progress, checkpoint=place, **chosen)
 
 
 def resume(
@@ -106,6 +159,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         **dict.fromkeys(("time", "dt"), float),
         **dict.fromkeys(("paths", "seed", "save_at", "steps"), int),
         **dict.fromkeys(("keep", "dtype", "scheme"), str),
+        "check": bool,
     },
 }
 """What a checkpoint may say of the options that its run was given."""
@@ -138,7 +192,20 @@ def _launch(
     threads: int | None,
     progress: bool,
     save: Path | None,
-    call: Mapping[str, Any] | None,
+    call: Mapping[str, Any],
+) -> xr.Dataset:
+    with provenance.called(call):
+        return _run(command, spec, full_batch, threads, progress, save, call)
+
+
+def _run(
+    command: str,
+    spec: Spec,
+    full_batch: bool,
+    threads: int | None,
+    progress: bool,
+    save: Path | None,
+    call: Mapping[str, Any],
 ) -> xr.Dataset:
     start = spec.run["start"][0] if isinstance(spec.run["start"], list) else spec.run["start"]
     shared: dict[str, Any] = {"start": start, "threads": threads, "progress": progress}
@@ -146,7 +213,9 @@ def _launch(
     if command == "simulate":
         chosen = {k: v for k, v in spec.run.items() if k not in ("start", "steps", "time")}
         return simulate(spec.loss, spec.sgd, time=spec.run["time"], **shared, **chosen)
-    chosen = {k: v for k, v in spec.run.items() if k not in ("start", "steps", "time", "dt", "scheme")}
+    chosen = {
+        k: v for k, v in spec.run.items() if k not in ("start", "steps", "time", "dt", "scheme", "steps_at", "check")
+    }
     count = spec.run["time"] / spec.sgd.learning_rate
     if not count < MOST_STEPS:
         raise ValueError(

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import warnings
 from collections.abc import Callable, Mapping
 from itertools import product
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sde import interruption
+from sde.files import fingerprint
+from sde.interruption import InterruptedWarning
+from sde.values import reals
+from symbolic import assumptions, names
 from symbolic.loss import Loss
 from symbolic.sde import SDE
 
@@ -17,7 +25,7 @@ if TYPE_CHECKING:
 
 def _by_name(problem: Loss | SDE, given: Mapping[Any, Any] | None) -> dict[str, np.ndarray]:
     """{name: numbers, 0-d or 1-d}, in the order of the SDE's parameters. Raises ValueError with all problems at once."""
-    wanted = [p.name for p in problem.parameters] if isinstance(problem, SDE) else []
+    wanted = {p.name: p for p in problem.parameters} if isinstance(problem, SDE) else {}
     values = {str(getattr(key, "name", key)): value for key, value in (given or {}).items()}
     problems, found = [], {}
     for name in wanted:
@@ -25,17 +33,22 @@ def _by_name(problem: Loss | SDE, given: Mapping[Any, Any] | None) -> dict[str, 
             problems.append(f"parameters[{name}]: every parameter of the SDE needs a number; got none. Give one.")
             continue
         try:
-            array = np.asarray(values[name], dtype=np.float64)
-        except (TypeError, ValueError):
+            array = reals(values[name])
+        except ValueError:
             array = np.array([np.nan])
         if array.ndim > 1 or not array.size or not np.isfinite(array).all():
             problems.append(
                 f"parameters[{name}]: must be a finite number or a list of them; got {values[name]!r} ({type(values[name]).__name__}). Give numbers."
             )
+        elif not assumptions.holds(wanted[name], array.min(), array.max(), array.ravel()):
+            problems.append(
+                f"parameters[{name}]: must be what its symbol is assumed to be, {assumptions.told(wanted[name])}; got {values[name]!r} "
+                f"({type(values[name]).__name__}). Write sympy.Symbol({name!r}, real=True), and every expression with it."
+            )
         found[name] = array
     for name in values.keys() - set(wanted):
         problems.append(
-            f"parameters[{name}]: must be a parameter of the SDE; got {name!r} (str). Its parameters are {wanted}."
+            f"parameters[{names.printable(name, 80)}]: must be a parameter of the SDE; got {names.printable(repr(name), 80)} (str). Its parameters are {list(wanted)}."
         )
     if problems:
         raise ValueError("\n".join(sorted(problems)))
@@ -54,25 +67,33 @@ def numbers(problem: SDE, given: Mapping[Any, Any] | None) -> np.ndarray:
 
 def over(
     swept: Mapping[str, np.ndarray],
-    run: Callable[[dict[str, Any]], xr.Dataset],
+    run: Callable[[dict[str, Any], str], xr.Dataset],
     given: Mapping[Any, Any] | None,
+    told: Mapping[str, Any],
 ) -> xr.Dataset:
-    """Runs for every combination of the swept values, joined with one dimension per swept parameter, ahead of the others.
+    """Runs for every combination of the swept values, joined with one dimension per swept parameter, ahead of the others. run(parameters, name)
+    makes one of them; told: what was run, for the result's attributes.
 
     All share seed and thus noise: differences between them are the parameter's doing, with little variance. Counts in attrs are
-    totals; `explosion_time` and `exploded` keep a value for each. Raises ValueError for a parameter named like something else.
+    totals; counts that a run has none of are 0 there; `explosion_time` and `exploded` keep a value for each. Ctrl-C keeps the first values of the first parameter whose runs are all
+    complete, with an InterruptedWarning.
     """
     import xarray as xr
 
     fixed = {getattr(key, "name", key): value for key, value in (given or {}).items()}
-    runs = [run({**fixed, **dict(zip(swept, values, strict=True))}) for values in product(*swept.values())]
-    taken = set(runs[0].variables) | set(runs[0].dims)
-    for name in swept:
-        if name in taken:
-            raise ValueError(
-                f"parameters[{name}]: a swept parameter names a dimension; got one in use. Rename the observable or the parameter."
-            )
+    runs = _all(swept, lambda chosen, name: run({**fixed, **chosen}, name))
+    axis, asked = next(iter(swept)), prod(len(v) for v in swept.values())
+    whole_runs = len(runs) * len(swept[axis]) // asked
+    if len(runs) < asked:
+        warnings.warn(
+            f"simulate: interrupted; the result holds {axis} = {swept[axis][:whole_runs].tolist()}, the values that were complete.",
+            InterruptedWarning,
+            stacklevel=4,
+        )
+        swept = {**swept, axis: swept[axis][:whole_runs]}
     shape = [len(v) for v in swept.values()]
+    counts = {name: r[name] for r in runs for name in r.data_vars}
+    runs = [r.assign({n: 0 * c for n, c in counts.items() if n not in r}) for r in runs]
     first = runs[0]
     whole = set(first.coords) - {"explosion_time"}
     if "path" in first.coords:
@@ -82,13 +103,41 @@ def over(
         name: (
             (*swept, *first[name].dims),
             np.stack([r[name].values for r in runs]).reshape(*shape, *runs[0][name].shape),
+            _together([r[name].attrs for r in runs]),
         )
         for name in first.variables
         if name not in whole
     }
     coords = {name: (name, values) for name, values in swept.items()} | {name: runs[0].coords[name] for name in whole}
     totals = {key: sum(r.attrs[key] for r in runs) for key in ("wall_seconds", "compile_seconds", "exploded_paths")}
-    joined = xr.Dataset(
-        data, coords, {**first.attrs, **totals, "interrupted": max(r.attrs["interrupted"] for r in runs)}
-    )
-    return joined.set_coords([name for name in ("explosion_time",) if name in joined])
+    attrs = {**first.attrs, **totals, "interrupted": int(len(runs) < asked), "run": json.dumps(told)}
+    joined = xr.Dataset(data, coords, attrs)
+    joined = joined.set_coords([name for name in ("explosion_time",) if name in joined])
+    return joined.assign_attrs(result_hash=fingerprint(joined))
+
+
+def _all(swept: Mapping[str, np.ndarray], run: Callable[[dict[str, Any], str], xr.Dataset]) -> list[xr.Dataset]:
+    """The runs of all combinations, or of the first values of the first parameter when interrupted."""
+    runs, asked = list[Any](), interruption.count()
+    try:
+        for k, values in enumerate(product(*swept.values())):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", InterruptedWarning)
+                found = run(dict(zip(swept, values, strict=True)), f"run-{k:05}")
+            if found.attrs["interrupted"]:
+                raise KeyboardInterrupt
+            runs.append(found)
+            if interruption.count() > asked:
+                raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        each = prod(len(v) for v in list(swept.values())[1:])
+        runs = runs[: len(runs) // each * each]
+        if not runs:
+            raise
+    return runs
+
+
+def _together(attrs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Attributes of a variable over several runs: the bound on its quantiles is the worst one's."""
+    worst = {"quantile_error": max(a["quantile_error"] for a in attrs)} if "quantile_error" in attrs[0] else {}
+    return attrs[0] | worst

@@ -12,10 +12,13 @@ from sde.verification.numbers import Theory
 from sde.verification.onestep import drifts
 from sde.verification.records import Findings, Margins, Runs, Setting
 from sde.verification.report import Explosions
+from sde.verification.untested import not_reached
 from sde.verification.verdicts import unmeasured
 
 LOOKS = 40
 """How many saves, half of them spaced evenly and half by ratio."""
+EVERY = 10_000
+"""Most steps whose identities are looked at one by one."""
 
 
 def orbit_starts(theory: Theory, starts: Sequence[np.ndarray], count: int = 3, size: float = 0.35) -> list[np.ndarray]:
@@ -29,6 +32,11 @@ def orbit_starts(theory: Theory, starts: Sequence[np.ndarray], count: int = 3, s
         mixed = np.einsum("k,kij->ij", rng.standard_normal(len(movers)), np.array(movers))
         out.append(expm(size * mixed / np.linalg.norm(mixed, 2)) @ out[0])
     return out
+
+
+def start_names(count: int) -> list[str]:
+    """What starts are called."""
+    return ["the start"] if count == 1 else [f"start {i + 1}" for i in range(count)]
 
 
 def save_steps(steps: int, count: int = LOOKS) -> np.ndarray:
@@ -57,15 +65,40 @@ def mean_field(theory: Theory, setting: Setting, theta: np.ndarray, times: np.nd
 def run_experiment(
     theory: Theory, setting: Setting, runs: Runs, starts: Sequence[np.ndarray], steps: int, margins: Margins
 ) -> Findings:
-    """Run everything and measure every claim that applies."""
+    """Run everything and measure every claim that applies. Ctrl-C ends it with what was measured, and the list of what was not; KeyboardInterrupt
+    goes on where nothing was."""
     found = Findings()
     if not theory.charges:
         return found
+    names = start_names(len(starts))
+    try:
+        _run(found, theory, setting, runs, starts, names, steps, margins)
+    except KeyboardInterrupt:
+        if not found.claims:
+            raise
+        found.interrupted = True
+        reason = "interrupted before it was measured"
+        found.untested += not_reached(found, theory, setting, runs, names, reason)
+    if runs.sde is not None:
+        order = list(claims.STATEMENTS)
+        found.claims.sort(key=lambda c: order.index(c.group))
+    return found
+
+
+def _run(
+    found: Findings,
+    theory: Theory,
+    setting: Setting,
+    runs: Runs,
+    starts: Sequence[np.ndarray],
+    names: Sequence[str],
+    steps: int,
+    margins: Margins,
+) -> None:
     looks = save_steps(steps)
     saves = np.unique(np.concatenate([[0], looks, looks + 1, [steps]]))
     now, after = np.searchsorted(saves, looks), np.searchsorted(saves, looks + 1)
     times = saves * setting.learning_rate
-    names = ["the start"] if len(starts) == 1 else [f"start {i + 1}" for i in range(len(starts))]
     predicted = [mean_field(theory, setting, s, times) for s in starts] if runs.sde is not None else []
     samples = [runs.sgd(s, saves, i) for i, s in enumerate(starts)]
     for name, sample in zip(names, samples, strict=True):
@@ -73,41 +106,42 @@ def run_experiment(
     pool = np.concatenate([s.states for s in samples])
     if setting.plain:
         _identities(found, theory, setting, runs, starts[0], steps)
+        found.reached.add("identities")
         h = setting.learning_rate * setting.factor(times[now])
         found.claims += [
             claims.noise_class(c, pool[:, now], pool[:, after], h, theory.weight_decay)
             for c in theory.charges
             if c.kind and len(pool)
         ]
+        found.reached.add("classes")
     if runs.sde is None:
-        return _without_noise(found, theory)
+        _without_noise(found, theory)
+        return
     drifts(found, theory, setting, runs, np.concatenate([pool[:, now].reshape(-1, pool.shape[2]), starts]), margins)
-    flows = [runs.sde(s, times, i) for i, s in enumerate(starts)]
-    for name, flow in zip(names, flows, strict=True):
+    found.reached.add("drifts")
+    for k, (name, sample, path) in enumerate(zip(names, samples, predicted, strict=True)):
+        flow = runs.sde(starts[k], times, k)
         found.explosions.append(Explosions(f"SDE from {name}", flow.exploded, flow.total, flow.first))
-    for k, (name, sample, flow, path) in enumerate(zip(names, samples, flows, predicted, strict=True)):
         descent = runs.gd(starts[k], saves, 1.0) if runs.gd is not None else None
         fates(found, theory, setting, sample, path, flow, descent, name, margins)
+        found.reached.add(name)
         curves(found, theory, runs, sample, path, descent, flow, name)
     _descent(found, theory, runs, starts[0], steps)
-    order = list(claims.STATEMENTS)
-    found.claims.sort(key=lambda c: order.index(c.group))
-    return found
+    found.reached.add("descent")
 
 
-def _without_noise(found: Findings, theory: Theory) -> Findings:
+def _without_noise(found: Findings, theory: Theory) -> None:
     """Sigma is known from samples only: its own error would pass for one of the theory's, so nothing is claimed of it."""
     for c in theory.charges:
         if c.kind != "frozen":
             claim = claims.make("mean drift", f"SGD, {c.label}", np.nan, np.inf, (0.0, 0.0), 1.0, 0)
             why = "Sigma has no closed form under this law: give the data as a Dataset, a sample of the law will do"
             found.claims.append(unmeasured(claim, why))
-    return found
 
 
 def _identities(found: Findings, theory: Theory, setting: Setting, runs: Runs, start: np.ndarray, steps: int) -> None:
     """Every single step of a few paths, and of gradient descent."""
-    every = np.arange(min(steps, 10_000) + 1)
+    every = np.arange(min(steps, EVERY) + 1)
     h = setting.learning_rate * setting.factor(every[:-1] * setting.learning_rate)
     kinds = [("SGD", runs.sgd(start, every, -1))] + (
         [("GD", runs.gd(start, every, 1.0))] if runs.gd is not None else []

@@ -8,6 +8,7 @@ from sde.verification import claims
 from sde.verification.numbers import Charge, Theory
 from sde.verification.records import Findings, Margins, Runs, Sample, Setting, doubt
 from sde.verification.report import Band, Curves, Entry
+from sde.verification.untested import untested
 from sde.verification.verdicts import unmeasured
 
 
@@ -101,6 +102,14 @@ def _settle(
         entry = doubt(entry, sample)
         if arrived:
             found.claims.append(entry)
+        else:
+            found.untested.append(
+                untested(
+                    entry.group,
+                    entry.subject,
+                    "by the forecast the run ends before the noise equilibrium: it needs more time",
+                )
+            )
         interval = entry.interval(0.99) if entry.measured else (np.nan, np.nan)
         label = theory.charges[j].label
         found.entries.append(Entry(label, name, float(at_start[j]), entry.estimate, interval, float(resting[j])))

@@ -8,7 +8,7 @@ import numpy as np
 
 from sde.verification import claims
 from sde.verification.numbers import Theory
-from sde.verification.records import Findings, Margins, Runs, Setting
+from sde.verification.records import Findings, Margins, Memory, Runs, Setting
 
 STATES, BATCH, MOST = 512, 131_072, 2_097_152
 """Mean drift: how many states it is measured at, single steps per run, and how many steps at the most."""
@@ -37,7 +37,8 @@ def drifts(found: Findings, theory: Theory, setting: Setting, runs: Runs, pool: 
         kinds.append(("SDE", dt * setting.speed, setting.temperature / dt, lambda x, seed: one_sde(x, seed, dt)))
     for who, h, variance, step in kinds:
         change, size = theory.step_change(states, h, variance)
-        mean, spread, repeats = _measure(theory, states, step, change, size, moving, margins.drift)
+        memory = runs.memory(f"drift-{who}", (states, change, size, np.array([margins.drift, *moving])))
+        mean, spread, repeats = _measure(theory, states, step, change, size, moving, margins.drift, memory)
         found.claims += [
             claims.mean_drift(
                 theory.charges[j],
@@ -61,15 +62,23 @@ def _measure(
     size: np.ndarray,
     moving: Sequence[int],
     margin: float,
+    memory: Memory | None,
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """Mean measured change of every charge at every state, the variance of that mean, and the steps taken from each state."""
+    """Mean measured change of every charge at every state, the variance of that mean, and the steps taken from each state. memory: of the sums so
+    far."""
     n, each = len(states), max(1, BATCH // len(states))
     before = np.array([c.value(states) for c in theory.charges]).T
-    total, squares, repeats = np.zeros_like(before), np.zeros_like(before), 0
+    total, squares, repeats, kept = np.zeros_like(before), np.zeros_like(before), 0, memory.load() if memory else {}
+    if kept:
+        total, squares, repeats = kept["total"], kept["squares"], int(kept["repeats"])
     while True:
-        after = step(np.repeat(states, each, axis=0), repeats)
-        moved = np.array([c.value(after) for c in theory.charges]).T.reshape(n, each, -1) - before[:, None, :]
-        total, squares, repeats = total + moved.sum(axis=1), squares + (moved**2).sum(axis=1), repeats + each
+        if not kept:
+            after = step(np.repeat(states, each, axis=0), repeats)
+            moved = np.array([c.value(after) for c in theory.charges]).T.reshape(n, each, -1) - before[:, None, :]
+            total, squares, repeats = total + moved.sum(axis=1), squares + (moved**2).sum(axis=1), repeats + each
+            if memory:
+                memory.save({"total": total, "squares": squares, "repeats": np.array(repeats)})
+        kept = {}
         mean = total / repeats
         spread = np.maximum(squares / repeats - mean**2, 0.0) / max(repeats - 1, 1)
         unit = np.maximum(size[:, moving], 1e-150)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
-from sde.verification.report import Curves, Entry, Explosions
+from sde.verification.report import Curves, Entry, Explosions, Untested
 from sde.verification.verdicts import Claim, unmeasured
 
 TOLERATED = 1e-3
@@ -51,13 +52,21 @@ class Setting:
     factor: Callable[[np.ndarray], np.ndarray]
 
 
+class Memory(Protocol):
+    """What was computed before an interruption."""
+
+    def load(self) -> dict[str, np.ndarray]: ...
+    def save(self, state: dict[str, np.ndarray]) -> object: ...
+
+
 @dataclass(frozen=True)
 class Runs:
     """How to run things.
 
     sgd(theta, save steps, number of the start or -1), gd(theta, save steps, learning rate over the setting's),
     sde(theta, times, number of the start). one_sgd and one_sde(states (n, D), seed[, dt]) take a single step from each state, without schedule; the
-    SDE's are None when Sigma has no form to run with. equilibrium(theta): the charges at the joint equilibrium of its orbit.
+    SDE's are None when Sigma has no form to run with. equilibrium(theta): the charges at the joint equilibrium of its orbit. memory(name, arrays
+    that decide what is kept there): None where nothing is kept.
     """
 
     sgd: Callable[[np.ndarray, np.ndarray, int], Sample]
@@ -66,17 +75,21 @@ class Runs:
     one_sgd: Callable[[np.ndarray, int], np.ndarray]
     one_sde: Callable[[np.ndarray, int, float], np.ndarray] | None
     equilibrium: Callable[[np.ndarray], np.ndarray | None]
+    memory: Callable[[str, tuple[np.ndarray, ...]], Memory | None] = lambda name, arrays: None
 
 
 @dataclass
 class Findings:
-    """Claims and what the report draws."""
+    """Claims and what the report draws. reached: stages that are complete; interrupted: Ctrl-C came before all were."""
 
     claims: list[Claim] = field(default_factory=list)
     curves: list[Curves] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     explosions: list[Explosions] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    untested: list[Untested] = field(default_factory=list)
+    reached: set[str] = field(default_factory=set)
+    interrupted: bool = False
 
 
 def doubt(claim: Claim, sample: Sample) -> Claim:

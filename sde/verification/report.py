@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from sde.apart import check_apart
 from sde.files import write_text
-from sde.outputs import check_apart
 from sde.verification.verdicts import Verdict
 
 
@@ -63,9 +63,20 @@ class Explosions:
 
 
 @dataclass(frozen=True)
+class Untested:
+    """A claim that was not tested, and why: the run was broken off, or would have to be longer."""
+
+    claim: str
+    group: str
+    subject: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Report:
-    """The outcome of `verify`. supported: every verdict is. outcome: "supported", "refuted" (any is) or "inconclusive". files: that the loss was
-    read from, which the report may not overwrite."""
+    """The outcome of `verify`. supported: every verdict is, and it was not broken off. outcome: "supported", "refuted" (any is) or "inconclusive".
+    untested: claims that no verdict stands for; interrupted: whether Ctrl-C cut it short; run: what was run, see `sde.study.provenance`.
+    files: that the loss was read from, which the report may not overwrite."""
 
     name: str
     verdicts: tuple[Verdict, ...]
@@ -76,10 +87,14 @@ class Report:
     explosions: tuple[Explosions, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
+    untested: tuple[Untested, ...] = ()
+    interrupted: bool = False
+    run: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        lines = [f"{self.name}: {self.outcome}"]
+        lines = [f"{self.name}: {self.outcome}" + (", interrupted" if self.interrupted else "")]
         lines += [f"  {v.verdict:12} {v.group}: {v.subject}  {v.statistic:.4g}" for v in self.verdicts]
+        lines += [f"  {'not tested':12} {u.group}: {u.subject}  ({u.reason})" for u in self.untested]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -87,7 +102,7 @@ class Report:
 
     @property
     def outcome(self) -> str:
-        words = {v.verdict for v in self.verdicts}
+        words = {v.verdict for v in self.verdicts} | ({"inconclusive"} if self.interrupted else set())
         return (
             "refuted" if "refuted" in words else "inconclusive" if "inconclusive" in words or not words else "supported"
         )
@@ -97,14 +112,17 @@ class Report:
         return self.outcome == "supported"
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able: name, supported, verdicts (claim, verdict, statistic, interval, alpha, paths, ...), explosions, settings."""
+        """JSON-able: name, supported, interrupted, verdicts (claim, verdict, statistic, interval, alpha, paths, ...), not_tested, explosions, settings, run."""
         return {
             "name": self.name,
             "supported": self.supported,
             "outcome": self.outcome,
+            "interrupted": self.interrupted,
             "verdicts": [_plain(asdict(v)) for v in self.verdicts],
+            "not_tested": [asdict(u) for u in self.untested],
             "explosions": [_plain(asdict(e)) for e in self.explosions],
             "settings": _plain(dict(self.settings)),
+            "run": _plain(dict(self.run)),
         }
 
     def to_json(self, path: str | Path) -> Path:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import sympy as sp
 
 from symbolic.display.record import briefs, drift_text, parts
+from symbolic.names import latex
 from symbolic.structure.forms import Family
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def summary(theory: Theory) -> str:
 
 def _drift_latex(charge: Charge, brief: bool) -> str:
     if brief and len(str(charge.drift())) <= 300:
-        return sp.latex(charge.drift(), symbol_names=_names(charge))
+        return latex(charge.drift(), _names(charge))
     quadratic, linear = parts(charge)
     if not quadratic:
         return r"-2\lambda_{\mathrm{wd}}\, b^{\mathsf T}\theta"
@@ -181,7 +182,7 @@ def _names(charge: Charge) -> dict[sp.Symbol, str]:
         for s in p.symbols:
             head, bracket, index = s.name.partition("[")
             if bracket:
-                head = sp.latex(sp.Symbol(head))
+                head = latex(sp.Symbol(head))
                 head = f"{{{head}}}" if "_" in head else head
                 out[s] = f"{head}_{{{index.rstrip(']').replace(',', ',' if wide else '')}}}"
     return out
@@ -204,7 +205,7 @@ def to_latex(theory: Theory) -> str:
             row = _row(name, family.latex, family.drift_latex(name), charge.classification)
         else:
             drift = _drift_latex(charge, brief) if brief or k in forms.left else ""
-            row = _row(name, sp.latex(charge.expression, symbol_names=_names(charge)), drift, charge.classification)
+            row = _row(name, latex(charge.expression, _names(charge)), drift, charge.classification)
         rows.append(row)
     hidden = len(theory.charges) - len(written)
     if hidden:

@@ -22,6 +22,7 @@ from symbolic.exact.tape import Tape
 from symbolic.functions import relu, step
 from symbolic.laws import exact
 from symbolic.loss import Loss
+from symbolic.names import latex
 from symbolic.noise import Noise
 from symbolic.sgd import SGD
 
@@ -186,10 +187,10 @@ class Breaking:
         r, (inner, scaling, trace, spread) = self.noise.rates(sgd), self._forms
         speed: Any = r.speed
         return {
-            "breaking": sp.sympify(-speed * inner),
-            "decay": sp.sympify(-speed * r.weight_decay * scaling),
-            "noise": sp.sympify(speed**2 * r.temperature * trace / 2),
-            "diffusion": sp.sympify(speed**2 * r.temperature * spread),
+            "breaking": sp.sympify(-speed * inner, strict=True),
+            "decay": sp.sympify(-speed * r.weight_decay * scaling, strict=True),
+            "noise": sp.sympify(speed**2 * r.temperature * trace / 2, strict=True),
+            "diffusion": sp.sympify(speed**2 * r.temperature * spread, strict=True),
         }
 
     def drift(self, sgd: SGD | None = None) -> sp.Expr:
@@ -226,10 +227,10 @@ class Breaking:
             "noise": r"\tfrac{T}{2}\,\mathrm{Tr}[\Sigma\nabla^2 C]",
             "diffusion": r"T\,\nabla C^{\mathsf T}\Sigma\nabla C",
         }
-        rows = [rf"{c} &= {sp.latex(self.expression)}"]
+        rows = [rf"{c} &= {latex(self.expression)}"]
         for key, formula in formulas.items():
             named = any("(" in s.name or "<" in s.name for s in parts[key].free_symbols if isinstance(s, sp.Symbol))
-            right = "" if named or parts[key].count_ops() > SHORT else f" = {sp.latex(parts[key])}"
+            right = "" if named or parts[key].count_ops() > SHORT else f" = {latex(parts[key])}"
             rows.append(rf"\text{{{key}}} &: {formula}{right}")
         return "$$\\begin{aligned}\n" + " \\\\\n".join(rows) + "\n\\end{aligned}$$"
 

@@ -26,6 +26,7 @@ import sympy as sp
 from symbolic.exact.nullspace import Solver, Vector, readable
 from symbolic.exact.span import Span
 from symbolic.loss import Loss
+from symbolic.names import latex
 from symbolic.sgd import SGD, t
 from symbolic.symmetry import Algebra, matrices
 
@@ -158,13 +159,15 @@ class MomentumLaw:
 
     def to_latex(self) -> str:
         """The law as LaTeX, without dollar signs."""
-        dots = {
-            v: r"\dot{" + s.name.replace("[", "}[", 1) + ("" if "[" in s.name else "}")
-            for v, s in zip(velocities(self.loss), self.loss.theta, strict=True)
-        }
+        dots = {}
+        for v, s in zip(velocities(self.loss), self.loss.theta, strict=True):
+            head, bracket, index = s.name.partition("[")
+            dots[v] = rf"\dot{{{latex(sp.Symbol(head))}}}" + (
+                bracket + index if index.strip("0123456789,]") == "" else ""
+            )
 
         def tex(e: Any) -> str:
-            return sp.latex(e, symbol_names=dots)
+            return latex(e, dots)
 
         dot = velocities(self.loss)
         square = self._form(dot, dot, 0)

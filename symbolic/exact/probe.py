@@ -32,7 +32,7 @@ def law_values(loss: Loss, rng: np.random.Generator) -> dict[sp.Symbol, float]:
 def numbers(entries: Any, values: dict[sp.Symbol, float]) -> Array:
     """Law parameters as floats."""
     array = np.array(entries, dtype=object)
-    return np.array([float(sp.sympify(e).xreplace(values)) for e in array.ravel()]).reshape(array.shape)
+    return np.array([float(sp.sympify(e, strict=True).xreplace(values)) for e in array.ravel()]).reshape(array.shape)
 
 
 def sample(block: Block, n: int, rng: np.random.Generator, values: dict[sp.Symbol, float]) -> Array | None:

@@ -32,6 +32,9 @@ from symbolic.sde import SDE, LossDynamics, weight_decay
 from symbolic.stepmap import StepMap, h, t
 
 beta = sp.Symbol(":momentum", real=True)
+SIZE = ":size"
+size = sp.Symbol(SIZE, real=True, positive=True)
+"""The root mean square of |x| in a run, for formulas that must not depend on the states' unit."""
 Orders = str | Mapping[str, str]
 MOST_INPUTS = 4096
 
@@ -42,7 +45,7 @@ class Scheme:
 
     calculus: "ito", "stratonovich" or "discrete"; noise: the widest noise class it may be used on; strong and weak: orders as text;
     orders: the same by noise class, as numbers. step: the formula, which takes what it names of sde, x, t, dt, dW, dZ (int W ds),
-    integrals (Ito's I_(j,k)), auxiliary (further normals) and let (gives intermediate values a name).
+    integrals (Ito's I_(j,k)), auxiliary (further normals), size (of the states in a run) and let (gives intermediate values a name).
     """
 
     name: str
@@ -185,14 +188,16 @@ def step_map(problem: SDE | LossDynamics, scheme: str) -> StepMap:
             "integrals": lambda: let(noise.integrals),
             "auxiliary": lambda: noise.extra,
             "let": lambda: let,
+            "size": lambda: size,
         }
         updates = chosen.step(**{name: offered[name]() for name in wanted})
-        pace = chosen.formula.pace(problem, x, t, h) if chosen.own_clock else None
+        pace = chosen.formula.pace(problem, x, t, h, size) if chosen.own_clock else None
+        sized = "size" in wanted or pace is not None
         return StepMap(
             f"{problem.name}:{scheme}",
             problem.states,
             noise.inputs,
-            problem.parameters,
+            (*problem.parameters, *((size,) if sized else ())),
             tuple(let.statements),
             tuple(updates),
             pace,

@@ -1,4 +1,5 @@
-"""Tamed Euler: the drift's step is bounded by 1, for drifts that grow faster than linearly (Hutzenthaler, Jentzen, Kloeden 2012)."""
+"""Tamed Euler: the drift's step is bounded by the size that states have in the run, for drifts that grow faster than linearly (Hutzenthaler,
+Jentzen, Kloeden 2012, whose size is 1: another unit of the states is to change nothing)."""
 
 from typing import Any
 
@@ -8,6 +9,6 @@ NAME, CALCULUS, NOISE, STRONG, WEAK = "tamed-euler", "ito", "general", {"general
 REFERENCE = "Hutzenthaler, Jentzen & Kloeden, Ann. Appl. Probab. 22 (2012) 1611"
 
 
-def step(sde: Any, x: Any, t: Any, dt: Any, dW: Any, let: Any) -> Any:
+def step(sde: Any, x: Any, t: Any, dt: Any, dW: Any, let: Any, size: Any) -> Any:
     a = let(sde.drift(x, t))
-    return x + a * dt / (1 + dt * sp.sqrt(sum(e**2 for e in a))) + sde.diffusion(x, t) * dW
+    return x + a * dt / (1 + dt * sp.sqrt(sum(e**2 for e in a)) / size) + sde.diffusion(x, t) * dW

@@ -74,7 +74,7 @@ def trace_expression(noise: Noise) -> sp.Expr | None:
     polynomial = all(c.is_polynomial(*noise.loss.theta) for c in parts)
     if sum(c.count_ops() for c in parts) > (WRITTEN if polynomial else WRITTEN // 4):
         return None
-    means = [*map(sp.sympify, features.mean), sp.S.One]
+    means = [*features.mean, sp.S.One]
     total = sp.S.Zero
     for m, c in zip(means, parts, strict=True):
         total += m * sp.Add(*(sp.diff(c, s, 2) for s in noise.loss.theta if s in c.free_symbols))

@@ -18,6 +18,7 @@ import sympy as sp
 
 from symbolic.charge import Charge
 from symbolic.equilibrium import Equilibrium
+from symbolic.names import latex
 from symbolic.sgd import SGD
 from symbolic.sharpness.hessian import MeanHessian, trace_expression
 from symbolic.sharpness.stability import Stability, stability
@@ -185,7 +186,7 @@ class Sharpness:
 
     def _repr_latex_(self) -> str:
         written = self.expression
-        shown = sp.latex(written) if written is not None and written.count_ops() <= SHORT else f"{self.value:.6g}"
+        shown = latex(written) if written is not None and written.count_ops() <= SHORT else f"{self.value:.6g}"
         return rf"$\displaystyle S = \mathrm{{Tr}}\,\nabla^2 L = {shown}, \quad \dot S|_{{\mathrm{{noise}}}} = {self.rate:.6g}$"
 
     def _repr_html_(self) -> str:

@@ -76,9 +76,9 @@ class Chain:
         head = v ** -sp.Rational(3 * d, n) / self.variance(v)
         b1, b2 = self.beta
         if n == 2:
-            return head * sp.exp(-self._exponent(v, b2 - sp.sympify(weight_decay) / 2) / (2 * temperature))
+            return head * sp.exp(-self._exponent(v, b2 - sp.sympify(weight_decay, strict=True) / 2) / (2 * temperature))
         s = sp.Symbol("s", positive=True)
-        pull = (b1 * s - b2) / s ** sp.Rational(2 * d, n) + sp.sympify(weight_decay) / 2 * s ** (
+        pull = (b1 * s - b2) / s ** sp.Rational(2 * d, n) + sp.sympify(weight_decay, strict=True) / 2 * s ** (
             1 - sp.Rational(4 * d, n)
         )
         return head * sp.exp(-sp.Integral(pull / self.variance(s), (s, 1, v)) / (n * temperature))
@@ -103,7 +103,7 @@ class Chain:
         With more factors noise alone never takes v to 0 (oo), and any weight decay always does in the end (0): near 0 it pulls
         by lambda_wd v, the loss by v^{2D/n} only.
         """
-        decay, b2, a3 = sp.sympify(weight_decay), self.beta[1], self.alpha[2]
+        decay, b2, a3 = sp.sympify(weight_decay, strict=True), self.beta[1], self.alpha[2]
         if self.factors > 2:
             return sp.S.Zero if b2.is_nonpositive else sp.Piecewise((sp.oo, sp.Eq(decay, 0)), (sp.S.Zero, True))
         if a3.is_zero:
@@ -204,7 +204,7 @@ def _number(value: float) -> sp.Expr:
 def _from_moments(factors: int, product: sp.Expr, parts: list[tuple[sp.Expr, sp.Expr]], features: Features) -> Chain:
     """Exact moments of the features."""
     linear, square = (sp.Matrix([p[k] for p in parts[:-1]]) for k in (0, 1))
-    mean, m = sp.Matrix([*map(sp.sympify, features.mean)]), features.covariance
+    mean, m = sp.Matrix(features.mean), features.covariance
 
     def covariance(p: sp.Matrix, q: sp.Matrix) -> Any:
         return sp.expand((p.T * m * q)[0])

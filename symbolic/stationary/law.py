@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from symbolic.names import latex
 from symbolic.stationary.chains import Chain
 from symbolic.stationary.density import Slope, Table
 
@@ -263,4 +264,4 @@ class StationaryLaw:
     __repr__ = __str__
 
     def _repr_latex_(self) -> str:
-        return rf"$\displaystyle p(v) \propto {sp.latex(self.density())}$"
+        return rf"$\displaystyle p(v) \propto {latex(self.density())}$"

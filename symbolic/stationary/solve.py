@@ -34,7 +34,7 @@ def stationary_law(loss: Loss, sgd: SGD, branch: str = "positive") -> Stationary
             f"stationary_law: the laws need numbers; got symbols {loose}. Give them numbers, or use critical_temperature and Chain.density."
         )
     rates = Noise(loss).rates(sgd)
-    exact = (sp.sympify(rates.speed * rates.temperature), sp.sympify(rates.weight_decay))
+    exact = (sp.sympify(rates.speed * rates.temperature, strict=True), sp.sympify(rates.weight_decay, strict=True))
     temperature, decay, n = float(exact[0]), sgd.weight_decay, found.factors
     if temperature <= 0:
         raise ValueError(

@@ -15,6 +15,7 @@ import sympy as sp
 from symbolic.exact.nullspace import Number, Vector
 from symbolic.exact.polynomial import add
 from symbolic.exact.span import combine, tidy
+from symbolic.names import latex
 from symbolic.structure.axes import Axis
 
 Index = tuple[int, ...]
@@ -61,7 +62,7 @@ def squared(x: Vector, y: Vector, size: int) -> Vector:
 
 def symbol(name: str) -> str:
     """A parameter's name in LaTeX; words stand upright."""
-    text = sp.latex(sp.Symbol(name))
+    text = latex(sp.Symbol(name))
     return rf"\mathrm{{{text}}}" if text == name and len(name) > 1 and name.isalpha() else text
 
 

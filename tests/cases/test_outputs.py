@@ -12,7 +12,7 @@ import pytest
 import sympy as sp
 
 from sde import SDE, simulate, train, verify
-from sde.outputs import check_apart
+from sde.apart import check_apart
 from symbolic.spec import read_spec, spec_for
 from tests.commands import COMMAND, GOOD, run
 

@@ -143,7 +143,8 @@ def taken(name: str) -> dict[str, Any]:
             numbers = NUMBERS[name]()
             return {"hash": hashlib.sha256(np.array(numbers).tobytes()).hexdigest()[:24], "numbers": numbers}
         data = RUNS[name]()
-    bare = data.drop_attrs()
+    bare = data.copy()
+    bare.attrs = {}
     return {"hash": fingerprint(bare)[:24], "numbers": _spread(bare)}
 
 

@@ -16,6 +16,11 @@ from tests.naive.adaptive import path
 
 X, Y, s = sp.symbols("X Y s", real=True)
 STEEP = SDE([X], [X - X**3], [[X / 2]], name="steep")
+GRID = 0.1 * np.arange(11)
+
+
+def SLOPE(x: np.ndarray) -> np.ndarray:
+    return np.array([[1 - 3 * x[0] ** 2]])
 
 
 def run(sde: SDE = STEEP, **changes: Any) -> Any:
@@ -44,10 +49,12 @@ def test_paths_are_those_by_hand() -> None:
             states, _ = path(
                 lambda x, t: np.array([x[1] - x[0] ** 3, -x[1] * x[0] ** 2 + t]),
                 b,
+                lambda x: np.array([[-3 * x[0] ** 2, 1], [-2 * x[0] * x[1], -(x[0] ** 2)]]),
                 [3.0, -1.0],
                 grid,
                 5,
                 number,
+                found.attrs["size"],
                 sde.noise_class == "additive",
             )
             got = np.stack([found.X.values[number], found.Y.values[number]], axis=1)
@@ -55,12 +62,15 @@ def test_paths_are_those_by_hand() -> None:
 
 
 def test_a_path_does_not_know_its_neighbours() -> None:
-    """Same bits alone and in company, from a start of its own among wild ones, for any threads, chunks and dtype."""
+    """Same bits alone and in company, from a start of its own among wild ones, for any threads, chunks and dtype. (The first paths' starts
+    set the states' size.)"""
     for dtype in ("float64", "float32"):
         starts = np.linspace(-20.0, 20.0, 1000)
         whole = run(start={X: starts}, paths=1000, dtype=dtype)
         again = run(start={X: starts}, paths=1000, dtype=dtype, threads=1)
-        tame = run(start={X: np.where(np.arange(1000) == 300, starts, 0.1)}, paths=1000, dtype=dtype)
+        tame = run(
+            start={X: np.where((np.arange(1000) == 300) | (np.arange(1000) < 16), starts, 0.1)}, paths=1000, dtype=dtype
+        )
         assert np.array_equal(whole.X.values, again.X.values)
         assert np.array_equal(whole.X.values[300], tame.X.values[300])
         assert whole.attrs["own_steps"] == again.attrs["own_steps"] > 1.5 * tame.attrs["own_steps"]
@@ -76,7 +86,9 @@ def test_steps_are_counted() -> None:
     found = run(paths=3, seed=9)
     steps = 0
     for number in range(3):
-        _, times = path(lambda x, t: x - x**3, lambda x, t: x[:, None] / 2, [8.0], 0.1 * np.arange(11), 9, number)
+        _, times = path(
+            lambda x, t: x - x**3, lambda x, t: x[:, None] / 2, SLOPE, [8.0], GRID, 9, number, found.attrs["size"]
+        )
         steps += len(times) - 1
     assert (found.attrs["own_steps"], found.attrs["gave_up_paths"]) == (steps, 0)
     assert "own_steps" not in run(scheme="tamed-euler").attrs
@@ -94,7 +106,7 @@ def test_events_have_the_times_of_the_steps() -> None:
                 hit = t
             return state - state**3
 
-        path(drift, lambda x, t: x[:, None] / 2, [8.0], 0.1 * np.arange(11), 0, number)
+        path(drift, lambda x, t: x[:, None] / 2, SLOPE, [8.0], GRID, 0, number, found.attrs["size"])
         assert found.low_time.values[number] == pytest.approx(hit, abs=1e-12)
     assert (found.low_time.values % 0.1 > 1e-6).any()
 
@@ -110,16 +122,16 @@ def test_where_euler_explodes_it_does_not() -> None:
 
 
 def test_a_path_that_would_never_arrive_gives_up_and_is_counted() -> None:
-    """From 100 the fifth power asks for more than a million steps before the first save."""
-    steep = SDE([X], [-(X**5)], [[X**2 / 2]])
+    """A turn of 10^8 per unit time, with nothing to pull it inward, asks for more than a million steps before the first save."""
+    turning = SDE([X, Y], [-Y * (X**2 + Y**2) ** 2, X * (X**2 + Y**2) ** 2], [[1], [0]])
     with pytest.warns(UserWarning, match="exploded"):
-        lost = run(steep, start={X: 100.0}, paths=2, keep="statistics")
+        lost = run(turning, start={X: 100.0, Y: 0.0}, paths=2, keep="statistics", check=False)
     assert lost.attrs["exploded_paths"] == lost.attrs["gave_up_paths"] == 2
 
 
 def test_lost_paths_are_dated_by_their_own_clock() -> None:
     """sqrt(1/2 - s) has no value after 1/2: all paths are lost in the first step that begins later."""
-    sde = SDE([X], [sp.sqrt(sp.Rational(1, 2) - s) - X], [[1]], time=s)
+    sde = SDE([X], [sp.sqrt(sp.Rational(1, 2) - s) - X**3], [[1]], time=s)
     with pytest.warns(UserWarning, match="exploded"):
         found = run(sde, start={X: np.linspace(-5, 5, 40)}, time=1.0, dt=0.4, save_at=2)
     times = found.explosion_time.values

@@ -48,8 +48,9 @@ def test_every_count_of_saves_lands_on_steps(time: float, parts: float, count: i
     dt = time / parts
     grid = continuous(time, dt, count)
     check(grid, time, dt)
-    assert len(grid.saves) == count
-    assert grid.time[grid.saves] == pytest.approx(np.linspace(0, time, count), rel=1e-12, abs=1e-300)
+    kept = min(count, int(np.ceil(parts * (1 - 1e-12))) + 1)
+    assert len(grid.saves) == kept
+    assert grid.time[grid.saves] == pytest.approx(np.linspace(0, time, kept), rel=1e-12, abs=1e-300)
     assert grid.steps <= np.ceil(parts) + count
 
 
@@ -63,8 +64,8 @@ def test_every_array_of_saves_is_hit_exactly(time: float, parts: float, places: 
     dt, times = time / parts, np.unique(np.array(places) * time)
     grid = continuous(time, dt, times.tolist())
     check(grid, time, dt)
-    expected = times if times[-1] == time else np.append(times, time)
-    assert np.array_equal(grid.time[grid.saves], expected)
+    last = times[:-1] if time - times[-1] <= 8e-16 * time else times
+    assert np.array_equal(grid.time[grid.saves], np.append(last, time))
 
 
 def test_an_array_need_not_hold_the_ends() -> None:

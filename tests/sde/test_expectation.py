@@ -291,7 +291,7 @@ def test_f_must_be_a_number_on_every_path() -> None:
 
 
 def test_an_interrupted_run_is_not_an_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ensemble, "run", lambda job, threads: SimpleNamespace(interrupted=True))
+    monkeypatch.setattr(ensemble, "run", lambda *arguments: SimpleNamespace(interrupted=True))
     with pytest.raises(KeyboardInterrupt):
         run(CASES["gbm"])
 

@@ -198,7 +198,7 @@ def test_threads_change_no_bit_of_anything_gathered(threads: int) -> None:
 def test_streamed_paths_are_the_kept_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options: dict[str, Any] = {"keep": "paths", "events": LEVEL, "bound": 2.5, "warn_share": 1.0}
     kept, out = walk(**options), tmp_path / "paths.nc"
-    monkeypatch.setattr("sde.study.running._memory", lambda: 1000)
+    monkeypatch.setattr("sde.study.asked._memory", lambda: 1000)
     with pytest.raises(ValueError, match=r"keep='paths': may take 50% of memory .*Stream them with out="):
         walk(**options)
     with walk(**options, out=out) as streamed:
@@ -233,10 +233,10 @@ def test_an_interrupted_stream_holds_what_is_complete(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"events": {"X": X}}, r"observables\[X\]: a name must be new"),
+        ({"events": {"X": X}}, r"events\[X\]: a name must be new text; got 'X', which is the parameter or state"),
         ({"events": {"e": X}, "observables": {"e": X}}, r"events\[e\]: a name must be new"),
         ({"events": {"e": [X, X]}}, r"events\[e\]: must be one expression"),
-        ({"events": {"e": X}, "observables": {"e_time": X}}, r"observables\[e_time\]: a name must be new"),
+        ({"events": {"e": X}, "observables": {"e_time": X}}, r"events\[e\]: a name must be new text; got 'e_time'"),
         ({"covariance": ["X", "Y"]}, r"covariance\[Y\]: must name a parameter or an observable"),
         ({"covariance": "X"}, r"covariance: must be a list of names"),
         ({"covariance": ["X", "X"]}, r"covariance: each name may stand once"),

@@ -93,10 +93,10 @@ def test_the_kernel_agrees_with_its_text(name: str, noise: str, dtype: str) -> N
     expected, real = x.copy(), np.dtype(dtype).type
     rows = [np.full(lanes, value, dtype) for value in (h, t)]
     times: list[Any] = rows if name in OWN_CLOCKS else [real(h), real(t)]
-    text.step(expected, n, *times, np.empty(0))
+    text.step(expected, n, *times, np.ones(1))
     step = next(f for f in program.keep if f.address == program.native.step).ctypes
     before = x.copy()
-    given = [x, n, *times, np.zeros(1, dtype)]
+    given = [x, n, *times, np.ones(1, dtype)]
     step(*(a.ctypes.data_as(kind) if np.ndim(a) else kind(a) for a, kind in zip(given, step.argtypes, strict=True)))
     assert np.isfinite(x).all() and not np.array_equal(x, before)
     scale = 1 + np.abs(expected)
@@ -127,7 +127,7 @@ def test_constant_noise_is_the_scheme_by_hand(name: str, noise: str) -> None:
     driver = drivers.mean(values, np.dtype("float64"))
     start = np.array([0.5, -0.3])
     job = ensemble.Job(
-        program, driver, clock, np.empty(0), lambda first, n: np.broadcast_to(start, (n, 2)), 2, 0, 2, 1e9
+        program, driver, clock, np.ones(1), lambda first, n: np.broadcast_to(start, (n, 2)), 2, 0, 2, 1e9
     )
     x = start
     for k in range(steps):

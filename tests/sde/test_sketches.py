@@ -80,7 +80,7 @@ def test_order_and_tables_change_no_bit(dtype: str) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_bins_are_what_their_edges_say(dtype: str) -> None:
-    """Every count lies between its edges (one rounding apart), and bins cover the line."""
+    """Every count lies between its edges (one rounding apart), and bins cover the line; what is not finite counts apart."""
     values = np.concatenate([LAWS["cauchy"], [np.inf, -np.inf, np.nan, 0.0, 1e30, -1e30]]).astype(dtype)
     centre, scale, bits = 0.25, 0.5, 4
     table = sketch.empty(1, bits)
@@ -88,9 +88,9 @@ def test_bins_are_what_their_edges_say(dtype: str) -> None:
     sketch.count(values[None], len(values), c, inv, bits, table)
     edges = centre + scale * sketch.edges(bits)
     assert edges[0] == -np.inf and edges[-1] == np.inf and (np.diff(edges) > 0).all()
-    assert table.sum() == len(values) and table[0, -1] == 1
+    assert table.sum() == len(values) and table[0, -1] == 3
     slack = np.where(np.isfinite(edges), 1e-5 * (1 + np.abs(edges)), 0)
-    finite = values[~np.isnan(values)].astype(float)
+    finite = values[np.isfinite(values)].astype(float)
     for j in range(len(edges) - 1):
         inner = ((finite >= edges[j] + slack[j]) & (finite < edges[j + 1] - slack[j + 1])).sum()
         outer = ((finite >= edges[j] - slack[j]) & (finite <= edges[j + 1] + slack[j + 1])).sum()

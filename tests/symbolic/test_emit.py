@@ -169,7 +169,7 @@ def test_hash_follows_everything_that_matters() -> None:
         prepare(loss, "sgd").module.hash,
         prepare(loss, "sgd-momentum").module.hash,
         prepare(loss, "sgd", {"o": a}).module.hash,
-        prepare(loss, "sgd", {"q": a}).module.hash,
+        prepare(loss, "sgd", {"o": a**2}).module.hash,
         prepare(loss, "sgd", dtype="float32").module.hash,
         prepare(LOSSES["extrema"], "sgd").module.hash,
     ]

@@ -6,7 +6,7 @@ value is NaN or infinite. Only what a problem uses is compiled. `asinh` and gene
 """
 
 from collections.abc import Callable
-from math import asinh, nan, sqrt
+from math import asinh, inf, nan, sqrt
 from typing import Any
 
 from numba import types
@@ -16,7 +16,7 @@ from ..options import INLINED
 from . import circular, exponential, logarithm
 from .arithmetic import F32, F64
 
-__all__ = ["asinh", "atan", "cos", "cosh", "erf", "exp", "log", "nan", "sin", "sinh", "sqrt", "tan", "tanh"]
+__all__ = ["asinh", "atan", "cos", "cosh", "erf", "exp", "inf", "log", "nan", "sin", "sinh", "sqrt", "tan", "tanh"]
 
 
 def _declare(name: str, make: Callable[..., Any]) -> Callable[[Any], Any]:

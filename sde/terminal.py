@@ -1,0 +1,70 @@
+"""Words for people: plain lines, in which nothing that a user named acts as markup or on the terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from typing import Any
+
+from rich.console import Console
+from typer import BadParameter
+from typer.core import TyperGroup
+
+PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
+err = Console(stderr=True, **PLAIN)
+
+
+LONGEST = 2_000
+"""Characters of a line of an error: what is said comes first, what to do last."""
+UsageError: Any = BadParameter.__mro__[1]
+
+
+def line(text: object, longest: int | None = None) -> str:
+    """A text on one line, characters that a terminal would act on as Python's escapes; beyond `longest` without its middle."""
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+    if longest is None or len(shown) <= longest:
+        return shown
+    return f"{shown[: longest * 2 // 3]} ... {shown[-longest // 3 :]}"
+
+
+def say(text: object, to: Console = err, longest: int | None = None) -> None:
+    """Print lines of text, whatever they hold, as they are, aside where standard error takes them; those beyond `longest` characters without their
+    middle."""
+    try:
+        for part in str(text).split("\n"):
+            to.print(line(part, longest), soft_wrap=True)
+    except OSError:
+        if to is not err:
+            raise
+        drop(sys.stderr)
+
+
+def drop(stream: Any) -> None:
+    """Send what is left for a stream that takes no more to nowhere: Python would try again when it ends, and exit with a code of its own."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def shown_for(target: str | None, quiet: bool = False) -> Console:
+    """Where words go beside JSON for `target`: aside when it takes standard output, nowhere when quiet."""
+    return Console(quiet=True) if quiet else err if target == "-" else Console(**PLAIN)
+
+
+class Commands(TyperGroup):
+    """The commands. Arguments with control characters are refused before anything reads them; what is wrong with others is told in a short line."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UsageError as error:
+            error.message = line(error.message, LONGEST)
+            raise
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        for text in args:
+            if any((ord(c) < 32 and c != "\t") or 127 <= ord(c) < 160 for c in text):
+                raise BadParameter(
+                    f"arguments must be printable; got {line(repr(text), LONGEST)}. Leave out control characters."
+                )
+        return super().parse_args(ctx, args)

@@ -1,0 +1,168 @@
+"""Case A15: lost paths are always told of, with the function that left its domain, its argument, and what to write."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sympy as sp
+
+from sde import convergence, expectation, simulate, train
+from sde.results import ExplosionWarning
+from symbolic import SDE, SGD, Dataset, Loss, Normal
+from symbolic.domains import Evaluator
+
+X, Y, u, w, x = sp.symbols("X Y u w x", real=True)
+t = sp.Symbol("t", real=True)
+OPTIONS: dict[str, Any] = {"time": 2.0, "dt": 0.05, "paths": 500, "save_at": 3}
+
+
+def told(problem: Any, *rest: Any, run: Any = simulate, **options: Any) -> tuple[str, list[dict[str, Any]], Any]:
+    """The warning, attrs["explosions"] and the run."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        data = run(problem, *rest, **options)
+    (warning,) = [str(c.message) for c in caught if issubclass(c.category, ExplosionWarning)]
+    return warning, json.loads(data.attrs["explosions"]), data
+
+
+def sde(drift: Any, start: Any, noise: Any = 1, **options: Any) -> tuple[str, list[dict[str, Any]], Any]:
+    return told(SDE([X], [drift], [[noise]], time=t), start={X: start}, **{**OPTIONS, **options})
+
+
+def test_case_a15_one_path_in_a_thousand() -> None:
+    start = np.where(np.arange(2000) == 700, -1e-4, 1.0)
+    warning, (entry,), data = sde(sp.sqrt(X), start, 0, paths=2000)
+    assert warning.startswith("1 of 2000 paths exploded (0.050%)") and data.attrs["exploded_paths"] == 1
+    assert (
+        "path 700 at time 0.05 (X = nan): sqrt(X) left its domain, the square root of a negative number: X = -0.0001"
+        in warning
+    )
+    assert "Write sqrt(Max(X, 0))" in warning and "smaller" not in warning
+    assert (
+        entry["path"] == 700
+        and entry["reason"].startswith("sqrt(X) left its domain")
+        and "Max(X, 0)" in entry["advice"]
+    )
+
+
+def test_case_a15_a_square_root_process() -> None:
+    """The argument told is the state before the loss: the run with that path kept says the same."""
+    drift, noise = (0.04 - X) / 2, sp.sqrt(X) / 2
+    warning, entries, _ = sde(drift, 0.04, noise)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        kept = simulate(SDE([X], [drift], [[noise]]), start={X: 0.04}, **{**OPTIONS, "save_at": 41, "keep": "paths"})
+    first = entries[0]
+    before = kept.X.sel(path=first["path"]).values[round(first["time"] / 0.05) - 1]
+    assert before < 0 and f"X = {before:.6g}" in first["reason"] and "Write sqrt(Max(X, 0))" in warning
+    assert all("reason" in e for e in entries[:3])
+
+
+@pytest.mark.parametrize(
+    ("drift", "start", "noise", "function", "advice"),
+    [
+        (
+            -sp.log(X),
+            1.0,
+            1,
+            r"log(X) left its domain, the logarithm of a number that is not positive: X = -0.",
+            "log(Max(X, c))",
+        ),
+        (1 / X, 0.0, 0, "1/X left its domain, a division by zero: X = 0", "Keep the divisor from 0"),
+        (X / (1 - t), 1.0, 1, "1/(1 - t) left its domain, a division by zero: 1 - t = 0", "Keep the divisor from 0"),
+        (
+            -X,
+            0.1,
+            X**0.75 / 2,
+            "X**0.75 left its domain, the power 0.75 of a negative number: X = -0.",
+            "Max(X, 0)**0.75",
+        ),
+        (1 / sp.sqrt(X), 0.1, 1, "1/sqrt(X) left its domain, the square root of a negative", "1/sqrt(Max(X, c))"),
+        (-sp.sqrt(1 - X**2), 0.9, 1, "sqrt(1 - X**2) left its domain", "sqrt(Max(1 - X**2, 0))"),
+        (sp.Piecewise((1, X > 0)), 1.0, 1, "a Piecewise of which no condition holds", "(value, True)"),
+        (50 * X + sp.cos(X), 1.0, 1, "cos(X) left its domain, an angle too large", "Mod"),
+        (sp.exp(X), 8.0, 1, "exp(X) is beyond the range of float64: X = ", "smaller dt"),
+        (-(X**3), 30.0, 1, "it grew beyond the bound in the step from time", "smaller dt"),
+        (sp.Max(sp.sqrt(X), 0), -1.0, 0, "sqrt(X) left its domain", "sqrt(Max(X, 0))"),
+    ],
+)
+def test_case_a15_functions_that_leave_their_domain(
+    drift: Any, start: float, noise: Any, function: str, advice: str
+) -> None:
+    warning, entries, _ = sde(drift, start, noise)
+    assert function in entries[0]["reason"] and function in warning and advice in warning
+    assert ("smaller dt" in warning) == (advice == "smaller dt")
+
+
+@pytest.mark.parametrize(
+    "scheme", ["milstein", "tamed-euler", "implicit-euler", "adaptive-euler", "sriw1", "platen-weak-2"]
+)
+def test_case_a15_every_scheme_says_it(scheme: str) -> None:
+    warning, entries, _ = sde((0.04 - X) / 2, 0.04, sp.sqrt(X) / 2, scheme=scheme)
+    assert "sqrt(" in entries[0]["reason"] and "Max(X, 0)" in warning
+
+
+def test_case_a15_discrete_sgd_and_its_sde() -> None:
+    loss = Loss((sp.log(w) * x - 1) ** 2, [w], {x: Normal(0, 1)})
+    options: dict[str, Any] = {"start": {w: 0.5}, "paths": 100}
+    warning, _, _ = told(loss, SGD(0.5), run=train, steps=50, **options)
+    assert "log(w) left its domain" in warning and "log(Max(w, c))" in warning
+    warning, _, _ = told(loss, SGD(0.5), time=20.0, **options)
+    assert "log(w) left its domain" in warning
+    rows = Loss(sp.log(1 + w * x) ** 2 + (w - 5) ** 2, [w], Dataset({x: np.array([-0.5, 0.1, 0.2])}))
+    warning, _, _ = told(rows, SGD(0.5), run=train, steps=50, **options)
+    assert "log(w*x + 1) left its domain" in warning
+    grown = Loss((u * w * x - 1) ** 2, [u, w], {x: Normal(0, 1)})
+    warning, _, _ = told(grown, SGD(1.5), run=train, start={u: 2.5, w: 0.5}, steps=50, paths=100)
+    assert "grew beyond" in warning and "smaller learning rate" in warning and "adaptive" not in warning
+
+
+def test_case_a15_streams_events_and_starts(tmp_path: Path) -> None:
+    start = np.where(np.arange(300) == 299, -1.0, 1.0)
+    shared: dict[str, Any] = {"noise": 0, "paths": 300, "events": {"e": X - 5}}
+    warning, _, data = sde(sp.sqrt(X), start, keep="paths", out=tmp_path / "p.nc", **shared)
+    data.close()
+    assert "path 299" in warning and "sqrt(X) left its domain" in warning
+    warning, entries, _ = sde(-X, 2.0, 1, bound=1.0)
+    assert entries[0]["time"] == 0 and "the start itself is beyond the bound" in warning
+
+
+def test_case_a15_all_paths_lost_and_a_share_that_is_allowed() -> None:
+    warning, _, data = sde(sp.sqrt(X), -1.0, 0)
+    assert warning.startswith("500 of 500 paths exploded (100.000%)") and data.attrs["exploded_paths"] == 500
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        quiet = simulate(SDE([X], [sp.sqrt(X)], [[0]]), start={X: -1.0}, warn_share=1.0, **OPTIONS)
+    assert json.loads(quiet.attrs["explosions"])[0]["reason"].startswith("sqrt(X)")
+
+
+@pytest.mark.filterwarnings("ignore::sde.results.ExplosionWarning")
+def test_case_a15_estimates_say_it_too() -> None:
+    root = SDE([X], [(0.04 - X) / 2], [[sp.sqrt(X) / 2]])
+    with pytest.raises(ValueError, match=r"no path may explode.*sqrt\(X\) left its domain.*sqrt\(Max\(X, 0\)\)"):
+        expectation(root, X, tolerance=0.001, start={X: 0.04}, time=2.0, scheme="euler-maruyama", steps=8)
+    with pytest.raises(ValueError, match=r"no path may explode.*sqrt\(X\) left its domain"):
+        convergence(root, start={X: 0.04}, paths=100)
+
+
+def test_case_a15_the_evaluator_takes_only_the_branch_that_holds() -> None:
+    guarded = sp.Piecewise((sp.sqrt(X), X > 0), (sp.log(-X), X < 0), (0, True))
+    for value in (-2.0, 0.0, 2.0):
+        assert Evaluator({X: value}, "float64").find([guarded]) is None
+    assert Evaluator({X: 100.0}, "float64").find([sp.exp(X)]) is None
+    assert Evaluator({X: 100.0}, "float32").find([sp.exp(X)]).why == "is beyond the range of float32"  # type: ignore[union-attr]
+    assert Evaluator({X: -1.0}, "float64").find([sp.sqrt(X * Y)]) is None, "what is not known says nothing"
+
+
+def test_case_a15_a_loss_that_is_too_late_to_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What follows from time alone is still told; else that the run again was left out."""
+    monkeypatch.setattr("sde.study.losses.state_at", lambda *_: None)
+    warning, _, _ = sde(sp.sqrt(1 - t), 1.0, 1)
+    assert "sqrt(1 - t) left its domain, the square root of a negative number: 1 - t = -0.05" in warning
+    warning, _, _ = sde(sp.sqrt(X), -1.0, 0)
+    assert "would take more than 1 s again" in warning and "keep='paths'" in warning

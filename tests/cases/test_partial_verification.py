@@ -1,0 +1,167 @@
+"""A verification shows its phases, and gives what it has measured when it is broken off."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sde.interruption import InterruptedWarning
+from sde.verification import experiment
+from tests.cases.long_runs import (
+    verification,
+)
+from tests.commands import COMMAND, opened, run
+
+# --- verify: phases, and what is complete ------------------------------------------------------------------------------------
+
+
+def break_off(monkeypatch: pytest.MonkeyPatch, stage: str, at: int = 1) -> None:
+    """Ctrl-C as the stage begins for the so-manieth time."""
+    inner, calls = getattr(experiment, stage), []
+
+    def pressing(*arguments: Any) -> Any:
+        calls.append(0)
+        if len(calls) == at:
+            raise KeyboardInterrupt
+        return inner(*arguments)
+
+    monkeypatch.setattr(experiment, stage, pressing)
+
+
+@pytest.mark.parametrize(
+    ("stage", "at", "missing"),
+    [
+        ("drifts", 1, {"mean drift", "approach", "equilibrium", "gradient descent"}),
+        ("fates", 1, {"approach", "equilibrium", "gradient descent"}),
+        ("fates", 3, {"approach", "equilibrium", "gradient descent"}),
+        ("_descent", 1, {"gradient descent"}),
+    ],
+)
+def test_case_d_an_interrupted_verification_reports_what_was_measured(
+    stage: str, at: int, missing: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = verification()
+    break_off(monkeypatch, stage, at)
+    with pytest.warns(InterruptedWarning, match="the report holds the claims that were measured"):
+        part = verification()
+    assert part.interrupted and not part.supported and part.outcome == "inconclusive"
+    reasons = {u.reason for u in part.untested if u.reason.startswith("interrupted")}
+    assert reasons == {"interrupted before it was measured"}
+    left = {u.group for u in part.untested if u.reason.startswith("interrupted")}
+    assert left == missing
+    measured = {v.claim: v.statistic for v in whole.verdicts}
+    assert 0 < len(part.verdicts) < len(whole.verdicts)
+    assert all(measured[v.claim] == v.statistic for v in part.verdicts)
+    told = {u.claim for u in part.untested}
+    assert {v.claim for v in whole.verdicts} <= {v.claim for v in part.verdicts} | told
+    assert "interrupted" in str(part) and "not tested" in str(part)
+
+
+def test_case_d_a_verification_with_nothing_measured_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    break_off(monkeypatch, "mean_field")
+    with pytest.raises(KeyboardInterrupt):
+        verification()
+
+
+@pytest.mark.usefixtures("folder")
+def test_case_d_the_command_writes_json_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sde.verification.report import Report
+
+    break_off(monkeypatch, "fates", 2)
+    done = run("verify", "good.toml", "--paths", 50, "--json", "v.json", "--report", "v.html")
+    found = json.loads(Path("v.json").read_text())
+    assert done.exit_code == 130 and found["interrupted"] and not found["supported"] and found["not_tested"]
+    assert "interrupted: " in done.stderr and "claims were measured" in done.stderr
+    page = Path("v.html").read_text()
+    assert "This verification was interrupted." in page and "Not tested" in page
+    for name in ("v.json", "v.html"):
+        Path(name).unlink()
+
+    def second(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Report, "to_html", second)
+    done = run("verify", "good.toml", "--paths", 50, "--json", "v.json", "--report", "v.html")
+    assert done.exit_code == 130 and json.loads(Path("v.json").read_text())["verdicts"] and not Path("v.html").exists()
+    assert "the rest is not written" in done.stderr
+
+
+@pytest.mark.usefixtures("folder")
+def test_case_d_a_killed_verification_is_resumed_to_the_same_report() -> None:
+    options = ("good.toml", "--paths", "200", "--time", "3")
+    assert run("verify", *options, "--json", "whole.json").exit_code in (0, 3)
+    for _ in range(3):
+        process = subprocess.Popen(
+            [COMMAND, "verify", *options, "--json", "v.json", "--checkpoint", "c"], stderr=subprocess.PIPE, text=True
+        )
+        seen = len(os.listdir("c")) if Path("c").exists() else 0
+        limit = time.monotonic() + 60
+        while (
+            process.poll() is None
+            and time.monotonic() < limit
+            and (not Path("c").exists() or len(os.listdir("c")) <= seen)
+        ):
+            time.sleep(0.002)
+        process.kill()
+        process.communicate()
+    Path("good.toml").write_text("changed since")
+    done = run("resume", "c", "--json", "v.json", "--report", "v.html")
+    assert done.exit_code in (0, 3), done.stderr
+    whole, again = (json.loads(Path(name).read_text()) for name in ("whole.json", "v.json"))
+    assert whole == again and Path("v.html").exists()
+    assert run("resume", "c", "-o", "x.nc").exit_code == 2
+
+
+def test_case_d_progress_says_phase_share_and_time_left(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sde.progress.EVERY", 0.0)
+    verification(progress=True)
+    out, err = capfd.readouterr()
+    lines = err.splitlines()
+    assert out == "" and any("SGD from start 2 (2 of " in line for line in lines)
+    for phase in (
+        "derivation",
+        "every single step of SGD",
+        "mean drift of the SDE",
+        "SDE from start 3",
+        "gradient descent with smaller steps",
+    ):
+        assert any(phase in line for line in lines), phase
+    shares = [int(line.partition("%")[0].rpartition(" ")[2]) for line in lines if "derivation" not in line]
+    assert shares == sorted(shares) and shares[0] == 0 and shares[-1] >= 98
+    assert any("left" in line for line in lines)
+    verification(progress=False)
+    assert capfd.readouterr() == ("", "")
+
+
+# --- twenty kills ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("command", ["simulate", "train", "verify"])
+def test_case_d_twenty_kills_at_random_moments(command: str) -> None:
+    options = ("good.toml", "--paths", "20000" if command != "verify" else "300", "--time", "4")
+    out = ("--json", "whole.json") if command == "verify" else ("-o", "whole.nc")
+    began = time.monotonic()
+    subprocess.run([COMMAND, command, *options, *out], check=False, capture_output=True)
+    took, rng = time.monotonic() - began, np.random.default_rng(1)
+    end = ("--json", "run.json") if command == "verify" else ("-o", "run.nc")
+    for seconds in rng.uniform(0.2, 1.0, 20) * took:
+        process = subprocess.Popen([COMMAND, command, *options, *end, "--checkpoint", "c"], stderr=subprocess.PIPE)
+        time.sleep(seconds)
+        process.kill()
+        process.communicate()
+    assert run(command, *options, *end, "--checkpoint", "c").exit_code in (0, 3)
+    if command == "verify":
+        assert json.loads(Path("whole.json").read_text()) == json.loads(Path("run.json").read_text())
+    else:
+        assert opened("whole.nc").attrs["result_hash"] == opened("run.nc").attrs["result_hash"]
