@@ -73,9 +73,8 @@ def _check_part(group: str, part: State, paths: int, chunks: np.ndarray, job: Jo
     for name in ("moments", "event_moments"):
         cells = part[name]
         count = cells[..., COUNT]
-        some = (count > 0) & ~np.isnan(
-            cells[..., MEAN]
-        )  # a living path's observable may be no number, and then spoils its cell
+        # A living path's observable may be no number, and then spoils its cell.
+        some = (count > 0) & ~np.isnan(cells[..., MEAN])
         _must(_whole(count, 0, paths), f"{group}.{name}")
         _must(not (some & ((cells[..., M2] < 0) | (cells[..., LOW] > cells[..., HIGH]))).any(), f"{group}.{name}")
     _must(
