@@ -59,8 +59,8 @@ class Grid:
         return np.diff(self.at(np.arange(begin, end + 1)))
 
     def head(self, steps: int, saves: int) -> Grid:
-        """The first `steps` steps, saved at so many times, spread evenly, and at the start."""
-        at = np.unique(np.round(np.linspace(0, steps, saves + 1)).astype(np.int64))
+        """The first `steps` steps, saved at so many times, spread evenly, at the start and after the first."""
+        at = np.unique(np.append(np.round(np.linspace(0, steps, saves + 1)).astype(np.int64), 1))
         inside = self.firsts < steps
         return Grid(
             np.append(self.ends[inside], self.at(np.array([steps]))),

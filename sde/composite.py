@@ -49,7 +49,7 @@ class Folder:
     def __init__(self, place: str | Path | Place, kind: str, identity: str, header: Mapping[str, Any]) -> None:
         place = place if isinstance(place, Place) else Place(Path(place))
         self.path, self.header, self.identity, self._warned = place.path, dict(header), identity, False
-        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
+        if not self.path.exists() or (self.path.is_dir() and _blank(self.path)):
             try:
                 self.path.mkdir(exist_ok=True)
                 record = {"format": FORMAT, **self.header, "kind": kind, "identity": identity, "call": place.call}
@@ -109,6 +109,11 @@ def folder(place: str | Path | Place | None, kind: str, identity: str, told: Map
     of, settings = told["problem"], told["settings"]
     header = {"name": of.get("loss") or of.get("sde"), "kind": kind, "seed": str(settings["seed"])}
     return Folder(place, kind, identity, header | {"paths": settings.get("paths", 0), "run": dict(told)})
+
+
+def _blank(path: Path) -> bool:
+    """Whether there is nothing in it but a manifest that a killed process had begun to write."""
+    return all(p.name.startswith(f".{MANIFEST}.") for p in path.iterdir())
 
 
 def _digest(record: Mapping[str, Any]) -> str:

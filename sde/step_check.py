@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,11 +15,11 @@ from sde.job import Job
 from sde.kernels.drivers import Driver
 from sde.kernels.statistics import COUNT, M2, MEAN
 
-COST = 0.05 / 6
-"""A check takes this share of the run's steps for every block of its paths: with half steps three times as many, 5 % of the run on two cores."""
-FEWEST = 8
+COST = 0.01 / 6
+"""A check takes this share of the run's steps for every block of its paths: with half steps three times as many, 1 % of the run on two cores."""
+FEWEST = 6
 """Steps that a check takes at least, where the run has them."""
-SAVES = 4
+SAVES = 3
 TOLERATED = 0.05
 """Error, as a share of the spread over paths, from which a step is too long."""
 OTHER = 0x5DE_C4EC
@@ -64,7 +66,6 @@ def examine(
     grid: Grid,
     couples: bool,
     order: float,
-    threads: int | None = None,
 ) -> Finding:
     """Take the first steps of the first paths of a job, as many as COST allows, at its grid's steps and at half of them.
 
@@ -82,47 +83,54 @@ def examine(
     )
     coarse = replace(base, driver=driver(2 if couples else 1), clock=ticks(head))
     fine = replace(base, driver=driver(1), clock=ticks(head.halved()), seed=job.seed if couples else job.seed ^ OTHER)
-    ends = [ensemble.run(j, threads) for j in (coarse, fine)]
+    with ThreadPoolExecutor(1) as beside:
+        other = beside.submit(ensemble.run, fine, 1)
+        ends = [ensemble.run(coarse, 1), other.result()]
     if any(e.interrupted for e in ends):
         raise KeyboardInterrupt
     times = grid.at(head.saves)
     lost = (ends[0].total.lost, ends[1].total.lost)
     a, b = (e.kept.astype(np.float64) for e in ends)
-    with np.errstate(all="ignore"):
-        noise = (a[1] - a[0]).std(axis=1) / np.sqrt(head.saves[1])
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of rows in which no path is left
+        noise = np.nanstd(a[1] - a[0], axis=1) / np.sqrt(head.saves[1])
+        found = _errors(a, b, 256 * float(np.finfo(job.program.dtype).eps))
     worst = Finding(0, "mean", 0.0, 0.0, lost, lanes, float(times[-1] / grid.ends[-1]), noise)
-    factor, rounding = 2**order / (2**order - 1), 256 * float(np.finfo(job.program.dtype).eps)
-    for k, row in np.ndindex(a.shape[:2]):
-        alive = np.isfinite(a[k, row]) & np.isfinite(b[k, row])
-        if k > 0 and alive.sum() > 1:
-            for what, size in _errors(a[k, row, alive], b[k, row, alive], a[0, row, alive], rounding):
-                found = replace(worst, row=row, what=what, time=float(times[k]), error=size * factor)
-                worst = max(worst, found, key=lambda f: f.weight)
+    factor = 2**order / (2**order - 1)
+    for what, sizes in found.items():
+        k, row = np.unravel_index(np.argmax(sizes), sizes.shape)
+        one = replace(worst, row=int(row), what=what.strip(), time=float(times[k]), error=float(sizes[k, row]) * factor)
+        worst = max(worst, one, key=lambda f: f.weight)
     return worst
 
 
-def _errors(a: np.ndarray, b: np.ndarray, begin: np.ndarray, rounding: float) -> Iterator[tuple[str, float]]:
-    """What the step shifts, as a share of the spread: the mean and the standard deviation, and, where tails are too heavy for these, where paths lie in
-    the bulk. Only what chance has not made."""
-    root = np.sqrt(len(a))
-    with np.errstate(all="ignore"):
-        mean, std = b.mean(), b.std()
-        spread = np.hypot(std, np.abs(mean - begin.mean()))
-        if not spread > rounding * (np.abs(mean) + np.abs(b).max()):
-            return
-        d, squares = b - a, ((a - a.mean()) ** 2 / a.std(), (b - mean) ** 2 / std)
-        shifts = [("mean", d.mean(), d.std(), spread)]
-        if std > 0 and a.std() > 0:
-            shifts.append(("standard deviation", std - a.std(), (squares[1] - squares[0]).std() / 2, spread))
-        low, middle, high = np.quantile(b, [0.25, 0.5, 0.75])
-        if high > low:
-            for power in (1, 2):
-                bounded = [np.tanh((x - middle) / (high - low)) ** power for x in (a, b)]
-                gap = bounded[1] - bounded[0]
-                shifts.append(("distribution", gap.mean(), gap.std(), bounded[1].std()))
-        for what, size, scatter, scale in shifts:
-            if abs(size) > CERTAIN * scatter / root:
-                yield what, float(abs(size) / scale)
+def _errors(a: np.ndarray, b: np.ndarray, rounding: float) -> dict[str, np.ndarray]:
+    """What the step shifts, as a share of the spread, (saves, O): the mean and the standard deviation, and, where tails are too heavy for these, where
+    paths lie in the bulk; 0 where chance may have made it. a, b: (saves, O, n)."""
+    gone = ~(np.isfinite(a) & np.isfinite(b))
+    a, b = np.where(gone, np.nan, a), np.where(gone, np.nan, b)
+    root = np.sqrt((~gone).sum(axis=2))
+    mean, std, other = np.nanmean(b, axis=2), np.nanstd(b, axis=2), np.nanstd(a, axis=2)
+    spread = np.hypot(std, np.abs(mean - mean[0]))
+    tells = spread > rounding * (np.abs(mean) + np.nanmax(np.abs(b), axis=2))
+
+    def shown(size: np.ndarray, scatter: np.ndarray, scale: np.ndarray) -> np.ndarray:
+        certain = tells & (np.abs(size) > CERTAIN * scatter / root) & (scale > 0)
+        return np.where(certain, np.abs(size) / scale, 0.0)
+
+    d = b - a
+    shift = np.nanmean(d, axis=2)
+    squares = (b - mean[..., None]) ** 2 / std[..., None] - (a - (mean - shift)[..., None]) ** 2 / other[..., None]
+    found = {
+        "mean": shown(shift, np.nanstd(d, axis=2), spread),
+        "standard deviation": shown(std - other, np.nanstd(squares, axis=2) / 2, np.where(other > 0, spread, 0.0)),
+    }
+    low, middle, high = (np.nanquantile if gone.any() else np.quantile)(b, [0.25, 0.5, 0.75], axis=2)
+    bulk = [np.tanh((x - middle[..., None]) / (high - low)[..., None]) for x in (a, b)]
+    for name, power in (("distribution", 1), ("distribution ", 2)):
+        gap = bulk[1] ** power - bulk[0] ** power
+        found[name] = shown(np.nanmean(gap, axis=2), np.nanstd(gap, axis=2), np.nanstd(bulk[1] ** power, axis=2))
+    return {what: np.nan_to_num(sizes) for what, sizes in found.items()}
 
 
 ROUNDED = 0.01

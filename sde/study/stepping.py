@@ -45,13 +45,11 @@ class Steps:
         time = float(self.grid.ends[-1])
         return replace(self, grid=clock.continuous(time, self.grid.longest / 2, self.save_at, self.jumps))
 
-    def short_enough(
-        self, job: Job, moving: Motion, names: Sequence[str], threads: int | None
-    ) -> tuple[Steps, step_check.Finding]:
+    def short_enough(self, job: Job, moving: Motion, names: Sequence[str]) -> tuple[Steps, step_check.Finding]:
         """The steps, halved until they have no effect where they are ours to choose, and what they still have; a warning where it matters."""
         steps, order = self, self.order or 1.0
         for turn in range(HALVINGS + 1):
-            found = step_check.examine(job, moving.driver, moving.ticks, steps.grid, moving.couples, order, threads)
+            found = step_check.examine(job, moving.driver, moving.ticks, steps.grid, moving.couples, order)
             if found.passed or not steps.free or turn == HALVINGS:
                 break
             steps = steps.halved()

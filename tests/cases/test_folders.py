@@ -60,6 +60,14 @@ def test_case_d_a_folder_that_is_none_is_refused(kind: str, tmp_path: Path) -> N
         call(checkpoint=tmp_path / "no" / "c")
 
 
+def test_case_d_a_folder_killed_before_its_manifest_was_whole_begins_anew(tmp_path: Path) -> None:
+    place = tmp_path / "c"
+    place.mkdir()
+    (place / ".manifest.json.0123456789abcdef.part").write_text("{")
+    assert numbers(COMPOSITE["sweep"](checkpoint=place)) == numbers(COMPOSITE["sweep"]())
+    assert not [p for p in os.listdir(place) if p.startswith(".")]
+
+
 @pytest.mark.parametrize("kind", COMPOSITE)
 def test_case_d_another_run_is_refused_a_folder(kind: str, tmp_path: Path) -> None:
     call, place = COMPOSITE[kind], tmp_path / "c"

@@ -12,7 +12,7 @@ import sympy as sp
 from sde import simulate
 from sde.kernels import comoments, statistics
 from sde.results import UNDEFINED, UndefinedWarning
-from symbolic import SDE, names
+from symbolic import SDE, reserved
 
 X, Y = sp.symbols("X Y", real=True)
 STILL = SDE([X], [0], [[0]])
@@ -156,4 +156,4 @@ def test_case_a11_pairs_merge_as_one_pass_would() -> None:
 
 
 def test_case_a11_the_suffix_is_one_name() -> None:
-    assert names.UNDEFINED == UNDEFINED
+    assert reserved.UNDEFINED == UNDEFINED
