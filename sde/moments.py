@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -72,3 +73,14 @@ class Moments:
     def doubt(self) -> float:
         """Relative standard error of the variance, sqrt((kurtosis - 1) / count); 0 where the variance is 0."""
         return max(self.kurtosis - 1, 0.0) ** 0.5 / self.count**0.5 if self.kurtosis == self.kurtosis else 0.0
+
+
+Parts = tuple[Moments, Moments | None, Moments]
+"""Moments of f at a level's step, at the longer step, and of the difference."""
+
+
+class Memory(Protocol):
+    """What samples gave before an interruption, by their (level, first, count, coarse)."""
+
+    def recall(self, key: tuple[int, int, int, bool]) -> Parts | None: ...
+    def keep(self, key: tuple[int, int, int, bool], parts: Parts) -> None: ...

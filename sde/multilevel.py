@@ -9,12 +9,11 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from sde.levels import Estimate, Level
-from sde.moments import Moments
+from sde.moments import Memory, Moments, Parts
 from sde.rates import (
     Bias,
     Tally,
@@ -83,17 +82,6 @@ class Plan:
     def variance(self) -> float:
         """What the estimate's may be."""
         return (1 - BIAS_SHARE) * self.tolerance**2
-
-
-Parts = tuple[Moments, "Moments | None", Moments]
-"""Moments of f at a level's step, at the longer step, and of the difference."""
-
-
-class Memory(Protocol):
-    """What samples gave before an interruption, by their (level, first, count, coarse)."""
-
-    def recall(self, key: tuple[int, int, int, bool]) -> Parts | None: ...
-    def keep(self, key: tuple[int, int, int, bool], parts: Parts) -> None: ...
 
 
 class Ladder:

@@ -7,8 +7,7 @@ from dataclasses import fields
 import numpy as np
 
 from sde.composite import Folder
-from sde.moments import Moments
-from sde.multilevel import Parts
+from sde.moments import Moments, Parts
 
 FIELDS = tuple(f.name for f in fields(Moments))
 
@@ -22,7 +21,7 @@ def run_name(level: int, at: int, first: int, count: int) -> str:
 
 
 class Remembered:
-    """Samples' moments, kept as they are made: `sde.multilevel.Memory`. Once they are, the checkpoints of their runs are dropped."""
+    """Samples' moments, kept as they are made: `sde.moments.Memory`. Once they are, the checkpoints of their runs are dropped."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder, self._memory = folder, folder.memory("samples")
