@@ -24,6 +24,10 @@ TOLERATED = 0.05
 """Error, as a share of the spread over paths, from which a step is too long."""
 OTHER = 0x5DE_C4EC
 """What makes another seed of a run's."""
+EARLY = 24.0
+"""Most times its spread and change so far that an observable's in the whole run count: a run that explodes has no other measure."""
+WIDE = 0.2
+"""Share of what an observable does in the run that its bulk must have spread to before where paths lie in it tells anything."""
 CERTAIN = 5.0
 """Standard errors that a difference must be away from 0 to count."""
 
@@ -66,11 +70,13 @@ def examine(
     grid: Grid,
     couples: bool,
     order: float,
+    moments: np.ndarray,
 ) -> Finding:
     """Take the first steps of the first paths of a job, as many as COST allows, at its grid's steps and at half of them.
 
     driver(refine), ticks(grid): what drives the job and clocks it. couples: whether steps can take the noise of finer ones; else the two runs
-    are independent, and only gross effects show. order: the scheme's weak order, by which a difference becomes an error.
+    are independent, and only gross effects show. order: the scheme's weak order, by which a difference becomes an error. moments: the run's own,
+    (saves, O, 5): errors count beside what an observable does in the whole run, as what is smooth is all discretisation in its first steps.
     """
     lanes = job.program.lanes
     blocks = -(-job.paths // lanes)
@@ -94,7 +100,10 @@ def examine(
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of rows in which no path is left
         noise = np.nanstd(a[1] - a[0], axis=1) / np.sqrt(head.saves[1])
-        found = _errors(a, b, 256 * float(np.finfo(job.program.dtype).eps))
+        mean = moments[:, :, MEAN]
+        std = np.sqrt(moments[:, :, M2] / np.maximum(moments[:, :, COUNT] - 1, 1))
+        scale = np.nanmax(np.hypot(std, mean - mean[0]), axis=0)
+        found = _errors(a, b, scale, 256 * float(np.finfo(job.program.dtype).eps))
     worst = Finding(0, "mean", 0.0, 0.0, lost, lanes, float(times[-1] / grid.ends[-1]), noise)
     factor = 2**order / (2**order - 1)
     for what, sizes in found.items():
@@ -104,19 +113,20 @@ def examine(
     return worst
 
 
-def _errors(a: np.ndarray, b: np.ndarray, rounding: float) -> dict[str, np.ndarray]:
-    """What the step shifts, as a share of the spread, (saves, O): the mean and the standard deviation, and, where tails are too heavy for these, where
-    paths lie in the bulk; 0 where chance may have made it. a, b: (saves, O, n)."""
+def _errors(a: np.ndarray, b: np.ndarray, scale: np.ndarray, rounding: float) -> dict[str, np.ndarray]:
+    """What the step shifts, as a share of the spread and change in the run, scale (O,), by save: the mean and the standard deviation, and, where tails
+    are too heavy for these, where paths lie in the bulk; 0 where chance may have made it. a, b: (saves, O, n)."""
     gone = ~(np.isfinite(a) & np.isfinite(b))
     a, b = np.where(gone, np.nan, a), np.where(gone, np.nan, b)
     root = np.sqrt((~gone).sum(axis=2))
     mean, std, other = np.nanmean(b, axis=2), np.nanstd(b, axis=2), np.nanstd(a, axis=2)
-    spread = np.hypot(std, np.abs(mean - mean[0]))
+    own = np.hypot(std, np.abs(mean - mean[0]))
+    spread = np.clip(np.where(np.isfinite(scale), scale, np.inf), own, EARLY * own)
     tells = spread > rounding * (np.abs(mean) + np.nanmax(np.abs(b), axis=2))
 
-    def shown(size: np.ndarray, scatter: np.ndarray, scale: np.ndarray) -> np.ndarray:
-        certain = tells & (np.abs(size) > CERTAIN * scatter / root) & (scale > 0)
-        return np.where(certain, np.abs(size) / scale, 0.0)
+    def shown(size: np.ndarray, scatter: np.ndarray, unit: np.ndarray) -> np.ndarray:
+        certain = tells & (np.abs(size) > CERTAIN * scatter / root) & (unit > 0)
+        return np.where(certain, np.abs(size) / unit, 0.0)
 
     d = b - a
     shift = np.nanmean(d, axis=2)
@@ -129,7 +139,10 @@ def _errors(a: np.ndarray, b: np.ndarray, rounding: float) -> dict[str, np.ndarr
     bulk = [np.tanh((x - middle[..., None]) / (high - low)[..., None]) for x in (a, b)]
     for name, power in (("distribution", 1), ("distribution ", 2)):
         gap = bulk[1] ** power - bulk[0] ** power
-        found[name] = shown(np.nanmean(gap, axis=2), np.nanstd(gap, axis=2), np.nanstd(bulk[1] ** power, axis=2))
+        unit = np.where(high - low > WIDE * spread, np.nanstd(bulk[1] ** power, axis=2), 0.0)
+        found[name] = shown(np.nanmean(gap, axis=2), np.nanstd(gap, axis=2), unit)
+    for sizes in found.values():
+        sizes[0] = 0.0
     return {what: np.nan_to_num(sizes) for what, sizes in found.items()}
 
 

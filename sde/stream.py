@@ -96,12 +96,15 @@ def run(
     warn_share: float,
     attrs: Mapping[str, Any],
     explain: Explain | None = None,
+    after: Callable[[ensemble.Outcome], object] | None = None,
 ) -> xr.Dataset:
-    """Run a job with its paths streamed to `out`, which appears when all is written. Returns the file opened, its variables not yet read."""
+    """Run a job with its paths streamed to `out`, which appears when all is written. after: is told of the outcome. Returns the file opened, its variables not yet read."""
     import xarray as xr
 
     check_writable(out)
     with replacing(out) as scratch, Stream(scratch, out, frame, job.program.dtype, job.chunk_size) as sink:
         outcome = ensemble.run(job, threads, tick, None, sink)
+        if after is not None and not outcome.interrupted:
+            after(outcome)
         sink.finish(dataset(outcome, frame, "stream", warn_share, attrs, explain))
     return xr.open_dataset(out, engine="h5netcdf")

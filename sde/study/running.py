@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -73,9 +72,9 @@ def simulate(
     f = (N - S)/(N - 1) without replacement from N rows, else 1;
     momentum multiplies s by 1/(1 - momentum), its first-order limit. time, dt: learning-rate time t = eta*k. Left out, dt is a quarter of the
     learning rate; for an SDE a thousandth of the time, or as short as the rates ask that a few pilot paths see (the drift's Jacobian, the
-    noise) and input that changes in time; attrs["dt"] says what was taken. check: halve the step on a few paths, on the same noise, before the
+    noise) and input that changes in time; attrs["dt"] says what was taken. check: halve the step on a few paths, on the same noise, after the
     run (about 1 % of it, so in its first part where paths are few), and warn (StepWarning) where mean or standard deviation of anything saved are
-    off by more than 5 % of the spread; a dt that was left out is halved instead. steps_at: times at which coefficients jump, beside those that Piecewise, Heaviside
+    off by more than 5 % of its spread and change in the run. steps_at: times at which coefficients jump, beside those that Piecewise, Heaviside
     and sign of time show by themselves: no step straddles one. start: {parameter: number, array, array with a leading path axis, or law}.
     save_at: a count of times (every step, where there are fewer), or the times. keep: "statistics" or "paths". parameters: {symbol or name: number, or several} for an
     SDE's parameters; each one given several gets a dimension of its name, all its values under the same noise. scheme: see `noetherflow schemes`; a loss
@@ -176,7 +175,7 @@ def simulate(
     if unseen:
         stepping.warn_of_unseen(unseen, grid.longest)
     pull = survey.pull() if survey is not None and check and dtype == "float32" else ()
-    stepped = Steps(grid, int(refine), order if check else None, dt is None, jumps, save_at, pull)
+    stepped = Steps(grid, int(refine), order if check else None, pull)
     return _run(problem, prepared, moving, stepped, wanted, record, given)
 
 
@@ -269,12 +268,7 @@ def _run(
         rows.covariance,
         rows.histograms,
     )
-    found, names = None, [name for v in frame.variables for name in [v.name] * v.rows]
-    if stepped.order is not None:
-        stepped, found = stepped.short_enough(job, moving, names)
-        ticks = moving.ticks(stepped.grid)
-        job, frame = replace(job, clock=ticks), replace(frame, time=ticks.at, saves=ticks.saves)
-        record = {**record, "step_error": float(f"{found.error:.3g}")}
+    names = [name for v in frame.variables for name in [v.name] * v.rows]
     mark = problem_identity(prepared, job.driver, ticks, moving.values, beginning(0, min(paths, 4096)))
     told = given.record(
         {**vars(wanted), **record, "dt": stepped.taken, "dtype": program.dtype.name, "bound": job.bound}
@@ -308,11 +302,12 @@ def _run(
     watched = compiling.reporting(wanted.progress is True)
     with watched, bar(paths * ticks.steps, problem.name, wanted.progress) as tick:
         if out is not None:
-            data = stream.run(job, frame, threads, tick, out, share, attrs, explain)
+            after = None if stepped.order is None else lambda o: stepped.check(job, moving, o, names)
+            data = stream.run(job, frame, threads, tick, out, share, attrs, explain, after)
         else:
             outcome = ensemble.run(job, threads, tick, store)
-            if found is not None:
-                stepped.tell_of_rounding(job, found, outcome, names)
+            if stepped.order is not None and not outcome.interrupted:
+                attrs["step_error"] = stepped.check(job, moving, outcome, names)
             data = results.dataset(outcome, frame, keep, share, attrs, explain)
             provenance.label(data, given.problem, given.settings["observables"])
             data = data.assign_attrs(result_hash=fingerprint(data))

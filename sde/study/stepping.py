@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from sde import clock, step_check
+from sde import step_check
 from sde.clock import Grid
 from sde.ensemble import Outcome
 from sde.job import Job
 from sde.study.motion import Motion
-
-HALVINGS = 6
-"""How often a step that was not asked for is halved."""
 
 
 class StepWarning(UserWarning):
@@ -25,15 +22,12 @@ class StepWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Steps:
-    """The steps of a run. order: the scheme's weak order, by which they are checked, None to leave it out; free: whether dt was left to us; jumps, save_at:
-    what another dt would have to respect too; pull: what the drift at the start would move each state by over the run."""
+    """The steps of a run. order: the scheme's weak order, by which they are checked, None to leave it out; pull: what the drift at the start would move
+    each state by over the run."""
 
     grid: Grid
     refine: int = 1
     order: float | None = None
-    free: bool = False
-    jumps: Sequence[float] = ()
-    save_at: Any = None
     pull: Any = ()
 
     @property
@@ -41,27 +35,20 @@ class Steps:
         """The longest step, as it would be written."""
         return float(f"{self.grid.longest:.12g}")
 
-    def halved(self) -> Steps:
-        time = float(self.grid.ends[-1])
-        return replace(self, grid=clock.continuous(time, self.grid.longest / 2, self.save_at, self.jumps))
-
-    def short_enough(self, job: Job, moving: Motion, names: Sequence[str]) -> tuple[Steps, step_check.Finding]:
-        """The steps, halved until they have no effect where they are ours to choose, and what they still have; a warning where it matters."""
-        steps, order = self, self.order or 1.0
-        for turn in range(HALVINGS + 1):
-            found = step_check.examine(job, moving.driver, moving.ticks, steps.grid, moving.couples, order)
-            if found.passed or not steps.free or turn == HALVINGS:
-                break
-            steps = steps.halved()
+    def check(self, job: Job, moving: Motion, outcome: Outcome, names: Sequence[str]) -> float:
+        """Warn where a few paths at half the step end elsewhere, or steps are lost in rounding; the step's error, as a share of the spread."""
+        assert self.order is not None
+        moments = outcome.total.moments
+        try:
+            found = step_check.examine(job, moving.driver, moving.ticks, self.grid, moving.couples, self.order, moments)
+        except KeyboardInterrupt:  # the run itself is complete
+            return float("nan")
         if not found.passed:
-            report(found, names, steps.taken, order)
-        return steps, found
-
-    def tell_of_rounding(self, job: Job, found: step_check.Finding, outcome: Outcome, names: Sequence[str]) -> None:
-        """Warn where a state's steps were lost in rounding."""
-        row = step_check.rounded_away(job, found.noise, outcome.total.moments, np.asarray(self.pull))
+            report(found, names, self.taken, self.order)
+        row = step_check.rounded_away(job, found.noise, moments, np.asarray(self.pull))
         if row is not None:
             warn_of_rounding(names[row], job.program.dtype.name, self.grid.steps)
+        return float(f"{found.error:.3g}")
 
 
 def places(steps_at: Any, time: float) -> list[float]:
