@@ -69,3 +69,12 @@ def test_a_data_file_changed_since_is_refused() -> None:
     assert refused.exit_code == 2 and "checkpoint: must be of the same run" in refused.stderr
     Path("train.csv").write_text(rows)
     assert run("resume", "c", "-o", "run.nc").exit_code == 0
+
+
+@pytest.mark.parametrize("option", ["--check", "--no-check"])
+def test_a_run_that_says_whether_it_is_checked_is_resumed(option: str) -> None:
+    options = ("simulate", "good.toml", "--paths", 600, option, "--checkpoint", "c")
+    assert run(*options, "-o", "whole.nc").exit_code == 0
+    done = run("resume", "c", "-o", "run.nc")
+    assert done.exit_code == 0, done.stderr
+    assert opened("run.nc").attrs["result_hash"] == opened("whole.nc").attrs["result_hash"]

@@ -73,7 +73,7 @@ def simulate(
     momentum multiplies s by 1/(1 - momentum), its first-order limit. time, dt: learning-rate time t = eta*k. Left out, dt is a quarter of the
     learning rate; for an SDE a thousandth of the time, or as short as the rates ask that a few pilot paths see (the drift's Jacobian, the
     noise) and input that changes in time; attrs["dt"] says what was taken. check: halve the step on a few paths, on the same noise, after the
-    run (about 1 % of it, so in its first part where paths are few), and warn (StepWarning) where mean or standard deviation of anything saved are
+    run (about 1 % of its path-steps, six steps at least, so in its first part where paths are few), and warn (StepWarning) where mean or standard deviation of anything saved are
     off by more than 5 % of its spread and change in the run. steps_at: times at which coefficients jump, beside those that Piecewise, Heaviside
     and sign of time show by themselves: no step straddles one. start: {parameter: number, array, array with a leading path axis, or law}.
     save_at: a count of times (every step, where there are fewer), or the times. keep: "statistics" or "paths". parameters: {symbol or name: number, or several} for an

@@ -180,7 +180,8 @@ def _wrong(call: Mapping[str, Any]) -> str | None:
             return group
         for key, value in given.items():
             kind = types.get(key)
-            if kind is None or isinstance(value, bool) or not (value is None or isinstance(value, kind)):
+            flag = isinstance(value, bool) and kind is not bool
+            if kind is None or flag or not (value is None or isinstance(value, kind)):
                 return f"{group}.{key}"[:40]
     return None
 
@@ -194,25 +195,13 @@ def _launch(
     save: Path | None,
     call: Mapping[str, Any],
 ) -> xr.Dataset:
-    with provenance.called(call):
-        return _run(command, spec, full_batch, threads, progress, save, call)
-
-
-def _run(
-    command: str,
-    spec: Spec,
-    full_batch: bool,
-    threads: int | None,
-    progress: bool,
-    save: Path | None,
-    call: Mapping[str, Any],
-) -> xr.Dataset:
     start = spec.run["start"][0] if isinstance(spec.run["start"], list) else spec.run["start"]
     shared: dict[str, Any] = {"start": start, "threads": threads, "progress": progress}
     shared["checkpoint"] = None if save is None else checkpoint.Place(save, call)
     if command == "simulate":
         chosen = {k: v for k, v in spec.run.items() if k not in ("start", "steps", "time")}
-        return simulate(spec.loss, spec.sgd, time=spec.run["time"], **shared, **chosen)
+        with provenance.called(call):
+            return simulate(spec.loss, spec.sgd, time=spec.run["time"], **shared, **chosen)
     chosen = {
         k: v for k, v in spec.run.items() if k not in ("start", "steps", "time", "dt", "scheme", "steps_at", "check")
     }
@@ -221,4 +210,5 @@ def _run(
         raise ValueError(
             f"run.time: a run has at most {MOST_STEPS} steps; got {count:g}. Take a larger learning rate or a shorter run."
         )
-    return train(spec.loss, spec.sgd, steps=max(1, round(count)), full_batch=full_batch, **shared, **chosen)
+    with provenance.called(call):
+        return train(spec.loss, spec.sgd, steps=max(1, round(count)), full_batch=full_batch, **shared, **chosen)
