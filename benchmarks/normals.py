@@ -19,8 +19,8 @@ from benchmarks import machine
 from benchmarks.problem import Task, ours
 from benchmarks.problems import rescaling
 from benchmarks.rivals import mkl_normals
-from sde.kernels.natives import compiled
-from sde.kernels.normal import SCRATCH
+from sde.kernels.random.normal import SCRATCH
+from sde.kernels.shared_functions import compiled
 
 ASKED = {"float32": 0.7, "float64": 0.4}
 """Least share of `mkl_random`'s rate, by dtype."""

@@ -8,7 +8,8 @@ from typing import Any
 from unittest.mock import patch
 
 from benchmarks.measure import Outcome
-from sde import ensemble, simulate
+from sde import simulate
+from sde.engine import ensemble
 from symbolic import SDE, SGD, Loss
 
 

@@ -26,9 +26,9 @@ BRUTE = 5
 """Largest width that brute force is timed on."""
 ONE = """
 import json, resource, sys, time
-from symbolic.exact.formal import Formal
+from symbolic.symmetry.invariants import Formal
 from symbolic.library import matrix_factorization
-from symbolic.symmetry import find_algebra
+from symbolic.symmetry.generators import find_algebra
 from symbolic.theory import derive
 h = int(sys.argv[1])
 loss = matrix_factorization(h, h, h)
@@ -99,9 +99,9 @@ def figure(rows: Iterable[tuple[int, float, float]], path: Path) -> None:
 
 def networks() -> bool:
     """Print the times over the two sets; whether every count is what it should be."""
-    from symbolic.conservation import independent, law_count
-    from symbolic.exact.formal import Formal
-    from symbolic.symmetry import find_algebra
+    from symbolic.symmetry.generators import find_algebra
+    from symbolic.symmetry.invariants import Formal
+    from symbolic.symmetry.law_count import independent, law_count
     from tests.symbolic import losses
 
     def timed(build: Callable[[], Any], expected: int | None) -> tuple[float, float, bool]:

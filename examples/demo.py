@@ -9,8 +9,8 @@ from time import perf_counter
 from rich.console import Console
 
 from sde import verify
-from sde.report.table import verdict_table
-from symbolic.spec import read_spec
+from sde.reports.verdict_table import verdict_table
+from sde.spec.problem_file import read_spec
 from symbolic.theory import derive
 
 HERE = Path(__file__).parent

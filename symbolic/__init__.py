@@ -5,15 +5,15 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from symbolic.laws import Bernoulli, Dataset, Moments, Normal, Uniform
-from symbolic.loss import Loss, parameters
-from symbolic.sde import SDE
-from symbolic.sgd import SGD
+from symbolic.dynamics.equation import SDE
+from symbolic.problem.distributions import Bernoulli, Dataset, Moments, Normal, Uniform
+from symbolic.problem.loss import Loss, parameters
+from symbolic.problem.optimizer import SGD
 
 if TYPE_CHECKING:
-    from symbolic.drift import LEARNING_RATE as eta
-    from symbolic.drift import TEMPERATURE as T
-    from symbolic.drift import WEIGHT_DECAY as lambda_wd
+    from symbolic.noise.drift import LEARNING_RATE as eta
+    from symbolic.noise.drift import TEMPERATURE as T
+    from symbolic.noise.drift import WEIGHT_DECAY as lambda_wd
     from symbolic.theory import Theory, derive
 
 __all__ = [
@@ -36,9 +36,9 @@ __all__ = [
 _LATER = {
     "Theory": ("theory", "Theory"),
     "derive": ("theory", "derive"),
-    "eta": ("drift", "LEARNING_RATE"),
-    "T": ("drift", "TEMPERATURE"),
-    "lambda_wd": ("drift", "WEIGHT_DECAY"),
+    "eta": ("noise.drift", "LEARNING_RATE"),
+    "T": ("noise.drift", "TEMPERATURE"),
+    "lambda_wd": ("noise.drift", "WEIGHT_DECAY"),
 }
 
 

@@ -3,92 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property
-from math import comb
 from typing import Any
 
 import numpy as np
 import sympy as sp
 
-from symbolic import display, further
-from symbolic.charge import Charge, scaled
-from symbolic.classes import GenericNoise
-from symbolic.conservation import independent, law_count
-from symbolic.dynamics import Breaking, LabelNoise, MomentumLaw, breaking, label_noise, momentum_laws
-from symbolic.equilibrium import Equilibrium, equilibrium
-from symbolic.exact.formal import Formal
-from symbolic.exact.polynomial import TooLarge
-from symbolic.exact.probe import Probe
-from symbolic.loss import Loss
-from symbolic.noise import Noise
-from symbolic.sgd import SGD
-from symbolic.sharpness import Sharpness, sharpness
-from symbolic.stationary import StationaryLaw, stationary_law
-from symbolic.structure import Forms, Structure, arranged, find_families, structure
-from symbolic.symmetry import Algebra, Certificate, dimension_on_data, find_algebra
-
-Array = np.ndarray
-SEARCHED = 3000
-"""Coefficients up to which polynomials are sought unasked."""
+from symbolic import display
+from symbolic.algebra.polynomial import TooLarge
+from symbolic.evaluation.random_points import Probe
+from symbolic.noise.covariance import Noise
+from symbolic.noise.sign_class import GenericNoise
+from symbolic.predictions import Breaking, LabelNoise, MomentumLaw, breaking, label_noise, momentum_laws
+from symbolic.predictions.charge import Charge, scaled
+from symbolic.predictions.derivation import Derivation
+from symbolic.predictions.sharpness import Sharpness, sharpness
+from symbolic.predictions.stationary import StationaryLaw, stationary_law
+from symbolic.problem.loss import Loss
+from symbolic.problem.optimizer import SGD
+from symbolic.symmetry import arranged, nonquadratic_laws
+from symbolic.symmetry.generators import dimension_on_data, find_algebra
+from symbolic.symmetry.invariants import Formal
+from symbolic.symmetry.law_count import independent, law_count
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Theory:
-    """Symmetries, charges and their fate under noise, for one loss.
+class Theory(Derivation):
+    """What a loss conserves and what SGD's noise does to it: what `derive` found, and the predictions that follow from it.
 
-    algebra: all affine symmetries. charges: a readable basis of the conserved quadratics; independent_charges: how many of them
-    are functionally independent. conservation_laws: how many laws gradient flow has for all data, None when unknown; complete:
-    whether the charges are all of them, None when unknown. Shows itself as LaTeX in a notebook; str() gives plain words.
+    Shows itself as LaTeX in a notebook; str() gives plain words.
     """
-
-    loss: Loss
-    algebra: Algebra
-    charges: tuple[Charge, ...]
-    independent_charges: int
-    conservation_laws: int | None
-    noise: Noise
-
-    @property
-    def certificate(self) -> Certificate:
-        """How sure the algebra is: .status "proved" or "numerical", with .residual."""
-        return self.algebra.certificate
-
-    @property
-    def complete(self) -> bool | None:
-        """Whether the charges are all conservation laws that hold for all data."""
-        return None if self.conservation_laws is None else self.conservation_laws == self.independent_charges
-
-    @cached_property
-    def structure(self) -> Structure:
-        """What the algebra is: kinds of its generators, brackets, and the groups it is made of."""
-        return structure(self.loss, self.algebra)
-
-    @cached_property
-    def families(self) -> Forms:
-        """The charges in matrix form, such as U.T @ U - W @ W.T."""
-        return find_families(self.loss, [c.vector for c in self.charges])
-
-    @cached_property
-    def further_laws(self) -> tuple[sp.Expr, ...]:
-        """Conservation laws found that are no functions of the charges: separable ones, and polynomials of low degree.
-
-        Empty when the charges are complete or the search does not apply; `polynomial_laws` looks at a degree of choice.
-        """
-        if self.complete is not False:
-            return ()
-        found: list[sp.Expr] = []
-        with suppress(ValueError):
-            found += further.separable_laws(self.loss)
-        degree = max((k for k in (1, 2, 3, 4) if comb(self.loss.dimension + k, k) <= SEARCHED), default=1)
-        with suppress(ValueError):
-            found += further.polynomial_laws(self.loss, degree)
-        return tuple(further.new_laws(self.loss, found, [c.expression for c in self.charges]))
 
     def polynomial_laws(self, degree: int) -> list[sp.Expr]:
         """All conserved polynomials of degree 1 to `degree`, a basis. Raises ValueError where there are too many coefficients."""
-        return further.polynomial_laws(self.loss, degree)
+        return nonquadratic_laws.polynomial_laws(self.loss, degree)
 
     @cached_property
     def momentum_laws(self) -> tuple[MomentumLaw, ...]:
@@ -98,7 +45,7 @@ class Theory:
     def breaking(self, of: Any) -> Breaking:
         """How any function C(theta), or a generator that is no symmetry, moves: breaking, noise and diffusion side by side.
 
-        of: (A, b), {parameter: weight}, an expression, or a Charge; see `symbolic.dynamics.breaking.breaking`. Raises ValueError.
+        of: (A, b), {parameter: weight}, an expression, or a Charge; see `symbolic.predictions.broken_symmetry.breaking`. Raises ValueError.
         """
         return breaking(self.loss, of, self.noise)
 
@@ -118,18 +65,6 @@ class Theory:
     def dimension_on_data(self) -> int:
         """Dimension of the algebra on the law or rows given alone, numerically: larger where the data are degenerate. Raises ValueError."""
         return dimension_on_data(self.loss)
-
-    def sigma(self, theta: Array) -> Array:
-        """Sigma(theta), the gradient covariance of one sample: (..., D) -> (..., D, D)."""
-        return self.noise.sigma(theta)
-
-    def mean_gradient(self, theta: Array) -> Array:
-        """grad L(theta): (..., D) -> (..., D)."""
-        return self.noise.mean_gradient(theta)
-
-    def equilibrium(self, at: Mapping[Any, Any], sgd: SGD) -> Equilibrium:
-        """Where the noise leads this point, and how fast. at: {symbol or name: number or array}. Raises ValueError."""
-        return equilibrium(self.charges, self.noise, self.loss.pack(at), sgd)
 
     def to_json(self, *, details: bool = False) -> dict[str, Any]:
         """The record that `noetherflow derive --json` writes, plain lists, numbers and strings; details: with structure and families."""

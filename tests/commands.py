@@ -10,7 +10,7 @@ import xarray as xr
 from click.testing import Result
 from typer.testing import CliRunner
 
-from sde.cli import app
+from sde.cli.commands import app
 
 GOOD = """
 [parameters]

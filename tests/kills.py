@@ -17,19 +17,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sde.files import fingerprint
+from sde.storage.files import fingerprint
 from tests.commands import opened
 
 ROOT = str(Path(__file__).parents[1])
 LEFT = re.compile(r"\..*\.[0-9a-f]{16}\.part")
 EAGER = """
-import sde.job
-sde.job.CHUNK_STEPS = 0
-from sde.checkpoint import Checkpoint
+import sde.engine.plan
+sde.engine.plan.CHUNK_STEPS = 0
+from sde.engine.checkpoint import Checkpoint
 Checkpoint.due = lambda self: True
 """
 """What a process does first: chunks as fine as those of a long run, a checkpoint whenever there may be one."""
-COMMAND_LINE = EAGER + "\nfrom sde.cli import main\nmain()\n"
+COMMAND_LINE = EAGER + "\nfrom sde.cli.commands import main\nmain()\n"
 
 
 def of_a_result(path: Path) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-import sde.study.running
-from sde.cli import app
+import sde.api.simulation
+from sde.cli.commands import app
 from tests.commands import GOOD, ROWS
 
 LOSS = "(u*w*x - y)**2"
@@ -188,7 +188,7 @@ def test_an_unwritable_output_is_refused_before_the_work(
     def never(*arguments: object) -> None:
         raise AssertionError("it ran before it looked at the output")
 
-    monkeypatch.setattr(sde.study.running, "load", never)
+    monkeypatch.setattr(sde.api.simulation, "load", never)
     others = [] if option == "-o" or command in ("derive", "verify") else ["-o", "out.nc"]
     (line,) = refused(command, "good.toml", option, output, *others)
     assert line.startswith("output: ")
@@ -325,7 +325,7 @@ def test_alpha_is_checked_before_the_work(monkeypatch: pytest.MonkeyPatch) -> No
     def never(*arguments: object) -> None:
         raise AssertionError("it ran before it looked at alpha")
 
-    monkeypatch.setattr(sde.study.running, "load", never)
+    monkeypatch.setattr(sde.api.simulation, "load", never)
     refused("verify", "good.toml", "--alpha", 2)
 
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-import sde.ensemble
-import sde.study
+import sde.api
+import sde.engine.ensemble
 from symbolic.library import LIBRARY
 from tests.commands import GOOD, STATISTICS, opened, record, run
 
@@ -102,7 +102,7 @@ def flipped(figures):
 
 
 def test_exit_code_1_when_something_is_refuted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sde.study, "verify", partial(sde.study.verify, numeric=flipped))
+    monkeypatch.setattr(sde.api, "verify", partial(sde.api.verify, numeric=flipped))
     result = run("verify", "good.toml", "--paths", 4, "--json", "v.json")
     assert result.exit_code == 1
     found = json.loads(Path("v.json").read_text())

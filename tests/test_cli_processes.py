@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-import sde.ensemble
-import sde.study
+import sde.api
+import sde.engine.ensemble
 from tests.commands import COMMAND, GOOD, opened, record, run
 
 pytestmark = pytest.mark.usefixtures("folder")
@@ -181,7 +181,7 @@ def test_paths_saved_after_ctrl_c_are_those_of_the_whole_run(monkeypatch: pytest
 
 def interrupt_once(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     """Ctrl-C while a block is being run, after so many blocks."""
-    block, calls = sde.ensemble._advance, []
+    block, calls = sde.engine.ensemble._advance, []
 
     def pressing(*arguments):
         calls.append(0)

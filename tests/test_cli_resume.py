@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 import xarray as xr
 
-from sde.files import fingerprint
+from sde.storage.files import fingerprint
 from tests.commands import COMMAND, opened, run
 
 pytestmark = pytest.mark.usefixtures("folder")
 
 EAGER = """
 from sde import cli
-from sde.checkpoint import Checkpoint
+from sde.engine.checkpoint import Checkpoint
 Checkpoint.due = lambda self: True
 cli.main()
 """

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sde import verify
-from symbolic.spec import read_spec
+from sde.spec.problem_file import read_spec
 
 SPECS = sorted((Path(__file__).parent.parent / "examples").glob("*.toml"))
 

@@ -12,9 +12,9 @@ import sympy as sp
 
 from sde import simulate, train
 from symbolic import SGD, Bernoulli, Dataset, Loss, Moments, Normal
-from symbolic.functions import relu
+from symbolic.functions.activations import relu
 from symbolic.library import LIBRARY, matrix_factorization, rescaling, softmax_regression, two_layer_relu
-from symbolic.sgd import t
+from symbolic.problem.optimizer import t
 from symbolic.theory import derive
 from tests.naive.cases import CASES
 from tests.naive.equilibrium import lambda_star, pull
@@ -38,7 +38,7 @@ HEAVY = ("deep-linear", "cp-factorization", "tucker-factorization")
 PATHS = 200_000
 
 DRAWS = 4096
-"""Samples behind Theory.sigma where the law has no exact average, as symbolic.noise documents."""
+"""Samples behind Theory.sigma where the law has no exact average, as symbolic.noise.covariance documents."""
 
 
 @cache

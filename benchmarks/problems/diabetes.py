@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.problem import Problem, Race, Rival
-from symbolic.spec import Spec, read_spec
+from sde.spec.problem_file import Spec, read_spec
 
 SPEC = Path(__file__).resolve().parents[2] / "examples" / "diabetes_relu.toml"
 

@@ -5,9 +5,9 @@
 import numpy as np
 
 from .calls import borrowed, call_observe, call_record
-from .lost import look
-from .moves import clocks, move
+from .explosions import update_lanes
 from .options import inlined
+from .step import clocks, take_step
 
 
 @inlined
@@ -20,7 +20,7 @@ def save(space, program, x, p, dead, valid, time, slot, statistics, paths, first
         row = out[o * lanes : (o + 1) * lanes]
         cell = statistics[slot, o] if counted != 0 else sums
         path = paths[slot, o, first_slot:] if kept != 0 else row
-        call_record(space.natives.record, cell, row, path, dead, sums, valid, lanes, counted, kept)
+        call_record(space.functions.record, cell, row, path, dead, sums, valid, lanes, counted, kept)
 
 
 def advance(
@@ -52,7 +52,7 @@ def advance(
     for block in range(len(x)):
         at = block * lanes
         count = min(lanes, valid - at)
-        mine, gone, times = x[block], dead[block], when[block]
+        mine, exploded, times = x[block], dead[block], when[block]
         slot, left = saved, np.int64(lanes)
         for k in range(begin - 1, end):  # the first time round takes no step: it looks at where the lanes stand
             if space.stop[0] != 0:
@@ -60,12 +60,12 @@ def advance(
             here = k + 1 - clock.first
             now, alive = x.dtype.type(clock.time[here]), np.int64(-1)
             if k < begin:
-                time, events = clocks(driver, space, now, lanes), begin == 0 and len(gone) > lanes
-                alive = look(
-                    space, program, mine, p, gone, times, limit, begin, time, clock.time[here:], 0, True, events
+                time, events = clocks(driver, space, now, lanes), begin == 0 and len(exploded) > lanes
+                alive = update_lanes(
+                    space, program, mine, p, exploded, times, limit, begin, time, clock.time[here:], 0, True, events
                 )
             elif left > 0:
-                alive = move(
+                alive = take_step(
                     driver,
                     space,
                     program,
@@ -73,7 +73,7 @@ def advance(
                     seed,
                     p,
                     mine,
-                    gone,
+                    exploded,
                     times,
                     first_path + at,
                     count,
@@ -84,5 +84,5 @@ def advance(
             left = alive if alive >= 0 else left
             if slot < len(clock.saves) and clock.saves[slot] == k + 1:
                 time = clocks(driver, space, now, lanes)
-                save(space, program, mine, p, gone, count, time, slot, statistics, paths, first_slot + at)
+                save(space, program, mine, p, exploded, count, time, slot, statistics, paths, first_slot + at)
                 slot += 1

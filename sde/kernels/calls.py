@@ -1,6 +1,6 @@
 """Indirect calls to emitted functions by address, so that the loop is compiled once and serves every problem.
 
-Arrays are passed as bare data pointers. An address must come from `programs.compile_emitted` with the same
+Arrays are passed as bare data pointers. An address must come from `compiled_program.compile_emitted` with the same
 dtype.
 """
 
@@ -55,12 +55,12 @@ def _record(typing_context, address, cell, row, path, dead, sums, valid, lanes, 
     return types.void(i64, cell, row, path, dead, sums, i64, i64, i64, i64), _emit_call
 
 
-def _bury(
-    typing_context, address, x, dead, when, flags, alive, times, tally, stride, states, lanes, room, bound, state
+def _mark_exploded(
+    typing_context, address, x, dead, when, flags, alive, times, own_steps, stride, states, lanes, spare, bound, state
 ):
-    """bury of `records` at int64 `address`."""
+    """mark_exploded of `records` at int64 `address`."""
     i64 = types.int64
-    rows = (x, dead, when, flags, alive, times, tally)
+    rows = (x, dead, when, flags, alive, times, own_steps)
     return types.void(i64, *rows, i64, i64, i64, i64, bound, i64), _emit_call
 
 
@@ -106,6 +106,6 @@ call_observe: Any = intrinsic(_observe)
 call_fill: Any = intrinsic(_fill)
 call_pace: Any = intrinsic(_pace)
 call_record: Any = intrinsic(_record)
-call_bury: Any = intrinsic(_bury)
+call_mark_exploded: Any = intrinsic(_mark_exploded)
 call_date: Any = intrinsic(_date)
 call_combine: Any = intrinsic(_combine)

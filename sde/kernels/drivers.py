@@ -71,7 +71,7 @@ class Sampled(NamedTuple):
     chance: Any  # (U,) F: further base variables, uniform (-1) or Bernoulli (its probability)
     location: Any  # (ZL,) F
     mixing: Sparse  # (ZL, normals + U)
-    law_rows: Any  # (ZL,) int64: data row that each drawn entry goes to
+    drawn_rows: Any  # (ZL,) int64: data row that each drawn entry goes to
 
     def rows(self, per: int) -> dict[str, int]:
         """Rows of scratch, by name; per: normals of a draw block."""
@@ -142,7 +142,7 @@ def sampled(
     chance: Any = (),
     location: Any = (),
     mixing: Any = None,
-    law_rows: Any = (),
+    drawn_rows: Any = (),
 ) -> Sampled:
     """A minibatch of `batch` samples per step.
 
@@ -168,7 +168,7 @@ def sampled(
         chance=_array(chance, dtype),
         location=_array(location, dtype),
         mixing=sparse(matrix, dtype) if len(location) else none,
-        law_rows=_array(law_rows, np.int64),
+        drawn_rows=_array(drawn_rows, np.int64),
     )
 
 
@@ -190,11 +190,11 @@ def prototype(kind: type, dtype: Any) -> Driver:
     }[kind]()
 
 
-NATIVES: dict[type, tuple[str, ...]] = {
+FUNCTIONS: dict[type, tuple[str, ...]] = {
     Mean: (),
     Gaussian: ("normals", "combine"),
     Adaptive: ("normals",),
     Sampled: ("normals", "uniforms", "words", "combine"),
     Weighted: ("normals",),
 }
-"""The functions (see `natives`) that each class takes."""
+"""The functions (see `shared_functions`) that each class takes."""

@@ -1,7 +1,7 @@
 """Machine code kept between processes: Numba's caching of compiled functions, over files that are verified before they are read.
 
 Numba keeps an index of pickles beside each source file and unpickles what it finds there. Here an entry is one sealed file of
-`sde.module_cache`, named by everything that decides its contents, and Numba's own reading and writing of files is not used.
+`sde.storage.module_cache`, named by everything that decides its contents, and Numba's own reading and writing of files is not used.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import Any
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.serialize import dumps
 
-from sde import module_cache
+from sde.storage import module_cache
 
 
-class _Place:
+class _NoLocator:
     """Where Numba's locators would say that the files are; ours are wherever `module_cache` is."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -36,7 +36,7 @@ class _Results(CompileResultCacheImpl):
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._lineno = function.__code__.co_firstlineno
-        self._locator = _Place(function)
+        self._locator = _NoLocator(function)
 
 
 class _Files:

@@ -25,7 +25,7 @@ alike.
 """
 
 EMITTED: dict[str, Any] = {"error_model": "numpy", "fastmath": FASTMATH}
-"""Functions emitted for one problem (see `programs.compile_emitted`)."""
+"""Functions emitted for one problem (see `compiled_program.compile_emitted`)."""
 
 LEAN: Any = {**INNER, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 INLINED: Any = {**LEAN, "forceinline": True}

@@ -1,10 +1,10 @@
-"""What is done with a block's rows, as C functions (see `natives`): combined, recorded where saved, buried where lost, dated by events."""
+"""What is done with a block's rows, as C functions (see `shared_functions`): combined, recorded where saved, marked where exploded, dated by events."""
 
 import numpy as np
 from numba import types
 from numba.np.numpy_support import carray
 
-from .statistics import add_row
+from .statistics.moments import add_row
 
 
 def combine(out, offset, start, column, value, base, stride, factor, lanes, rows):
@@ -40,12 +40,12 @@ def record(cell, row, path, dead, sums, valid, lanes, counted, kept):
             path[i] = row[i] if dead[i] < 0 else np.nan
 
 
-def bury(x, dead, when, flags, alive, times, tally, stride, states, lanes, room, bound, state):
+def mark_exploded(x, dead, when, flags, alive, times, own_steps, stride, states, lanes, spare, bound, state):
     """Record new deaths, lanes with a state row not within |x| <= bound, at `state` and times[i * stride]; where x has `room`, two more rows,
-    there also the first such state row and its value. The state of the dead becomes NaN. tally[2]: how many are left alive."""
-    x = carray(x, (states + 2 * room) * lanes)
+    there also the first such state row and its value. The state of the dead becomes NaN. own_steps[2]: how many are left alive."""
+    x = carray(x, (states + 2 * spare) * lanes)
     dead, when, flags, alive = carray(dead, lanes), carray(when, lanes), carray(flags, lanes), carray(alive, lanes)
-    times, tally = carray(times, lanes), carray(tally, 3)
+    times, own_steps = carray(times, lanes), carray(own_steps, 3)
     for i in range(lanes):
         flags[i] = 0
     for j in range(states):
@@ -55,7 +55,7 @@ def bury(x, dead, when, flags, alive, times, tally, stride, states, lanes, room,
     for i in range(lanes):
         if flags[i] != 0 and dead[i] < 0:
             dead[i], when[i] = state, times[i * stride]
-            for j in range(states - 1 if room != 0 else -1, -1, -1):
+            for j in range(states - 1 if spare != 0 else -1, -1, -1):
                 value = x[j * lanes + i]
                 if not abs(value) <= bound:
                     x[states * lanes + i], x[(states + 1) * lanes + i] = j, value
@@ -64,7 +64,7 @@ def bury(x, dead, when, flags, alive, times, tally, stride, states, lanes, room,
         if dead[i] >= 0:
             for j in range(states):
                 x[j * lanes + i] = np.nan
-    tally[2] = left
+    own_steps[2] = left
 
 
 def date(rows, hit, when, times, stride, count, lanes, state):
@@ -85,6 +85,6 @@ def signatures(real):
     return {
         "combine": types.void(x, x, i, i, x, x, i64, real, i64, i64),
         "record": types.void(d, x, x, i, d, i64, i64, i64, i64),
-        "bury": types.void(x, i, d, s, s, d, i, i64, i64, i64, i64, real, i64),
+        "mark_exploded": types.void(x, i, d, s, s, d, i, i64, i64, i64, i64, real, i64),
         "date": types.void(x, i, d, d, i64, i64, i64, i64),
     }

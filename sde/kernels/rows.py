@@ -26,11 +26,11 @@ def fill(row, value, count):
 def combine(space, out, offset, matrix, base, stride, factor, lanes):
     """Rows of out = offset + factor * matrix @ rows of `base`, which begin `stride` entries apart."""
     start, column, value = matrix.start, matrix.column, matrix.value
-    call_combine(space.natives.combine, out, offset, start, column, value, base, stride, factor, lanes, len(offset))
+    call_combine(space.functions.combine, out, offset, start, column, value, base, stride, factor, lanes, len(offset))
 
 
 @inlined
 def draw_normals(space, rows, lanes, seed, first_path, step, stream, block):
     """Rows of standard normals into space.normal."""
-    natives, spare = space.natives, space.spare
-    call_fill(natives.normals, space.normal, space.words, spare, rows, lanes, seed, first_path, step, stream, block)
+    functions, spare = space.functions, space.spare
+    call_fill(functions.normals, space.normal, space.words, spare, rows, lanes, seed, first_path, step, stream, block)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sde.verification.numbers import Charge, Theory
+from sde.verification.theory_numbers import Charge, Theory
 from sde.verification.verdicts import Claim
 
 STATEMENTS = {
@@ -40,11 +40,13 @@ def pathwise(charge: Charge, states: np.ndarray, h: np.ndarray, weight_decay: fl
     states: (paths, steps + 1, D); h: (steps,). The statistic is the largest residual relative to the charge's size.
     """
     now, after, rho = states[:, :-1], states[:, 1:], (1 - h * weight_decay)[None, :]
-    move = rho[..., None] * now - after
+    shift = rho[..., None] * now - after
     linear = 2 * now @ charge.b
     predicted = rho**2 * (charge.value(now) - linear) + rho * linear
     predicted = (
-        predicted + np.einsum("pki,ij,pkj->pk", move, charge.A, move, optimize=True) + 2 * (rho - 1) * (move @ charge.b)
+        predicted
+        + np.einsum("pki,ij,pkj->pk", shift, charge.A, shift, optimize=True)
+        + 2 * (rho - 1) * (shift @ charge.b)
     )
     residual = np.abs(charge.value(after) - predicted) / np.maximum(charge.size(now), 1e-300)
     worst = float(residual.max()) if np.isfinite(residual).any() else np.inf

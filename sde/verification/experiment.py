@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from sde.verification import claims
-from sde.verification.fates import curves, fates
-from sde.verification.numbers import Theory
-from sde.verification.onestep import drifts
-from sde.verification.records import Findings, Margins, Runs, Setting
-from sde.verification.report import Explosions
+from sde.verification.one_step_drift import drifts
+from sde.verification.result import Explosions
+from sde.verification.setting import Findings, Margins, Setting, Simulators
+from sde.verification.theory_numbers import Theory
+from sde.verification.trajectories import curves, trajectories
 from sde.verification.untested import not_reached
 from sde.verification.verdicts import unmeasured
 
@@ -63,7 +63,7 @@ def mean_field(theory: Theory, setting: Setting, theta: np.ndarray, times: np.nd
 
 
 def run_experiment(
-    theory: Theory, setting: Setting, runs: Runs, starts: Sequence[np.ndarray], steps: int, margins: Margins
+    theory: Theory, setting: Setting, simulators: Simulators, starts: Sequence[np.ndarray], steps: int, margins: Margins
 ) -> Findings:
     """Run everything and measure every claim that applies. Ctrl-C ends it with what was measured, and the list of what was not; KeyboardInterrupt
     goes on where nothing was."""
@@ -72,14 +72,14 @@ def run_experiment(
         return found
     names = start_names(len(starts))
     try:
-        _run(found, theory, setting, runs, starts, names, steps, margins)
+        _run(found, theory, setting, simulators, starts, names, steps, margins)
     except KeyboardInterrupt:
         if not found.claims:
             raise
         found.interrupted = True
         reason = "interrupted before it was measured"
-        found.untested += not_reached(found, theory, setting, runs, names, reason)
-    if runs.sde is not None:
+        found.untested += not_reached(found, theory, setting, simulators, names, reason)
+    if simulators.sde is not None:
         order = list(claims.STATEMENTS)
         found.claims.sort(key=lambda c: order.index(c.group))
     return found
@@ -89,7 +89,7 @@ def _run(
     found: Findings,
     theory: Theory,
     setting: Setting,
-    runs: Runs,
+    simulators: Simulators,
     starts: Sequence[np.ndarray],
     names: Sequence[str],
     steps: int,
@@ -99,13 +99,13 @@ def _run(
     saves = np.unique(np.concatenate([[0], looks, looks + 1, [steps]]))
     now, after = np.searchsorted(saves, looks), np.searchsorted(saves, looks + 1)
     times = saves * setting.learning_rate
-    predicted = [mean_field(theory, setting, s, times) for s in starts] if runs.sde is not None else []
-    samples = [runs.sgd(s, saves, i) for i, s in enumerate(starts)]
+    predicted = [mean_field(theory, setting, s, times) for s in starts] if simulators.sde is not None else []
+    samples = [simulators.sgd(s, saves, i) for i, s in enumerate(starts)]
     for name, sample in zip(names, samples, strict=True):
         found.explosions.append(Explosions(f"SGD from {name}", sample.exploded, sample.total, sample.first))
     pool = np.concatenate([s.states for s in samples])
     if setting.plain:
-        _identities(found, theory, setting, runs, starts[0], steps)
+        _identities(found, theory, setting, simulators, starts[0], steps)
         found.reached.add("identities")
         h = setting.learning_rate * setting.factor(times[now])
         found.claims += [
@@ -114,19 +114,21 @@ def _run(
             if c.kind and len(pool)
         ]
         found.reached.add("classes")
-    if runs.sde is None:
+    if simulators.sde is None:
         _without_noise(found, theory)
         return
-    drifts(found, theory, setting, runs, np.concatenate([pool[:, now].reshape(-1, pool.shape[2]), starts]), margins)
+    drifts(
+        found, theory, setting, simulators, np.concatenate([pool[:, now].reshape(-1, pool.shape[2]), starts]), margins
+    )
     found.reached.add("drifts")
     for k, (name, sample, path) in enumerate(zip(names, samples, predicted, strict=True)):
-        flow = runs.sde(starts[k], times, k)
+        flow = simulators.sde(starts[k], times, k)
         found.explosions.append(Explosions(f"SDE from {name}", flow.exploded, flow.total, flow.first))
-        descent = runs.gd(starts[k], saves, 1.0) if runs.gd is not None else None
-        fates(found, theory, setting, sample, path, flow, descent, name, margins)
+        descent = simulators.gd(starts[k], saves, 1.0) if simulators.gd is not None else None
+        trajectories(found, theory, setting, sample, path, flow, descent, name, margins)
         found.reached.add(name)
-        curves(found, theory, runs, sample, path, descent, flow, name)
-    _descent(found, theory, runs, starts[0], steps)
+        curves(found, theory, simulators, sample, path, descent, flow, name)
+    _descent(found, theory, simulators, starts[0], steps)
     found.reached.add("descent")
 
 
@@ -139,23 +141,25 @@ def _without_noise(found: Findings, theory: Theory) -> None:
             found.claims.append(unmeasured(claim, why))
 
 
-def _identities(found: Findings, theory: Theory, setting: Setting, runs: Runs, start: np.ndarray, steps: int) -> None:
+def _identities(
+    found: Findings, theory: Theory, setting: Setting, simulators: Simulators, start: np.ndarray, steps: int
+) -> None:
     """Every single step of a few paths, and of gradient descent."""
     every = np.arange(min(steps, EVERY) + 1)
     h = setting.learning_rate * setting.factor(every[:-1] * setting.learning_rate)
-    kinds = [("SGD", runs.sgd(start, every, -1))] + (
-        [("GD", runs.gd(start, every, 1.0))] if runs.gd is not None else []
+    kinds = [("SGD", simulators.sgd(start, every, -1))] + (
+        [("GD", simulators.gd(start, every, 1.0))] if simulators.gd is not None else []
     )
     for who, sample in kinds:
         if len(sample.states):
             found.claims += [claims.pathwise(c, sample.states, h, theory.weight_decay, who) for c in theory.charges]
 
 
-def _descent(found: Findings, theory: Theory, runs: Runs, start: np.ndarray, steps: int) -> None:
+def _descent(found: Findings, theory: Theory, simulators: Simulators, start: np.ndarray, steps: int) -> None:
     """Two gradient descents with small steps over the same time: the charge moves in proportion to the step."""
-    if theory.weight_decay or runs.gd is None:
+    if theory.weight_decay or simulators.gd is None:
         return
-    coarse, fine = (runs.gd(start, np.array([0, n * steps]), 1.0 / n) for n in (4, 8))
+    coarse, fine = (simulators.gd(start, np.array([0, n * steps]), 1.0 / n) for n in (4, 8))
     if not len(coarse.states) or not len(fine.states):
         return
     for c in theory.charges:

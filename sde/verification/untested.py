@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from sde.verification.claims import STATEMENTS
-from sde.verification.numbers import Theory
-from sde.verification.records import Findings, Runs, Setting
-from sde.verification.report import Untested
+from sde.verification.result import Untested
+from sde.verification.setting import Findings, Setting, Simulators
+from sde.verification.theory_numbers import Theory
 
 
 def untested(group: str, subject: str, reason: str) -> Untested:
@@ -16,20 +16,22 @@ def untested(group: str, subject: str, reason: str) -> Untested:
 
 
 def not_reached(
-    found: Findings, theory: Theory, setting: Setting, runs: Runs, names: Sequence[str], reason: str
+    found: Findings, theory: Theory, setting: Setting, simulators: Simulators, names: Sequence[str], reason: str
 ) -> list[Untested]:
     """What is missing of an experiment that was broken off. names: of the starts."""
     made = {(c.group, c.subject) for c in found.claims}
     return [
         untested(group, subject, reason)
-        for stage, group, subject in _claims(theory, setting, runs, names)
+        for stage, group, subject in _claims(theory, setting, simulators, names)
         if stage not in found.reached and (group, subject) not in made
     ]
 
 
-def _claims(theory: Theory, setting: Setting, runs: Runs, names: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+def _claims(
+    theory: Theory, setting: Setting, simulators: Simulators, names: Sequence[str]
+) -> Iterator[tuple[str, str, str]]:
     """(stage, group, subject) of all that an experiment may claim, in the order of its report."""
-    sde, gd = runs.sde is not None, runs.gd is not None
+    sde, gd = simulators.sde is not None, simulators.gd is not None
     for c in theory.charges:
         for who in ("SGD", "GD") if setting.plain and gd else ("SGD",) if setting.plain else ():
             yield "identities", "pathwise identity", f"{who}, {c.label}"

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from symbolic import drift as laws
-from symbolic.sgd import SGD
-
-if TYPE_CHECKING:
-    from symbolic.charge import Charge
-    from symbolic.equilibrium import ChargeEquilibrium
-    from symbolic.theory import Theory
+from symbolic.noise import drift as laws
+from symbolic.predictions.charge import Charge
+from symbolic.predictions.derivation import Derivation
+from symbolic.predictions.equilibrium import ChargeEquilibrium
+from symbolic.problem.optimizer import SGD
 
 SHOWN = 12
 """Charges written out before the rest is counted."""
@@ -29,7 +27,7 @@ def _number(value: float, scale: float = 0.0) -> float | str:
     return 0.0 if abs(value) < 1e-12 * scale else value
 
 
-def point_record(theory: Theory, at: Mapping[Any, Any], sgd: SGD) -> dict[str, Any]:
+def point_record(theory: Derivation, at: Mapping[Any, Any], sgd: SGD) -> dict[str, Any]:
     """The theory at a point, as plain lists, numbers and strings.
 
     at: {parameter or its name: number or array}. "charges": per charge its value, class and reason there, drift (per unit time t = eta*k,
@@ -113,13 +111,14 @@ def _matrix(value: Any, indent: str) -> str:
     return f"\n{indent}".join("[" + "  ".join(x.rjust(width) for x in row) + "]" for row in rows)
 
 
-def at_point(theory: Theory, at: Mapping[Any, Any], sgd: SGD) -> str:
+def at_point(theory: Derivation, at: Mapping[Any, Any], sgd: SGD) -> str:
     """`point_record` in plain words."""
     record = point_record(theory, at, sgd)
-    place = ", ".join(f"{name} = {value}" for name, value in record["at"].items() if np.size(value) <= LARGE)
+    position = ", ".join(f"{name} = {value}" for name, value in record["at"].items() if np.size(value) <= LARGE)
     setting = f"eta = {sgd.learning_rate:g}, S = {sgd.batch_size}, lambda_wd = {sgd.weight_decay:g}"
     lines = [
-        f"At {place or 'the given point'} with {setting}" + (f", momentum {sgd.momentum:g}:" if sgd.momentum else ":")
+        f"At {position or 'the given point'} with {setting}"
+        + (f", momentum {sgd.momentum:g}:" if sgd.momentum else ":")
     ]
     if not record["charges"]:
         return f"{lines[0]} no quadratic charge."

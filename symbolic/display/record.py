@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sympy as sp
 
-from symbolic.exact.nullspace import Number, Vector
-
-if TYPE_CHECKING:
-    from symbolic.charge import Charge
-    from symbolic.theory import Theory
+from symbolic.algebra.nullspace import Number, Vector
+from symbolic.predictions.charge import Charge
+from symbolic.predictions.derivation import Derivation
 
 LONG = 2000
 """Characters beyond which a drift is shown in operator form."""
@@ -78,7 +76,7 @@ def _dense(vector: Vector, size: int) -> dict[str, list[Any]]:
     return {"A": rows, "b": b}
 
 
-def to_json(theory: Theory, details: bool = False) -> dict[str, Any]:
+def to_json(theory: Derivation, details: bool = False) -> dict[str, Any]:
     """The derive record of the command line: plain lists, numbers and strings, an entry that is not whole as "1/2".
 
     details: also "structure" (the algebra's name and groups) and "families" (charges in matrix form).

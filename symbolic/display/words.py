@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import sympy as sp
 
 from symbolic.display.record import briefs, drift_text, parts
-from symbolic.names import latex
-from symbolic.structure.forms import Family
-
-if TYPE_CHECKING:
-    from symbolic.charge import Charge
-    from symbolic.theory import Theory
+from symbolic.language.names import latex
+from symbolic.predictions.charge import Charge
+from symbolic.predictions.derivation import Derivation
+from symbolic.symmetry.matrix_forms import Family
 
 SHOWN = 12
 """Charges written out in a summary before the rest is counted; also the terms that an entry of a family may have."""
 FORMS = 4
 """Families and groups named in one sentence."""
-FATES = {
+LONG_TERM = {
     "convergent": "driven by noise to a finite equilibrium",
     "divergent": "driven by noise without end",
     "frozen": "untouched by noise on average",
@@ -37,7 +34,7 @@ def _listed(items: Sequence[str], noun: str, most: int = FORMS) -> str:
     return "; ".join([*items[:most], *more])
 
 
-def verdict(theory: Theory) -> str:
+def verdict(theory: Derivation) -> str:
     """One sentence on completeness."""
     laws, found = theory.conservation_laws, theory.independent_charges
     if laws is None:
@@ -51,7 +48,7 @@ def verdict(theory: Theory) -> str:
     return f"Gradient flow has {_plural(laws - found, 'further conservation law')} that these do not give."
 
 
-def paragraph(theory: Theory) -> str:
+def paragraph(theory: Derivation) -> str:
     """The theory in a few plain sentences: the algebra and its groups, the charges in matrix form, their fate, completeness."""
     algebra, n = theory.algebra, len(theory.charges)
     first = f"{theory.loss.name}: {_plural(theory.loss.dimension, 'parameter')}; "
@@ -69,17 +66,17 @@ def paragraph(theory: Theory) -> str:
             else f"It contains {_listed([g.name for g in found.groups], 'group')}"
         )
         first += f" {name}: {_listed([g.action for g in found.groups], 'group')}."
-    counts = {k: sum(c.classification == k for c in theory.charges) for k in FATES}
-    fate = "; ".join(f"{m} {FATES[k]}" for k, m in counts.items() if m)
+    counts = {k: sum(c.classification == k for c in theory.charges) for k in LONG_TERM}
+    long_term = "; ".join(f"{m} {LONG_TERM[k]}" for k, m in counts.items() if m)
     charges = (
-        f"{_plural(n, 'charge')}, {theory.independent_charges} independent: {fate or 'of undecided fate'}."
+        f"{_plural(n, 'charge')}, {theory.independent_charges} independent: {long_term or 'of undecided fate'}."
         if n
         else "No quadratic charge."
     )
     return " ".join(filter(None, [first, charges, _forms(theory), verdict(theory)]))
 
 
-def _forms(theory: Theory) -> str:
+def _forms(theory: Derivation) -> str:
     """One sentence with the charges' matrix forms; "" where there is none."""
     forms = theory.families
     basic = [f.text for f in forms if f.kind != "product"]
@@ -92,7 +89,7 @@ def _forms(theory: Theory) -> str:
     return ", and ".join(parts) + "."
 
 
-def _fate(members: Sequence[Charge]) -> str:
+def _long_term(members: Sequence[Charge]) -> str:
     """Class and reason, when charges share it."""
     kinds, reasons = {c.classification for c in members}, {c.reason for c in members}
     if len(kinds) > 1:
@@ -100,12 +97,10 @@ def _fate(members: Sequence[Charge]) -> str:
             f"{sum(c.classification == k for c in members)} {k or 'undecided'}" for k in sorted(kinds, key=str)
         )
     kind = next(iter(kinds)) or "undecided"
-    return (
-        f"{kind}: {next(iter(reasons)) if len(reasons) == 1 else FATES.get(kind, 'no moments or samples to decide it')}"
-    )
+    return f"{kind}: {next(iter(reasons)) if len(reasons) == 1 else LONG_TERM.get(kind, 'no moments or samples to decide it')}"
 
 
-def _members(theory: Theory, family: Family) -> list[Charge]:
+def _members(theory: Derivation, family: Family) -> list[Charge]:
     """The charges that a family holds, or, where it holds combinations only, all."""
     return [theory.charges[k] for k in family.charges] or list(theory.charges)
 
@@ -122,7 +117,7 @@ def _label(family: Family) -> str:
     return f"{size}; {names or _plural(family.number, 'charge')}"
 
 
-def _written(theory: Theory) -> list[int]:
+def _written(theory: Derivation) -> list[int]:
     """Positions of the charges that are written out one by one: those without an array form, and short entries of the arrays."""
     forms = theory.families
     alone = {*forms.left, *forms.single}
@@ -135,13 +130,13 @@ def _terms(charge: Charge) -> int:
     return sum(k >= d * d or k // d <= k % d for k in charge.vector)
 
 
-def summary(theory: Theory) -> str:
+def summary(theory: Derivation) -> str:
     """Plain words, then a block per family in matrix form, then charge by charge; of what is long or many only the count."""
     lines, forms, short = [paragraph(theory)], theory.families, briefs(theory.charges)
     for family in forms.arrays[:SHOWN]:
         lines += [
             f"  {family.text}   [{_label(family)}]",
-            f"      {_fate(_members(theory, family))}",
+            f"      {_long_term(_members(theory, family))}",
             f"      dC/dt = {family.drift()}",
         ]
     written = _written(theory)
@@ -149,7 +144,7 @@ def summary(theory: Theory) -> str:
         charge, family, brief = theory.charges[k], forms.single.get(k), short[k]
         lines.append(f"  {charge.name} = {charge.expression if family is None or brief else family.text}")
         if k in forms.left or family:
-            lines.append(f"      {charge.kind}, {_fate([charge])}")
+            lines.append(f"      {charge.kind}, {_long_term([charge])}")
             lines.append(
                 f"      dC/dt = {family.drift(charge.name) if family and not brief else drift_text(charge, brief)}"
             )
@@ -188,7 +183,7 @@ def _names(charge: Charge) -> dict[sp.Symbol, str]:
     return out
 
 
-def to_latex(theory: Theory) -> str:
+def to_latex(theory: Derivation) -> str:
     """An aligned display: a row per family with its drift and class, then a row per charge."""
     if not theory.charges:
         return r"$\text{no quadratic charge}$"
@@ -220,6 +215,6 @@ def _row(name: str, formula: str, drift: str, kind: str | None) -> str:
     return f"{name} &= {formula}{tail}"
 
 
-def to_html(theory: Theory) -> str:
+def to_html(theory: Derivation) -> str:
     """For a notebook: the paragraph in plain words, and the typeset charges below it."""
     return f"<p>{html.escape(paragraph(theory))}</p>\n{html.escape(to_latex(theory), quote=False)}"

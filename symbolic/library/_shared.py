@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from symbolic.loss import Loss
-from symbolic.sgd import SGD
+from symbolic.problem.loss import Loss
+from symbolic.problem.optimizer import SGD
 
 
 @dataclass(frozen=True)

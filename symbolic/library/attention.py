@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 import sympy as sp
 
-from symbolic.laws import Dataset
 from symbolic.library._shared import Entry, array, cloud, each, squares, start
-from symbolic.loss import Loss, entries
-from symbolic.sgd import SGD
+from symbolic.problem.distributions import Dataset
+from symbolic.problem.loss import Loss, entries
+from symbolic.problem.optimizer import SGD
 
 
 def softmax_regression(inputs: int = 2, classes: int = 3, rows: int = 60) -> Loss:

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 import sympy as sp
 
-from symbolic.functions import relu, silu
-from symbolic.laws import Dataset
+from symbolic.functions.activations import relu, silu
 from symbolic.library._shared import Entry, array, cloud, each, squares, start
-from symbolic.loss import Loss, entries
-from symbolic.sgd import SGD
+from symbolic.problem.distributions import Dataset
+from symbolic.problem.loss import Loss, entries
+from symbolic.problem.optimizer import SGD
 
 
 def swiglu(inputs: int = 2, hidden: int = 2, outputs: int = 1, rows: int = 64) -> Loss:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from symbolic.laws import Normal
 from symbolic.library._shared import Entry, array, fall, frame, squares, start
-from symbolic.loss import Loss, entries
-from symbolic.sgd import SGD
+from symbolic.problem.distributions import Normal
+from symbolic.problem.loss import Loss, entries
+from symbolic.problem.optimizer import SGD
 
 
 def matrix_factorization(dy: int = 3, h: int = 2, dx: int = 4) -> Loss:

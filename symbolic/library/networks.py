@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from symbolic.functions import gelu, leaky_relu, relu, silu
-from symbolic.laws import Dataset, Normal
+from symbolic.functions.activations import gelu, leaky_relu, relu, silu
 from symbolic.library._shared import Entry, array, cloud, each, fall, start
-from symbolic.loss import Loss, entries
-from symbolic.sgd import SGD
+from symbolic.problem.distributions import Dataset, Normal
+from symbolic.problem.loss import Loss, entries
+from symbolic.problem.optimizer import SGD
 
 SLOPE = sp.Rational(1, 10)
 """Default slope of the leaky ReLU: ten times PyTorch's, so that both sides carry noise."""

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import sympy as sp
 
-from symbolic.laws import Normal
 from symbolic.library._shared import Entry, array, fall, frame, squares, start
-from symbolic.loss import Loss, entries
-from symbolic.sgd import SGD
+from symbolic.problem.distributions import Normal
+from symbolic.problem.loss import Loss, entries
+from symbolic.problem.optimizer import SGD
 
 
 def scale_invariant(inputs: int = 3) -> Loss:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from symbolic.laws import Normal
 from symbolic.library._shared import Entry, array, fall, frame, squares, start
-from symbolic.loss import Loss, entries
-from symbolic.sgd import SGD
+from symbolic.problem.distributions import Normal
+from symbolic.problem.loss import Loss, entries
+from symbolic.problem.optimizer import SGD
 
 
 def rescaling(noise: Any = 0.5) -> Loss:

@@ -11,6 +11,8 @@ from typing import Any
 
 import sympy as sp
 
+from symbolic.dynamics.equation import SDE, LossDynamics, weight_decay
+from symbolic.dynamics.step_map import StepMap, h, t
 from symbolic.schemes import (
     adaptive_euler,
     euler_heun,
@@ -21,15 +23,13 @@ from symbolic.schemes import (
     milstein_levy,
     orbit_splitting,
     platen_weak,
-    sgd,
     sgd_momentum,
+    sgd_step,
     sra,
     sri,
     tamed_euler,
 )
-from symbolic.schemes.inputs import Naming, Noise
-from symbolic.sde import SDE, LossDynamics, weight_decay
-from symbolic.stepmap import StepMap, h, t
+from symbolic.schemes.noise_inputs import Naming, Noise
 
 beta = sp.Symbol(":momentum", real=True)
 SIZE = ":size"
@@ -101,7 +101,7 @@ SCHEMES: dict[str, Scheme] = {
         heun,
         euler_heun,
         orbit_splitting,
-        sgd,
+        sgd_step,
         sgd_momentum,
     )
 }
@@ -214,7 +214,7 @@ def step_map(problem: SDE | LossDynamics, scheme: str) -> StepMap:
             problem.statements,
             (*position, *velocity),
         )
-    if chosen.name not in (sgd.NAME, euler_maruyama.NAME):
+    if chosen.name not in (sgd_step.NAME, euler_maruyama.NAME):
         raise ValueError(
             f"scheme: {scheme} needs drift and diffusion as formulas; got a loss, whose noise is in its inputs. "
             "Use euler-maruyama, or SDE.from_loss(loss, sgd)."

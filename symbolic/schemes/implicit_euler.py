@@ -7,7 +7,7 @@ from typing import Any
 
 import sympy as sp
 
-from symbolic.calculus import jacobian
+from symbolic.dynamics.stochastic_calculus import jacobian
 
 NAME, CALCULUS, NOISE, STRONG, WEAK = "implicit-euler", "ito", "general", {"general": "1/2", "additive": "1"}, "1"
 REFERENCE = "Kloeden & Platen 1992, eq. 12.2.2"
@@ -27,14 +27,14 @@ def step(sde: Any, x: Any, t: Any, dt: Any, dW: Any, let: Any) -> Any:
     known = let(x + sde.diffusion(x, t) * dW)
     slope = sp.eye(len(x)) - dt * jacobian(sde.drift(x, t + dt), list(x))
     constant = not slope.free_symbols & set(x)
-    y, move = known, sp.zeros(len(x), 1)
+    y, shift = known, sp.zeros(len(x), 1)
     for _ in range(1 if constant else ITERATIONS):
         matrix = let(slope.xreplace(dict(zip(x, y, strict=True))))
-        move = let(solve(matrix, let(y - known - sde.drift(y, t + dt) * dt), let))
-        y = let(y - move)
+        shift = let(solve(matrix, let(y - known - sde.drift(y, t + dt) * dt), let))
+        y = let(y - shift)
     if constant:
         return y
-    last, allowed = let(sum(m**2 for m in move)), let(TOLERANCE**2 * (1 + sum(e**2 for e in y)))
+    last, allowed = let(sum(m**2 for m in shift)), let(TOLERANCE**2 * (1 + sum(e**2 for e in y)))
     return y.applyfunc(lambda e: sp.Piecewise((e, last <= allowed)))
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import sympy as sp
 
-from symbolic.calculus import jacobian
+from symbolic.dynamics.stochastic_calculus import jacobian
 
 NAME, CALCULUS, NOISE, STRONG, WEAK = "milstein", "ito", "commutative", "1", "1"
 REFERENCE = "Kloeden & Platen 1992, eq. 10.3.16"

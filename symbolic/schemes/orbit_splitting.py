@@ -15,8 +15,8 @@ from typing import Any
 
 import sympy as sp
 
-from symbolic.calculus import jacobian
-from symbolic.schemes.scalings import blocks
+from symbolic.dynamics.stochastic_calculus import jacobian
+from symbolic.schemes.rescaling_blocks import blocks
 
 NAME, CALCULUS, NOISE = "orbit-splitting", "ito", "general"
 STRONG, WEAK = {"general": "1/2", "additive": "1"}, "1"
@@ -35,10 +35,10 @@ def refuse(sde: Any) -> str | None:
 
 
 def step(sde: Any, x: Any, t: Any, dt: Any, dW: Any, let: Any) -> Any:
-    out, moves = sp.zeros(len(x), 1), sp.Matrix.hstack(sde.drift(x, t) * sp.sqrt(dt), sde.diffusion(x, t))
+    out, steps = sp.zeros(len(x), 1), sp.Matrix.hstack(sde.drift(x, t) * sp.sqrt(dt), sde.diffusion(x, t))
     for block in blocks(sde.states, sde.drift(x, t), sde.diffusion(x, t)):
         q, r = sp.Matrix([block.q]), sp.Matrix([block.r])
-        limit = let(1 / sp.sqrt(let(sp.sqrt(1 + change(sp.Matrix.hstack(q, r), x, moves, dt)))))
+        limit = let(1 / sp.sqrt(let(sp.sqrt(1 + change(sp.Matrix.hstack(q, r), x, steps, dt)))))
         q, r = let(q * limit), let(r * limit)
 
         def grown(y: Any, a: Any, b: Any) -> Any:
@@ -55,11 +55,11 @@ def step(sde: Any, x: Any, t: Any, dt: Any, dW: Any, let: Any) -> Any:
     return out
 
 
-def change(rates: Any, x: Any, moves: Any, dt: Any) -> Any:
+def change(rates: Any, x: Any, steps: Any, dt: Any) -> Any:
     """c^2: the sum of squares of what every move changes every rate by, x being the states themselves.
 
     rates: drifts and noises in turn, (1, 2 (J + 1)). moves: the drift times sqrt(dt), then the noises, (D, J + 1).
     """
-    slopes, width = jacobian(rates.T, list(x)) * moves * dt, moves.cols
+    slopes, width = jacobian(rates.T, list(x)) * steps * dt, steps.cols
     terms = [slopes[i, j] * (sp.sqrt(dt) if i % width == 0 else 1) for i in range(slopes.rows) for j in range(width)]
     return sp.Add(*(e**2 for e in terms))

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 import sympy as sp
 
-from sde import SDE, SGD, ensemble, expectation, simulate, verify
-from sde.files import fingerprint
-from sde.interruption import InterruptedWarning
+from sde import SDE, SGD, expectation, simulate, verify
+from sde.engine import ensemble
+from sde.engine.interruption import InterruptedWarning
+from sde.storage.files import fingerprint
 from symbolic.library import LIBRARY
 
 X, Y = sp.symbols("X Y", real=True)

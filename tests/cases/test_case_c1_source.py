@@ -13,10 +13,10 @@ import sympy as sp
 
 from sde import SGD, simulate, train
 from symbolic import SDE, Dataset, Loss, Normal
-from symbolic.numeric import Numeric
-from symbolic.prepare import prepare
-from symbolic.printing import ScalarPrinter
-from symbolic.sgd import cosine, t, warmup
+from symbolic.codegen.prepare import prepare
+from symbolic.codegen.printing import ScalarPrinter
+from symbolic.functions.numeric import Numeric
+from symbolic.problem.optimizer import cosine, t, warmup
 from tests.commands import GOOD, opened, run
 
 CODE = "__import__('pathlib').Path('canary').touch()"

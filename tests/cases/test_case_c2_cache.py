@@ -20,11 +20,13 @@ import pytest
 import sympy as sp
 from numba import types
 
-from sde import SGD, module_cache, program, train
+from sde import SGD, train
+from sde.engine import program
 from sde.kernels import options
-from sde.module_cache import CacheWarning
+from sde.storage import module_cache
+from sde.storage.module_cache import CacheWarning
 from symbolic import Loss, Normal
-from symbolic.prepare import prepare
+from symbolic.codegen.prepare import prepare
 from tests.commands import record
 
 ROOT = os.geteuid() == 0

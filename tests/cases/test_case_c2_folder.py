@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from numba import types
 
-from sde import module_cache
 from sde.kernels import options
-from sde.module_cache import CacheWarning
+from sde.storage import module_cache
+from sde.storage.module_cache import CacheWarning
 from tests.commands import record, run
 
 

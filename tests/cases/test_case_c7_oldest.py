@@ -44,7 +44,7 @@ def test_case_c7_netcdf_by_the_command_line(tmp_path: Path, monkeypatch: pytest.
 def test_case_c7_schedules_of_extrema() -> None:
     """What SymPy 1.13 writes for NumPy as an array of unequal parts."""
     from symbolic import SGD
-    from symbolic.sgd import warmup
+    from symbolic.problem.optimizer import warmup
 
     assert SGD(0.1, schedule=warmup(5)).factor(np.array([0.0, 2.5, 7.0])) == pytest.approx([0, 0.5, 1])
 

@@ -14,9 +14,9 @@ import pytest
 import sympy as sp
 from rich.console import Console
 
-import sde.progress
+import sde.engine.progress
 from sde import SGD, simulate, verify
-from sde.files import write_netcdf
+from sde.storage.files import write_netcdf
 from symbolic import SDE, Loss, Normal, derive
 from tests.commands import COMMAND, GOOD, opened, run
 
@@ -94,7 +94,7 @@ def test_case_d_the_bar_shows_a_name_as_it_is(name: str, monkeypatch: pytest.Mon
     shown = io.StringIO()
     console = Console(file=shown, force_terminal=True, width=300, color_system=None)
     monkeypatch.setattr("rich.console.Console", lambda **_: console)
-    with sde.progress.bar(10, name, True) as tick:
+    with sde.engine.progress.bar(10, name, True) as tick:
         assert tick is not None
         tick(5)
     assert name in shown.getvalue()

@@ -11,13 +11,13 @@ import pytest
 import sympy as sp
 
 from sde import expectation
-from sde.moments import Moments
-from sde.multilevel import Plan, estimate
-from sde.rates import mismatch, weak_order
+from sde.estimators.level_rates import mismatch, weak_order
+from sde.estimators.multilevel import Plan, estimate
+from sde.estimators.sample_moments import Moments
 from symbolic import SDE
 from tests.cases.level_problems import PROBLEMS, Problem, X, Y, Z, heston_call
 
-pytestmark = pytest.mark.filterwarnings("ignore::sde.multilevel.VarianceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::sde.estimators.multilevel.VarianceWarning")
 DRIVEN = SDE([X, Y], [0, X], [[1], [0]], name="driven")
 
 

@@ -20,10 +20,11 @@ import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sde import SGD, checkpoint, ensemble, identity, resume, simulate
-from sde.archive import DIGEST, HEADER, MAGIC
-from sde.checkpoint import Checkpoint
-from sde.files import fingerprint
+from sde import SGD, resume, simulate
+from sde.engine import checkpoint, engine_identity, ensemble
+from sde.engine.checkpoint import Checkpoint
+from sde.storage.archive import DIGEST, HEADER, MAGIC
+from sde.storage.files import fingerprint
 from symbolic.library import LIBRARY
 from tests.commands import GOOD, run
 
@@ -84,7 +85,7 @@ class Half:
 @pytest.fixture(scope="module")
 def halves(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Half]]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sde.job.CHUNK_STEPS", 0)
+        patch.setattr("sde.engine.plan.CHUNK_STEPS", 0)
         yield {kind: Half(kind, tmp_path_factory.mktemp("halves")) for kind in KINDS}
 
 
@@ -140,7 +141,7 @@ def changes(state: dict[str, np.ndarray]) -> Iterator[tuple[str, dict[str, np.nd
             for value in (np.iinfo(array.dtype).max, np.iinfo(array.dtype).min):
                 touched = array.copy()
                 touched.flat[-1] = value
-                if (touched != array).any() and not (name.endswith("tally") and value > 0):
+                if (touched != array).any() and not (name.endswith("own_steps") and value > 0):
                     yield f"{name} with {value}", {**state, name: touched}
 
 
@@ -350,7 +351,7 @@ def test_case_c6_bits_turned_under_a_right_digest(data: st.DataObject, halves: d
 ARRAYS = st.sampled_from(["<f8", "<f4", "<i8", "|u1", "|b1", "<i2"]).flatmap(
     lambda kind: st.lists(st.integers(0, 4), max_size=4).map(lambda shape: np.zeros(shape, kind))
 )
-COUNTS = ("hits", "exploded", "histogram0", "table", "tally", "dead", "hit", "row")
+COUNTS = ("hits", "exploded", "histogram0", "table", "own_steps", "dead", "hit", "row")
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.floats(allow_nan=False, allow_infinity=False),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -419,8 +420,8 @@ def test_case_c6_every_source_that_decides_numbers_is_in_the_engine(
     root = Path(__file__).parents[2]
     for package in ("sde", "symbolic"):
         shutil.copytree(root / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    found = identity.sources_hash()
-    text = "import sys; sys.path.insert(0, sys.argv[1]); from sde.identity import sources_hash, __file__ as f; print(f, sources_hash())"
+    found = engine_identity.sources_hash()
+    text = "import sys; sys.path.insert(0, sys.argv[1]); from sde.engine.engine_identity import sources_hash, __file__ as f; print(f, sources_hash())"
 
     def there() -> str:
         return subprocess.run(
@@ -429,10 +430,10 @@ def test_case_c6_every_source_that_decides_numbers_is_in_the_engine(
 
     assert there() == found
     changes = {
-        "sde/gathering.py": False,
+        "sde/engine/accumulators.py": False,
         "symbolic/schemes/heun.py": False,
-        "symbolic/loss.py": False,
-        "sde/cli.py": True,
+        "symbolic/problem/loss.py": False,
+        "sde/cli/commands.py": True,
     }
     for name, same in changes.items():
         with (tmp_path / name).open("a") as file:

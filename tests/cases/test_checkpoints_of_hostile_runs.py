@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import sympy as sp
 
-from sde import SDE, ensemble, simulate
-from sde.checkpoint import Checkpoint
-from sde.files import fingerprint
+from sde import SDE, simulate
+from sde.engine import ensemble
+from sde.engine.checkpoint import Checkpoint
+from sde.storage.files import fingerprint
 
 X, Y = sp.symbols("X Y", real=True)
 
@@ -23,7 +24,7 @@ def test_case_c6_lost_paths_and_values_that_are_no_numbers(
     drift: Any, keep: str, scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Most paths are lost, by a bound or a logarithm; an observable is NaN on paths that live."""
-    monkeypatch.setattr("sde.job.CHUNK_STEPS", 0)
+    monkeypatch.setattr("sde.engine.plan.CHUNK_STEPS", 0)
     monkeypatch.setattr(Checkpoint, "due", lambda _: True)
     settings: dict[str, Any] = {
         "start": {X: 1.0, Y: 0.1},

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sde import ensemble, simulate
-from sde.ensemble import CheckpointWarning
-from sde.interruption import InterruptedWarning
+from sde import simulate
+from sde.engine import ensemble
+from sde.engine.ensemble import CheckpointWarning
+from sde.engine.interruption import InterruptedWarning
 from tests.cases.long_runs import (
     COMPOSITE,
     OU,

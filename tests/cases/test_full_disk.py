@@ -15,8 +15,10 @@ import pytest
 import sympy as sp
 import xarray as xr
 
-from sde import SDE, checkpoint, netcdf, simulate, stream
-from sde.files import write_figure, write_netcdf, write_text
+from sde import SDE, simulate
+from sde.engine import checkpoint, stream
+from sde.storage import netcdf
+from sde.storage.files import write_figure, write_netcdf, write_text
 from tests import disks
 from tests.commands import COMMAND
 
@@ -134,7 +136,7 @@ def test_case_c5_whichever_write_fails_first(allowed: int, tmp_path: Path, monke
     settings: dict[str, Any] = {"start": {X: 0.0}, "time": 1.0, "dt": 0.1, "paths": 3000, "keep": "paths"}
     with monkeypatch.context() as patch:
         patch.setattr(netcdf, "_write", failing)
-        patch.setattr("sde.job.CHUNK_STEPS", 0)
+        patch.setattr("sde.engine.plan.CHUNK_STEPS", 0)
         with pytest.raises(OSError, match=r"the file must be writable; got .*s\.nc \(No space left"):
             simulate(SDE([X], [-X], [[1]]), out=tmp_path / "s.nc", **settings).close()
         assert len(calls) > allowed
@@ -145,7 +147,7 @@ def test_case_c5_whichever_write_fails_first(allowed: int, tmp_path: Path, monke
 def test_case_c5_a_closed_file_and_a_half_written_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error in the middle of a chunk, and a file closed under a thread that still writes."""
     settings: dict[str, Any] = {"start": {X: 0.0}, "time": 1.0, "dt": 0.1, "paths": 3000, "keep": "paths"}
-    monkeypatch.setattr("sde.job.CHUNK_STEPS", 0)
+    monkeypatch.setattr("sde.engine.plan.CHUNK_STEPS", 0)
     write = stream.Stream.write
 
     def closing(self: stream.Stream, *arguments: Any) -> None:

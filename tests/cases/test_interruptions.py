@@ -18,11 +18,12 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from sde import SDE, SGD, checkpoint, ensemble, simulate, train
-from sde.checkpoint import Checkpoint
-from sde.ensemble import CheckpointWarning
-from sde.files import fingerprint
-from sde.interruption import InterruptedWarning
+from sde import SDE, SGD, simulate, train
+from sde.engine import checkpoint, ensemble
+from sde.engine.checkpoint import Checkpoint
+from sde.engine.ensemble import CheckpointWarning
+from sde.engine.interruption import InterruptedWarning
+from sde.storage.files import fingerprint
 from symbolic import Dataset, Loss
 from tests.cases.long_runs import (
     OU,
@@ -115,7 +116,7 @@ def test_case_d_ctrl_c_is_answered_within_a_second(name: str, monkeypatch: pytes
 @pytest.fixture
 def many_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short runs cut as finely as long ones are."""
-    monkeypatch.setattr("sde.job.CHUNK_STEPS", 0)
+    monkeypatch.setattr("sde.engine.plan.CHUNK_STEPS", 0)
 
 
 # --- interrupted results say so ------------------------------------------------------------------------------------------

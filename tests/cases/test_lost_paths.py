@@ -12,9 +12,9 @@ import pytest
 import sympy as sp
 
 from sde import convergence, expectation, simulate, train
-from sde.results import ExplosionWarning
+from sde.engine.dataset import ExplosionWarning
 from symbolic import SDE, SGD, Dataset, Loss, Normal
-from symbolic.domains import Evaluator
+from symbolic.functions.domains import Evaluator
 
 X, Y, u, w, x = sp.symbols("X Y u w x", real=True)
 t = sp.Symbol("t", real=True)
@@ -141,7 +141,7 @@ def test_case_a15_all_paths_lost_and_a_share_that_is_allowed() -> None:
     assert json.loads(quiet.attrs["explosions"])[0]["reason"].startswith("sqrt(X)")
 
 
-@pytest.mark.filterwarnings("ignore::sde.results.ExplosionWarning")
+@pytest.mark.filterwarnings("ignore::sde.engine.dataset.ExplosionWarning")
 def test_case_a15_estimates_say_it_too() -> None:
     root = SDE([X], [(0.04 - X) / 2], [[sp.sqrt(X) / 2]])
     with pytest.raises(ValueError, match=r"no path may explode.*sqrt\(X\) left its domain.*sqrt\(Max\(X, 0\)\)"):
@@ -161,7 +161,7 @@ def test_case_a15_the_evaluator_takes_only_the_branch_that_holds() -> None:
 
 def test_case_a15_a_loss_that_is_too_late_to_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """What follows from time alone is still told; else that the run again was left out."""
-    monkeypatch.setattr("sde.study.losses.state_at", lambda *_: None)
+    monkeypatch.setattr("sde.api.explosion_reasons.state_at", lambda *_: None)
     warning, _, _ = sde(sp.sqrt(1 - t), 1.0, 1)
     assert "sqrt(1 - t) left its domain, the square root of a negative number: 1 - t = -0.05" in warning
     warning, _, _ = sde(sp.sqrt(X), -1.0, 0)

@@ -12,8 +12,8 @@ import pytest
 import sympy as sp
 
 from sde import SDE, simulate, train, verify
-from sde.apart import check_apart
-from symbolic.spec import read_spec, spec_for
+from sde.spec.problem_file import read_spec, spec_for
+from sde.storage.distinct_files import check_apart
 from tests.commands import COMMAND, GOOD, run
 
 pytestmark = pytest.mark.usefixtures("folder")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sde.interruption import InterruptedWarning
+from sde.engine.interruption import InterruptedWarning
 from sde.verification import experiment
 from tests.cases.long_runs import (
     verification,
@@ -72,7 +72,7 @@ def test_case_d_a_verification_with_nothing_measured_raises(monkeypatch: pytest.
 
 @pytest.mark.usefixtures("folder")
 def test_case_d_the_command_writes_json_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    from sde.verification.report import Report
+    from sde.reports.report import Report
 
     break_off(monkeypatch, "fates", 2)
     done = run("verify", "good.toml", "--paths", 50, "--json", "v.json", "--report", "v.html")
@@ -122,7 +122,7 @@ def test_case_d_a_killed_verification_is_resumed_to_the_same_report() -> None:
 def test_case_d_progress_says_phase_share_and_time_left(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sde.progress.EVERY", 0.0)
+    monkeypatch.setattr("sde.engine.progress.EVERY", 0.0)
     verification(progress=True)
     out, err = capfd.readouterr()
     lines = err.splitlines()

@@ -15,12 +15,13 @@ import pytest
 import sympy as sp
 import xarray as xr
 
-from sde import SDE, SGD, compiling, simulate, train
-from sde.files import TIMINGS, fingerprint, write_netcdf
-from sde.program import _machine_code, load
+from sde import SDE, SGD, simulate, train
+from sde.engine import compiling
+from sde.engine.program import _machine_code, load
+from sde.storage.files import TIMINGS, fingerprint, write_netcdf
 from symbolic import Dataset, Loss, Normal, Uniform
-from symbolic.prepare import prepare
-from symbolic.sgd import warmup
+from symbolic.codegen.prepare import prepare
+from symbolic.problem.optimizer import warmup
 from tests.commands import COMMAND, FROM_FILE, GOOD, opened, run
 
 pytestmark = pytest.mark.usefixtures("folder")

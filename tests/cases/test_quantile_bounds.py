@@ -9,7 +9,7 @@ import pytest
 import sympy as sp
 
 from sde import simulate
-from sde.sketches import Sketch
+from sde.engine.quantiles import Sketch
 from symbolic import SDE, Normal
 
 AT = [0.05, 0.25, 0.5, 0.75, 0.95]

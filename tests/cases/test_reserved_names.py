@@ -9,7 +9,7 @@ import sympy as sp
 
 from sde import simulate, train
 from symbolic import SDE, SGD, Loss, Normal, parameters
-from symbolic.reserved import OURS
+from symbolic.language.reserved_names import OURS
 
 X, x = sp.symbols("X x", real=True)
 mu = sp.Symbol("mu", real=True)
@@ -22,7 +22,7 @@ def real(name: str) -> sp.Symbol:
 
 @pytest.fixture(autouse=True)
 def nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sde.study.running.load", lambda *_: pytest.fail("compiled before refusing"))
+    monkeypatch.setattr("sde.api.simulation.load", lambda *_: pytest.fail("compiled before refusing"))
 
 
 @pytest.mark.parametrize("name", [*OURS])

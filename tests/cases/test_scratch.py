@@ -19,9 +19,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from sde import checkpoint, files, scratch
-from sde.files import check_writable, replacing, write_figure, write_netcdf, write_text, write_whole
-from sde.verification.report import Report
+from sde.engine import checkpoint
+from sde.reports.report import Report
+from sde.storage import files, scratch_files
+from sde.storage.files import check_writable, replacing, write_figure, write_netcdf, write_text, write_whole
 
 LEFT = re.compile(r"\..*\.[0-9a-f]{16}\.part")
 DATA = xr.Dataset({"a": ("time", np.arange(3.0))})
@@ -96,8 +97,8 @@ def test_case_c3_names_cannot_be_guessed_nor_planted(tmp_path: Path, monkeypatch
     (tmp_path / f".out.{'0' * 16}.part").symlink_to(victim)
     os.link(victim, tmp_path / f".out.{'1' * 16}.part")
     with monkeypatch.context() as patch:
-        patch.setattr(scratch.secrets, "token_hex", lambda _: next(drawn))
-        patch.setattr(scratch, "sweep", lambda _: None)
+        patch.setattr(scratch_files.secrets, "token_hex", lambda _: next(drawn))
+        patch.setattr(scratch_files, "sweep", lambda _: None)
         write_text(tmp_path / "out", "text")
     assert victim.read_text() == "mine" and (tmp_path / "out").read_text() == "text"
     seen = set[str]()
@@ -109,7 +110,7 @@ def test_case_c3_names_cannot_be_guessed_nor_planted(tmp_path: Path, monkeypatch
 
 KILLED = """
 import os, sys
-from sde.files import replacing
+from sde.storage.files import replacing
 with replacing(sys.argv[1]) as stream:
     stream.write(b"half")
     stream.flush()
@@ -181,9 +182,9 @@ def test_case_c3_without_locks_age_tells(tmp_path: Path, monkeypatch: pytest.Mon
         old, new = tmp_path / f".run.nc.{'a' * 16}.part", tmp_path / f".run.nc.{'b' * 16}.part"
         for path in (old, new):
             path.write_text("left")
-        os.utime(old, (time.time() - 2 * scratch.STALE,) * 2)
+        os.utime(old, (time.time() - 2 * scratch_files.STALE,) * 2)
         with monkeypatch.context() as patch:
-            patch.setattr(scratch, "fcntl", locks)
+            patch.setattr(scratch_files, "fcntl", locks)
             patch.setattr(fcntl, "flock", none)
             write_text(tmp_path / "run.nc", "text")
         assert not old.exists() and new.exists() and (tmp_path / "run.nc").read_text() == "text"
@@ -193,7 +194,7 @@ def test_case_c3_a_scratch_file_taken_for_a_left_over_is_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between a file's making and its lock another process may have removed it: never is a file without a name written to."""
-    hold, lost = scratch._hold, list[str]()
+    hold, lost = scratch_files._hold, list[str]()
 
     def late(handle: int) -> bool:
         if len(lost) < 3:
@@ -201,7 +202,7 @@ def test_case_c3_a_scratch_file_taken_for_a_left_over_is_made_anew(
             os.unlink(tmp_path / lost[-1])
         return hold(handle)
 
-    monkeypatch.setattr(scratch, "_hold", late)
+    monkeypatch.setattr(scratch_files, "_hold", late)
     write_text(tmp_path / "run.nc", "text")
     assert len(lost) == 3 and (tmp_path / "run.nc").read_text() == "text" and os.listdir(tmp_path) == ["run.nc"]
 

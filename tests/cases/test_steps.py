@@ -12,7 +12,7 @@ import xarray as xr
 from scipy import integrate
 
 from sde import SDE, SGD, simulate
-from sde.study.stepping import StepWarning
+from sde.api.time_steps import StepWarning
 from symbolic.library import LIBRARY
 
 X, Y, V, Z, t = sp.symbols("X Y V Z t", real=True)
@@ -260,7 +260,7 @@ def test_case_a9_places_can_be_named(scheme: str) -> None:
 
 def test_case_a9_a_schedule_that_jumps() -> None:
     """A learning rate that is on for a moment only moves gradient flow by the area under it."""
-    from symbolic.sgd import t as clock
+    from symbolic.problem.optimizer import t as clock
 
     loss = LIBRARY["rescaling"].build()
     sgd = SGD(0.04, batch_size=10**6, schedule=sp.Piecewise((100, (clock > 0.503) & (clock < 0.5035)), (0, True)))

@@ -10,9 +10,10 @@ import pytest
 import sympy as sp
 
 from sde import simulate
-from sde.kernels import comoments, statistics
-from sde.results import UNDEFINED, UndefinedWarning
-from symbolic import SDE, reserved
+from sde.engine.dataset import UNDEFINED, UndefinedWarning
+from sde.kernels.statistics import comoments, moments
+from symbolic import SDE
+from symbolic.language import reserved_names
 
 X, Y = sp.symbols("X Y", real=True)
 STILL = SDE([X], [0], [[0]])
@@ -67,7 +68,7 @@ def test_case_a11_a_logarithm_without_value_on_one_path(paths: int, dtype: str) 
     assert square[0, 1] == square[1, 0] == pytest.approx(np.cov(values[kept], logs[kept])[0, 1], rel=1e-4)
 
 
-@pytest.mark.filterwarnings("ignore::sde.results.UndefinedWarning")
+@pytest.mark.filterwarnings("ignore::sde.engine.dataset.UndefinedWarning")
 @pytest.mark.parametrize("observable", [sp.sqrt(X), 1 / sp.Max(X, 0), -1 / sp.Max(X, 0), sp.log(X) ** 2 / X])
 @pytest.mark.parametrize("paths", [300, 9000])
 def test_case_a11_roots_and_infinities_of_many_paths(observable: Any, paths: int) -> None:
@@ -77,13 +78,13 @@ def test_case_a11_roots_and_infinities_of_many_paths(observable: Any, paths: int
     check(run(values, observable), wanted, exact=paths <= 4096)
 
 
-@pytest.mark.filterwarnings("ignore::sde.results.UndefinedWarning")
+@pytest.mark.filterwarnings("ignore::sde.engine.dataset.UndefinedWarning")
 def test_case_a11_a_variable_that_is_never_a_number() -> None:
     found = run(np.full(10, -1.0), sp.log(X))
     assert np.isnan(found.o.values).all() and found.o_undefined.values.tolist() == [10, 10, 10]
 
 
-@pytest.mark.filterwarnings("ignore::sde.results.UndefinedWarning")
+@pytest.mark.filterwarnings("ignore::sde.engine.dataset.UndefinedWarning")
 def test_case_a11_arrays_paths_streams_and_sweeps(tmp_path: Path) -> None:
     values = np.array([1.0, -1.0, 4.0, 0.0])
     arrays = run(values, [[sp.log(X), X], [sp.sqrt(X), 1]])
@@ -104,7 +105,7 @@ def test_case_a11_arrays_paths_streams_and_sweeps(tmp_path: Path) -> None:
     assert swept.o_undefined.values.tolist() == [[0, 0], [3, 3]]
 
 
-@pytest.mark.filterwarnings("ignore::sde.results.UndefinedWarning")
+@pytest.mark.filterwarnings("ignore::sde.engine.dataset.UndefinedWarning")
 @pytest.mark.filterwarnings("ignore:.*paths exploded")
 def test_case_a11_lost_paths_are_not_undefined_ones() -> None:
     """X is lost where its root has no value; the observable is undefined on the living ones above 2."""
@@ -125,10 +126,10 @@ def test_case_a11_finite_rows_give_the_bits_they_gave() -> None:
     """Against a plain sum in the kernel's own order."""
     row, dead = np.random.default_rng(0).normal(size=64), np.full(64, -1)
     cell, dirty = np.zeros(5), row.copy()
-    statistics.add_row(cell, row, dead, 60, np.zeros(64))
+    moments.add_row(cell, row, dead, 60, np.zeros(64))
     dirty[60:] = np.nan
     again = np.zeros(5)
-    statistics.add_row(again, dirty, dead, 60, np.zeros(64))
+    moments.add_row(again, dirty, dead, 60, np.zeros(64))
     assert cell.tolist() == again.tolist() and cell[0] == 60 and cell[1] == pytest.approx(row[:60].mean(), rel=1e-12)
 
 
@@ -156,4 +157,4 @@ def test_case_a11_pairs_merge_as_one_pass_would() -> None:
 
 
 def test_case_a11_the_suffix_is_one_name() -> None:
-    assert reserved.UNDEFINED == UNDEFINED
+    assert reserved_names.UNDEFINED == UNDEFINED

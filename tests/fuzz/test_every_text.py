@@ -23,9 +23,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from sde import SGD, module_cache, simulate
-from sde.cli import app
-from sde.files import write_netcdf
+from sde import SGD, simulate
+from sde.cli.commands import app
+from sde.storage import module_cache
+from sde.storage.files import write_netcdf
 from symbolic import SDE, Loss, Normal, derive
 from tests.fuzz.texts import BASE, TEXT, document, specs, tables
 from tests.fuzz.watch import shown_safely, watched

@@ -23,7 +23,7 @@ class Hang(BaseException):
 
 
 @dataclass
-class Watch:
+class Observed:
     """Events that must not be: while `on`, anything run with the canary's name in it, and writing outside `allowed`."""
 
     on: bool = False
@@ -61,7 +61,7 @@ class Watch:
             self.seen.append(f"{event} {whole!r}"[:300])
 
 
-WATCH = Watch()
+WATCH = Observed()
 sys.addaudithook(WATCH)
 
 

@@ -14,10 +14,10 @@ import sympy as sp
 import xarray as xr
 
 from sde import SDE, SGD, convergence, expectation, simulate, train
-from sde.files import fingerprint
+from sde.storage.files import fingerprint
 from symbolic import Dataset, Loss, Normal, Uniform
 from symbolic.library import LIBRARY
-from symbolic.sgd import warmup
+from symbolic.problem.optimizer import warmup
 
 X, Y, mu, t = sp.symbols("X Y mu t", real=True)
 u, w, x, y = sp.symbols("u w x y", real=True)

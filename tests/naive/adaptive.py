@@ -7,8 +7,8 @@ from math import ceil, sqrt
 
 import numpy as np
 
-from sde.kernels.philox import STREAM_NOISE
-from sde.kernels.random import normals
+from sde.kernels.random.draws import normals
+from sde.kernels.random.philox import STREAM_NOISE
 
 Field = Callable[[np.ndarray, float], np.ndarray]
 

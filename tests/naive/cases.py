@@ -8,7 +8,7 @@ import numpy as np
 import sympy as sp
 
 from symbolic import Bernoulli, Dataset, Loss, Normal, Uniform
-from symbolic.functions import gelu, relu
+from symbolic.functions.activations import gelu, relu
 
 a, b, c, d, u, v, w = sp.symbols("a b c d u v w", real=True)
 x, y, e = sp.symbols("x y e", real=True)

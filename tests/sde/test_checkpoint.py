@@ -18,12 +18,13 @@ import pytest
 import sympy as sp
 import xarray as xr
 
-from sde import SDE, SGD, checkpoint, ensemble, resume, simulate
-from sde.checkpoint import Checkpoint
-from sde.ensemble import CheckpointWarning
-from sde.files import fingerprint, write_netcdf
-from sde.gathering import Gathering, Part, Watch
-from sde.sketches import Sketch
+from sde import SDE, SGD, resume, simulate
+from sde.engine import checkpoint, ensemble
+from sde.engine.accumulators import Gathering, Observed, Part
+from sde.engine.checkpoint import Checkpoint
+from sde.engine.ensemble import CheckpointWarning
+from sde.engine.quantiles import Sketch
+from sde.storage.files import fingerprint, write_netcdf
 from symbolic.library import LIBRARY
 
 RESCALING = LIBRARY["rescaling"].build()
@@ -45,7 +46,7 @@ CASES: dict[str, dict[str, Any]] = {
 @pytest.fixture(autouse=True)
 def many_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short runs cut as finely as long ones are."""
-    monkeypatch.setattr("sde.job.CHUNK_STEPS", 0)
+    monkeypatch.setattr("sde.engine.plan.CHUNK_STEPS", 0)
 
 
 def run(**changes: Any) -> xr.Dataset:
@@ -273,7 +274,7 @@ def test_fingerprints_survive_files_and_tell_results_apart(tmp_path: Path) -> No
 
 def test_no_state_is_taken_while_a_chunk_is_half_in() -> None:
     """A chunk whose values are counted but whose part is not there yet would be counted twice after a resume."""
-    watch = Watch(np.array([0, 1]), 1)
+    watch = Observed(np.array([0, 1]), 1)
     inside, goes_on = threading.Event(), threading.Event()
 
     class Slow(Sketch):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sde.clock import Grid, continuous, discrete
+from sde.engine.time_grid import Grid, continuous, discrete
 
 EPS = 1e-9
 

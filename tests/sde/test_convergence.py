@@ -10,8 +10,8 @@ import pytest
 import sympy as sp
 
 from sde import SGD, convergence, simulate
-from sde.coupling import coefficients, coupling
-from sde.orders import slope, strong_slope, weak_slope
+from sde.engine.refinement import coefficients, coupling
+from sde.estimators.convergence_order import slope, strong_slope, weak_slope
 from symbolic import SDE
 from symbolic.library import LIBRARY
 

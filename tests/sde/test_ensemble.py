@@ -233,7 +233,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, after: int, how: Callable[[], N
         yield tick
 
     with monkeypatch.context() as patch:
-        patch.setattr("sde.study.running.bar", bar)
+        patch.setattr("sde.api.simulation.bar", bar)
         yield
 
 

@@ -14,8 +14,10 @@ import pytest
 import sympy as sp
 from scipy.linalg import expm
 
-from sde import SGD, ensemble, expectation, multilevel, simulate
-from sde.study import expecting
+from sde import SGD, expectation, simulate
+from sde.api import expectations
+from sde.engine import ensemble
+from sde.estimators import multilevel
 from symbolic import SDE, Normal
 from symbolic.library import LIBRARY
 
@@ -141,7 +143,7 @@ def sampler(sde: SDE = GBM, f: Any = X, **changes: Any) -> Any:
         "seed": 7,
     }
     settings |= {"dtype": "float64", "threads": None, "bound": None} | changes
-    return expecting._Sampler(sde, f, *settings.values())
+    return expectations._Sampler(sde, f, *settings.values())
 
 
 def test_the_first_levels_paths_are_simulates() -> None:
@@ -181,8 +183,8 @@ def test_levels_agree_on_what_they_estimate() -> None:
 
 
 def test_one_program_serves_every_level(monkeypatch: pytest.MonkeyPatch) -> None:
-    texts, load = [], expecting.load
-    monkeypatch.setattr(expecting, "load", lambda text, manifest: (texts.append(text), load(text, manifest))[1])
+    texts, load = [], expectations.load
+    monkeypatch.setattr(expectations, "load", lambda text, manifest: (texts.append(text), load(text, manifest))[1])
     assert len(run(CASES["gbm"]).levels) > 5 and len(texts) == 1
 
 
@@ -225,7 +227,7 @@ def test_what_it_reports(tmp_path: Path) -> None:
     ],
 )
 def test_the_scheme_follows_from_the_noise(sde: SDE, scheme: str) -> None:
-    assert expecting._default(sde) == scheme
+    assert expectations._default(sde) == scheme
 
 
 def test_start_laws_parameters_and_time() -> None:
@@ -251,9 +253,9 @@ def test_single_precision() -> None:
 
 
 def test_coarse_paths_of_their_own_are_seen_in_the_cost(monkeypatch: pytest.MonkeyPatch) -> None:
-    coupled, ends = run(CASES["call"], tolerance=0.004), expecting._Sampler._ends
+    coupled, ends = run(CASES["call"], tolerance=0.004), expectations._Sampler._ends
     monkeypatch.setattr(
-        expecting._Sampler,
+        expectations._Sampler,
         "_ends",
         lambda self, level, at, first, n: ends(self, level, at, first + (at < level) * 2**30, n),
     )
@@ -263,9 +265,9 @@ def test_coarse_paths_of_their_own_are_seen_in_the_cost(monkeypatch: pytest.Monk
 
 def test_coarse_steps_of_the_wrong_length_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """Level l's coarse steps twice too long: the sum does not telescope, and the levels say so."""
-    ends = expecting._Sampler._ends
+    ends = expectations._Sampler._ends
     monkeypatch.setattr(
-        expecting._Sampler,
+        expectations._Sampler,
         "_ends",
         lambda self, level, at, first, n: ends(self, level, at - (1 if 0 < at < level else 0), first, n),
     )
@@ -332,7 +334,7 @@ def test_a_problem_without_chance_is_refused() -> None:
 )
 def test_what_it_refuses(changes: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is compiled."""
-    monkeypatch.setattr(expecting, "load", lambda *_: pytest.fail("compiled"))
+    monkeypatch.setattr(expectations, "load", lambda *_: pytest.fail("compiled"))
     settings: dict[str, Any] = {"sde": GBM, "f": X, "tolerance": 0.1, "start": {X: 1.0}, "time": 1.0} | changes
     with pytest.raises(ValueError, match=message):
         expectation(settings.pop("sde"), settings.pop("f"), **settings)

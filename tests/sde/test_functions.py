@@ -17,12 +17,12 @@ from numba import cfunc, njit
 from scipy import special
 
 from sde import simulate
-from sde.kernels import functions, programs
-from sde.kernels.functions import circular
+from sde.engine.program import import_text
+from sde.kernels import compiled_program, math
+from sde.kernels.math import circular
 from sde.kernels.options import EMITTED, FASTMATH
-from sde.program import import_text
 from symbolic import SDE
-from symbolic.prepare import prepare
+from symbolic.codegen.prepare import prepare
 
 BOUNDS = {"exp": 1, "log": 1, "sin": 1, "cos": 1, "erf": 1.25, "cosh": 1.5, "atan": 2, "tanh": 2, "sinh": 2, "tan": 2.5}
 """Largest error in units in the last place, of either type; measured at most 0.86, 0.79, 0.76, 0.75, 1.14, 1.32, 1.82, 1.79, 1.83, 2.27."""
@@ -41,7 +41,7 @@ SEAMS = [0.0, 1.0, 0.25, 0.5, 0.5493061443340549, 0.3465735902799726, 0.17328679
 @cache
 def compiled(name: str) -> Any:
     """name over an array, under the flags of emitted code."""
-    function = getattr(functions, name)
+    function = getattr(math, name)
 
     @njit(error_model="numpy", fastmath=FASTMATH)
     def run(x):
@@ -196,7 +196,7 @@ def test_bits_do_not_depend_on_the_place(name: str, dtype: Any) -> None:
 def naive_tanh(x):
     out = np.empty_like(x)
     for i in range(len(x)):
-        e = functions.exp(x[i] + x[i])
+        e = math.exp(x[i] + x[i])
         out[i] = (e - 1) / (e + 1)
     return out
 
@@ -207,7 +207,7 @@ def naive_sin(x):
     out = np.empty_like(x)
     for i in range(len(x)):
         k = np.rint(x[i] / np.pi)
-        out[i] = functions.sin((x[i] - k * 3.1415926535897931) - k * 1.2246467991473532e-16) * (1 - 2 * (k % 2))
+        out[i] = math.sin((x[i] - k * 3.1415926535897931) - k * 1.2246467991473532e-16) * (1 - 2 * (k % 2))
     return out
 
 
@@ -228,16 +228,16 @@ def test_emitted_loops_are_packed(name: str, dtype: str) -> None:
     assert f"math.{name}(" in module.text
 
     def code(function: Any) -> tuple[bool, bool]:
-        text = cfunc(programs.signature("step", np.dtype(dtype)), **fresh)(function).inspect_llvm()
+        text = cfunc(compiled_program.signature("step", np.dtype(dtype)), **fresh)(function).inspect_llvm()
         packed = rf"call .*<\d+ x {'float' if dtype == 'float32' else 'double'}> @llvm\.fma\.v"
         library = rf"call [^\n]*@(llvm\.)?(numba_)?_*{name}(f|\.f32|\.f64)?\("
         return bool(re.search(packed, text)), bool(re.search(library, text))
 
-    assert code(programs.vectorising(step)) == (True, False)
+    assert code(compiled_program.vectorising(step)) == (True, False)
     if name in ("exp", "tanh", "sin"):
         assert code(step) == (False, True)
 
 
 def test_from_python_the_names_point_to_math() -> None:
     with pytest.raises(TypeError, match=r"kernels\.functions: exp is for compiled code; .* Use math\.exp\."):
-        functions.exp(1.0)
+        math.exp(1.0)

@@ -14,9 +14,9 @@ import sympy as sp
 import xarray as xr
 
 from sde import SDE, SGD, simulate, train
-from sde.files import fingerprint
-from sde.job import Job
-from sde.results import ExplosionWarning
+from sde.engine.dataset import ExplosionWarning
+from sde.engine.plan import Job
+from sde.storage.files import fingerprint
 from symbolic import Normal
 from symbolic.library import LIBRARY
 
@@ -198,7 +198,7 @@ def test_threads_change_no_bit_of_anything_gathered(threads: int) -> None:
 def test_streamed_paths_are_the_kept_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options: dict[str, Any] = {"keep": "paths", "events": LEVEL, "bound": 2.5, "warn_share": 1.0}
     kept, out = walk(**options), tmp_path / "paths.nc"
-    monkeypatch.setattr("sde.study.asked._memory", lambda: 1000)
+    monkeypatch.setattr("sde.api.run_arguments._memory", lambda: 1000)
     with pytest.raises(ValueError, match=r"keep='paths': may take 50% of memory .*Stream them with out="):
         walk(**options)
     with walk(**options, out=out) as streamed:
@@ -213,9 +213,9 @@ def test_streamed_paths_are_the_kept_ones(tmp_path: Path, monkeypatch: pytest.Mo
 def test_an_interrupted_stream_holds_what_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import signal
 
-    from sde import ensemble
+    from sde.engine import ensemble
 
-    monkeypatch.setattr("sde.job.CHUNK_STEPS", 0)
+    monkeypatch.setattr("sde.engine.plan.CHUNK_STEPS", 0)
     kept, block, begun = walk(keep="paths"), ensemble._advance, []
 
     def counted(*arguments: Any) -> Any:
@@ -251,7 +251,7 @@ def test_an_interrupted_stream_holds_what_is_complete(tmp_path: Path, monkeypatc
 def test_refusals_before_any_compilation(
     arguments: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sde.study.running.load", lambda *_: pytest.fail("compiled before refusing"))
+    monkeypatch.setattr("sde.api.simulation.load", lambda *_: pytest.fail("compiled before refusing"))
     with pytest.raises(ValueError, match=message):
         walk(**arguments)
 

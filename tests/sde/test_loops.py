@@ -12,8 +12,10 @@ import pytest
 from numba import njit
 from scipy import stats
 
-from sde.kernels import drivers, options, philox, programs, random, samples, statistics
-from sde.kernels.loops import Clock, run_block
+from sde.kernels import compiled_program, drivers, minibatch, options
+from sde.kernels.loop import Clock, run_block
+from sde.kernels.random import draws, philox
+from sde.kernels.statistics import moments
 
 RESCALING = """
 def step(x, n, h, t, p):
@@ -82,13 +84,13 @@ def problem(tmp_path_factory):
             plain = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(plain)
             compiled = {
-                role: programs.compile_emitted(getattr(plain, role), role, dtype)
+                role: compiled_program.compile_emitted(getattr(plain, role), role, dtype)
                 for role in ("step", "accumulate", "observe")
                 if hasattr(plain, role)
             }
             roles = ("step", "accumulate", "observe")
             addresses = [compiled[role].address if role in compiled else 0 for role in roles]
-            native = programs.Program(lanes, *SIZES[name], *addresses)
+            native = compiled_program.Program(lanes, *SIZES[name], *addresses)
             known[key] = SimpleNamespace(plain=plain, compiled=compiled, native=native, dtype=np.dtype(dtype))
         return known[key]
 
@@ -117,7 +119,7 @@ def advance(
     x = np.repeat(np.asarray(start, dtype), program.lanes) if np.ndim(start) == 1 else np.asarray(start, dtype).ravel()
     x, dead, when = x.reshape(1, -1).copy(), np.full((1, program.lanes), -1), np.full((1, program.lanes), np.nan)
     valid = program.lanes if valid is None else valid
-    table = statistics.empty(len(saves), program.observables)
+    table = moments.empty(len(saves), program.observables)
     paths = np.full((len(saves), program.observables, valid), -7, dtype)
     edges = [0, *cuts, steps]
     for begin, end in pairwise(edges):
@@ -143,7 +145,7 @@ def advance(
 
 
 def noise(rows, lanes, step, seed=5, first=0, dtype=np.float64, stream=philox.STREAM_NOISE, block=0):
-    return random.normals(rows, lanes, seed, first, step, stream, block, dtype)
+    return draws.normals(rows, lanes, seed, first, step, stream, block, dtype)
 
 
 @pytest.mark.parametrize("name", ["rescaling", "gbm"])
@@ -170,13 +172,13 @@ def test_gaussian_driver_matches_a_plain_loop(problem):
     got = advance(built, drivers.gaussian([1, 1], FACTOR, np.float64), [1.2, 0.6], 20, saves=[0, 7, 20], scale=0.7)
     x, seen = np.repeat([1.2, 0.6], 64), {}
     for k in range(20):
-        n = np.array([[1.0], [1.0]]) + 0.7 * FACTOR @ random.step_normals(2, 64, 5, 0, k)
+        n = np.array([[1.0], [1.0]]) + 0.7 * FACTOR @ draws.step_normals(2, 64, 5, 0, k)
         built.plain.step(x, n.ravel(), 0.01, k * 0.01, np.zeros(1))
         seen[k + 1] = x.reshape(2, 64).copy()
     np.testing.assert_allclose(got.x, seen[20], rtol=1e-12)
     np.testing.assert_allclose(got.paths[1, 1], seen[7][0] * seen[7][1], rtol=1e-12)
-    np.testing.assert_allclose(got.statistics[2, 1, statistics.MEAN], got.paths[2, 1].mean(), rtol=1e-14)
-    np.testing.assert_allclose(got.statistics[2, 1, statistics.M2], got.paths[2, 1].var() * 64, rtol=1e-12)
+    np.testing.assert_allclose(got.statistics[2, 1, moments.MEAN], got.paths[2, 1].mean(), rtol=1e-14)
+    np.testing.assert_allclose(got.statistics[2, 1, moments.M2], got.paths[2, 1].var() * 64, rtol=1e-12)
 
 
 def test_mean_driver_is_gradient_descent(problem):
@@ -192,13 +194,13 @@ def test_law_samples_match_a_plain_loop(problem):
     built = problem("rescaling")
     mixing = np.array([[0.5, 0, 0.3, 0], [1.0, 0.2, 0, -2.0]])
     driver = drivers.sampled(
-        np.float64, batch=6, normals=2, chance=[-1, 0.3], location=[0.1, 0.2], mixing=mixing, law_rows=[1, 0]
+        np.float64, batch=6, normals=2, chance=[-1, 0.3], location=[0.1, 0.2], mixing=mixing, drawn_rows=[1, 0]
     )
     got = advance(built, driver, [1.2, 0.6], 3)
     x = np.repeat([1.2, 0.6], 64)
     for k in range(3):
         normal = noise(12, 64, k, stream=1)
-        uniform = random.uniforms(12, 64, 5, 0, k, 1, samples.UNIFORM_BLOCKS)
+        uniform = draws.uniforms(12, 64, 5, 0, k, 1, minibatch.UNIFORM_BLOCKS)
         n = np.zeros(128)
         for s in range(6):
             base = np.vstack([normal[2 * s : 2 * s + 2], uniform[2 * s], uniform[2 * s + 1] < 0.3])
@@ -211,7 +213,7 @@ def test_law_samples_match_a_plain_loop(problem):
 def test_mixed_samples_take_rows_from_table_and_law(problem):
     built = problem("rescaling")
     table = np.array([[2.0], [3.0]])
-    driver = drivers.sampled(np.float64, 2, table, [0], normals=1, location=[10.0], mixing=[[1.0]], law_rows=[1])
+    driver = drivers.sampled(np.float64, 2, table, [0], normals=1, location=[10.0], mixing=[[1.0]], drawn_rows=[1])
     got = advance(built, driver, [1.0, 1.0], 1)
     e = noise(2, 64, 0, stream=1)
     matches = []
@@ -270,7 +272,7 @@ def test_index_is_unbiased_where_a_plain_product_is_not():
         out = np.zeros(3, np.int64)
         for k in range(count):
             word = philox.draw(np.uint64(1), np.uint64(k), np.uint64(0), np.uint64(1), np.uint64(0))[0]
-            out[samples.unbiased_index(word, bound, 1, k, 0, 0) % 3] += 1
+            out[minibatch.unbiased_index(word, bound, 1, k, 0, 0) % 3] += 1
         return out
 
     assert stats.chisquare(residues(90_000)).pvalue > 0.01
@@ -279,10 +281,10 @@ def test_index_is_unbiased_where_a_plain_product_is_not():
 def test_geometric_brownian_motion_has_its_moments(problem):
     mu, sigma, h, steps = 0.5, 0.4, 0.02, 50
     built, driver = problem("gbm", 256), drivers.gaussian([0.0], [[1.0]], np.float64)
-    total = statistics.empty(2, 1)
+    total = moments.empty(2, 1)
     for block in range(100):
         part = advance(built, driver, [1.0], steps, scale=np.sqrt(h), h=h, first=256 * block, p=(mu, sigma))
-        statistics.merge(total, part.statistics)
+        moments.merge(total, part.statistics)
     count, mean, m2, low, high = total[1, 0]
     variance = ((1 + mu * h) ** 2 + sigma**2 * h) ** steps - (1 + mu * h) ** (2 * steps)
     assert count == 25_600 and 0 < low < mean < high
@@ -296,7 +298,7 @@ def test_bits_depend_only_on_seed_and_path(problem, dtype):
     cases = {
         "gaussian": drivers.gaussian([1, 1], FACTOR, dtype),
         "subset": drivers.sampled(dtype, 3, table, [0, 1], replacement=False),
-        "law": drivers.sampled(dtype, 5, normals=2, location=[0, 0], mixing=[[1, 0], [1, 0.5]], law_rows=[0, 1]),
+        "law": drivers.sampled(dtype, 5, normals=2, location=[0, 0], mixing=[[1, 0], [1, 0.5]], drawn_rows=[0, 1]),
         "weighted": drivers.weighted(np.full(9, 1 / 9), table, [0, 1], dtype),
     }
     for driver in cases.values():
@@ -342,9 +344,9 @@ def test_exploded_lanes_are_dated_and_left_out(problem):
         plain, first = plain + 0.1 * plain**3, first + 1
     assert got.dead[3] == first and got.dead[7] == 0 and got.dead[9] == 0
     assert (got.dead >= 0).sum() == 3
-    assert got.statistics[:, 0, statistics.COUNT].tolist() == [62, 62, 61]
+    assert got.statistics[:, 0, moments.COUNT].tolist() == [62, 62, 61]
     assert np.isnan(got.paths[2, 0]).sum() == 3 and got.paths[0, 0, 3] == 5.0
-    assert got.statistics[2, 0, statistics.HIGH] < 1
+    assert got.statistics[2, 0, moments.HIGH] < 1
     assert np.isnan(got.x[0, [3, 7, 9]]).all()
 
 
@@ -360,11 +362,11 @@ def test_merge_equals_one_pass():
 
     def of(part):
         cell = [part.size, part.mean(), part.var() * part.size, part.min(), part.max()] if part.size else None
-        return statistics.empty(1, 1) if cell is None else np.array(cell).reshape(1, 1, 5)
+        return moments.empty(1, 1) if cell is None else np.array(cell).reshape(1, 1, 5)
 
-    total = statistics.empty(1, 1)
+    total = moments.empty(1, 1)
     for part in np.split(data, [0, 10, 11, 500]):
-        statistics.merge(total, of(part))
+        moments.merge(total, of(part))
     np.testing.assert_allclose(total, of(data), rtol=1e-12)
 
 
@@ -382,7 +384,7 @@ def test_wrong_shapes_and_types_are_refused(problem):
 
 def test_a_second_process_loads_the_loop_from_the_cache(problem):
     run_block(np.float64, drivers.Gaussian)
-    code = "from sde.kernels.drivers import Gaussian; from sde.kernels.loops import compile_loop as c; print(sum(c('float64', Gaussian).stats.cache_hits.values()))"
+    code = "from sde.kernels.drivers import Gaussian; from sde.kernels.loop import compile_loop as c; print(sum(c('float64', Gaussian).stats.cache_hits.values()))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "1"
 

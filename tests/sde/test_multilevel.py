@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sde.moments import Moments
-from sde.multilevel import Estimate, Ladder, Plan, Sample, VarianceWarning, estimate, mismatch
-from sde.rates import Tally, plain, remaining_bias, slope, variance_order, weak_order
+from sde.estimators.level_rates import LevelSample, plain, remaining_bias, slope, variance_order, weak_order
+from sde.estimators.multilevel import Estimate, LevelSet, Plan, Sample, VarianceWarning, estimate, mismatch
+from sde.estimators.sample_moments import Moments
 
 numbers = st.lists(st.floats(-1e3, 1e3).map(lambda x: round(x, 3)), min_size=0, max_size=30)
 
@@ -114,11 +114,11 @@ def test_the_report_adds_up() -> None:
 
 def test_the_allocation_is_the_cheapest() -> None:
     """Against a search: no other split of the same variance costs less."""
-    ladder = Ladder(levels(), plan(tolerance=1e-3))
-    ladder.add(), ladder.add()
-    ladder.tallies[0].fine = Moments.of(np.array([0.0, 2**0.5]))
-    v, cost = np.array([1.0, 0.3, 0.01]), np.array([t.cost for t in ladder.tallies], dtype=float)
-    n = np.array(ladder.wanted(v)[0])
+    level_set = LevelSet(levels(), plan(tolerance=1e-3))
+    level_set.add(), level_set.add()
+    level_set.tallies[0].fine = Moments.of(np.array([0.0, 2**0.5]))
+    v, cost = np.array([1.0, 0.3, 0.01]), np.array([t.cost for t in level_set.tallies], dtype=float)
+    n = np.array(level_set.wanted(v)[0])
     assert (v / n).sum() == pytest.approx(0.75e-6, rel=1e-3) and (v / n).sum() <= 0.75e-6
     rng = np.random.default_rng(3)
     for other in n * np.exp(0.2 * rng.normal(size=(200, 3))):
@@ -164,12 +164,12 @@ def test_lowest_levels_that_do_not_pay_are_left() -> None:
 def test_what_plain_monte_carlo_would_cost() -> None:
     """Bias 1/n and variance 1, known: n V / (error**2 - n**-2) at its least, by search; also measured through `estimate`."""
 
-    def tally(level: int) -> Tally:
+    def tally(level: int) -> LevelSample:
         steps, rng = 2**level, np.random.default_rng(level)
         z = rng.normal(size=10_000)
         z = (z - z.mean()) / z.std(ddof=1)
         fine, coarse = 3 + 1 / steps + z, 3 + 2 / steps + z
-        return Tally(
+        return LevelSample(
             level,
             steps,
             steps,
@@ -203,14 +203,14 @@ def test_orders_of_exact_powers(order: float) -> None:
     assert np.isnan(slope([1], [2.0], [1.0], 2)[0])
 
 
-def ladder_of(order: float, decay: float, noise: float = 1e-4, count: int = 5) -> list[Tally]:
+def ladder_of(order: float, decay: float, noise: float = 1e-4, count: int = 5) -> list[LevelSample]:
     """Differences of mean 2**(-order level) and variance 2**(-decay level) noise**2 per path, 1000 paths."""
     out = []
     for level in range(count):
         z = np.random.default_rng(level).normal(size=1000)
         z = (z - z.mean()) / z.std(ddof=1)
         d = Moments.of(2.0 ** (-order * level) + noise * 2.0 ** (-decay * level / 2) * z)
-        out.append(Tally(level, 2**level, 3 * 2**level, Moments() if level else None, d, d))
+        out.append(LevelSample(level, 2**level, 3 * 2**level, Moments() if level else None, d, d))
     return out
 
 

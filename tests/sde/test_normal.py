@@ -8,8 +8,8 @@ import pytest
 from numba import njit
 from scipy import stats
 
-from sde.kernels import fillers, normal
-from sde.kernels.random import normals, uniforms
+from sde.kernels.random import fillers, normal
+from sde.kernels.random.draws import normals, uniforms
 
 DTYPES = (np.float32, np.float64)
 

@@ -12,9 +12,9 @@ import pytest
 
 import symbolic.schemes
 from sde import convergence
-from sde.orders import Convergence
+from sde.estimators.convergence_order import Convergence
+from symbolic.dynamics.equation import SDE
 from symbolic.schemes import SCHEMES, fitting
-from symbolic.sde import SDE
 from tests.sde import problems
 from tests.sde.problems import EXACT
 from tests.sde.rescaling_problems import RESCALING

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from sde.kernels import philox
+from sde.kernels.random import philox
 
 ONES = 0xFFFFFFFF
 KNOWN = [

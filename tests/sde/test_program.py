@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from sde import SGD, module_cache, simulate, train
-from sde.program import import_text, load
+from sde import SGD, simulate, train
+from sde.engine.program import import_text, load
+from sde.storage import module_cache
 from symbolic import SDE, Dataset, Loss, Normal
-from symbolic.prepare import prepare
+from symbolic.codegen.prepare import prepare
 
 a, u, x, y = sp.symbols("a u x y", real=True)
 

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from sde.report.figures import curve_svg, log_time, value_range
-from sde.report.html import MOST_FIGURES, headline, render
-from sde.report.strips import WIDTH, verdict_strip
-from sde.report.table import verdict_table
-from sde.verification.report import Band, Curves, Entry, Explosions, Report
+from sde.reports.figures import curve_svg, log_time, value_range
+from sde.reports.page import MOST_FIGURES, headline, render
+from sde.reports.report import Report
+from sde.reports.strips import WIDTH, verdict_strip
+from sde.reports.verdict_table import verdict_table
+from sde.verification.result import Band, Curves, Entry, Explosions
 from sde.verification.verdicts import Verdict
 
 HOSTILE = 'W·Wᵀ[0,1] <script>alert("x")</script> $\\alpha$ & {{ 7*7 }}'

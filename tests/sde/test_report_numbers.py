@@ -8,7 +8,7 @@ from math import nan as NAN
 import numpy as np
 import pytest
 
-from sde.report.numbers import bounds, measured, number, span, words
+from sde.reports.number_format import bounds, measured, number, span, words
 
 
 @pytest.mark.parametrize(

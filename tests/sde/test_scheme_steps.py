@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from sde import ensemble
+from sde.engine import ensemble
+from sde.engine.program import import_text, load
 from sde.kernels import drivers
-from sde.kernels.loops import Clock
-from sde.program import import_text, load
+from sde.kernels.loop import Clock
 from symbolic import SDE
-from symbolic.prepare import prepare
+from symbolic.codegen.prepare import prepare
 from symbolic.schemes import SCHEMES, fitting
 from tests.naive.schemes import STEPS, Problem
 

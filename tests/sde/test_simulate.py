@@ -10,15 +10,16 @@ import pytest
 import sympy as sp
 import xarray as xr
 
-from sde import SGD, ensemble, simulate
-from sde.files import write_netcdf
+from sde import SGD, simulate
+from sde.engine import ensemble
+from sde.engine.program import load
 from sde.kernels import drivers
-from sde.kernels.loops import Clock
-from sde.program import load
+from sde.kernels.loop import Clock
+from sde.storage.files import write_netcdf
 from symbolic import SDE, Dataset, Loss, Normal, derive, parameters
+from symbolic.codegen.prepare import prepare
 from symbolic.library import LIBRARY
-from symbolic.prepare import prepare
-from symbolic.sgd import warmup
+from symbolic.problem.optimizer import warmup
 
 X, Y, s, a, b, u, w, x, y = sp.symbols("X Y s a b u w x y", real=True)
 RESCALING = LIBRARY["rescaling"].build()

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sde.kernels import sketch
-from sde.sketches import Sketch, bits_for
+from sde.engine.quantiles import Sketch, bits_for
+from sde.kernels.statistics import quantile_bins
 
 AT = [0.05, 0.25, 0.5, 0.75, 0.95]
 RNG = np.random.default_rng(0)
@@ -83,10 +83,10 @@ def test_bins_are_what_their_edges_say(dtype: str) -> None:
     """Every count lies between its edges (one rounding apart), and bins cover the line; what is not finite counts apart."""
     values = np.concatenate([LAWS["cauchy"], [np.inf, -np.inf, np.nan, 0.0, 1e30, -1e30]]).astype(dtype)
     centre, scale, bits = 0.25, 0.5, 4
-    table = sketch.empty(1, bits)
+    table = quantile_bins.empty(1, bits)
     c, inv = np.array([centre], dtype), np.array([1 / scale], dtype)
-    sketch.count(values[None], len(values), c, inv, bits, table)
-    edges = centre + scale * sketch.edges(bits)
+    quantile_bins.count(values[None], len(values), c, inv, bits, table)
+    edges = centre + scale * quantile_bins.edges(bits)
     assert edges[0] == -np.inf and edges[-1] == np.inf and (np.diff(edges) > 0).all()
     assert table.sum() == len(values) and table[0, -1] == 3
     slack = np.where(np.isfinite(edges), 1e-5 * (1 + np.abs(edges)), 0)

@@ -9,7 +9,7 @@ import pytest
 import sympy as sp
 from scipy import stats
 
-from sde.starts import reader
+from sde.engine.initial_states import reader
 from symbolic import Bernoulli, Dataset, Loss, Moments, Normal, Uniform, parameters
 
 U, v, u, x = *parameters(U=(3, 2), v=(2,), u=()), sp.Symbol("x", real=True)

@@ -15,10 +15,10 @@ import pytest
 from scipy import stats
 
 from sde import SGD, simulate
-from sde.results import ExplosionWarning
+from sde.engine.dataset import ExplosionWarning
 from symbolic.library import LIBRARY
+from symbolic.predictions.stationary import StationaryLaw, stationary_law
 from symbolic.schemes import orbit_splitting
-from symbolic.stationary import StationaryLaw, stationary_law
 
 ALPHA = 0.01
 STEPS = {"orbit-splitting": 0.0025, "adaptive-euler": 0.0025}

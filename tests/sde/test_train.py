@@ -12,7 +12,7 @@ import sympy as sp
 from sde import SDE, SGD, simulate, train, verify
 from symbolic import Bernoulli, Dataset, Loss, Moments, Normal, Uniform, derive
 from symbolic.library import LIBRARY
-from symbolic.sgd import cosine, warmup
+from symbolic.problem.optimizer import cosine, warmup
 from symbolic.theory import Theory
 
 u, w, x, y = sp.symbols("u w x y", real=True)

@@ -8,11 +8,11 @@ import pytest
 import sympy as sp
 
 from sde import SGD, verify
-from sde.verification.numbers import Theory
+from sde.verification.theory_numbers import Theory
 from symbolic import Dataset, Loss, Normal, parameters
-from symbolic.equilibrium import geometric_mean_equilibrium
 from symbolic.library import LIBRARY
-from symbolic.sgd import cosine, warmup
+from symbolic.predictions.equilibrium import geometric_mean_equilibrium
+from symbolic.problem.optimizer import cosine, warmup
 
 
 def rescaling() -> Loss:

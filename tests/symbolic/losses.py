@@ -13,7 +13,7 @@ import numpy as np
 import sympy as sp
 
 from symbolic import Dataset, Loss, Normal, parameters
-from symbolic.functions import relu
+from symbolic.functions.activations import relu
 
 HALF = sp.Rational(1, 2)
 u, w, x, e, y = sp.symbols("u w x e y", real=True)

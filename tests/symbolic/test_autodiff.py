@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import sympy as sp
 
-from symbolic.autodiff import Statement, gradient, shared
-from symbolic.functions import relu, step
+from symbolic.dynamics.autodiff import Statement, gradient, shared
+from symbolic.functions.activations import relu, step
 
 a, b, c, x = sp.symbols("a b c x", real=True)
 p, q, r = sp.symbols("p q r", real=True)

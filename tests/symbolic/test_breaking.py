@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from symbolic import SGD, Dataset, Loss, Normal, derive
-from symbolic.dynamics.breaking import breaking
-from symbolic.dynamics.horizon import BreakingSizes
-from symbolic.exact.tape import Tape
-from symbolic.noise import Noise
-from symbolic.sgd import warmup
+from symbolic.evaluation.tape import Tape
+from symbolic.noise.covariance import Noise
+from symbolic.predictions.broken_symmetry import breaking
+from symbolic.predictions.horizon import BreakingSizes
+from symbolic.problem.optimizer import warmup
 from tests.symbolic import losses
 from tests.symbolic.losses import HALF, e, u, w, x, y
 

@@ -7,12 +7,12 @@ import pytest
 import sympy as sp
 
 from symbolic import Dataset, Loss, Normal
-from symbolic.conservation import independent, law_count
-from symbolic.exact.formal import Formal
-from symbolic.exact.independence import free_functions
 from symbolic.library import LIBRARY
-from symbolic.loss import entries
-from symbolic.symmetry import find_algebra
+from symbolic.problem.loss import entries
+from symbolic.symmetry.generators import find_algebra
+from symbolic.symmetry.independence import free_functions
+from symbolic.symmetry.invariants import Formal
+from symbolic.symmetry.law_count import independent, law_count
 from symbolic.theory import derive
 from tests.symbolic import losses
 from tests.symbolic.losses import e, u, w, x, y

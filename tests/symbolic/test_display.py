@@ -15,7 +15,7 @@ import sympy as sp
 
 from symbolic import SGD, Loss, Normal, display, parameters
 from symbolic.library import LIBRARY, matrix_factorization
-from symbolic.sgd import t
+from symbolic.problem.optimizer import t
 from symbolic.theory import Theory, derive
 from tests.symbolic import losses
 from tests.symbolic.losses import u, w, x, y

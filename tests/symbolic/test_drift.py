@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from symbolic import SGD, Dataset, Loss, drift
-from symbolic.charge import Charge
-from symbolic.dynamics.breaking import breaking
-from symbolic.exact.probe import sample
-from symbolic.exact.tape import Tape
+from symbolic import SGD, Dataset, Loss
+from symbolic.evaluation.random_points import sample
+from symbolic.evaluation.tape import Tape
 from symbolic.library import LIBRARY
-from symbolic.sgd import t, warmup
+from symbolic.noise import drift
+from symbolic.predictions.broken_symmetry import breaking
+from symbolic.predictions.charge import Charge
+from symbolic.problem.optimizer import t, warmup
 from symbolic.theory import Theory, derive
 from tests.symbolic import losses
 from tests.symbolic.losses import u, w, x, y

@@ -14,16 +14,16 @@ import pytest
 import sympy as sp
 from numba import cfunc
 
-from sde.kernels import programs
+from sde.engine.program import import_text, load
+from sde.kernels import compiled_program
 from sde.kernels.options import EMITTED
-from sde.program import import_text, load
 from symbolic import SDE, Dataset, Loss, Normal
-from symbolic.emit import emit, lane_count
-from symbolic.functions import relu, step
+from symbolic.codegen.emit import emit, lane_count
+from symbolic.codegen.prepare import prepare
+from symbolic.codegen.printing import ScalarPrinter
+from symbolic.dynamics.step_map import StepMap, h, t
+from symbolic.functions.activations import relu, step
 from symbolic.library import LIBRARY
-from symbolic.prepare import prepare
-from symbolic.printing import ScalarPrinter
-from symbolic.stepmap import StepMap, h, t
 
 a, b, c, d, x, y = sp.symbols("a b c d x y", real=True)
 ROWS = Dataset({x: np.linspace(-1.5, 2, 12), y: np.cos(np.arange(12.0))})
@@ -130,7 +130,7 @@ import hashlib
 import numpy as np, sympy as sp
 from symbolic import Dataset, Loss, Normal
 from symbolic.library import LIBRARY
-from symbolic.prepare import prepare
+from symbolic.codegen.prepare import prepare
 a, b, c, d, x, y = sp.symbols("a b c d x y", real=True)
 rows = Dataset({x: np.arange(4.0), y: np.ones(4)})
 tanh = Loss((a*sp.tanh(b*x + c) + d*sp.tanh(b*x - c)*sp.exp(a*x*b) - y)**2 + sp.log(1 + sp.exp(-b*x*c)) + sp.sqrt(1 + (b*x + c)**2), [a, b, c, d], rows)
@@ -262,7 +262,9 @@ def test_values_on_both_sides_of_a_kink(form: str, how: str) -> None:
 def doubles(function: Any, role: str, dtype: str) -> str:
     """Lines of a compiled function's LLVM text that know float64. Compiled anew: what comes from the cache has no text."""
     fresh: dict[str, Any] = {**EMITTED, "cache": False}
-    text = cfunc(programs.signature(role, np.dtype(dtype)), **fresh)(programs.vectorising(function)).inspect_llvm()
+    text = cfunc(compiled_program.signature(role, np.dtype(dtype)), **fresh)(
+        compiled_program.vectorising(function)
+    ).inspect_llvm()
     assert "float" in text or "double" in text
     return "\n".join(
         line for line in text.splitlines() if "double" in line and not line.lstrip().startswith(("declare", ";"))

@@ -8,8 +8,8 @@ import sympy as sp
 from scipy.linalg import expm
 
 from symbolic import SGD
-from symbolic.equilibrium import geometric_mean_equilibrium, joint_equilibrium
 from symbolic.library import LIBRARY
+from symbolic.predictions.equilibrium import geometric_mean_equilibrium, joint_equilibrium
 from symbolic.theory import derive
 from tests.symbolic import losses
 from tests.symbolic.losses import u, w

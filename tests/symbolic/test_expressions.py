@@ -15,11 +15,11 @@ import sympy as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from symbolic import expressions, vocabulary
-from symbolic.expressions import ExpressionError, parse, parse_scalar
-from symbolic.functions import relu
-from symbolic.loss import entries
-from symbolic.vocabulary import FUNCTIONS, MAX_ENTRIES
+from symbolic.functions.activations import relu
+from symbolic.language import parser, vocabulary
+from symbolic.language.parser import ExpressionError, parse, parse_scalar
+from symbolic.language.vocabulary import FUNCTIONS, MAX_ENTRIES
+from symbolic.problem.loss import entries
 
 SHAPES = {"u": (), "v": (), "x": (4,), "y": (3,), "U": (3, 2), "W": (2, 4), "S": (3, 3)}
 NAMES = {name: entries(name, shape) for name, shape in SHAPES.items()}
@@ -350,7 +350,7 @@ def test_relu_is_ours_and_softmax_is_shift_invariant() -> None:
     assert sp.simplify(sp.Add(*(sp.diff(value, s) for s in NAMES["y"]))) == 0
 
 
-@pytest.mark.parametrize("module", [expressions, vocabulary])
+@pytest.mark.parametrize("module", [parser, vocabulary])
 def test_the_module_never_executes_text(module: ModuleType) -> None:
     assert module.__file__
     tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))

@@ -9,8 +9,8 @@ import pytest
 import sympy as sp
 
 from symbolic import Bernoulli, Dataset, Loss, Moments, Normal, Uniform, parameters
-from symbolic.features import features
-from symbolic.functions import relu
+from symbolic.functions.activations import relu
+from symbolic.problem.features import features
 
 u, v, w, x, y, e = sp.symbols("u v w x y e", real=True)
 RNG = np.random.default_rng(3)

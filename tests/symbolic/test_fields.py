@@ -8,9 +8,9 @@ from fractions import Fraction
 import pytest
 import sympy as sp
 
-from symbolic.exact.nullspace import Vector
-from symbolic.exact.span import Span, combine
-from symbolic.structure.fields import fixed_point, invariant_form, kind, rows
+from symbolic.algebra.affine import fixed_point, invariant_form, kind, rows
+from symbolic.algebra.nullspace import Vector
+from symbolic.algebra.span import Span, combine
 
 
 def test_coordinates_in_a_span_reproduce_members_and_refuse_the_rest() -> None:

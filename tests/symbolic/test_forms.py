@@ -11,15 +11,15 @@ import pytest
 import sympy as sp
 
 from symbolic import Loss, Normal, parameters
-from symbolic.charge import Charge, scaled
-from symbolic.exact.formal import Formal
-from symbolic.exact.nullspace import Vector
-from symbolic.exact.span import Span
-from symbolic.expressions import parse
+from symbolic.algebra.nullspace import Vector
+from symbolic.algebra.span import Span
+from symbolic.language.parser import parse
 from symbolic.library import LIBRARY, matrix_factorization
-from symbolic.noise import Noise
-from symbolic.structure.forms import Family, Forms, arranged, find_families
-from symbolic.symmetry import find_algebra
+from symbolic.noise.covariance import Noise
+from symbolic.predictions.charge import Charge, scaled
+from symbolic.symmetry.generators import find_algebra
+from symbolic.symmetry.invariants import Formal
+from symbolic.symmetry.matrix_forms import Family, Forms, arranged, find_families
 from tests.symbolic import losses
 from tests.symbolic.losses import u, w, x, y
 

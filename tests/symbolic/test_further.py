@@ -8,10 +8,10 @@ import sympy as sp
 from scipy.integrate import solve_ivp
 
 from symbolic import Loss, Normal
-from symbolic.exact.tape import Tape
-from symbolic.further import new_laws, polynomial_laws, separable_laws
+from symbolic.evaluation.tape import Tape
 from symbolic.library import LIBRARY
-from symbolic.loss import entries
+from symbolic.problem.loss import entries
+from symbolic.symmetry.nonquadratic_laws import new_laws, polynomial_laws, separable_laws
 from symbolic.theory import derive
 from tests.symbolic import losses
 from tests.symbolic.losses import u, w, x, y

@@ -7,9 +7,9 @@ import pytest
 import sympy as sp
 
 from symbolic import Dataset, Loss, Normal
-from symbolic.exact.jets import PRIME, Jet, Unsupported, inverse, modular
-from symbolic.exact.modular import Fields, rank
-from symbolic.functions import relu
+from symbolic.evaluation.lie_brackets import Fields, rank
+from symbolic.evaluation.prime_field import PRIME, Jet, Unsupported, inverse, modular
+from symbolic.functions.activations import relu
 from tests.symbolic.losses import u, w, x, y
 
 GAUSS = {x: Normal(0, 1), y: Normal(0, 1)}

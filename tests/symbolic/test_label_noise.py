@@ -10,10 +10,10 @@ import pytest
 import sympy as sp
 
 from symbolic import SGD, Bernoulli, Dataset, Loss, Moments, Normal, Uniform, derive
-from symbolic.dynamics.labelnoise import label_noise
-from symbolic.exact.tape import Tape
+from symbolic.evaluation.tape import Tape
 from symbolic.library import LIBRARY
-from symbolic.noise import Noise
+from symbolic.noise.covariance import Noise
+from symbolic.predictions.label_noise import label_noise
 from tests.symbolic import losses
 from tests.symbolic.losses import HALF, e, u, w, x, y
 

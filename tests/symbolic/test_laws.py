@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from symbolic import Bernoulli, Dataset, Loss, Moments, Normal, Uniform, parameters
-from symbolic.laws import bind, exact
+from symbolic.problem.distributions import bind, exact
 
 a, b, c, m, s, u, x, y = sp.symbols("a b c m s u x y", real=True)
 numbers = st.integers(-40, 40).map(lambda k: k / 10)

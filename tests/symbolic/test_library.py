@@ -11,9 +11,9 @@ import pytest
 import sympy as sp
 
 from symbolic import library
-from symbolic.functions import gelu, leaky_relu, relu, sigmoid, silu, softplus
+from symbolic.functions.activations import gelu, leaky_relu, relu, sigmoid, silu, softplus
 from symbolic.library import LIBRARY, Entry
-from symbolic.loss import Loss
+from symbolic.problem.loss import Loss
 from symbolic.theory import derive
 from tests.naive.gradient import evaluate, gradients, values
 from tests.naive.noise import moments, sample

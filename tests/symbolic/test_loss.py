@@ -9,7 +9,7 @@ import pytest
 import sympy as sp
 
 from symbolic import Loss, Normal, Uniform, parameters
-from symbolic.loss import entries
+from symbolic.problem.loss import entries
 
 u, w, x, y = sp.symbols("u w x y", real=True)
 GAUSS = {x: Normal(0, 1)}
@@ -110,7 +110,7 @@ def test_all_problems_come_at_once() -> None:
 def test_symbols_in_laws_are_law_parameters() -> None:
     s = sp.Symbol("s", positive=True)
     loss = Loss(u * x, [u], {x: Normal(0, s)})
-    assert loss.law_parameters == (s,)
+    assert loss.distribution_parameters == (s,)
 
 
 def test_a_one_by_one_matrix_is_a_scalar() -> None:

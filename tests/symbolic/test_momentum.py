@@ -12,13 +12,14 @@ import pytest
 import sympy as sp
 from scipy.integrate import solve_ivp
 
-from symbolic import SGD, Dataset, Loss, Normal, derive, drift
-from symbolic.charge import Charge
-from symbolic.dynamics.momentum import FRICTION, MASS, MomentumLaw, heavy_ball, momentum_laws, velocities
-from symbolic.exact.nullspace import rank
-from symbolic.exact.tape import Tape
-from symbolic.sgd import t as TIME
-from symbolic.sgd import warmup
+from symbolic import SGD, Dataset, Loss, Normal, derive
+from symbolic.algebra.nullspace import rank
+from symbolic.evaluation.tape import Tape
+from symbolic.noise import drift
+from symbolic.predictions.charge import Charge
+from symbolic.predictions.momentum import FRICTION, MASS, MomentumLaw, heavy_ball, momentum_laws, velocities
+from symbolic.problem.optimizer import t as TIME
+from symbolic.problem.optimizer import warmup
 from symbolic.theory import Theory
 from tests.symbolic import losses
 from tests.symbolic.losses import u, w, x, y

@@ -9,13 +9,13 @@ import pytest
 import sympy as sp
 
 from symbolic import Bernoulli, Loss, Moments, Normal, Uniform, parameters
-from symbolic.classes import GenericNoise, classify
-from symbolic.exact.nullspace import Vector
-from symbolic.exact.probe import sample
-from symbolic.exact.tape import Tape
-from symbolic.functions import relu
+from symbolic.algebra.nullspace import Vector
+from symbolic.evaluation.random_points import sample
+from symbolic.evaluation.tape import Tape
+from symbolic.functions.activations import relu
 from symbolic.library import LIBRARY
-from symbolic.noise import Noise
+from symbolic.noise.covariance import Noise
+from symbolic.noise.sign_class import GenericNoise, classify
 from symbolic.theory import derive
 from tests.symbolic import losses
 from tests.symbolic.losses import u, w, x, y

@@ -9,12 +9,12 @@ import pytest
 import sympy as sp
 
 from symbolic import SDE, SGD, Dataset, Loss, Normal
+from symbolic.dynamics.step_map import h, t
 from symbolic.library import LIBRARY
+from symbolic.problem.optimizer import warmup
 from symbolic.schemes import SCHEMES, fitting, step_map
 from symbolic.schemes.orbit_splitting import refuse
-from symbolic.schemes.scalings import Block, blocks
-from symbolic.sgd import warmup
-from symbolic.stepmap import h, t
+from symbolic.schemes.rescaling_blocks import Block, blocks
 
 u, w, a, b, x, y, e = sp.symbols("u w a b x y e", real=True)
 RESCALING = LIBRARY["rescaling"].build()

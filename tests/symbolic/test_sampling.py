@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from sde import SGD, train
 from symbolic import Bernoulli, Dataset, Loss, Moments, Normal, Uniform
-from symbolic.laws import bind
-from symbolic.sampling import factorise, sampling_plan
+from symbolic.problem.distributions import bind
+from symbolic.problem.sampling import factorise, sampling_plan
 
 a, b, c, d, e, x, y = sp.symbols("a b c d e x y", real=True)
 
@@ -73,14 +73,14 @@ def test_plan_states_the_moments_of_the_law(name: str) -> None:
     data, z = LAWS[name]
     blocks = bind(data)
     plan = sampling_plan(blocks, z)
-    covered = [*plan.table_rows, *plan.law_rows]
+    covered = [*plan.table_rows, *plan.drawn_rows]
     assert sorted(covered) == list(range(len(z)))
     spread = np.concatenate([np.ones(plan.normals), np.where(plan.chance < 0, 1 / 12, plan.chance * (1 - plan.chance))])
     centre = np.concatenate([np.zeros(plan.normals), np.where(plan.chance < 0, 0.5, plan.chance)])
     mean, covariance = plan.location + plan.mixing @ centre, (plan.mixing * spread) @ plan.mixing.T
-    for i, row in enumerate(plan.law_rows):
+    for i, row in enumerate(plan.drawn_rows):
         assert mean[i] == pytest.approx(expectation(blocks, {z[row]: 1}), abs=1e-13)
-        for j, other in enumerate(plan.law_rows):
+        for j, other in enumerate(plan.drawn_rows):
             both = expectation(blocks, {z[row]: 2} if i == j else {z[row]: 1, z[other]: 1})
             assert covariance[i, j] == pytest.approx(both - mean[i] * mean[j], abs=1e-12)
 
@@ -121,4 +121,4 @@ def test_laws_without_samples_are_refused() -> None:
 
 def test_what_the_loss_does_not_use_is_not_drawn() -> None:
     plan = sampling_plan(bind({x: Moments([0, 1]), y: Normal(0, 1)}), (y,))
-    assert plan.normals == 1 and plan.law_rows.tolist() == [0]
+    assert plan.normals == 1 and plan.drawn_rows.tolist() == [0]

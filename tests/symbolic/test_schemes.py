@@ -8,9 +8,9 @@ import pytest
 import sympy as sp
 
 from symbolic import SDE, Loss, Normal
+from symbolic.dynamics.equation import LossDynamics, weight_decay
+from symbolic.dynamics.step_map import StepMap, h, t
 from symbolic.schemes import SCHEMES, beta, step_map
-from symbolic.sde import LossDynamics, weight_decay
-from symbolic.stepmap import StepMap, h, t
 
 X, Y, s, u, w, x, y = sp.symbols("X Y s u w x y", real=True)
 LOSS = Loss((u * w * x - y) ** 2, [u, w], {x: Normal(0, 1), y: Normal(0, 1)})

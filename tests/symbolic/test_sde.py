@@ -11,8 +11,8 @@ import sympy as sp
 
 from symbolic import SDE, SGD, Dataset, Loss, Normal, derive
 from symbolic.library import LIBRARY
+from symbolic.problem.optimizer import warmup
 from symbolic.schemes import SCHEMES, find, fitting, for_step, step_map
-from symbolic.sgd import warmup
 
 X, Y, s, mu, sigma = sp.symbols("X Y s mu sigma", real=True)
 

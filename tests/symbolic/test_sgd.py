@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from symbolic.sgd import SGD, cosine, t, warmup
+from symbolic.problem.optimizer import SGD, cosine, t, warmup
 
 
 @pytest.mark.parametrize(

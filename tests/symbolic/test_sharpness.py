@@ -12,11 +12,11 @@ from scipy.linalg import expm
 
 from symbolic import SGD, Dataset, Loss, Moments, Normal
 from symbolic.library import LIBRARY, matrix_factorization, rescaling
-from symbolic.loss import entries
-from symbolic.noise import Noise
-from symbolic.sgd import warmup
-from symbolic.sharpness import sharpness
-from symbolic.sharpness.hessian import MeanHessian, trace_expression
+from symbolic.noise.covariance import Noise
+from symbolic.predictions.sharpness import sharpness
+from symbolic.predictions.sharpness.hessian import MeanHessian, trace_expression
+from symbolic.problem.loss import entries
+from symbolic.problem.optimizer import warmup
 from symbolic.theory import Theory, derive
 from tests.symbolic import losses
 from tests.symbolic.losses import u, w, x, y

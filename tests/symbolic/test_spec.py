@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from symbolic.laws import Normal
-from symbolic.sgd import SGD, t
-from symbolic.spec import SpecError, parse_spec, read_spec, spec_for
+from sde.spec.problem_file import SpecError, parse_spec, read_spec, spec_for
+from symbolic.problem.distributions import Normal
+from symbolic.problem.optimizer import SGD, t
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 GOOD = """

@@ -13,8 +13,8 @@ from scipy.integrate import cumulative_simpson
 
 from symbolic import SGD, Dataset, Loss, Normal
 from symbolic.library import rescaling, scalar_chain
-from symbolic.stationary import StationaryLaw, stationary_law
-from symbolic.stationary.density import positive_roots
+from symbolic.predictions.stationary import StationaryLaw, stationary_law
+from symbolic.predictions.stationary.density import positive_roots
 from tests.symbolic import losses
 from tests.symbolic.losses import e, u, w, x, y
 

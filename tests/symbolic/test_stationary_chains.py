@@ -11,8 +11,8 @@ import sympy as sp
 
 from symbolic import SGD, Dataset, Loss, Moments, Normal
 from symbolic.library import LIBRARY, rescaling, scalar_chain
-from symbolic.sgd import warmup
-from symbolic.stationary import Chain, NotAChain, StationaryLaw, chain, critical_temperature, stationary_law
+from symbolic.predictions.stationary import Chain, NotAChain, StationaryLaw, chain, critical_temperature, stationary_law
+from symbolic.problem.optimizer import warmup
 from tests.symbolic import losses
 from tests.symbolic.losses import e, u, w, x, y
 

@@ -10,13 +10,13 @@ import pytest
 import sympy as sp
 
 from symbolic import Dataset, Loss, Normal, parameters
-from symbolic.exact.formal import Formal
-from symbolic.exact.span import Span, combine
+from symbolic.algebra.affine import bracket, kind, rows
+from symbolic.algebra.span import Span, combine
 from symbolic.library import LIBRARY, matrix_factorization
-from symbolic.structure import Structure, structure
-from symbolic.structure.fields import bracket, kind, rows
-from symbolic.structure.groups import has_kinks
-from symbolic.symmetry import Algebra, find_algebra, matrices
+from symbolic.symmetry import Structure, structure
+from symbolic.symmetry.generators import Algebra, find_algebra, matrices
+from symbolic.symmetry.groups import has_kinks
+from symbolic.symmetry.invariants import Formal
 from tests.symbolic import losses
 from tests.symbolic.losses import u, w, x, y
 

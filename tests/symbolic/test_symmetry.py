@@ -9,8 +9,8 @@ import pytest
 import sympy as sp
 
 from symbolic import Bernoulli, Dataset, Loss, Normal, parameters
-from symbolic.exact.probe import Probe, constraints, nullity, residual
-from symbolic.functions import relu
+from symbolic.evaluation.random_points import Probe, constraints, nullity, residual
+from symbolic.functions.activations import relu
 from symbolic.library import LIBRARY
 from symbolic.theory import derive
 from tests.symbolic import losses

@@ -9,8 +9,8 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from symbolic import SGD
-from symbolic.sharpness import sharpness
-from symbolic.sharpness.valley import motion
+from symbolic.predictions.sharpness import sharpness
+from symbolic.predictions.sharpness.valley import motion
 from symbolic.theory import Theory, derive
 from tests.symbolic.test_sharpness import net
 

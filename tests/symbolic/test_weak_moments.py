@@ -9,8 +9,8 @@ import pytest
 import sympy as sp
 
 from symbolic import SDE
+from symbolic.dynamics.step_map import h, t
 from symbolic.schemes import step_map
-from symbolic.stepmap import h, t
 
 X, Y = sp.symbols("X Y", real=True)
 root = sp.Symbol("root", positive=True)

@@ -1,0 +1,214 @@
+"""A spec file's run: read with options laid over it, run, and resumed from its checkpoint."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sde.api import provenance
+from sde.api.simulation import simulate, train
+from sde.engine import checkpoint, checkpoint_folder
+from sde.engine.time_grid import MOST_STEPS
+from sde.spec.problem_file import Spec, parse_spec, spec_for
+from sde.storage.archive import broken
+from sde.storage.distinct_files import check_apart
+from symbolic.library import LIBRARY
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from sde.reports.report import Report
+
+FORMAT = 1
+
+
+def options(spec: Spec, sgd: Mapping[str, Any], run: Mapping[str, Any], named: str) -> Spec:
+    """The spec with the options that were given laid over it. named: what messages call it. Raises ValueError."""
+    settings = replace(spec.sgd, **{k: v for k, v in sgd.items() if v is not None})
+    given = {k: v for k, v in run.items() if v is not None}
+    merged = {**spec.run, **given}
+    if "time" in given and "steps" in given:
+        raise ValueError(
+            f"run.steps: give time or steps, not both; got {given['steps']} (int) beside time {given['time']}. Drop one."
+        )
+    if given.get("steps", 1) < 1:
+        raise ValueError(
+            f"steps: must be a whole number of at least 1; got {given['steps']} (int). Give the number of SGD steps."
+        )
+    if "steps" in given or ("steps" in merged and "time" not in merged):
+        merged["time"] = merged["steps"] * settings.learning_rate
+    elif "time" not in merged:
+        raise ValueError(
+            f"run.time: a length is needed to run; got neither time nor steps in {named}. Add time, or give --time."
+        )
+    if not (math.isfinite(merged["time"]) and merged["time"] > 0):
+        raise ValueError(
+            f"run.time: must be positive and finite; got {merged['time']!r} (float). Give a length in t = eta*k."
+        )
+    merged.pop("steps", None)
+    if "start" not in merged:
+        raise ValueError(
+            f"run.start: a start is needed to run; got none in {named}. Add start = {{ ... }} under [run]."
+        )
+    return replace(spec, sgd=settings, run=merged)
+
+
+def run_spec(
+    command: str,
+    spec: Spec,
+    sgd: Mapping[str, Any],
+    run: Mapping[str, Any],
+    *,
+    full_batch: bool = False,
+    threads: int | None = None,
+    progress: bool = False,
+    save: Path | None = None,
+) -> xr.Dataset:
+    """`command` ("simulate" or "train") on a spec, with options laid over it. save: a checkpoint to begin or
+    continue, which then holds all that `resume` needs."""
+    call = {**_call(command, spec, sgd, run), "full_batch": full_batch}
+    return _launch(command, options(spec, sgd, run, _named(spec)), full_batch, threads, progress, save, call)
+
+
+def _named(spec: Spec) -> str:
+    """What messages call it."""
+    return spec.name if spec.path is None else str(spec.path)
+
+
+def _call(command: str, spec: Spec, sgd: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
+    """All that makes the same run again."""
+    text = None if spec.path is None else spec.path.read_bytes().decode("utf-8")
+    where = spec.name if spec.path is None else str(spec.path.resolve())
+    return {"format": FORMAT, "command": command, "spec": where, "text": text, "sgd": dict(sgd), "run": dict(run)}
+
+
+def verify_spec(
+    spec: Spec,
+    sgd: Mapping[str, Any],
+    run: Mapping[str, Any],
+    *,
+    alpha: float = 0.01,
+    threads: int | None = None,
+    progress: bool = False,
+    save: Path | None = None,
+) -> Report:
+    """`verify` on a spec, with options laid over it. save: a checkpoint folder to begin or continue."""
+    call = {**_call("verify", spec, sgd, run), "alpha": alpha}
+    return _verify(options(spec, sgd, run, _named(spec)), alpha, threads, progress, save, call)
+
+
+def resume_verification(
+    path: str | Path, *, threads: int | None = None, progress: bool = False, outputs: Sequence[str | Path | None] = ()
+) -> Report:
+    """Continue the verification of a checkpoint folder that `noetherflow verify` made, to the report of an undisturbed one. The spec is the one in the
+    folder. Raises OSError for a folder that is not whole, ValueError."""
+    path = Path(path)
+    call = checkpoint_folder.manifest(path)["call"]
+    if not isinstance(call, dict) or call.get("format") != FORMAT or call.get("command") != "verify":
+        raise ValueError(
+            f"resume: needs the checkpoint of a command line; got {path}, of a Python call. Make that call again with checkpoint={str(path)!r}."
+        )
+    spec = spec_for(call["spec"]) if call["text"] is None else parse_spec(call["text"], call["spec"])
+    check_apart(outputs, [path, *spec.inputs])
+    spec = options(spec, call["sgd"], call["run"], call["spec"])
+    return _verify(spec, float(call["alpha"]), threads, progress, path, call)
+
+
+def _verify(
+    spec: Spec, alpha: float, threads: int | None, progress: bool, save: Path | None, call: Mapping[str, Any]
+) -> Report:
+    from sde.api import verify
+
+    chosen = {k: v for k, v in spec.run.items() if k in ("start", "time", "paths", "seed")}
+    target = None if save is None else checkpoint.CheckpointTarget(save, call)
+    with provenance.called(call):
+        return verify(spec.loss, spec.sgd, alpha=alpha, threads=threads, progress=progress, checkpoint=target, **chosen)
+
+
+def resume(
+    path: str | Path, *, threads: int | None = None, progress: bool = False, outputs: Sequence[str | Path | None] = ()
+) -> xr.Dataset:
+    """Continue the run of a checkpoint that `noetherflow simulate` or `train` wrote, to the bits of an undisturbed run.
+
+    The spec is the one in the checkpoint, parsed as any spec is; a data file beside it is read again, and the run refused if it is not the
+    one it was. Checkpoints of Python calls hold no problem: call `simulate` or `train` again with the same arguments instead. outputs: where
+    the result will be written, refused if that is the checkpoint, the spec or its data. Raises OSError for a file that is not whole, ValueError.
+    """
+    path = Path(path)
+    header, _ = checkpoint.read(path, arrays=False)
+    call = header.get("call")
+    if not isinstance(call, dict) or call.get("format") != FORMAT or call.get("command") not in ("simulate", "train"):
+        raise ValueError(
+            f"resume: needs the checkpoint of a command line; got {path}, of a Python call. Make that call again with checkpoint={str(path)!r}."
+        )
+    wrong = _wrong(call)
+    if wrong:
+        raise broken(path, f"its header's {wrong} is not there or of another type")
+    spec = spec_for(call["spec"]) if call["text"] is None else parse_spec(call["text"], call["spec"])
+    check_apart(outputs, [path, *spec.inputs])
+    spec = options(spec, call["sgd"], call["run"], call["spec"])
+    return _launch(call["command"], spec, bool(call["full_batch"]), threads, progress, path, call)
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "sgd": {"learning_rate": float, "batch_size": (int, float), "weight_decay": float, "momentum": float},
+    "run": {
+        **dict.fromkeys(("time", "dt"), float),
+        **dict.fromkeys(("paths", "seed", "save_at", "steps"), int),
+        **dict.fromkeys(("keep", "dtype", "scheme"), str),
+        "check": bool,
+    },
+}
+"""What a checkpoint may say of the options that its run was given."""
+
+
+def _wrong(call: Mapping[str, Any]) -> str | None:
+    """The first entry of a checkpoint's `call` that `run_spec` cannot have written."""
+    library = call.get("text") is None and "text" in call
+    if not isinstance(call.get("spec"), str) or (library and call["spec"].replace("_", "-") not in LIBRARY):
+        return "spec"
+    if not library and not isinstance(call.get("text"), str):
+        return "text"
+    if not isinstance(call.get("full_batch"), bool):
+        return "full_batch"
+    for group, types in OPTIONS.items():
+        given = call.get(group)
+        if not isinstance(given, dict):
+            return group
+        for key, value in given.items():
+            kind = types.get(key)
+            flag = isinstance(value, bool) and kind is not bool
+            if kind is None or flag or not (value is None or isinstance(value, kind)):
+                return f"{group}.{key}"[:40]
+    return None
+
+
+def _launch(
+    command: str,
+    spec: Spec,
+    full_batch: bool,
+    threads: int | None,
+    progress: bool,
+    save: Path | None,
+    call: Mapping[str, Any],
+) -> xr.Dataset:
+    start = spec.run["start"][0] if isinstance(spec.run["start"], list) else spec.run["start"]
+    shared: dict[str, Any] = {"start": start, "threads": threads, "progress": progress}
+    shared["checkpoint"] = None if save is None else checkpoint.CheckpointTarget(save, call)
+    if command == "simulate":
+        chosen = {k: v for k, v in spec.run.items() if k not in ("start", "steps", "time")}
+        with provenance.called(call):
+            return simulate(spec.loss, spec.sgd, time=spec.run["time"], **shared, **chosen)
+    chosen = {
+        k: v for k, v in spec.run.items() if k not in ("start", "steps", "time", "dt", "scheme", "steps_at", "check")
+    }
+    count = spec.run["time"] / spec.sgd.learning_rate
+    if not count < MOST_STEPS:
+        raise ValueError(
+            f"run.time: a run has at most {MOST_STEPS} steps; got {count:g}. Take a larger learning rate or a shorter run."
+        )
+    with provenance.called(call):
+        return train(spec.loss, spec.sgd, steps=max(1, round(count)), full_batch=full_batch, **shared, **chosen)

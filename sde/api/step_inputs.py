@@ -1,0 +1,109 @@
+"""What moves the paths of a run: the driver of its steps, what scales them, and the constants of its formula."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sde.api import sweep
+from sde.engine import inputs
+from sde.engine.pilot import PATHS, Pilot, pilot
+from sde.engine.plan import Start
+from sde.engine.time_grid import Grid, Rule, RunClock
+from sde.kernels.drivers import Driver
+from symbolic.codegen.prepare import Prepared
+from symbolic.dynamics.equation import SDE
+from symbolic.dynamics.step_map import t as time_symbol
+from symbolic.functions.numeric import Numeric
+from symbolic.problem.optimizer import SGD
+from symbolic.schemes import SIZE, Scheme
+
+
+@dataclass(frozen=True)
+class Motion:
+    """driver(refine): the driver of a step whose noise is that of `refine` finer ones, None where noise cannot be refined; h, scale: per step by
+    time and length; values: numbers of the formula's parameters, (P,)."""
+
+    driver: Callable[[int], Driver]
+    h: Rule
+    scale: Rule
+    values: np.ndarray
+    couples: bool
+
+    def clock(self, grid: Grid) -> RunClock:
+        """The clock of a run on this grid."""
+        return RunClock(grid, self.h, self.scale)
+
+
+def of_sde(problem: SDE, prepared: Prepared, scheme: Scheme, dtype: str, values: np.ndarray) -> Motion:
+    """Brownian increments."""
+    if scheme.own_clock:
+        driver = inputs.adaptive(prepared.factor, dtype)
+        return Motion(lambda refine: driver, _length, _length, values, False)
+
+    def brownian(refine: int) -> Driver:
+        return inputs.brownian(prepared.mean, prepared.factor, dtype, refine, prepared.modes, problem.noises)
+
+    return Motion(brownian, _length, lambda time, length: np.sqrt(length), values, True)
+
+
+def of_loss(prepared: Prepared, sgd: SGD, dtype: str) -> Motion:
+    """The noise of minibatch gradients as the SDE sees it: in the features, or in the weights of a data set's rows."""
+    _, population = inputs.noise(prepared, dtype, sgd.replacement)
+    temperature, inertia = sgd.temperature * sgd.noise_factor(population), 1 - sgd.momentum
+    return Motion(
+        lambda refine: inputs.noise(prepared, dtype, sgd.replacement, refine)[0],
+        lambda time, length: length * (sgd.factor(time) / inertia),
+        lambda time, length: np.sqrt(temperature / length),
+        np.array([sgd.weight_decay]),
+        prepared.mean is not None,
+    )
+
+
+def of_sgd(prepared: Prepared, sgd: SGD, dtype: str, full_batch: bool) -> Motion:
+    """Minibatches, or the mean gradient."""
+    driver = inputs.full_batch(prepared, dtype) if full_batch else inputs.minibatch(prepared, sgd, dtype)
+    values = np.array([sgd.weight_decay, sgd.momentum] if sgd.momentum else [sgd.weight_decay])
+    return Motion(
+        lambda refine: driver,
+        lambda time, length: length * sgd.factor(time),
+        lambda time, length: np.zeros(len(length)),
+        values,
+        False,
+    )
+
+
+def _length(time: np.ndarray, length: np.ndarray) -> np.ndarray:
+    return length
+
+
+class Coefficients:
+    """An SDE's drift (D, n) and diffusion (D, J, n) as NumPy functions of states (D, n) and times (n,). Raises ValueError for what has no form."""
+
+    def __init__(self, sde: SDE, parameters: np.ndarray) -> None:
+        symbols = (*sde.states, time_symbol, *sde.parameters)
+        self._parameters, self._shape = parameters, sde.diffusion_matrix.shape
+        self._drift = Numeric(list(sde.drift_vector), symbols)
+        self._diffusion = Numeric(list(sde.diffusion_matrix), symbols)
+
+    def drift(self, x: np.ndarray, t: np.ndarray) -> np.ndarray:
+        return self._drift([*x, t, *self._parameters])
+
+    def diffusion(self, x: np.ndarray, t: np.ndarray) -> np.ndarray:
+        return self._diffusion([*x, t, *self._parameters]).reshape(*self._shape, -1)
+
+    def pilot(self, start: Start, paths: int, time: float) -> Pilot:
+        """A few paths from where the run's first ones begin."""
+        states = start(0, min(paths, PATHS))[:, : self._shape[0]]
+        return pilot(self.drift, self.diffusion, np.resize(states, (PATHS, states.shape[1])).T, time)
+
+
+def constants(
+    sde: SDE, prepared: Prepared, parameters: Mapping[Any, Any] | None, size: Callable[[], float]
+) -> np.ndarray:
+    """Numbers of the formula's parameters: the SDE's own, then the states' size where the scheme asks for it."""
+    numbers = sweep.numbers(sde, parameters)
+    return np.append(numbers, size()) if SIZE in prepared.module.manifest["parameters"] else numbers  # type: ignore[operator]

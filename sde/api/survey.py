@@ -1,0 +1,140 @@
+"""What is known of an SDE before its run: rates and size along a pilot, jumps and singular ends of its coefficients, input narrower than a step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from sde.api.step_inputs import Coefficients
+from sde.engine import initial_states, step_check, time_grid
+from sde.engine.pilot import Pilot
+from sde.engine.time_grid import Grid
+from symbolic.codegen.prepare import parameters_of
+from symbolic.dynamics import discontinuities
+from symbolic.dynamics.equation import SDE
+from symbolic.dynamics.step_map import t as time_symbol
+from symbolic.problem.loss import Loss
+from symbolic.problem.optimizer import SGD
+from symbolic.problem.optimizer import t as learning_time
+from symbolic.schemes import step_map
+
+MOST_DEFAULT = 10_000_000
+"""Most steps that a run takes which was not told how many."""
+FEWEST_DEFAULT = 1000
+"""Steps of a run in which nothing is fast."""
+LOOKS = 1 << 16
+"""Times at which coefficients are looked at beside the steps' own."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is known of an SDE before its run. parameters: numbers, (P,)."""
+
+    sde: SDE
+    parameters: np.ndarray
+    start: Any
+    paths: int
+    seed: int
+    time: float
+
+    @cached_property
+    def coefficients(self) -> Coefficients | None:
+        """None where a function has no form in NumPy: what compiles the run says so."""
+        try:
+            return Coefficients(self.sde, self.parameters)
+        except ValueError:
+            return None
+
+    @cached_property
+    def pilot(self) -> Pilot:
+        """Rates and size along a few paths."""
+        begin = initial_states.reader(parameters_of(self.sde), self.start, self.paths, self.seed, len(self.sde.states))
+        found = self.coefficients.pilot(begin, self.paths, self.time) if self.coefficients else None
+        return found or Pilot(0.0, 0.0, 1.0)
+
+    @property
+    def moves_with_time(self) -> bool:
+        """Whether time is in the coefficients."""
+        return time_symbol in self.sde.drift_vector.free_symbols | self.sde.diffusion_matrix.free_symbols
+
+    def pull(self) -> np.ndarray:
+        """What the drift at the first start would move each state by over the whole run, (D,)."""
+        x = self._begin()
+        return np.abs(self._values(x, np.zeros(1))[: len(x), 0]) * self.time if self.coefficients else np.zeros(0)
+
+    def _begin(self) -> np.ndarray:
+        """The state at which the first path begins, (D,)."""
+        return initial_states.reader(parameters_of(self.sde), self.start, self.paths, self.seed, len(self.sde.states))(
+            0, 1
+        )[0]
+
+    def step(self) -> float:
+        """The step of a run that was given none: a thousandth of its time, or as short as its rates and its input ask for. Raises ValueError
+        where that takes too many steps."""
+        step = min(self.time / FEWEST_DEFAULT, self.pilot.step)
+        if self.time / step > MOST_DEFAULT:
+            raise ValueError(
+                f"dt: the equation changes at a rate of {max(self.pilot.rate, self.pilot.noise):.3g} per unit time, which takes {self.time / step:.2g} steps to resolve; got none "
+                f"(NoneType). Give a dt, shorten the run, or take out what is fast (scheme='implicit-euler' stays stable at long steps)."
+            )
+        while (
+            self.moves_with_time and self.time / step < LOOKS and self.unseen(time_grid.continuous(self.time, step, 2))
+        ):
+            step /= 2
+        return step
+
+    def jumps(self) -> list[float]:
+        """Times at which coefficients jump."""
+        if not self.moves_with_time:
+            return []
+        entries = [*self.sde.drift_vector, *self.sde.diffusion_matrix]
+        values = dict(zip(self.sde.parameters, map(float, self.parameters), strict=True))
+        return discontinuities.jumps(entries, time_symbol, self.time, values)
+
+    def unseen(self, grid: Grid) -> tuple[float, float] | None:
+        """What a coefficient at the start adds up to over the run by the steps, and by many more looks, where the two differ by more than 5 %
+        of its size."""
+        if not self.moves_with_time or self.coefficients is None or grid.steps > 2 * LOOKS:
+            return None
+        begin = self._begin()
+        rng = np.random.Generator(np.random.Philox(21))
+        many = (np.arange(LOOKS) + rng.random(LOOKS)) * (self.time / LOOKS)
+        at = grid.at(np.arange(grid.steps + 1))
+        by_steps = self._values(begin, at)
+        by_looks = self._values(begin, many)
+        with np.errstate(all="ignore"):
+            sums, requested = np.trapezoid(by_steps, at, axis=1), by_looks.mean(axis=1) * self.time
+            size = np.abs(by_looks).mean(axis=1) * self.time
+            off = np.abs(sums - requested) > step_check.TOLERATED * size
+        worst = np.flatnonzero(off & np.isfinite(sums) & np.isfinite(requested))
+        return (float(sums[worst[0]]), float(requested[worst[0]])) if len(worst) else None
+
+    def _values(self, begin: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """Entries of the drift, and squares of the noises', at the start's state and given times."""
+        assert self.coefficients is not None
+        x = np.repeat(begin[:, None], len(at), axis=1)
+        noise = self.coefficients.diffusion(x, at).reshape(-1, len(at))
+        return np.concatenate([self.coefficients.drift(x, at), noise**2])
+
+    def refuse_singular_end(self, scheme: str, grid: Grid) -> None:
+        """Raise ValueError where the scheme looks at the end of the run and the coefficients have no value there."""
+        if not self.moves_with_time:
+            return
+        values = dict(zip(self.sde.parameters, map(float, self.parameters), strict=True))
+        last = float(grid.lengths(grid.steps - 1, grid.steps)[0])
+        found = discontinuities.singular_at_end(step_map(self.sde, scheme), self.time, last, values)
+        if found is not None:
+            raise ValueError(
+                f"simulate.scheme: {scheme} looks at the coefficients at the end of each step, and they have no value at the last one, time {self.time:g}; got {scheme!r} (str). "
+                "Use a scheme that looks at a step's beginning only (euler-maruyama, milstein), or end the run earlier."
+            )
+
+
+def schedule_jumps(problem: Loss | SDE, sgd: SGD | None, time: float) -> list[float]:
+    """Times at which a schedule jumps."""
+    if sgd is None or sgd.schedule is None:
+        return []
+    return discontinuities.jumps([sgd.schedule], learning_time, time, {})

@@ -1,0 +1,125 @@
+"""The steps of a run: how long when nothing is said, where they must end, and what is said when they are too long."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sde.api.step_inputs import Motion
+from sde.engine import step_check
+from sde.engine.ensemble import Outcome
+from sde.engine.plan import Job
+from sde.engine.time_grid import Grid
+
+
+class StepWarning(UserWarning):
+    """A run's steps are too long, or not those that were asked for."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The steps of a run. order: the scheme's weak order, by which they are checked, None to leave it out; pull: what the drift at the start would move
+    each state by over the run."""
+
+    grid: Grid
+    refine: int = 1
+    order: float | None = None
+    pull: Any = ()
+
+    @property
+    def taken(self) -> float:
+        """The longest step, as it would be written."""
+        return float(f"{self.grid.longest:.12g}")
+
+    def check(self, job: Job, moving: Motion, outcome: Outcome, names: Sequence[str]) -> float:
+        """Warn where a few paths at half the step end elsewhere, or steps are lost in rounding; the step's error, as a share of the spread."""
+        assert self.order is not None
+        moments = outcome.total.moments
+        try:
+            found = step_check.examine(job, moving.driver, moving.clock, self.grid, moving.couples, self.order, moments)
+        except KeyboardInterrupt:  # the run itself is complete
+            return float("nan")
+        if not found.passed:
+            report(found, names, self.taken, self.order)
+        row = step_check.rounded_away(job, found.noise, moments, np.asarray(self.pull))
+        if row is not None:
+            warn_of_rounding(names[row], job.program.dtype.name, self.grid.steps)
+        return float(f"{found.error:.3g}")
+
+
+def places(steps_at: Any, time: float) -> list[float]:
+    """The times that `steps_at` gives. Raises ValueError."""
+    try:
+        at = np.asarray([] if steps_at is None else steps_at, dtype=np.float64)
+    except (TypeError, ValueError):
+        at = np.full((1, 1), np.nan)
+    if at.ndim != 1 or not np.isfinite(at).all() or (at < 0).any() or (at > time).any():
+        raise ValueError(
+            f"steps_at: must be times within [0, {time:g}]; got {steps_at!r} ({type(steps_at).__name__}). Give a list of times, e.g. [0.5, 0.501]."
+        )
+    return [float(x) for x in at]
+
+
+def warn_of_short_steps(grid: Grid, dt: float, time: float) -> None:
+    """Saves that lie closer than dt take shorter steps: say so."""
+    requested = int(np.ceil(time / dt * (1 - 1e-12)))
+    closest = float(np.diff(grid.at(grid.saves)).min(initial=time))
+    if closest < dt * (1 - 1e-6):
+        warnings.warn(
+            f"save_at: saves that lie {closest:.3g} apart shorten the steps between them below dt = {dt:g}: {grid.steps} steps instead of {requested}, and "
+            "another error than that of dt. Save less often, or take the smaller dt throughout.",
+            StepWarning,
+            stacklevel=3,
+        )
+
+
+def warn_of_unseen(found: tuple[float, float], dt: float) -> None:
+    """Say that coefficients change within a step."""
+    warnings.warn(
+        f"dt: the coefficients change in time within a step of {dt:g}: over the run one adds up to {found[0]:.4g} by the steps, and to {found[1]:.4g} by closer looks. "
+        "Take a smaller dt, or name the times with steps_at=.",
+        StepWarning,
+        stacklevel=3,
+    )
+
+
+def warn_of_rounding(name: str, dtype: str, steps: int) -> None:
+    """Say that a state's steps are lost in rounding."""
+    warnings.warn(
+        f"dtype: the steps of {name} are so small beside it that {dtype} rounds {steps} of them to the same side, which adds up to more than "
+        f"{step_check.ROUNDED:.0%} of its change. Use {'float64' if dtype == 'float32' else 'a longer dt'}.",
+        StepWarning,
+        stacklevel=5,
+    )
+
+
+def unevenness(grid: Grid, refine: int, dt: float) -> None:
+    """Raise ValueError where a run of `refine` times shorter steps would not be made of this one's."""
+    gaps = np.diff(grid.ends) / dt
+    if refine > 1 and np.abs(gaps - np.round(gaps)).max() > 1e-6:
+        raise ValueError(
+            f"refine: dt must divide the time between saves and jumps, or finer steps would not be parts of these; got {refine!r} (int) with dt = {dt:g}. "
+            "Save at multiples of dt."
+        )
+
+
+def report(finding: step_check.Finding, names: Sequence[str], dt: float, order: float) -> None:
+    """Warn with the size of the step's effect."""
+    part = "" if finding.share > 0.999 else f" in the first {finding.share:.2g} of the run"
+    if finding.loses:
+        recorded = f"{finding.exploded_paths[0]} of {finding.paths} paths are lost at dt = {dt:g}{part}, {finding.exploded_paths[1]} at half of it"
+    else:
+        recorded = (
+            f"dt = {dt:g} puts the {finding.what} of {names[finding.row]} off by about {finding.error:.0%} of its spread at time {finding.time:.4g}{part}, by "
+            f"{finding.paths} paths at half the step on the same noise"
+        )
+    shorter = (
+        dt / 2 if finding.loses else dt * min(0.5, (step_check.TOLERATED / 2 / finding.error) ** (1 / max(order, 0.5)))
+    )
+    warnings.warn(
+        f"dt: {recorded}. Try dt = {shorter:.2g}; check=False leaves this check out.", StepWarning, stacklevel=5
+    )

@@ -1,0 +1,386 @@
+"""The command line: derive, simulate, train, resume, verify, show, library, schemes, cache.
+
+Exit codes: 0 done / all supported, 1 something refuted or every path lost, 2 bad input, 3 inconclusive, 130 interrupted by Ctrl-C, 143 by SIGTERM (what
+was complete is saved either way; a second Ctrl-C or SIGTERM ends at once).
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sde.cli.arguments import (
+    At,
+    Batch,
+    Beta,
+    Check,
+    CheckpointArgument,
+    Decay,
+    Dt,
+    Dtype,
+    Json,
+    Keep,
+    Output,
+    Paths,
+    Rate,
+    Report,
+    ResultOf,
+    Save,
+    SaveAll,
+    SaveAt,
+    Scheme,
+    Seed,
+    SpecArgument,
+    Steps,
+    Threads,
+    Time,
+    point_of,
+)
+from sde.cli.outputs import begun, checked, emit, finish, judged, listing
+from sde.cli.terminal import LONGEST, Commands, drop, line, say, shown_for
+from sde.engine import compiling, interruption
+from sde.storage.distinct_files import check_apart
+
+app = typer.Typer(
+    cls=Commands,
+    rich_markup_mode=None,  # what stands in brackets is a section of a spec, not markup
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help=__doc__.splitlines()[0] if __doc__ else None,
+)
+_quiet = False
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"noetherflow {version('noetherflow')}")
+        raise typer.Exit
+
+
+@app.callback()
+def settle(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_version)
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress and no words but errors and warnings.")
+    ] = False,
+) -> None:
+    """Options of all commands."""
+    global _quiet
+    _quiet = quiet
+
+
+DEFECT = 70
+"""Exit code of an error of ours, apart from all that mean something (EX_SOFTWARE of sysexits.h)."""
+
+
+def _guarded(command: Callable[..., int]) -> Callable[..., None]:
+    """Bad input ends as clear lines and exit code 2, an interruption as 130 or 143; anything else is a defect and shows itself."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        warnings.showwarning = _warned
+        asked, begun[:] = interruption.count(), []
+        try:
+            with interruption.command(), compiling.reporting(not _quiet):
+                code = command(*args, **kwargs)
+                sys.stdout.flush()
+        except (ValueError, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+                drop(sys.stdout)
+                error = f"output: standard output must be writable; got {error.strerror}. Send it elsewhere."
+            say(error, longest=LONGEST)
+            code = 2
+        except MemoryError:
+            say("run: must fit in memory; got more than there is. Take fewer paths, steps or saves.")
+            code = 2
+        except Exception:
+            traceback.print_exc()
+            code = DEFECT
+        except KeyboardInterrupt:
+            written = (
+                "what is there is whole, the rest is not written"
+                if begun
+                else "nothing was complete yet, nothing was written"
+            )
+            say(f"interrupted: {written}")
+            code = interruption.exit_code() if interruption.count() > asked else 130
+        raise typer.Exit(code)
+
+    return run
+
+
+def _warned(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+    """A warning in a line; of an interruption the command itself speaks."""
+    if not issubclass(category, interruption.InterruptedWarning):
+        say(f"warning: {message}", longest=LONGEST)
+
+
+def _watched() -> bool:
+    return sys.stderr.isatty() and not _quiet
+
+
+def _shown(target: str | None) -> Any:
+    """Where words for people go: aside when JSON takes standard output."""
+    return shown_for(target, quiet=_quiet)
+
+
+@app.command(short_help="Symmetries, conserved charges, their drift and class.")
+@_guarded
+def derive(
+    spec: SpecArgument,
+    json_: Json = None,
+    at: At = None,
+    learning_rate: Rate = None,
+    batch_size: Batch = None,
+    weight_decay: Decay = None,
+    momentum: Beta = None,
+) -> int:
+    """Symmetries, conserved charges, their drift under noise, and their class; with --at, their values at a point."""
+    from sde.spec.problem_file import spec_for
+    from symbolic.display import at_point, point_record
+    from symbolic.theory import derive as derive_theory
+
+    read = spec_for(spec)
+    checked(read.inputs, json_)
+    sgd = {"learning_rate": learning_rate, "batch_size": batch_size, "weight_decay": weight_decay, "momentum": momentum}
+    settings = replace(read.sgd, **{k: v for k, v in sgd.items() if v is not None})
+    point = None if at is None else point_of(at, read.run.get("start"))
+    if point is not None:
+        read.loss.pack(point)
+    theory = derive_theory(read.loss)
+    shown, record = _shown(json_), theory.to_json()
+    say(theory.summary(), shown)
+    if point is not None:
+        say("\n" + at_point(theory, point, settings), shown)
+        record = {**record, "point": point_record(theory, point, settings)}
+    emit(json_, record)
+    return 0
+
+
+@app.command(short_help="Integrate SGD's SDE over an ensemble.")
+@_guarded
+def simulate(
+    spec: SpecArgument,
+    output: Output,
+    json_: Json = None,
+    learning_rate: Rate = None,
+    batch_size: Batch = None,
+    weight_decay: Decay = None,
+    momentum: Beta = None,
+    time: Time = None,
+    dt: Dt = None,
+    paths: Paths = None,
+    seed: Seed = None,
+    save_at: SaveAt = None,
+    keep: Keep = None,
+    dtype: Dtype = None,
+    scheme: Scheme = None,
+    check: Check = None,
+    checkpoint: Save = None,
+    threads: Threads = None,
+) -> int:
+    """Integrate SGD's stochastic differential equation over an ensemble and write the result."""
+    from sde.api.spec_runs import run_spec
+    from sde.spec.problem_file import spec_for
+
+    read = spec_for(spec)
+    checked(read.inputs, output, json_, checkpoint=checkpoint)
+    sgd = {"learning_rate": learning_rate, "batch_size": batch_size, "weight_decay": weight_decay, "momentum": momentum}
+    run = {
+        "time": time,
+        "dt": dt,
+        "paths": paths,
+        "seed": seed,
+        "save_at": save_at,
+        "keep": keep,
+        "dtype": dtype,
+        "scheme": scheme,
+        "check": check,
+    }
+    data = run_spec("simulate", read, sgd, run, threads=threads, progress=_watched(), save=checkpoint)
+    return finish(data, output, json_, checkpoint, _shown(json_))
+
+
+@app.command()
+@_guarded
+def train(
+    spec: SpecArgument,
+    output: Output,
+    json_: Json = None,
+    learning_rate: Rate = None,
+    batch_size: Batch = None,
+    weight_decay: Decay = None,
+    momentum: Beta = None,
+    time: Time = None,
+    steps: Steps = None,
+    paths: Paths = None,
+    seed: Seed = None,
+    save_at: SaveAt = None,
+    keep: Keep = None,
+    dtype: Dtype = None,
+    full_batch: Annotated[bool, typer.Option(help="Gradient descent: no noise.")] = False,
+    checkpoint: Save = None,
+    threads: Threads = None,
+) -> int:
+    """Run discrete SGD over an ensemble and write the result."""
+    from sde.api.spec_runs import run_spec
+    from sde.spec.problem_file import spec_for
+
+    read = spec_for(spec)
+    checked(read.inputs, output, json_, checkpoint=checkpoint)
+    sgd = {"learning_rate": learning_rate, "batch_size": batch_size, "weight_decay": weight_decay, "momentum": momentum}
+    run = {"time": time, "steps": steps, "paths": paths, "seed": seed, "save_at": save_at, "keep": keep, "dtype": dtype}
+    shown = _watched()
+    data = run_spec("train", read, sgd, run, full_batch=full_batch, threads=threads, progress=shown, save=checkpoint)
+    return finish(data, output, json_, checkpoint, _shown(json_))
+
+
+@app.command(short_help="Continue a run from its checkpoint, bit for bit.")
+@_guarded
+def resume(
+    checkpoint: CheckpointArgument,
+    output: ResultOf = None,
+    report: Report = None,
+    json_: Json = None,
+    threads: Threads = None,
+) -> int:
+    """Continue a run from its checkpoint, to the result of an undisturbed run, bit for bit."""
+    from sde.api.spec_runs import resume as continue_run
+    from sde.api.spec_runs import resume_verification
+
+    checked([checkpoint], output, report, json_)
+    if checkpoint.is_dir():
+        if output is not None:
+            raise ValueError(
+                f"resume: a verification writes a report, not NetCDF; got -o {output}. Give --report or --json."
+            )
+        found = resume_verification(checkpoint, threads=threads, progress=not _quiet, outputs=(report, json_))
+        return judged(found, report, json_, checkpoint, _shown(json_))
+    if output is None or report is not None:
+        raise ValueError(
+            f"resume: {checkpoint} is of a run that writes NetCDF; got no file for it. Give -o run.nc alone."
+        )
+    data = continue_run(checkpoint, threads=threads, progress=_watched(), outputs=(output, json_))
+    return finish(data, output, json_, checkpoint, _shown(json_))
+
+
+@app.command(short_help="Hold theory against discrete SGD, its SDE and GD.")
+@_guarded
+def verify(
+    spec: SpecArgument,
+    report: Report = None,
+    json_: Json = None,
+    learning_rate: Rate = None,
+    batch_size: Batch = None,
+    weight_decay: Decay = None,
+    momentum: Beta = None,
+    time: Time = None,
+    steps: Steps = None,
+    paths: Paths = None,
+    seed: Seed = None,
+    alpha: Annotated[float, typer.Option(help="Chance of any wrong verdict.")] = 0.01,
+    checkpoint: SaveAll = None,
+    threads: Threads = None,
+) -> int:
+    """Hold the derived theory against discrete SGD, its SDE and gradient descent."""
+    from sde.api.spec_runs import verify_spec
+    from sde.spec.problem_file import spec_for
+
+    read = spec_for(spec)
+    checked(read.inputs, report, json_)
+    check_apart([report, json_, checkpoint], read.inputs)
+    sgd = {"learning_rate": learning_rate, "batch_size": batch_size, "weight_decay": weight_decay, "momentum": momentum}
+    run = {"time": time, "steps": steps, "paths": paths, "seed": seed}
+    found = verify_spec(read, sgd, run, alpha=alpha, threads=threads, progress=not _quiet, save=checkpoint)
+    return judged(found, report, json_, checkpoint, _shown(json_))
+
+
+@app.command()
+@_guarded
+def show(
+    path: Annotated[
+        Path, typer.Argument(help="A NetCDF result, a verification's JSON, or a checkpoint.", metavar="FILE")
+    ],
+    json_: Json = None,
+    spec: Annotated[bool, typer.Option("--spec", help="Print only the spec that was run, as it stood.")] = False,
+) -> int:
+    """What made a result, and the command that makes it again. Reads only."""
+    from sde.api import show
+
+    checked([path], json_)
+    found = show.read(path)
+    if spec:
+        text = show.spec_text(found["run"])
+        if text is None:
+            raise ValueError(f"show: {path} was not run from a spec file; got --spec. Leave it out.")
+        sys.stdout.write(text)
+        return 0
+    for row in show.lines(found):
+        say(row, _shown(json_))
+    emit(json_, {**found, "again": show.command(found["run"]) or show.python_call(found["run"])})
+    return 0
+
+
+@app.command()
+@_guarded
+def library(json_: Json = None) -> int:
+    """The named losses; a name serves in place of SPEC."""
+    from symbolic.library import rows
+
+    return _listed(rows(), json_)
+
+
+@app.command(short_help="One-step maps: calculus, noise, orders, reference.")
+@_guarded
+def schemes(json_: Json = None) -> int:
+    """The one-step maps: calculus, noise class, strong and weak order, reference."""
+    from symbolic.schemes import SCHEMES
+
+    fields = ("name", "calculus", "noise", "strong", "weak", "reference")
+    return _listed([{f: str(getattr(s, f)) for f in fields} for s in SCHEMES.values()], json_)
+
+
+@app.command()
+@_guarded
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Remove what it holds; runs then compile anew.")] = False,
+    json_: Json = None,
+) -> int:
+    """The kernel cache: its folder ($NOETHERFLOW_CACHE), files and size."""
+    from sde.storage import module_cache
+
+    checked((), json_)
+    found = module_cache.clear() if clear else module_cache.usage()
+    described = {"folder": str(found.folder), "files": found.files, "bytes": found.bytes}
+    described |= {"limit": module_cache.LIMIT, "cleared": clear}
+    words = "removed" if clear else f"of at most {module_cache.LIMIT / 2**20:.0f} MiB"
+    say(f"{line(found.folder)}: {found.files} files, {found.bytes / 2**20:.1f} MiB {words}", _shown(json_))
+    emit(json_, described)
+    return 0
+
+
+def _listed(rows: list[dict[str, str]], target: str | None) -> int:
+    checked((), target)
+    return listing(rows, target, _shown(target))
+
+
+def main() -> None:
+    """Entry point of the `noetherflow` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

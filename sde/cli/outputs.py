@@ -1,0 +1,114 @@
+"""What commands check before they begin, and write and say at their end."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from sde.cli.terminal import line, say
+from sde.engine import interruption
+from sde.storage.archive import check_kind
+from sde.storage.distinct_files import check_apart
+from sde.storage.files import check_writable, write_text
+
+begun: list[Path] = []
+"""Outputs that a command has begun to write."""
+
+
+def checked(inputs: Iterable[str | Path], *targets: str | Path | None, checkpoint: Path | None = None) -> None:
+    """Every output can be written, is one of its own, and is no input. checkpoint: a file, which must be none of another kind."""
+    every = [*targets, checkpoint]
+    for target in every:
+        if target is None:
+            continue
+        if str(target) == "-":
+            if isinstance(target, Path):
+                raise ValueError(
+                    f"output: must be a file; got '-' ({type(target).__name__}). Only --json writes to standard output."
+                )
+            continue
+        check_writable(target)
+    check_apart(every, inputs)
+    if checkpoint is not None:
+        check_kind(checkpoint)
+
+
+def emit(target: str | None, record: dict[str, Any]) -> None:
+    """Write JSON to a file, or to standard output for -."""
+    if target is None:
+        return
+    text = json.dumps(record, indent=1) + "\n"
+    if target == "-":
+        sys.stdout.write(text)
+    else:
+        write_text(target, text)
+
+
+NARROW = 12
+"""Widest column, after the first, of a table that is never broken."""
+
+
+def listing(rows: list[dict[str, str]], target: str | None, shown: Any) -> int:
+    """Print rows as a table."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for k, name in enumerate(rows[0]):
+        narrow = max(len(str(row[name])) for row in rows) <= NARROW
+        table.add_column(name, overflow="fold", no_wrap=narrow or k == 0)
+    for row in rows:
+        table.add_row(*(str(v) for v in row.values()))
+    shown.print(table)
+    if target is not None:
+        text = json.dumps(rows, indent=1) + "\n"
+        sys.stdout.write(text) if target == "-" else write_text(target, text)
+    return 0
+
+
+def finish(data: Any, output: Path, target: str | None, checkpoint: Path | None, shown: Any) -> int:
+    """Write a run's result; the exit code."""
+    from sde.storage.files import write_netcdf
+
+    begun.append(output)
+    write_netcdf(output, data)
+    attrs = {k: v.item() if hasattr(v, "item") else v for k, v in data.attrs.items()}
+    rate = f"{attrs['wall_seconds']:.2f} s, {attrs['compile_seconds']:.2f} s to compile"
+    say(
+        f"{line(output)}: {attrs['paths']} paths of {attrs['name']} ({attrs['exploded_paths']} exploded), {rate}", shown
+    )
+    variables = {str(k): list(map(str, v.dims)) for k, v in data.items()}
+    emit(target, {**attrs, "run": json.loads(attrs["run"]), "output": str(output), "variables": variables})
+    if attrs["interrupted"]:
+        again = f"; {_again(checkpoint)} goes on" if checkpoint else ""
+        say(f"interrupted: the {attrs['paths']} paths that were complete are saved in {line(output)}{again}")
+        return interruption.exit_code()
+    if attrs["exploded_paths"] >= attrs["paths"]:
+        say(f"every path was lost: {line(output)} holds no number but their count")
+        return 1
+    return 0
+
+
+def judged(found: Any, report: Path | None, target: str | None, checkpoint: Path | None, shown: Any) -> int:
+    """Show and write a verification, its JSON first."""
+    from sde.reports.verdict_table import verdict_table
+
+    begun.append(Path(target or "-"))
+    emit(target, found.to_dict())
+    shown.print(verdict_table(found))
+    if report is not None:
+        found.to_html(report)
+        say(f"report: {line(report)}", shown)
+    if found.interrupted:
+        again = f"; {_again(checkpoint)} goes on" if checkpoint else ""
+        what = f"{len(found.verdicts)} claims were measured, {len(found.untested)} were not"
+        say(f"interrupted: {what}{again}")
+        return interruption.exit_code()
+    return {"supported": 0, "refuted": 1, "inconclusive": 3}[found.outcome]
+
+
+def _again(checkpoint: Path) -> str:
+    return shlex.join(["noetherflow", "resume", str(checkpoint)])

@@ -1,0 +1,56 @@
+"""Says that something is being compiled, where that takes a while and somebody is watching."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+LOOP_SECONDS = 10.0
+"""About how long a loop of the kernels compiles."""
+TEXT_SECONDS = 1 / 2500
+"""About how long a character of an emitted program compiles."""
+LEAST = 1.0
+"""Shortest compilation that is worth a word, in seconds."""
+
+_tell: ContextVar[Callable[[str], None] | None] = ContextVar("tell", default=None)
+
+
+def _stderr(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def reporting(shown: bool, tell: Callable[[str], None] = _stderr) -> Iterator[None]:
+    """Compilations within are told of."""
+    token = _tell.set(tell) if shown else None
+    try:
+        yield
+    finally:
+        if token is not None:
+            _tell.reset(token)
+
+
+@contextmanager
+def noticed(seconds: float) -> Iterator[None]:
+    """What is done within may have to be compiled, which takes about so long: then this is said, once, as it begins. What comes from a cache is not."""
+    tell = _tell.get()
+    if tell is None or seconds < LEAST:
+        yield
+        return
+    from numba.core import event
+
+    class Listener(event.Listener):
+        said = False
+
+        def on_start(self, event: event.Event) -> None:
+            if not self.said:
+                tell(f"compiling (once, about {seconds:.0f} s)")
+            self.said = True
+
+        def on_end(self, event: event.Event) -> None:
+            pass
+
+    with event.install_listener("numba:run_pass", Listener()):  # passes run only where code is made anew
+        yield

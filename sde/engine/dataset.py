@@ -1,0 +1,223 @@
+"""What a run gives back: an `xarray.Dataset` with statistics over paths, or the paths themselves, on the save grid."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sde.engine.ensemble import Outcome
+from sde.engine.quantiles import Sketch
+from sde.kernels.statistics.moments import COUNT, HIGH, LOW, M2, MEAN
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+STATISTICS = ("mean", "std", "sem", "min", "max", "q05", "q25", "q50", "q75", "q95")
+UNDEFINED = "undefined"
+QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
+
+
+class ExplosionWarning(RuntimeWarning, UserWarning):
+    """More paths than the stated share left the bound."""
+
+
+class UndefinedWarning(UserWarning):
+    """A variable was not a finite number on paths that are alive."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One output: its name, own shape, and how many observable rows it takes (row-major)."""
+
+    name: str
+    shape: tuple[int, ...]
+
+    @property
+    def rows(self) -> int:
+        return int(np.prod(self.shape, dtype=int))
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        return tuple(f"{self.name}_{axis}" for axis in range(len(self.shape)))
+
+
+@dataclass(frozen=True)
+class ResultLayout:
+    """What a result is written in. variables: in row order; states: the names of state rows; time: step numbers -> times; saves: step numbers;
+    events: names; covariance: names of the rows chosen; histograms: {variable: edges}."""
+
+    variables: Sequence[Variable]
+    states: Sequence[str]
+    time: Callable[[np.ndarray], np.ndarray]
+    saves: np.ndarray
+    events: Sequence[str] = ()
+    covariance: Sequence[str] = ()
+    histograms: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+Explain = Callable[[list[dict[str, Any]]], None]
+"""Adds to lost paths (`path`, `time`, `state`, `value`) what is known of the `reason`, and `advice`."""
+
+
+def dataset(
+    outcome: Outcome,
+    layout: ResultLayout,
+    keep: str,
+    warn_share: float,
+    attrs: Mapping[str, Any],
+    explain: Explain | None = None,
+) -> xr.Dataset:
+    """The result of a run.
+
+    Exploded paths count in `exploded` (time), and in nothing else; attrs["explosions"] names the first by path, time, state and value, and
+    the reason where `explain` finds one. Kept
+    path by path, the coordinates `explosion_time` and `explosion_value` hold them for each (NaN: never). An event e gives `e_count` (time),
+    the paths that had it by then, and `e_time`, statistics of its time over those paths, or the time of each path. Warns where more than
+    warn_share of the paths exploded. keep "stream": all but what `sde.engine.stream` has written, path by path.
+    """
+    import xarray as xr  # slow to load: a program that only derives need not pay for it
+
+    total, data = outcome.total, dict[str, Any]()
+    coords: dict[str, Any] = {"time": layout.time(layout.saves)}
+    block, errors, ran = outcome.kept, None, outcome.path_events.dead >= -1
+    if keep == "paths":
+        block = block if ran.all() else block[:, :, ran]
+        coords |= {"path": np.flatnonzero(ran)} | path_coordinates(outcome, ran)
+    elif keep == "statistics":
+        block, errors = _statistics(total.moments, outcome.sketches[0])
+        coords["statistic"] = list(STATISTICS)
+    leading, at = ("path" if keep == "paths" else "statistic"), 0
+    for v in layout.variables if keep != "stream" else ():
+        rows = block[:, at : at + v.rows]
+        values = np.moveaxis(rows, 2, 0).reshape(rows.shape[2], len(layout.saves), *v.shape)
+        own = {} if errors is None else {"quantile_error": _worst(errors[:, at : at + v.rows])}
+        data[v.name] = ((leading, "time", *v.dims), values, own)
+        at += v.rows
+    data |= _undefined(outcome, layout)
+    data["exploded"] = ("time", total.exploded)
+    extra, places = _extras(outcome, layout)
+    data, coords = data | extra, coords | places
+    if layout.events and keep == "paths":
+        for e, name in enumerate(layout.events):
+            data[f"{name}_time"] = ("path", outcome.path_events.time[e, ran])
+    elif layout.events and keep == "statistics":
+        times, _ = _statistics(total.event_moments, outcome.sketches[1])
+        data |= {f"{name}_time": ("statistic", times[0, e]) for e, name in enumerate(layout.events)}
+    timings = {"wall_seconds": outcome.wall_seconds, "compile_seconds": outcome.compile_seconds}
+    if total.own_steps[0]:
+        timings |= {"own_steps": int(total.own_steps[0]), "gave_up_paths": int(total.own_steps[1])}
+    record = {
+        **attrs,
+        "interrupted": int(outcome.interrupted),
+        **timings,
+        **_explosions(outcome, layout, warn_share, explain),
+    }
+    return xr.Dataset(data, coords, record)
+
+
+def _undefined(outcome: Outcome, layout: ResultLayout) -> dict[str, Any]:
+    """Per variable that has any, the count of living paths on which it is not a finite number, `name_undefined`; and the warning."""
+    total, data, at = outcome.total, dict[str, Any](), 0
+    missing = (total.paths - total.exploded)[:, None] - total.moments[:, :, COUNT].astype(np.int64)
+    for v in layout.variables:
+        count = missing[:, at : at + v.rows]
+        at += v.rows
+        if count.any():
+            data[f"{v.name}_{UNDEFINED}"] = (("time", *v.dims), count.reshape(len(layout.saves), *v.shape))
+            first = int(np.argmax(count.any(axis=1)))
+            warnings.warn(
+                f"{v.name} is not a finite number on up to {count.max()} of {total.paths} paths that are alive, first at time "
+                f"{float(layout.time(layout.saves[first])):.6g}; its own statistics leave them out, which biases what is left. See "
+                f"{v.name}_{UNDEFINED}, or write it so that it is a number wherever paths go, e.g. with sympy.Max.",
+                UndefinedWarning,
+                stacklevel=5,
+            )
+    return data
+
+
+def path_coordinates(outcome: Outcome, ran: np.ndarray) -> dict[str, Any]:
+    """When and with what value each path that was run exploded, NaN for never."""
+    return {
+        "explosion_time": ("path", outcome.path_events.left[ran]),
+        "explosion_value": ("path", outcome.path_events.value[ran]),
+    }
+
+
+def _explosions(outcome: Outcome, layout: ResultLayout, warn_share: float, explain: Explain | None) -> dict[str, Any]:
+    """Attributes that tell of explosions, and the warning."""
+    total, n = outcome.total.exploded_paths, outcome.total.paths
+    named = [
+        {"path": int(path), "time": float(time), "state": layout.states[int(row)], "value": float(value)}
+        for path, time, row, value in outcome.total.named
+    ]
+    if named and explain:
+        explain(named)
+    if total > warn_share * n:
+        advice = dict.fromkeys(e["advice"] for e in named if e.get("advice"))
+        others = f"; then paths {', '.join(str(e['path']) for e in named[1:4])}" if len(named) > 1 else ""
+        warnings.warn(
+            f"{total} of {n} paths exploded ({total / n:.3%}) and are left out of every statistic from then on, which biases what is left; the first: "
+            f"{in_words(named[0])}{others}. {'. '.join(advice) or 'See attrs, explosions'}.",
+            ExplosionWarning,
+            stacklevel=5,
+        )
+    found = {"paths": n, "exploded_paths": total, "warn_share": warn_share}
+    return found | ({"first_explosion": named[0]["time"], "explosions": json.dumps(named)} if total else {})
+
+
+def in_words(entry: Mapping[str, Any]) -> str:
+    """A lost path in words."""
+    reason = f": {entry['reason']}" if entry.get("reason") else ""
+    return f"path {entry['path']} at time {entry['time']:.6g} ({entry['state']} = {entry['value']:.4g}){reason}"
+
+
+def _extras(outcome: Outcome, layout: ResultLayout) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Variables and coordinates of events, covariance and histograms."""
+    total = outcome.total
+    data: dict[str, Any] = {f"{name}_count": ("time", total.hits[e]) for e, name in enumerate(layout.events)}
+    coords: dict[str, Any] = {}
+    if layout.covariance:
+        count, _, product = total.comoments
+        with np.errstate(invalid="ignore", divide="ignore"):
+            values = product / np.where(count > 1, count - 1, np.nan)
+        data["covariance"] = (("time", "one", "other"), values)
+        coords |= {"one": list(layout.covariance), "other": list(layout.covariance)}
+    at = 0
+    for v in layout.variables:
+        if v.name in layout.histograms:
+            edges = np.concatenate([[-np.inf], layout.histograms[v.name], [np.inf]])
+            tables = np.stack(total.histograms[at : at + v.rows], axis=1).reshape(len(layout.saves), *v.shape, -1)
+            at += v.rows
+            data[f"{v.name}_histogram"] = (("time", *v.dims, f"{v.name}_bin"), tables)
+            coords |= {f"{v.name}_left": (f"{v.name}_bin", edges[:-1]), f"{v.name}_right": (f"{v.name}_bin", edges[1:])}
+    return data, coords
+
+
+def _statistics(s: np.ndarray, sketch: Sketch) -> tuple[np.ndarray, np.ndarray]:
+    """(saves, O, statistic) from merged moments (saves, O, 5) and a sketch, and what the quantiles may be off (saves, O, quantile)."""
+    count = s[:, :, COUNT]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        none = count == 0
+        std = np.where(count > 1, np.sqrt(s[:, :, M2] / (count - 1)), np.nan)
+        columns = {
+            "mean": np.where(none, np.nan, s[:, :, MEAN]),
+            "std": std,
+            "sem": std / np.sqrt(count),
+            "min": np.where(none, np.nan, s[:, :, LOW]),
+            "max": np.where(none, np.nan, s[:, :, HIGH]),
+        }
+    low, high = s[:, :, LOW].ravel(), s[:, :, HIGH].ravel()
+    found, errors = sketch.quantiles(list(QUANTILES.values()), low, high)
+    shape = (len(QUANTILES), *count.shape)
+    columns |= dict(zip(QUANTILES, found.reshape(shape), strict=True))
+    return np.stack([columns[name] for name in STATISTICS], axis=2), np.moveaxis(errors.reshape(shape), 0, 2)
+
+
+def _worst(errors: np.ndarray) -> float:
+    found = errors[~np.isnan(errors)]
+    return float(found.max()) if found.size else 0.0

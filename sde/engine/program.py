@@ -1,0 +1,108 @@
+"""Emitted text made runnable: named by content, compiled once per machine, kept in the user's cache."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import marshal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.abc import InspectLoader
+from pathlib import Path
+from time import perf_counter
+from types import CodeType, ModuleType
+from typing import Any
+
+import numba
+import numpy as np
+
+from sde.engine import compiling
+from sde.kernels import compiled_program, options
+from sde.storage import module_cache
+
+ROLES = ("step", "accumulate", "observe", "pace")
+
+
+@dataclass(frozen=True)
+class Program:
+    """One problem's compiled functions. native: sizes and addresses for the loop; keep: what keeps the addresses alive."""
+
+    manifest: Mapping[str, Any]
+    native: compiled_program.Program
+    keep: tuple[Any, ...]
+    compile_seconds: float
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self.manifest["dtype"])
+
+    @property
+    def lanes(self) -> int:
+        return self.native.lanes
+
+
+def load(text: str, manifest: Mapping[str, Any]) -> Program:
+    """Compile emitted text, or take its machine code from this process or from the cache. The text itself is written as it is."""
+    started = perf_counter()
+    with compiling.noticed(len(text) * compiling.TEXT_SECONDS):
+        compiled = _machine_code(text, str(manifest["dtype"]), manifest["clock"] == "own")
+    addresses = {role: compiled[role].address if role in compiled else 0 for role in ROLES}
+    native = compiled_program.Program(
+        lanes=manifest["lanes"],
+        states=len(manifest["states"]),
+        inputs=manifest["inputs"],
+        data=manifest["data"],
+        observables=len(manifest["observables"]),
+        **addresses,
+    )
+    return Program(dict(manifest), native, tuple(compiled.values()), perf_counter() - started)
+
+
+@lru_cache(maxsize=64)
+def _machine_code(text: str, dtype: str, own_clock: bool) -> dict[str, Any]:
+    """A text's compiled functions by role. A call of a few milliseconds should not read them from the disk again."""
+    module = import_text(text)
+    compiled = {}
+    for role in ROLES:
+        if hasattr(module, role):
+            function = getattr(module, role)
+            function.__name__ = function.__qualname__ = f"{role}_{module.__name__.split('_')[-1]}"
+            compiled[role] = compiled_program.compile_emitted(function, role, np.dtype(dtype), own_clock)
+    return compiled
+
+
+class _Text(InspectLoader):
+    """Loads a module from the text in hand, or its bytecode from the sealed cache. Its file is there for people and tracebacks to read:
+    nothing is ever run from it."""
+
+    def __init__(self, text: str, path: Path) -> None:
+        self.text, self.path = text, path
+
+    def get_source(self, fullname: str) -> str:
+        return self.text
+
+    def get_code(self, fullname: str) -> CodeType:
+        kept = f"{fullname}.{importlib.util.MAGIC_NUMBER.hex()}.nbc"
+        found = module_cache.load(kept)
+        if found is not None:
+            return marshal.loads(found)
+        code = self.source_to_code(self.text, str(self.path))
+        module_cache.save(kept, marshal.dumps(code))
+        return code
+
+
+def import_text(text: str) -> ModuleType:
+    """The emitted module as plain Python, undecorated: the oracle for its compiled form. The cache holds its text, as it is."""
+    stamp = f"{text}\n{options.source_hash()}\n{numba.__version__}"
+    name = f"noetherflow_{hashlib.sha256(stamp.encode()).hexdigest()[:24]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    loader = _Text(text, module_cache.save_text(f"{name}.py", text))
+    spec = importlib.util.spec_from_loader(name, loader, origin=str(loader.path))
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    sys.modules[name] = module
+    return module

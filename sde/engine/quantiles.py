@@ -1,0 +1,242 @@
+"""Quantiles over any number of paths: exact for few, from counts in bins for many, with the error that is certain.
+
+A sample of paths spread over the ensemble fixes the bins of every (save, observable): centred at its median and scaled by half its
+interquartile range, so that what is resolved is the spread of the values, wherever they lie. The counts then hold all paths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from sde.kernels.statistics import quantile_bins
+
+TABLE_BYTES = 32 * 2**20
+"""What a table of counts should take at most; with very many saves bins grow coarser, to 2**-5 of a scale, before it takes more."""
+
+SLAB = 512
+"""Cells whose counts are added up at once."""
+EPS = float(np.finfo(np.float64).eps)
+SAMPLE = 128
+"""Paths of each pilot chunk that the bins are fixed by."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where bins lie. centre, scale: (cells,) of the run's number type; bits: bins are 2**-bits scales wide near the centre."""
+
+    centre: np.ndarray
+    scale: np.ndarray
+    bits: int
+
+    @property
+    def inverse(self) -> np.ndarray:
+        return (1 / self.scale).astype(self.scale.dtype)
+
+
+def bits_for(cells: int) -> int:
+    """How finely bins are cut, from the number of cells alone."""
+    return 6 if cells * (2 * (quantile_bins.OCTAVES << 6) + 1) * 4 <= TABLE_BYTES else 5
+
+
+def lay_out(sample: np.ndarray, bits: int, centre: float = 0.0, scale: float = 0.0) -> Layout:
+    """Bins for cells whose values are like sample (cells, n), not finite where there is none. centre, scale: for cells whose sample
+    says nothing."""
+    dtype = sample.dtype
+    ordered = np.sort(_finite(sample), axis=1).astype(np.float64)
+    count = (~np.isnan(ordered)).sum(axis=1)
+
+    def at(q: float) -> np.ndarray:
+        index = np.floor(q * np.maximum(count - 1, 0)).astype(np.int64)[:, None]
+        return np.take_along_axis(ordered, index, axis=1)[:, 0] if ordered.shape[1] else np.full(len(sample), np.nan)
+
+    middle = np.where(np.isfinite(at(0.5)), at(0.5), centre)
+    size = np.zeros(len(sample))
+    with np.errstate(invalid="ignore", over="ignore"):
+        for low, high, share in ((0.25, 0.75, 0.5), (0.05, 0.95, 0.2), (0.0, 1.0, 0.1)):
+            width = (at(high) - at(low)) * share
+            size = np.where((size > 0) | ~np.isfinite(width), size, width)
+    limit = float(np.finfo(dtype).max) / 1e3
+    fallback = scale if scale > 0 else np.maximum(np.abs(middle), 1e-3) * 2.0**-10
+    size = np.where(size > 0, size, fallback)
+    size = np.clip(np.maximum(size, np.abs(middle) * 2 * np.finfo(dtype).eps), 1 / limit, limit)
+    return Layout(middle.astype(dtype), size.astype(dtype), bits)
+
+
+def quantiles(
+    table: np.ndarray, layout: Layout, low: np.ndarray, high: np.ndarray, at: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Quantiles `at` of every cell (len(at), cells), and how far at the most each can lie from the exact one of the same values.
+
+    table: (cells, bins + 1) counts; low, high: (cells,) least and greatest value. Exact order statistics lie in known bins, whose edges the
+    kernel's rounding blurs by a few units in the last place; inside a bin they are taken as evenly spread. Linear between order
+    statistics, as `numpy.quantile`, whose own rounding in the run's number type is within the bound too.
+    """
+    eps = float(np.finfo(layout.centre.dtype).eps)
+    found, error = np.full((2, len(at), len(table)), np.nan)
+    for first in range(0, len(table), SLAB):
+        some = slice(first, first + SLAB)
+        extremes = np.cumsum(table[some, :-1], axis=1, dtype=np.int64)
+        centre, inverse, least, most = (
+            np.asarray(a[some], dtype=np.float64) for a in (layout.centre, layout.inverse, low, high)
+        )
+        edges = quantile_bins.edges(layout.bits)
+        for k, q in enumerate(at):
+            found[k, some], error[k, some] = _quantile(extremes, edges, centre, inverse, least, most, q, eps)
+    return found, error
+
+
+def _quantile(
+    extremes: np.ndarray,
+    edges: np.ndarray,
+    centre: np.ndarray,
+    inverse: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    q: float,
+    eps: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Quantile q of cells whose counts add up to `ends` (cells, bins) by each bin's upper edge; edges in scales. eps: of the number type
+    that the bins were found in, from x - centre, its product with inverse, and that plus 1, each rounded."""
+    last, position = extremes[:, -1] - 1, q * np.maximum(extremes[:, -1] - 1, 0)
+    floor, value, sides = np.floor(position), [], []
+    low, high = np.where(last >= 0, low, 0.0), np.where(last >= 0, high, 0.0)
+    for rank in (floor, np.minimum(floor + 1, last)):
+        at = np.minimum((extremes <= rank[:, None]).sum(axis=1), extremes.shape[1] - 1)[:, None]
+        end = np.take_along_axis(extremes, at, axis=1)[:, 0]
+        before = np.where(at[:, 0] > 0, np.take_along_axis(extremes, np.maximum(at - 1, 0), axis=1)[:, 0], 0)
+        inside = (rank - before + 0.5) / np.maximum(end - before, 1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            cut = [edges[at[:, 0] + side] / inverse for side in (0, 1)]
+            left, right = (np.clip(centre + edge, low, high) for edge in cut)
+            value.append(_between(left, right, inside))
+            blur = [4 * eps * (np.abs(edge) + 1 / inverse) + 4 * EPS * np.abs(centre) for edge in cut]
+            sides.append((np.maximum(centre + cut[0] - blur[0], low), np.minimum(centre + cut[1] + blur[1], high)))
+    found = _between(value[0], value[1], position - floor)
+    left, right = sides[0][0], sides[1][1]
+    with np.errstate(over="ignore"):
+        size = np.where(right > left, np.maximum(np.abs(left), np.abs(right)), 0.0)
+        rounding = eps * (0.51 * size + (right - left))
+        error = 1.0001 * np.maximum(found - left, right - found) + rounding
+    return np.where(last >= 0, found, np.nan), np.where(last >= 0, error, np.nan)
+
+
+def _between(left: np.ndarray, right: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """left + share (right - left), where right - left may not be a number."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = left + (right - left) * share
+        return np.where(np.isfinite(found), found, left * (1 - share) + right * share)
+
+
+def exact(rows: np.ndarray, at: Sequence[float]) -> np.ndarray:
+    """Quantiles of rows (cells, n), what is not finite left out: (len(at), cells). Linear between order statistics."""
+    ordered = np.sort(_finite(rows), axis=1)
+    count = (~np.isnan(ordered)).sum(axis=1)
+    if not ordered.shape[1]:
+        return np.full((len(at), len(rows)), np.nan)
+    position = np.asarray(at)[:, None] * np.maximum(count - 1, 0)
+    below = np.floor(position).astype(np.int64)
+
+    def pick(index: np.ndarray) -> Any:
+        return np.take_along_axis(ordered[None], index[..., None], axis=2)[..., 0].astype(np.float64)
+
+    return _between(pick(below), pick(np.minimum(below + 1, np.maximum(count - 1, 0))), position - below)
+
+
+def _finite(rows: np.ndarray) -> np.ndarray:
+    """The same with NaN for what is not finite."""
+    return np.where(np.isfinite(rows), rows, rows.dtype.type(np.nan))
+
+
+class Sketch:
+    """Quantiles of cells (cells,) over chunks of paths. Threads may add at once; nothing depends on the order in which they do.
+
+    pilots: the chunks whose values fix the bins; empty: hold all values and be exact. tables: how many tables threads share.
+    """
+
+    def __init__(
+        self, cells: int, dtype: Any, pilots: frozenset[int], tables: int, centre: float = 0.0, scale: float = 0.0
+    ) -> None:
+        self.cells, self.dtype, self.pilots = cells, np.dtype(dtype), pilots
+        self.bits, self.centre, self.scale = bits_for(cells), centre, scale
+        self.layout: Layout | None = None
+        self.held: dict[int, np.ndarray] = {}
+        self._lock, self._locks = Lock(), [Lock() for _ in range(tables)]
+        self._tables: list[np.ndarray | None] = [None] * tables
+        self._counted = [0] * tables
+        self._total: np.ndarray | None = None
+
+    def add(self, chunk: int, rows: np.ndarray, valid: int) -> None:
+        """Take in columns 0..valid-1 of rows (cells, n): copied, or counted."""
+        with self._lock:
+            ready = {chunk: rows}
+            if self.layout is None:
+                self.held[chunk] = rows[:, :valid].copy()
+                if not self.pilots or not self.pilots <= self.held.keys():
+                    return
+                self.lay_out()
+                ready, self.held = self.held, {}
+        for index, values in ready.items():
+            self._count(index, values, valid if values is rows else values.shape[1])
+
+    def lay_out(self) -> None:
+        """Fix the bins by the pilots."""
+        sample = np.concatenate([self.held[i][:, :SAMPLE] for i in sorted(self.pilots)], axis=1)
+        self.layout = lay_out(sample, self.bits, self.centre, self.scale)
+        quantile_bins.load(self.dtype)
+
+    def _count(self, chunk: int, rows: np.ndarray, valid: int) -> None:
+        assert self.layout is not None
+        which = chunk % len(self._tables)
+        with self._locks[which]:
+            table = self._tables[which]
+            if table is None or self._counted[which] + valid >= 2**32:
+                self._spill(which)
+                table = self._tables[which] = quantile_bins.empty(self.cells, self.bits)
+            self._counted[which] += valid
+            quantile_bins.count(rows, valid, self.layout.centre, self.layout.inverse, self.bits, table)
+
+    def _spill(self, which: int) -> None:
+        """Empty a table into the total, before its counts pass what 32 bits hold."""
+        table, self._tables[which], self._counted[which] = self._tables[which], None, 0
+        if table is not None:
+            with self._lock:
+                self._total = table.astype(np.int64) if self._total is None else self._total + table
+
+    @property
+    def table(self) -> np.ndarray:
+        """All counts together, (cells, bins + 1) int64; no thread may add meanwhile."""
+        total = (
+            quantile_bins.empty(self.cells, self.bits).astype(np.int64) if self._total is None else self._total.copy()
+        )
+        for table in self._tables:
+            if table is not None:
+                total += table
+        return total
+
+    def quantiles(self, at: Sequence[float], low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Quantiles (len(at), cells) and the most that each may be off, 0 where all values are held; low, high: (cells,) extremes."""
+        if self.layout is not None:
+            return quantiles(self.table, self.layout, low, high, at)
+        rows = [self.held[i] for i in sorted(self.held)] or [np.empty((self.cells, 0), self.dtype)]
+        found = exact(np.concatenate(rows, axis=1), at)
+        return found, np.where(np.isnan(found), np.nan, 0.0)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All of it as arrays; no thread may add meanwhile."""
+        out = {f"held{i}": rows for i, rows in self.held.items()}
+        if self.layout is not None:
+            out |= {"centre": self.layout.centre, "scale": self.layout.scale, "table": self.table}
+        return out
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Back to what `state` gave."""
+        self.held = {int(k[4:]): v for k, v in state.items() if k.startswith("held")}
+        if "table" in state:
+            self.layout = Layout(state["centre"], state["scale"], self.bits)
+            self._total = np.array(state["table"], dtype=np.int64)
+            quantile_bins.load(self.dtype)

@@ -1,0 +1,167 @@
+"""Whether a run's step is short enough: a few of its paths at half the step, on the same noise."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sde.engine import ensemble
+from sde.engine.plan import Job
+from sde.engine.time_grid import Grid, RunClock
+from sde.kernels.drivers import Driver
+from sde.kernels.statistics.moments import COUNT, M2, MEAN
+
+COST = 0.01 / 6
+"""A check takes this share of the run's steps for every block of its paths: with half steps three times as many, 1 % of the run on two cores."""
+FEWEST = 6
+"""Steps that a check takes at least, where the run has them."""
+SAVES = 3
+TOLERATED = 0.05
+"""Error, as a share of the spread over paths, from which a step is too long."""
+OTHER = 0x5DE_C4EC
+"""What makes another seed of a run's."""
+EARLY = 24.0
+"""Most times its spread and change so far that an observable's in the whole run count: a run that explodes has no other measure."""
+WIDE = 0.2
+"""Share of what an observable does in the run that its bulk must have spread to before where paths lie in it tells anything."""
+CERTAIN = 5.0
+"""Standard errors that a difference must be away from 0 to count."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The largest effect that the step has: on the mean, the standard deviation or the distribution of observable `row` at `time`, estimated as a share of its spread and
+    change; lost: how many of `paths` were lost at the step and at half of it. share: of the run's time that was looked at. noise: (O,) what one step's noise moves each
+    observable by."""
+
+    row: int
+    what: str
+    time: float
+    error: float
+    exploded_paths: tuple[int, int]
+    paths: int
+    share: float
+    noise: np.ndarray
+
+    @property
+    def weight(self) -> tuple[bool, float]:
+        """By what the worst is told: moments first, as everybody knows what they are."""
+        return self.what != "distribution" and self.error > TOLERATED, self.error
+
+    @property
+    def passed(self) -> bool:
+        """Whether the step has no effect that matters."""
+        return self.error <= TOLERATED and not self.loses
+
+    @property
+    def loses(self) -> bool:
+        """Whether paths are lost that half the step keeps."""
+        return self.exploded_paths[0] - self.exploded_paths[1] > max(2, 0.02 * self.paths)
+
+
+def examine(
+    job: Job,
+    driver: Callable[[int], Driver],
+    clock: Callable[[Grid], RunClock],
+    grid: Grid,
+    couples: bool,
+    order: float,
+    moments: np.ndarray,
+) -> Finding:
+    """Take the first steps of the first paths of a job, as many as COST allows, at its grid's steps and at half of them.
+
+    driver(refine), ticks(grid): what drives the job and clocks it. couples: whether steps can take the noise of finer ones; else the two runs
+    are independent, and only gross effects show. order: the scheme's weak order, by which a difference becomes an error. moments: the run's own,
+    (saves, O, 5): errors count beside what an observable does in the whole run, as what is smooth is all discretisation in its first steps.
+    """
+    lanes = job.program.lanes
+    blocks = -(-job.paths // lanes)
+    steps = int(min(grid.steps, max(FEWEST, COST * blocks * grid.steps)))
+    head = grid.head(steps, SAVES)
+    begin = job.start(job.first, min(lanes, job.paths))
+    start = np.resize(begin, (lanes, begin.shape[1]))
+    base = replace(
+        job, start=lambda first, n: start, paths=lanes, slots=lanes, covariance=(), histograms={}, chunk=None
+    )
+    coarse = replace(base, driver=driver(2 if couples else 1), clock=clock(head))
+    fine = replace(base, driver=driver(1), clock=clock(head.halved()), seed=job.seed if couples else job.seed ^ OTHER)
+    with ThreadPoolExecutor(1) as beside:
+        other = beside.submit(ensemble.run, fine, 1)
+        ends = [ensemble.run(coarse, 1), other.result()]
+    if any(e.interrupted for e in ends):
+        raise KeyboardInterrupt
+    times = grid.at(head.saves)
+    exploded_paths = (ends[0].total.exploded_paths, ends[1].total.exploded_paths)
+    a, b = (e.kept.astype(np.float64) for e in ends)
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of rows in which no path is left
+        noise = np.nanstd(a[1] - a[0], axis=1) / np.sqrt(head.saves[1])
+        mean = moments[:, :, MEAN]
+        std = np.sqrt(moments[:, :, M2] / np.maximum(moments[:, :, COUNT] - 1, 1))
+        scale = np.nanmax(np.hypot(std, mean - mean[0]), axis=0)
+        found = _errors(a, b, scale, 256 * float(np.finfo(job.program.dtype).eps))
+    worst = Finding(0, "mean", 0.0, 0.0, exploded_paths, lanes, float(times[-1] / grid.ends[-1]), noise)
+    factor = 2**order / (2**order - 1)
+    for what, sizes in found.items():
+        k, row = np.unravel_index(np.argmax(sizes), sizes.shape)
+        one = replace(worst, row=int(row), what=what.strip(), time=float(times[k]), error=float(sizes[k, row]) * factor)
+        worst = max(worst, one, key=lambda f: f.weight)
+    return worst
+
+
+def _errors(a: np.ndarray, b: np.ndarray, scale: np.ndarray, rounding: float) -> dict[str, np.ndarray]:
+    """What the step shifts, as a share of the spread and change in the run, scale (O,), by save: the mean and the standard deviation, and, where tails
+    are too heavy for these, where paths lie in the bulk; 0 where chance may have made it. a, b: (saves, O, n)."""
+    missing = ~(np.isfinite(a) & np.isfinite(b))
+    a, b = np.where(missing, np.nan, a), np.where(missing, np.nan, b)
+    root = np.sqrt((~missing).sum(axis=2))
+    mean, std, other = np.nanmean(b, axis=2), np.nanstd(b, axis=2), np.nanstd(a, axis=2)
+    own = np.hypot(std, np.abs(mean - mean[0]))
+    spread = np.clip(np.where(np.isfinite(scale), scale, np.inf), own, EARLY * own)
+    tells = spread > rounding * (np.abs(mean) + np.nanmax(np.abs(b), axis=2))
+
+    def shown(size: np.ndarray, scatter: np.ndarray, unit: np.ndarray) -> np.ndarray:
+        certain = tells & (np.abs(size) > CERTAIN * scatter / root) & (unit > 0)
+        return np.where(certain, np.abs(size) / unit, 0.0)
+
+    d = b - a
+    shift = np.nanmean(d, axis=2)
+    squares = (b - mean[..., None]) ** 2 / std[..., None] - (a - (mean - shift)[..., None]) ** 2 / other[..., None]
+    found = {
+        "mean": shown(shift, np.nanstd(d, axis=2), spread),
+        "standard deviation": shown(std - other, np.nanstd(squares, axis=2) / 2, np.where(other > 0, spread, 0.0)),
+    }
+    low, middle, high = (np.nanquantile if missing.any() else np.quantile)(b, [0.25, 0.5, 0.75], axis=2)
+    bulk = [np.tanh((x - middle[..., None]) / (high - low)[..., None]) for x in (a, b)]
+    for name, power in (("distribution", 1), ("distribution ", 2)):
+        gap = bulk[1] ** power - bulk[0] ** power
+        unit = np.where(high - low > WIDE * spread, np.nanstd(bulk[1] ** power, axis=2), 0.0)
+        found[name] = shown(np.nanmean(gap, axis=2), np.nanstd(gap, axis=2), unit)
+    for sizes in found.values():
+        sizes[0] = 0.0
+    return {what: np.nan_to_num(sizes) for what, sizes in found.items()}
+
+
+ROUNDED = 0.01
+"""Share of its change that rounding may take of a state."""
+
+
+def rounded_away(job: Job, noise: np.ndarray, moments: np.ndarray, pull: np.ndarray) -> int | None:
+    """The first observable whose steps are lost in the last place of the number type, None where there is none. noise: of one step, (O,); moments: the
+    run's, (saves, O, 5); pull: what the drift at the start would move the first of them by, (D,).
+
+    Noise larger than the last place makes rounding fair; without it, every step may be off by half of it to the same side.
+    """
+    mean, eps = moments[:, :, MEAN], float(np.finfo(job.program.dtype).eps)
+    with np.errstate(all="ignore"):
+        last_place = np.nanmax(np.abs(mean), axis=0) * eps
+        change = np.ptp(mean, axis=0) + np.sqrt(moments[-1, :, M2] / np.maximum(moments[-1, :, COUNT], 1))
+        change[: len(pull)] = np.maximum(change[: len(pull)], pull)
+        exploded_paths = (
+            (noise < last_place / 2) & (job.clock.steps * last_place / 4 > ROUNDED * change) & (change > last_place)
+        )
+    return int(np.argmax(exploded_paths)) if exploded_paths.any() else None

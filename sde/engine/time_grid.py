@@ -1,0 +1,260 @@
+"""Time grids: every save lands on a step and the last time is the requested one; nothing is interpolated."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from sde.engine.values import real, reals, whole
+from sde.kernels.loop import Clock
+
+Factor = Callable[[np.ndarray], np.ndarray]
+"""The schedule's multiplier of the learning rate at times (K,)."""
+
+
+WINDOW = 1 << 14
+"""Steps whose times, lengths and scales are in memory at once, in a run too long to hold them all."""
+ONE_WINDOW = 1 << 17
+"""Longest run whose steps are all held, in one window."""
+
+Rule = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""(times (K,), lengths (K,)) of steps -> a number per step."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Times of steps, kept as stretches of equal steps, so that memory does not grow with their number.
+
+    ends: (M + 1,) times at which stretches begin, and the end; firsts: (M + 1,) their step numbers; saves: step numbers to save.
+    rate: where given, the time after k steps is rate * k.
+    """
+
+    ends: np.ndarray
+    firsts: np.ndarray
+    saves: np.ndarray
+    rate: float | None = None
+
+    @property
+    def steps(self) -> int:
+        return int(self.firsts[-1])
+
+    def at(self, steps: np.ndarray) -> np.ndarray:
+        """Times after `steps` steps."""
+        if self.rate is not None:
+            return self.rate * np.asarray(steps)
+        stretch = np.minimum(np.searchsorted(self.firsts, steps, side="right") - 1, len(self.firsts) - 2)
+        left, right, first = self.ends[stretch], self.ends[stretch + 1], self.firsts[stretch]
+        inside = left + (right - left) * (steps - first) / (self.firsts[stretch + 1] - first)
+        return np.where(steps == self.firsts[-1], self.ends[-1], inside)
+
+    def lengths(self, begin: int, end: int) -> np.ndarray:
+        """Lengths in time of steps begin..end-1."""
+        if self.rate is not None:
+            return np.full(end - begin, self.rate)
+        return np.diff(self.at(np.arange(begin, end + 1)))
+
+    def head(self, steps: int, saves: int) -> Grid:
+        """The first `steps` steps, saved at so many times, spread evenly, at the start and after the first."""
+        at = np.unique(np.append(np.round(np.linspace(0, steps, saves + 1)).astype(np.int64), 1))
+        inside = self.firsts < steps
+        return Grid(
+            np.append(self.ends[inside], self.at(np.array([steps]))),
+            np.append(self.firsts[inside], steps),
+            at,
+            self.rate,
+        )
+
+    def halved(self) -> Grid:
+        """Every step in two."""
+        return Grid(self.ends, 2 * self.firsts, 2 * self.saves, None if self.rate is None else self.rate / 2)
+
+    @property
+    def longest(self) -> float:
+        """The longest step in time."""
+        return self.rate if self.rate is not None else float((np.diff(self.ends) / np.diff(self.firsts)).max())
+
+    @property
+    def time(self) -> np.ndarray:
+        """All of the times, (steps + 1,)."""
+        return self.at(np.arange(self.steps + 1))
+
+    @property
+    def length(self) -> np.ndarray:
+        """All of the steps' lengths, (steps,)."""
+        return self.lengths(0, self.steps)
+
+
+class RunClock:
+    """A grid with what the loop needs of every step: h and scale by rules of time and length, made a window at a time."""
+
+    def __init__(self, grid: Grid, h: Rule, scale: Rule) -> None:
+        self.grid, self.h, self.scale = grid, h, scale
+        self.steps, self.saves = grid.steps, grid.saves
+        self._span = self.steps if self.steps <= ONE_WINDOW else WINDOW
+        self._lock, self._made = Lock(), OrderedDict[int, Clock]()
+
+    def at(self, steps: np.ndarray) -> np.ndarray:
+        """Times after `steps` steps."""
+        return self.grid.at(steps)
+
+    def window(self, step: int) -> Clock:
+        """The loop's clock over the steps around `step`. Any thread may ask."""
+        first = step - step % self._span
+        with self._lock:
+            clock = self._made.get(first)
+            if clock is None:
+                clock = self._made[first] = self._make(first, min(first + self._span, self.steps))
+                if len(self._made) > MOST_WINDOWS:
+                    self._made.popitem(last=False)
+        return clock
+
+    def windows(self) -> Iterator[Clock]:
+        """All windows in order, each made anew: to check or to hash them."""
+        for first in range(0, self.steps, self._span):
+            yield self._make(first, min(first + self._span, self.steps))
+
+    def _make(self, begin: int, end: int) -> Clock:
+        time, length = self.grid.at(np.arange(begin, end + 1)), self.grid.lengths(begin, end)
+        h, scale = self.h(time[:-1], length), self.scale(time[:-1], length)
+        return Clock(time, np.asarray(h), np.asarray(scale), self.saves, begin)
+
+
+class FixedClock:
+    """The same of a loop's clock that is there already, from step 0 on."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock, self.steps, self.saves = clock, len(clock.h), clock.saves
+
+    def at(self, steps: np.ndarray) -> np.ndarray:
+        return np.asarray(self.clock.time)[steps]
+
+    def window(self, step: int) -> Clock:
+        return self.clock
+
+    def windows(self) -> Iterator[Clock]:
+        yield self.clock
+
+
+def _count(save_at: Any) -> int | None:
+    return int(save_at) if isinstance(save_at, (int, np.integer)) and not isinstance(save_at, bool) else None
+
+
+def _refuse(where: str, rule: str, got: Any, do: str) -> ValueError:
+    return ValueError(f"{where}: {rule}; got {got!r} ({type(got).__name__}). {do}")
+
+
+MOST_STEPS = 4_000_000_000
+"""Longest grid: random numbers are counted by step in 32 bits."""
+MOST_WINDOWS = 16
+ROUNDING = 4 * float(np.finfo(np.float64).eps)
+"""How far, as a share of it, a time may lie from the end and be the end."""
+
+
+def _affordable(where: str, got: float, count: float, unit: str) -> None:
+    if count > MOST_STEPS:
+        raise _refuse(where, f"a run has at most {MOST_STEPS} {unit}", got, "Take a larger step or a shorter run.")
+
+
+def check_length(where: str, value: Any) -> None:
+    """Raise ValueError for what is no length of time."""
+    if (real(value) or 0) <= 0:
+        advice = "Give a length in time (of learning-rate time t = eta*k)." if where == "time" else "Give a step."
+        raise _refuse(where, "must be positive and finite", value, advice)
+
+
+def continuous(time: float, dt: float, save_at: int | Sequence[float], jumps: Sequence[float] = ()) -> Grid:
+    """Steps of at most dt on [0, time], shortened evenly between saves so that each save is hit exactly.
+
+    save_at: a count of equally spaced times (both ends included, at least 2), or increasing times within [0, time]; the end is always
+    saved. Where a count asks for more saves than there are steps, every step is saved: a count never makes steps shorter than dt
+    asks, but for dividing evenly what lies between two saves. jumps: times at which coefficients change at once. A step ends just
+    before each and one begins just after, so that none but a very short one sees both sides.
+    """
+    check_length("time", time)
+    check_length("dt", dt)
+    if dt > time * (1 + 1e-12):
+        raise _refuse("dt", f"must not exceed the time {time}", dt, "Take a smaller step.")
+    _affordable("time", time, time / dt, f"steps of dt = {dt}")
+    count = _count(save_at)
+    steps = int(np.ceil(time / dt * (1 - 1e-12)))
+    if count is not None and count - 1 > steps:
+        save_at = steps + 1
+    times = _save_times(float(time), save_at)
+    ends = np.unique(np.concatenate([[0.0], times, _around(float(time), jumps)]))
+    counts = np.maximum(1, np.ceil(np.diff(ends) / dt * (1 - 1e-12))).astype(np.int64)
+    firsts = np.concatenate([[0], np.cumsum(counts)])
+    return Grid(ends, firsts, firsts[np.searchsorted(ends, times)])
+
+
+NARROW = 2.0**-20
+"""Half the width, as a share of the run, of the step across a jump: more than float32 rounds times by, and too short to matter."""
+
+
+def _around(time: float, jumps: Sequence[float]) -> np.ndarray:
+    """Times just before and just after every jump inside the run."""
+    at = np.unique(np.asarray(jumps, dtype=np.float64))
+    at = at[(at > 0) & (at < time)]
+    half = min([time * NARROW, *np.diff([0.0, *at, time]) / 64])
+    return np.concatenate([at - half, at + half])
+
+
+def _save_times(time: float, save_at: int | Sequence[float]) -> np.ndarray:
+    count = _count(save_at)
+    if count is not None:
+        if count < 2:
+            raise _refuse("save_at", "a count needs at least 2 times, both ends", save_at, "Give 2 or more.")
+        times = np.linspace(0.0, time, count)
+        times[-1] = time
+        return times
+    try:
+        times = reals(save_at)
+    except ValueError:
+        times = np.empty(0)
+    if times.ndim == 1 and len(times) and 0 < times[-1] - time <= ROUNDING * time:
+        times[-1] = time  # 3 * 0.1 is 0.30000000000000004
+    if (
+        times.ndim != 1
+        or not len(times)
+        or not np.isfinite(times).all()
+        or (np.diff(times) <= 0).any()
+        or times[0] < 0
+        or times[-1] > time
+    ):
+        raise _refuse(
+            "save_at",
+            f"times must increase within [0, {time}]",
+            np.asarray(save_at, dtype=object).tolist(),
+            "Give a count, or sorted times inside the run.",
+        )
+    if times[-1] != time and time - times[-1] <= ROUNDING * time:
+        times[-1] = time
+    return times if times[-1] == time else np.append(times, time)
+
+
+def discrete(steps: int, learning_rate: float, save_at: int | Sequence[float]) -> Grid:
+    """k = 0..steps at time eta*k. A count of saves takes the nearest steps to equally spaced ones; given times must be multiples of eta."""
+    if (whole(steps) or 0) < 1:
+        raise _refuse("steps", "must be a whole number of at least 1", steps, "Give the number of SGD steps.")
+    _affordable("steps", steps, steps, "steps")
+    count = _count(save_at)
+    if count is not None:
+        if count < 2:
+            raise _refuse("save_at", "a count needs at least 2 times, both ends", save_at, "Give 2 or more.")
+        saves = np.unique(np.round(np.linspace(0, steps, count)).astype(np.int64))
+    else:
+        exact = _save_times(steps * learning_rate * (1 + 1e-9), save_at)[: np.size(save_at)] / learning_rate
+        saves = np.round(exact).astype(np.int64)
+        if np.abs(exact - saves).max() > 1e-6 or (np.diff(saves) <= 0).any() or saves[-1] > steps:
+            raise _refuse(
+                "save_at",
+                f"times of discrete SGD must be multiples of the learning rate {learning_rate}",
+                np.asarray(save_at).tolist(),
+                "Give eta*k for whole k.",
+            )
+        saves = saves if saves[-1] == steps else np.append(saves, steps)
+    return Grid(np.array([0.0, learning_rate * steps]), np.array([0, int(steps)]), saves, learning_rate)

@@ -1,0 +1,1 @@
+"""Estimates from samples: multilevel Monte Carlo, and orders of convergence. Numbers only."""

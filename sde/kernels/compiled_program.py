@@ -1,0 +1,68 @@
+"""What the loop needs of one problem: sizes and the addresses of its emitted functions.
+
+Emitted functions are plain Python over flat arrays with the lane axis last (row j of lane i at
+x[j * LANES + i]; S state, I input,
+Z data, O observable rows), with every stride a literal so that LLVM vectorises them:
+
+    step(x, n, h, t, p)         advance x in place by one step of size h from time t, with input rows n
+    pace(x, h, t, p)            shorten each lane's step h to what its state at time t allows
+    accumulate(x, z, w, n, p)   n[k] += w * f_k(x, z) for every input row k
+    observe(x, t, p, out)       out rows = observables of x at time t
+
+Where there is a pace, each lane has a clock of its own: h and t are rows then, in all of them, else numbers.
+They are undecorated in their file: the text is the oracle. `compile_emitted` turns one into a C function with
+bare pointers, `functions` in the place of `math`.
+"""
+
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import from_dtype, types
+
+from . import math
+from .options import EMITTED, native
+
+
+class Program(NamedTuple):
+    """Sizes (rows) and addresses; an address of 0 is a function that is not there."""
+
+    lanes: int
+    states: int
+    inputs: int
+    data: int
+    observables: int
+    step: int
+    accumulate: int
+    observe: int
+    pace: int = 0
+
+
+def signature(role: str, dtype: Any, own_clock: bool = False) -> Any:
+    """Numba signature of emitted function `role` ("step", "accumulate", "observe" or "pace"); own_clock: of each lane."""
+    scalar = from_dtype(np.dtype(dtype))
+    rows = types.CPointer(scalar)
+    time = rows if own_clock else scalar
+    roles = {
+        "step": (rows, rows, time, time, rows),
+        "accumulate": (rows, rows, rows, rows, rows),
+        "observe": (rows, time, rows, rows),
+        "pace": (rows, rows, rows, rows),
+    }
+    return types.void(*roles[role])
+
+
+def vectorising(function: Any) -> Any:
+    """The emitted function with `functions` for its `math`: the same code in the same file, for the compiler only."""
+    copy = FunctionType(function.__code__, {**function.__globals__, "math": math}, function.__name__)
+    copy.__qualname__, copy.__module__ = function.__qualname__, function.__module__
+    return copy
+
+
+def compile_emitted(function: Callable[..., None], role: str, dtype: Any, own_clock: bool = False) -> Any:
+    """Compile an emitted function, or load it from the cache; `.address` goes into `Program`.
+
+    Its name and its module's must contain a hash of the text. Keep the result alive as long as the address is used.
+    """
+    return native(vectorising(function), signature(role, dtype, own_clock), EMITTED, f"{dtype} {own_clock}")

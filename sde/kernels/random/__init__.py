@@ -1,0 +1,1 @@
+"""Random words, uniforms and normals over lanes, from counters."""

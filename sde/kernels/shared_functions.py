@@ -1,0 +1,45 @@
+"""C functions that all loops share: compiled once per dtype, cached, called by address. A loop is compiled without them, which
+saves most of its compile time; Python calls the same machine code through ctypes, so a start law or an oracle sees the loop's own numbers.
+"""
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import from_dtype
+
+from . import records
+from .options import native
+from .random import fillers
+
+
+class SharedFunctions(NamedTuple):
+    """Addresses: of random fills (see `fillers`) and of what is done with rows (see `records`)."""
+
+    normals: int
+    uniforms: int
+    words: int
+    combine: int
+    record: int
+    mark_exploded: int
+    date: int
+
+
+RECORDS = ("combine", "record", "mark_exploded", "date")
+
+
+@cache
+def compiled(name: str, which: str) -> Any:
+    """The function `which` for dtype `name`, "float32" or "float64"."""
+    if which in RECORDS:
+        return native(getattr(records, which), records.signatures(from_dtype(np.dtype(name)))[which])
+    return native(fillers.FUNCTIONS[name][which], fillers.signature(name))
+
+
+def addresses(dtype: Any, needed: Iterable[str]) -> SharedFunctions:
+    """Addresses of those needed, valid for the life of the process; 0 for the others."""
+    name, requested = np.dtype(dtype).name, set(needed)
+    return SharedFunctions(
+        *(compiled(name, which).address if which in requested else 0 for which in SharedFunctions._fields)
+    )

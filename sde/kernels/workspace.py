@@ -1,0 +1,65 @@
+"""Scratch of one call of the loop: rows for inputs, normals, samples, clocks and flags."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .compiled_program import Program
+from .drivers import Driver, Sampled
+from .random.normal import SCRATCH
+from .shared_functions import SharedFunctions
+
+ROWS = ("normal", "uniform", "base", "drawn", "w", "h", "t")
+
+
+class Space(NamedTuple):
+    """Scratch, and the functions that use it. What the driver does not need is of size 0."""
+
+    functions: SharedFunctions
+    words: Any
+    spare: Any
+    n: Any
+    out: Any
+    z: Any
+    normal: Any
+    uniform: Any
+    base: Any
+    drawn: Any
+    w: Any
+    h: Any
+    t: Any
+    left: Any  # (lanes,) float64: time that lanes have yet to go
+    flags: Any
+    alive: Any
+    sums: Any  # (lanes,) float64
+    index: Any
+    stamp: Any
+    own_steps: Any  # (3,) int64: steps that paths chose themselves, how many paths gave up, lanes left alive
+    stop: Any  # (1,) int64, the caller's: once it is not 0, whatever runs leaves off, and what it leaves is not to be used
+
+
+def make_space(functions: SharedFunctions, program: Program, driver: Driver, dtype: Any, stop: Any = None) -> Space:
+    """Fresh scratch: sizes follow from the problem alone. stop: (1,) int64 that others may set."""
+    lanes, rows = program.lanes, driver.rows(16 // np.dtype(dtype).itemsize)
+    batch = driver if isinstance(driver, Sampled) and len(driver.table) else None
+
+    def real(count: int) -> np.ndarray:
+        return np.zeros(count * lanes, dtype)
+
+    return Space(
+        functions=functions,
+        words=np.zeros(SCRATCH * lanes, np.uint32),
+        spare=real(1),
+        n=real(program.inputs),
+        out=real(program.observables),
+        z=real(program.data),
+        **{name: real(rows.get(name, 0)) for name in ROWS},
+        left=np.zeros(rows.get("left", 0) * lanes),
+        flags=np.zeros(lanes, np.int32),
+        alive=np.zeros(lanes, np.int32),
+        sums=np.zeros(lanes),
+        index=np.zeros(batch.batch * lanes if batch else 0, np.int64),
+        stamp=np.zeros(0 if not batch or batch.replacement else len(batch.table) + 1, np.int64),
+        own_steps=np.zeros(3, np.int64),
+        stop=np.zeros(1, np.int64) if stop is None else stop,
+    )

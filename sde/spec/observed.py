@@ -1,0 +1,92 @@
+"""What a spec's run watches: named expressions, events, whose covariance, and edges of histograms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import sympy as sp
+
+from sde.spec.error_list import ErrorList, is_number, nearest
+from symbolic.language.parser import ExpressionError, parse
+
+
+def expressions(
+    section: str, table: Any, parameters: Mapping[str, np.ndarray], names: Mapping[str, np.ndarray], errors: ErrorList
+) -> dict[str, Any]:
+    """Named expressions in the parameters, of `section`: "observables" or "events"."""
+    if not isinstance(table, dict):
+        errors.add(
+            f"run.{section}",
+            "must be a table of named expressions",
+            table,
+            f'Write {section} = {{ C = "u**2 - w**2" }}.',
+        )
+        return {}
+    theta = {s for array in parameters.values() for s in array.flat}
+    out: dict[str, sp.Expr | np.ndarray] = {}
+    for name, text in table.items():
+        where = f"{section}.{name}"
+        if not name.isidentifier():
+            errors.add(
+                where,
+                "a name must be letters, digits and underscores, starting with a letter",
+                name,
+                "Rename it.",
+            )
+            continue
+        try:
+            value = parse(text, names, where)
+        except ExpressionError as error:
+            errors.expression(error)
+            continue
+        other = sorted({str(s) for x in value.flat for s in x.free_symbols - theta})
+        if other:
+            errors.add(where, f"may use parameters only, here {', '.join(other[:3])}", text, "Write it without data.")
+        else:
+            out[name] = value if value.shape else value.item()
+    return out
+
+
+def events(
+    table: Any,
+    observables: Mapping[str, Any],
+    parameters: Mapping[str, np.ndarray],
+    names: Mapping[str, np.ndarray],
+    errors: ErrorList,
+) -> dict[str, Any]:
+    """Named conditions: scalar expressions, of names that are nothing else."""
+    out = expressions("events", table, parameters, names, errors)
+    for name, value in out.items():
+        if name in observables or name in parameters:
+            errors.add(f"events.{name}", "a name may stand for one thing only", name, "Rename the event.")
+        if np.ndim(value):
+            errors.add(f"events.{name}", "must be one expression, not an array", str(value), "Name an event per entry.")
+    return out
+
+
+def chosen(value: Any, known: Sequence[str], errors: ErrorList) -> list[str]:
+    """Names, each once, of parameters and observables."""
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value) or len(set(value)) != len(value):
+        errors.add("run.covariance", "must be a list of names, each once", value, 'Write covariance = ["u", "w"].')
+        return []
+    for name in value:
+        if name not in known:
+            errors.add("run.covariance", "must name a parameter or an observable", name, nearest(name, list(known)))
+    return value
+
+
+def edges(table: Any, known: Sequence[str], errors: ErrorList) -> dict[str, list[float]]:
+    """{name: increasing finite edges}."""
+    if not isinstance(table, dict):
+        errors.add("run.histogram", "must be a table of lists of edges", table, "Write histogram = { u = [0, 1, 2] }.")
+        return {}
+    for name, value in table.items():
+        where = f"run.histogram.{name}"
+        if name not in known:
+            errors.add(where, "must name a parameter or an observable", name, nearest(name, list(known)))
+        listed = isinstance(value, list) and len(value) >= 2 and all(is_number(e) and np.isfinite(e) for e in value)
+        if not listed or (np.diff(np.array(value, dtype=float)) <= 0).any():
+            errors.add(where, "needs at least two increasing finite edges", value, "Write e.g. [0.0, 0.5, 1.0].")
+    return table

@@ -1,0 +1,327 @@
+"""Problem specs: a TOML file, or the name of a library loss, becomes a `Spec`; everything wrong with it is said at once.
+
+    name = "..."                                   # default: the file's name
+    [parameters]  u = []  a = [4]  W = [3, 2]      # a shape per parameter
+    [data]        e = { law = "normal", mean = 0, std = 0.5, shape = [3] }
+Laws: normal (mean = 0, std = 1, or covariance = matrix), uniform (low = 0, high = 1), bernoulli (p), moments (moments = [m1, m2, ...]).
+Values are numbers, arrays, or constant expressions such as "1/3"; shape defaults to that of the values.
+Rows of a file are drawn with equal chance, and may stand beside laws (label noise):
+    file = "train.csv"        comma-separated, with a header; relative to the spec file
+    inputs = ["c1", "c2"]     columns that make the data vector x, shape [number of inputs] (also for one input)
+    targets = ["c3"]          columns that make y: a scalar for one target (it broadcasts against outputs of shape [1]), else a vector; optional
+    standardize = true        inputs and targets to zero mean and unit variance (divisor N); "inputs" leaves the targets alone
+    classes = true            the one target holds whole-number labels: y is its one-hot vector, never standardized
+    [loss]        where = { h = "W@x" }  expression = "sum((h - y)**2)"     # language: symbolic.language.parser; where goes top down
+    [sgd]         learning_rate (default 0.01), batch_size, weight_decay, momentum, replacement, schedule = "min(t/5, 1)"   # t = eta*k
+    [run]         start, time or steps, dt, paths, seed, save_at, scheme, dtype, keep, observables: see sde.spec.run_section
+"""
+
+from __future__ import annotations
+
+import keyword
+import math
+import os
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sympy as sp
+
+from sde.spec import run_section
+from sde.spec.data_files import FILE_KEYS, read_dataset
+from sde.spec.distribution_tables import read_distribution
+from sde.spec.error_list import ErrorList, is_number, nearest
+from symbolic.language import names
+from symbolic.language.parser import ExpressionError, parse, parse_scalar
+from symbolic.language.vocabulary import CONSTANTS, FUNCTIONS, MAX_ENTRIES
+from symbolic.problem.distributions import Distribution
+from symbolic.problem.loss import Loss, entries
+from symbolic.problem.optimizer import SGD, t
+
+SECTIONS = ("name", "parameters", "data", "loss", "sgd", "run", "observables")
+SGD_KEYS = ("learning_rate", "batch_size", "weight_decay", "momentum", "replacement", "schedule")
+DECLARE = "A parameter goes under [parameters]; a data variable needs a law under [data]."
+
+
+class SpecError(ValueError):
+    """All that is wrong with a spec: `problems`, one line each."""
+
+    def __init__(self, errors: list[str]) -> None:
+        self.errors = tuple(names.printable(problem, 1_000) for problem in errors)
+        super().__init__("\n".join(self.errors))
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A problem ready to derive, simulate and verify.
+
+    run holds what the file's [run] gives, checked, under the names of `sde.simulate`'s arguments: start (a dict {name: float array or Law},
+    or a list of such dicts), time (= eta*k), steps, dt, paths, seed, save_at, scheme, dtype, keep, observables ({name: expression}).
+    inputs: the files that it was read from, the spec's and its data's, which no output may overwrite.
+    """
+
+    name: str
+    loss: Loss
+    sgd: SGD
+    run: dict[str, Any] = field(default_factory=dict)
+    path: Path | None = None
+    inputs: tuple[Path, ...] = ()
+
+
+def spec_for(name_or_path: str | Path) -> Spec:
+    """The spec of a library loss given by name ("matrix-factorization"), else of the file at that path. Raises SpecError."""
+    from symbolic.library import LIBRARY
+
+    key = str(name_or_path).replace("_", "-")
+    if key in LIBRARY:
+        entry = LIBRARY[key]
+        run = {"start": dict(entry.start), "time": entry.time, "paths": 2000, "seed": 0}
+        return Spec(key, entry.build(), entry.sgd, run)
+    path = Path(name_or_path)
+    if not path.suffix and not os.path.exists(path):
+        raise SpecError(
+            [
+                f"spec: must be a file or a library loss; got {str(name_or_path)!r} (not found). {nearest(key, list(LIBRARY))}"
+            ]
+        )
+    return read_spec(path)
+
+
+def read_spec(path: str | Path) -> Spec:
+    """The spec in a TOML file (format: this module's docstring). Raises SpecError with every problem found."""
+    path = Path(path)
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not UTF-8 text, or no file name"
+        raise SpecError([f"spec: the file must be readable; got {str(path)!r} ({reason}). Check the path."]) from None
+    return parse_spec(text, path)
+
+
+def parse_spec(text: str, path: str | Path = "spec.toml") -> Spec:
+    """Like `read_spec` for the TOML text itself; `path` names it and anchors relative file names."""
+    path = Path(path)
+    try:
+        raw = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+        raise SpecError(
+            [f"{path.name}: must be valid TOML; got {str(error) or 'too deep nesting'} (syntax). Fix that line."]
+        ) from None
+    return _Reader(raw, path).spec()
+
+
+class _Reader:
+    """Reads one TOML document section by section, collecting problems instead of stopping at the first."""
+
+    def __init__(self, raw: dict[str, Any], path: Path) -> None:
+        self.raw, self.path, self.errors = raw, path, ErrorList()
+        self.names: dict[str, np.ndarray] = {}
+        self.parameters: dict[str, np.ndarray] = {}
+        self.data: dict[str, np.ndarray] = {}
+        self.laws: list[Any] = []
+        self.size: int | None = None
+        self.files: tuple[Path, ...] = ()
+
+    def spec(self) -> Spec:
+        for key in self.raw:
+            if key not in SECTIONS:
+                self.errors.add(key, "unknown section or key", self.raw[key], nearest(key, SECTIONS))
+        name = self.raw.get("name", names.printable(self.path.stem, names.LONGEST))
+        try:
+            names.check("name", name)
+        except ValueError as error:
+            self.errors.found.append(str(error))
+        self.read_parameters()
+        self.read_data()
+        expression = self.read_loss()
+        sgd = self.read_sgd()
+        run = run_section.read(
+            self.section("run"), self.section("observables"), self.parameters, self.names, sgd, self.errors
+        )
+        if self.errors.found or expression is None or sgd is None:
+            raise SpecError(self.errors.found)
+        try:
+            loss = Loss(expression, self.parameters, self.laws, name=name)
+        except ValueError as error:
+            raise SpecError(str(error).splitlines()) from None
+        loss.files = (self.path, *self.files)
+        return Spec(name, loss, sgd, run, self.path, loss.files)
+
+    def section(self, name: str, *, needed: bool = False) -> dict[str, Any]:
+        value = self.raw.get(name, None)
+        if value is None and not needed:
+            return {}
+        if not isinstance(value, dict) or (needed and not value):
+            self.errors.add(
+                name,
+                "the section is needed" if needed else "must be a section",
+                value,
+                f"Write [{name}] and its entries.",
+            )
+            return {}
+        return value
+
+    def declare(self, name: str, where: str, value: np.ndarray | None) -> bool:
+        """Enter a name into the table of names (None: its value is unknown); False if it has none or cannot be one, with a problem."""
+        rule, do = None, "Rename it."
+        if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_") or not name.isascii():
+            rule, do = (
+                "a name must be letters, digits and underscores, starting with a letter, and no Python keyword",
+                "Rename it.",
+            )
+        elif name in FUNCTIONS or name in CONSTANTS or name == "t":
+            rule, do = f"the name {name!r} is taken by the expression language", "Rename it."
+        elif name in self.names or name in self.errors.failed:
+            rule, do = (
+                "a name may stand for one thing only, among parameters, data and where",
+                "Rename one of them.",
+            )
+        if rule:
+            self.errors.add(where, rule, name, do)
+            return False
+        if value is None:
+            self.errors.failed.add(name)
+            return False
+        self.names[name] = value
+        return True
+
+    def shape(self, where: str, value: Any) -> tuple[int, ...] | None:
+        if (
+            isinstance(value, list)
+            and all(type(n) is int and n >= 1 for n in value)
+            and math.prod(value) <= MAX_ENTRIES
+        ):
+            return tuple(value)
+        self.errors.add(
+            where,
+            f"must be a shape, whole numbers with a product of at most {MAX_ENTRIES}",
+            value,
+            "Write [] or [4] or [3, 2].",
+        )
+        return None
+
+    def read_parameters(self) -> None:
+        for name, value in self.section("parameters", needed=True).items():
+            shape = self.shape(f"parameters.{name}", value)
+            array = None if shape is None else entries(name, shape)
+            if self.declare(name, f"parameters.{name}", array) and array is not None:
+                self.parameters[name] = array
+
+    def read_data(self) -> None:
+        section = self.section("data", needed=True)
+        if any(key in section and not isinstance(section[key], dict) for key in FILE_KEYS):
+            self.read_file({key: section[key] for key in FILE_KEYS if key in section})
+        bound: dict[Any, Distribution] = {}
+        for name, value in section.items():
+            where = f"data.{name}"
+            if name in FILE_KEYS:
+                if isinstance(value, dict):
+                    self.errors.add(where, "this name is a key of [data] for files", value, "Rename the variable.")
+                continue
+            if not isinstance(value, dict):
+                self.errors.add(
+                    where,
+                    "must be a law or a key for files",
+                    value,
+                    f'Write {{ law = "normal", std = 1 }}. {nearest(name, FILE_KEYS)}',
+                )
+                continue
+            requested = self.shape(f"{where}.shape", value["shape"]) if "shape" in value else None
+            distribution, shape = read_distribution(
+                where, {k: v for k, v in value.items() if k != "shape"}, requested, self.errors
+            )
+            array = None if distribution is None and requested is None else entries(name, shape)
+            if self.declare(name, where, array) and array is not None:
+                self.data[name] = array
+                if distribution is not None:
+                    bound[sp.ImmutableDenseNDimArray(array) if shape else array.item()] = distribution
+        if bound:
+            self.laws.append(bound)
+
+    def read_file(self, keys: dict[str, Any]) -> None:
+        arrays, dataset = read_dataset(keys, self.path.parent, self.errors)
+        for name, array in arrays.items():
+            if self.declare(name, "data.file", array) and array is not None:
+                self.data[name] = array
+        if dataset is not None:
+            self.laws.append(dataset)
+            self.files = (self.path.parent / str(keys["file"]),)
+            self.size = len(next(iter(dataset.columns.values())))
+
+    def read_loss(self) -> sp.Expr | None:
+        section = self.section("loss", needed=True)
+        for key, value in section.items():
+            if key not in ("where", "expression"):
+                self.errors.add(f"loss.{key}", "unknown key", value, nearest(key, ("where", "expression")))
+        where = section.get("where", {})
+        if not isinstance(where, dict):
+            self.errors.add("loss.where", "must be a table of named expressions", where, 'Write where = { h = "W@x" }.')
+            where = {}
+        for name, text in where.items():
+            value = self.expression(f"loss.where.{name}", text)
+            self.declare(name, f"loss.where.{name}", value)
+        if not section:
+            return None
+        value = self.expression("loss.expression", section.get("expression"))
+        if value is None:
+            return None
+        if value.shape:
+            text = section["expression"]
+            self.errors.add(
+                "loss.expression",
+                f"must be a scalar, here shape {value.shape}",
+                text,
+                "Sum it or take a norm: sum((...)**2).",
+            )
+            return None
+        result: sp.Expr = value.item()
+        for kind, table in (("parameters", self.parameters), ("data", self.data)):
+            for name, array in table.items():
+                if not result.free_symbols & set(array.flat):
+                    self.errors.add(
+                        f"{kind}.{name}",
+                        "must occur in the loss",
+                        name,
+                        "Use it in loss.expression or remove it.",
+                    )
+        return result
+
+    def expression(self, where: str, text: Any) -> np.ndarray | None:
+        try:
+            return parse(text, self.names, where)
+        except ExpressionError as error:
+            self.errors.expression(error, DECLARE)
+            return None
+
+    def read_sgd(self) -> SGD | None:
+        section = dict(self.section("sgd"))
+        before = len(self.errors.found)
+        for key, value in section.items():
+            where = f"sgd.{key}"
+            if key not in SGD_KEYS:
+                self.errors.add(where, "unknown key", value, nearest(key, SGD_KEYS))
+            elif key == "replacement" and not isinstance(value, bool):
+                self.errors.add(where, "must be true or false", value, "Write replacement = true.")
+            elif key == "schedule" and isinstance(value, str):
+                try:
+                    section[key] = parse_scalar(value, {"t": t}, where)
+                except ExpressionError as error:
+                    self.errors.found.append(str(error))
+            elif key in SGD_KEYS[:4] and not is_number(value):
+                self.errors.add(where, "must be a number", value, "Write it without quotes.")
+            elif key == "batch_size" and not math.isfinite(value):
+                self.errors.add(where, "must be a whole number of at least 1", value, "Give the samples per step.")
+            elif key != "replacement":
+                try:
+                    SGD(**{"learning_rate": 1.0, key: value})
+                except ValueError as error:
+                    self.errors.found.append(str(error).replace("SGD.", "sgd.", 1))
+        if len(self.errors.found) > before:
+            return None
+        sgd = SGD(**{"learning_rate": 0.01, **section})
+        if self.size is not None and not sgd.replacement and sgd.batch_size > self.size:
+            rule = f"without replacement a batch cannot exceed the {self.size} rows of the data set"
+            self.errors.add("sgd.batch_size", rule, sgd.batch_size, "Take a smaller batch or replacement = true.")
+        return sgd

@@ -1,0 +1,133 @@
+"""What a verification found: verdicts, and the curves and tables behind them, as plain data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sde.verification.verdicts import Verdict
+
+
+@dataclass(frozen=True)
+class Band:
+    """An ensemble's charge over time: mean and the 5 % and 95 % quantiles over paths, all of shape (time,)."""
+
+    label: str
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+@dataclass(frozen=True)
+class Curves:
+    """One charge from one start. theory: the predicted mean, integrated from the derived drift; bands: SGD and SDE; gd: full-batch."""
+
+    charge: str
+    start: str
+    time: np.ndarray
+    theory: np.ndarray | None
+    bands: tuple[Band, ...]
+    gd: np.ndarray | None = None
+    equilibrium: float | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of the equilibrium condition, as a share of the noise that enters it: 0 is equilibrium. at_start, sgd, gd: measured."""
+
+    charge: str
+    start: str
+    at_start: float
+    sgd: float
+    interval: tuple[float, float]
+    gd: float
+
+
+@dataclass(frozen=True)
+class Explosions:
+    """How many of a run's paths left the bound or became non-finite, and when the first did (None: never)."""
+
+    run: str
+    exploded: int
+    paths: int
+    first: float | None
+
+
+@dataclass(frozen=True)
+class Untested:
+    """A claim that was not tested, and why: the run was broken off, or would have to be longer."""
+
+    claim: str
+    group: str
+    subject: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class VerificationResult:
+    """The outcome of `verify`. supported: every verdict is, and it was not broken off. outcome: "supported", "refuted" (any is) or "inconclusive".
+    untested: claims that no verdict stands for; interrupted: whether Ctrl-C cut it short; run: what was run, see `sde.api.provenance`.
+    files: that the loss was read from, which the report may not overwrite."""
+
+    name: str
+    verdicts: tuple[Verdict, ...]
+    summary: str
+    charges: tuple[Mapping[str, str], ...]
+    curves: tuple[Curves, ...]
+    entries: tuple[Entry, ...]
+    explosions: tuple[Explosions, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
+    untested: tuple[Untested, ...] = ()
+    interrupted: bool = False
+    run: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        lines = [f"{self.name}: {self.outcome}" + (", interrupted" if self.interrupted else "")]
+        lines += [f"  {v.verdict:12} {v.group}: {v.subject}  {v.statistic:.4g}" for v in self.verdicts]
+        lines += [f"  {'not tested':12} {u.group}: {u.subject}  ({u.reason})" for u in self.untested]
+        return "\n".join(lines)
+
+    @property
+    def outcome(self) -> str:
+        words = {v.verdict for v in self.verdicts} | ({"inconclusive"} if self.interrupted else set())
+        return (
+            "refuted" if "refuted" in words else "inconclusive" if "inconclusive" in words or not words else "supported"
+        )
+
+    @property
+    def supported(self) -> bool:
+        return self.outcome == "supported"
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able: name, supported, interrupted, verdicts (claim, verdict, statistic, interval, alpha, paths, ...), not_tested, explosions, settings, run."""
+        return {
+            "name": self.name,
+            "supported": self.supported,
+            "outcome": self.outcome,
+            "interrupted": self.interrupted,
+            "verdicts": [_plain(asdict(v)) for v in self.verdicts],
+            "not_tested": [asdict(u) for u in self.untested],
+            "explosions": [_plain(asdict(e)) for e in self.explosions],
+            "settings": _plain(dict(self.settings)),
+            "run": _plain(dict(self.run)),
+        }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, (float, np.floating)):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, np.integer):
+        return int(value)
+    return value

@@ -1,0 +1,1 @@
+"""Exact linear and polynomial algebra over the rationals, and affine vector fields."""

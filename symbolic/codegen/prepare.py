@@ -1,0 +1,146 @@
+"""A problem made ready for the engine: emitted text, and the numbers that feed its inputs. No SymPy object leaves this file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import sympy as sp
+
+from symbolic.codegen.emit import Module, emit
+from symbolic.dynamics.equation import SDE, LossDynamics
+from symbolic.dynamics.step_map import StepMap, t
+from symbolic.language import names
+from symbolic.language.reserved_names import OURS
+from symbolic.problem.loss import Loss, Parameter
+from symbolic.problem.optimizer import t as time_symbol
+from symbolic.problem.sampling import SamplingPlan, factorise, sampling_plan
+from symbolic.schemes import find, step_map
+
+
+@dataclass(frozen=True)
+class Output:
+    """A variable of the result: name and own shape, taking prod(shape) observable rows."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Text and numbers of one problem.
+
+    outputs: what a run saves, in row order. mean, factor: E m and R with R R^T = Cov m of the data features, for losses polynomial
+    in the data; for a general SDE, 0 and the identity; None otherwise. modes: how many of an SDE's inputs are coefficients of the
+    Brownian path (degree by degree), the others being normals of their own. The plan (how to draw one data row) is made on demand.
+    """
+
+    module: Module
+    outputs: tuple[Output, ...]
+    mean: np.ndarray | None
+    factor: np.ndarray | None
+    dynamics: LossDynamics | SDE
+    modes: int = 1
+
+    @cached_property
+    def plan(self) -> SamplingPlan:
+        """How minibatch samples are drawn. Raises ValueError when the law has no samples."""
+        if isinstance(self.dynamics, SDE):
+            raise ValueError("train: discrete SGD needs a Loss; got an SDE. Use simulate.")
+        return sampling_plan(self.dynamics.loss.blocks, self.dynamics.accumulation.z)
+
+
+def parameters_of(problem: Loss | SDE) -> tuple[Parameter, ...]:
+    """The named parts of the state: a loss's parameters, or one scalar per state of an SDE."""
+    if isinstance(problem, Loss):
+        return problem.parameters
+    return problem.parts
+
+
+def prepare(
+    problem: Loss | SDE, scheme: str, observables: Mapping[str, Any] | None = None, dtype: str = "float64"
+) -> Prepared:
+    """Emit a problem under a scheme. observables: {name: expression, or matrix or array of them, in the states and time}. Raises ValueError."""
+    if dtype not in ("float32", "float64"):
+        raise ValueError(f"dtype: must be 'float32' or 'float64'; got {dtype!r} ({type(dtype).__name__}). Pick one.")
+    parts = parameters_of(problem)
+    taken = {p.name for p in parts} | OURS.keys()
+    states = {s for p in parts for s in p.symbols}
+    known = states | ({*problem.W, *problem.parameters} if isinstance(problem, SDE) else set())
+    clock = problem.time if isinstance(problem, SDE) else time_symbol
+    extra = [
+        _observable(name, value, taken, known, None if clock in states else clock)
+        for name, value in (observables or {}).items()
+    ]
+    rows: dict[str, sp.Expr] = {str(s): s for p in parts for s in p.symbols}
+    for output, entries in extra:
+        if rows.keys() & entries.keys():
+            raise ValueError(
+                f"observables[{output.name}]: a name must be new text; got one that an entry of a parameter or observable has. Rename it."
+            )
+        rows |= entries
+    outputs = tuple(Output(p.name, p.shape) for p in parts) + tuple(output for output, _ in extra)
+    if isinstance(problem, SDE):
+        step = _with_brownian(step_map(problem, scheme), problem, rows.values())
+        chosen, terms = find(scheme)
+        noise = chosen.noise_inputs(problem.noises, terms)
+        size = len(noise.inputs)
+        return Prepared(emit(step, rows, None, dtype), outputs, np.zeros(size), np.eye(size), problem, noise.modes)
+    if problem.distribution_parameters:
+        raise ValueError(
+            f"data: numbers are needed to run; got laws with symbols {sorted(map(str, problem.distribution_parameters))}. Give the laws numbers."
+        )
+    dynamics = LossDynamics(problem)
+    module = emit(step_map(dynamics, scheme), rows, dynamics.accumulation, dtype)
+    mean = factor = None
+    if dynamics.features is not None:
+        mean, covariance = dynamics.features.numeric_moments()
+        factor = factorise(covariance)
+    return Prepared(module, outputs, mean, factor, dynamics)
+
+
+def _with_brownian(step: StepMap, problem: SDE, outputs: Iterable[sp.Expr]) -> StepMap:
+    """The step that also carries the Brownian motions that outputs name, as states that begin at 0."""
+    used = set().union(*(e.free_symbols for e in outputs))
+    kept = [(w, w + step.inputs[j]) for j, w in enumerate(problem.W) if w in used]
+    return replace(
+        step,
+        states=(*step.states, *(w for w, _ in kept)),
+        updates=(*step.updates, *(update for _, update in kept)),
+    )
+
+
+def _observable(
+    name: str, value: Any, taken: set[str], states: set[sp.Symbol], clock: sp.Symbol | None
+) -> tuple[Output, dict[str, sp.Expr]]:
+    """The output and its rows, {label: expression}."""
+    if names.variable("observables", name) in taken:
+        raise ValueError(
+            f"observables[{name}]: a name must be new text; got one in use. Rename it; parameters are always saved."
+        )
+    if isinstance(value, (sp.MatrixBase, sp.NDimArray)):
+        value = np.array(value.tolist(), dtype=object)
+    array = np.array(value, dtype=object)
+    array = array.reshape(()) if array.shape == (1, 1) else array
+    rows = {}
+    for index, e in np.ndenumerate(array):
+        if not isinstance(e, (sp.Expr, int, float)):
+            raise ValueError(
+                f"observables[{name}]: must be a SymPy expression or an array of them; got {type(e).__name__}. Write it with the parameters."
+            )
+        e = sp.sympify(e, strict=True).xreplace({} if clock is None else {clock: t})
+        if e.free_symbols - states - {t}:
+            loose = sorted(map(str, e.free_symbols - states))
+            if set(loose) <= {str(s) for s in states}:
+                raise ValueError(
+                    f"observables[{name}]: symbols must be the loss's own; got {loose} with other assumptions. "
+                    "Use the same objects, sympy.symbols(..., real=True)."
+                )
+            raise ValueError(
+                f"observables[{name}]: may use parameters and time only; got {loose}. Known: {sorted(map(str, states))[:12]}."
+            )
+        rows[f"{name}[{','.join(map(str, index))}]" if index else name] = e
+    return Output(name, array.shape), rows

@@ -1,0 +1,100 @@
+"""Where coefficients jump in time, and whether they are singular at a time that a scheme looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import sympy as sp
+
+from symbolic.dynamics.step_map import StepMap, h, t
+from symbolic.functions.activations import step as unit_step
+from symbolic.functions.numeric import Numeric
+
+SAMPLES = 1 << 16
+"""Places at which a switch that is not linear in time is looked at for a change of sign."""
+MOST = 4096
+"""Most jumps that steps are fitted to."""
+
+
+def jumps(
+    expressions: Iterable[sp.Expr], clock: sp.Symbol, time: float, values: Mapping[sp.Symbol, float]
+) -> list[float]:
+    """Times in (0, time) at which a Piecewise, Heaviside, sign or unit step of the expressions switches by time alone.
+
+    clock: the symbol of time; values: numbers of the parameters. Raises ValueError for more than MOST.
+    """
+    switches = {
+        s for e in expressions for s in _switches(e) if clock in s.free_symbols and s.free_symbols <= {clock, *values}
+    }
+    found: set[float] = set()
+    for switch in sorted(switches, key=str):
+        found.update(_roots(switch.xreplace({k: sp.Float(v) for k, v in values.items()}), clock, time))
+    inside = sorted(x for x in found if 0 < x < time)
+    if len(inside) > MOST:
+        raise ValueError(
+            f"steps_at: steps are fitted to at most {MOST} jumps of the coefficients in time; got {len(inside)} (int). Write a smooth coefficient, or a shorter run."
+        )
+    return inside
+
+
+def _switches(e: sp.Expr) -> set[sp.Expr]:
+    """Expressions at whose zeros something switches."""
+    found = {f.args[0] for f in e.atoms(sp.Heaviside, sp.sign, unit_step)}
+    for piece in e.atoms(sp.Piecewise):
+        for _, condition in piece.args:
+            found |= {r.lhs - r.rhs for r in condition.atoms(sp.core.relational.Relational)}
+    return found
+
+
+def _roots(e: sp.Expr, clock: sp.Symbol, time: float) -> list[float]:
+    """Zeros of an expression of time in (0, time): exact where it is linear, else between samples of unlike sign."""
+    slope = sp.diff(e, clock)
+    if not slope.free_symbols:
+        return [float(-e.xreplace({clock: sp.S.Zero}) / slope)] if slope != 0 else []
+    from scipy.optimize import brentq  # slow to load
+
+    value = Numeric([e], [clock])
+    at = np.linspace(0.0, time, SAMPLES + 1)
+    sign = np.sign(value([at])[0])
+    between = np.flatnonzero(sign[:-1] * sign[1:] < 0)
+    exact = at[np.flatnonzero(sign == 0)]
+    return [float(brentq(lambda x: value([x])[0], at[k], at[k + 1], xtol=1e-14 * time)) for k in between] + [
+        float(x) for x in exact
+    ]
+
+
+def singular_at_end(step: StepMap, time: float, last: float, values: Mapping[sp.Symbol, float]) -> sp.Expr | None:
+    """A part of the step's formula that depends on time alone and is not finite in the last step, of length `last`; None where all are.
+
+    In rational numbers, decimals as they are written: a rounded end would hide the pole behind a large number.
+    """
+    numbers = {h: _rational(last), t: _rational(time) - _rational(last), **{k: _rational(v) for k, v in values.items()}}
+    return _not_finite([e for _, e in step.statements] + list(step.updates), numbers)
+
+
+def _rational(value: float | sp.Float) -> sp.Rational:
+    return sp.Rational(repr(float(value)))
+
+
+def _not_finite(expressions: Iterable[sp.Expr], numbers: Mapping[sp.Symbol, sp.Expr]) -> sp.Expr | None:
+    seen: set[sp.Basic] = set()
+    stack: list[sp.Basic] = list(expressions)
+    while stack:
+        e = stack.pop()
+        if e in seen or not isinstance(e, sp.Expr) or e.is_Atom:
+            continue
+        seen.add(e)
+        if (
+            t in e.free_symbols
+            and e.free_symbols <= numbers.keys()
+            and _value(e, numbers).has(sp.zoo, sp.nan, sp.oo, -sp.oo)
+        ):
+            inner = _not_finite(e.args, numbers)
+            return inner if inner is not None else e
+        stack.extend(e.args)
+    return None
+
+
+def _value(e: sp.Expr, numbers: Mapping[sp.Symbol, sp.Expr]) -> sp.Expr:
+    return e.xreplace({**numbers, **{f: _rational(f) for f in e.atoms(sp.Float)}})

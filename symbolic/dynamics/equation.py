@@ -1,0 +1,256 @@
+"""Stochastic differential equations: general ones, and SGD's own (THEORY section 0)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import sympy as sp
+
+from symbolic.dynamics import tracing
+from symbolic.dynamics.autodiff import Statement, gradient, shared
+from symbolic.dynamics.step_map import Accumulation
+from symbolic.dynamics.step_map import t as time_symbol
+from symbolic.dynamics.stochastic_calculus import commutes, correction
+from symbolic.language import names, reserved_names
+from symbolic.problem import assumptions
+from symbolic.problem.features import Features, features
+from symbolic.problem.loss import Loss, Parameter
+from symbolic.problem.optimizer import SGD
+from symbolic.problem.optimizer import t as learning_time
+from symbolic.problem.sampling import factorise
+
+weight_decay = sp.Symbol(":weight_decay", real=True)
+"""The parameter lambda_wd of a loss's dynamics."""
+NOISE_CLASSES = ("additive", "scalar", "diagonal", "commutative", "general")
+
+
+class SDE:
+    """dX = drift(X, t) dt + diffusion(X, t) dW, with states X of shape (D,), drift (D,), diffusion (D, J) for J independent noises.
+
+    states: symbols, or names. drift and diffusion: entries, or plain Python functions of (x, t) that return them, called a few times with
+    an array of symbols (see `tracing.trace`: what compares, branches or changes from call to call is refused). interpretation: "ito" or "stratonovich" (the sense in which the noise term is written). time: the symbol
+    of time in the coefficients, if any. parameters: symbols that a run gives numbers to. States may be assumed real, and no more (a positive X
+    would delete Max(X, 0) before it is seen); what is assumed of parameters must hold for their numbers. W: symbols of the Brownian motions' values
+    W_j(t), for observables. Raises ValueError.
+    """
+
+    def __init__(
+        self,
+        states: Sequence[sp.Symbol | str],
+        drift: Sequence[Any] | Callable[..., Any],
+        diffusion: Sequence[Sequence[Any]] | Callable[..., Any],
+        interpretation: str = "ito",
+        time: sp.Symbol | None = None,
+        name: str = "sde",
+        parameters: Sequence[sp.Symbol] = (),
+    ) -> None:
+        self.states: tuple[sp.Symbol, ...] = tuple(
+            sp.Symbol(names.variable("SDE.states", s), real=True) if isinstance(s, str) else s for s in states
+        )
+        self.parameters = tuple(parameters)
+        self.interpretation, self.name = interpretation, names.check("SDE.name", name)
+        d = len(self.states)
+        if not d or len(set(self.states)) != d or not all(isinstance(s, sp.Symbol) for s in self.states):
+            raise ValueError(f"SDE.states: must be distinct symbols; got {list(states)!r}. Name each state once.")
+        if not all(isinstance(p, sp.Symbol) for p in self.parameters):
+            raise ValueError(f"SDE.parameters: must be symbols; got {list(parameters)!r}. Use sympy.symbols.")
+        if time is not None and not isinstance(time, sp.Symbol):
+            raise ValueError(
+                f"SDE.time: must be the symbol of time in the coefficients; got {time!r} ({type(time).__name__}). Use sympy.Symbol('t', real=True)."
+            )
+        errors = reserved_names.refuse("SDE.states", [s.name for s in self.states])
+        errors += reserved_names.refuse("SDE.parameters", [p.name for p in self.parameters])
+        found = [assumptions.refused("SDE.states", s, "A path goes where noise takes it") for s in self.states]
+        # a run's times are positive but for its first
+        if time is not None and not assumptions.holds(time, sp.Symbol("t", positive=True), sp.oo):
+            found.append(assumptions.refused("SDE.time", time, "Time is any number from 0 on"))
+        errors += [p for p in found if p]
+        if errors:
+            raise ValueError("\n".join(errors))
+        if interpretation not in ("ito", "stratonovich"):
+            raise ValueError(f"SDE.interpretation: must be 'ito' or 'stratonovich'; got {interpretation!r}. Pick one.")
+        traced = callable(drift) or callable(diffusion)
+        if time is None and traced and "t" not in {s.name for s in self.states + self.parameters}:
+            time = sp.Symbol("t", real=True)
+        self.time = time
+        for where, group in (("SDE.states", self.states), ("SDE.parameters", self.parameters)):
+            for s in group:
+                names.variable(where, s.name)
+        if time is not None and time != time_symbol:
+            names.symbol("SDE.time", time.name)
+        labels = [s.name for s in (*self.states, *self.parameters, *((time,) if time is not None else ()))]
+        twice = sorted({n for n in labels if labels.count(n) > 1})
+        if twice:
+            raise ValueError(f"SDE: a name may stand for one thing only; got {twice[0]!r} twice. Rename one.")
+        clock = time_symbol if time is None else time
+        if callable(drift):
+            drift = tracing.trace("SDE.drift", drift, {"x": self.states, "t": clock}, tracing.vector)
+        if callable(diffusion):
+            diffusion = tracing.trace("SDE.diffusion", diffusion, {"x": self.states, "t": clock}, tracing.rows)
+        f, b = tracing.vector("SDE.drift", drift), tracing.rows("SDE.diffusion", diffusion)
+        shapes = [len(row) for row in b]
+        if len(f) != d:
+            raise ValueError(f"SDE.drift: must have one entry per state ({d}); got {len(f)}. Match the states.")
+        if len(shapes) != d or len(set(shapes)) != 1 or shapes[0] < 1:
+            raise ValueError(
+                f"SDE.diffusion: must be {d} rows of equal length, one column per noise; got {len(shapes)} rows of lengths {shapes}. "
+                "Write [[b]] for one state and one noise."
+            )
+        swap = {} if time is None else {time: time_symbol}
+        self.drift_vector = sp.ImmutableMatrix(f).xreplace(swap)
+        self.diffusion_matrix = sp.ImmutableMatrix(b).xreplace(swap)
+        used = self.drift_vector.free_symbols | self.diffusion_matrix.free_symbols
+        loose = used - {*self.states, *self.parameters, time_symbol}
+        if loose or (time is None and time_symbol in used):
+            others = sorted(map(str, loose)) or ["t"]
+            raise ValueError(
+                f"SDE: coefficients may use the states and time only; got {others} besides. Put in numbers, name time=, or list them as parameters=."
+            )
+        self.parts: tuple[Parameter, ...] = tuple(Parameter(s.name, (), (s,)) for s in self.states)
+        self.W: tuple[sp.Symbol, ...] = tuple(sp.Symbol(f":W_{j}", real=True) for j in range(self.noises))
+
+    @property
+    def noises(self) -> int:
+        """J, the number of independent Brownian motions."""
+        return self.diffusion_matrix.cols
+
+    @cached_property
+    def diagonal(self) -> bool:
+        """Whether noise j drives state j alone, with a strength that depends on no other state."""
+        b, states = self.diffusion_matrix, set(self.states)
+        return (
+            b.rows == b.cols
+            and b.is_diagonal()
+            and all(not b[i, i].free_symbols & (states - {self.states[i]}) for i in range(b.rows))
+        )
+
+    @cached_property
+    def noise_class(self) -> str:
+        """The first of "additive", "scalar", "diagonal", "commutative", "general" that holds identically."""
+        b = self.diffusion_matrix
+        if not b.free_symbols & set(self.states):
+            return "additive"
+        if b.cols == 1:
+            return "scalar"
+        if self.diagonal:
+            return "diagonal"
+        return "commutative" if commutes(b, self.states) else "general"
+
+    def allows(self, noise: str) -> bool:
+        """Whether a scheme for the noise class `noise` may be used: a scheme for commutative noise takes diagonal noise too, and so on."""
+        if noise == "general" or self.noise_class == noise:
+            return True
+        if noise == "commutative":
+            return self.noise_class != "general"
+        return noise == "diagonal" and (self.noises == 1 or self.diagonal)
+
+    def to(self, interpretation: str) -> SDE:
+        """The same process written in the other sense: the drift gains or loses (1/2) sum_j (grad b_j) b_j. Raises ValueError."""
+        if interpretation == self.interpretation:
+            return self
+        sign = 1 if interpretation == "ito" else -1
+        made = self.replaced(self.drift_vector + sign * correction(self.diffusion_matrix, self.states), interpretation)
+        made.parts = self.parts
+        return made
+
+    def replaced(self, drift: sp.Matrix, interpretation: str) -> SDE:
+        """This SDE with another drift, in another sense."""
+        clock = {} if self.time is None else {time_symbol: self.time}
+        return SDE(
+            self.states,
+            list(sp.ImmutableMatrix(drift).xreplace(clock)),
+            self.diffusion_matrix.xreplace(clock).tolist(),
+            interpretation,
+            self.time,
+            self.name,
+            self.parameters,
+        )
+
+    @classmethod
+    def from_loss(cls, loss: Loss, sgd: SGD) -> SDE:
+        """SGD's order-1 SDE with drift and diffusion as formulas: d theta = -s (grad L + wd theta) dt - s sqrt(T) H R dW.
+
+        H m the gradient in the data features, R R^T = Cov m, T = f eta/S, s the schedule over 1 - momentum (THEORY section 6);
+        J = rank Cov m noises. Raises ValueError for a loss that is not polynomial in the data.
+        """
+        dynamics = LossDynamics(loss)
+        if dynamics.features is None:
+            raise ValueError(
+                "SDE.from_loss: needs the diffusion as a formula; got a loss that is not polynomial in the data. Use euler-maruyama."
+            )
+        mean, covariance = dynamics.features.numeric_moments()
+        tables = [b for b in dynamics.features.blocks if b.kind == "dataset"]
+        if tables and len(tables) < len(dynamics.features.blocks) and not sgd.replacement:
+            raise ValueError(
+                "SGD.replacement: without replacement the SDE needs all data from the data set; got a data set with laws beside it. "
+                "Use replacement=True, or put samples of the laws into the data set."
+            )
+        entries = dynamics.gradient
+        for name, value in reversed(dynamics.statements):
+            entries = entries.xreplace({name: value})
+        H = entries.jacobian(dynamics.inputs) if dynamics.inputs else sp.zeros(len(loss.theta), 0)
+        factor = sp.S.One if sgd.schedule is None else sgd.schedule
+        factor = factor / (1 - sgd.momentum) if sgd.momentum else factor
+        population = len(tables[0].parameters["table"]) if tables else None
+        strength = (sgd.temperature * sgd.noise_factor(population)) ** 0.5
+        slope = entries.xreplace(dict(zip(dynamics.inputs, map(sp.Float, mean), strict=True)))
+        root = factorise(covariance)
+        noise = -factor * strength * H * sp.Matrix(*root.shape, [sp.Float(r) if r else sp.S.Zero for r in root.ravel()])
+        decay = sgd.weight_decay * sp.ImmutableMatrix(loss.theta) if sgd.weight_decay else sp.zeros(len(loss.theta), 1)
+        clock = None if "t" in {s.name for s in loss.theta} and sgd.schedule is None else learning_time
+        made = cls(
+            loss.theta,
+            list(-factor * (slope + decay)),
+            (noise if noise.cols else sp.zeros(len(loss.theta), 1)).tolist(),
+            time=clock,
+            name=loss.name,
+        )
+        made.parts = loss.parameters
+        return made
+
+    def drift(self, x: sp.Matrix, t: sp.Expr) -> sp.Matrix:
+        """Drift at state x and time t, (D, 1)."""
+        return self.drift_vector.xreplace(self._at(x, t))
+
+    def diffusion(self, x: sp.Matrix, t: sp.Expr) -> sp.Matrix:
+        """Diffusion at state x and time t, (D, J)."""
+        return self.diffusion_matrix.xreplace(self._at(x, t))
+
+    def increment(self, x: sp.Matrix, t: sp.Expr, dt: sp.Expr, dW: sp.Matrix) -> sp.Matrix:
+        """drift dt + diffusion dW."""
+        return self.drift(x, t) * dt + self.diffusion(x, t) * dW
+
+    def _at(self, x: sp.Matrix, t: sp.Expr) -> dict[sp.Basic, sp.Basic]:
+        return {a: b for a, b in (*zip(self.states, x, strict=True), (time_symbol, t)) if a != b}
+
+
+class LossDynamics:
+    """Gradient dynamics of a loss, driven by inputs that carry the noise (THEORY section 6: one gradient, three dynamics).
+
+    inputs: the averaged data features m when the loss is polynomial in the data (`features` is then set), else the averaged
+    per-sample gradient itself. GD, SGD and the order-1 SDE are this one object under different inputs.
+    """
+
+    def __init__(self, loss: Loss) -> None:
+        self.loss, self.name, self.states = loss, loss.name, loss.theta
+        self.features: Features | None = features(loss)
+        if self.features is not None:
+            f = self.features
+            self.inputs = tuple(sp.Symbol(f":m_{k}", real=True) for k in range(len(f.reduced)))
+            output = sp.Add(*(c * m for c, m in zip(f.reduced, self.inputs, strict=True)), f.offset)
+            statements, entries = gradient(f.definitions, output, self.states)
+            self.accumulation = Accumulation(f.z, (), f.monomials)
+        else:
+            self.inputs = tuple(sp.Symbol(f":g_{k}", real=True) for k in range(len(self.states)))
+            statements, entries = [], list(self.inputs)
+            shares, terms = gradient(*shared(loss.expression), self.states)
+            used = tuple(s for s in loss.z if s in loss.expression.free_symbols)
+            self.accumulation = Accumulation(used, tuple(shares), tuple(terms))
+        self.statements: tuple[Statement, ...] = tuple(statements)
+        self.gradient = sp.ImmutableMatrix(entries)
+
+    def increment(self, x: sp.Matrix, t: sp.Expr, dt: sp.Expr, inputs: sp.Matrix) -> sp.Matrix:
+        """-(gradient + weight_decay x) dt, the noise being in the inputs; x must be the states themselves."""
+        return -dt * (self.gradient + weight_decay * x)

@@ -1,0 +1,45 @@
+"""The one-step stochastic map theta' = F(theta, n; h, t, p) that every scheme is, before it becomes text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sympy as sp
+
+from symbolic.dynamics.autodiff import Statement
+
+# Names that no user can spell, so that no parameter or data variable meets them.
+h = sp.Symbol(":h", real=True, positive=True)
+"""The step: dt for an SDE, the learning rate for discrete SGD."""
+t = sp.Symbol(":t", real=True)
+"""Time at the step's start."""
+
+
+@dataclass(frozen=True)
+class StepMap:
+    """One step of a dynamics, written symbolically.
+
+    states: what is advanced. inputs: what noise (or a minibatch) feeds in. parameters: constants of a run. statements: named
+    intermediate values, in order; updates: the new states in terms of everything before. pace: where each path chooses its steps, the
+    longest one it may take from its state, in terms of states, parameters, t and h, the longest that any path may take.
+    """
+
+    name: str
+    states: tuple[sp.Symbol, ...]
+    inputs: tuple[sp.Symbol, ...]
+    parameters: tuple[sp.Symbol, ...]
+    statements: tuple[Statement, ...]
+    updates: tuple[sp.Expr, ...]
+    pace: sp.Expr | None = None
+
+
+@dataclass(frozen=True)
+class Accumulation:
+    """What one data row adds to the inputs of a step: inputs[k] += weight * terms[k](states, z).
+
+    statements name shared parts; terms are the data monomials (features) or the entries of the per-sample gradient.
+    """
+
+    z: tuple[sp.Symbol, ...]
+    statements: tuple[Statement, ...]
+    terms: tuple[sp.Expr, ...]

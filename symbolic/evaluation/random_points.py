@@ -1,0 +1,179 @@
+"""A loss at random points: generic parameters and data, and what its gradients there allow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mpmath
+import numpy as np
+import sympy as sp
+
+from symbolic.evaluation.tape import Tape
+from symbolic.problem.distributions import Block
+from symbolic.problem.loss import Loss
+
+Array = np.ndarray
+
+
+def distribution_values(loss: Loss, rng: np.random.Generator) -> dict[sp.Symbol, float]:
+    """Plausible numbers for the symbols in the laws: positive, moments those of some law."""
+    values: dict[sp.Symbol, float] = {}
+    for block in loss.blocks:
+        if block.kind == "moments":
+            support, weights = rng.uniform(0.5, 2.0, 3) * rng.choice([-1, 1], 3), rng.dirichlet(np.ones(3))
+            for p, m in enumerate(block.parameters["moments"], start=1):
+                if isinstance(m, sp.Symbol):
+                    values.setdefault(m, float(weights @ support**p))
+    for s in loss.distribution_parameters:
+        values.setdefault(s, float(rng.uniform(0.3, 0.7)))
+    return values
+
+
+def numbers(entries: Any, values: dict[sp.Symbol, float]) -> Array:
+    """Law parameters as floats."""
+    array = np.array(entries, dtype=object)
+    return np.array([float(sp.sympify(e, strict=True).xreplace(values)) for e in array.ravel()]).reshape(array.shape)
+
+
+def sample(block: Block, n: int, rng: np.random.Generator, values: dict[sp.Symbol, float]) -> Array | None:
+    """n samples of a block, shape (n_symbols, n); None when its law cannot be sampled."""
+    p = block.parameters
+    if block.kind == "dataset":
+        return p["table"][rng.integers(0, len(p["table"]), n)].T
+    if block.kind == "normal":
+        mean, covariance = numbers(p["mean"], values), numbers(p["covariance"], values)
+        w, v = np.linalg.eigh(covariance)
+        return mean[:, None] + (v * np.sqrt(np.maximum(w, 0))) @ rng.standard_normal((len(mean), n))
+    if block.kind == "uniform":
+        low, high = numbers(p["low"], values), numbers(p["high"], values)
+        return low[:, None] + (high - low)[:, None] * rng.random((len(low), n))
+    if block.kind == "bernoulli":
+        return (rng.random((len(block.symbols), n)) < numbers(p["p"], values)[:, None]) * 1.0
+    return None
+
+
+def generic(block: Block, n: int, rng: np.random.Generator, values: dict[sp.Symbol, float]) -> Array:
+    """n generic points of a block's space: free real values where the law is continuous, 0/1 and labels as they are."""
+    drawn = sample(block, n, rng, values)
+    if drawn is None:
+        return rng.standard_normal((len(block.symbols), n))
+    if block.kind != "dataset":
+        return drawn
+    table = block.parameters["table"]
+    discrete, patterns = label_patterns(block)
+    chosen = rng.permutation(np.arange(n) % len(patterns))
+    rows = np.array([rng.choice(patterns[k]) for k in chosen], dtype=int)
+    spread = np.where(table.std(axis=0) > 0, table.std(axis=0), 1.0)[:, None]
+    drawn = table[rows].T
+    return np.where(discrete[:, None], drawn, drawn + 0.5 * spread * rng.standard_normal(drawn.shape))
+
+
+def label_patterns(block: Block) -> tuple[Array, list[Array]]:
+    """Which columns of a data set hold 0 and 1 only, and the rows of each distinct pattern of these, however rare."""
+    table = block.parameters["table"]
+    discrete = np.asarray(np.isin(table, (0.0, 1.0)).all(axis=0))
+    _, which = np.unique(table[:, discrete], axis=0, return_inverse=True)
+    which = which.ravel()
+    return discrete, [np.flatnonzero(which == k) for k in range(which.max() + 1)]
+
+
+def pattern_count(loss: Loss) -> int:
+    """How many distinct patterns of 0/1 columns the data have: each must get its share of the points."""
+    return max([len(label_patterns(b)[1]) for b in loss.blocks if b.kind == "dataset"], default=1)
+
+
+class Probe:
+    """Gradients of a loss at random generic points; digits: decimal precision (None for float64)."""
+
+    def __init__(self, loss: Loss, digits: int | None = None) -> None:
+        self.loss, self.digits = loss, digits
+        self.inputs = (*loss.theta, *loss.z, *(s for s in loss.distribution_parameters if s not in loss.z))
+        self.tape = Tape([loss.expression], self.inputs, digits)
+
+    def points(
+        self, n: int, rng: np.random.Generator, theta: Array | None = None, *, as_drawn: bool = False
+    ) -> tuple[Array, Array]:
+        """theta (D, n) and the remaining inputs, generic and at several scales; theta may be given, shape (D,).
+
+        as_drawn: data from their law itself (rows of a data set), not generic values of their symbols.
+        """
+        values = distribution_values(self.loss, rng)
+        if theta is None:
+            theta = rng.standard_normal((self.loss.dimension, n)) * rng.choice([0.4, 1.0, 1.7], n)
+        else:
+            theta = np.repeat(theta[:, None], n, axis=1)
+        drawn = [sample(b, n, rng, values) if as_drawn else None for b in self.loss.blocks]
+        rest = [
+            d if d is not None else generic(b, n, rng, values) for d, b in zip(drawn, self.loss.blocks, strict=True)
+        ]
+        rest += [np.full((1, n), values[s]) for s in self.inputs[len(theta) + sum(len(r) for r in rest) :]]
+        return theta, np.concatenate(rest) if rest else np.zeros((0, n))
+
+    def gradients(
+        self, n: int, rng: np.random.Generator, theta: Array | None = None, *, as_drawn: bool = False
+    ) -> tuple[Array, Array]:
+        """theta (D, m) and d loss/d theta (D, m) at the m <= n points where they are finite."""
+        t, z = self.points(n, rng, theta, as_drawn=as_drawn)
+        values = np.concatenate([t, z])
+        if self.digits is not None:
+            with mpmath.workdps(self.digits):
+                values = np.vectorize(mpmath.mpf, otypes=[object])(values)
+                g = self.tape.gradient(values, len(t))[0]
+            return values[: len(t)], g
+        g = self.tape.gradient(values, len(t))[0]
+        good = np.isfinite(g).all(axis=0) & (np.abs(g).max(axis=0) < 1e12)
+        return t[:, good], g[:, good]
+
+
+def constraints(probe: Probe, rng: np.random.Generator, *, as_drawn: bool = False) -> Array:
+    """Rows of the linear system for (A row-major, b): <g, A theta + b> = 0, each scaled to unit length; zero gradients dropped."""
+    d = probe.loss.dimension
+    theta, g = probe.gradients((d * (d + 1) + 30) * min(pattern_count(probe.loss), 6), rng, as_drawn=as_drawn)
+    norm = np.linalg.norm(g, axis=0)
+    keep = norm > 1e-9 * max(1.0, float(norm.max(initial=0.0)))
+    theta, g = theta[:, keep], g[:, keep] / norm[keep]
+    rows = np.concatenate([np.einsum("in,jn->nij", g, theta).reshape(len(g.T), -1), g.T], axis=1)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def null_vectors(rows: Array, unknowns: int, tolerance: float = 1e-8) -> Array:
+    """Orthonormal rows spanning the null space, by absolute tolerance on singular values (rows have unit length)."""
+    if not len(rows):
+        return np.eye(unknowns)
+    _, s, vt = np.linalg.svd(rows, full_matrices=True)
+    return vt[int((s > tolerance).sum()) :]
+
+
+def nullity(rows: Array, unknowns: int, tolerance: float = 1e-8) -> int:
+    """Dimension of the null space by the same rule; from the Gram matrix where its eigenvalues leave no doubt."""
+    if not len(rows):
+        return unknowns
+    values = np.linalg.eigvalsh(rows.T @ rows)
+    if not np.any((values > 1e-13) & (values < 1e-9)):
+        return int((values <= 1e-13).sum())
+    return unknowns - int((np.linalg.svd(rows, compute_uv=False) > tolerance).sum())
+
+
+def residual(
+    loss: Loss, vectors: list[dict[int, Any]], rng: np.random.Generator, digits: int = 40, points: int = 12
+) -> float:
+    """Largest |<g, A theta + b>| / (|g| |A theta + b|) over fresh points at high precision; vectors index (A row-major, b)."""
+    if not vectors:
+        return 0.0
+    probe = Probe(loss, digits)
+    theta, g = probe.gradients(max(points, 3 * min(pattern_count(loss), 40)), rng)
+    worst, d = mpmath.mpf(0), loss.dimension
+    with mpmath.workdps(digits):
+        for vector in vectors:
+            field = [[mpmath.mpf(0)] * theta.shape[1] for _ in range(d)]
+            for index, c in vector.items():
+                i, j = divmod(index, d) if index < d * d else (index - d * d, None)
+                value = mpmath.mpf(c.numerator) / c.denominator
+                for n in range(theta.shape[1]):
+                    field[i][n] += value * (theta[j, n] if j is not None else 1)
+            for n in range(theta.shape[1]):
+                size_g = mpmath.sqrt(sum(g[i, n] ** 2 for i in range(d)))
+                size_v = mpmath.sqrt(sum(field[i][n] ** 2 for i in range(d)))
+                if size_g > mpmath.mpf(10) ** (-digits // 2) and size_v:
+                    worst = max(worst, abs(sum(g[i, n] * field[i][n] for i in range(d))) / (size_g * size_v))
+    return float(worst)

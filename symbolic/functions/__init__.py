@@ -1,0 +1,1 @@
+"""Elementary functions: what is known of each, and expressions of them on numbers."""

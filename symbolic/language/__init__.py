@@ -1,0 +1,1 @@
+"""The expression language of spec files, and the names that users may give."""

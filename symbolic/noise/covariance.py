@@ -1,0 +1,259 @@
+"""The gradient noise of a loss: its covariance Sigma(theta) for one sample, and the mean gradient.
+
+Polynomial in the data: Sigma = H M H^T from the features, exact. A data set: the average over its rows, exact. Anything else: an
+average over samples of the law, marked as an estimate (THEORY sections 0 and 6).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import sympy as sp
+
+from symbolic.evaluation import random_points as probing
+from symbolic.evaluation.tape import Tape
+from symbolic.noise import drift as laws
+from symbolic.problem.features import Features, features
+from symbolic.problem.loss import Loss
+from symbolic.problem.optimizer import SGD
+from symbolic.problem.sampling import factorise
+
+Array = np.ndarray
+MIXED = (
+    "SGD.replacement: without replacement the noise needs all data from the data set; got a data set with laws beside it. "
+    "Use replacement=True, or put samples of the laws into the data set."
+)
+Source = Literal["features", "dataset", "samples", "unknown"]
+SAMPLES = 4096
+"""Samples of the law behind an estimated Sigma."""
+WRITTEN = 20_000
+"""Work (products of coefficients) up to which Tr[Sigma A] is written out as an expression."""
+BRIEF = 250
+"""Features times operations in their coefficients up to which it is shown unasked."""
+
+
+class Noise:
+    """Sigma and the mean gradient of a loss, as numbers at any theta and, when small, as expressions.
+
+    source says how they are computed: "features" and "dataset" are exact, "samples" is an average over 4096 draws with a fixed
+    seed, "unknown" means that the law has neither enough moments nor samples. Symbols in the laws take the numbers of `values`.
+    """
+
+    def __init__(self, loss: Loss, values: dict[sp.Symbol, float] | None = None) -> None:
+        self.loss = loss
+        self.values = values or {}
+
+    @cached_property
+    def features(self) -> Features | None:
+        """The loss as a polynomial in the data, if it is one."""
+        return features(self.loss)
+
+    @cached_property
+    def source(self) -> Source:
+        """How Sigma is computed."""
+        if self.features is not None:
+            return "features"
+        used = [b for b in self.loss.blocks if set(b.symbols) & self.loss.expression.free_symbols]
+        if len(used) == 1 and used[0].kind == "dataset":
+            return "dataset"
+        return "unknown" if any(b.kind == "moments" for b in used) else "samples"
+
+    @property
+    def population(self) -> int | None:
+        """Rows of the data set that SGD draws from; None for fresh samples."""
+        sizes = [b.size for b in self.loss.blocks if b.size]
+        return sizes[0] if len(sizes) == len(self.loss.blocks) == 1 else None
+
+    def rates(self, sgd: SGD | None, order: int = 1, numeric: bool = False) -> laws.Rates:
+        """What a setting means for this loss's noise. Raises ValueError without replacement from rows that laws are mixed into."""
+        used = [b for b in self.loss.blocks if set(b.symbols) & self.loss.expression.free_symbols]
+        if sgd is not None and not sgd.replacement and self.population is None and any(b.size for b in used):
+            raise ValueError(MIXED)
+        return laws.rates(sgd, self.population, order, numeric)
+
+    @cached_property
+    def moments(self) -> tuple[Array, Array]:
+        """(E m, Cov m) of the features as floats, shapes (K,) and (K, K)."""
+        f = self.features
+        assert f is not None
+        if all(b.kind == "dataset" for b in f.blocks) or not self.loss.distribution_parameters:
+            return f.numeric_moments()
+        mean = probing.numbers(f.mean, self.values)
+        return mean, probing.numbers(f.covariance.tolist(), self.values).reshape(len(mean), len(mean))
+
+    @cached_property
+    def _root(self) -> Array:
+        """R with R R^T = Cov m, (K, rank)."""
+        return factorise(self.moments[1])
+
+    @cached_property
+    def _feature_tape(self) -> Tape:
+        f = self.features
+        assert f is not None
+        inputs = (*self.loss.theta, *self.loss.distribution_parameters)
+        return Tape([*f.reduced, f.offset], inputs, definitions=f.definitions)
+
+    @cached_property
+    def draws(self) -> Array:
+        """Data entries to average over, shape (len(z), n)."""
+        if self.source == "dataset":
+            used = {
+                s: row
+                for b in self.loss.blocks
+                if b.size
+                for s, row in zip(b.symbols, b.parameters["table"].T, strict=True)
+            }
+            n = len(next(iter(used.values())))
+            return np.array([used.get(s, np.zeros(n)) for s in self.loss.z])
+        rng = np.random.default_rng(11)
+        drawn = [probing.sample(b, SAMPLES, rng, self.values) for b in self.loss.blocks]
+        return np.concatenate(
+            [
+                d if d is not None else np.zeros((len(b.symbols), SAMPLES))
+                for d, b in zip(drawn, self.loss.blocks, strict=True)
+            ]
+        )
+
+    @cached_property
+    def _loss_tape(self) -> Tape:
+        return Tape([self.loss.expression], (*self.loss.theta, *self.loss.z, *self._extra))
+
+    @property
+    def _extra(self) -> tuple[sp.Symbol, ...]:
+        return tuple(s for s in self.loss.distribution_parameters if s not in self.loss.z)
+
+    def jacobian(self, theta: Array) -> Array:
+        """H(theta) with the gradient of the constant last: shape (D, K + 1)."""
+        inputs = np.array(
+            [*np.asarray(theta, dtype=float), *(self.values.get(s, np.nan) for s in self.loss.distribution_parameters)]
+        )
+        return self._feature_tape.gradient(inputs[:, None], len(theta))[:, :, 0].T
+
+    def per_sample(self, theta: Array) -> Array:
+        """Gradients at theta for the rows or draws averaged over, shape (D, n)."""
+        draws = self.draws
+        extra = np.array([[self.values.get(s, np.nan)] for s in self._extra]).reshape(-1, 1)
+        inputs = np.concatenate(
+            [
+                np.repeat(np.asarray(theta, dtype=float)[:, None], draws.shape[1], 1),
+                draws,
+                np.repeat(extra, draws.shape[1], 1),
+            ]
+        )
+        return self._loss_tape.gradient(inputs, len(theta))[0]
+
+    def factor(self, theta: Array) -> tuple[Array, Array]:
+        """(gbar, R) with Sigma = R R^T; shapes (D,) and (D, rank)."""
+        loose = [s for s in self.loss.distribution_parameters if s not in self.values]
+        if loose:
+            raise ValueError(f"noise: the laws need numbers here; got symbols {loose}. Build the loss with numbers.")
+        if self.source == "unknown":
+            raise ValueError(
+                f"noise: Sigma needs a law that can be averaged over; got {self.loss.name} with bare moments. Use a law that can be sampled."
+            )
+        if self.source == "features":
+            h = self.jacobian(theta)
+            return h[:, :-1] @ self.moments[0] + h[:, -1], h[:, :-1] @ self._root
+        g = self.per_sample(theta)
+        mean = g.mean(axis=1)
+        return mean, (g - mean[:, None]) / np.sqrt(g.shape[1])
+
+    def factors(self, thetas: Array) -> tuple[Array, Array]:
+        """`factor` at many points, thetas (n, D): gbar (n, D) and R (n, D, rank)."""
+        thetas = np.asarray(thetas, dtype=float)
+        n, d = thetas.shape
+        if self.source == "features" and not self.loss.distribution_parameters:
+            mean, h = self.moments[0], self._feature_tape.gradient(np.ascontiguousarray(thetas.T), d)
+            noise = np.einsum("kdn,kr->ndr", h[:-1], self._root, optimize=True)
+            return np.einsum("kdn,k->nd", h[:-1], mean) + h[-1].T, noise
+        if self.source in ("dataset", "samples") and not self._extra:
+            draws = self.draws
+            rows = draws.shape[1]
+            inputs = np.concatenate([np.repeat(thetas.T, rows, axis=1), np.tile(draws, n)])
+            g = self._loss_tape.gradient(inputs, d)[0].reshape(d, n, rows).transpose(1, 0, 2)
+            mean = g.mean(axis=2)
+            return mean, (g - mean[:, :, None]) / np.sqrt(rows)
+        pairs = [self.factor(t) for t in thetas]
+        return np.array([m for m, _ in pairs]), np.array([r for _, r in pairs])
+
+    def sigma(self, theta: Array) -> Array:
+        """Sigma(theta) for one sample: (D, D), or (..., D, D) for theta of shape (..., D)."""
+        theta = np.asarray(theta, dtype=float)
+        if theta.ndim > 1:
+            flat = [self.sigma(t) for t in theta.reshape(-1, theta.shape[-1])]
+            return np.array(flat).reshape(*theta.shape, theta.shape[-1])
+        _, r = self.factor(theta)
+        return r @ r.T
+
+    def mean_gradient(self, theta: Array) -> Array:
+        """gbar(theta) = grad L: same shape as theta, (..., D)."""
+        theta = np.asarray(theta, dtype=float)
+        if theta.ndim > 1:
+            return np.array([self.mean_gradient(t) for t in theta.reshape(-1, theta.shape[-1])]).reshape(theta.shape)
+        return self.factor(theta)[0]
+
+    @cached_property
+    def _gradients(self) -> list[dict[int, sp.Expr]]:
+        """Non-zero entries of grad c_k, and of grad c_0 last."""
+        f = self.features
+        assert f is not None
+        out = []
+        for c in (*f.coefficients, f.constant):
+            free = c.free_symbols
+            out.append({i: d for i, s in enumerate(self.loss.theta) if s in free and (d := sp.diff(c, s)) != 0})
+        return out
+
+    def brief(self, a: sp.Matrix) -> bool:
+        """Whether Tr[Sigma A] is short enough to read."""
+        if self.source != "features" or self.features is None:
+            return a.is_zero_matrix is True
+        f, work = self.features, 0
+        for c in f.coefficients:
+            work += c.count_ops()
+            if len(f.exponents) * work > BRIEF:
+                return False
+        return True
+
+    def _quadratic(self, a: sp.Matrix, weight: dict[tuple[int, int], sp.Expr]) -> sp.Expr | None:
+        """sum_kl weight_kl grad c_k^T A grad c_l, or None when it is too long to write."""
+        entries = [(i, j, a[i, j]) for i in range(a.rows) for j in range(a.cols) if a[i, j] != 0]
+        g = self._gradients
+        if sum(sum(i in g[k] and j in g[m] for i, j, _ in entries) for k, m in weight) > WRITTEN:
+            return None
+        terms: list[Any] = []
+        for (k, m), w in weight.items():
+            inner = sp.Add(*(c * g[k][i] * g[m][j] for i, j, c in entries if i in g[k] and j in g[m]))
+            terms.append(w * inner)
+        total: Any = sp.Add(*terms)
+        if total.count_ops() < 300:
+            total = sp.factor(total)
+        return total
+
+    def trace(self, a: sp.Matrix) -> sp.Expr | None:
+        """Tr[Sigma A] as an expression in theta and the law's symbols; None when there is none that is fit to write."""
+        if a.is_zero_matrix:
+            return sp.S.Zero
+        if self.source != "features" or self.features is None or len(self.features.exponents) > 400:
+            return None
+        m: Any = self.features.covariance
+        return self._quadratic(a, {(i, j): m[i, j] for i in range(m.rows) for j in range(m.cols) if m[i, j] != 0})
+
+    def mean_form(self, a: sp.Matrix) -> sp.Expr | None:
+        """gbar^T A gbar as an expression; None as for `trace`."""
+        if a.is_zero_matrix:
+            return sp.S.Zero
+        if self.source != "features" or self.features is None:
+            return None
+        mean = [*self.features.mean, sp.S.One]
+        return self._quadratic(a, {(i, j): p * q for i, p in enumerate(mean) for j, q in enumerate(mean) if p * q != 0})
+
+    def mean_dot(self, b: sp.Matrix) -> sp.Expr | None:
+        """b^T gbar as an expression; None as for `trace`."""
+        if b.is_zero_matrix:
+            return sp.S.Zero
+        if self.source != "features" or self.features is None:
+            return None
+        mean = [*self.features.mean, sp.S.One]
+        return sp.Add(*(m * b[i] * d for m, g in zip(mean, self._gradients, strict=True) for i, d in g.items()))

@@ -1,0 +1,118 @@
+"""Motion along the symmetry orbit in a valley of minima, and the curvature on the way: the linear algebra behind `symbolic.predictions.sharpness`.
+
+In a valley that is the orbit of theta, gradient noise Sigma = R R^T of temperature T and weight decay lambda_wd move theta by theta' = sum_i nu_i v_i,
+v_i = B_i theta + b_i over every generator, with
+    sum_j <v_i, v_j> nu_j = T Tr[X H B_i] - lambda_wd <v_i, theta>,    H X + X H = Sigma,
+the small-step limit of SGD (Katzenberger 1991; Li, Wang, Arora 2110.06914): the projected drift -(T/2) P grad Tr[H(theta) X], in which the symmetry
+gives the derivative of H along v_i, -(B_i^T H + H B_i). For B = B^T, T Tr[X H B] = (T/2) Tr[Sigma B], the law of the charge.
+
+Rotations leave S alone, but share in the motion wherever <A theta, R theta> is not 0. So the point where every charge's drift T Tr[Sigma A]
+vanishes need not be where SGD ends: with anisotropic noise and two or more hidden units it ends near by, and the units rotate for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from symbolic.algebra.nullspace import Vector
+
+Array = np.ndarray
+RELATIVE = 1e-9
+"""Size of a trace, over the product of its factors' norms, below which it counts as 0; of an eigenvalue over the largest one."""
+STATIONARY = 1e-5
+"""Size of the mean gradient, over |H| |theta|, up to which theta counts as a minimum."""
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Motion along the orbit by noise, for temperature 1, and by weight decay, for lambda_wd = 1.
+
+    noise, decay: theta' (D,). rate, decay_rate: dS/dt, S = Tr H. at_minimum: whether the law above was used; elsewhere X does not exist, and
+    the charges' law is, with rotations left out. flat: zero eigenvalues of H at a minimum beyond the dimension of the orbit.
+    """
+
+    noise: Array
+    decay: Array
+    rate: float
+    decay_rate: float
+    at_minimum: bool
+    flat: int
+
+
+def on_orbit(a: Array, h: Array, at: float) -> float:
+    """Tr[H e^{-2 lambda A}] at lambda = at; its limit where that is infinite."""
+    values, vectors = np.linalg.eigh(a)
+    weights = np.einsum("ji,jk,ki->i", vectors, h, vectors)
+    if np.isfinite(at):
+        return float(np.exp(-2 * at * values) @ weights)
+    size = np.abs(values).max(initial=0.0)
+    values = np.where(np.abs(values) > 1e-10 * size, values, 0.0)
+    growing = (np.sign(at) * values < 0) & (np.abs(weights) > RELATIVE * np.linalg.norm(h))
+    if not growing.any():
+        return float(weights[values == 0].sum())
+    fastest = growing & (np.abs(values) > 0.999 * np.abs(values[growing]).max())
+    return float(np.sign(weights[fastest].sum()) * np.inf)
+
+
+def _traces(generators: Sequence[Vector], theta: Array, pull: Array, h: Array) -> tuple[Array, Array, Array]:
+    """For sparse generators (B, b): the fields B theta + b, shape (n, D), Tr[pull B] and Tr[H B], shapes (n,)."""
+    d = len(theta)
+    fields, pushes, bends = np.zeros((len(generators), d)), np.zeros(len(generators)), np.zeros(len(generators))
+    for k, vector in enumerate(generators):
+        for index, c in vector.items():
+            if index >= d * d:
+                fields[k, index - d * d] += float(c)
+                continue
+            i, j = divmod(index, d)
+            fields[k, i] += float(c) * theta[j]
+            pushes[k] += float(c) * pull[j, i]
+            bends[k] += float(c) * h[j, i]
+    return fields, pushes, bends
+
+
+def motion(
+    generators: Sequence[Vector],
+    symmetric: Sequence[Vector],
+    theta: Array,
+    h: Array,
+    mean: Array,
+    root: Array,
+    minimum: bool | None = None,
+) -> Motion:
+    """How theta (D,) moves along the orbit, with the Hessian H (D, D), the mean gradient (D,) and Sigma = R R^T, R = root (D, r).
+
+    generators: a basis of the algebra; symmetric: of the charges' part, used away from a minimum. minimum: None to find out which.
+    """
+    spectrum, vectors = np.linalg.eigh(h)
+    top = max(float(np.abs(spectrum).max(initial=0.0)), 1e-300)
+    slope = float(np.linalg.norm(mean)) / (top * max(float(np.linalg.norm(theta)), 1e-300))
+    floor = top * max(RELATIVE, 10 * slope)
+    at_minimum = bool(slope <= STATIONARY and spectrum[0] > -floor) if minimum is None else minimum
+    if at_minimum:
+        pairs = spectrum[:, None] + spectrum[None, :]
+        keep = pairs > floor
+        half = vectors.T @ root
+        x = vectors @ np.where(keep, half @ half.T / np.where(keep, pairs, 1.0), 0.0) @ vectors.T
+        fields, pushes, bends = _traces(generators, theta, x @ h, h)
+    else:
+        fields, pushes, bends = _traces(symmetric, theta, root @ root.T / 2, h)
+    if not len(fields):
+        return Motion(np.zeros_like(theta), np.zeros_like(theta), 0.0, 0.0, at_minimum, 0)
+    values, basis = np.linalg.eigh(fields @ fields.T)
+    moving = values > 1e-10 * max(float(values[-1]), 1e-300)
+    inverse = basis[:, moving] / values[moving] @ basis[:, moving].T
+    nu, fall = inverse @ pushes, -inverse @ (fields @ theta)
+    rate = -2 * float(bends @ nu)
+    scale = float(np.linalg.norm(root) ** 2 * np.linalg.norm(h)) / max(float(theta @ theta), 1e-300)
+    flat = int((np.abs(spectrum) <= floor).sum()) - int(moving.sum()) if at_minimum else 0
+    return Motion(
+        noise=nu @ fields,
+        decay=fall @ fields,
+        rate=rate if abs(rate) > RELATIVE * scale else 0.0,
+        decay_rate=-2 * float(bends @ fall),
+        at_minimum=at_minimum,
+        flat=max(flat, 0),
+    )

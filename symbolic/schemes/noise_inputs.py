@@ -1,0 +1,88 @@
+"""What a scheme's formula may name: each argument of its `step`, made of independent normals of variance dt.
+
+Noise j over one step is known by its Legendre coefficients m_l = sqrt(dt) int phi_l dW_j, phi_l the orthonormal Legendre polynomials
+on the step (Kuznetsov 2006; Foster, Lyons, Oberhauser 2020): independent normals of variance dt, m_0 = dW. They are linear in the
+path, so the coefficients of a long step are combinations of those of the short steps it is made of, exactly (`sde.engine.refinement`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import sympy as sp
+
+from symbolic.dynamics.autodiff import Statement
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The random inputs of one step: `modes` Legendre coefficients of each of `noises` Brownian motions, and `auxiliary` more.
+
+    Input order: coefficient by coefficient, each over all noises, then the auxiliary ones; a scheme that asks for more keeps what
+    another gets, so that all schemes follow the same Brownian path at the same seed.
+    """
+
+    noises: int
+    modes: int
+    auxiliary: int
+    dt: sp.Symbol
+
+    @cached_property
+    def coefficients(self) -> list[sp.ImmutableMatrix]:
+        """m_0 .. m_(modes - 1), each (J, 1)."""
+        names = [":dW", ":dU", *(f":dU{k}" for k in range(2, self.modes))][: self.modes]
+        return [sp.ImmutableMatrix([_symbol(f"{name}_{j}") for j in range(self.noises)]) for name in names]
+
+    @cached_property
+    def extra(self) -> sp.ImmutableMatrix:
+        """Normals of variance dt that are no part of the Brownian path, (A, 1)."""
+        return sp.ImmutableMatrix(self.auxiliary, 1, [_symbol(f":aux_{k}") for k in range(self.auxiliary)])
+
+    @property
+    def inputs(self) -> tuple[sp.Symbol, ...]:
+        return tuple(s for m in [*self.coefficients, self.extra] for s in m)
+
+    @property
+    def dZ(self) -> sp.ImmutableMatrix:
+        """I_(j,0) = int (W_j(s) - W_j(t)) ds over the step, (J, 1)."""
+        dW, dU = self.coefficients[:2]
+        return sp.ImmutableMatrix((dW - dU / sp.sqrt(3)) * self.dt / 2)
+
+    @property
+    def integrals(self) -> sp.ImmutableMatrix:
+        """Ito's I_(j,k) = int int_{s<t} dW_j(s) dW_k(t), (J, J): exact but for the Levy area's modes left out (mean square dt^2/(4 (2 modes - 1)))."""
+        m, size = self.coefficients, self.noises
+        area = sp.zeros(size, size)
+        for j in range(size):
+            for k in range(j):
+                terms = [
+                    (m[i][j] * m[i + 1][k] - m[i + 1][j] * m[i][k]) / sp.sqrt(4 * (i + 1) ** 2 - 1)
+                    for i in range(self.modes - 1)
+                ]
+                area[j, k] = sp.Add(*terms) / 2
+                area[k, j] = -area[j, k]
+        dW = m[0]
+        return sp.ImmutableMatrix((dW * dW.T - self.dt * sp.eye(size)) / 2 + area)
+
+
+class Naming:
+    """Gives intermediate vectors a name, so that what is used twice is computed (and differentiated, and printed) once."""
+
+    def __init__(self) -> None:
+        self.statements: list[Statement] = []
+
+    def __call__(self, value: Any) -> Any:
+        """The vector, matrix or expression with every compound entry replaced by a symbol that stands for it."""
+        if isinstance(value, sp.MatrixBase):
+            return sp.ImmutableMatrix(value.rows, value.cols, [self(e) for e in value])
+        if value.is_Atom or (-value).is_Atom:
+            return value
+        symbol = _symbol(f":s_{len(self.statements)}")
+        self.statements.append((symbol, value))
+        return symbol
+
+
+def _symbol(name: str) -> sp.Symbol:
+    return sp.Symbol(name, real=True)

@@ -1,0 +1,89 @@
+"""Patterns of 0 and 1: whether those that occur, of gates or of labels, tell all products of them apart.
+
+Where they do, an identity that holds on every pattern that occurs holds coefficient by coefficient in the gates and labels, taken as free.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from symbolic.algebra.polynomial import Polynomial
+from symbolic.evaluation.lie_brackets import rank
+from symbolic.evaluation.random_points import Probe, label_patterns
+from symbolic.problem.loss import Loss
+from symbolic.symmetry.invariants import Formal
+
+Array = np.ndarray
+MOST = 3000
+"""Gate products beyond which the question is not asked."""
+FUNCTIONS = {"inverse": np.reciprocal, "exp": np.exp, "log": np.log, "tanh": np.tanh}
+
+
+def products(formal: Formal) -> list[tuple[int, ...]]:
+    """The gate products that occur in the gradients."""
+    gates = {n for n, a in formal.atoms.items() if a.kind == "gate"}
+    found = {tuple(v for v in m if v in gates) for g in formal.gradients for p in g for m in p}
+    return sorted(found, key=lambda m: (len(m), m))
+
+
+def labels_separated(loss: Loss, formal: Formal) -> bool:
+    """Whether the 0/1 columns of the data sets show as many independent patterns as products of them occur in the gradients."""
+    for block in loss.blocks:
+        if block.kind != "dataset":
+            continue
+        discrete, patterns = label_patterns(block)
+        columns = {formal.number[block.symbols[j]]: j for j in np.flatnonzero(discrete)}
+        wanted = sorted({tuple(v for v in m if v in columns) for g in formal.gradients for p in g for m in p})
+        if len(wanted) > MOST:
+            return False
+        table = block.parameters["table"][[rows[0] for rows in patterns]].astype(np.int64)
+        seen = np.array([np.prod(table[:, [columns[v] for v in m]], axis=1, dtype=np.int64) for m in wanted])
+        if rank(seen) < len(wanted):
+            return False
+    return True
+
+
+def separated(loss: Loss, formal: Formal) -> bool:
+    """Whether real points, at random, show as many independent patterns as there are gate products."""
+    wanted = products(formal)
+    if len(wanted) > MOST or any(a.kind == "gate" and not a.argument for a in formal.atoms.values()):
+        return False
+    rng, probe, rows = np.random.default_rng(21), Probe(loss), np.zeros((0, len(wanted)), dtype=np.int64)
+    for _ in range(4):
+        theta, rest = probe.points(2 * len(wanted) + 20, rng)
+        gates = _gates(formal, np.concatenate([theta, rest]))
+        if gates is None:
+            return False
+        seen = np.array([np.prod([gates[v] for v in m], axis=0) * np.ones(theta.shape[1], int) for m in wanted]).T
+        rows = np.unique(np.concatenate([rows, seen.astype(np.int64)]), axis=0)
+        if len(rows) >= len(wanted) and rank(rows) == len(wanted):
+            return True
+    return False
+
+
+def _gates(formal: Formal, values: Array) -> dict[int, Array] | None:
+    """0/1 of every gate at points, values (inputs, n); None for atoms of no known value."""
+    state: dict[int, Array] = dict(enumerate(values))
+    gates = {}
+    with np.errstate(all="ignore"):
+        for number, atom in formal.atoms.items():
+            q = _value(atom.argument, state, values.shape[1])
+            if atom.kind == "gate":
+                gates[number] = state[number] = (q > 0).astype(np.int64)
+            elif atom.kind == "root":
+                state[number] = np.abs(q) ** (1 / atom.order)
+            elif atom.kind in FUNCTIONS:
+                state[number] = FUNCTIONS[atom.kind](q)
+            else:
+                return None
+    return gates
+
+
+def _value(p: Polynomial, state: dict[int, Array], n: int) -> Array:
+    total = np.zeros(n)
+    for monomial, c in p.items():
+        term = np.full(n, float(c))
+        for v in monomial:
+            term = term * state[v]
+        total += term
+    return total

@@ -1,0 +1,269 @@
+"""What the algebra of symmetries is: kinds of its generators, a split basis, the bracket table, and the groups it is made of.
+
+Bracket: that of vector fields, [v, w] = (Dw) v - (Dv) w. For v = A theta + b and w = A' theta + b' it is (A'A - AA', A'b - Ab'), so
+that [X, Y] has minus the commutator of the matrices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import sympy as sp
+
+from symbolic.algebra.affine import Kind, Rows, bracket, fixed_point, kind, rows
+from symbolic.algebra.nullspace import Solver, Vector
+from symbolic.algebra.span import Span
+from symbolic.problem.loss import Loss
+from symbolic.symmetry.generators import Algebra, matrices
+from symbolic.symmetry.groups import Group, commute, has_kinks, normalises, recognise
+
+SHOWN = 12
+"""Dimension up to which the bracket table is written out."""
+
+
+@dataclass(frozen=True)
+class Generator:
+    """One basis element (A, b). name: S1, S2, ... symmetric A, R1, ... antisymmetric A with b = 0, X1, ... the rest.
+
+    vector: sparse, over the entries of (A row-major, b). kind: see `symbolic.algebra.affine.kind`. about: the fixed point {parameter entry: value}
+    of a rotation about a point other than the origin, else None.
+    """
+
+    name: str
+    kind: Kind
+    vector: Vector
+    about: dict[sp.Symbol, sp.Rational] | None
+    size: int
+
+    @property
+    def matrices(self) -> tuple[sp.Matrix, sp.Matrix]:
+        """(A, b) as SymPy matrices, D x D and D x 1."""
+        return matrices(self.vector, self.size)
+
+    def __str__(self) -> str:
+        if self.about is None:
+            return f"{self.name}: {self.kind}"
+        return f"{self.name}: {self.kind} about {', '.join(f'{s} = {c}' for s, c in self.about.items())}"
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """An algebra in the basis `generators`: symmetric, then antisymmetric, then a complement of both ("the rest").
+
+    Nothing is symmetrised: the symmetric part of a generator of the rest need not be a generator. groups: what was recognised, each with
+    its action in words. complete: whether the groups span the algebra and their brackets make it the sum that `name` says, such as
+    "gl(2) + gl(3)"; otherwise the name is "algebra of dimension n".
+    """
+
+    generators: tuple[Generator, ...]
+    groups: tuple[Group, ...]
+    complete: bool
+    name: str
+
+    @property
+    def dimension(self) -> int:
+        """Dimension of the algebra."""
+        return len(self.generators)
+
+    @property
+    def symmetric(self) -> tuple[Generator, ...]:
+        """Basis of the part with A = A^T: S1, S2, ..., in the order of the charges."""
+        return tuple(g for g in self.generators if g.name[0] == "S")
+
+    @property
+    def antisymmetric(self) -> tuple[Generator, ...]:
+        """Basis of the part with A = -A^T and b = 0."""
+        return tuple(g for g in self.generators if g.name[0] == "R")
+
+    @property
+    def rest(self) -> tuple[Generator, ...]:
+        """Basis of a complement of the two."""
+        return tuple(g for g in self.generators if g.name[0] == "X")
+
+    @property
+    def action(self) -> str:
+        """The recognised groups' actions in words."""
+        return "; ".join(g.action for g in self.groups)
+
+    @cached_property
+    def kinds(self) -> dict[str, int]:
+        """How many generators there are of each kind."""
+        out: dict[str, int] = {}
+        for g in self.generators:
+            out[g.kind] = out.get(g.kind, 0) + 1
+        return out
+
+    @cached_property
+    def brackets(self) -> dict[tuple[int, int], Vector]:
+        """Structure constants {(i, j): {k: c}}: [g_i, g_j] = sum_k c g_k, exact, i < j, vanishing brackets left out.
+
+        Raises ValueError when a bracket leaves the span: then this is no algebra.
+        """
+        size, out = self.generators[0].size if self.generators else 0, {}
+        fields = [rows(g.vector, size) for g in self.generators]
+        span = Span((g.vector for g in self.generators), tracked=True)
+        for i, j in _meeting(fields, size):
+            found = bracket(fields[i], fields[j], size)
+            if not found:
+                continue
+            mix = span.coordinates(found)
+            if mix is None:
+                raise ValueError(
+                    f"structure: symmetries must close under the bracket; got [{self.generators[i].name}, {self.generators[j].name}] outside "
+                    "their span. The algebra is incomplete or wrong: derive it anew, and report the loss."
+                )
+            out[i, j] = mix
+        return out
+
+    @property
+    def abelian(self) -> bool:
+        """Whether all brackets vanish."""
+        return not self.brackets
+
+    @cached_property
+    def centre(self) -> tuple[Vector, ...]:
+        """Basis, in coordinates over `generators`, of what commutes with everything."""
+        equations: dict[tuple[int, int], Vector] = {}
+        for (i, j), mix in self.brackets.items():
+            for k, c in mix.items():
+                equations.setdefault((j, k), {})[i] = c
+                equations.setdefault((i, k), {})[j] = -c
+        solver = Solver(self.dimension)
+        solver.add(equations.values())
+        return tuple(solver.basis())
+
+    @cached_property
+    def derived_dimension(self) -> int:
+        """Dimension of the derived algebra, spanned by all brackets."""
+        return len(Span(self.brackets.values()))
+
+    def table(self) -> str:
+        """The bracket table [row, column] as text; counts beyond dimension 12."""
+        if self.dimension > SHOWN:
+            return f"{len(self.brackets)} of {self.dimension * (self.dimension - 1) // 2} brackets are not zero"
+        names = [g.name for g in self.generators]
+        cells = [["", *names]] + [[names[i], *(self._cell(i, j) for j in range(len(names)))] for i in range(len(names))]
+        widths = [max(len(line[j]) for line in cells) for j in range(len(names) + 1)]
+        return "\n".join("  ".join(c.rjust(w) for c, w in zip(line, widths, strict=True)) for line in cells)
+
+    def table_latex(self) -> str:
+        """The same as a LaTeX array."""
+        if self.dimension > SHOWN:
+            return rf"\text{{{self.table()}}}"
+        names = [_subscript(g.name) for g in self.generators]
+        lines = [" & ".join([r"[\cdot,\cdot]", *names]) + r" \\ \hline"]
+        for i, name in enumerate(names):
+            lines.append(" & ".join([name, *(_subscript(self._cell(i, j)) for j in range(len(names)))]) + r" \\")
+        return "\\begin{array}{c|" + "c" * len(names) + "}\n" + "\n".join(lines) + "\n\\end{array}"
+
+    def _cell(self, i: int, j: int) -> str:
+        sign, out = 1 if i < j else -1, ""
+        for k, c in self.brackets.get((min(i, j), max(i, j)), {}).items():
+            size = "" if abs(c) == 1 else f"{abs(c)} "
+            minus = " - " if out else "-"
+            out += f"{minus if sign * c < 0 else ' + ' if out else ''}{size}{self.generators[k].name}"
+        return out or "0"
+
+    def __str__(self) -> str:
+        counts = f"{len(self.symmetric)} symmetric, {len(self.antisymmetric)} antisymmetric, {len(self.rest)} neither"
+        kinds = ", ".join(f"{n} {k}" for k, n in self.kinds.items())
+        lines = [f"{self.name}: dimension {self.dimension} ({counts}; {kinds})" if self.generators else self.name]
+        lines += [f"  {g.name}: {g.action}" for g in self.groups[:SHOWN]]
+        lines += [f"  ... and {len(self.groups) - SHOWN} more"] if len(self.groups) > SHOWN else []
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain lists, numbers and strings: name, complete, kinds, and per group its name, dimension and action."""
+        groups = [{"name": g.name, "dimension": g.dimension, "action": g.action} for g in self.groups]
+        return {"name": self.name, "complete": self.complete, "kinds": self.kinds, "groups": groups}
+
+
+def structure(loss: Loss, algebra: Algebra, one_sided: bool | None = None) -> Structure:
+    """What an algebra of the loss is. one_sided: rescalings hold for c > 0 only; None looks for gates and kinks in the loss.
+
+    What is recognised closes under the bracket by construction; of the rest that is checked, all pairs, exactly.
+    Raises ValueError when a proved algebra does not close, or is not one of this loss.
+    """
+    size = algebra.size
+    if size != loss.dimension:
+        raise ValueError(
+            f"structure: the algebra must be the loss's own; got one on {size} parameters for D = {loss.dimension} (int). Derive it from the loss."
+        )
+    symmetric = sorted(algebra.symmetric_vectors, key=lambda v: any(i < size * size for i in v))
+    parts = {"S": symmetric, "R": list(algebra.antisymmetric_vectors), "X": _rest(algebra)}
+    generators = tuple(
+        _generator(f"{letter}{k}", vector, loss)
+        for letter, part in parts.items()
+        for k, vector in enumerate(part, start=1)
+    )
+    basis = [g.vector for g in generators]
+    groups, complete = recognise(loss, basis, has_kinks(loss) if one_sided is None else one_sided)
+    name = _name(groups, size) if complete else None
+    out = Structure(generators, groups, name is not None, name or f"algebra of dimension {len(basis)}")
+    if name is None and algebra.certificate.status == "proved":
+        out.brackets  # noqa: B018 - raises unless the algebra closes
+    return out
+
+
+def _rest(algebra: Algebra) -> list[Vector]:
+    """Shortest basis vectors that complete the symmetric and antisymmetric ones."""
+    span = Span([*algebra.symmetric_vectors, *algebra.antisymmetric_vectors])
+    if len(span) == algebra.dimension:
+        return []
+    return [v for v in sorted(algebra.vectors, key=len) if span.insert(v)]
+
+
+def _generator(name: str, vector: Vector, loss: Loss) -> Generator:
+    size, what, about = loss.dimension, kind(vector, loss.dimension), None
+    if what == "rotation" and max(vector) >= size * size:
+        point = fixed_point([rows(vector, size)], size) or {}
+        touched = sorted(rows(vector, size))
+        about = {loss.theta[i]: sp.Rational(point.get(i, 0)) for i in touched}
+    return Generator(name, what, vector, about, size)
+
+
+def _name(groups: Sequence[Group], size: int) -> str | None:
+    """The groups' names joined, if their sum is one of ideals or acts on the shifts; None where brackets mix them otherwise."""
+    if not groups:
+        return "no symmetry"
+    ideals, rest = [g for g in groups if g.ideal], [g for g in groups if not g.ideal]
+    if len(ideals) > 1 or not all(commute(x, y, size) for i, x in enumerate(rest) for y in rest[:i]):
+        return None
+    counted: Mapping[str, int] = {g.name: sum(o.name == g.name for o in rest) for g in rest}
+    joined = " + ".join(_several(name, n) for name, n in counted.items())
+    if not ideals:
+        return joined
+    if not all(normalises(g, ideals[0], size) for g in rest):
+        return None
+    return f"{joined} acting on {ideals[0].name}" if rest else ideals[0].name
+
+
+def _several(name: str, n: int) -> str:
+    """n copies of a group."""
+    if n > 1 and name.startswith("R ("):
+        return f"R^{n} ({name[3:-1]}s)"
+    return f"{n} x {name}" if n > 2 else " + ".join([name] * n)
+
+
+def _meeting(fields: Sequence[Rows], size: int) -> Iterable[tuple[int, int]]:
+    """Pairs i < j whose bracket can differ from zero."""
+    moved: dict[int, list[int]] = {}
+    for j, field in enumerate(fields):
+        for row in field:
+            moved.setdefault(row, []).append(j)
+    pairs = set()
+    for i, field in enumerate(fields):
+        for column in {c for line in field.values() for c in line if c < size}:
+            pairs.update((min(i, j), max(i, j)) for j in moved.get(column, ()) if i != j)
+    return sorted(pairs)
+
+
+def _subscript(text: str) -> str:
+    out = ""
+    for piece in text.split(" "):
+        sign, name = ("-", piece[1:]) if piece[:1] == "-" and len(piece) > 1 else ("", piece)
+        out += f" {sign}{name[0]}_{{{name[1:]}}}" if name[:1].isalpha() else f" {piece}"
+    return out.strip()
