@@ -1,4 +1,5 @@
-"""`python -m benchmarks [speed | normals | cost | precision | latency ...] [--repeats N]`: machine, then the parts named, or all."""
+"""`python -m benchmarks [speed | normals | cost | precision | latency ...] [--repeats N]`: machine, then the parts
+named, or all."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ PARTS: dict[str, str] = {
 
 
 def main() -> int:
-    """Exit code 1 when a part says that something is not as it must be, such as a final mean that disagrees with ours."""
+    """Exit code 1 when a part says that something is not as it must be, such as a final mean that disagrees with
+    ours."""
     told = "; ".join(f"{name}: {what}" for name, what in PARTS.items())
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, epilog=told)
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all without it")

@@ -1,7 +1,9 @@
-"""Cost per path-step of rescaling over 10^3..10^7 paths and over 10^2..10^6 steps, all else fixed; what a call costs beside.
+"""Cost per path-step of rescaling over 10^3..10^7 paths and over 10^2..10^6 steps, all else fixed; what a call costs
+beside.
 
-Without compilation: every size is run once before, or shares its machine code with one that was. `whole`: a call of `simulate` from
-start to end, with all that a user waits for; `engine`: the seconds the result itself tells, of paths, steps and statistics.
+Without compilation: every size is run once before, or shares its machine code with one that was. `whole`: a call of
+`simulate` from start to end, with all that a user waits for; `engine`: the seconds the result itself tells, of paths,
+steps and statistics.
 """
 
 from __future__ import annotations

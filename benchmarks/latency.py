@@ -1,7 +1,8 @@
 """How long a user waits: for an import, for the first result of a small problem, and for it in a new process.
 
-Uncached means that neither the engine's kernels nor the problem's own functions have ever been compiled. Every figure is a fresh process from start to exit, so the interpreter's own start is in it; CPU seconds stand
-beside wall seconds, for a machine that others use too.
+Uncached means that neither the engine's kernels nor the problem's own functions have ever been compiled. Every figure
+is a fresh process from start to exit, so the interpreter's own start is in it; CPU seconds stand beside wall seconds,
+for a machine that others use too.
 """
 
 from __future__ import annotations

@@ -88,8 +88,8 @@ class Ratio:
 
 
 def compete(contestants: Sequence[Contestant], repeats: int = 5) -> list[Record]:
-    """Run all contestants in turn, `repeats` times over, after one warm-up call each. A rival that fails to build or to run is
-    left out, with the reason; ours, the first, is not.
+    """Run all contestants in turn, `repeats` times over, after one warm-up call each. A rival that fails to build or to
+    run is left out, with the reason; ours, the first, is not.
     """
     records, runs = [], []
     for contestant in contestants:

@@ -1,7 +1,7 @@
 """Normals per second: what the rescaling run consumes against what MKL makes on the same cores.
 
-MKL's Philox4x32-10 with the inverse distribution function is the fastest of its accurate normals; it only makes them, into a
-buffer that stays in the cache. The run also moves the paths, so its share can at most be that of our own filler.
+MKL's Philox4x32-10 with the inverse distribution function is the fastest of its accurate normals; it only makes them,
+into a buffer that stays in the cache. The run also moves the paths, so its share can at most be that of our own filler.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ CONTESTANTS: tuple[tuple[str, Callable[[str], Callable[[int], float]]], ...] = (
 def normals(repeats: int) -> bool:
     """Print the table. The shares are printed, not judged: True."""
     print(
-        "10^6 normals per second on all cores, interleaved: median [min, max]; share: the rescaling run's over this one's,"
+        "10^6 normals per second on all cores, interleaved: median [min, max]; share: the rescaling run's over this"
+        " one's,"
     )
     print("run by run, median; asked: the least share of mkl_random's, with a ! where it is short of it.")
     print(ROW.format("dtype", "what", "rate", "[min, max]", "run's share", "asked"))
@@ -103,7 +104,8 @@ def normals(repeats: int) -> bool:
         for name, found in rates.items():
             print(_line(dtype, name, found, rates[CONTESTANTS[0][0]]), flush=True)
     print(
-        f"MKL's machine code here: {mkl_normals.processor_code()} (its generic code, def, is slower than that for Intel's processors)"
+        f"MKL's machine code here: {mkl_normals.processor_code()} (its generic code, def, is slower than that for"
+        " Intel's processors)"
     )
     return True
 

@@ -1,9 +1,11 @@
-"""Work against precision: the strong error at time 1 beside the time a path takes, over steps, for our schemes and others' solvers.
+"""Work against precision: the strong error at time 1 beside the time a path takes, over steps, for our schemes and
+others' solvers.
 
-Two scalar equations are solved by a function of W(1) (Kloeden and Platen 1992, section 4.4), so each path is held against the solution
-that its own Brownian path drives. The error is the root mean square over paths. Time per path is the seconds of a whole run, compilation
-apart, over its paths, with all cores of the machine.
-All in float64. Whose error does not fall with dt at about the order it states has solved something else, and is not to be compared.
+Two scalar equations are solved by a function of W(1) (Kloeden and Platen 1992, section 4.4), so each path is held
+against the solution that its own Brownian path drives. The error is the root mean square over paths. Time per path is
+the seconds of a whole run, compilation apart, over its paths, with all cores of the machine.
+All in float64. Whose error does not fall with dt at about the order it states has solved something else, and is not to
+be compared.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ FIGURE = Path("out") / "precision.png"
 
 @dataclass(frozen=True)
 class Scalar:
-    """dX = drift dt + diffusion dW from `start`; exact: X(1) given W(1). The functions take numbers, arrays and symbols alike."""
+    """dX = drift dt + diffusion dW from `start`; exact: X(1) given W(1). The functions take numbers, arrays and symbols
+    alike."""
 
     name: str
     equation: str
@@ -63,9 +66,10 @@ PROBLEMS = (GBM, WAVE)
 
 @dataclass(frozen=True)
 class Solver:
-    """build(problem) -> run(steps, paths, seed) -> (x, w) or (x, w, seconds), arrays (paths,); build raises ImportError where a
-    package is missing. order: the strong order stated for it. path_steps: of one run, so that a slow one does not hold up all, but of
-    no fewer paths than `fewest`, which spread what a step costs by itself. 0 where every number of paths is compiled for.
+    """build(problem) -> run(steps, paths, seed) -> (x, w) or (x, w, seconds), arrays (paths,); build raises ImportError
+    where a package is missing. order: the strong order stated for it. path_steps: of one run, so that a slow one does
+    not hold up all, but of no fewer paths than `fewest`, which spread what a step costs by itself. 0 where every number
+    of paths is compiled for.
     """
 
     name: str
@@ -82,7 +86,8 @@ class Solver:
 
 @dataclass
 class Point:
-    """Runs of one solver at one step: mean squared errors, mean fourth powers and paths, run by run; seconds per path."""
+    """Runs of one solver at one step: mean squared errors, mean fourth powers and paths, run by run; seconds per
+    path."""
 
     problem: str
     solver: Solver
@@ -149,8 +154,8 @@ SOLVERS = (
 
 
 def measure(problem: Scalar, solvers: Sequence[Solver], steps: Sequence[int], repeats: int) -> list[list[Point]]:
-    """Points by solver and step: a warm-up call each, then up to `repeats` rounds in which all take turns. Who cannot be built or
-    run is left out, with the reason printed; ours is not. Raises what ours raises.
+    """Points by solver and step: a warm-up call each, then up to `repeats` rounds in which all take turns. Who cannot
+    be built or run is left out, with the reason printed; ours is not. Raises what ours raises.
     """
     found, runs = list[list[Point]](), list[tuple[Point, Callable[[int, int, int], tuple[Any, ...]]]]()
     for solver in solvers:
@@ -219,7 +224,8 @@ def precision(repeats: int) -> bool:
 
 
 def draw(found: dict[str, list[list[Point]]], path: Path) -> None:
-    """Error against microseconds per path on log axes, a panel per problem: ours as lines, others dashed; markers by order."""
+    """Error against microseconds per path on log axes, a panel per problem: ours as lines, others dashed; markers by
+    order."""
     from matplotlib.figure import Figure
 
     drawing = Figure(figsize=(11, 4.6), layout="constrained")

@@ -31,8 +31,8 @@ class Problem:
     """dX = drift(X) dt + diffusion(X) dW by Euler-Maruyama, from fixed states.
 
     Formulas are written over arrays of any library: states come as `parts`, a tuple of arrays of the shapes of
-    `begin`, or `flat`, all entries in one row after another, with further axes for paths last. `on` gives a library's copy.
-    `constants` are attributes by name, converted for the library.
+    `begin`, or `flat`, all entries in one row after another, with further axes for paths last. `on` gives a library's
+    copy. `constants` are attributes by name, converted for the library.
 
     step: the same step as one would write it by hand for speed, from normals `xi` (draws, paths); paths_last = False
     puts the paths' axis first in its arguments. diagonal: whether the diffusion is, and `jumps` gives its diagonal.
@@ -114,9 +114,10 @@ class Problem:
 
 @dataclass(frozen=True)
 class Rival:
-    """label; module in `benchmarks.rivals` and its function(problem, task) -> run; paths (rates are compared, so fewer for the
-    slow; enough that what a step costs whatever the paths, as in torchsde, does not decide); asked: the ratio that the issue asks for, by dtype; problem: the form of it that this one is given, if another; wide: so many
-    times fewer paths in float64.
+    """label; module in `benchmarks.rivals` and its function(problem, task) -> run; paths (rates are compared, so fewer
+    for the slow; enough that what a step costs whatever the paths, as in torchsde, does not decide); asked: the ratio
+    that the issue asks for, by dtype; problem: the form of it that this one is given, if another; wide: so many times
+    fewer paths in float64.
     """
 
     label: str

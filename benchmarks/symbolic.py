@@ -1,8 +1,10 @@
-"""`python -m benchmarks.symbolic [--repeats N] [--figure FILE]`: derivation times and memory against D, and the two sets of random networks.
+"""`python -m benchmarks.symbolic [--repeats N] [--figure FILE]`: derivation times and memory against D, and the two
+sets of random networks.
 
-Every size is derived in a process of its own. The rival is the brute force of tests/naive: gradients by the complex step at random
-points and one SVD of D^2 + D unknowns, for the algebra alone, where it fits. Published times for counting laws with SageMath on 64
-cores (Marcotte, Gribonval, Peyre 2307.00144, appendix) are 41 s per small linear and 136 s per small ReLU network.
+Every size is derived in a process of its own. The rival is the brute force of tests/naive: gradients by the complex
+step at random points and one SVD of D^2 + D unknowns, for the algebra alone, where it fits. Published times for
+counting laws with SageMath on 64 cores (Marcotte, Gribonval, Peyre 2307.00144, appendix) are 41 s per small linear and
+136 s per small ReLU network.
 """
 
 from __future__ import annotations
@@ -56,10 +58,12 @@ def fresh(program: str, *arguments: str) -> Any:
 def growth(repeats: int) -> list[tuple[int, float, float]]:
     """Print a row per width; (D, algebra, derive) medians."""
     print(
-        "matrix factorisation h x h x h, a process each; seconds (median), peak memory; SVD: brute force for the algebra"
+        "matrix factorisation h x h x h, a process each; seconds (median), peak memory; SVD: brute force for the"
+        " algebra"
     )
     print(
-        f"{'h':>3} {'D':>4} {'algebra':>9} {'derive':>9} {'json':>7} {'MiB':>6} {'charges':>8} {'SVD':>8} {'SVD/algebra':>12}"
+        f"{'h':>3} {'D':>4} {'algebra':>9} {'derive':>9} {'json':>7} {'MiB':>6} {'charges':>8} {'SVD':>8}"
+        f" {'SVD/algebra':>12}"
     )
     out = []
     for h in WIDTHS:
@@ -70,14 +74,16 @@ def growth(repeats: int) -> list[tuple[int, float, float]]:
         ratio = f"{brute / algebra:12.0f}" if h <= BRUTE else f"{'-':>12}"
         shown = f"{brute:8.2f}" if h <= BRUTE else f"{'-':>8}"
         print(
-            f"{h:3} {size:4} {algebra:9.3f} {whole:9.3f} {written:7.2f} {memory:6.0f} {charges:7}{'*' if complete else ' '} {shown} {ratio}",
+            f"{h:3} {size:4} {algebra:9.3f} {whole:9.3f} {written:7.2f} {memory:6.0f}"
+            f" {charges:7}{'*' if complete else ' '} {shown} {ratio}",
             flush=True,
         )
         out.append((size, algebra, whole))
     d, a, w = np.log(np.array(out, dtype=float)).T
     half = len(d) // 2
     print(
-        f"* complete. Growth for D >= {out[half][0]}: algebra ~ D^{np.polyfit(d[half:], a[half:], 1)[0]:.1f}, derive ~ D^{np.polyfit(d[half:], w[half:], 1)[0]:.1f}"
+        f"* complete. Growth for D >= {out[half][0]}: algebra ~ D^{np.polyfit(d[half:], a[half:], 1)[0]:.1f}, derive ~"
+        f" D^{np.polyfit(d[half:], w[half:], 1)[0]:.1f}"
     )
     return out
 
@@ -115,13 +121,15 @@ def networks() -> bool:
     linear = [timed(lambda w=w: losses.linear_net(w[::-1]), None) for w in losses.linear_sizes()]
     units = [timed(lambda w=w, b=b: losses.relu_net(w, bias=b), sum(w[1:-1])) for w, b in losses.relu_sizes()]
     print(
-        "\n50 random networks each; seconds, median and worst; right: #laws = independent charges (= hidden units for ReLU)"
+        "\n50 random networks each; seconds, median and worst; right: #laws = independent charges (= hidden units for"
+        " ReLU)"
     )
     print(f"{'set':<40} {'charges':>16} {'law count':>16} {'right':>6}")
     for name, rows in (("linear, depth 2-4, widths 2-5", linear), ("ReLU, depth 2-4, widths 2-9, some biases", units)):
         first, second = ([r[k] for r in rows] for k in (0, 1))
         print(
-            f"{name:<40} {median(first):8.3f}{max(first):8.2f} {median(second):8.3f}{max(second):8.2f} {sum(r[2] for r in rows):3}/50"
+            f"{name:<40} {median(first):8.3f}{max(first):8.2f} {median(second):8.3f}{max(second):8.2f}"
+            f" {sum(r[2] for r in rows):3}/50"
         )
     return all(r[2] for r in linear + units)
 

@@ -1,4 +1,5 @@
-"""Execute the notebooks: `python -m notebooks.run` saves their outputs in place, `--check` executes in memory and keeps nothing."""
+"""Execute the notebooks: `python -m notebooks.run` saves their outputs in place, `--check` executes in memory and keeps
+nothing."""
 
 from __future__ import annotations
 
@@ -46,7 +47,8 @@ def merged(outputs: Sequence[NotebookNode]) -> list[NotebookNode]:
 
 
 def execute(path: Path) -> NotebookNode:
-    """The notebook with fresh outputs, without what differs from run to run, from a new kernel of this very interpreter. Raises CellExecutionError."""
+    """The notebook with fresh outputs, without what differs from run to run, from a new kernel of this very
+    interpreter. Raises CellExecutionError."""
     notebook = read(path)
     for cell in notebook.cells:
         cell.metadata.clear()

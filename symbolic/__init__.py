@@ -1,4 +1,5 @@
-"""Exact derivation: losses, symmetries, charges, their noise and equilibria; and the text of the programs that simulate them."""
+"""Exact derivation: losses, symmetries, charges, their noise and equilibria; and the text of the programs that simulate
+them."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import sympy as sp
 
 from symbolic import display
 from symbolic.algebra.polynomial import TooLarge
+from symbolic.errors import InputError
 from symbolic.evaluation.random_points import Probe
 from symbolic.noise.covariance import Noise
 from symbolic.noise.sign_class import GenericNoise
@@ -28,46 +29,56 @@ from symbolic.symmetry.law_count import independent, law_count
 
 
 class Theory(Derivation):
-    """What a loss conserves and what SGD's noise does to it: what `derive` found, and the predictions that follow from it.
+    """What a loss conserves and what SGD's noise does to it: what `derive` found, and the predictions that follow from
+    it.
 
     Shows itself as LaTeX in a notebook; str() gives plain words.
     """
 
     def polynomial_laws(self, degree: int) -> list[sp.Expr]:
-        """All conserved polynomials of degree 1 to `degree`, a basis. Raises ValueError where there are too many coefficients."""
+        """All conserved polynomials of degree 1 to `degree`, a basis. Raises ValueError where there are too many
+        coefficients."""
         return nonquadratic_laws.polynomial_laws(self.loss, degree)
 
     @cached_property
     def momentum_laws(self) -> tuple[MomentumLaw, ...]:
-        """What the heavy ball m theta'' + c theta' = -grad L makes of every generator: damped charges, decaying momenta."""
+        """What the heavy ball m theta'' + c theta' = -grad L makes of every generator: damped charges, decaying
+        momenta."""
         return momentum_laws(self.algebra, self.loss)
 
     def breaking(self, of: Any) -> Breaking:
-        """How any function C(theta), or a generator that is no symmetry, moves: breaking, noise and diffusion side by side.
+        """How any function C(theta), or a generator that is no symmetry, moves: breaking, noise and diffusion side by
+        side.
 
-        of: (A, b), {parameter: weight}, an expression, or a Charge; see `symbolic.predictions.broken_symmetry.breaking`. Raises ValueError.
+        of: (A, b), {parameter: weight}, an expression, or a Charge; see
+        `symbolic.predictions.broken_symmetry.breaking`. Raises ValueError.
         """
         return breaking(self.loss, of, self.noise)
 
     def label_noise(self, variables: Sequence[Any]) -> LabelNoise:
-        """The noise of some data variables alone, the others averaged over: full-batch descent with fresh labels. Raises ValueError."""
+        """The noise of some data variables alone, the others averaged over: full-batch descent with fresh labels.
+        Raises ValueError."""
         return label_noise(self.loss, variables)
 
     def sharpness(self, at: Mapping[Any, Any], sgd: SGD) -> Sharpness:
-        """Tr Hess L at a point, how noise moves it along the orbit, and to what: sharpening or flattening. Raises ValueError."""
+        """Tr Hess L at a point, how noise moves it along the orbit, and to what: sharpening or flattening. Raises
+        ValueError."""
         return sharpness(self, at, sgd)
 
     def stationary_law(self, sgd: SGD, branch: str = "positive") -> StationaryLaw:
-        """The law that a scalar chain's product settles in, as a frozen SciPy distribution. Raises ValueError for other losses."""
+        """The law that a scalar chain's product settles in, as a frozen SciPy distribution. Raises ValueError for other
+        losses."""
         return stationary_law(self.loss, sgd, branch)
 
     @cached_property
     def dimension_on_data(self) -> int:
-        """Dimension of the algebra on the law or rows given alone, numerically: larger where the data are degenerate. Raises ValueError."""
+        """Dimension of the algebra on the law or rows given alone, numerically: larger where the data are degenerate.
+        Raises ValueError."""
         return dimension_on_data(self.loss)
 
     def to_json(self, *, details: bool = False) -> dict[str, Any]:
-        """The record that `noetherflow derive --json` writes, plain lists, numbers and strings; details: with structure and families."""
+        """The record that `noetherflow derive --json` writes, plain lists, numbers and strings; details: with structure
+        and families."""
         return display.to_json(self, details=details)
 
     def to_latex(self) -> str:
@@ -113,12 +124,12 @@ def _check_gradient(loss: Loss) -> None:
     """Refuse a loss whose gradient is nowhere real and finite, or nowhere non-zero."""
     _, g = Probe(loss).gradients(200, np.random.default_rng(3))
     if not g.shape[1]:
-        raise ValueError(
-            f"derive: a loss must be real and differentiable somewhere; got no finite gradient at 200 random points of {loss.name}. "
-            "Look for a root or logarithm of what is never positive."
+        raise InputError(
+            "derive: a loss must be real and differentiable somewhere; got no finite gradient at 200 random points of"
+            f" {loss.name}. Look for a root or logarithm of what is never positive."
         )
     if not g.any():
-        raise ValueError(
-            f"derive: a loss must have a gradient; got one that vanishes at 200 random points of {loss.name}, as of steps and signs. "
-            "Write it with functions that have a slope, such as relu, tanh or abs."
+        raise InputError(
+            f"derive: a loss must have a gradient; got one that vanishes at 200 random points of {loss.name}, as of"
+            " steps and signs. Write it with functions that have a slope, such as relu, tanh or abs."
         )

@@ -1,4 +1,5 @@
-"""Disks of 2 MB, for tests: a file system in memory where one may be mounted, else the operating system's limit on a file's size."""
+"""Disks of 2 MB, for tests: a file system in memory where one may be mounted, else the operating system's limit on a
+file's size."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ SIZE = 2 * 2**20
 
 @dataclass(frozen=True)
 class Disk:
-    """A folder that takes little; limit: what a process that writes there calls first, where the folder itself cannot refuse."""
+    """A folder that takes little; limit: what a process that writes there calls first, where the folder itself cannot
+    refuse."""
 
     folder: Path
     limit: Callable[[], None] | None

@@ -1,7 +1,9 @@
-"""Commands killed at random moments and begun again: the result is that of an undisturbed run, and nothing is left beside it.
+"""Commands killed at random moments and begun again: the result is that of an undisturbed run, and nothing is left
+beside it.
 
-A `Survivor` says how a command is begun, how it is gone on with after a kill, and how its result is told from another. `survive` kills it so
-many times, SIGKILL each, at moments drawn between its first file and its end, and then lets it come to its end.
+A `Survivor` says how a command is begun, how it is gone on with after a kill, and how its result is told from another.
+`survive` kills it so many times, SIGKILL each, at moments drawn between its first file and its end, and then lets it
+come to its end.
 """
 
 from __future__ import annotations
@@ -41,8 +43,9 @@ def of_a_result(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Survivor:
-    """program: Python text; begin, again: its arguments, the first time and after a kill (which may be the same). result: the file that it
-    ends with; stays: what else it leaves, a checkpoint. told: what is the same for two equal results."""
+    """program: Python text; begin, again: its arguments, the first time and after a kill (which may be the same).
+    result: the file that it ends with; stays: what else it leaves, a checkpoint. told: what is the same for two equal
+    results."""
 
     begin: Sequence[object]
     again: Sequence[object]
@@ -69,8 +72,8 @@ def ended(process: subprocess.Popen[bytes]) -> None:
 
 
 def survive(survivor: Survivor, folder: Path, kills: int, seed: int = 0) -> int:
-    """Kill it so many times, and compare; how many scratch files the kills left behind in all. A run that comes to its end between two kills is
-    checked and begun anew."""
+    """Kill it so many times, and compare; how many scratch files the kills left behind in all. A run that comes to its
+    end between two kills is checked and begun anew."""
     given = set(os.listdir(folder))
     result, draw = folder / survivor.result, random.Random(seed)
     began = time.monotonic()

@@ -1,4 +1,5 @@
-"""The lowest versions that pyproject.toml states, one a line, as exact pins for pip: `python tests/oldest.py EXTRA/NAME ... > pins.txt`.
+"""The lowest versions that pyproject.toml states, one a line, as exact pins for pip: `python tests/oldest.py EXTRA/NAME
+... > pins.txt`.
 
 All dependencies, and of the extras those named (dev/pytest).
 """
@@ -18,7 +19,8 @@ def pin(requirement: str) -> str:
     found = re.fullmatch(r"([A-Za-z0-9._-]+)>=([0-9][0-9.]*)(?:,[^;]*)?", requirement.replace(" ", ""))
     if found is None:
         raise ValueError(
-            f"pyproject.toml: a dependency must state its lowest version; got {requirement!r} (str). Write name>=version."
+            f"pyproject.toml: a dependency must state its lowest version; got {requirement!r} (str). Write"
+            " name>=version."
         )
     return "==".join(found.groups())
 

@@ -1,4 +1,5 @@
-"""The command line as a stranger meets it: the records it writes, its exit codes, files, options and what Ctrl-C leaves."""
+"""The command line as a stranger meets it: the records it writes, its exit codes, files, options and what Ctrl-C
+leaves."""
 
 from __future__ import annotations
 

@@ -37,7 +37,8 @@ def _kinds(cell: NotebookNode) -> list[tuple[str, ...]]:
 
 
 def _agree(old: str, new: str) -> bool:
-    """Equal words, and numbers equal to 2 % or a unit of the last digit shown; rounding errors below 1e-12 count as zero."""
+    """Equal words, and numbers equal to 2 % or a unit of the last digit shown; rounding errors below 1e-12 count as
+    zero."""
 
     def near(a: str, b: str) -> bool:
         unit = max(10.0 ** -len(s.partition(".")[2]) if "." in s and "e" not in s else 1e-12 for s in (a, b))
@@ -109,10 +110,12 @@ def test_check_writes_nothing_and_runs_this_interpreter(tmp_path: Path, monkeypa
 
 
 def test_a_stream_flushed_in_pieces_is_one_output(tmp_path: Path):
-    """A slow machine once split one cell's printed lines into two outputs, and the committed notebook no longer matched."""
+    """A slow machine once split one cell's printed lines into two outputs, and the committed notebook no longer
+    matched."""
     path = _small(
         tmp_path,
-        "import sys\nprint('a', flush=True)\nsys.stdout.flush()\nimport time; time.sleep(0.5)\nprint('b')\nprint('c', file=sys.stderr)",
+        "import sys\nprint('a', flush=True)\nsys.stdout.flush()\nimport time; time.sleep(0.5)\nprint('b')\nprint('c',"
+        " file=sys.stderr)",
     )
     assert [(o.name, o.text) for o in run.execute(path).cells[0].outputs] == [("stdout", "a\nb\n"), ("stderr", "c\n")]
 

@@ -193,7 +193,8 @@ def test_bare_moments_stand_for_any_law_that_has_them() -> None:
 
 
 def _differ(increments: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> float:
-    """Largest deviation of a sample's mean and covariance entries, in standard errors (exact entries: 1e-12 counts as one)."""
+    """Largest deviation of a sample's mean and covariance entries, in standard errors (exact entries: 1e-12 counts as
+    one)."""
     n = len(increments)
     first = increments - mean
     worst = np.abs(first.mean(axis=0)) / (first.std(axis=0) / np.sqrt(n) + 1e-12)
@@ -312,7 +313,8 @@ def test_full_batch_descent_is_the_naive_one(case: str, momentum: float) -> None
 
 
 def _misfit(found: np.ndarray, ends: np.ndarray, chances: np.ndarray) -> float:
-    """Chi-squared of found end points (P, D) against the exact discrete law, in its standard deviations; inf if a point is no end."""
+    """Chi-squared of found end points (P, D) against the exact discrete law, in its standard deviations; inf if a point
+    is no end."""
     line = np.random.default_rng(1).normal(size=found.shape[1])
     order = np.argsort(ends @ line)
     spots = (ends @ line)[order]

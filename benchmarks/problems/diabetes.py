@@ -1,8 +1,9 @@
 """Two-layer ReLU network on the diabetes data (`examples/diabetes_relu.toml`): 48 states, a noise per row: 442.
 
 SGD's SDE over a data set is its full-batch gradient with noisy weights (`sde.kernels.drivers`, WEIGHTED): row i of N
-counts w_i = 1/N + sqrt(T/dt) (xi_i - mean xi)/sqrt(N) in a step. Every contestant integrates this same SDE; nobody needs the
-48 x 442 diffusion matrix: noise is a gradient with other weights. The charge of the first hidden unit is watched.
+counts w_i = 1/N + sqrt(T/dt) (xi_i - mean xi)/sqrt(N) in a step. Every contestant integrates this same SDE; nobody
+needs the 48 x 442 diffusion matrix: noise is a gradient with other weights. The charge of the first hidden unit is
+watched.
 """
 
 from __future__ import annotations

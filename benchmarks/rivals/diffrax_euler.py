@@ -10,7 +10,8 @@ from benchmarks.problem import Problem, Run, Task
 
 
 def euler(problem: Problem, task: Task) -> Run:
-    """The diffusion is a linear operator, so that no matrix is formed. Saves are kept per path by diffrax, then summed up."""
+    """The diffusion is a linear operator, so that no matrix is formed. Saves are kept per path by diffrax, then summed
+    up."""
     jax: Any = import_module("jax")
     dfx: Any = import_module("diffrax")
     lineax: Any = import_module("lineax")

@@ -1,8 +1,8 @@
 """Scalar problems by other means, in float64: the final state of every path beside the final W that drove it.
 
-Each build(problem) gives run(steps, paths, seed) -> (x, w), arrays (paths,) at time 1; it raises ImportError where its package is missing.
-Where a package can be spread over all cores by ordinary means, it is: NumPy by threads, JAX and diffrax by `shard_map`, torch by itself;
-sdeint goes path by path on one core, as the package has it.
+Each build(problem) gives run(steps, paths, seed) -> (x, w), arrays (paths,) at time 1; it raises ImportError where its
+package is missing. Where a package can be spread over all cores by ordinary means, it is: NumPy by threads, JAX and
+diffrax by `shard_map`, torch by itself; sdeint goes path by path on one core, as the package has it.
 """
 
 from __future__ import annotations
@@ -81,7 +81,8 @@ def scan_euler(problem: Scalar) -> Run:
 
 
 def diffrax_solver(problem: Scalar, solver: str) -> Run:
-    """Scalar noise by UnsafeBrownianPath, constant steps, vmapped and jitted, forward only, final state alone. W is a second state.
+    """Scalar noise by UnsafeBrownianPath, constant steps, vmapped and jitted, forward only, final state alone. W is a
+    second state.
 
     SlowRK wants the equation in Stratonovich's sense, and integrals of W beside its increments.
     """

@@ -1,7 +1,7 @@
 """jitcsde: diagonal noise, path by path in compiled C, its step size held at dt.
 
-Its method is Roessler's with an error estimate (strong order 1.5), several times Euler's work a step: the ratio is one of
-steps, not of accuracy. float64 whatever the task says. Its steps cannot be switched to Euler's.
+Its method is Roessler's with an error estimate (strong order 1.5), several times Euler's work a step: the ratio is one
+of steps, not of accuracy. float64 whatever the task says. Its steps cannot be switched to Euler's.
 """
 
 from __future__ import annotations

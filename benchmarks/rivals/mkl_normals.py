@@ -1,5 +1,5 @@
-"""Normals of MKL's Philox4x32-10 by its inverse distribution function: as `mkl_random` gives them (float64 only), and from the same
-library called directly, which has float32 too.
+"""Normals of MKL's Philox4x32-10 by its inverse distribution function: as `mkl_random` gives them (float64 only), and
+from the same library called directly, which has float32 too.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from sde.estimators.convergence_order import Convergence, strong_slope, weak_slo
 from symbolic.dynamics import tracing
 from symbolic.dynamics.equation import SDE
 from symbolic.dynamics.step_map import t as time_symbol
+from symbolic.errors import InputError
 from symbolic.schemes import find
 
 Exact = Sequence[Any] | Callable[..., Any]
@@ -39,18 +40,21 @@ def convergence(
 ) -> Convergence:
     """Strong and weak order at `time`, from steps time/steps, halved levels - 1 times, all on the same Brownian paths.
 
-    Errors are taken against, in this order: exact, the solution as expressions of the states (their values at time 0), sde.time
-    and sde.W (the Brownian motions' values), or a function (x0, t, W) that returns them; reference, a scheme run at a quarter of
-    the shortest step; else the run at half the step, E|Y_h - Y_(h/2)|, which shows the order but not that the limit is right.
-    Strong: root mean square of the final state's error. Weak: |E f(Y) - E f(X)| with f = functional, an expression of the states
-    (the sum of their squares when left out), estimated by the difference on the same path, whose variance is small.
-    Schemes whose paths choose their steps need exact, and take new paths at every step. Intervals: `sde.estimators.convergence_order.slope`. Raises ValueError, also when a path explodes: an order over what is left would mean nothing.
+    Errors are taken against, in this order: exact, the solution as expressions of the states (their values at time 0),
+    sde.time and sde.W (the Brownian motions' values), or a function (x0, t, W) that returns them; reference, a scheme
+    run at a quarter of the shortest step; else the run at half the step, E|Y_h - Y_(h/2)|, which shows the order but
+    not that the limit is right. Strong: root mean square of the final state's error. Weak: |E f(Y) - E f(X)| with f =
+    functional, an expression of the states (the sum of their squares when left out), estimated by the difference on the
+    same path, whose variance is small. Schemes whose paths choose their steps need exact, and take new paths at every
+    step. Intervals: `sde.estimators.convergence_order.slope`. Raises ValueError, also when a path explodes: an order
+    over what is left would mean nothing.
     """
     _check(sde, steps, levels, paths, exact, reference)
     chosen, _ = find(scheme)
     if chosen.own_clock and exact is None:
-        raise ValueError(
-            f"convergence.exact: a scheme whose paths choose their steps cannot follow another run's path; got none with {scheme}. Give the solution."
+        raise InputError(
+            "convergence.exact: a scheme whose paths choose their steps cannot follow another run's path; got none"
+            f" with {scheme}. Give the solution."
         )
     functional = sp.sympify(functional, strict=True) if functional is not None else sp.Add(*(x**2 for x in sde.states))
     solution = _solution(sde, exact, start, time) if exact is not None else None
@@ -80,9 +84,10 @@ def convergence(
             check=False,
         )
         if run.attrs["exploded_paths"]:
-            raise ValueError(
-                f"convergence: no path may explode; got {run.attrs['exploded_paths']} of {paths} (int) at dt = {time / count:g} with {name}, the first "
-                f"{in_words(json.loads(run.attrs['explosions'])[0])}. Mend the formula, start with more steps, or take a tamed or implicit scheme."
+            raise InputError(
+                f"convergence: no path may explode; got {run.attrs['exploded_paths']} of {paths} (int) at dt ="
+                f" {time / count:g} with {name}, the first {in_words(json.loads(run.attrs['explosions'])[0])}. Mend the"
+                " formula, start with more steps, or take a tamed or implicit scheme."
             )
         if solution is not None:
             return run.error_of_states.values[:, -1].T, run.f_gap.values[:, -1]
@@ -123,20 +128,22 @@ def convergence(
 
 def _check(sde: Any, steps: int, levels: int, paths: int, exact: Any, reference: Any) -> None:
     if not isinstance(sde, SDE):
-        raise ValueError(f"convergence: needs an SDE; got {type(sde).__name__}. See SDE.from_loss for a loss.")
+        raise InputError(f"convergence: needs an SDE; got {type(sde).__name__}. See SDE.from_loss for a loss.")
     for name, value, least in (("steps", steps, 1), ("levels", levels, 4), ("paths", paths, 100)):
         if (whole(value) or 0) < least:
-            raise ValueError(
-                f"convergence.{name}: must be a whole number of at least {least}; got {value!r} ({type(value).__name__}). Give more."
+            raise InputError(
+                f"convergence.{name}: must be a whole number of at least {least}; got {value!r}"
+                f" ({type(value).__name__}). Give more."
             )
     if exact is not None and reference is not None:
-        raise ValueError(
+        raise InputError(
             f"convergence: give exact or reference, not both; got reference={reference!r} (str). Drop one."
         )
 
 
 def _solution(sde: SDE, exact: Exact, start: Mapping[Any, Any], time: float) -> list[sp.Expr]:
-    """The exact final state as expressions of the Brownian motions' values and parameters, the start and time being numbers."""
+    """The exact final state as expressions of the Brownian motions' values and parameters, the start and time being
+    numbers."""
     free = "t" not in {s.name for s in (*sde.states, *sde.parameters)}
     clock = sde.time if sde.time is not None else sp.Symbol("t", real=True) if free else time_symbol
     if callable(exact):
@@ -145,15 +152,17 @@ def _solution(sde: SDE, exact: Exact, start: Mapping[Any, Any], time: float) -> 
     else:
         entries = tracing.vector("convergence.exact", exact)
     if len(entries) != len(sde.states):
-        raise ValueError(
-            f"convergence.exact: must have one entry per state ({len(sde.states)}); got {len(entries)}. Match the states."
+        raise InputError(
+            f"convergence.exact: must have one entry per state ({len(sde.states)}); got {len(entries)}. Match the"
+            " states."
         )
     values: dict[Any, Any] = {clock: sp.Float(time)}
     for x in sde.states:
         value = start.get(x, start.get(x.name))
         if value is None or np.ndim(value) != 0 or hasattr(value, "bind"):
-            raise ValueError(
-                f"convergence.start[{x.name}]: an exact solution needs one number; got {value!r} ({type(value).__name__}). Give a number."
+            raise InputError(
+                f"convergence.start[{x.name}]: an exact solution needs one number; got {value!r}"
+                f" ({type(value).__name__}). Give a number."
             )
         values[x] = sp.Float(value) if isinstance(value, float) else sp.sympify(value, strict=True)
     return [e.xreplace(values) for e in entries]

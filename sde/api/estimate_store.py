@@ -1,4 +1,5 @@
-"""What a multilevel estimate has sampled, in a checkpoint folder: moments to the bit, so that its decisions come out again as they did."""
+"""What a multilevel estimate has sampled, in a checkpoint folder: moments to the bit, so that its decisions come out
+again as they did."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ def run_name(level: int, at: int, first: int, count: int) -> str:
 
 
 class Remembered:
-    """Samples' moments, kept as they are made: `sde.estimators.sample_moments.Memory`. Once they are, the checkpoints of their runs are dropped."""
+    """Samples' moments, kept as they are made: `sde.estimators.sample_moments.Memory`. Once they are, the checkpoints
+    of their runs are dropped."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder, self._memory = folder, folder.memory("samples")

@@ -26,6 +26,7 @@ from sde.estimators.estimate import Expectation
 from sde.estimators.multilevel import Plan
 from symbolic.codegen.prepare import Prepared, parameters_of, prepare
 from symbolic.dynamics.equation import SDE
+from symbolic.errors import InputError
 from symbolic.schemes import find, fitting, for_step
 
 SHIFT = 40
@@ -56,27 +57,33 @@ def expectation(
 ) -> Expectation:
     """E f(X_time) with root mean square error `tolerance`, by multilevel Monte Carlo: Giles, Oper. Res. 56 (2008) 607.
 
-    f: an expression of the states, parameters and time (Max and Piecewise too). Level l steps by time/(steps refine**l) and estimates the mean
-    change of f from steps refine times longer on the same Brownian paths; the first level estimates f. Levels are added, five at
-    least, until what is left of the bias, extrapolated at the observed weak order (at most the stated one), is below half the tolerance and its noise below
-    a quarter; paths are shared out so that the variance costs least. The lowest levels are left out where they would not pay. scheme: when left out, milstein where the noise commutes (the
-    levels' variance then falls like dt**2), else euler-maruyama; heun for a Stratonovich equation. start: numbers, arrays of a parameter's shape, or laws.
-    first_paths: on each of the first three levels, to see variances by; more, and finer levels, where f is one value on all of them. levels: the finest that may be used. budget: most path-steps.
+    f: an expression of the states, parameters and time (Max and Piecewise too). Level l steps by time/(steps refine**l)
+    and estimates the mean change of f from steps refine times longer on the same Brownian paths; the first level
+    estimates f. Levels are added, five at least, until what is left of the bias, extrapolated at the observed weak
+    order (at most the stated one), is below half the tolerance and its noise below a quarter; paths are shared out so
+    that the variance costs least. The lowest levels are left out where they would not pay. scheme: when left out,
+    milstein where the noise commutes (the levels' variance then falls like dt**2), else euler-maruyama; heun for a
+    Stratonovich equation. start: numbers, arrays of a parameter's shape, or laws. first_paths: on each of the first
+    three levels, to see variances by; more, and finer levels, where f is one value on all of them. levels: the finest
+    that may be used. budget: most path-steps.
 
-    Paths of level l are those numbered l 2**40, l 2**40 + 1, ... of `seed`: no level shares one with another, a level that grows takes the next, and
-    the first level's are `simulate`'s own. The result does not depend on threads. checkpoint: a folder that holds what was sampled; a call with the same
-    arguments goes on from it to the same bits. Ctrl-C raises KeyboardInterrupt, as a part of an estimate is none.
-    Raises ValueError before any compilation for bad input; later, rather than return a wrong number: when a path explodes or f is not finite on it
-    (naming level, dt and path), when the bias has not fallen by the last level, when the tolerance takes more than the budget or is lost in rounding, when
-    levels contradict each other, and when f takes one value only. Warns (multilevel.VarianceWarning) where few extreme paths make the error.
+    Paths of level l are those numbered l 2**40, l 2**40 + 1, ... of `seed`: no level shares one with another, a level
+    that grows takes the next, and the first level's are `simulate`'s own. The result does not depend on threads.
+    checkpoint: a folder that holds what was sampled; a call with the same arguments goes on from it to the same bits.
+    Ctrl-C raises KeyboardInterrupt, as a part of an estimate is none. Raises ValueError before any compilation for bad
+    input; later, rather than return a wrong number: when a path explodes or f is not finite on it (naming level, dt and
+    path), when the bias has not fallen by the last level, when the tolerance takes more than the budget or is lost in
+    rounding, when levels contradict each other, and when f takes one value only. Warns (multilevel.VarianceWarning)
+    where few extreme paths make the error.
     """
     began = perf_counter()
     _check(sde, f, start, parameters, tolerance, steps, refine, levels, first_paths, budget, seed, threads)
     if scheme is None:
         scheme = _default(sde)
     if find(scheme)[0].own_clock:
-        raise ValueError(
-            f"expectation.scheme: levels need steps that are the same for all paths; got {scheme!r} (str), where each path chooses. Leave it out."
+        raise InputError(
+            f"expectation.scheme: levels need steps that are the same for all paths; got {scheme!r} (str), where each"
+            " path chooses. Leave it out."
         )
     settings = {
         "f": f,
@@ -133,7 +140,8 @@ def _default(sde: SDE) -> str:
 
 
 class _Sampler:
-    """f at the end of given paths of a level, and of the same paths at longer steps: `sde.estimators.multilevel.Sample`."""
+    """f at the end of given paths of a level, and of the same paths at longer steps:
+    `sde.estimators.multilevel.Sample`."""
 
     def __init__(
         self,
@@ -218,15 +226,15 @@ class _Sampler:
             entry = {"path": int(path), "time": float(when), "state": state, "value": float(value)}
             explosion_reasons.explainer(self.sde, prepared, for_step(self.sde, self.scheme, grid.longest), job)([entry])
             advice = entry.get("advice") or "Start with more steps, or take a tamed or implicit scheme"
-            raise ValueError(
-                f"expectation: no path may explode; got {run.total.exploded} of {count} (int) {where} with {self.scheme}, the first "
-                f"{dataset.in_words({**entry, 'path': first + int(path)})}. {advice}."
+            raise InputError(
+                f"expectation: no path may explode; got {run.total.exploded} of {count} (int) {where} with"
+                f" {self.scheme}, the first {dataset.in_words({**entry, 'path': first + int(path)})}. {advice}."
             )
         wrong = np.flatnonzero(~np.isfinite(values))
         if len(wrong):
-            raise ValueError(
-                f"expectation.f: must be finite; got {float(values[wrong[0]])!r} (float) on path {first + wrong[0]} and {len(wrong) - 1} others {where}. "
-                "Write f so that it is a number wherever paths go."
+            raise InputError(
+                f"expectation.f: must be finite; got {float(values[wrong[0]])!r} (float) on path {first + wrong[0]} and"
+                f" {len(wrong) - 1} others {where}. Write f so that it is a number wherever paths go."
             )
         return values
 
@@ -247,11 +255,11 @@ def _check(
 ) -> None:
     """Raise ValueError for what cannot be."""
 
-    def refuse(name: str, rule: str, got: Any, do: str) -> ValueError:
-        return ValueError(f"expectation{name}: {rule}; got {got!r} ({type(got).__name__}). {do}")
+    def refuse(name: str, rule: str, got: Any, do: str) -> InputError:
+        return InputError(f"expectation{name}: {rule}; got {got!r} ({type(got).__name__}). {do}")
 
     if not isinstance(sde, SDE):
-        raise ValueError(f"expectation: needs an SDE; got {type(sde).__name__}. See SDE.from_loss for a loss.")
+        raise InputError(f"expectation: needs an SDE; got {type(sde).__name__}. See SDE.from_loss for a loss.")
     if not isinstance(f, (sp.Expr, int, float)):
         raise refuse(".f", "must be one SymPy expression of the states", f, "Call expectation for each of several.")
     for name, value in (("tolerance", tolerance), ("budget", budget)):

@@ -20,8 +20,8 @@ from symbolic.problem.loss import Loss
 from symbolic.schemes import find, sgd_momentum, sgd_step, size, step_map
 
 EXPLAINED, SECONDS, ROWS, MOST_STATES = 3, 1.0, 64, 64
-"""How many paths are explained, how long that may take in all, how many rows of data are tried for a sample that did it, and of how many
-states a step's own formulas are looked at (they are made again)."""
+"""How many paths are explained, how long that may take in all, how many rows of data are tried for a sample that did
+it, and of how many states a step's own formulas are looked at (they are made again)."""
 
 
 def explainer(problem: Loss | SDE, prepared: Prepared, scheme: str, job: Job) -> Explain:
@@ -73,7 +73,10 @@ def _why(
     stage = "a step of the path's own" if own else f"a stage of {scheme}" if isinstance(problem, SDE) else "a sample"
     if suspects:
         near = suspects[0]
-        reason = f"{stage} gave no number, perhaps {near.function}, whose {near.argument} was {near.value:.6g} before, {position}"
+        reason = (
+            f"{stage} gave no number, perhaps {near.function}, whose {near.argument} was {near.value:.6g} before,"
+            f" {position}"
+        )
         return {"reason": reason, "advice": near.advice}
     gave_up = ", or the path needed more than 2**20 of them," if own else ""
     return {"reason": f"{stage} gave no number{gave_up} {position}", "advice": _smaller(problem, scheme)}

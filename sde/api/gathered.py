@@ -12,6 +12,7 @@ from sde.engine.dataset import ResultLayout, Variable
 from sde.engine.time_grid import RunClock
 from symbolic.codegen.prepare import parameters_of
 from symbolic.dynamics.equation import SDE
+from symbolic.errors import InputError
 from symbolic.language import names, reserved_names
 from symbolic.problem.loss import Loss
 
@@ -30,7 +31,7 @@ def together(observables: Mapping[str, Any] | None, events: Mapping[str, Any] | 
         names.variable("events", name)
     both = set(observables or {}) & set(events or {})
     if both:
-        raise ValueError(f"events[{min(both)}]: a name must be new text; got an observable's. Rename it.")
+        raise InputError(f"events[{min(both)}]: a name must be new text; got an observable's. Rename it.")
     return {**(observables or {}), **(events or {})}
 
 
@@ -45,7 +46,7 @@ def check_names(
     shapes = {name: np.shape(value) for name, value in (observables or {}).items()}
     both = [p.name for p in parameters_of(problem) if p.name in shapes]
     if both:
-        raise ValueError(
+        raise InputError(
             f"observables[{both[0]}]: a name must be new text; got one in use. Rename it; parameters are always saved."
         )
     shapes = {name: () if shape == (1, 1) else shape for name, shape in shapes.items()}
@@ -61,25 +62,26 @@ def result_layout(
     covariance: Sequence[str] | None,
     histogram: Mapping[str, Any] | None,
 ) -> tuple[ResultLayout, Rows]:
-    """What the result is written in, and which rows that takes. outputs: of the prepared problem, events last. Raises ValueError."""
+    """What the result is written in, and which rows that takes. outputs: of the prepared problem, events last. Raises
+    ValueError."""
     dated = tuple(events or {})
     saved, conditions = list(outputs[: len(outputs) - len(dated)]), outputs[len(outputs) - len(dated) :]
     for v in conditions:
         if v.shape:
-            raise ValueError(
+            raise InputError(
                 f"events[{v.name}]: must be one expression; got an array of shape {v.shape}. Name an event per entry."
             )
     first = dict(zip((v.name for v in saved), np.cumsum([0, *(v.rows for v in saved)]), strict=False))
     sizes = {v.name: v for v in saved}
     chosen: list[tuple[str, int]] = []
     if isinstance(covariance, str):
-        raise ValueError(f"covariance: must be a list of names; got {covariance!r} (str). Write [{covariance!r}].")
+        raise InputError(f"covariance: must be a list of names; got {covariance!r} (str). Write [{covariance!r}].")
     for name in covariance or ():
         v = _known("covariance", name, sizes)
         labels = [f"{name}[{','.join(map(str, i))}]" if i else name for i in np.ndindex(v.shape)]
         chosen += [(label, int(first[name]) + k) for k, label in enumerate(labels)]
     if len({label for label, _ in chosen}) != len(chosen):
-        raise ValueError(f"covariance: each name may stand once; got {list(covariance or ())}. Drop the second.")
+        raise InputError(f"covariance: each name may stand once; got {list(covariance or ())}. Drop the second.")
     edges = {name: _edges(name, value) for name, value in (histogram or {}).items() if _known("histogram", name, sizes)}
     ordered = {v.name: edges[v.name] for v in saved if v.name in edges}
     rows = {int(first[n]) + k: e for n, e in ordered.items() for k in range(sizes[n].rows)}
@@ -90,8 +92,9 @@ def result_layout(
 
 def _known(where: str, name: Any, sizes: Mapping[str, Variable]) -> Variable:
     if name not in sizes:
-        raise ValueError(
-            f"{where}[{names.printable(name, 80)}]: must name a parameter or an observable; got {names.printable(repr(name), 80)} ({type(name).__name__}). Known: {list(sizes)[:12]}."
+        raise InputError(
+            f"{where}[{names.printable(name, 80)}]: must name a parameter or an observable; got"
+            f" {names.printable(repr(name), 80)} ({type(name).__name__}). Known: {list(sizes)[:12]}."
         )
     return sizes[name]
 
@@ -102,7 +105,7 @@ def _edges(name: str, value: Any) -> np.ndarray:
     except (TypeError, ValueError):
         edges = np.empty(0)
     if edges.ndim != 1 or len(edges) < 2 or not np.isfinite(edges).all() or (np.diff(edges) <= 0).any():
-        raise ValueError(
+        raise InputError(
             f"histogram[{name}]: needs at least two increasing finite edges; got {value!r} ({type(value).__name__}). "
             "Give e.g. numpy.linspace(low, high, 51)."
         )

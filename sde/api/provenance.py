@@ -1,4 +1,5 @@
-"""What was run, whole, as one JSON record: it stands in every result and checkpoint, and says nothing that would be evaluated."""
+"""What was run, whole, as one JSON record: it stands in every result and checkpoint, and says nothing that would be
+evaluated."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 MOST_NAMES = 8
 MOST, FEW = 1000, 4
-"""Numbers of an array that are written out; of a longer one its shape and SHA-256, or its numbers where they are so few different ones."""
+"""Numbers of an array that are written out; of a longer one its shape and SHA-256, or its numbers where they are so few
+different ones."""
 PACKAGES = ("noetherflow", "sympy", "numpy", "scipy", "numba", "llvmlite")
 
 _source: ContextVar[dict[str, Any] | None] = ContextVar("source", default=None)
@@ -69,7 +71,8 @@ def machine() -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON holds it: numbers, lists, names; expressions and laws as text; long arrays by shape and SHA-256."""
+    """A value as JSON holds it: numbers, lists, names; expressions and laws as text; long arrays by shape and
+    SHA-256."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, (np.bool_, np.integer, np.floating)):
@@ -149,8 +152,8 @@ def optimiser(sgd: SGD | None) -> dict[str, Any] | None:
 
 
 def record(command: str, of: Loss | SDE, sgd: SGD | None, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What was run: `command` on a problem with an optimiser and settings, by what and on what; within `called`, the command line's call and its
-    data file too."""
+    """What was run: `command` on a problem with an optimiser and settings, by what and on what; within `called`, the
+    command line's call and its data file too."""
     source = _source.get() or {"call": None, "data_file": None}
     record_ = {"format": FORMAT, "command": command, "problem": problem(of), "sgd": optimiser(sgd)}
     return record_ | {"settings": plain(settings)} | source | machine()
@@ -176,7 +179,8 @@ class Given:
 
 
 def identity(of: Mapping[str, Any], *more: Any) -> str:
-    """Hash of what a record says was run, without who asked and on what machine; more: arrays and texts that count too."""
+    """Hash of what a record says was run, without who asked and on what machine; more: arrays and texts that count
+    too."""
     record_ = {k: of[k] for k in ("command", "problem", "sgd", "settings") if k in of}
     mark = hashlib.sha256(json.dumps(record_, sort_keys=True).encode())
     for value in more:
@@ -186,7 +190,8 @@ def identity(of: Mapping[str, Any], *more: Any) -> str:
 
 
 def shown(of: Mapping[str, Any]) -> dict[str, Any]:
-    """What a report tells besides its settings: the loss, its data, the spec's own text, versions, processor and kernels."""
+    """What a report tells besides its settings: the loss, its data, the spec's own text, versions, processor and
+    kernels."""
     record_, call = of["problem"], of["call"] or {}
     laws = {
         ", ".join(law["names"][:MOST_NAMES]) + (", ..." if len(law["names"]) > MOST_NAMES else ""): ", ".join(

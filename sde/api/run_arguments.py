@@ -13,6 +13,7 @@ from sde.engine.values import check_ensemble, real, whole
 from sde.storage.archive import check_kind
 from sde.storage.distinct_files import check_apart
 from sde.storage.files import check_writable
+from symbolic.errors import InputError
 
 MEMORY_SHARE = 0.5
 """The share of the machine's memory that kept paths may take."""
@@ -41,28 +42,32 @@ class RunRequest:
         keep, threads = self.keep, self.threads
         check_ensemble(self.paths, self.seed)
         if not isinstance(keep, str) or keep not in ("statistics", "paths"):
-            raise ValueError(f"keep: must be 'statistics' or 'paths'; got {keep!r} ({type(keep).__name__}). Pick one.")
+            raise InputError(f"keep: must be 'statistics' or 'paths'; got {keep!r} ({type(keep).__name__}). Pick one.")
         if threads is not None and (whole(threads) or 0) < 1:
-            raise ValueError(
-                f"threads: must be a whole number of at least 1; got {threads!r} ({type(threads).__name__}). Leave it out for all cores."
+            raise InputError(
+                f"threads: must be a whole number of at least 1; got {threads!r} ({type(threads).__name__}). Leave it"
+                " out for all cores."
             )
         share, bound = real(self.warn_share), self.bound
         if share is None or not 0 <= share <= 1:
-            raise ValueError(
-                f"warn_share: must be a share within [0, 1]; got {self.warn_share!r} ({type(self.warn_share).__name__}). Give e.g. 0.001."
+            raise InputError(
+                f"warn_share: must be a share within [0, 1]; got {self.warn_share!r}"
+                f" ({type(self.warn_share).__name__}). Give e.g. 0.001."
             )
         endless = isinstance(bound, float) and bound == float("inf")
         if bound is not None and not endless and (real(bound) or 0) <= 0:
-            raise ValueError(
-                f"bound: must be positive; got {bound!r} ({type(bound).__name__}). Leave it out, or give the |state| at which a path is lost."
+            raise InputError(
+                f"bound: must be positive; got {bound!r} ({type(bound).__name__}). Leave it out, or give the |state| at"
+                " which a path is lost."
             )
         if self.out is not None and keep != "paths":
-            raise ValueError(
+            raise InputError(
                 f"out: streams paths; got {str(self.out)!r} with keep={keep!r}. Use keep='paths', or leave it out."
             )
         if self.out is not None and self.checkpoint is not None:
-            raise ValueError(
-                f"out: a stream of paths has no checkpoint; got {str(self.out)!r} beside {str(self.checkpoint)!r}. Leave one out."
+            raise InputError(
+                f"out: a stream of paths has no checkpoint; got {str(self.out)!r} beside {str(self.checkpoint)!r}."
+                " Leave one out."
             )
 
 
@@ -85,7 +90,8 @@ def _memory() -> int:
 def refuse_too_many(paths: int, width: int) -> None:
     memory = _memory()
     if width * paths > MEMORY_SHARE * memory:
-        raise ValueError(
-            f"keep='paths': may take {MEMORY_SHARE:.0%} of memory ({MEMORY_SHARE * memory / 2**30:.1f} GiB); got {paths} paths that need "
-            f"{width * paths / 2**30:.1f} GiB. Stream them with out='paths.nc', save at fewer times, take fewer paths or keep='statistics'."
+        raise InputError(
+            f"keep='paths': may take {MEMORY_SHARE:.0%} of memory ({MEMORY_SHARE * memory / 2**30:.1f} GiB); got"
+            f" {paths} paths that need {width * paths / 2**30:.1f} GiB. Stream them with out='paths.nc', save at fewer"
+            " times, take fewer paths or keep='statistics'."
         )

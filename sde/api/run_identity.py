@@ -17,7 +17,8 @@ from symbolic.codegen.prepare import Prepared
 def problem_identity(
     prepared: Prepared, driver: Driver, run_clock: RunClock, parameters: np.ndarray, start: np.ndarray
 ) -> str:
-    """Hash of all that decides a run but its seed and number of paths: the text, what drives it, the clock, where it starts."""
+    """Hash of all that decides a run but its seed and number of paths: the text, what drives it, the clock, where it
+    starts."""
     digest = hashlib.sha256(prepared.module.text.encode())
 
     def feed(value: Any) -> None:
@@ -34,7 +35,8 @@ def problem_identity(
 
 
 def run_identity(mark: str, job: Job, start: Mapping[Any, Any]) -> str:
-    """Hash of all that decides a result: the problem's, and the numbers of the ensemble and of what is gathered over it."""
+    """Hash of all that decides a result: the problem's, and the numbers of the ensemble and of what is gathered over
+    it."""
     digest = hashlib.sha256(mark.encode())
     numbers = (
         job.paths,

@@ -1,4 +1,5 @@
-"""What a result or a checkpoint says of the run that made it, and the command that makes it again. Files are only read; nothing in them is evaluated."""
+"""What a result or a checkpoint says of the run that made it, and the command that makes it again. Files are only read;
+nothing in them is evaluated."""
 
 from __future__ import annotations
 
@@ -31,8 +32,8 @@ OPTIONS = (
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """{"file", "kind": "result" | "checkpoint" | "checkpoint folder" | "report", "complete" or None, "run": the record}. Raises OSError for what is none
-    of these or holds no record."""
+    """{"file", "kind": "result" | "checkpoint" | "checkpoint folder" | "report", "complete" or None, "run": the
+    record}. Raises OSError for what is none of these or holds no record."""
     path = Path(path)
     try:
         if path.is_dir():

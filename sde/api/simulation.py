@@ -27,6 +27,7 @@ from sde.engine.values import whole
 from sde.storage.files import fingerprint
 from symbolic.codegen.prepare import Prepared, parameters_of, prepare
 from symbolic.dynamics.equation import SDE
+from symbolic.errors import InputError
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD
 from symbolic.schemes import find, for_step
@@ -68,49 +69,56 @@ def simulate(
 ) -> xr.Dataset:
     """Integrate SGD's order-1 SDE of a loss, or any SDE, over an ensemble of paths.
 
-    For a loss: d theta = -s (grad L + weight_decay theta) dt + s sqrt(T) Sigma^(1/2) dW, T = f eta/S, s the schedule's factor,
-    f = (N - S)/(N - 1) without replacement from N rows, else 1;
-    momentum multiplies s by 1/(1 - momentum), its first-order limit. time, dt: learning-rate time t = eta*k. Left out, dt is a quarter of the
-    learning rate; for an SDE a thousandth of the time, or as short as the rates ask that a few pilot paths see (the drift's Jacobian, the
-    noise) and input that changes in time; attrs["dt"] says what was taken. check: halve the step on a few paths, on the same noise, after the
-    run (about 1 % of its path-steps, six steps at least, so in its first part where paths are few), and warn (StepWarning) where mean or standard deviation of anything saved are
-    off by more than 5 % of its spread and change in the run. steps_at: times at which coefficients jump, beside those that Piecewise, Heaviside
-    and sign of time show by themselves: no step straddles one. start: {parameter: number, array, array with a leading path axis, or law}.
-    save_at: a count of times (every step, where there are fewer), or the times. keep: "statistics" or "paths". parameters: {symbol or name: number, or several} for an
-    SDE's parameters; each one given several gets a dimension of its name, all its values under the same noise. scheme: see `noetherflow schemes`; a loss
-    runs under any but euler-maruyama as the SDE it makes (SDE.from_loss). refine: m takes the noise of each step from m steps of a finer grid: the same
-    Brownian path as a run of dt/m with the same seed (where dt divides what lies between saves). bound: |state| beyond which a path counts as exploded. progress: show a bar, or a function to be told of every n path-steps. Ctrl-C keeps
-    the chunks of paths that are complete (attrs["interrupted"]), with an InterruptedWarning.
+    For a loss: d theta = -s (grad L + weight_decay theta) dt + s sqrt(T) Sigma^(1/2) dW, T = f eta/S, s the schedule's
+    factor, f = (N - S)/(N - 1) without replacement from N rows, else 1;
+    momentum multiplies s by 1/(1 - momentum), its first-order limit. time, dt: learning-rate time t = eta*k. Left out,
+    dt is a quarter of the learning rate; for an SDE a thousandth of the time, or as short as the rates ask that a few
+    pilot paths see (the drift's Jacobian, the noise) and input that changes in time; attrs["dt"] says what was taken.
+    check: halve the step on a few paths, on the same noise, after the run (about 1 % of its path-steps, six steps at
+    least, so in its first part where paths are few), and warn (StepWarning) where mean or standard deviation of
+    anything saved are off by more than 5 % of its spread and change in the run. steps_at: times at which coefficients
+    jump, beside those that Piecewise, Heaviside and sign of time show by themselves: no step straddles one. start:
+    {parameter: number, array, array with a leading path axis, or law}. save_at: a count of times (every step, where
+    there are fewer), or the times. keep: "statistics" or "paths". parameters: {symbol or name: number, or several} for
+    an SDE's parameters; each one given several gets a dimension of its name, all its values under the same noise.
+    scheme: see `noetherflow schemes`; a loss runs under any but euler-maruyama as the SDE it makes (SDE.from_loss).
+    refine: m takes the noise of each step from m steps of a finer grid: the same Brownian path as a run of dt/m with
+    the same seed (where dt divides what lies between saves). bound: |state| beyond which a path counts as exploded.
+    progress: show a bar, or a function to be told of every n path-steps. Ctrl-C keeps the chunks of paths that are
+    complete (attrs["interrupted"]), with an InterruptedWarning.
 
-    Quantiles are exact up to 4096 paths; beyond, they come from counts in bins, and each variable's attribute `quantile_error` is the most by which
-    any of its quantiles can differ from the exact one of the same paths: of 10^5 normal numbers, 4 % of half the interquartile range (the median's
-    2 %), more in heavy tails; what it is off is about a tenth of that.
-    A variable that is not a finite number on a living path leaves that path out of its own statistics, and of no other's; `name_undefined` (time,
-    own dims) then counts such paths, and an UndefinedWarning tells of them.
-    events: {name: expression of the states and time}; an event is the first step after which the expression is positive (so late by up to a step, and by
-    order sqrt(dt) on average where noise crosses a level). Adds `name_count` (time), paths that had it by then, and `name_time`: statistics over
-    those paths, or per path. covariance: names of variables; adds `covariance` (time, one, other). histogram: {variable: increasing edges};
-    adds counts `name_histogram` (time, ..., name_bin), half-open bins between `name_left` and `name_right`, outermost ones infinite.
-    warn_share: share of exploded paths beyond which an ExplosionWarning (a UserWarning) is given; it names the first with the reason: which function left
-    its domain, at which argument, and what to write instead. attrs["explosions"] holds the same.
-    checkpoint: a file that holds the complete chunks, written every few seconds; a call with the same arguments continues from it to the
-    same bits, other arguments are refused. out: with keep="paths", a NetCDF file that paths are streamed to, chunk by chunk, instead of memory.
-    Returns a Dataset (see DESIGN): dims (statistic, time, ...) or (path, time, ...). Raises ValueError before any compilation, OSError naming a
-    file that cannot be written, or a checkpoint that is not whole.
+    Quantiles are exact up to 4096 paths; beyond, they come from counts in bins, and each variable's attribute
+    `quantile_error` is the most by which any of its quantiles can differ from the exact one of the same paths: of 10^5
+    normal numbers, 4 % of half the interquartile range (the median's 2 %), more in heavy tails; what it is off is about
+    a tenth of that. A variable that is not a finite number on a living path leaves that path out of its own statistics,
+    and of no other's; `name_undefined` (time, own dims) then counts such paths, and an UndefinedWarning tells of them.
+    events: {name: expression of the states and time}; an event is the first step after which the expression is positive
+    (so late by up to a step, and by order sqrt(dt) on average where noise crosses a level). Adds `name_count` (time),
+    paths that had it by then, and `name_time`: statistics over those paths, or per path. covariance: names of
+    variables; adds `covariance` (time, one, other). histogram: {variable: increasing edges}; adds counts
+    `name_histogram` (time, ..., name_bin), half-open bins between `name_left` and `name_right`, outermost ones
+    infinite. warn_share: share of exploded paths beyond which an ExplosionWarning (a UserWarning) is given; it names
+    the first with the reason: which function left its domain, at which argument, and what to write instead.
+    attrs["explosions"] holds the same. checkpoint: a file that holds the complete chunks, written every few seconds; a
+    call with the same arguments continues from it to the same bits, other arguments are refused. out: with
+    keep="paths", a NetCDF file that paths are streamed to, chunk by chunk, instead of memory. Returns a Dataset (see
+    DESIGN): dims (statistic, time, ...) or (path, time, ...). Raises ValueError before any compilation, OSError naming
+    a file that cannot be written, or a checkpoint that is not whole.
     Source: Li, Tai, E, JMLR 20 (2019) 40; Ziyin et al. arXiv 2402.07193.
     """
     if isinstance(problem, Loss):
         if sgd is None:
-            raise ValueError("simulate: a loss needs the optimiser's settings; got none. Pass SGD(learning_rate=...).")
+            raise InputError("simulate: a loss needs the optimiser's settings; got none. Pass SGD(learning_rate=...).")
     elif sgd is not None:
-        raise ValueError(f"simulate: an SDE stands by itself; got sgd={sgd!r}. Leave it out.")
+        raise InputError(f"simulate: an SDE stands by itself; got sgd={sgd!r}. Leave it out.")
     elif not isinstance(problem, SDE):
-        raise ValueError(f"simulate: needs a Loss or an SDE; got {type(problem).__name__}. See symbolic.Loss.")
+        raise InputError(f"simulate: needs a Loss or an SDE; got {type(problem).__name__}. See symbolic.Loss.")
     swept = sweep.axes(problem, parameters)
     gathered.check_names(problem, observables, events, histogram, swept)
     if swept and out is not None:
-        raise ValueError(
-            f"parameters: several values are several runs, with no stream in common; got {sorted(swept)} swept. Run them one by one."
+        raise InputError(
+            f"parameters: several values are several runs, with no stream in common; got {sorted(swept)} swept. Run"
+            " them one by one."
         )
     if swept:
         left_out = ("problem", "sgd", "parameters", "swept", "checkpoint", "left_out")
@@ -152,12 +160,14 @@ def simulate(
     grid = time_grid.continuous(time, min(dt or step, time), save_at, jumps)
     scheme = for_step(problem, scheme, grid.longest)
     if not 1 <= (whole(refine) or 0) * grid.steps < 2**32:
-        raise ValueError(
-            f"refine: must be a whole number of at least 1, and finer steps fewer than 2**32; got {refine!r} ({type(refine).__name__}). Leave it out."
+        raise InputError(
+            f"refine: must be a whole number of at least 1, and finer steps fewer than 2**32; got {refine!r}"
+            f" ({type(refine).__name__}). Leave it out."
         )
     if chosen.own_clock and refine != 1:
-        raise ValueError(
-            f"refine: needs steps that are the same for all paths; got {refine!r} (int) with {scheme}, where each path chooses. Leave it out."
+        raise InputError(
+            f"refine: needs steps that are the same for all paths; got {refine!r} (int) with {scheme}, where each path"
+            " chooses. Leave it out."
         )
     time_steps.unevenness(grid, int(refine), grid.longest)
     prepared = prepare(problem, scheme, gathered.together(observables, events), dtype)
@@ -206,11 +216,11 @@ def train(
 ) -> xr.Dataset:
     """Run discrete SGD itself over an ensemble of paths, on fresh samples of the law or rows of the data set.
 
-    steps: optimiser steps; the result's time is t = eta*k. full_batch: gradient descent, the mean gradient instead of a minibatch.
-    Other arguments and the result are as for `simulate`. Raises ValueError before any compilation.
+    steps: optimiser steps; the result's time is t = eta*k. full_batch: gradient descent, the mean gradient instead of a
+    minibatch. Other arguments and the result are as for `simulate`. Raises ValueError before any compilation.
     """
     if not isinstance(loss, Loss):
-        raise ValueError(f"train: needs a Loss; got {type(loss).__name__}. Use simulate for an SDE.")
+        raise InputError(f"train: needs a Loss; got {type(loss).__name__}. Use simulate for an SDE.")
     gathered.check_names(loss, observables, events, histogram)
     check_files(loss, checkpoint, out)
     grid = time_grid.discrete(steps, sgd.learning_rate, save_at)
@@ -232,7 +242,7 @@ def train(
 
 def _continuous(scheme: str) -> str:
     if scheme in ("sgd", "sgd-momentum"):
-        raise ValueError(f"simulate.scheme: must integrate an SDE; got {scheme!r}, a discrete optimiser. Use train.")
+        raise InputError(f"simulate.scheme: must integrate an SDE; got {scheme!r}, a discrete optimiser. Use train.")
     return scheme
 
 
@@ -317,7 +327,8 @@ def _run(
             data = data.assign_attrs(result_hash=fingerprint(data))
     if data.attrs["interrupted"]:
         warnings.warn(
-            f"{given.command}: interrupted; the result holds the {data.attrs['paths']} of {paths} paths that were complete.",
+            f"{given.command}: interrupted; the result holds the {data.attrs['paths']} of {paths} paths that were"
+            " complete.",
             InterruptedWarning,
             stacklevel=3,
         )

@@ -15,6 +15,7 @@ from sde.engine.time_grid import MOST_STEPS
 from sde.spec.problem_file import Spec, parse_spec, spec_for
 from sde.storage.archive import broken
 from sde.storage.distinct_files import check_apart
+from symbolic.errors import InputError
 from symbolic.library import LIBRARY
 
 if TYPE_CHECKING:
@@ -31,26 +32,27 @@ def options(spec: Spec, sgd: Mapping[str, Any], run: Mapping[str, Any], named: s
     given = {k: v for k, v in run.items() if v is not None}
     merged = {**spec.run, **given}
     if "time" in given and "steps" in given:
-        raise ValueError(
-            f"run.steps: give time or steps, not both; got {given['steps']} (int) beside time {given['time']}. Drop one."
+        raise InputError(
+            f"run.steps: give time or steps, not both; got {given['steps']} (int) beside time {given['time']}. Drop"
+            " one."
         )
     if given.get("steps", 1) < 1:
-        raise ValueError(
+        raise InputError(
             f"steps: must be a whole number of at least 1; got {given['steps']} (int). Give the number of SGD steps."
         )
     if "steps" in given or ("steps" in merged and "time" not in merged):
         merged["time"] = merged["steps"] * settings.learning_rate
     elif "time" not in merged:
-        raise ValueError(
+        raise InputError(
             f"run.time: a length is needed to run; got neither time nor steps in {named}. Add time, or give --time."
         )
     if not (math.isfinite(merged["time"]) and merged["time"] > 0):
-        raise ValueError(
+        raise InputError(
             f"run.time: must be positive and finite; got {merged['time']!r} (float). Give a length in t = eta*k."
         )
     merged.pop("steps", None)
     if "start" not in merged:
-        raise ValueError(
+        raise InputError(
             f"run.start: a start is needed to run; got none in {named}. Add start = {{ ... }} under [run]."
         )
     return replace(spec, sgd=settings, run=merged)
@@ -103,13 +105,14 @@ def verify_spec(
 def resume_verification(
     path: str | Path, *, threads: int | None = None, progress: bool = False, outputs: Sequence[str | Path | None] = ()
 ) -> Report:
-    """Continue the verification of a checkpoint folder that `noetherflow verify` made, to the report of an undisturbed one. The spec is the one in the
-    folder. Raises OSError for a folder that is not whole, ValueError."""
+    """Continue the verification of a checkpoint folder that `noetherflow verify` made, to the report of an undisturbed
+    one. The spec is the one in the folder. Raises OSError for a folder that is not whole, ValueError."""
     path = Path(path)
     call = checkpoint_folder.manifest(path)["call"]
     if not isinstance(call, dict) or call.get("format") != FORMAT or call.get("command") != "verify":
-        raise ValueError(
-            f"resume: needs the checkpoint of a command line; got {path}, of a Python call. Make that call again with checkpoint={str(path)!r}."
+        raise InputError(
+            f"resume: needs the checkpoint of a command line; got {path}, of a Python call. Make that call again with"
+            f" checkpoint={str(path)!r}."
         )
     spec = spec_for(call["spec"]) if call["text"] is None else parse_spec(call["text"], call["spec"])
     check_apart(outputs, [path, *spec.inputs])
@@ -133,16 +136,18 @@ def resume(
 ) -> xr.Dataset:
     """Continue the run of a checkpoint that `noetherflow simulate` or `train` wrote, to the bits of an undisturbed run.
 
-    The spec is the one in the checkpoint, parsed as any spec is; a data file beside it is read again, and the run refused if it is not the
-    one it was. Checkpoints of Python calls hold no problem: call `simulate` or `train` again with the same arguments instead. outputs: where
-    the result will be written, refused if that is the checkpoint, the spec or its data. Raises OSError for a file that is not whole, ValueError.
+    The spec is the one in the checkpoint, parsed as any spec is; a data file beside it is read again, and the run
+    refused if it is not the one it was. Checkpoints of Python calls hold no problem: call `simulate` or `train` again
+    with the same arguments instead. outputs: where the result will be written, refused if that is the checkpoint, the
+    spec or its data. Raises OSError for a file that is not whole, ValueError.
     """
     path = Path(path)
     header, _ = checkpoint.read(path, arrays=False)
     call = header.get("call")
     if not isinstance(call, dict) or call.get("format") != FORMAT or call.get("command") not in ("simulate", "train"):
-        raise ValueError(
-            f"resume: needs the checkpoint of a command line; got {path}, of a Python call. Make that call again with checkpoint={str(path)!r}."
+        raise InputError(
+            f"resume: needs the checkpoint of a command line; got {path}, of a Python call. Make that call again with"
+            f" checkpoint={str(path)!r}."
         )
     wrong = _wrong(call)
     if wrong:
@@ -207,8 +212,9 @@ def _launch(
     }
     count = spec.run["time"] / spec.sgd.learning_rate
     if not count < MOST_STEPS:
-        raise ValueError(
-            f"run.time: a run has at most {MOST_STEPS} steps; got {count:g}. Take a larger learning rate or a shorter run."
+        raise InputError(
+            f"run.time: a run has at most {MOST_STEPS} steps; got {count:g}. Take a larger learning rate or a shorter"
+            " run."
         )
     with provenance.called(call):
         return train(spec.loss, spec.sgd, steps=max(1, round(count)), full_batch=full_batch, **shared, **chosen)

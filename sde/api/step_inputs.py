@@ -24,8 +24,8 @@ from symbolic.schemes import SIZE, Scheme
 
 @dataclass(frozen=True)
 class Motion:
-    """driver(refine): the driver of a step whose noise is that of `refine` finer ones, None where noise cannot be refined; h, scale: per step by
-    time and length; values: numbers of the formula's parameters, (P,)."""
+    """driver(refine): the driver of a step whose noise is that of `refine` finer ones, None where noise cannot be
+    refined; h, scale: per step by time and length; values: numbers of the formula's parameters, (P,)."""
 
     driver: Callable[[int], Driver]
     h: Rule
@@ -81,7 +81,8 @@ def _length(time: np.ndarray, length: np.ndarray) -> np.ndarray:
 
 
 class Coefficients:
-    """An SDE's drift (D, n) and diffusion (D, J, n) as NumPy functions of states (D, n) and times (n,). Raises ValueError for what has no form."""
+    """An SDE's drift (D, n) and diffusion (D, J, n) as NumPy functions of states (D, n) and times (n,). Raises
+    ValueError for what has no form."""
 
     def __init__(self, sde: SDE, parameters: np.ndarray) -> None:
         symbols = (*sde.states, time_symbol, *sde.parameters)

@@ -1,4 +1,5 @@
-"""What is known of an SDE before its run: rates and size along a pilot, jumps and singular ends of its coefficients, input narrower than a step."""
+"""What is known of an SDE before its run: rates and size along a pilot, jumps and singular ends of its coefficients,
+input narrower than a step."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from symbolic.codegen.prepare import parameters_of
 from symbolic.dynamics import discontinuities
 from symbolic.dynamics.equation import SDE
 from symbolic.dynamics.step_map import t as time_symbol
+from symbolic.errors import InputError
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD
 from symbolic.problem.optimizer import t as learning_time
@@ -72,13 +74,14 @@ class Survey:
         )[0]
 
     def step(self) -> float:
-        """The step of a run that was given none: a thousandth of its time, or as short as its rates and its input ask for. Raises ValueError
-        where that takes too many steps."""
+        """The step of a run that was given none: a thousandth of its time, or as short as its rates and its input ask
+        for. Raises ValueError where that takes too many steps."""
         step = min(self.time / FEWEST_DEFAULT, self.pilot.step)
         if self.time / step > MOST_DEFAULT:
-            raise ValueError(
-                f"dt: the equation changes at a rate of {max(self.pilot.rate, self.pilot.noise):.3g} per unit time, which takes {self.time / step:.2g} steps to resolve; got none "
-                f"(NoneType). Give a dt, shorten the run, or take out what is fast (scheme='implicit-euler' stays stable at long steps)."
+            raise InputError(
+                f"dt: the equation changes at a rate of {max(self.pilot.rate, self.pilot.noise):.3g} per unit time,"
+                f" which takes {self.time / step:.2g} steps to resolve; got none (NoneType). Give a dt, shorten the"
+                " run, or take out what is fast (scheme='implicit-euler' stays stable at long steps)."
             )
         while (
             self.moves_with_time and self.time / step < LOOKS and self.unseen(time_grid.continuous(self.time, step, 2))
@@ -95,8 +98,8 @@ class Survey:
         return discontinuities.jumps(entries, time_symbol, self.time, values)
 
     def unseen(self, grid: Grid) -> tuple[float, float] | None:
-        """What a coefficient at the start adds up to over the run by the steps, and by many more looks, where the two differ by more than 5 %
-        of its size."""
+        """What a coefficient at the start adds up to over the run by the steps, and by many more looks, where the two
+        differ by more than 5 % of its size."""
         if not self.moves_with_time or self.coefficients is None or grid.steps > 2 * LOOKS:
             return None
         begin = self._begin()
@@ -127,9 +130,10 @@ class Survey:
         last = float(grid.lengths(grid.steps - 1, grid.steps)[0])
         found = discontinuities.singular_at_end(step_map(self.sde, scheme), self.time, last, values)
         if found is not None:
-            raise ValueError(
-                f"simulate.scheme: {scheme} looks at the coefficients at the end of each step, and they have no value at the last one, time {self.time:g}; got {scheme!r} (str). "
-                "Use a scheme that looks at a step's beginning only (euler-maruyama, milstein), or end the run earlier."
+            raise InputError(
+                f"simulate.scheme: {scheme} looks at the coefficients at the end of each step, and they have no value"
+                f" at the last one, time {self.time:g}; got {scheme!r} (str). Use a scheme that looks at a step's"
+                " beginning only (euler-maruyama, milstein), or end the run earlier."
             )
 
 

@@ -16,6 +16,7 @@ from sde.engine.interruption import InterruptedWarning
 from sde.engine.values import reals
 from sde.storage.files import fingerprint
 from symbolic.dynamics.equation import SDE
+from symbolic.errors import InputError
 from symbolic.language import names
 from symbolic.problem import assumptions
 from symbolic.problem.loss import Loss
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 
 def _by_name(problem: Loss | SDE, given: Mapping[Any, Any] | None) -> dict[str, np.ndarray]:
-    """{name: numbers, 0-d or 1-d}, in the order of the SDE's parameters. Raises ValueError with all problems at once."""
+    """{name: numbers, 0-d or 1-d}, in the order of the SDE's parameters. Raises ValueError with all problems at
+    once."""
     requested = {p.name: p for p in problem.parameters} if isinstance(problem, SDE) else {}
     values = {str(getattr(key, "name", key)): value for key, value in (given or {}).items()}
     errors, found = [], {}
@@ -39,20 +41,23 @@ def _by_name(problem: Loss | SDE, given: Mapping[Any, Any] | None) -> dict[str, 
             array = np.array([np.nan])
         if array.ndim > 1 or not array.size or not np.isfinite(array).all():
             errors.append(
-                f"parameters[{name}]: must be a finite number or a list of them; got {values[name]!r} ({type(values[name]).__name__}). Give numbers."
+                f"parameters[{name}]: must be a finite number or a list of them; got {values[name]!r}"
+                f" ({type(values[name]).__name__}). Give numbers."
             )
         elif not assumptions.holds(requested[name], array.min(), array.max(), array.ravel()):
             errors.append(
-                f"parameters[{name}]: must be what its symbol is assumed to be, {assumptions.known(requested[name])}; got {values[name]!r} "
-                f"({type(values[name]).__name__}). Write sympy.Symbol({name!r}, real=True), and every expression with it."
+                f"parameters[{name}]: must be what its symbol is assumed to be, {assumptions.known(requested[name])};"
+                f" got {values[name]!r} ({type(values[name]).__name__}). Write sympy.Symbol({name!r}, real=True), and"
+                " every expression with it."
             )
         found[name] = array
     for name in values.keys() - set(requested):
         errors.append(
-            f"parameters[{names.printable(name, 80)}]: must be a parameter of the SDE; got {names.printable(repr(name), 80)} (str). Its parameters are {list(requested)}."
+            f"parameters[{names.printable(name, 80)}]: must be a parameter of the SDE; got"
+            f" {names.printable(repr(name), 80)} (str). Its parameters are {list(requested)}."
         )
     if errors:
-        raise ValueError("\n".join(sorted(errors)))
+        raise InputError("\n".join(sorted(errors)))
     return found
 
 
@@ -72,12 +77,12 @@ def over(
     given: Mapping[Any, Any] | None,
     recorded: Mapping[str, Any],
 ) -> xr.Dataset:
-    """Runs for every combination of the swept values, joined with one dimension per swept parameter, ahead of the others. run(parameters, name)
-    makes one of them; told: what was run, for the result's attributes.
+    """Runs for every combination of the swept values, joined with one dimension per swept parameter, ahead of the
+    others. run(parameters, name) makes one of them; told: what was run, for the result's attributes.
 
-    All share seed and thus noise: differences between them are the parameter's doing, with little variance. Counts in attrs are
-    totals; counts that a run has none of are 0 there; `explosion_time` and `exploded` keep a value for each. Ctrl-C keeps the first values of the first parameter whose runs are all
-    complete, with an InterruptedWarning.
+    All share seed and thus noise: differences between them are the parameter's doing, with little variance. Counts in
+    attrs are totals; counts that a run has none of are 0 there; `explosion_time` and `exploded` keep a value for each.
+    Ctrl-C keeps the first values of the first parameter whose runs are all complete, with an InterruptedWarning.
     """
     import xarray as xr
 
@@ -87,7 +92,8 @@ def over(
     whole_runs = len(combinations) * len(swept[axis]) // asked
     if len(combinations) < asked:
         warnings.warn(
-            f"simulate: interrupted; the result holds {axis} = {swept[axis][:whole_runs].tolist()}, the values that were complete.",
+            f"simulate: interrupted; the result holds {axis} = {swept[axis][:whole_runs].tolist()}, the values that"
+            " were complete.",
             InterruptedWarning,
             stacklevel=4,
         )

@@ -14,6 +14,7 @@ from sde.engine import step_check
 from sde.engine.ensemble import Outcome
 from sde.engine.plan import Job
 from sde.engine.time_grid import Grid
+from symbolic.errors import InputError
 
 
 class StepWarning(UserWarning):
@@ -22,8 +23,8 @@ class StepWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Steps:
-    """The steps of a run. order: the scheme's weak order, by which they are checked, None to leave it out; pull: what the drift at the start would move
-    each state by over the run."""
+    """The steps of a run. order: the scheme's weak order, by which they are checked, None to leave it out; pull: what
+    the drift at the start would move each state by over the run."""
 
     grid: Grid
     refine: int = 1
@@ -36,7 +37,8 @@ class Steps:
         return float(f"{self.grid.longest:.12g}")
 
     def check(self, job: Job, moving: Motion, outcome: Outcome, names: Sequence[str]) -> float:
-        """Warn where a few paths at half the step end elsewhere, or steps are lost in rounding; the step's error, as a share of the spread."""
+        """Warn where a few paths at half the step end elsewhere, or steps are lost in rounding; the step's error, as a
+        share of the spread."""
         assert self.order is not None
         moments = outcome.total.moments
         try:
@@ -58,8 +60,9 @@ def places(steps_at: Any, time: float) -> list[float]:
     except (TypeError, ValueError):
         at = np.full((1, 1), np.nan)
     if at.ndim != 1 or not np.isfinite(at).all() or (at < 0).any() or (at > time).any():
-        raise ValueError(
-            f"steps_at: must be times within [0, {time:g}]; got {steps_at!r} ({type(steps_at).__name__}). Give a list of times, e.g. [0.5, 0.501]."
+        raise InputError(
+            f"steps_at: must be times within [0, {time:g}]; got {steps_at!r} ({type(steps_at).__name__}). Give a list"
+            " of times, e.g. [0.5, 0.501]."
         )
     return [float(x) for x in at]
 
@@ -70,8 +73,9 @@ def warn_of_short_steps(grid: Grid, dt: float, time: float) -> None:
     closest = float(np.diff(grid.at(grid.saves)).min(initial=time))
     if closest < dt * (1 - 1e-6):
         warnings.warn(
-            f"save_at: saves that lie {closest:.3g} apart shorten the steps between them below dt = {dt:g}: {grid.steps} steps instead of {requested}, and "
-            "another error than that of dt. Save less often, or take the smaller dt throughout.",
+            f"save_at: saves that lie {closest:.3g} apart shorten the steps between them below dt = {dt:g}:"
+            f" {grid.steps} steps instead of {requested}, and another error than that of dt. Save less often, or take"
+            " the smaller dt throughout.",
             StepWarning,
             stacklevel=3,
         )
@@ -80,8 +84,8 @@ def warn_of_short_steps(grid: Grid, dt: float, time: float) -> None:
 def warn_of_unseen(found: tuple[float, float], dt: float) -> None:
     """Say that coefficients change within a step."""
     warnings.warn(
-        f"dt: the coefficients change in time within a step of {dt:g}: over the run one adds up to {found[0]:.4g} by the steps, and to {found[1]:.4g} by closer looks. "
-        "Take a smaller dt, or name the times with steps_at=.",
+        f"dt: the coefficients change in time within a step of {dt:g}: over the run one adds up to {found[0]:.4g} by"
+        f" the steps, and to {found[1]:.4g} by closer looks. Take a smaller dt, or name the times with steps_at=.",
         StepWarning,
         stacklevel=3,
     )
@@ -90,8 +94,9 @@ def warn_of_unseen(found: tuple[float, float], dt: float) -> None:
 def warn_of_rounding(name: str, dtype: str, steps: int) -> None:
     """Say that a state's steps are lost in rounding."""
     warnings.warn(
-        f"dtype: the steps of {name} are so small beside it that {dtype} rounds {steps} of them to the same side, which adds up to more than "
-        f"{step_check.ROUNDED:.0%} of its change. Use {'float64' if dtype == 'float32' else 'a longer dt'}.",
+        f"dtype: the steps of {name} are so small beside it that {dtype} rounds {steps} of them to the same side, which"
+        f" adds up to more than {step_check.ROUNDED:.0%} of its change. Use"
+        f" {'float64' if dtype == 'float32' else 'a longer dt'}.",
         StepWarning,
         stacklevel=5,
     )
@@ -101,9 +106,9 @@ def unevenness(grid: Grid, refine: int, dt: float) -> None:
     """Raise ValueError where a run of `refine` times shorter steps would not be made of this one's."""
     gaps = np.diff(grid.ends) / dt
     if refine > 1 and np.abs(gaps - np.round(gaps)).max() > 1e-6:
-        raise ValueError(
-            f"refine: dt must divide the time between saves and jumps, or finer steps would not be parts of these; got {refine!r} (int) with dt = {dt:g}. "
-            "Save at multiples of dt."
+        raise InputError(
+            "refine: dt must divide the time between saves and jumps, or finer steps would not be parts of these; got"
+            f" {refine!r} (int) with dt = {dt:g}. Save at multiples of dt."
         )
 
 
@@ -111,11 +116,14 @@ def report(finding: step_check.Finding, names: Sequence[str], dt: float, order: 
     """Warn with the size of the step's effect."""
     part = "" if finding.share > 0.999 else f" in the first {finding.share:.2g} of the run"
     if finding.loses:
-        recorded = f"{finding.exploded_paths[0]} of {finding.paths} paths are lost at dt = {dt:g}{part}, {finding.exploded_paths[1]} at half of it"
+        recorded = (
+            f"{finding.exploded_paths[0]} of {finding.paths} paths are lost at dt = {dt:g}{part},"
+            f" {finding.exploded_paths[1]} at half of it"
+        )
     else:
         recorded = (
-            f"dt = {dt:g} puts the {finding.what} of {names[finding.row]} off by about {finding.error:.0%} of its spread at time {finding.time:.4g}{part}, by "
-            f"{finding.paths} paths at half the step on the same noise"
+            f"dt = {dt:g} puts the {finding.what} of {names[finding.row]} off by about {finding.error:.0%} of its"
+            f" spread at time {finding.time:.4g}{part}, by {finding.paths} paths at half the step on the same noise"
         )
     shorter = (
         dt / 2 if finding.loses else dt * min(0.5, (step_check.TOLERATED / 2 / finding.error) ** (1 / max(order, 0.5)))

@@ -25,6 +25,7 @@ from sde.verification import experiment, one_step_drift, theory_numbers
 from sde.verification import setting as records
 from sde.verification.verdicts import judge
 from symbolic.display import drift_text, paragraph
+from symbolic.errors import InputError
 from symbolic.functions.activations import relu, step
 from symbolic.predictions.charge import Charge
 from symbolic.problem.loss import Loss
@@ -56,12 +57,14 @@ def verify(
 ) -> Report:
     """Hold the derived theory against discrete SGD, its SDE and gradient descent, charge by charge (THEORY section 7).
 
-    start: one or several points (a law is drawn from once); when a charge is convergent, points on the first one's symmetry orbit are added up to three. time: length
-    of the runs in t = eta*k. paths: per start. alpha: the chance of any wrong verdict, Holm over all claims. margins: how far from the
-    theory still counts as agreement. theory: to be held to another theory than derive(loss); numeric: to alter its numbers. checkpoint: a folder that
-    holds all runs, complete or not; a call with the same arguments goes on from it to the same report. progress: show phases, share and time left.
-    Returns a Report with .verdicts, .supported, .to_html(path), .to_json(path). Ctrl-C gives one of what was measured (.interrupted, .untested), with
-    an InterruptedWarning; where nothing was, KeyboardInterrupt goes on. Raises ValueError, OSError for a checkpoint that cannot be one.
+    start: one or several points (a law is drawn from once); when a charge is convergent, points on the first one's
+    symmetry orbit are added up to three. time: length of the runs in t = eta*k. paths: per start. alpha: the chance of
+    any wrong verdict, Holm over all claims. margins: how far from the theory still counts as agreement. theory: to be
+    held to another theory than derive(loss); numeric: to alter its numbers. checkpoint: a folder that holds all runs,
+    complete or not; a call with the same arguments goes on from it to the same report. progress: show phases, share and
+    time left. Returns a Report with .verdicts, .supported, .to_html(path), .to_json(path). Ctrl-C gives one of what was
+    measured (.interrupted, .untested), with an InterruptedWarning; where nothing was, KeyboardInterrupt goes on. Raises
+    ValueError, OSError for a checkpoint that cannot be one.
     """
     theory = theory or _derived(loss, progress)
     margins = margins or records.Margins()
@@ -71,11 +74,11 @@ def verify(
         for s in ([start] if isinstance(start, Mapping) else start)
     ]
     if not points:
-        raise ValueError("verify.start: at least one point is needed; got none. Give {parameter: value}.")
+        raise InputError("verify.start: at least one point is needed; got none. Give {parameter: value}.")
     check_ensemble(paths, seed)
     steps = round(time / sgd.learning_rate) if (real(time) or 0) > 0 else 0
     if steps < 2:
-        raise ValueError(
+        raise InputError(
             f"verify.time: must hold at least two steps of {sgd.learning_rate}; got {time!r}. Take a longer time."
         )
     theory.noise.rates(sgd)

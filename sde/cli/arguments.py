@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from symbolic.errors import InputError
+
 SpecArgument = Annotated[str, typer.Argument(help="A TOML spec, or the name of a library loss.", metavar="SPEC")]
 CheckpointArgument = Annotated[
     Path, typer.Argument(help="The checkpoint of a simulate, train or verify that did not end.")
@@ -57,16 +59,16 @@ def point_of(text: str, start: Any) -> dict[str, Any]:
     """The point that --at names: values as in a TOML inline table, or the spec's own start."""
     if text.strip() == "start":
         if not isinstance(start, dict):
-            raise ValueError(
+            raise InputError(
                 f"--at: start needs one start in the spec; got {start!r} ({type(start).__name__}). Write the values."
             )
         return start
     try:
         read = tomllib.loads(f"at = {{{text}}}")
     except tomllib.TOMLDecodeError as error:
-        raise ValueError(
+        raise InputError(
             f"--at: must be values as in TOML; got {text!r} ({error}). Write u = 1.2, W = [[1.0, 0.5]], or start."
         ) from error
     if set(read) != {"at"}:
-        raise ValueError(f"--at: must be values only; got {text!r} (str). Write u = 1.2, W = [[1.0, 0.5]], or start.")
+        raise InputError(f"--at: must be values only; got {text!r} (str). Write u = 1.2, W = [[1.0, 0.5]], or start.")
     return read["at"]

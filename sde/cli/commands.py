@@ -1,7 +1,7 @@
 """The command line: derive, simulate, train, resume, verify, show, library, schemes, cache.
 
-Exit codes: 0 done / all supported, 1 something refuted or every path lost, 2 bad input, 3 inconclusive, 130 interrupted by Ctrl-C, 143 by SIGTERM (what
-was complete is saved either way; a second Ctrl-C or SIGTERM ends at once).
+Exit codes: 0 done / all supported, 1 something refuted or every path lost, 2 bad input, 3 inconclusive, 130 interrupted
+by Ctrl-C, 143 by SIGTERM (what was complete is saved either way; a second Ctrl-C or SIGTERM ends at once).
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ from sde.cli.outputs import begun, checked, emit, finish, judged, listing
 from sde.cli.terminal import LONGEST, Commands, drop, line, say, shown_for
 from sde.engine import compiling, interruption
 from sde.storage.distinct_files import check_apart
+from symbolic.errors import InputError
 
 app = typer.Typer(
     cls=Commands,
@@ -87,7 +88,8 @@ DEFECT = 70
 
 
 def _guarded(command: Callable[..., int]) -> Callable[..., None]:
-    """Bad input ends as clear lines and exit code 2, an interruption as 130 or 143; anything else is a defect and shows itself."""
+    """Bad input ends as clear lines and exit code 2, an interruption as 130 or 143; anything else is a defect and shows
+    itself."""
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -264,13 +266,13 @@ def resume(
     checked([checkpoint], output, report, json_)
     if checkpoint.is_dir():
         if output is not None:
-            raise ValueError(
+            raise InputError(
                 f"resume: a verification writes a report, not NetCDF; got -o {output}. Give --report or --json."
             )
         found = resume_verification(checkpoint, threads=threads, progress=not _quiet, outputs=(report, json_))
         return judged(found, report, json_, checkpoint, _shown(json_))
     if output is None or report is not None:
-        raise ValueError(
+        raise InputError(
             f"resume: {checkpoint} is of a run that writes NetCDF; got no file for it. Give -o run.nc alone."
         )
     data = continue_run(checkpoint, threads=threads, progress=_watched(), outputs=(output, json_))
@@ -325,7 +327,7 @@ def show(
     if spec:
         text = show.spec_text(found["run"])
         if text is None:
-            raise ValueError(f"show: {path} was not run from a spec file; got --spec. Leave it out.")
+            raise InputError(f"show: {path} was not run from a spec file; got --spec. Leave it out.")
         sys.stdout.write(text)
         return 0
     for row in show.lines(found):

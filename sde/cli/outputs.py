@@ -16,20 +16,22 @@ from sde.engine import interruption
 from sde.storage.archive import check_kind
 from sde.storage.distinct_files import check_apart
 from sde.storage.files import check_writable, write_text
+from symbolic.errors import InputError
 
 begun: list[Path] = []
 """Outputs that a command has begun to write."""
 
 
 def checked(inputs: Iterable[str | Path], *targets: str | Path | None, checkpoint: Path | None = None) -> None:
-    """Every output can be written, is one of its own, and is no input. checkpoint: a file, which must be none of another kind."""
+    """Every output can be written, is one of its own, and is no input. checkpoint: a file, which must be none of
+    another kind."""
     every = [*targets, checkpoint]
     for target in every:
         if target is None:
             continue
         if str(target) == "-":
             if isinstance(target, Path):
-                raise ValueError(
+                raise InputError(
                     f"output: must be a file; got '-' ({type(target).__name__}). Only --json writes to standard output."
                 )
             continue

@@ -21,7 +21,8 @@ UsageError: Any = BadParameter.__mro__[1]
 
 
 def line(text: object, longest: int | None = None) -> str:
-    """A text on one line, characters that a terminal would act on as Python's escapes; beyond `longest` without its middle."""
+    """A text on one line, characters that a terminal would act on as Python's escapes; beyond `longest` without its
+    middle."""
     shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
     if longest is None or len(shown) <= longest:
         return shown
@@ -29,8 +30,8 @@ def line(text: object, longest: int | None = None) -> str:
 
 
 def say(text: object, to: Console = err, longest: int | None = None) -> None:
-    """Print lines of text, whatever they hold, as they are, aside where standard error takes them; those beyond `longest` characters without their
-    middle."""
+    """Print lines of text, whatever they hold, as they are, aside where standard error takes them; those beyond
+    `longest` characters without their middle."""
     try:
         for part in str(text).split("\n"):
             to.print(line(part, longest), soft_wrap=True)
@@ -41,7 +42,8 @@ def say(text: object, to: Console = err, longest: int | None = None) -> None:
 
 
 def drop(stream: Any) -> None:
-    """Send what is left for a stream that takes no more to nowhere: Python would try again when it ends, and exit with a code of its own."""
+    """Send what is left for a stream that takes no more to nowhere: Python would try again when it ends, and exit with
+    a code of its own."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
@@ -52,7 +54,8 @@ def shown_for(target: str | None, quiet: bool = False) -> Console:
 
 
 class Commands(TyperGroup):
-    """The commands. Arguments with control characters are refused before anything reads them; what is wrong with others is told in a short line."""
+    """The commands. Arguments with control characters are refused before anything reads them; what is wrong with others
+    is told in a short line."""
 
     def invoke(self, ctx: Any) -> Any:
         try:

@@ -1,4 +1,5 @@
-"""What complete chunks of paths have given so far: merged in order, countable in any, and whole at any moment for a checkpoint."""
+"""What complete chunks of paths have given so far: merged in order, countable in any, and whole at any moment for a
+checkpoint."""
 
 from __future__ import annotations
 
@@ -20,8 +21,8 @@ NAMED = 8
 
 @dataclass(frozen=True)
 class Observed:
-    """What is gathered over `rows` observables at `saves` state numbers: events, covariance of the rows chosen, and counts between
-    edges, {observable row: edges}."""
+    """What is gathered over `rows` observables at `saves` state numbers: events, covariance of the rows chosen, and
+    counts between edges, {observable row: edges}."""
 
     saves: np.ndarray
     rows: int
@@ -31,8 +32,8 @@ class Observed:
 
 
 class PathEvents(NamedTuple):
-    """How n paths ended. dead, left: (n,) state number and time of the explosion, -1 and NaN for none, by state `row` having `value`; hit, time:
-    (E, n) state number and time of each event's first occurrence, -1 and NaN for none."""
+    """How n paths ended. dead, left: (n,) state number and time of the explosion, -1 and NaN for none, by state `row`
+    having `value`; hit, time: (E, n) state number and time of each event's first occurrence, -1 and NaN for none."""
 
     dead: np.ndarray
     left: np.ndarray
@@ -44,9 +45,10 @@ class PathEvents(NamedTuple):
 
 @dataclass
 class ChunkStatistics:
-    """Statistics of some paths. moments: (saves, O, 5), and of event times (1, E, 5), see `sde.kernels.statistics.moments`; hits: (E, saves) and exploded:
-    (saves,) paths that had by then; lost: paths exploded in all; named: (K, 4) path, time, state row, value of the first; own_steps:
-    (2,) steps that paths chose themselves, and how many paths gave up."""
+    """Statistics of some paths. moments: (saves, O, 5), and of event times (1, E, 5), see
+    `sde.kernels.statistics.moments`; hits: (E, saves) and exploded: (saves,) paths that had by then; lost: paths
+    exploded in all; named: (K, 4) path, time, state row, value of the first; own_steps: (2,) steps that paths chose
+    themselves, and how many paths gave up."""
 
     paths: int
     moments: np.ndarray
@@ -89,7 +91,8 @@ class ChunkStatistics:
         self.histograms = [a + b for a, b in zip(self.histograms, other.histograms, strict=True)]
 
     def finish(self, observed: Observed, first: int, rows: np.ndarray, valid: int, path_events: PathEvents) -> None:
-        """Add to the moments, which the loop has made, what follows from a chunk's rows (saves, O, n) and how its paths ended."""
+        """Add to the moments, which the loop has made, what follows from a chunk's rows (saves, O, n) and how its paths
+        ended."""
         dead, self.paths = path_events.dead, valid
         exploded = np.flatnonzero(dead >= 0)
         self.exploded_paths = len(exploded)

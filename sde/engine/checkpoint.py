@@ -1,4 +1,5 @@
-"""Checkpoints: the complete chunks of a run in one file, refused unless it is of the same run, by the same engine, and consistent."""
+"""Checkpoints: the complete chunks of a run in one file, refused unless it is of the same run, by the same engine, and
+consistent."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from sde.engine.engine_identity import engine
 from sde.storage import archive
 from sde.storage.archive import HEADER, MAGIC, Malformed, write
 from sde.storage.files import check_writable
+from symbolic.errors import InputError
 
 __all__ = ["EVERY", "HEADER", "MAGIC", "Checkpoint", "CheckpointTarget", "Malformed", "engine", "read", "write"]
 
@@ -43,7 +45,8 @@ class CheckpointTarget:
 
 
 def read(path: str | Path, arrays: bool = True) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Header and state (arrays False: the header alone). Raises OSError, naming the file, unless it is what was written."""
+    """Header and state (arrays False: the header alone). Raises OSError, naming the file, unless it is what was
+    written."""
     header, state = archive.read(path, arrays)
     wrong = [k for k in NEEDED if k not in header]
     wrong += [k for k, kind in TYPES.items() if k in header and not _is(header[k], kind)]
@@ -59,8 +62,8 @@ def _is(value: Any, kind: Any) -> bool:
 
 
 class Checkpoint:
-    """Where one run is continued from and saved to. identity: of all that decides the run's result; header: what else to tell of it.
-    Raises OSError for a path that cannot be written, or where something lies that is no checkpoint."""
+    """Where one run is continued from and saved to. identity: of all that decides the run's result; header: what else
+    to tell of it. Raises OSError for a path that cannot be written, or where something lies that is no checkpoint."""
 
     def __init__(self, target: str | Path | CheckpointTarget, identity: str, header: Mapping[str, Any]) -> None:
         target = target if isinstance(target, CheckpointTarget) else CheckpointTarget(Path(target))
@@ -71,23 +74,25 @@ class Checkpoint:
         archive.check_kind(self.path)
 
     def load(self, check: Callable[[Mapping[str, np.ndarray]], None] | None = None) -> dict[str, np.ndarray] | None:
-        """The state saved there, None where there is no file. check: raises `Malformed` for a state that this run cannot have had. Raises
-        OSError for a file that is not whole or not consistent, ValueError for another run's."""
+        """The state saved there, None where there is no file. check: raises `Malformed` for a state that this run
+        cannot have had. Raises OSError for a file that is not whole or not consistent, ValueError for another run's."""
         if not self.path.exists():
             return None
         header, state = read(self.path)
         if header["identity"] != self.header["identity"]:
             described = [header.get(key, "unknown") for key in ("name", "seed", "paths")]
-            raise ValueError(
-                f"checkpoint: must be of the same run, argument by argument; got {self.path}, of {described[0]} with seed {described[1]} and "
-                f"{described[2]} paths (another run). Name another file, or delete this one to begin anew."
+            raise InputError(
+                f"checkpoint: must be of the same run, argument by argument; got {self.path}, of {described[0]} with"
+                f" seed {described[1]} and {described[2]} paths (another run). Name another file, or delete this one to"
+                " begin anew."
             )
         theirs, ours = header["engine"], self.header["engine"]
         for what in [*ours, *(k for k in theirs if k not in ours)]:
             if theirs.get(what) != ours.get(what):
-                raise ValueError(
-                    f"checkpoint: must be continued by what began it, or bits would differ; got {self.path}, of {what} {theirs.get(what, 'unknown')} "
-                    f"where this is {ours.get(what, 'unknown')}. Continue there, or delete it to begin anew."
+                raise InputError(
+                    f"checkpoint: must be continued by what began it, or bits would differ; got {self.path}, of {what}"
+                    f" {theirs.get(what, 'unknown')} where this is {ours.get(what, 'unknown')}. Continue there, or"
+                    " delete it to begin anew."
                 )
         if check is not None:
             try:

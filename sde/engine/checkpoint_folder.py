@@ -1,4 +1,5 @@
-"""A checkpoint of many runs: a folder with a manifest that says of what, an ordinary checkpoint of each run, and what was computed between them."""
+"""A checkpoint of many runs: a folder with a manifest that says of what, an ordinary checkpoint of each run, and what
+was computed between them."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ import numpy as np
 from sde.engine.checkpoint import Checkpoint, CheckpointTarget
 from sde.engine.ensemble import CheckpointWarning
 from sde.storage.files import check_writable, write_text
+from symbolic.errors import InputError
 
 FORMAT = "noetherflow checkpoint folder 1"
 MANIFEST = "manifest.json"
@@ -22,8 +24,8 @@ MOST_BYTES = 64 * 2**20
 
 
 class Memory:
-    """Numbers kept in a folder's file, between runs: like a run's own checkpoint it is refused unless it is this one's, and a failure to write
-    warns once."""
+    """Numbers kept in a folder's file, between runs: like a run's own checkpoint it is refused unless it is this one's,
+    and a failure to write warns once."""
 
     def __init__(self, folder: Folder, checkpoint: Checkpoint) -> None:
         self._folder, self._checkpoint = folder, checkpoint
@@ -43,8 +45,8 @@ class Memory:
 
 
 class Folder:
-    """The folder `place` of a `kind` of run, "verify" say. identity: of all that decides the result; header: what else to tell of it. Made where it
-    is not there. Raises OSError for what cannot be one, ValueError for another run's."""
+    """The folder `place` of a `kind` of run, "verify" say. identity: of all that decides the result; header: what else
+    to tell of it. Made where it is not there. Raises OSError for what cannot be one, ValueError for another run's."""
 
     def __init__(
         self, target: str | Path | CheckpointTarget, kind: str, identity: str, header: Mapping[str, Any]
@@ -58,14 +60,16 @@ class Folder:
                 write_text(self.path / MANIFEST, json.dumps(record | {"digest": _digest(record)}, indent=1) + "\n")
             except OSError as error:
                 raise OSError(
-                    f"checkpoint: the folder must be writable; got {self.path} ({error.strerror or error}). Choose another path."
+                    f"checkpoint: the folder must be writable; got {self.path} ({error.strerror or error}). Choose"
+                    " another path."
                 ) from error
             return
         found = manifest(self.path)
         if (found.get("kind"), found.get("identity")) != (kind, identity):
-            raise ValueError(
-                f"checkpoint: must be of the same run, argument by argument; got {self.path}, of another {found.get('kind')} of {found.get('name')} "
-                f"with seed {found.get('seed')}. Name another folder, or delete this one to begin anew."
+            raise InputError(
+                f"checkpoint: must be of the same run, argument by argument; got {self.path}, of another"
+                f" {found.get('kind')} of {found.get('name')} with seed {found.get('seed')}. Name another folder, or"
+                " delete this one to begin anew."
             )
 
     def target(self, name: str) -> CheckpointTarget | None:
@@ -78,7 +82,8 @@ class Folder:
         return CheckpointTarget(self.path / name)
 
     def checkpoint(self, name: str, *decides: np.ndarray) -> Checkpoint | None:
-        """The file `name`, for numbers that the folder's identity and these arrays decide; None where nothing can be written."""
+        """The file `name`, for numbers that the folder's identity and these arrays decide; None where nothing can be
+        written."""
         target, mark = self.target(name), hashlib.sha256(f"{self.identity} {name}".encode())
         for array in decides:
             mark.update(np.ascontiguousarray(array).tobytes())
@@ -130,7 +135,8 @@ def manifest(path: str | Path) -> dict[str, Any]:
 
     def refuse(kind: str) -> OSError:
         return OSError(
-            f"checkpoint: of many runs it is a folder that this made, as it was written; got {path} ({kind}). Name an empty folder or a new one."
+            f"checkpoint: of many runs it is a folder that this made, as it was written; got {path} ({kind}). Name an"
+            " empty folder or a new one."
         )
 
     if not path.is_dir():

@@ -34,7 +34,8 @@ def reporting(shown: bool, tell: Callable[[str], None] = _stderr) -> Iterator[No
 
 @contextmanager
 def noticed(seconds: float) -> Iterator[None]:
-    """What is done within may have to be compiled, which takes about so long: then this is said, once, as it begins. What comes from a cache is not."""
+    """What is done within may have to be compiled, which takes about so long: then this is said, once, as it begins.
+    What comes from a cache is not."""
     tell = _tell.get()
     if tell is None or seconds < LEAST:
         yield

@@ -48,8 +48,8 @@ class Variable:
 
 @dataclass(frozen=True)
 class ResultLayout:
-    """What a result is written in. variables: in row order; states: the names of state rows; time: step numbers -> times; saves: step numbers;
-    events: names; covariance: names of the rows chosen; histograms: {variable: edges}."""
+    """What a result is written in. variables: in row order; states: the names of state rows; time: step numbers ->
+    times; saves: step numbers; events: names; covariance: names of the rows chosen; histograms: {variable: edges}."""
 
     variables: Sequence[Variable]
     states: Sequence[str]
@@ -74,11 +74,12 @@ def dataset(
 ) -> xr.Dataset:
     """The result of a run.
 
-    Exploded paths count in `exploded` (time), and in nothing else; attrs["explosions"] names the first by path, time, state and value, and
-    the reason where `explain` finds one. Kept
-    path by path, the coordinates `explosion_time` and `explosion_value` hold them for each (NaN: never). An event e gives `e_count` (time),
-    the paths that had it by then, and `e_time`, statistics of its time over those paths, or the time of each path. Warns where more than
-    warn_share of the paths exploded. keep "stream": all but what `sde.engine.stream` has written, path by path.
+    Exploded paths count in `exploded` (time), and in nothing else; attrs["explosions"] names the first by path, time,
+    state and value, and the reason where `explain` finds one. Kept
+    path by path, the coordinates `explosion_time` and `explosion_value` hold them for each (NaN: never). An event e
+    gives `e_count` (time), the paths that had it by then, and `e_time`, statistics of its time over those paths, or the
+    time of each path. Warns where more than warn_share of the paths exploded. keep "stream": all but what
+    `sde.engine.stream` has written, path by path.
     """
     import xarray as xr  # slow to load: a program that only derives need not pay for it
 
@@ -121,7 +122,8 @@ def dataset(
 
 
 def _undefined(outcome: Outcome, layout: ResultLayout) -> dict[str, Any]:
-    """Per variable that has any, the count of living paths on which it is not a finite number, `name_undefined`; and the warning."""
+    """Per variable that has any, the count of living paths on which it is not a finite number, `name_undefined`; and
+    the warning."""
     total, data, at = outcome.total, dict[str, Any](), 0
     missing = (total.paths - total.exploded)[:, None] - total.moments[:, :, COUNT].astype(np.int64)
     for v in layout.variables:
@@ -131,9 +133,10 @@ def _undefined(outcome: Outcome, layout: ResultLayout) -> dict[str, Any]:
             data[f"{v.name}_{UNDEFINED}"] = (("time", *v.dims), count.reshape(len(layout.saves), *v.shape))
             first = int(np.argmax(count.any(axis=1)))
             warnings.warn(
-                f"{v.name} is not a finite number on up to {count.max()} of {total.paths} paths that are alive, first at time "
-                f"{float(layout.time(layout.saves[first])):.6g}; its own statistics leave them out, which biases what is left. See "
-                f"{v.name}_{UNDEFINED}, or write it so that it is a number wherever paths go, e.g. with sympy.Max.",
+                f"{v.name} is not a finite number on up to {count.max()} of {total.paths} paths that are alive, first"
+                f" at time {float(layout.time(layout.saves[first])):.6g}; its own statistics leave them out, which"
+                f" biases what is left. See {v.name}_{UNDEFINED}, or write it so that it is a number wherever paths go,"
+                " e.g. with sympy.Max.",
                 UndefinedWarning,
                 stacklevel=5,
             )
@@ -161,8 +164,9 @@ def _explosions(outcome: Outcome, layout: ResultLayout, warn_share: float, expla
         advice = dict.fromkeys(e["advice"] for e in named if e.get("advice"))
         others = f"; then paths {', '.join(str(e['path']) for e in named[1:4])}" if len(named) > 1 else ""
         warnings.warn(
-            f"{total} of {n} paths exploded ({total / n:.3%}) and are left out of every statistic from then on, which biases what is left; the first: "
-            f"{in_words(named[0])}{others}. {'. '.join(advice) or 'See attrs, explosions'}.",
+            f"{total} of {n} paths exploded ({total / n:.3%}) and are left out of every statistic from then on, which"
+            f" biases what is left; the first: {in_words(named[0])}{others}."
+            f" {'. '.join(advice) or 'See attrs, explosions'}.",
             ExplosionWarning,
             stacklevel=5,
         )
@@ -199,7 +203,8 @@ def _extras(outcome: Outcome, layout: ResultLayout) -> tuple[dict[str, Any], dic
 
 
 def _statistics(s: np.ndarray, sketch: Sketch) -> tuple[np.ndarray, np.ndarray]:
-    """(saves, O, statistic) from merged moments (saves, O, 5) and a sketch, and what the quantiles may be off (saves, O, quantile)."""
+    """(saves, O, statistic) from merged moments (saves, O, 5) and a sketch, and what the quantiles may be off (saves,
+    O, quantile)."""
     count = s[:, :, COUNT]
     with np.errstate(invalid="ignore", divide="ignore"):
         none = count == 0

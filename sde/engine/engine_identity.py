@@ -20,8 +20,8 @@ SHOWS = ("sde/cli", "sde/engine/progress.py", "sde/reports", "symbolic/display")
 
 
 def engine() -> dict[str, str]:
-    """By name: this package's version, hashes of its sources that decide numbers and of its kernels, the packages that compute, the processor
-    with all that the compiler is told of it."""
+    """By name: this package's version, hashes of its sources that decide numbers and of its kernels, the packages that
+    compute, the processor with all that the compiler is told of it."""
     return dict(_engine())
 
 

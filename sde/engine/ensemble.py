@@ -35,9 +35,9 @@ class CheckpointWarning(UserWarning):
 
 @dataclass
 class Outcome:
-    """total: statistics over the paths of the chunks `done`; sketches: of the saved observables, cells in order (save, observable), and of event
-    times. kept: (saves, O, slots), NaN where dead; ends: how each path ended (dead -2: was not run), where paths are kept. interrupted: whether
-    Ctrl-C cut the run short."""
+    """total: statistics over the paths of the chunks `done`; sketches: of the saved observables, cells in order (save,
+    observable), and of event times. kept: (saves, O, slots), NaN where dead; ends: how each path ended (dead -2: was
+    not run), where paths are kept. interrupted: whether Ctrl-C cut the run short."""
 
     total: ChunkStatistics
     sketches: tuple[Sketch, ...]
@@ -55,10 +55,12 @@ def run(
     store: Store | None = None,
     sink: Sink | None = None,
 ) -> Outcome:
-    """Run a job on a pool of threads. tick(n) is told of every n path-steps done. store: continue from what it holds, and save there from
-    time to time; where that fails the run goes on with a CheckpointWarning. sink: takes the paths' saves instead of `kept`.
+    """Run a job on a pool of threads. tick(n) is told of every n path-steps done. store: continue from what it holds,
+    and save there from time to time; where that fails the run goes on with a CheckpointWarning. sink: takes the paths'
+    saves instead of `kept`.
 
-    Ctrl-C keeps the chunks that are complete; without a single one KeyboardInterrupt goes on. So does SIGTERM: see `sde.engine.interruption`.
+    Ctrl-C keeps the chunks that are complete; without a single one KeyboardInterrupt goes on. So does SIGTERM: see
+    `sde.engine.interruption`.
     """
     program, clock = job.program, job.clock
     compiled = perf_counter()
@@ -155,7 +157,8 @@ def _reap(running: set[Future[None]], stop: Stop) -> set[Future[None]]:
 
 
 def _sketches(job: Job, workers: int) -> tuple[Sketch, ...]:
-    """For the saved observables, and for event times. Chunks spread over the ensemble fix the bins, as starts may be in order."""
+    """For the saved observables, and for event times. Chunks spread over the ensemble fix the bins, as starts may be in
+    order."""
     n, cells = job.chunks, len(job.clock.saves) * job.rows
     small = job.paths <= EXACT_PATHS and job.paths * job.width <= EXACT_BYTES
     pilots = frozenset() if small else frozenset({0, n // 4, n // 2, 3 * n // 4})
@@ -243,8 +246,8 @@ def _advance(
     tick: Callable[[int], None] | None,
     pace: list[int],
 ) -> bool:
-    """Advance paths first..last-1 through all steps, block by block in segments of pace[0] steps (made to fit SEGMENT_SECONDS), unless stopped
-    (False then); add to the part's moments and write down how the paths ended."""
+    """Advance paths first..last-1 through all steps, block by block in segments of pace[0] steps (made to fit
+    SEGMENT_SECONDS), unless stopped (False then); add to the part's moments and write down how the paths ended."""
     program, clock, count = job.program, job.clock, last - first
     lanes, width, dtype = program.lanes, program.native.states, program.dtype
     blocks, events = -(-count // lanes), 1 + job.events

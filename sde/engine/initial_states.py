@@ -10,6 +10,7 @@ import numpy as np
 from sde.engine.plan import Start
 from sde.engine.values import reals
 from sde.kernels.random import draws
+from symbolic.errors import InputError
 
 
 class Named(Protocol):
@@ -26,12 +27,13 @@ class Named(Protocol):
 def reader(parameters: Sequence[Named], start: Mapping[Any, Any], paths: int, seed: int, width: int) -> Start:
     """start as a function of path numbers, (first, n) -> (n, width); columns past the parameters (velocities) are 0.
 
-    Values are numbers or arrays of the parameter's shape (all paths alike), arrays (paths, *shape), or laws (Normal, Uniform,
-    Bernoulli with numbers). Raises ValueError with all problems at once.
+    Values are numbers or arrays of the parameter's shape (all paths alike), arrays (paths, *shape), or laws (Normal,
+    Uniform, Bernoulli with numbers). Raises ValueError with all problems at once.
     """
     if not isinstance(start, Mapping):
-        raise ValueError(
-            f"start: must be a mapping {{parameter: value}}; got {type(start).__name__}. The parameters are {[p.name for p in parameters]}."
+        raise InputError(
+            f"start: must be a mapping {{parameter: value}}; got {type(start).__name__}. The parameters are"
+            f" {[p.name for p in parameters]}."
         )
     left, errors, parts = dict(start), [], []
     at = 0
@@ -40,7 +42,8 @@ def reader(parameters: Sequence[Named], start: Mapping[Any, Any], paths: int, se
         rows = len(p.symbols)
         if len(keys) != 1:
             errors.append(
-                f"start[{p.name}]: every parameter needs one value; got {len(keys)}. Give a number or an array of shape {p.shape}."
+                f"start[{p.name}]: every parameter needs one value; got {len(keys)}. Give a number or an array of shape"
+                f" {p.shape}."
             )
             at += rows
             continue
@@ -52,10 +55,11 @@ def reader(parameters: Sequence[Named], start: Mapping[Any, Any], paths: int, se
         at += rows
     for key in left:
         errors.append(
-            f"start[{repr(str(key))[1:-1]}]: must name a parameter; got {key!r} ({type(key).__name__}). Parameters are {[p.name for p in parameters]}."
+            f"start[{repr(str(key))[1:-1]}]: must name a parameter; got {key!r} ({type(key).__name__}). Parameters are"
+            f" {[p.name for p in parameters]}."
         )
     if errors:
-        raise ValueError("\n".join(errors))
+        raise InputError("\n".join(errors))
 
     def states(first: int, n: int) -> np.ndarray:
         out = np.zeros((n, width))
@@ -82,13 +86,15 @@ def _block(p: Named, value: Any, paths: int, seed: int, offset: int) -> Start:
         array = reals(value)
     except ValueError as reason:
         shown = " ".join(repr(value).split())[:200]
-        raise ValueError(
-            f"start[{p.name}]: must be numbers; got {shown} ({type(value).__name__}): {reason}. Give a number or an array of shape {p.shape}."
+        raise InputError(
+            f"start[{p.name}]: must be numbers; got {shown} ({type(value).__name__}): {reason}. Give a number or an"
+            f" array of shape {p.shape}."
         ) from None
     rows = len(p.symbols)
     if not np.isfinite(array).all():
-        raise ValueError(
-            f"start[{p.name}]: must be finite; got {array.tolist() if array.size < 20 else 'an array with NaN or infinity'}. Give finite numbers."
+        raise InputError(
+            f"start[{p.name}]: must be finite; got"
+            f" {array.tolist() if array.size < 20 else 'an array with NaN or infinity'}. Give finite numbers."
         )
     if array.shape == p.shape or (array.size == rows and array.shape in ((*p.shape, 1), (rows, 1))):
         flat = array.reshape(1, rows)
@@ -96,8 +102,9 @@ def _block(p: Named, value: Any, paths: int, seed: int, offset: int) -> Start:
     if array.shape == (paths, *p.shape):
         table = array.reshape(paths, rows)
         return lambda first, n: table[first : first + n]
-    raise ValueError(
-        f"start[{p.name}]: must have shape {p.shape} or (paths, *{p.shape}) = {(paths, *p.shape)}; got {array.shape}. Reshape it."
+    raise InputError(
+        f"start[{p.name}]: must have shape {p.shape} or (paths, *{p.shape}) = {(paths, *p.shape)}; got {array.shape}."
+        " Reshape it."
     )
 
 
@@ -106,12 +113,14 @@ def _drawn(p: Named, distribution: Any, seed: int, offset: int) -> Start:
     try:
         block = distribution.bind(p.symbols, p.shape)
     except TypeError:
-        raise ValueError(
-            f"start[{p.name}]: must be numbers or a law; got {type(distribution).__name__}. Give an array (paths, *shape) for rows of your own."
+        raise InputError(
+            f"start[{p.name}]: must be numbers or a law; got {type(distribution).__name__}. Give an array (paths,"
+            " *shape) for rows of your own."
         ) from None
     if not block.can_sample or block.kind == "dataset":
-        raise ValueError(
-            f"start[{p.name}]: a law must be one to draw from; got {block.kind} without numbers. Use Normal, Uniform or Bernoulli with numbers."
+        raise InputError(
+            f"start[{p.name}]: a law must be one to draw from; got {block.kind} without numbers. Use Normal, Uniform or"
+            " Bernoulli with numbers."
         )
     rows, q = len(p.symbols), block.parameters
     if block.kind == "normal":

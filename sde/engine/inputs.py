@@ -8,10 +8,12 @@ import numpy as np
 
 from sde.engine.refinement import coupling
 from sde.kernels import drivers as kernel
+from symbolic.errors import InputError
 
 
 class Problem(Protocol):
-    """Numbers of `symbolic.codegen.prepare.Prepared`; its plan holds those of `symbolic.problem.sampling.SamplingPlan`."""
+    """Numbers of `symbolic.codegen.prepare.Prepared`; its plan holds those of
+    `symbolic.problem.sampling.SamplingPlan`."""
 
     @property
     def mean(self) -> np.ndarray | None: ...
@@ -41,8 +43,9 @@ def brownian(
 ) -> kernel.Driver:
     """Brownian increments: independent normals, scaled by sqrt(dt) in the loop.
 
-    refine: how many steps of a finer run, with the same noise, one step stands for (`sde.engine.refinement`). modes, channels: how many
-    Legendre coefficients of how many Brownian motions the inputs begin with; each normal is a motion's own when left out.
+    refine: how many steps of a finer run, with the same noise, one step stands for (`sde.engine.refinement`). modes,
+    channels: how many Legendre coefficients of how many Brownian motions the inputs begin with; each normal is a
+    motion's own when left out.
     """
     if refine == 1 or factor is None or not factor.shape[1]:
         return kernel.gaussian(mean, factor, np.dtype(dtype))
@@ -57,23 +60,25 @@ def adaptive(factor: np.ndarray | None, dtype: str) -> kernel.Driver:
 
 
 def noise(problem: Problem, dtype: str, replacement: bool = True, refine: int = 1) -> tuple[kernel.Driver, int | None]:
-    """SGD's noise as the SDE sees it, and the population N of a data set (None for fresh samples). refine: as for `brownian`.
+    """SGD's noise as the SDE sees it, and the population N of a data set (None for fresh samples). refine: as for
+    `brownian`.
 
-    Through the features' covariance when the loss is polynomial in the data, else through weights on all rows. Raises ValueError
-    when neither gives Sigma.
+    Through the features' covariance when the loss is polynomial in the data, else through weights on all rows. Raises
+    ValueError when neither gives Sigma.
     """
     if problem.mean is not None:
         table, mixed = _table(problem)
         if mixed and not replacement:
-            raise ValueError(
-                "SGD.replacement: without replacement the SDE needs all data from the data set; got a data set with laws beside it. "
-                "Use replacement=True, or put samples of the laws into the data set."
+            raise InputError(
+                "SGD.replacement: without replacement the SDE needs all data from the data set; got a data set with"
+                " laws beside it. Use replacement=True, or put samples of the laws into the data set."
             )
         driver = brownian(problem.mean, problem.factor, dtype, refine)
         return driver, None if table is None else len(table)
     if refine > 1:
-        raise ValueError(
-            f"refine: the noise must come as normals; got {refine!r} (int) and a loss whose noise is in the weights of its rows. Leave it out."
+        raise InputError(
+            f"refine: the noise must come as normals; got {refine!r} (int) and a loss whose noise is in the weights of"
+            " its rows. Leave it out."
         )
     plan = _whole_table(problem, "simulate: the SDE needs Sigma")
     n = len(plan.table)
@@ -90,7 +95,8 @@ def full_batch(problem: Problem, dtype: str) -> kernel.Driver:
 
 
 def minibatch(problem: Problem, sgd: Settings, dtype: str) -> kernel.Driver:
-    """Minibatches of fresh samples or of rows. Raises ValueError for a batch larger than the data set without replacement."""
+    """Minibatches of fresh samples or of rows. Raises ValueError for a batch larger than the data set without
+    replacement."""
     plan = problem.plan
     sgd.noise_factor(None if plan.table is None else len(plan.table))
     return kernel.sampled(
@@ -120,7 +126,7 @@ def _table(problem: Problem) -> tuple[np.ndarray | None, bool]:
 def _whole_table(problem: Problem, who: str) -> Any:
     plan = problem.plan
     if plan.table is None or len(plan.drawn_rows):
-        raise ValueError(
+        raise InputError(
             f"{who}; got a loss that is not polynomial in the data, whose data are not rows of a data set. "
             "Give the data as a Dataset (a sample of the law will do), or use train, which needs no Sigma."
         )

@@ -1,4 +1,5 @@
-"""Ctrl-C and SIGTERM: asked once, what runs leaves off and keeps what is complete; asked twice, everything ends at once."""
+"""Ctrl-C and SIGTERM: asked once, what runs leaves off and keeps what is complete; asked twice, everything ends at
+once."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ class InterruptedWarning(UserWarning):
 
 
 class Stop:
-    """Set once, by any thread. flag: (1,) int64, 1 from then on, for compiled code to look at; signal: the one that set it, 0 for none."""
+    """Set once, by any thread. flag: (1,) int64, 1 from then on, for compiled code to look at; signal: the one that set
+    it, 0 for none."""
 
     def __init__(self) -> None:
         self.flag, self.signal, self.fatal = np.zeros(1, np.int64), 0, False
@@ -54,7 +56,8 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def command() -> Iterator[None]:
-    """While a command runs SIGTERM is what Ctrl-C is. Off the main thread, or where a handler is set, nothing changes."""
+    """While a command runs SIGTERM is what Ctrl-C is. Off the main thread, or where a handler is set, nothing
+    changes."""
     here = threading.current_thread() is threading.main_thread()
     if not here or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
@@ -68,9 +71,10 @@ def command() -> Iterator[None]:
 
 @contextmanager
 def heeded(stop: Stop, saving: bool) -> Iterator[None]:
-    """Ctrl-C sets `stop` instead of raising wherever the main thread happens to be: an exception there may be lost, in a destructor say, or break
-    a lock. So does SIGTERM in a command, and elsewhere too where a run is `saving`, which `deliver` then lets the process die of. A second one
-    does what it did before. Off the main thread, or where a handler is set, nothing changes."""
+    """Ctrl-C sets `stop` instead of raising wherever the main thread happens to be: an exception there may be lost, in
+    a destructor say, or break a lock. So does SIGTERM in a command, and elsewhere too where a run is `saving`, which
+    `deliver` then lets the process die of. A second one does what it did before. Off the main thread, or where a
+    handler is set, nothing changes."""
     before: dict[int, Any] = {}
 
     def asked(number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,5 @@
-"""A pilot: a few paths of small steps in NumPy, made before a run, that tell how fast its equation moves and how large its states are."""
+"""A pilot: a few paths of small steps in NumPy, made before a run, that tell how fast its equation moves and how large
+its states are."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ Field = Callable[[Array, Array], Array]
 """(x (D, n), t (n,)) -> (D, n) for a drift, (D, J, n) for a diffusion."""
 
 PATHS, STEPS = 16, 200
-"""Paths, and the most steps: enough for forty times the shortest relaxation time where the whole run is out of reach."""
+"""Paths, and the most steps: enough for forty times the shortest relaxation time where the whole run is out of
+reach."""
 SHARE = 0.2
 """A step's length times the fastest rate there."""
 LATER = 16
@@ -25,8 +27,10 @@ RESOLVED = 0.02
 
 @dataclass(frozen=True)
 class Pilot:
-    """rate: of the drift, the largest |eigenvalue| of its Jacobian, exceeded at one in ten of the states and times seen; noise: median rate at which multiplicative
-    noise spreads neighbouring paths, the sum over noises of |grad b_j|^2; both per unit time. size: root mean square of |x|, 1 where all are 0."""
+    """rate: of the drift, the largest |eigenvalue| of its Jacobian, exceeded at one in ten of the states and times
+    seen; noise: median rate at which multiplicative noise spreads neighbouring paths, the sum over noises of |grad
+    b_j|^2; both per unit time. size: root mean square of |x|, 1 where all are 0.
+    """
 
     rate: float
     noise: float
@@ -40,7 +44,8 @@ class Pilot:
 
 
 def pilot(drift: Field, diffusion: Field, start: Array, time: float, steps: int = STEPS) -> Pilot:
-    """Follow paths from the states `start` (D, n) with Euler steps that resolve the fastest rate seen, over [0, time] or as far as `steps` go.
+    """Follow paths from the states `start` (D, n) with Euler steps that resolve the fastest rate seen, over [0, time]
+    or as far as `steps` go.
 
     States that leave the functions' domain, or overflow, are left out from then on.
     """
@@ -80,7 +85,8 @@ ITERATIONS = 4
 
 
 def _growth(drift: Field, x: Array, t: Array, f: Array, v: Array) -> tuple[Array, Array]:
-    """The drift's rate (n,) at every state by power iteration, from directions v (D, n), and the directions it ends with.
+    """The drift's rate (n,) at every state by power iteration, from directions v (D, n), and the directions it ends
+    with.
 
     Two applications at once: the geometric mean of both does not swing with a pair of complex eigenvalues."""
     growth = np.zeros((ITERATIONS, x.shape[1]))

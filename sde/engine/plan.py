@@ -44,16 +44,19 @@ class Store(Protocol):
 
 
 class Sink(Protocol):
-    """Where chunks of paths go that are not kept in memory: rows (saves, O, n) of paths first..first + n - 1. Any thread may call."""
+    """Where chunks of paths go that are not kept in memory: rows (saves, O, n) of paths first..first + n - 1. Any
+    thread may call."""
 
     def write(self, first: int, rows: np.ndarray, path_events: PathEvents) -> None: ...
 
 
 @dataclass(frozen=True)
 class Job:
-    """Everything a run needs. slots: 0, or the number of paths to have all of their saves kept one by one. events: how many of the last
-    observables are conditions, dated and not saved. covariance: observable rows; histograms: {observable row: edges}. chunk: blocks per
-    chunk, where not left to `blocks_per_chunk`. first: the number of the first path, which decides its noise and start."""
+    """Everything a run needs. slots: 0, or the number of paths to have all of their saves kept one by one. events: how
+    many of the last observables are conditions, dated and not saved. covariance: observable rows; histograms:
+    {observable row: edges}. chunk: blocks per chunk, where not left to `blocks_per_chunk`. first: the number of the
+    first path, which decides its noise and start.
+    """
 
     program: Program
     driver: Driver
@@ -86,7 +89,8 @@ class Job:
 
     @property
     def blocks_per_chunk(self) -> int:
-        """Follows from the problem alone, so results do not depend on the machine: a 32nd of the run, or more of a short one, up to a quarter."""
+        """Follows from the problem alone, so results do not depend on the machine: a 32nd of the run, or more of a
+        short one, up to a quarter."""
         lanes = self.program.lanes
         blocks = -(-self.paths // lanes)
         affordable = CHUNK_BYTES // max(1, lanes * self.width)

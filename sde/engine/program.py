@@ -27,7 +27,8 @@ ROLES = ("step", "accumulate", "observe", "pace")
 
 @dataclass(frozen=True)
 class Program:
-    """One problem's compiled functions. native: sizes and addresses for the loop; keep: what keeps the addresses alive."""
+    """One problem's compiled functions. native: sizes and addresses for the loop; keep: what keeps the addresses
+    alive."""
 
     manifest: Mapping[str, Any]
     native: compiled_program.Program
@@ -44,7 +45,8 @@ class Program:
 
 
 def load(text: str, manifest: Mapping[str, Any]) -> Program:
-    """Compile emitted text, or take its machine code from this process or from the cache. The text itself is written as it is."""
+    """Compile emitted text, or take its machine code from this process or from the cache. The text itself is written as
+    it is."""
     started = perf_counter()
     with compiling.noticed(len(text) * compiling.TEXT_SECONDS):
         compiled = _machine_code(text, str(manifest["dtype"]), manifest["clock"] == "own")
@@ -74,8 +76,8 @@ def _machine_code(text: str, dtype: str, own_clock: bool) -> dict[str, Any]:
 
 
 class _Text(InspectLoader):
-    """Loads a module from the text in hand, or its bytecode from the sealed cache. Its file is there for people and tracebacks to read:
-    nothing is ever run from it."""
+    """Loads a module from the text in hand, or its bytecode from the sealed cache. Its file is there for people and
+    tracebacks to read: nothing is ever run from it."""
 
     def __init__(self, text: str, path: Path) -> None:
         self.text, self.path = text, path
@@ -94,7 +96,8 @@ class _Text(InspectLoader):
 
 
 def import_text(text: str) -> ModuleType:
-    """The emitted module as plain Python, undecorated: the oracle for its compiled form. The cache holds its text, as it is."""
+    """The emitted module as plain Python, undecorated: the oracle for its compiled form. The cache holds its text, as
+    it is."""
     stamp = f"{text}\n{options.source_hash()}\n{numba.__version__}"
     name = f"noetherflow_{hashlib.sha256(stamp.encode()).hexdigest()[:24]}"
     if name in sys.modules:

@@ -1,4 +1,5 @@
-"""Progress on standard error: a bar in path-steps with rate and time left, or one display over the phases of a longer work."""
+"""Progress on standard error: a bar in path-steps with rate and time left, or one display over the phases of a longer
+work."""
 
 from __future__ import annotations
 
@@ -53,8 +54,10 @@ def _live(*columns: Any) -> Any:
 
 
 class Phases:
-    """Work in phases. planned: their names, in order, with the work that each is thought to take, in any one unit; title: of the whole. The share
-    done and the time left are the whole's. show(text, share, seconds left or None) is called when something has changed."""
+    """Work in phases. planned: their names, in order, with the work that each is thought to take, in any one unit;
+    title: of the whole. The share done and the time left are the whole's. show(text, share, seconds left or None) is
+    called when something has changed.
+    """
 
     def __init__(
         self, title: str, planned: Sequence[tuple[str, float]], show: Callable[[str, float, float | None], None]
@@ -76,7 +79,8 @@ class Phases:
         return (monotonic() - self._began) * (1 - share) / share if share > 0 else None
 
     def enter(self, name: str, work: float = 1.0) -> Tick:
-        """The phase `name` begins, or goes on; all that come before it are done. Returns a Tick whose path-steps each are so much `work`."""
+        """The phase `name` begins, or goes on; all that come before it are done. Returns a Tick whose path-steps each
+        are so much `work`."""
         keys = list(self._planned)
         text = f"{self.title}: {name}" + (f" ({keys.index(name) + 1} of {len(keys)})" if name in keys else "")
 

@@ -1,7 +1,8 @@
 """Quantiles over any number of paths: exact for few, from counts in bins for many, with the error that is certain.
 
-A sample of paths spread over the ensemble fixes the bins of every (save, observable): centred at its median and scaled by half its
-interquartile range, so that what is resolved is the spread of the values, wherever they lie. The counts then hold all paths.
+A sample of paths spread over the ensemble fixes the bins of every (save, observable): centred at its median and scaled
+by half its interquartile range, so that what is resolved is the spread of the values, wherever they lie. The counts
+then hold all paths.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import numpy as np
 from sde.kernels.statistics import quantile_bins
 
 TABLE_BYTES = 32 * 2**20
-"""What a table of counts should take at most; with very many saves bins grow coarser, to 2**-5 of a scale, before it takes more."""
+"""What a table of counts should take at most; with very many saves bins grow coarser, to 2**-5 of a scale, before it
+takes more."""
 
 SLAB = 512
 """Cells whose counts are added up at once."""
@@ -27,7 +29,8 @@ SAMPLE = 128
 
 @dataclass(frozen=True)
 class Layout:
-    """Where bins lie. centre, scale: (cells,) of the run's number type; bits: bins are 2**-bits scales wide near the centre."""
+    """Where bins lie. centre, scale: (cells,) of the run's number type; bits: bins are 2**-bits scales wide near the
+    centre."""
 
     centre: np.ndarray
     scale: np.ndarray
@@ -44,8 +47,8 @@ def bits_for(cells: int) -> int:
 
 
 def lay_out(sample: np.ndarray, bits: int, centre: float = 0.0, scale: float = 0.0) -> Layout:
-    """Bins for cells whose values are like sample (cells, n), not finite where there is none. centre, scale: for cells whose sample
-    says nothing."""
+    """Bins for cells whose values are like sample (cells, n), not finite where there is none. centre, scale: for cells
+    whose sample says nothing."""
     dtype = sample.dtype
     ordered = np.sort(_finite(sample), axis=1).astype(np.float64)
     count = (~np.isnan(ordered)).sum(axis=1)
@@ -70,11 +73,13 @@ def lay_out(sample: np.ndarray, bits: int, centre: float = 0.0, scale: float = 0
 def quantiles(
     table: np.ndarray, layout: Layout, low: np.ndarray, high: np.ndarray, at: Sequence[float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Quantiles `at` of every cell (len(at), cells), and how far at the most each can lie from the exact one of the same values.
+    """Quantiles `at` of every cell (len(at), cells), and how far at the most each can lie from the exact one of the
+    same values.
 
-    table: (cells, bins + 1) counts; low, high: (cells,) least and greatest value. Exact order statistics lie in known bins, whose edges the
-    kernel's rounding blurs by a few units in the last place; inside a bin they are taken as evenly spread. Linear between order
-    statistics, as `numpy.quantile`, whose own rounding in the run's number type is within the bound too.
+    table: (cells, bins + 1) counts; low, high: (cells,) least and greatest value. Exact order statistics lie in known
+    bins, whose edges the kernel's rounding blurs by a few units in the last place; inside a bin they are taken as
+    evenly spread. Linear between order statistics, as `numpy.quantile`, whose own rounding in the run's number type is
+    within the bound too.
     """
     eps = float(np.finfo(layout.centre.dtype).eps)
     found, error = np.full((2, len(at), len(table)), np.nan)
@@ -100,8 +105,9 @@ def _quantile(
     q: float,
     eps: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Quantile q of cells whose counts add up to `ends` (cells, bins) by each bin's upper edge; edges in scales. eps: of the number type
-    that the bins were found in, from x - centre, its product with inverse, and that plus 1, each rounded."""
+    """Quantile q of cells whose counts add up to `ends` (cells, bins) by each bin's upper edge; edges in scales. eps:
+    of the number type that the bins were found in, from x - centre, its product with inverse, and that plus 1, each
+    rounded."""
     last, position = extremes[:, -1] - 1, q * np.maximum(extremes[:, -1] - 1, 0)
     floor, value, sides = np.floor(position), [], []
     low, high = np.where(last >= 0, low, 0.0), np.where(last >= 0, high, 0.0)
@@ -153,9 +159,11 @@ def _finite(rows: np.ndarray) -> np.ndarray:
 
 
 class Sketch:
-    """Quantiles of cells (cells,) over chunks of paths. Threads may add at once; nothing depends on the order in which they do.
+    """Quantiles of cells (cells,) over chunks of paths. Threads may add at once; nothing depends on the order in which
+    they do.
 
-    pilots: the chunks whose values fix the bins; empty: hold all values and be exact. tables: how many tables threads share.
+    pilots: the chunks whose values fix the bins; empty: hold all values and be exact. tables: how many tables threads
+    share.
     """
 
     def __init__(
@@ -219,7 +227,8 @@ class Sketch:
         return total
 
     def quantiles(self, at: Sequence[float], low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Quantiles (len(at), cells) and the most that each may be off, 0 where all values are held; low, high: (cells,) extremes."""
+        """Quantiles (len(at), cells) and the most that each may be off, 0 where all values are held; low, high:
+        (cells,) extremes."""
         if self.layout is not None:
             return quantiles(self.table, self.layout, low, high, at)
         rows = [self.held[i] for i in sorted(self.held)] or [np.empty((self.cells, 0), self.dtype)]

@@ -1,6 +1,8 @@
-"""Whether a saved state is one that a run can have had: every array there, of its type and shape, and all counts in agreement.
+"""Whether a saved state is one that a run can have had: every array there, of its type and shape, and all counts in
+agreement.
 
-A file may be whole by its digest and hold anything. What is found wrong here would otherwise be an error from within, or other numbers.
+A file may be whole by its digest and hold anything. What is found wrong here would otherwise be an error from within,
+or other numbers.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ State = Mapping[str, np.ndarray]
 
 
 def check_state(state: State, job: Job, gathered: Gathering, path_events: PathEvents | None) -> None:
-    """Raise Malformed unless `state` is what a run of this job may have saved. gathered: of the run, before anything is in it; ends: arrays for
-    the ends of all its paths, None where paths are not kept."""
+    """Raise Malformed unless `state` is what a run of this job may have saved. gathered: of the run, before anything is
+    in it; ends: arrays for the ends of all its paths, None where paths are not kept."""
     done, following = _done(state, job.chunks)
     sizes = np.minimum(job.chunk_size, job.paths - job.chunk_size * np.arange(job.chunks))
     groups = {"total": np.arange(following)} | {f"part{i}": np.array([i]) for i in done[done >= following]}
@@ -102,7 +104,8 @@ def _check_part(group: str, statistics: State, paths: int, chunks: np.ndarray, j
 
 
 def _check_sketch(state: State, name: str, one: Sketch, done: np.ndarray, sizes: np.ndarray) -> set[str]:
-    """The names of a sketch's arrays: the values of complete chunks, or, once the pilots are among them, counts of all."""
+    """The names of a sketch's arrays: the values of complete chunks, or, once the pilots are among them, counts of
+    all."""
     if not one.pilots or not one.pilots <= set(done.tolist()):
         held = {f"{name}.held{i}": (one.cells, int(sizes[i])) for i in done.tolist()}
         for key, shape in held.items():

@@ -16,7 +16,8 @@ from sde.kernels.drivers import Driver
 from sde.kernels.statistics.moments import COUNT, M2, MEAN
 
 COST = 0.01 / 6
-"""A check takes this share of the run's steps for every block of its paths: with half steps three times as many, 1 % of the run on two cores."""
+"""A check takes this share of the run's steps for every block of its paths: with half steps three times as many, 1 % of
+the run on two cores."""
 FEWEST = 6
 """Steps that a check takes at least, where the run has them."""
 SAVES = 3
@@ -25,18 +26,21 @@ TOLERATED = 0.05
 OTHER = 0x5DE_C4EC
 """What makes another seed of a run's."""
 EARLY = 24.0
-"""Most times its spread and change so far that an observable's in the whole run count: a run that explodes has no other measure."""
+"""Most times its spread and change so far that an observable's in the whole run count: a run that explodes has no other
+measure."""
 WIDE = 0.2
-"""Share of what an observable does in the run that its bulk must have spread to before where paths lie in it tells anything."""
+"""Share of what an observable does in the run that its bulk must have spread to before where paths lie in it tells
+anything."""
 CERTAIN = 5.0
 """Standard errors that a difference must be away from 0 to count."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """The largest effect that the step has: on the mean, the standard deviation or the distribution of observable `row` at `time`, estimated as a share of its spread and
-    change; lost: how many of `paths` were lost at the step and at half of it. share: of the run's time that was looked at. noise: (O,) what one step's noise moves each
-    observable by."""
+    """The largest effect that the step has: on the mean, the standard deviation or the distribution of observable `row`
+    at `time`, estimated as a share of its spread and change; lost: how many of `paths` were lost at the step and at
+    half of it. share: of the run's time that was looked at. noise: (O,) what one step's noise moves each observable
+    by."""
 
     row: int
     what: str
@@ -72,11 +76,13 @@ def examine(
     order: float,
     moments: np.ndarray,
 ) -> Finding:
-    """Take the first steps of the first paths of a job, as many as COST allows, at its grid's steps and at half of them.
+    """Take the first steps of the first paths of a job, as many as COST allows, at its grid's steps and at half of
+    them.
 
-    driver(refine), ticks(grid): what drives the job and clocks it. couples: whether steps can take the noise of finer ones; else the two runs
-    are independent, and only gross effects show. order: the scheme's weak order, by which a difference becomes an error. moments: the run's own,
-    (saves, O, 5): errors count beside what an observable does in the whole run, as what is smooth is all discretisation in its first steps.
+    driver(refine), ticks(grid): what drives the job and clocks it. couples: whether steps can take the noise of finer
+    ones; else the two runs are independent, and only gross effects show. order: the scheme's weak order, by which a
+    difference becomes an error. moments: the run's own, (saves, O, 5): errors count beside what an observable does in
+    the whole run, as what is smooth is all discretisation in its first steps.
     """
     lanes = job.program.lanes
     blocks = -(-job.paths // lanes)
@@ -114,8 +120,9 @@ def examine(
 
 
 def _errors(a: np.ndarray, b: np.ndarray, scale: np.ndarray, rounding: float) -> dict[str, np.ndarray]:
-    """What the step shifts, as a share of the spread and change in the run, scale (O,), by save: the mean and the standard deviation, and, where tails
-    are too heavy for these, where paths lie in the bulk; 0 where chance may have made it. a, b: (saves, O, n)."""
+    """What the step shifts, as a share of the spread and change in the run, scale (O,), by save: the mean and the
+    standard deviation, and, where tails are too heavy for these, where paths lie in the bulk; 0 where chance may have
+    made it. a, b: (saves, O, n)."""
     missing = ~(np.isfinite(a) & np.isfinite(b))
     a, b = np.where(missing, np.nan, a), np.where(missing, np.nan, b)
     root = np.sqrt((~missing).sum(axis=2))
@@ -151,10 +158,12 @@ ROUNDED = 0.01
 
 
 def rounded_away(job: Job, noise: np.ndarray, moments: np.ndarray, pull: np.ndarray) -> int | None:
-    """The first observable whose steps are lost in the last place of the number type, None where there is none. noise: of one step, (O,); moments: the
-    run's, (saves, O, 5); pull: what the drift at the start would move the first of them by, (D,).
+    """The first observable whose steps are lost in the last place of the number type, None where there is none. noise:
+    of one step, (O,); moments: the run's, (saves, O, 5); pull: what the drift at the start would move the first of them
+    by, (D,).
 
-    Noise larger than the last place makes rounding fair; without it, every step may be off by half of it to the same side.
+    Noise larger than the last place makes rounding fair; without it, every step may be off by half of it to the same
+    side.
     """
     mean, eps = moments[:, :, MEAN], float(np.finfo(job.program.dtype).eps)
     with np.errstate(all="ignore"):

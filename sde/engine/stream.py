@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 
 class Stream:
-    """A file of paths under way. scratch: what it is written to; shown: the name that errors give; size: paths of a chunk."""
+    """A file of paths under way. scratch: what it is written to; shown: the name that errors give; size: paths of a
+    chunk."""
 
     def __init__(
         self, scratch: BinaryIO, shown: str | Path, layout: ResultLayout, dtype: np.dtype[Any], size: int
@@ -100,7 +101,8 @@ def run(
     explain: Explain | None = None,
     after: Callable[[ensemble.Outcome], object] | None = None,
 ) -> xr.Dataset:
-    """Run a job with its paths streamed to `out`, which appears when all is written. after: is told of the outcome. Returns the file opened, its variables not yet read."""
+    """Run a job with its paths streamed to `out`, which appears when all is written. after: is told of the outcome.
+    Returns the file opened, its variables not yet read."""
     import xarray as xr
 
     check_writable(out)

@@ -12,6 +12,7 @@ import numpy as np
 
 from sde.engine.values import real, reals, whole
 from sde.kernels.loop import Clock
+from symbolic.errors import InputError
 
 Factor = Callable[[np.ndarray], np.ndarray]
 """The schedule's multiplier of the learning rate at times (K,)."""
@@ -30,8 +31,8 @@ Rule = Callable[[np.ndarray, np.ndarray], np.ndarray]
 class Grid:
     """Times of steps, kept as stretches of equal steps, so that memory does not grow with their number.
 
-    ends: (M + 1,) times at which stretches begin, and the end; firsts: (M + 1,) their step numbers; saves: step numbers to save.
-    rate: where given, the time after k steps is rate * k.
+    ends: (M + 1,) times at which stretches begin, and the end; firsts: (M + 1,) their step numbers; saves: step numbers
+    to save. rate: where given, the time after k steps is rate * k.
     """
 
     ends: np.ndarray
@@ -90,7 +91,8 @@ class Grid:
 
 
 class RunClock:
-    """A grid with what the loop needs of every step: h and scale by rules of time and length, made a window at a time."""
+    """A grid with what the loop needs of every step: h and scale by rules of time and length, made a window at a
+    time."""
 
     def __init__(self, grid: Grid, h: Rule, scale: Rule) -> None:
         self.grid, self.h, self.scale = grid, h, scale
@@ -144,8 +146,8 @@ def _count(save_at: Any) -> int | None:
     return int(save_at) if isinstance(save_at, (int, np.integer)) and not isinstance(save_at, bool) else None
 
 
-def _refuse(where: str, rule: str, got: Any, do: str) -> ValueError:
-    return ValueError(f"{where}: {rule}; got {got!r} ({type(got).__name__}). {do}")
+def _refuse(where: str, rule: str, got: Any, do: str) -> InputError:
+    return InputError(f"{where}: {rule}; got {got!r} ({type(got).__name__}). {do}")
 
 
 MOST_STEPS = 4_000_000_000
@@ -170,10 +172,11 @@ def check_length(where: str, value: Any) -> None:
 def continuous(time: float, dt: float, save_at: int | Sequence[float], jumps: Sequence[float] = ()) -> Grid:
     """Steps of at most dt on [0, time], shortened evenly between saves so that each save is hit exactly.
 
-    save_at: a count of equally spaced times (both ends included, at least 2), or increasing times within [0, time]; the end is always
-    saved. Where a count asks for more saves than there are steps, every step is saved: a count never makes steps shorter than dt
-    asks, but for dividing evenly what lies between two saves. jumps: times at which coefficients change at once. A step ends just
-    before each and one begins just after, so that none but a very short one sees both sides.
+    save_at: a count of equally spaced times (both ends included, at least 2), or increasing times within [0, time]; the
+    end is always saved. Where a count asks for more saves than there are steps, every step is saved: a count never
+    makes steps shorter than dt asks, but for dividing evenly what lies between two saves. jumps: times at which
+    coefficients change at once. A step ends just before each and one begins just after, so that none but a very short
+    one sees both sides.
     """
     check_length("time", time)
     check_length("dt", dt)
@@ -192,7 +195,8 @@ def continuous(time: float, dt: float, save_at: int | Sequence[float], jumps: Se
 
 
 NARROW = 2.0**-20
-"""Half the width, as a share of the run, of the step across a jump: more than float32 rounds times by, and too short to matter."""
+"""Half the width, as a share of the run, of the step across a jump: more than float32 rounds times by, and too short to
+matter."""
 
 
 def _around(time: float, jumps: Sequence[float]) -> np.ndarray:
@@ -237,7 +241,8 @@ def _save_times(time: float, save_at: int | Sequence[float]) -> np.ndarray:
 
 
 def discrete(steps: int, learning_rate: float, save_at: int | Sequence[float]) -> Grid:
-    """k = 0..steps at time eta*k. A count of saves takes the nearest steps to equally spaced ones; given times must be multiples of eta."""
+    """k = 0..steps at time eta*k. A count of saves takes the nearest steps to equally spaced ones; given times must be
+    multiples of eta."""
     if (whole(steps) or 0) < 1:
         raise _refuse("steps", "must be a whole number of at least 1", steps, "Give the number of SGD steps.")
     _affordable("steps", steps, steps, "steps")

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from symbolic.errors import InputError
+
 PLAIN = "iuf"
 """NumPy's kinds of numbers that are real: no truth values, complex numbers, text or times."""
 
@@ -31,32 +33,34 @@ def whole(value: Any) -> int | None:
 
 
 def reals(value: Any) -> np.ndarray:
-    """Real numbers, nested as they may be, as a float64 array. Raises ValueError, with the reason, for anything else; NaN passes."""
+    """Real numbers, nested as they may be, as a float64 array. Raises ValueError, with the reason, for anything else;
+    NaN passes."""
     if isinstance(value, (np.ma.MaskedArray,)) and np.ma.is_masked(value):
-        raise ValueError("some entries are masked")
+        raise InputError("some entries are masked")
     try:
         array = np.asarray(value)
     except ValueError:
-        raise ValueError("rows have unequal lengths") from None
+        raise InputError("rows have unequal lengths") from None
     if array.dtype.kind == "O":
         for entry in array.ravel():
             exact = getattr(entry, "is_number", False) and getattr(entry, "is_extended_real", False)
             if isinstance(entry, (bool, np.bool_)) or not (isinstance(entry, Real) or exact):
-                raise ValueError(f"{entry!r} ({type(entry).__name__}) is not a real number")
+                raise InputError(f"{entry!r} ({type(entry).__name__}) is not a real number")
         return np.array([float(e) for e in array.ravel()], dtype=np.float64).reshape(array.shape)
     if array.dtype.kind not in PLAIN and array.size:
         words = {"b": "truth values are", "c": "complex numbers are", "U": "text is", "S": "text is"}
-        raise ValueError(f"{words.get(array.dtype.kind, f'{array.dtype} is')} not real numbers")
+        raise InputError(f"{words.get(array.dtype.kind, f'{array.dtype} is')} not real numbers")
     return array.astype(np.float64)
 
 
 def check_ensemble(paths: Any, seed: Any) -> None:
     """Raise ValueError unless they are a number of paths and a seed."""
     if not 1 <= (whole(paths) or 0) < 2**48:
-        raise ValueError(
+        raise InputError(
             f"paths: must be a whole number of at least 1; got {paths!r} ({type(paths).__name__}). Give a count."
         )
     if not 0 <= (-1 if (number := whole(seed)) is None else number) < 2**64:
-        raise ValueError(
-            f"seed: must be a whole number in [0, 2**64); got {seed!r} ({type(seed).__name__}). Give e.g. 0; the same seed gives the same run."
+        raise InputError(
+            f"seed: must be a whole number in [0, 2**64); got {seed!r} ({type(seed).__name__}). Give e.g. 0; the same"
+            " seed gives the same run."
         )

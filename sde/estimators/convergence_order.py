@@ -29,10 +29,12 @@ UNSEEN = Slope(float("nan"), (float("-inf"), float("inf")))
 def slope(h: np.ndarray, mean: np.ndarray, influence: np.ndarray) -> Slope:
     """p in mean_k = C h_k^p (1 + c h_k^q + ...), least squares on logarithms.
 
-    h, mean: (K,), mean positive. influence: (K, paths), what each path adds to log mean_k, its average over paths being 0. The
-    steps share their paths, so the standard error comes from each path's effect on the whole fit (delta method). With four steps
-    or more the first correction is fitted too, once with q = 1 and once with q = 1/2: the estimate is their mean, and the interval
-    holds their difference beside the noise. With fewer there is no room for it, and the interval is the noise's alone.
+    h, mean: (K,), mean positive. influence: (K, paths), what each path adds to log mean_k, its average over paths being
+    0. The steps share their paths, so the standard error comes from each path's effect on the whole fit (delta method).
+      With four steps
+    or more the first correction is fitted too, once with q = 1 and once with q = 1/2: the estimate is their mean, and
+    the interval holds their difference beside the noise. With fewer there is no room for it, and the interval is the
+    noise's alone.
     """
     ones, scaled = np.ones_like(h), h / h.max()
     terms = [[scaled], [np.sqrt(scaled)]] if len(h) > 3 else [[]]
@@ -53,9 +55,11 @@ def strong_slope(h: np.ndarray, squares: np.ndarray) -> Slope:
 
 
 def weak_slope(h: np.ndarray, gaps: np.ndarray) -> Slope:
-    """Order of |mean gap|. gaps: (K, paths) differences of the functional on the same paths, from the longest step down.
+    """Order of |mean gap|. gaps: (K, paths) differences of the functional on the same paths, from the longest step
+    down.
 
-    Steps count down to the first whose mean is not clear of its own noise; four are needed, so that the first correction is fitted.
+    Steps count down to the first whose mean is not clear of its own noise; four are needed, so that the first
+    correction is fitted.
     """
     mean, sem = gaps.mean(axis=1), gaps.std(axis=1, ddof=1) / np.sqrt(gaps.shape[1])
     clear = (np.abs(mean) > VISIBLE * sem) & (np.sign(mean) == np.sign(mean[0]))
@@ -69,9 +73,9 @@ def weak_slope(h: np.ndarray, gaps: np.ndarray) -> Slope:
 class Convergence:
     """Orders of a scheme on one problem.
 
-    strong, weak: estimates, with two-sided 95 % intervals; stated: the scheme's own claims (strong, weak), NaN for none. dt, and
-    per step: strong_error (root mean square of the final state's error), weak_error (mean gap of the functional), and their
-    standard errors. against: what the errors are differences to.
+    strong, weak: estimates, with two-sided 95 % intervals; stated: the scheme's own claims (strong, weak), NaN for
+    none. dt, and per step: strong_error (root mean square of the final state's error), weak_error (mean gap of the
+    functional), and their standard errors. against: what the errors are differences to.
     """
 
     problem: str

@@ -16,11 +16,12 @@ MOST_ORDER_ERROR = 0.3
 
 @dataclass(frozen=True)
 class Level:
-    """One level: steps of `dt`, whose f less that of `refine` times longer steps on the same paths has this mean and variance.
+    """One level: steps of `dt`, whose f less that of `refine` times longer steps on the same paths has this mean and
+    variance.
 
-    The first level's mean and variance are f's own. steps: per path at the level itself; cost: path-steps of one sample, the longer steps included.
-    plain_variance: of f at this step. mismatch: standard errors between f's mean at this level and what the next finer one found for the same step
-    (NaN for the last).
+    The first level's mean and variance are f's own. steps: per path at the level itself; cost: path-steps of one
+    sample, the longer steps included. plain_variance: of f at this step. mismatch: standard errors between f's mean at
+    this level and what the next finer one found for the same step (NaN for the last).
     """
 
     steps: int
@@ -39,12 +40,13 @@ class Level:
 class Estimate:
     """A multilevel estimate.
 
-    value; sem: its standard error; bias, bias_sem: estimate of the scheme's |bias| that is left, from the last levels, and its standard error; steady: whether
-    the last levels' means fall like one power of the step (if not, the bias is the most that they allow at weak order 1/2); order, decay: the weak order and the
-    levels' variance order that were reckoned with; order_seen, decay_seen: those that the levels show, and their standard errors (None where they show none).
-    discarded: path-steps on levels whose steps were too long to pay, or that were not needed. plain_steps, plain_path_steps: per path, and altogether,
-    of the cheapest plain Monte Carlo run of the same scheme to the same error, by the measured variance and bias; None where the bias is not steady, or
-    within its noise.
+    value; sem: its standard error; bias, bias_sem: estimate of the scheme's |bias| that is left, from the last levels,
+    and its standard error; steady: whether the last levels' means fall like one power of the step (if not, the bias is
+    the most that they allow at weak order 1/2); order, decay: the weak order and the levels' variance order that were
+    reckoned with; order_seen, decay_seen: those that the levels show, and their standard errors (None where they show
+    none). discarded: path-steps on levels whose steps were too long to pay, or that were not needed. plain_steps,
+    plain_path_steps: per path, and altogether, of the cheapest plain Monte Carlo run of the same scheme to the same
+    error, by the measured variance and bias; None where the bias is not steady, or within its noise.
     """
 
     value: float
@@ -106,9 +108,15 @@ class Expectation(Estimate):
         low, high = self.interval
         lines = [
             f"E[{self.functional}] at time {self.time:g} of {self.problem} ({self.noise_class} noise), {self.scheme}",
-            f"{self.value:.6g} ± {self.error:.1e}  (standard error {self.sem:.1e}, bias {self.bias:.1e} ± {self.bias_sem:.1e}; asked {self.tolerance:.1e})",
+            (
+                f"{self.value:.6g} ± {self.error:.1e}  (standard error {self.sem:.1e}, bias {self.bias:.1e} ±"
+                f" {self.bias_sem:.1e}; asked {self.tolerance:.1e})"
+            ),
             f"95 % interval [{low:.6g}, {high:.6g}]",
-            f"{'dt':>10} {'steps':>7} {'paths':>11} {'mean':>12} {'variance':>10} {'kurtosis':>9} {'cost':>7} {'path-steps':>11}",
+            (
+                f"{'dt':>10} {'steps':>7} {'paths':>11} {'mean':>12} {'variance':>10} {'kurtosis':>9} {'cost':>7}"
+                f" {'path-steps':>11}"
+            ),
         ]
         for level in self.levels:
             lines.append(
@@ -125,7 +133,8 @@ class Expectation(Estimate):
         return "\n".join(lines)
 
     def plot(self, path: str | Path) -> Path:
-        """log2 of the levels' variance and of |mean| over dt, beside those of f itself; the file's ending says the format."""
+        """log2 of the levels' variance and of |mean| over dt, beside those of f itself; the file's ending says the
+        format."""
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(7.6, 3.4), layout="constrained")

@@ -1,4 +1,5 @@
-"""What samples on several levels tell: orders of decay, the bias that is left, whether levels agree, and what plain Monte Carlo would cost."""
+"""What samples on several levels tell: orders of decay, the bias that is left, whether levels agree, and what plain
+Monte Carlo would cost."""
 
 from __future__ import annotations
 
@@ -34,9 +35,10 @@ FEW = 0.3
 
 @dataclass
 class LevelSample:
-    """What is known of a level: f at its step (fine), at the step of the level below on the same paths (coarse), and the difference of the two; the
-    lowest one has no coarse, and its difference is f itself. steps: per path; cost: path-steps of a sample; rounding: relative error of one step;
-    unseen: variance of the difference that its paths do not show but might hide."""
+    """What is known of a level: f at its step (fine), at the step of the level below on the same paths (coarse), and
+    the difference of the two; the lowest one has no coarse, and its difference is f itself. steps: per path; cost:
+    path-steps of a sample; rounding: relative error of one step; unseen: variance of the difference that its paths do
+    not show but might hide."""
 
     level: int
     steps: int
@@ -74,8 +76,9 @@ class LevelSample:
 
 
 def hidden(level_sample: LevelSample, moments: Moments, reach: float) -> float:
-    """Variance that numbers of a level might have beyond what is seen. Where none differs from the others, or a handful makes the variance, one
-    more path could be as far away as f reaches: the square of that, once in as many paths as there are."""
+    """Variance that numbers of a level might have beyond what is seen. Where none differs from the others, or a handful
+    makes the variance, one more path could be as far away as f reaches: the square of that, once in as many paths as
+    there are."""
     if moments.count < 2:
         return 0.0
     if not level_sample.varies(moments):
@@ -86,8 +89,8 @@ def hidden(level_sample: LevelSample, moments: Moments, reach: float) -> float:
 def slope(
     levels: Sequence[float], values: Sequence[float], weights: Sequence[float], refine: int
 ) -> tuple[float, float]:
-    """Order at which values fall from level to level, by weighted least squares on logarithms, and its standard error, weights being the inverse squares of
-    the values' relative errors; NaN from fewer than two."""
+    """Order at which values fall from level to level, by weighted least squares on logarithms, and its standard error,
+    weights being the inverse squares of the values' relative errors; NaN from fewer than two."""
     if len(levels) < 2:
         return float("nan"), float("nan")
     x, w = np.array(levels, dtype=float), np.array(weights, dtype=float)
@@ -98,8 +101,8 @@ def slope(
 
 
 def weak_slope(tallies: Sequence[LevelSample], refine: int) -> tuple[float, float]:
-    """Order at which the means fall at the end of the last run of levels whose means show, and its standard error; NaN where fewer than two show, or
-    fewer than three whose signs differ."""
+    """Order at which the means fall at the end of the last run of levels whose means show, and its standard error; NaN
+    where fewer than two show, or fewer than three whose signs differ."""
     shown = [abs(t.difference.mean) > VISIBLE * t.sem > 0 for t in tallies[1:]]
     end = next((k for k in range(len(shown), 0, -1) if shown[k - 1]), 0)
     begin = next((k for k in range(end, 0, -1) if not shown[k - 1]), 0)
@@ -117,7 +120,8 @@ def weak_order(tallies: Sequence[LevelSample], refine: int, stated: float) -> fl
 
 
 def variance_slope(tallies: Sequence[LevelSample], refine: int) -> tuple[float, float]:
-    """Order at which the variances fall over the last levels that have one, each weighted by how well it is known, and its standard error."""
+    """Order at which the variances fall over the last levels that have one, each weighted by how well it is known, and
+    its standard error."""
     seen = [t for t in tallies[1:] if t.varies(t.difference)][-RECENT:]
     weights = [1 / max(t.difference.variance_error, 0.01) ** 2 for t in seen]
     return slope([t.level for t in seen], [t.difference.variance for t in seen], weights, refine)
@@ -130,7 +134,8 @@ def variance_order(tallies: Sequence[LevelSample], refine: int) -> float:
 
 
 class Bias(NamedTuple):
-    """|E f at the finest step - the limit|: what it may be, the noise in that, and the level whose difference is noisiest."""
+    """|E f at the finest step - the limit|: what it may be, the noise in that, and the level whose difference is
+    noisiest."""
 
     size: float
     sem: float
@@ -146,16 +151,16 @@ class Fit(NamedTuple):
 
 
 def fit(tallies: Sequence[LevelSample], order: float) -> Fit:
-    """From the last three differences, each of which may miss the power by `SLACK`; one does not tell whether it does, and means that fall faster than
-    a tenth above the order (two standard errors) follow another law yet."""
+    """From the last three differences, each of which may miss the power by `SLACK`; one does not tell whether it does,
+    and means that fall faster than a tenth above the order (two standard errors) follow another law yet."""
     found, error = weak_slope(tallies, tallies[1].steps // tallies[0].steps)
     last = _power(tallies, order, 3)
     return last._replace(steady=last.steady and not found - 2 * error > 1.1 * order)
 
 
 def sure_order(tallies: Sequence[LevelSample], order: float) -> float:
-    """The order by which the bias falls at least, for all that the levels show: a standard error below that of their means, at most `order`; the lowest
-    believed where they show none."""
+    """The order by which the bias falls at least, for all that the levels show: a standard error below that of their
+    means, at most `order`; the lowest believed where they show none."""
     found, error = weak_slope(tallies, tallies[1].steps // tallies[0].steps)
     return min(max(found - error, LOWEST) if found == found else LOWEST, order)
 
@@ -180,8 +185,9 @@ def _long(tallies: Sequence[LevelSample], order: float) -> Fit:
 
 
 def remaining_bias(tallies: Sequence[LevelSample], order: float, refine: int, sure: float | None = None) -> Bias:
-    """The largest of what the last three differences, each brought to the finest step, leave over; sure: the order by which one that shows falls from there
-    on. The noise expected of a difference is taken out of its square where it shows, and added where it does not."""
+    """The largest of what the last three differences, each brought to the finest step, leave over; sure: the order by
+    which one that shows falls from there on. The noise expected of a difference is taken out of its square where it
+    shows, and added where it does not."""
     found, last = [], tallies[-1].level
     tail, longer = (1 / (refine**by - 1) for by in (order, sure or order))
     for t in tallies[1:][-3:]:
@@ -193,9 +199,9 @@ def remaining_bias(tallies: Sequence[LevelSample], order: float, refine: int, su
 
 
 def mismatch(low: Moments, high: Moments, grain: float = 0.0) -> float:
-    """Standard errors between two samples' means, of numbers that ought to have one law. Variances are pooled, and Bernstein's inequality with
-    the largest deviation seen allows for laws whose mean rests on rare large values: P(mismatch > z) <= 2 exp(-z**2 / 2) about. grain: error of each
-    number by rounding; the means' own is added."""
+    """Standard errors between two samples' means, of numbers that ought to have one law. Variances are pooled, and
+    Bernstein's inequality with the largest deviation seen allows for laws whose mean rests on rare large values:
+    P(mismatch > z) <= 2 exp(-z**2 / 2) about. grain: error of each number by rounding; the means' own is added."""
     gap = abs(low.mean - high.mean)
     if not gap > 0:
         return 0.0
@@ -210,10 +216,11 @@ def mismatch(low: Moments, high: Moments, grain: float = 0.0) -> float:
 def plain(
     tallies: Sequence[LevelSample], order: float, error: float, seen: Sequence[LevelSample] | None = None
 ) -> tuple[int, float] | None:
-    """Steps per path and path-steps of the cheapest plain Monte Carlo run of this root mean square error; None where the bias is not known
-    well enough to say which steps keep it within that.
+    """Steps per path and path-steps of the cheapest plain Monte Carlo run of this root mean square error; None where
+    the bias is not known well enough to say which steps keep it within that.
 
-    Bias c n**-order at n steps, as `fit` has it from these levels or those `seen`; the variance of f at the finest step, summed up over levels.
+    Bias c n**-order at n steps, as `fit` has it from these levels or those `seen`; the variance of f at the finest
+    step, summed up over levels.
     """
     v = tallies[0].fine.variance
     for t in tallies[1:]:

@@ -1,4 +1,5 @@
-"""Multilevel Monte Carlo: how many levels, how many paths on each, and when to stop. Numbers only; what they are samples of is the caller's.
+"""Multilevel Monte Carlo: how many levels, how many paths on each, and when to stop. Numbers only; what they are
+samples of is the caller's.
 
 Source: Giles, Oper. Res. 56 (2008) 607 and Acta Numerica 24 (2015) 259, algorithm 1 and section 3.
 """
@@ -28,6 +29,7 @@ from sde.estimators.level_rates import (
     weak_slope,
 )
 from sde.estimators.sample_moments import Memory, Moments, Parts
+from symbolic.errors import InputError
 
 BIAS_SHARE = 0.25
 """Of the squared tolerance, what the squared bias may take; the variance has the rest."""
@@ -44,13 +46,15 @@ VAGUE = 0.3
 SEARCH = 1e8
 """Most path-steps for finding out where f varies, and where steps are short enough to be stable."""
 DEEPEST = 4
-"""The level up to which there are differences before the bias is judged, so that one that rises first, or changes sign, shows."""
+"""The level up to which there are differences before the bias is judged, so that one that rises first, or changes sign,
+shows."""
 STRIDE = 4
 """Times by which a level may grow at once while its variance is a guess at what it might hide."""
 
 Sample = Callable[[int, int, int, bool], "tuple[np.ndarray, np.ndarray | None]"]
-"""(level, first, count, coarse) -> f on paths first..first + count - 1 at the level's step, and if `coarse` the same at a step
-`refine` times longer on the same Brownian paths. Levels share no path, and a path is the same whenever it is asked for."""
+"""(level, first, count, coarse) -> f on paths first..first + count - 1 at the level's step, and if `coarse` the same at
+a step `refine` times longer on the same Brownian paths. Levels share no path, and a path is the same whenever it is
+asked for."""
 
 
 class VarianceWarning(UserWarning):
@@ -59,9 +63,10 @@ class VarianceWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked for. tolerance: root mean square error; steps: of level 0, times refine from level to level; most: the last level there may be;
-    first: paths on each of the first three; budget: most path-steps; order: the weak order that the scheme states, the most that is believed; batch:
-    most paths at once; rounding: relative error of one step."""
+    """What is asked for. tolerance: root mean square error; steps: of level 0, times refine from level to level; most:
+    the last level there may be; first: paths on each of the first three; budget: most path-steps; order: the weak order
+    that the scheme states, the most that is believed; batch: most paths at once; rounding: relative error of one
+    step."""
 
     tolerance: float
     time: float
@@ -148,7 +153,8 @@ class LevelSet:
 
     @property
     def seen(self) -> list[LevelSample]:
-        """The levels in use, and of those left below them the last ones whose means are not much less known: they tell of the bias still."""
+        """The levels in use, and of those left below them the last ones whose means are not much less known: they tell
+        of the bias still."""
         noise = 2 * max((t.sem for t in self.tallies[1:]), default=float("inf"))
         begin = next((k for k in reversed(range(len(self.left))) if k == 0 or self.left[k].sem > noise), 0)
         return self.all[begin:]
@@ -160,7 +166,8 @@ class LevelSet:
         del self.tallies[count:]
 
     def variances(self, decay: float) -> np.ndarray:
-        """Per sample and level, with what its paths might hide; from the third level on at least half of what the level before lets expect."""
+        """Per sample and level, with what its paths might hide; from the third level on at least half of what the level
+        before lets expect."""
         for k, t in enumerate(self.left + self.tallies):
             t.unseen = hidden(t, t.difference, self.reach if k < 2 + len(self.left) else 0.0)
         for k in range(2, len(self.tallies)):
@@ -174,7 +181,8 @@ class LevelSet:
         return max(self.far, *(m.high - m.low for t in self.tallies for m in (t.fine, t.coarse) if m and m.count))
 
     def required(self, v: np.ndarray, begin: int = 0) -> tuple[list[int], float]:
-        """Paths for each level from `begin` on that reach the variance at the least cost, and the path-steps that takes yet."""
+        """Paths for each level from `begin` on that reach the variance at the least cost, and the path-steps that takes
+        yet."""
         base, v = self.tallies[begin], v[begin:].copy()
         cost = np.array([base.steps, *(t.cost for t in self.tallies[begin + 1 :])], dtype=float)
         v[0] = base.fine.variance + hidden(base, base.fine, self.reach)
@@ -184,8 +192,8 @@ class LevelSet:
         return paths, float(np.dot(new, cost))
 
     def quieter(self, bias: Bias, most: float, decay: float) -> tuple[tuple[LevelSample, int], float] | None:
-        """The level, and its paths, by which noise would no longer hide whether the bias is small, and the path-steps that takes yet; None where it does
-        not, or where a finer level costs less."""
+        """The level, and its paths, by which noise would no longer hide whether the bias is small, and the path-steps
+        that takes yet; None where it does not, or where a finer level costs less."""
         noisy = next((t for t in self.tallies[1:] if t.level == bias.level), None)
         if noisy is None or bias.sem <= most / 2 or bias.size > most + 2 * bias.sem:
             return None
@@ -196,7 +204,8 @@ class LevelSet:
         return (noisy, paths), float(paths - noisy.paths) * noisy.cost
 
     def step(self, required: Sequence[int]) -> list[int]:
-        """Of the paths wanted, those to take now: no more than `STRIDE` times those there where the level's variance is mostly unseen."""
+        """Of the paths wanted, those to take now: no more than `STRIDE` times those there where the level's variance is
+        mostly unseen."""
         guessed = [t.paths >= FEWEST and t.unseen > t.variance / 2 for t in self.tallies]
         return [
             min(n, STRIDE * t.paths) if guess else n
@@ -217,11 +226,12 @@ class LevelSet:
 def estimate(sample: Sample, plan: Plan, memory: Memory | None = None) -> Estimate:
     """E f with root mean square error `plan.tolerance`. memory: of samples taken before an interruption.
 
-    The first three levels get plan.first paths each, others where f does not vary on these; a lowest level that does not pay is left for the next. Then,
-    in rounds: paths where the allocation asks for more, and a finer level while the bias, by the observed weak order, may exceed its share; where only noise
-    hides whether it does, more paths on that level. Raises ValueError when the last level is reached without that, when the path-steps would exceed
-    the budget, when f shows one value only, when rounding would drown the tolerance, or when levels contradict each other; warns (VarianceWarning) where
-    the error rests on few extreme paths.
+    The first three levels get plan.first paths each, others where f does not vary on these; a lowest level that does
+    not pay is left for the next. Then, in rounds: paths where the allocation asks for more, and a finer level while the
+    bias, by the observed weak order, may exceed its share; where only noise hides whether it does, more paths on that
+    level. Raises ValueError when the last level is reached without that, when the path-steps would exceed the budget,
+    when f shows one value only, when rounding would drown the tolerance, or when levels contradict each other; warns
+    (VarianceWarning) where the error rests on few extreme paths.
     """
     level_set = LevelSet(sample, plan, memory)
     most = math.sqrt(BIAS_SHARE) * plan.tolerance
@@ -254,16 +264,16 @@ def estimate(sample: Sample, plan: Plan, memory: Memory | None = None) -> Estima
             level_set.grow(*paths[0])
             continue
         if tallies[-1].level >= plan.most:
-            raise ValueError(
-                f"expectation.levels: the bias must fall below {most:.2g} by level {plan.most} ({plan.count(plan.most)} steps); "
-                f"got {bias.size:.2g} (float). Allow more levels, start with more steps, or ask for less."
+            raise InputError(
+                f"expectation.levels: the bias must fall below {most:.2g} by level {plan.most} ({plan.count(plan.most)}"
+                f" steps); got {bias.size:.2g} (float). Allow more levels, start with more steps, or ask for less."
             )
         level_set.add()
 
 
 def _sample_first_levels(level_set: LevelSet) -> None:
-    """Levels 0 to 2, and a first look at the first three in use. While f varies on none, there are finer levels, which noise may reach first, and more paths
-    on these three, of which few may differ."""
+    """Levels 0 to 2, and a first look at the first three in use. While f varies on none, there are finer levels, which
+    noise may reach first, and more paths on these three, of which few may differ."""
     plan, tallies = level_set.plan, level_set.tallies
     while len(tallies) < 2 or tallies[-1].level < min(2, plan.most):
         level_set.add()
@@ -280,10 +290,10 @@ def _sample_first_levels(level_set: LevelSet) -> None:
         for level_sample in tallies[:3]:
             level_set.grow(level_sample, paths)
     if not level_set.reach:
-        raise ValueError(
-            f"expectation: f must vary for its mean to have an error; got {tallies[0].fine.mean:.6g} (float) on each of {tallies[0].paths} paths "
-            f"of {tallies[0].steps} steps, and of {tallies[-1].paths} of {tallies[-1].steps}. Raise first_paths if f is rarely anything else; for a "
-            "problem without chance, use simulate."
+        raise InputError(
+            f"expectation: f must vary for its mean to have an error; got {tallies[0].fine.mean:.6g} (float) on each of"
+            f" {tallies[0].paths} paths of {tallies[0].steps} steps, and of {tallies[-1].paths} of {tallies[-1].steps}."
+            " Raise first_paths if f is rarely anything else; for a problem without chance, use simulate."
         )
     if paths > plan.first:
         often = next((k for k, t in enumerate(tallies) if t.varies(t.fine) and t.fine.variance_error < VAGUE), 0)
@@ -311,9 +321,9 @@ def _affordable(level_set: LevelSet, more: float) -> None:
     cost = level_set.spent + more
     if cost > plan.budget:
         reach = plan.tolerance * math.sqrt(cost / plan.budget)
-        raise ValueError(
-            f"expectation.tolerance: {plan.budget:.3g} path-steps are the budget; got {plan.tolerance!r} (float), which takes {cost:.3g} or more. "
-            f"Ask for about {reach:.2g}, or give a larger budget."
+        raise InputError(
+            f"expectation.tolerance: {plan.budget:.3g} path-steps are the budget; got {plan.tolerance!r} (float), which"
+            f" takes {cost:.3g} or more. Ask for about {reach:.2g}, or give a larger budget."
         )
 
 
@@ -323,9 +333,9 @@ def _resolved(level_set: LevelSet) -> None:
     size = max(abs(t.fine.mean) + math.sqrt(t.fine.variance) for t in level_set.tallies if t.paths > 1)
     noise = plan.rounding * math.sqrt(top.steps) * size
     if noise > plan.tolerance / 10:
-        raise ValueError(
-            f"expectation.tolerance: must be well above the rounding of the steps, about {noise:.1g} here; got {plan.tolerance!r} (float). "
-            "Use dtype='float64', or ask for less."
+        raise InputError(
+            f"expectation.tolerance: must be well above the rounding of the steps, about {noise:.1g} here; got"
+            f" {plan.tolerance!r} (float). Use dtype='float64', or ask for less."
         )
 
 
@@ -341,9 +351,10 @@ def _consistent(tallies: Sequence[LevelSample]) -> None:
     k = int(np.argmax(apart))
     low, high = tallies[k], tallies[k + 1].coarse
     if apart[k] > APART and high:
-        raise ValueError(
-            f"expectation: levels must agree on E f at {low.steps} steps; got {low.fine.mean:.6g} from level {low.level} and {high.mean:.6g} "
-            f"from level {low.level + 1} (float), {apart[k]:.1f} standard errors apart. If f has very heavy tails, raise first_paths; else report this."
+        raise InputError(
+            f"expectation: levels must agree on E f at {low.steps} steps; got {low.fine.mean:.6g} from level"
+            f" {low.level} and {high.mean:.6g} from level {low.level + 1} (float), {apart[k]:.1f} standard errors"
+            " apart. If f has very heavy tails, raise first_paths; else report this."
         )
 
 
@@ -357,8 +368,9 @@ def _conclude(level_set: LevelSet, variances: np.ndarray, bias: Bias, order: flo
     if variance_error > VAGUE:
         worst = int(np.argmax(doubts))
         warnings.warn(
-            f"expectation: the standard error {sem:.2g} is itself uncertain by {variance_error:.0%}, as few paths make it (kurtosis "
-            f"{tallies[worst].difference.kurtosis:.3g} on level {tallies[worst].level}). Raise first_paths, or smooth f.",
+            f"expectation: the standard error {sem:.2g} is itself uncertain by {variance_error:.0%}, as few paths make"
+            f" it (kurtosis {tallies[worst].difference.kurtosis:.3g} on level {tallies[worst].level}). Raise"
+            " first_paths, or smooth f.",
             VarianceWarning,
             stacklevel=4,
         )

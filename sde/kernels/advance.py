@@ -1,5 +1,5 @@
-"""The body of the loop: advance blocks of LANES paths, one after another, over a range of steps, whatever the problem (see
-`loops`).
+"""The body of the loop: advance blocks of LANES paths, one after another, over a range of steps, whatever the problem
+(see `loops`).
 """
 
 import numpy as np

@@ -89,8 +89,8 @@ def _disown(context, builder, kind, value):
 
 
 def _borrowed(typing_context, value):
-    """An array, or a tuple of such, without its owner: slices of it are not reference-counted, which costs more than short
-    rows of work. The caller keeps the array alive.
+    """An array, or a tuple of such, without its owner: slices of it are not reference-counted, which costs more than
+    short rows of work. The caller keeps the array alive.
     """
 
     def emit(context, builder, signature, arguments):

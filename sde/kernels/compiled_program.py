@@ -40,7 +40,8 @@ class Program(NamedTuple):
 
 
 def signature(role: str, dtype: Any, own_clock: bool = False) -> Any:
-    """Numba signature of emitted function `role` ("step", "accumulate", "observe" or "pace"); own_clock: of each lane."""
+    """Numba signature of emitted function `role` ("step", "accumulate", "observe" or "pace"); own_clock: of each
+    lane."""
     scalar = from_dtype(np.dtype(dtype))
     rows = types.CPointer(scalar)
     time = rows if own_clock else scalar

@@ -4,7 +4,8 @@ Mean      n = mean                                             gradient descent 
 Gaussian  n = mean + scale[k] * R xi                           SDEs (R identity: n = scale[k] * xi); xi of S finer steps
 Adaptive  n = sqrt(h_i) xi, steps h_i of each path its own     SDEs whose emitted text has a pace
 Sampled   n = (1/S) sum_s f(x, z_s)                            SGD: rows of a data set, draws from a law, or both
-Weighted  n = sum_i (wbar_i + scale[k] (xi_i - mean xi)/sqrt(N)) f(x, z_i)   the SDE over a data set; full batch at scale 0
+Weighted  n = sum_i (wbar_i + scale[k] (xi_i - mean xi)/sqrt(N)) f(x, z_i)   the SDE over a data set; full batch at
+scale 0
 
 One gradient, several dynamics (THEORY section 6). F is the dtype of the run.
 """

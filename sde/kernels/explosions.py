@@ -20,8 +20,8 @@ def any_exploded(x, alive, states, lanes, bound):
 
 @inlined
 def update_lanes(space, program, x, p, dead, when, bound, state, clocks, times, stride, exploded, events):
-    """Mark the lanes that have exploded, if some have, and date events, at times[i * stride]; how many lanes are left alive, -1 for as many as
-    before. clocks: the time as the emitted text takes it."""
+    """Mark the lanes that have exploded, if some have, and date events, at times[i * stride]; how many lanes are left
+    alive, -1 for as many as before. clocks: the time as the emitted text takes it."""
     lanes, states, left = program.lanes, program.states, np.int64(-1)
     if exploded:
         spare = 1 if len(x) > states * lanes else 0

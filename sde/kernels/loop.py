@@ -1,7 +1,7 @@
 """The loop: advance one block of LANES paths over a range of steps, whatever the problem.
 
-Compiled once per dtype and class of driver, and cached on disk; a problem enters as addresses (`programs`), a driver (`drivers`)
-and arrays. State k is the state after k steps. A path's bits depend on (seed, path) and the problem only.
+Compiled once per dtype and class of driver, and cached on disk; a problem enters as addresses (`programs`), a driver
+(`drivers`) and arrays. State k is the state after k steps. A path's bits depend on (seed, path) and the problem only.
 """
 
 from collections.abc import Callable
@@ -97,21 +97,22 @@ def check(
 
 
 def run_block(dtype: Any, kind: type, events: bool = False) -> Callable[..., Any]:
-    """The loop for float32 or float64 and drivers of class `kind`, for runs with events or without, compiled on first use. It releases the GIL: call it from many
-    threads at once.
+    """The loop for float32 or float64 and drivers of class `kind`, for runs with events or without, compiled on first
+    use. It releases the GIL: call it from many threads at once.
 
     run(program, driver, clock, seed, p, x, dead, when, first_path, valid, begin, end, bound, statistics, paths,
     first_slot[, stop])
 
-    seed uint64; p (P,) F parameters; x (B, S * lanes) F, dead (B, lanes) int64 and when (B, lanes) float64, of B blocks, are carried by the
-    caller from segment to segment (dead starts at -1 and becomes the first state number at which a state row is not
-    within `bound`, when its time; such a lane turns NaN). Lane i of block b is path first_path + b * lanes + i; only the first
-    `valid` of them count.
+    seed uint64; p (P,) F parameters; x (B, S * lanes) F, dead (B, lanes) int64 and when (B, lanes) float64, of B
+    blocks, are carried by the caller from segment to segment (dead starts at -1 and becomes the first state number at
+    which a state row is not within `bound`, when its time; such a lane turns NaN). Lane i of block b is path first_path
+    + b * lanes + i; only the first `valid` of them count.
     Steps begin..end-1 are taken; saves in (begin, end], and save 0 if begin is 0, are merged into statistics
     (saves, O, 5) float64 and written to paths (saves, O, slots) F at first_slot + i, NaN for dead lanes;
-    either may have size 0 and is then left out. Arrays must be C-contiguous and writable. Returns (2,) int64: how many steps
-    lanes chose themselves, and how many lanes gave up (`step`). stop: (1,) int64; another thread that makes it 1 ends the call within one call of
-    an emitted function, all arrays then being worthless. Raises ValueError for sizes that do not fit together, TypeError for a wrong dtype.
+    either may have size 0 and is then left out. Arrays must be C-contiguous and writable. Returns (2,) int64: how many
+    steps lanes chose themselves, and how many lanes gave up (`step`). stop: (1,) int64; another thread that makes it 1
+    ends the call within one call of an emitted function, all arrays then being worthless. Raises ValueError for sizes
+    that do not fit together, TypeError for a wrong dtype.
     """
     dtype = np.dtype(dtype)
     compiled, functions = (
@@ -166,7 +167,8 @@ def run_block(dtype: Any, kind: type, events: bool = False) -> Callable[..., Any
 
 @cache
 def compile_loop(name: str, kind: type) -> Any:
-    """The Numba kernel for dtype `name`, "float32" or "float64", and a class of drivers, from the disk cache where it can."""
+    """The Numba kernel for dtype `name`, "float32" or "float64", and a class of drivers, from the disk cache where it
+    can."""
     real, i64 = from_dtype(np.dtype(name)), types.int64
     f1, d1, i1 = (types.Array(t, 1, "C") for t in (real, types.float64, i64))
     f2, d2, i2 = (types.Array(t, 2, "C") for t in (real, types.float64, i64))

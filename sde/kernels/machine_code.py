@@ -1,7 +1,9 @@
-"""Machine code kept between processes: Numba's caching of compiled functions, over files that are verified before they are read.
+"""Machine code kept between processes: Numba's caching of compiled functions, over files that are verified before they
+are read.
 
-Numba keeps an index of pickles beside each source file and unpickles what it finds there. Here an entry is one sealed file of
-`sde.storage.module_cache`, named by everything that decides its contents, and Numba's own reading and writing of files is not used.
+Numba keeps an index of pickles beside each source file and unpickles what it finds there. Here an entry is one sealed
+file of `sde.storage.module_cache`, named by everything that decides its contents, and Numba's own reading and writing
+of files is not used.
 """
 
 from __future__ import annotations
@@ -66,7 +68,8 @@ class _Files:
 
 
 class MachineCode(FunctionCache):
-    """The cache of one function. stamp: what decides its code besides its own text: a hash of the sources it inlines."""
+    """The cache of one function. stamp: what decides its code besides its own text: a hash of the sources it
+    inlines."""
 
     def __init__(self, function: Callable[..., Any], stamp: str) -> None:
         self._name, self._py_func = repr(function), function

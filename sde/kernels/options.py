@@ -1,7 +1,7 @@
 """The one table of compiler options, and the decorators that apply it.
 
-Loops inline functions of other files of this folder, so every entry of the cache (`machine_code`) is stamped with a hash of the whole
-folder: a change anywhere in it recompiles, nothing else does.
+Loops inline functions of other files of this folder, so every entry of the cache (`machine_code`) is stamped with a
+hash of the whole folder: a change anywhere in it recompiles, nothing else does.
 """
 
 import hashlib
@@ -32,12 +32,13 @@ INLINED: Any = {**LEAN, "forceinline": True}
 inner = register_jitable(**LEAN)
 inlined = register_jitable(**INLINED)
 """Both leave the function plain Python for Python callers. `inlined` decorates what runs per lane, where a call left in
-the loop over lanes would keep it from vectorising, and what runs every step on arrays, where a call would count references."""
+the loop over lanes would keep it from vectorising, and what runs every step on arrays, where a call would count
+references."""
 
 
 def chosen(function: Callable[..., Any], bodies: Mapping[type, Callable[..., Any]]) -> Callable[..., Any]:
-    """Make `function`, inside kernels, the body for the class of its first argument, a NamedTuple: each class is compiled
-    with its own body only."""
+    """Make `function`, inside kernels, the body for the class of its first argument, a NamedTuple: each class is
+    compiled with its own body only."""
 
     def choose(first, *rest):
         return bodies.get(getattr(first, "instance_class", type(None)))
@@ -70,7 +71,8 @@ def kernel(function: Callable[..., Any], signature: Any) -> Any:
 
 
 def native(function: Callable[..., Any], signature: Any, options: Mapping[str, Any] = INNER, stamp: str = "") -> Any:
-    """The same for a C function: `.address` is what another kernel calls, `.ctypes` is for Python. stamp: marks its entry besides."""
+    """The same for a C function: `.address` is what another kernel calls, `.ctypes` is for Python. stamp: marks its
+    entry besides."""
     compiled: Any = CFunc(function, (signature.args, signature.return_type), locals={}, options=dict(options))
     compiled._cache = MachineCode(function, f"{source_hash()} {stamp}")
     compiled.compile()

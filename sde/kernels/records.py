@@ -1,4 +1,5 @@
-"""What is done with a block's rows, as C functions (see `shared_functions`): combined, recorded where saved, marked where exploded, dated by events."""
+"""What is done with a block's rows, as C functions (see `shared_functions`): combined, recorded where saved, marked
+where exploded, dated by events."""
 
 import numpy as np
 from numba import types
@@ -8,7 +9,8 @@ from .statistics.moments import add_row
 
 
 def combine(out, offset, start, column, value, base, stride, factor, lanes, rows):
-    """Rows of out = offset + factor * matrix @ rows of `base`, which begin `stride` entries apart; the matrix in compressed rows."""
+    """Rows of out = offset + factor * matrix @ rows of `base`, which begin `stride` entries apart; the matrix in
+    compressed rows."""
     offset, start = carray(offset, rows), carray(start, rows + 1)
     count: int = start[rows]  # type: ignore[assignment]
     column, value = carray(column, count), carray(value, count)
@@ -29,8 +31,8 @@ def combine(out, offset, start, column, value, base, stride, factor, lanes, rows
 
 
 def record(cell, row, path, dead, sums, valid, lanes, counted, kept):
-    """Merge the lanes of `row` into a cell of statistics (5,) where `counted`, write the first `valid` to `path` where `kept`; NaN for the
-    dead. sums: scratch, (lanes,)."""
+    """Merge the lanes of `row` into a cell of statistics (5,) where `counted`, write the first `valid` to `path` where
+    `kept`; NaN for the dead. sums: scratch, (lanes,)."""
     row, dead = carray(row, lanes), carray(dead, lanes)
     if counted != 0:
         add_row(carray(cell, 5), row, dead, valid, carray(sums, lanes))
@@ -41,8 +43,10 @@ def record(cell, row, path, dead, sums, valid, lanes, counted, kept):
 
 
 def mark_exploded(x, dead, when, flags, alive, times, own_steps, stride, states, lanes, spare, bound, state):
-    """Record new deaths, lanes with a state row not within |x| <= bound, at `state` and times[i * stride]; where x has `room`, two more rows,
-    there also the first such state row and its value. The state of the dead becomes NaN. own_steps[2]: how many are left alive."""
+    """Record new deaths, lanes with a state row not within |x| <= bound, at `state` and times[i * stride]; where x has
+    `room`, two more rows, there also the first such state row and its value. The state of the dead becomes NaN.
+    own_steps[2]: how many are left alive.
+    """
     x = carray(x, (states + 2 * spare) * lanes)
     dead, when, flags, alive = carray(dead, lanes), carray(when, lanes), carray(flags, lanes), carray(alive, lanes)
     times, own_steps = carray(times, lanes), carray(own_steps, 3)

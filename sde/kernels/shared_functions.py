@@ -1,5 +1,6 @@
-"""C functions that all loops share: compiled once per dtype, cached, called by address. A loop is compiled without them, which
-saves most of its compile time; Python calls the same machine code through ctypes, so a start law or an oracle sees the loop's own numbers.
+"""C functions that all loops share: compiled once per dtype, cached, called by address. A loop is compiled without
+them, which saves most of its compile time; Python calls the same machine code through ctypes, so a start law or an
+oracle sees the loop's own numbers.
 """
 
 from collections.abc import Iterable

@@ -1,9 +1,9 @@
 """One step of the grid: for all lanes at once, or for each in steps of its own.
 
-A lane with a clock of its own takes steps that its emitted `pace` allows at its state, never one that looks ahead at the noise, in equal
-parts of what is left of the grid's step; it ends exactly there (Fang and Giles, Ann. Appl. Probab. 30 (2020) 526; Kelly and Lord, IMA J.
-Numer. Anal. 38 (2018) 1523). Its r-th step within step k of the grid takes normals of its own place, (k, r): they do not depend on the
-steps of other lanes.
+A lane with a clock of its own takes steps that its emitted `pace` allows at its state, never one that looks ahead at
+the noise, in equal parts of what is left of the grid's step; it ends exactly there (Fang and Giles, Ann. Appl. Probab.
+30 (2020) 526; Kelly and Lord, IMA J. Numer. Anal. 38 (2018) 1523). Its r-th step within step k of the grid takes
+normals of its own place, (k, r): they do not depend on the steps of other lanes.
 """
 
 import numpy as np
@@ -17,7 +17,8 @@ from .random.philox import STREAM_NOISE as NOISE
 from .rows import draw_normals, fill, per_block
 
 SHORTEST = 2.0**-100
-"""Least step of a lane's own, as a share of the grid's: one so short that only a state whose rates overflow asks for less."""
+"""Least step of a lane's own, as a share of the grid's: one so short that only a state whose rates overflow asks for
+less."""
 MOST_TURNS = 2**20
 """Steps of a lane's own within one of the grid's, after which it counts as exploded: it would never get there."""
 
@@ -126,7 +127,8 @@ def _own_steps(driver, space, program, clock, seed, p, x, dead, when, first_path
 
 
 def take_step(driver, space, program, clock, seed, p, x, dead, when, first_path, valid, k, fresh, bound):
-    """Take step k of the grid, looking for exploded lanes and events; how many lanes are left alive, -1 for as many as before."""
+    """Take step k of the grid, looking for exploded lanes and events; how many lanes are left alive, -1 for as many as
+    before."""
     raise NotImplementedError("kernels.step: only inside kernels")
 
 

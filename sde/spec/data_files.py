@@ -12,6 +12,7 @@ import numpy as np
 import sympy as sp
 
 from sde.spec.error_list import ErrorList, nearest
+from symbolic.errors import InputError
 from symbolic.language.names import printable
 from symbolic.problem.distributions import Dataset
 from symbolic.problem.loss import entries
@@ -23,9 +24,11 @@ SHOWN = 5
 def read_dataset(
     keys: Mapping[str, Any], folder: Path, errors: ErrorList
 ) -> tuple[dict[str, np.ndarray | None], Dataset | None]:
-    """The symbols x (and y, with targets) and the data set that [data]'s file keys describe (see `sde.spec.problem_file`).
+    """The symbols x (and y, with targets) and the data set that [data]'s file keys describe (see
+    `sde.spec.problem_file`).
 
-    A file name is relative to `folder`. With problems, added to `problems`, the symbols are None and there is no data set.
+    A file name is relative to `folder`. With problems, added to `problems`, the symbols are None and there is no data
+    set.
     """
     before = len(errors.found)
     inputs, targets = _names(keys, "inputs", errors), _names(keys, "targets", errors)
@@ -83,29 +86,33 @@ def _names(keys: Mapping[str, Any], key: str, errors: ErrorList) -> list[str]:
 
 
 def _read_columns(path: Path, columns: Sequence[str], where: str) -> tuple[np.ndarray, list[str]]:
-    """The named columns of a comma-separated file with a header line, as floats of shape (rows, columns), and the problems found.
+    """The named columns of a comma-separated file with a header line, as floats of shape (rows, columns), and the
+    problems found.
 
     Row 1 is the first line below the header. With problems the array is empty.
     """
     try:
         if path.exists() and not path.is_file():
-            raise ValueError("no file")
+            raise InputError("no file")
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = [line for line in csv.reader(file, strict=True) if line]
     except (OSError, ValueError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         return np.empty((0, 0)), [
-            f"{where}: the file must be readable CSV; got {printable(repr(str(path)), 300)} ({reason}). Give a path relative to the spec file."
+            f"{where}: the file must be readable CSV; got {printable(repr(str(path)), 300)} ({reason}). Give a path"
+            " relative to the spec file."
         ]
     called = printable(path.name, 100)
     header = [cell.strip() for cell in lines[0]] if lines else []
     errors = [
-        f"{where}: every column must be in the header of {called}; got {printable(repr(name), 100)} (missing). {nearest(name, header or ['(empty file)'])}"
+        f"{where}: every column must be in the header of {called}; got {printable(repr(name), 100)} (missing)."
+        f" {nearest(name, header or ['(empty file)'])}"
         for name in columns
         if name not in header
     ]
     errors += [
-        f"{where}: a column must occur once in the header of {called}; got {printable(repr(name), 100)} (twice). Rename one."
+        f"{where}: a column must occur once in the header of {called}; got {printable(repr(name), 100)} (twice). Rename"
+        " one."
         for name in dict.fromkeys(columns)
         if header.count(name) > 1
     ]
@@ -128,13 +135,15 @@ def _read_columns(path: Path, columns: Sequence[str], where: str) -> tuple[np.nd
             if value is None:
                 kind = "not a number" if cell else "missing"
                 errors.append(
-                    f"{where}: row {row}, column {printable(repr(name), 100)} of {called} must be a finite number; got {printable(repr(cell), 100)} ({kind}). Fill or drop the row."
+                    f"{where}: row {row}, column {printable(repr(name), 100)} of {called} must be a finite number; got"
+                    f" {printable(repr(cell), 100)} ({kind}). Fill or drop the row."
                 )
             else:
                 out[row - 1, k] = value
     if len(errors) > SHOWN:
         errors[SHOWN:] = [
-            f"{where}: {len(errors) - SHOWN} more cells of {called} are bad; got the first {SHOWN} above (cells). Clean the file."
+            f"{where}: {len(errors) - SHOWN} more cells of {called} are bad; got the first {SHOWN} above (cells). Clean"
+            " the file."
         ]
     return (np.empty((0, 0)), errors) if errors else (out, [])
 
@@ -155,7 +164,8 @@ def _standardize(table: np.ndarray, columns: Sequence[str], where: str) -> tuple
     ]
     if flat:
         return table, [
-            f"{where}: a constant column cannot be scaled to unit variance; got {printable(repr(name), 100)} (constant). Drop it."
+            f"{where}: a constant column cannot be scaled to unit variance; got {printable(repr(name), 100)}"
+            " (constant). Drop it."
             for name in flat
         ]
     return (table - table.mean(axis=0)) / std, []

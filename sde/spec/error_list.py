@@ -1,4 +1,5 @@
-"""Problems of a user's file, collected so that all are told at once, each in the one form that every message here has."""
+"""Problems of a user's file, collected so that all are told at once, each in the one form that every message here
+has."""
 
 from __future__ import annotations
 

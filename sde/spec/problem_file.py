@@ -1,19 +1,21 @@
-"""Problem specs: a TOML file, or the name of a library loss, becomes a `Spec`; everything wrong with it is said at once.
+"""Problem specs: a TOML file, or the name of a library loss, becomes a `Spec`; everything wrong with it is said at
+once.
 
     name = "..."                                   # default: the file's name
     [parameters]  u = []  a = [4]  W = [3, 2]      # a shape per parameter
     [data]        e = { law = "normal", mean = 0, std = 0.5, shape = [3] }
-Laws: normal (mean = 0, std = 1, or covariance = matrix), uniform (low = 0, high = 1), bernoulli (p), moments (moments = [m1, m2, ...]).
-Values are numbers, arrays, or constant expressions such as "1/3"; shape defaults to that of the values.
+Laws: normal (mean = 0, std = 1, or covariance = matrix), uniform (low = 0, high = 1), bernoulli (p), moments (moments =
+[m1, m2, ...]). Values are numbers, arrays, or constant expressions such as "1/3"; shape defaults to that of the values.
 Rows of a file are drawn with equal chance, and may stand beside laws (label noise):
     file = "train.csv"        comma-separated, with a header; relative to the spec file
     inputs = ["c1", "c2"]     columns that make the data vector x, shape [number of inputs] (also for one input)
-    targets = ["c3"]          columns that make y: a scalar for one target (it broadcasts against outputs of shape [1]), else a vector; optional
-    standardize = true        inputs and targets to zero mean and unit variance (divisor N); "inputs" leaves the targets alone
-    classes = true            the one target holds whole-number labels: y is its one-hot vector, never standardized
-    [loss]        where = { h = "W@x" }  expression = "sum((h - y)**2)"     # language: symbolic.language.parser; where goes top down
-    [sgd]         learning_rate (default 0.01), batch_size, weight_decay, momentum, replacement, schedule = "min(t/5, 1)"   # t = eta*k
-    [run]         start, time or steps, dt, paths, seed, save_at, scheme, dtype, keep, observables: see sde.spec.run_section
+    targets = ["c3"]          columns that make y: a scalar for one target (it broadcasts against outputs of shape [1]),
+    else a vector; optional standardize = true        inputs and targets to zero mean and unit variance (divisor N);
+    "inputs" leaves the targets alone classes = true            the one target holds whole-number labels: y is its
+    one-hot vector, never standardized [loss]        where = { h = "W@x" }  expression = "sum((h - y)**2)"     #
+    language: symbolic.language.parser; where goes top down [sgd]         learning_rate (default 0.01), batch_size,
+    weight_decay, momentum, replacement, schedule = "min(t/5, 1)"   # t = eta*k [run]         start, time or steps, dt,
+    paths, seed, save_at, scheme, dtype, keep, observables: see sde.spec.run_section
 """
 
 from __future__ import annotations
@@ -57,9 +59,10 @@ class SpecError(ValueError):
 class Spec:
     """A problem ready to derive, simulate and verify.
 
-    run holds what the file's [run] gives, checked, under the names of `sde.simulate`'s arguments: start (a dict {name: float array or Law},
-    or a list of such dicts), time (= eta*k), steps, dt, paths, seed, save_at, scheme, dtype, keep, observables ({name: expression}).
-    inputs: the files that it was read from, the spec's and its data's, which no output may overwrite.
+    run holds what the file's [run] gives, checked, under the names of `sde.simulate`'s arguments: start (a dict {name:
+    float array or Law}, or a list of such dicts), time (= eta*k), steps, dt, paths, seed, save_at, scheme, dtype, keep,
+    observables ({name: expression}). inputs: the files that it was read from, the spec's and its data's, which no
+    output may overwrite.
     """
 
     name: str
@@ -71,7 +74,8 @@ class Spec:
 
 
 def spec_for(name_or_path: str | Path) -> Spec:
-    """The spec of a library loss given by name ("matrix-factorization"), else of the file at that path. Raises SpecError."""
+    """The spec of a library loss given by name ("matrix-factorization"), else of the file at that path. Raises
+    SpecError."""
     from symbolic.library import LIBRARY
 
     key = str(name_or_path).replace("_", "-")
@@ -83,7 +87,8 @@ def spec_for(name_or_path: str | Path) -> Spec:
     if not path.suffix and not os.path.exists(path):
         raise SpecError(
             [
-                f"spec: must be a file or a library loss; got {str(name_or_path)!r} (not found). {nearest(key, list(LIBRARY))}"
+                f"spec: must be a file or a library loss; got {str(name_or_path)!r} (not found)."
+                f" {nearest(key, list(LIBRARY))}"
             ]
         )
     return read_spec(path)
@@ -164,7 +169,8 @@ class _Reader:
         return value
 
     def declare(self, name: str, where: str, value: np.ndarray | None) -> bool:
-        """Enter a name into the table of names (None: its value is unknown); False if it has none or cannot be one, with a problem."""
+        """Enter a name into the table of names (None: its value is unknown); False if it has none or cannot be one,
+        with a problem."""
         rule, do = None, "Rename it."
         if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_") or not name.isascii():
             rule, do = (

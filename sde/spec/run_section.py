@@ -1,15 +1,17 @@
 """The [run] section of a spec: where a run starts, how long, how many paths, what is watched.
 
-start = { u = 1.2, W = [[1, 0], [0, 1]] }    a number or nested array per parameter, of its shape; or a law, drawn anew for every path:
-                                             { law = "normal", mean = 0, std = 0.5 }, { law = "uniform", low = -1, high = 1 }
+start = { u = 1.2, W = [[1, 0], [0, 1]] }    a number or nested array per parameter, of its shape; or a law, drawn anew
+for every path:
+                                             { law = "normal", mean = 0, std = 0.5 }, { law = "uniform", low = -1, high
+                                             = 1 }
 [[run.start]] several times                  several starts (for verify)
-time = 50.0                                  learning-rate time t = eta*k; or steps = 5000, the number of SGD steps (time = eta*steps)
-dt = 0.01                                    step of the SDE, in the same time
+time = 50.0                                  learning-rate time t = eta*k; or steps = 5000, the number of SGD steps
+(time = eta*steps) dt = 0.01                                    step of the SDE, in the same time
 paths = 10000   seed = 0                     whole numbers; the seed lies in [0, 2**64)
-save_at = 101                                equally spaced times, both ends included (every step, where there are fewer), or a list of times
-steps_at = [0.5]                             times at which coefficients jump: no step straddles one
-check = true                                 whether a few paths try the step against half of it, and a warning says what it does
-scheme = "euler-maruyama"   dtype = "float64" or "float32"   keep = "statistics" or "paths"
+save_at = 101                                equally spaced times, both ends included (every step, where there are
+fewer), or a list of times steps_at = [0.5]                             times at which coefficients jump: no step
+straddles one check = true                                 whether a few paths try the step against half of it, and a
+warning says what it does scheme = "euler-maruyama"   dtype = "float64" or "float32"   keep = "statistics" or "paths"
 observables = { C = "u**2 - w**2" }          expressions in the parameters; may be a section [observables] of its own
 events = { flat = "w - u" }                  dated where the expression becomes positive; as `simulate(events=...)`
 covariance = ["u", "C"]                      parameters and observables whose covariance is taken

@@ -1,7 +1,8 @@
 """Named arrays and a JSON header in one file, which is refused unless it is what was written.
 
-A line that names the format, then a NumPy archive (.npz, uncompressed) of arrays, never of objects, with the header among them, then the
-SHA-256 of all before it. A file is read once, front to back, in memory that its size bounds; nothing in it is run as a program.
+A line that names the format, then a NumPy archive (.npz, uncompressed) of arrays, never of objects, with the header
+among them, then the SHA-256 of all before it. A file is read once, front to back, in memory that its size bounds;
+nothing in it is run as a program.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ def write(path: Path, header: Mapping[str, Any], state: Mapping[str, np.ndarray]
 
 
 def read(path: str | Path, arrays: bool = True) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Header and state (arrays False: the header alone). Raises OSError, naming the file, unless it is what was written."""
+    """Header and state (arrays False: the header alone). Raises OSError, naming the file, unless it is what was
+    written."""
     path = Path(path)
     try:
         with open(path, "rb", buffering=0, opener=_opened) as stream:

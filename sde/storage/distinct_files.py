@@ -1,4 +1,5 @@
-"""No output is an input, nor another output: files are told apart as the file system does, not by the text of their paths."""
+"""No output is an input, nor another output: files are told apart as the file system does, not by the text of their
+paths."""
 
 from __future__ import annotations
 
@@ -9,11 +10,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sde.storage.files import located
+from symbolic.errors import InputError
 
 
 def check_apart(outputs: Iterable[str | Path | None], inputs: Iterable[str | Path] = ()) -> None:
-    """Raise ValueError for an output that is the same file as an input or as another output: by whatever path, through links, as a
-    second name of one file, or where names differ in case alone. outputs: None and "-" (standard output) are left out."""
+    """Raise ValueError for an output that is the same file as an input or as another output: by whatever path, through
+    links, as a second name of one file, or where names differ in case alone. outputs: None and "-" (standard output)
+    are left out.
+    """
     read, seen = [_Location(path) for path in inputs], list[_Location]()
     for target in outputs:
         if target is None or str(target) == "-":
@@ -21,14 +25,15 @@ def check_apart(outputs: Iterable[str | Path | None], inputs: Iterable[str | Pat
         location = _Location(target)
         for other in read:
             if location.is_like(other) and not location.endless:
-                raise ValueError(
-                    f"output: each must be a file of its own, not the spec, its data or what it is resumed from; got {target}, which is the "
-                    f"input {other.given}. Choose another name."
+                raise InputError(
+                    "output: each must be a file of its own, not the spec, its data or what it is resumed from; got"
+                    f" {target}, which is the input {other.given}. Choose another name."
                 )
         for other in seen:
             if location.is_like(other):
-                raise ValueError(
-                    f"output: each must be a file of its own, not the spec; got {target} twice (once as {other.given}). Choose another name."
+                raise InputError(
+                    f"output: each must be a file of its own, not the spec; got {target} twice (once as {other.given})."
+                    " Choose another name."
                 )
         seen.append(location)
 

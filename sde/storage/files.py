@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import numpy as np
 
 from sde.storage import scratch_files
+from symbolic.errors import InputError
 
 if TYPE_CHECKING:
     import xarray as xr
 
 
 def located(path: str | Path, what: str = "output") -> Path:
-    """Where a path leads, links followed but to a pipe or a device, which may have no name. Raises OSError for what is no path."""
+    """Where a path leads, links followed but to a pipe or a device, which may have no name. Raises OSError for what is
+    no path."""
     try:
         given = Path(path)
         with suppress(OSError):
@@ -36,8 +38,8 @@ def located(path: str | Path, what: str = "output") -> Path:
 
 
 def write_whole(path: str | Path, write: Callable[[BinaryIO], object], what: str = "output") -> Path:
-    """Let `write` fill a scratch file beside path, force it to the disk, then rename it: a reader finds the old file or the new one, whole.
-    Raises OSError naming the file, as `what`, when it cannot be written."""
+    """Let `write` fill a scratch file beside path, force it to the disk, then rename it: a reader finds the old file or
+    the new one, whole. Raises OSError naming the file, as `what`, when it cannot be written."""
     with replacing(path, what) as stream, failing_as(path, what):
         write(stream)
         stream.flush()
@@ -46,8 +48,10 @@ def write_whole(path: str | Path, write: Callable[[BinaryIO], object], what: str
 
 @contextmanager
 def replacing(path: str | Path, what: str = "output") -> Iterator[BinaryIO]:
-    """Yields a file beside path, open for reading and writing, which takes its place at the end, forced to the disk; or is removed, after an
-    exception. What other processes left of this path when they were killed goes too. Raises OSError naming the file, as `what`."""
+    """Yields a file beside path, open for reading and writing, which takes its place at the end, forced to the disk; or
+    is removed, after an exception. What other processes left of this path when they were killed goes too. Raises
+    OSError naming the file, as `what`.
+    """
     target = located(path, what)
     with failing_as(target, what):
         endless = target.exists() and not target.is_file()
@@ -123,12 +127,14 @@ def write_netcdf(path: str | Path, data: xr.Dataset) -> Path:
 
 
 def write_figure(path: str | Path, figure: Any) -> Path:
-    """Write a Matplotlib figure whole; the file's ending says the format (PNG where there is none). Raises ValueError for an unknown one."""
+    """Write a Matplotlib figure whole; the file's ending says the format (PNG where there is none). Raises ValueError
+    for an unknown one."""
     kind = Path(path).suffix[1:].lower() or "png"
     known = figure.canvas.get_supported_filetypes()
     if kind not in known:
-        raise ValueError(
-            f"plot: the file's ending must name a format; got {str(path)!r} ({kind}). Use one of {', '.join(sorted(known))}."
+        raise InputError(
+            f"plot: the file's ending must name a format; got {str(path)!r} ({kind}). Use one of"
+            f" {', '.join(sorted(known))}."
         )
     return write_whole(path, lambda stream: figure.savefig(stream, format=kind), "plot")
 
@@ -143,7 +149,8 @@ def failing_as(path: str | Path, what: str = "output") -> Iterator[None]:
             raise
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
         raise OSError(
-            f"{what}: the file must be writable; got {located(path, what)} ({reason}). Choose another path or make its folder."
+            f"{what}: the file must be writable; got {located(path, what)} ({reason}). Choose another path or make its"
+            " folder."
         ) from error
 
 
@@ -152,8 +159,10 @@ TIMINGS = ("wall_seconds", "compile_seconds", "versions", "result_hash", "run")
 
 
 def fingerprint(data: xr.Dataset) -> str:
-    """SHA-256 of a result: names, dimensions and bits of all variables and coordinates, and the attributes but for TIMINGS. The same for a
-    Dataset and for the file it was written to, and for two runs that came out alike to the bit; attrs["result_hash"] holds it."""
+    """SHA-256 of a result: names, dimensions and bits of all variables and coordinates, and the attributes but for
+    TIMINGS. The same for a Dataset and for the file it was written to, and for two runs that came out alike to the bit;
+    attrs["result_hash"] holds it.
+    """
     digest = hashlib.sha256()
     for name in sorted(map(str, {**data.data_vars, **data.coords})):
         variable, values = data[name], np.asarray(data[name].values)
@@ -176,7 +185,8 @@ def fingerprint(data: xr.Dataset) -> str:
 
 
 def check_writable(path: str | Path, what: str = "output") -> None:
-    """Raise OSError now rather than after a long run when a file cannot be written. What killed processes left of it goes."""
+    """Raise OSError now rather than after a long run when a file cannot be written. What killed processes left of it
+    goes."""
     target = located(path, what)
     with failing_as(target, what):
         folder = target.is_dir()

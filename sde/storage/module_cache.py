@@ -1,10 +1,12 @@
-"""The kernel cache: one private folder for emitted text and machine code, from which nothing is loaded that this user did not write.
+"""The kernel cache: one private folder for emitted text and machine code, from which nothing is loaded that this user
+did not write.
 
-$NOETHERFLOW_CACHE names the folder, else it is the user's cache folder. It belongs to this user alone (mode 0700) and is no link; one that does
-not, or that cannot be made, is left alone for a temporary folder, with a warning. Machine code is sealed: a file begins with a keyed hash
-(BLAKE2b) of its name and contents, the key being a file of mode 0600 beside it; one that is cut, changed, renamed, linked or another user's
-is removed unread and made anew. Files are written whole, and those used longest ago removed beyond LIMIT bytes. Any number of processes may
-share the folder: what one removes, another compiles again.
+$NOETHERFLOW_CACHE names the folder, else it is the user's cache folder. It belongs to this user alone (mode 0700) and
+is no link; one that does not, or that cannot be made, is left alone for a temporary folder, with a warning. Machine
+code is sealed: a file begins with a keyed hash (BLAKE2b) of its name and contents, the key being a file of mode 0600
+beside it; one that is cut, changed, renamed, linked or another user's is removed unread and made anew. Files are
+written whole, and those used longest ago removed beyond LIMIT bytes. Any number of processes may share the folder: what
+one removes, another compiles again.
 """
 
 from __future__ import annotations
@@ -86,8 +88,9 @@ def _usable(path: Path | None) -> Path:
         maker = os.getpid()
         atexit.register(lambda: os.getpid() == maker and shutil.rmtree(made, ignore_errors=True))
         warnings.warn(
-            f"kernel cache: needs a folder of your own that nobody else can write to; got {path} ({error.strerror or error}). All is compiled anew "
-            f"for this run; set {VARIABLE} to such a folder, or mend this one (chmod 700).",
+            f"kernel cache: needs a folder of your own that nobody else can write to; got {path}"
+            f" ({error.strerror or error}). All is compiled anew for this run; set {VARIABLE} to such a folder, or mend"
+            " this one (chmod 700).",
             CacheWarning,
             stacklevel=2,
         )
@@ -112,8 +115,8 @@ def _make(path: Path) -> None:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[int | None]:
-    """A handle of the folder, checked; files are opened relative to it, so that nothing can be put in its place meanwhile. None on Windows,
-    where a user's folders are closed to others by their rights."""
+    """A handle of the folder, checked; files are opened relative to it, so that nothing can be put in its place
+    meanwhile. None on Windows, where a user's folders are closed to others by their rights."""
     if not _POSIX:
         yield None
         return
@@ -173,7 +176,8 @@ def _remove(path: Path, at: int | None, name: str) -> None:
 
 
 def _write(path: Path, at: int | None, name: str, data: bytes, replace: bool = True) -> None:
-    """Write a file whole, under a name nobody can guess, forced to the disk, then named. replace: take the place of one that is there."""
+    """Write a file whole, under a name nobody can guess, forced to the disk, then named. replace: take the place of one
+    that is there."""
     scratch = f".{name}.{secrets.token_hex(8)}.part"
     here = _at(path, at, scratch)
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
@@ -228,7 +232,8 @@ def load(name: str) -> bytes | None:
 
 
 def save(name: str, data: bytes) -> None:
-    """Keep bytes under a name, sealed. A folder that cannot be written to costs the next process its time, not this one its run: told once."""
+    """Keep bytes under a name, sealed. A folder that cannot be written to costs the next process its time, not this one
+    its run: told once."""
     _keeping(name, data, sealed=True)
 
 
@@ -268,8 +273,8 @@ def _keeping(name: str, data: bytes, sealed: bool) -> None:
 @lru_cache(maxsize=32)
 def _tell(path: Path, reason: str) -> None:
     warnings.warn(
-        f"kernel cache: its folder must be writable; got {path} ({reason}). This run goes on, the next will compile again; set {VARIABLE} to a "
-        "folder with room.",
+        f"kernel cache: its folder must be writable; got {path} ({reason}). This run goes on, the next will compile"
+        f" again; set {VARIABLE} to a folder with room.",
         CacheWarning,
         stacklevel=2,
     )
@@ -309,7 +314,8 @@ def usage() -> Usage:
 
 
 def clear() -> Usage:
-    """Remove our files from the folder asked for. Returns what was removed. Raises OSError for one that is not this user's alone."""
+    """Remove our files from the folder asked for. Returns what was removed. Raises OSError for one that is not this
+    user's alone."""
     before = usage()
     if os.path.lexists(before.folder):
         with _trusted(before.folder) as at:
@@ -332,6 +338,6 @@ def _trusted(path: Path) -> Iterator[int | None]:
             yield at
     except OSError as error:
         raise OSError(
-            f"kernel cache: needs a folder of your own that nobody else can write to; got {path} ({error.strerror or error}). "
-            f"Set {VARIABLE} to such a folder."
+            f"kernel cache: needs a folder of your own that nobody else can write to; got {path}"
+            f" ({error.strerror or error}). Set {VARIABLE} to such a folder."
         ) from error

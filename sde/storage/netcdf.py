@@ -1,7 +1,8 @@
 """NetCDF through a file of ours, so that a disk that is full never reaches HDF5, which does not survive it.
 
-A failed write leaves an HDF5 file half closed, and the process dies when that is collected. Here HDF5 writes to an object that always says
-yes: after the first error it keeps what comes in memory, so that HDF5 can close the file in order, and then the error is raised.
+A failed write leaves an HDF5 file half closed, and the process dies when that is collected. Here HDF5 writes to an
+object that always says yes: after the first error it keeps what comes in memory, so that HDF5 can close the file in
+order, and then the error is raised.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 _SMALL = 2**20
-"""Bytes up to which a write that failed is kept: HDF5's own records, and chunks that its cache may read again. Larger ones are never read."""
+"""Bytes up to which a write that failed is kept: HDF5's own records, and chunks that its cache may read again. Larger
+ones are never read."""
 
 
 class _Patient(RawIOBase):

@@ -1,7 +1,8 @@
-"""Scratch files: what is being written lies beside its target, under a name that nobody can guess, locked while it is in use.
+"""Scratch files: what is being written lies beside its target, under a name that nobody can guess, locked while it is
+in use.
 
-The lock tells a file under way from one that a killed process left behind: the next who writes the same target removes the latter. Where
-there are no locks, age tells.
+The lock tells a file under way from one that a killed process left behind: the next who writes the same target removes
+the latter. Where there are no locks, age tells.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ _RECHECK = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 
 
 
 def create(target: Path) -> tuple[BinaryIO, Path]:
-    """A new, empty file beside target, open for reading and writing, and its path. Its mode follows the umask. Raises OSError."""
+    """A new, empty file beside target, open for reading and writing, and its path. Its mode follows the umask. Raises
+    OSError."""
     for _ in range(_TRIES):
         path = target.with_name(f".{_stem(target.name)}.{secrets.token_hex(8)}.part")
         try:
@@ -50,7 +52,8 @@ def create(target: Path) -> tuple[BinaryIO, Path]:
 
 
 def sweep(target: Path) -> None:
-    """Remove what killed processes left of this target: regular files of ours that nobody holds. What cannot be removed stays."""
+    """Remove what killed processes left of this target: regular files of ours that nobody holds. What cannot be removed
+    stays."""
     mark = re.compile(rf"\.{re.escape(_stem(target.name))}\.[0-9a-f]{{16}}\.part")
     try:
         with os.scandir(target.parent) as folder:
@@ -86,7 +89,8 @@ def _remove(path: str) -> None:
 
 
 def _hold(handle: int) -> bool:
-    """Mark a file as in use until it is closed. Shared: HDF5 takes such a lock to read, and must not be kept out once the file has its name."""
+    """Mark a file as in use until it is closed. Shared: HDF5 takes such a lock to read, and must not be kept out once
+    the file has its name."""
     if fcntl is None:
         return True
     try:

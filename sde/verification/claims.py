@@ -12,7 +12,10 @@ from sde.verification.verdicts import Claim
 STATEMENTS = {
     "pathwise identity": "C' = (1 - eta*wd)^2 C + eta^2 g^T A g on every step, largest residual over the charge's size",
     "mean drift": "mean change of the charge per step, measured over predicted",
-    "class": "share of the noise in eigenspaces of the generator's minority sign: inside (0, 1) if convergent, 0 if divergent or frozen",
+    "class": (
+        "share of the noise in eigenspaces of the generator's minority sign: inside (0, 1) if convergent, 0 if"
+        " divergent or frozen"
+    ),
     "approach": "mean charge at the end of SGD minus the order-1 SDE's, over the longest way that a charge goes",
     "equilibrium": "net over gross change of the charge per step at the end: 0 at the noise equilibrium",
     "divergence law": "growth of C^2 over the run, measured over predicted",
@@ -35,7 +38,8 @@ def scatter(values: np.ndarray) -> float:
 
 
 def pathwise(charge: Charge, states: np.ndarray, h: np.ndarray, weight_decay: float, who: str) -> Claim:
-    """C_{k+1} = rho^2 C_k + h^2 g^T A g with rho = 1 - h*weight_decay, on every step of every path (with b: its general form).
+    """C_{k+1} = rho^2 C_k + h^2 g^T A g with rho = 1 - h*weight_decay, on every step of every path (with b: its general
+    form).
 
     states: (paths, steps + 1, D); h: (steps,). The statistic is the largest residual relative to the charge's size.
     """
@@ -74,8 +78,8 @@ def mean_drift(
 ) -> Claim:
     """The mean change of a charge over one step against the theory's, over many states.
 
-    All (states,): predicted mean change and its gross size, measured mean change and the variance of that mean. The statistic is
-    the slope of measured on predicted, in units of the gross size. samples: single steps taken.
+    All (states,): predicted mean change and its gross size, measured mean change and the variance of that mean. The
+    statistic is the slope of measured on predicted, in units of the gross size. samples: single steps taken.
     """
     p, r, v = predicted / size, mean / size, variance / size**2
     weight = float((p * p).sum())
@@ -97,8 +101,9 @@ def mean_drift(
 def noise_class(charge: Charge, now: np.ndarray, after: np.ndarray, h: np.ndarray, weight_decay: float) -> Claim:
     """The class of a charge, from where SGD's own steps put their energy.
 
-    g is the step taken. The statistic is the share of g^T |A| g that lies in A's eigenspaces of the sign with less of it: positive for a convergent
-    charge, 0 for a divergent one; for a frozen one it is the size of g^T |A| g over |g|^2.
+    g is the step taken. The statistic is the share of g^T |A| g that lies in A's eigenspaces of the sign with less of
+    it: positive for a convergent charge, 0 for a divergent one; for a frozen one it is the size of g^T |A| g over
+    |g|^2.
     """
     values, vectors = np.linalg.eigh(charge.A)
     rho = (1 - h * weight_decay)[None, :, None]
@@ -118,16 +123,16 @@ def noise_class(charge: Charge, now: np.ndarray, after: np.ndarray, h: np.ndarra
 
 
 def equilibrium_entry(charge: Charge, net: np.ndarray, gross: np.ndarray, start: str, margin: float) -> Claim:
-    """The mean change of the charge per step vanishes at the end (Tr[Sigma A] = 0, and weight decay), as a share of the gross
-    change; net, gross: (paths,)."""
+    """The mean change of the charge per step vanishes at the end (Tr[Sigma A] = 0, and weight decay), as a share of the
+    gross change; net, gross: (paths,)."""
     share = float(net.mean() / gross.mean())
     error = scatter(net - share * gross) / float(gross.mean())
     return make("equilibrium", f"SGD from {start}, {charge.label}", share, error, (-margin, margin), 0.0, len(net))
 
 
 def approach(charge: Charge, sgd: np.ndarray, sde: np.ndarray, way: float, start: str, margin: float) -> Claim:
-    """The mean charge at the end of SGD against the SDE's, in units of the longest way that any charge goes under the SDE.
-    sgd, sde: (paths,) of two independent ensembles."""
+    """The mean charge at the end of SGD against the SDE's, in units of the longest way that any charge goes under the
+    SDE. sgd, sde: (paths,) of two independent ensembles."""
     miss = float(sgd.mean() - sde.mean()) / way
     error = float(np.hypot(scatter(sgd), scatter(sde))) / way
     return make(
@@ -136,7 +141,8 @@ def approach(charge: Charge, sgd: np.ndarray, sde: np.ndarray, way: float, start
 
 
 def descent_stays(largest: float, at_start: float, start: str, margin: float) -> Claim:
-    """Gradient descent does not get to the noise equilibrium: the largest imbalance over charges stays beyond the margin."""
+    """Gradient descent does not get to the noise equilibrium: the largest imbalance over charges stays beyond the
+    margin."""
     return make(
         "equilibrium", f"GD from {start} stays away, the charge with most", largest, 0.0, (margin, np.inf), at_start, 1
     )
@@ -153,9 +159,11 @@ def divergence(
     start: str,
     margin: float,
 ) -> Claim:
-    """d C^2/dt = 2 C s^2 (T Tr[Sigma A] + h gbar^T A gbar), for a one-signed charge (|theta|^4 grows linearly when C = |theta|^2).
+    """d C^2/dt = 2 C s^2 (T Tr[Sigma A] + h gbar^T A gbar), for a one-signed charge (|theta|^4 grows linearly when C =
+    |theta|^2).
 
-    states: (paths, times, D); factor: (times,), the schedule's s. The statistic is measured growth of C^2 over its integral along the same paths (trapezoid).
+    states: (paths, times, D); factor: (times,), the schedule's s. The statistic is measured growth of C^2 over its
+    integral along the same paths (trapezoid).
     """
     paths, count, d = states.shape
     trace, square = theory.noise(states.reshape(-1, d), [charge.A])
@@ -171,7 +179,8 @@ def divergence(
 
 
 def gradient_descent_order(charge: Charge, coarse: float, fine: float, size: float) -> Claim | None:
-    """Full-batch GD moves a charge by O(eta): halving eta halves the change over the same time. None when nothing moves.
+    """Full-batch GD moves a charge by O(eta): halving eta halves the change over the same time. None when nothing
+    moves.
 
     coarse, fine: C(end) - C(0) at eta/4 and eta/8 over the same time; the statistic is log2 of their ratio, theory 1.
     """

@@ -22,7 +22,8 @@ EVERY = 10_000
 
 
 def orbit_starts(theory: Theory, starts: Sequence[np.ndarray], count: int = 3, size: float = 0.35) -> list[np.ndarray]:
-    """The given starts, filled up to `count` with points on the first one's orbit under the convergent charges' generators."""
+    """The given starts, filled up to `count` with points on the first one's orbit under the convergent charges'
+    generators."""
     from scipy.linalg import expm  # slow to load
 
     out = [np.asarray(s, dtype=np.float64) for s in starts]
@@ -47,7 +48,8 @@ def save_steps(steps: int, count: int = LOOKS) -> np.ndarray:
 
 
 def mean_field(theory: Theory, setting: Setting, theta: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """The predicted path (times, D): gradient flow with every charge moved at its predicted rate, made before any run."""
+    """The predicted path (times, D): gradient flow with every charge moved at its predicted rate, made before any
+    run."""
 
     def velocity(time: float, at: np.ndarray) -> np.ndarray:
         s = float(setting.factor(np.array([time]))[0]) * setting.speed
@@ -65,8 +67,8 @@ def mean_field(theory: Theory, setting: Setting, theta: np.ndarray, times: np.nd
 def run_experiment(
     theory: Theory, setting: Setting, simulators: Simulators, starts: Sequence[np.ndarray], steps: int, margins: Margins
 ) -> Findings:
-    """Run everything and measure every claim that applies. Ctrl-C ends it with what was measured, and the list of what was not; KeyboardInterrupt
-    goes on where nothing was."""
+    """Run everything and measure every claim that applies. Ctrl-C ends it with what was measured, and the list of what
+    was not; KeyboardInterrupt goes on where nothing was."""
     found = Findings()
     if not theory.charges:
         return found
@@ -133,7 +135,8 @@ def _run(
 
 
 def _without_noise(found: Findings, theory: Theory) -> None:
-    """Sigma is known from samples only: its own error would pass for one of the theory's, so nothing is claimed of it."""
+    """Sigma is known from samples only: its own error would pass for one of the theory's, so nothing is claimed of
+    it."""
     for c in theory.charges:
         if c.kind != "frozen":
             claim = claims.make("mean drift", f"SGD, {c.label}", np.nan, np.inf, (0.0, 0.0), 1.0, 0)

@@ -19,8 +19,8 @@ FINE = 4
 def drifts(
     found: Findings, theory: Theory, setting: Setting, simulators: Simulators, pool: np.ndarray, margins: Margins
 ) -> None:
-    """Mean drift of SGD and of the SDE, by many single steps from states that SGD visited: half of them at random, half where
-    the theory predicts most. The number of steps follows from the scatter, not from the outcome."""
+    """Mean drift of SGD and of the SDE, by many single steps from states that SGD visited: half of them at random, half
+    where the theory predicts most. The number of steps follows from the scatter, not from the outcome."""
     moving = [j for j, c in enumerate(theory.charges) if c.kind != "frozen"]
     if not moving:
         return
@@ -66,8 +66,8 @@ def _measure(
     margin: float,
     memory: Memory | None,
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """Mean measured change of every charge at every state, the variance of that mean, and the steps taken from each state. memory: of the sums so
-    far."""
+    """Mean measured change of every charge at every state, the variance of that mean, and the steps taken from each
+    state. memory: of the sums so far."""
     n, each = len(states), max(1, BATCH // len(states))
     before = np.array([c.value(states) for c in theory.charges]).T
     total, squares, repeats, kept = np.zeros_like(before), np.zeros_like(before), 0, memory.load() if memory else {}

@@ -25,7 +25,8 @@ class Band:
 
 @dataclass(frozen=True)
 class Curves:
-    """One charge from one start. theory: the predicted mean, integrated from the derived drift; bands: SGD and SDE; gd: full-batch."""
+    """One charge from one start. theory: the predicted mean, integrated from the derived drift; bands: SGD and SDE; gd:
+    full-batch."""
 
     charge: str
     start: str
@@ -38,7 +39,8 @@ class Curves:
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry of the equilibrium condition, as a share of the noise that enters it: 0 is equilibrium. at_start, sgd, gd: measured."""
+    """One entry of the equilibrium condition, as a share of the noise that enters it: 0 is equilibrium. at_start, sgd,
+    gd: measured."""
 
     charge: str
     start: str
@@ -70,9 +72,10 @@ class Untested:
 
 @dataclass(frozen=True)
 class VerificationResult:
-    """The outcome of `verify`. supported: every verdict is, and it was not broken off. outcome: "supported", "refuted" (any is) or "inconclusive".
-    untested: claims that no verdict stands for; interrupted: whether Ctrl-C cut it short; run: what was run, see `sde.api.provenance`.
-    files: that the loss was read from, which the report may not overwrite."""
+    """The outcome of `verify`. supported: every verdict is, and it was not broken off. outcome: "supported", "refuted"
+    (any is) or "inconclusive". untested: claims that no verdict stands for; interrupted: whether Ctrl-C cut it short;
+    run: what was run, see `sde.api.provenance`. files: that the loss was read from, which the report may not
+    overwrite."""
 
     name: str
     verdicts: tuple[Verdict, ...]
@@ -105,7 +108,8 @@ class VerificationResult:
         return self.outcome == "supported"
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able: name, supported, interrupted, verdicts (claim, verdict, statistic, interval, alpha, paths, ...), not_tested, explosions, settings, run."""
+        """JSON-able: name, supported, interrupted, verdicts (claim, verdict, statistic, interval, alpha, paths, ...),
+        not_tested, explosions, settings, run."""
         return {
             "name": self.name,
             "supported": self.supported,

@@ -17,7 +17,8 @@ TOLERATED = 1e-3
 
 @dataclass(frozen=True)
 class Margins:
-    """How far from the theory's value a measured number may lie and still count as agreement. Relative, but equilibrium (a share)."""
+    """How far from the theory's value a measured number may lie and still count as agreement. Relative, but equilibrium
+    (a share)."""
 
     drift: float = 0.05
     approach: float = 0.15
@@ -27,7 +28,8 @@ class Margins:
 
 @dataclass(frozen=True)
 class Sample:
-    """States of one run: (paths, times, D) at times (times,), exploded paths dropped and counted; first: time of the first of them."""
+    """States of one run: (paths, times, D) at times (times,), exploded paths dropped and counted; first: time of the
+    first of them."""
 
     states: np.ndarray
     time: np.ndarray
@@ -38,9 +40,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class Setting:
-    """The optimiser as numbers. factor: the schedule's multiplier at times; population factor f is in temperature and variance.
+    """The optimiser as numbers. factor: the schedule's multiplier at times; population factor f is in temperature and
+    variance.
 
-    temperature: f eta/S; variance: f/S, of a minibatch gradient per Sigma; plain: no momentum, so step identities apply.
+    temperature: f eta/S; variance: f/S, of a minibatch gradient per Sigma; plain: no momentum, so step identities
+    apply.
     """
 
     learning_rate: float
@@ -64,9 +68,9 @@ class Simulators:
     """How to run things.
 
     sgd(theta, save steps, number of the start or -1), gd(theta, save steps, learning rate over the setting's),
-    sde(theta, times, number of the start). one_sgd and one_sde(states (n, D), seed[, dt]) take a single step from each state, without schedule; the
-    SDE's are None when Sigma has no form to run with. equilibrium(theta): the charges at the joint equilibrium of its orbit. memory(name, arrays
-    that decide what is kept there): None where nothing is kept.
+    sde(theta, times, number of the start). one_sgd and one_sde(states (n, D), seed[, dt]) take a single step from each
+    state, without schedule; the SDE's are None when Sigma has no form to run with. equilibrium(theta): the charges at
+    the joint equilibrium of its orbit. memory(name, arrays that decide what is kept there): None where nothing is kept.
     """
 
     sgd: Callable[[np.ndarray, np.ndarray, int], Sample]

@@ -13,7 +13,8 @@ Moments = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True)
 class Charge:
-    """C = theta^T A theta + 2 b^T theta. A: (D, D) symmetric, b: (D,). kind: "convergent", "divergent", "frozen" or "" (undecided)."""
+    """C = theta^T A theta + 2 b^T theta. A: (D, D) symmetric, b: (D,). kind: "convergent", "divergent", "frozen" or ""
+    (undecided)."""
 
     label: str
     A: np.ndarray
@@ -39,7 +40,8 @@ class Charge:
 
 @dataclass(frozen=True)
 class Theory:
-    """What the derivation claims of a loss, as numbers. moments: see `Moments`; weight_decay: lambda_wd; smooth: no kinks in the loss."""
+    """What the derivation claims of a loss, as numbers. moments: see `Moments`; weight_decay: lambda_wd; smooth: no
+    kinks in the loss."""
 
     charges: tuple[Charge, ...]
     moments: Moments
@@ -64,8 +66,8 @@ class Theory:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Predicted mean change of every charge over one step, and the size of what enters it; both (n, charges).
 
-        The step is theta <- theta - h (g + lambda theta) with E g = gbar, Cov g = variance * Sigma: SGD with h = eta and
-        variance = 1/S, Euler-Maruyama with h = dt and variance = T/dt (THEORY section 2).
+        The step is theta <- theta - h (g + lambda theta) with E g = gbar, Cov g = variance * Sigma: SGD with h = eta
+        and variance = 1/S, Euler-Maruyama with h = dt and variance = T/dt (THEORY section 2).
         """
         matrices = [m for c in self.charges for m in (c.A, c.gross)]
         trace, square = self.noise(theta, matrices)
@@ -89,8 +91,8 @@ class Theory:
         return change, size
 
     def closure(self, theta: np.ndarray, temperature: float, step: float) -> np.ndarray:
-        """Velocity of the mean-field path (D,): gradient flow, plus the motion along the orbits that moves every charge at its
-        predicted rate T Tr[Sigma A] + step * gbar^T A gbar. Fluctuations around the path are left out."""
+        """Velocity of the mean-field path (D,): gradient flow, plus the motion along the orbits that moves every charge
+        at its predicted rate T Tr[Sigma A] + step * gbar^T A gbar. Fluctuations around the path are left out."""
         mean, factor = (a[0] for a in self.moments(theta[None]))
         velocity = -mean - self.weight_decay * theta
         if self.charges:

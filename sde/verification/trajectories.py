@@ -13,7 +13,8 @@ from sde.verification.verdicts import unmeasured
 
 
 def _share(theory: Theory, setting: Setting, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Predicted mean change of every charge per step over its gross change, averaged over times: two (paths, charges)."""
+    """Predicted mean change of every charge per step over its gross change, averaged over times: two (paths,
+    charges)."""
     paths, times, d = states.shape
     change, size = theory.step_change(states.reshape(-1, d), setting.learning_rate, setting.variance)
     return change.reshape(paths, times, -1).mean(axis=1), size.reshape(paths, times, -1).mean(axis=1)
@@ -96,8 +97,8 @@ def _settle(
     arrived = distance <= margins.equilibrium / 2
     if not arrived:
         found.notes.append(
-            f"By the mean-field forecast the run from {name} ends before the noise equilibrium (largest net over gross noise "
-            f"{distance:.2g}), so no equilibrium is claimed there: it needs more time."
+            f"By the mean-field forecast the run from {name} ends before the noise equilibrium (largest net over gross"
+            f" noise {distance:.2g}), so no equilibrium is claimed there: it needs more time."
         )
     for j in which:
         entry = claims.equilibrium_entry(theory.charges[j], net[:, j], gross[:, j], name, margins.equilibrium)
@@ -149,9 +150,11 @@ def curves(
                 c.value(path) if np.isfinite(path).all() else None,
                 tuple(bands),
                 c.value(descent.states[0]) if descent is not None and len(descent.states) else None,
-                float(resting[j])
-                if resting is not None and np.isfinite(resting[j]) and c.kind == "convergent"
-                else None,
+                (
+                    float(resting[j])
+                    if resting is not None and np.isfinite(resting[j]) and c.kind == "convergent"
+                    else None
+                ),
             )
         )
 

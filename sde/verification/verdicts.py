@@ -1,4 +1,5 @@
-"""Verdicts that can say no: equivalence within a stated margin, or refutation beyond it, with Holm's correction over all claims."""
+"""Verdicts that can say no: equivalence within a stated margin, or refutation beyond it, with Holm's correction over
+all claims."""
 
 from __future__ import annotations
 
@@ -7,15 +8,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from symbolic.errors import InputError
+
 
 @dataclass(frozen=True)
 class Claim:
     """A statement with a number that can come out wrong.
 
     group: the kind of claim, "mean drift" say; subject: which dynamics and charge; text: the statement
-    in words, its subject included. estimate, error: the measured number and its standard error (0 for a deterministic check). margin: the interval within which the statement
-    counts as true; expected: the theory's value. paths: independent samples behind the error. note: what a reader should
-    know, e.g. why nothing could be measured; `measured` is False then and the verdict inconclusive.
+    in words, its subject included. estimate, error: the measured number and its standard error (0 for a deterministic
+    check). margin: the interval within which the statement counts as true; expected: the theory's value. paths:
+    independent samples behind the error. note: what a reader should know, e.g. why nothing could be measured;
+    `measured` is False then and the verdict inconclusive.
     """
 
     group: str
@@ -59,8 +63,8 @@ class Claim:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim judged. verdict: "supported" (agreement within the margin was shown), "refuted" (disagreement beyond the margin was
-    shown) or "inconclusive". interval: simultaneous, at level 1 - alpha over all claims of the report."""
+    """A claim judged. verdict: "supported" (agreement within the margin was shown), "refuted" (disagreement beyond the
+    margin was shown) or "inconclusive". interval: simultaneous, at level 1 - alpha over all claims of the report."""
 
     claim: str
     verdict: str
@@ -78,11 +82,11 @@ class Verdict:
 def judge(claims: Sequence[Claim], alpha: float) -> tuple[Verdict, ...]:
     """Verdicts with the chance of any wrong "supported" or "refuted" at most alpha over all claims.
 
-    Every claim puts two hypotheses up for refusal, "outside the margin" (two one-sided tests, Schuirmann 1987) and "inside it";
-    Holm's step-down procedure (1979) runs over all of them together.
+    Every claim puts two hypotheses up for refusal, "outside the margin" (two one-sided tests, Schuirmann 1987) and
+    "inside it"; Holm's step-down procedure (1979) runs over all of them together.
     """
     if not 0 < alpha < 1:
-        raise ValueError(f"verify.alpha: must lie in (0, 1); got {alpha!r} ({type(alpha).__name__}). Give e.g. 0.01.")
+        raise InputError(f"verify.alpha: must lie in (0, 1); got {alpha!r} ({type(alpha).__name__}). Give e.g. 0.01.")
     p = np.array([v for c in claims for v in c.p_values()])
     refused = holm(p, alpha)
     level = 1 - alpha / max(len(p), 1)

@@ -1,4 +1,5 @@
-"""Affine vector fields v(theta) = A theta + b as sparse vectors over (A row-major, b): their bracket, kind and fixed point."""
+"""Affine vector fields v(theta) = A theta + b as sparse vectors over (A row-major, b): their bracket, kind and fixed
+point."""
 
 from __future__ import annotations
 
@@ -73,8 +74,9 @@ def fixed_point(fields: Sequence[Rows], size: int) -> Vector | None:
 def kind(vector: Mapping[int, Number], size: int) -> Kind:
     """What a generator (A, b) is, exactly.
 
-    "translation": A = 0. "scale", "rescaling": A diagonal with one sign, with both; b = 0. "rotation": A antisymmetric, about the origin
-    or about a fixed point (b in the range of A). "shear": A^2 = 0 and Ab = 0, so that the flow is theta + t v. "mixed": anything else.
+    "translation": A = 0. "scale", "rescaling": A diagonal with one sign, with both; b = 0. "rotation": A antisymmetric,
+    about the origin or about a fixed point (b in the range of A). "shear": A^2 = 0 and Ab = 0, so that the flow is
+    theta + t v. "mixed": anything else.
     """
     matrix, offset = {k: c for k, c in vector.items() if k < size * size}, max(vector) >= size * size
     if not matrix:

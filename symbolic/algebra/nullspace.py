@@ -1,7 +1,7 @@
 """Exact null spaces of sparse systems over Q, and readable bases of them.
 
-Equations with one or two unknowns, nearly all of those a symmetry gives, are eliminated as they come (zeros and a weighted
-union-find); what is left is a small dense core for FLINT.
+Equations with one or two unknowns, nearly all of those a symmetry gives, are eliminated as they come (zeros and a
+weighted union-find); what is left is a small dense core for FLINT.
 """
 
 from __future__ import annotations
@@ -178,7 +178,8 @@ def echelon(vectors: Sequence[Mapping[int, Number]]) -> list[Vector]:
 
 
 def readable(vectors: Sequence[Mapping[int, Number]]) -> list[Vector]:
-    """A sparse basis of small whole numbers: echelon form, then differences that shorten or bring neighbours together."""
+    """A sparse basis of small whole numbers: echelon form, then differences that shorten or bring neighbours
+    together."""
     basis = echelon(vectors)
     for _ in range(len(basis)):
         changed = False

@@ -1,15 +1,18 @@
 """The boundary: a step map as the text of one self-contained, deterministic Python module.
 
-No text of a user's enters it: states, inputs, parameters and parts stand there as letters with an index (x0, n1, p0, c2, v3), constants as
-floats. Names (of the problem, its states and observables) go beside the text, in `Module.manifest`.
+No text of a user's enters it: states, inputs, parameters and parts stand there as letters with an index (x0, n1, p0,
+c2, v3), constants as floats. Names (of the problem, its states and observables) go beside the text, in
+`Module.manifest`.
 
-The functions work on a block of LANES paths in flat arrays, row j of lane i at [j*LANES + i]: literal strides let a compiler
-vectorise over lanes, and the same text runs undecorated as plain Python, which is the oracle for the compiled kernel.
+The functions work on a block of LANES paths in flat arrays, row j of lane i at [j*LANES + i]: literal strides let a
+compiler vectorise over lanes, and the same text runs undecorated as plain Python, which is the oracle for the compiled
+kernel.
 
     step(x, n, h, t, p)        advances the states x in place; n: inputs, h: step, t: time, p: parameters
     accumulate(x, z, w, n, p)  n += w * terms(x, z), one data row (or feature row) z per lane
     observe(x, t, p, out)      the observables of a state
-    pace(x, h, t, p)           shortens h to the step that a state allows; where it is there, h and t are rows, each lane having a
+    pace(x, h, t, p)           shortens h to the step that a state allows; where it is there, h and t are rows, each
+    lane having a
                                clock of its own, and a lane whose h is 0 stays as it is
 """
 
@@ -30,7 +33,8 @@ BLOCK_BYTES = 192 * 1024
 
 @dataclass(frozen=True)
 class Module:
-    """Emitted text, and beside it its manifest (names, sizes, dtype, lanes, hash of the text), which is never part of a source."""
+    """Emitted text, and beside it its manifest (names, sizes, dtype, lanes, hash of the text), which is never part of a
+    source."""
 
     text: str
     manifest: Mapping[str, object] = field(hash=False)
@@ -44,7 +48,8 @@ class Module:
 def emit(
     step: StepMap, observables: Mapping[str, sp.Expr], accumulation: Accumulation | None = None, dtype: str = "float64"
 ) -> Module:
-    """Text and manifest for a step map, its observables (expressions of states and t) and, if data feed it, the accumulation."""
+    """Text and manifest for a step map, its observables (expressions of states and t) and, if data feed it, the
+    accumulation."""
     rows = len(step.states) * 2 + len(step.inputs) * 2 + (len(accumulation.z) if accumulation else 0)
     lanes = lane_count(rows, dtype)
     number = "np.float32" if dtype == "float32" else "float"
@@ -84,13 +89,17 @@ def emit(
         "dtype": dtype,
         "clock": "own" if own else "shared",
     }
-    head = f'"""A step map as emitted text, one block of {lanes} paths."""\n\nimport math\n\nimport numpy as np\n\nF = {number}\nLANES = {lanes}\n'
+    head = (
+        f'"""A step map as emitted text, one block of {lanes} paths."""\n\nimport math\n\nimport numpy as np\n\nF ='
+        f" {number}\nLANES = {lanes}\n"
+    )
     text = f"{head}\n\n{body}\n"
     return Module(text, {**manifest, "hash": hashlib.sha256(text.encode()).hexdigest()[:20]})
 
 
 def lane_count(rows: int, dtype: str) -> int:
-    """Paths per block: as many as keep all rows of a block near the cache, between 64 and 256. A matter of the problem alone."""
+    """Paths per block: as many as keep all rows of a block near the cache, between 64 and 256. A matter of the problem
+    alone."""
     bytes_each = 4 if dtype == "float32" else 8
     lanes = 256
     while lanes > 64 and rows * lanes * bytes_each > BLOCK_BYTES:

@@ -1,4 +1,5 @@
-"""A problem made ready for the engine: emitted text, and the numbers that feed its inputs. No SymPy object leaves this file."""
+"""A problem made ready for the engine: emitted text, and the numbers that feed its inputs. No SymPy object leaves this
+file."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ import sympy as sp
 from symbolic.codegen.emit import Module, emit
 from symbolic.dynamics.equation import SDE, LossDynamics
 from symbolic.dynamics.step_map import StepMap, t
+from symbolic.errors import InputError
 from symbolic.language import names
 from symbolic.language.reserved_names import OURS
 from symbolic.problem.loss import Loss, Parameter
@@ -33,9 +35,10 @@ class Output:
 class Prepared:
     """Text and numbers of one problem.
 
-    outputs: what a run saves, in row order. mean, factor: E m and R with R R^T = Cov m of the data features, for losses polynomial
-    in the data; for a general SDE, 0 and the identity; None otherwise. modes: how many of an SDE's inputs are coefficients of the
-    Brownian path (degree by degree), the others being normals of their own. The plan (how to draw one data row) is made on demand.
+    outputs: what a run saves, in row order. mean, factor: E m and R with R R^T = Cov m of the data features, for losses
+    polynomial in the data; for a general SDE, 0 and the identity; None otherwise. modes: how many of an SDE's inputs
+    are coefficients of the Brownian path (degree by degree), the others being normals of their own. The plan (how to
+    draw one data row) is made on demand.
     """
 
     module: Module
@@ -49,7 +52,7 @@ class Prepared:
     def plan(self) -> SamplingPlan:
         """How minibatch samples are drawn. Raises ValueError when the law has no samples."""
         if isinstance(self.dynamics, SDE):
-            raise ValueError("train: discrete SGD needs a Loss; got an SDE. Use simulate.")
+            raise InputError("train: discrete SGD needs a Loss; got an SDE. Use simulate.")
         return sampling_plan(self.dynamics.loss.blocks, self.dynamics.accumulation.z)
 
 
@@ -63,9 +66,10 @@ def parameters_of(problem: Loss | SDE) -> tuple[Parameter, ...]:
 def prepare(
     problem: Loss | SDE, scheme: str, observables: Mapping[str, Any] | None = None, dtype: str = "float64"
 ) -> Prepared:
-    """Emit a problem under a scheme. observables: {name: expression, or matrix or array of them, in the states and time}. Raises ValueError."""
+    """Emit a problem under a scheme. observables: {name: expression, or matrix or array of them, in the states and
+    time}. Raises ValueError."""
     if dtype not in ("float32", "float64"):
-        raise ValueError(f"dtype: must be 'float32' or 'float64'; got {dtype!r} ({type(dtype).__name__}). Pick one.")
+        raise InputError(f"dtype: must be 'float32' or 'float64'; got {dtype!r} ({type(dtype).__name__}). Pick one.")
     parts = parameters_of(problem)
     taken = {p.name for p in parts} | OURS.keys()
     states = {s for p in parts for s in p.symbols}
@@ -78,8 +82,9 @@ def prepare(
     rows: dict[str, sp.Expr] = {str(s): s for p in parts for s in p.symbols}
     for output, entries in extra:
         if rows.keys() & entries.keys():
-            raise ValueError(
-                f"observables[{output.name}]: a name must be new text; got one that an entry of a parameter or observable has. Rename it."
+            raise InputError(
+                f"observables[{output.name}]: a name must be new text; got one that an entry of a parameter or"
+                " observable has. Rename it."
             )
         rows |= entries
     outputs = tuple(Output(p.name, p.shape) for p in parts) + tuple(output for output, _ in extra)
@@ -90,8 +95,9 @@ def prepare(
         size = len(noise.inputs)
         return Prepared(emit(step, rows, None, dtype), outputs, np.zeros(size), np.eye(size), problem, noise.modes)
     if problem.distribution_parameters:
-        raise ValueError(
-            f"data: numbers are needed to run; got laws with symbols {sorted(map(str, problem.distribution_parameters))}. Give the laws numbers."
+        raise InputError(
+            "data: numbers are needed to run; got laws with symbols"
+            f" {sorted(map(str, problem.distribution_parameters))}. Give the laws numbers."
         )
     dynamics = LossDynamics(problem)
     module = emit(step_map(dynamics, scheme), rows, dynamics.accumulation, dtype)
@@ -118,7 +124,7 @@ def _observable(
 ) -> tuple[Output, dict[str, sp.Expr]]:
     """The output and its rows, {label: expression}."""
     if names.variable("observables", name) in taken:
-        raise ValueError(
+        raise InputError(
             f"observables[{name}]: a name must be new text; got one in use. Rename it; parameters are always saved."
         )
     if isinstance(value, (sp.MatrixBase, sp.NDimArray)):
@@ -128,19 +134,21 @@ def _observable(
     rows = {}
     for index, e in np.ndenumerate(array):
         if not isinstance(e, (sp.Expr, int, float)):
-            raise ValueError(
-                f"observables[{name}]: must be a SymPy expression or an array of them; got {type(e).__name__}. Write it with the parameters."
+            raise InputError(
+                f"observables[{name}]: must be a SymPy expression or an array of them; got {type(e).__name__}. Write it"
+                " with the parameters."
             )
         e = sp.sympify(e, strict=True).xreplace({} if clock is None else {clock: t})
         if e.free_symbols - states - {t}:
             loose = sorted(map(str, e.free_symbols - states))
             if set(loose) <= {str(s) for s in states}:
-                raise ValueError(
+                raise InputError(
                     f"observables[{name}]: symbols must be the loss's own; got {loose} with other assumptions. "
                     "Use the same objects, sympy.symbols(..., real=True)."
                 )
-            raise ValueError(
-                f"observables[{name}]: may use parameters and time only; got {loose}. Known: {sorted(map(str, states))[:12]}."
+            raise InputError(
+                f"observables[{name}]: may use parameters and time only; got {loose}. Known:"
+                f" {sorted(map(str, states))[:12]}."
             )
         rows[f"{name}[{','.join(map(str, index))}]" if index else name] = e
     return Output(name, array.shape), rows

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import sympy as sp
 
+from symbolic.errors import InputError
 from symbolic.functions.activations import relu, step
 
 UNARY = {
@@ -40,7 +41,7 @@ def _literal(e: sp.Basic) -> str:
     except (OverflowError, TypeError):
         value = math.inf
     if math.isinf(value) and e not in (sp.oo, -sp.oo):
-        raise ValueError(f"emit: a number must be within float64's range; got {str(e)[:60]}. Rescale the problem.")
+        raise InputError(f"emit: a number must be within float64's range; got {str(e)[:60]}. Rescale the problem.")
     if math.isfinite(value):
         return float.__repr__(value)
     return "math.nan" if math.isnan(value) else "math.inf" if value > 0 else "-math.inf"
@@ -49,7 +50,8 @@ def _literal(e: sp.Basic) -> str:
 class ScalarPrinter:
     """Prints expressions; `names` maps symbols to Python identifiers. Raises ValueError for what has no scalar form.
 
-    Only these names, literals, operators and functions of a fixed list are ever printed: nothing that is called by a user's text.
+    Only these names, literals, operators and functions of a fixed list are ever printed: nothing that is called by a
+    user's text.
 
     Branches are written so that NaN passes through: a comparison with NaN must never turn it into a number.
     """
@@ -88,8 +90,9 @@ class ScalarPrinter:
             return self._extremum(e)
         if isinstance(e, sp.Piecewise):
             return self._piecewise(e)
-        raise ValueError(
-            f"emit: every function must have a scalar form; got {e} ({type(e).__name__}). Rewrite it with {self.known()}."
+        raise InputError(
+            f"emit: every function must have a scalar form; got {e} ({type(e).__name__}). Rewrite it with"
+            f" {self.known()}."
         )
 
     @staticmethod
@@ -127,7 +130,7 @@ class ScalarPrinter:
         if power.is_Integer:
             n = abs(int(power))
             if n > 64:
-                raise ValueError(f"emit: integer powers go up to 64; got {e}. Rewrite it with exp and log.")
+                raise InputError(f"emit: integer powers go up to 64; got {e}. Rewrite it with exp and log.")
             return self._repeated(base, n) if power > 0 else f"(F(1.0)/{self._repeated(base, n)})"
         if power.is_Rational and power.q == 2:
             root = f"math.sqrt({base})"
@@ -168,4 +171,4 @@ class ScalarPrinter:
         if type(c) in RELATIONS:
             left, right = c.args
             return f"({self(left)} {RELATIONS[type(c)]} {self(right)})"
-        raise ValueError(f"emit: a condition must compare two expressions; got {c}. Rewrite the Piecewise.")
+        raise InputError(f"emit: a condition must compare two expressions; got {c}. Rewrite the Piecewise.")

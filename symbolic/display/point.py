@@ -30,9 +30,11 @@ def _number(value: float, scale: float = 0.0) -> float | str:
 def point_record(theory: Derivation, at: Mapping[Any, Any], sgd: SGD) -> dict[str, Any]:
     """The theory at a point, as plain lists, numbers and strings.
 
-    at: {parameter or its name: number or array}. "charges": per charge its value, class and reason there, drift (per unit time t = eta*k,
-    order-1 SDE) and own equilibrium {"lambda_star", "value", "rate"}. "families": values of the matrix forms. "joint": the point where all
-    drifts vanish ("reached" is False where it lies at infinity), None where there is none. Infinite numbers are the strings "inf" and "-inf". Raises ValueError for a wrong point, a schedule, or a law that cannot be averaged over.
+    at: {parameter or its name: number or array}. "charges": per charge its value, class and reason there, drift (per
+    unit time t = eta*k, order-1 SDE) and own equilibrium {"lambda_star", "value", "rate"}. "families": values of the
+    matrix forms. "joint": the point where all drifts vanish ("reached" is False where it lies at infinity), None where
+    there is none. Infinite numbers are the strings "inf" and "-inf". Raises ValueError for a wrong point, a schedule,
+    or a law that cannot be averaged over.
     """
     theta = theory.loss.pack(at)
     rates, scale = theory.noise.rates(sgd, numeric=True), float(theta @ theta)
@@ -60,13 +62,15 @@ def point_record(theory: Derivation, at: Mapping[Any, Any], sgd: SGD) -> dict[st
             for e in (found.charges if found else ())
         ],
         "families": [{"expression": f.text, "value": _snapped(f.at(theta), scale).tolist()} for f in theory.families],
-        "joint": None
-        if found is None or joint is None
-        else {
-            "reached": joint.converged,
-            "residual": float(joint.residual),
-            "theta": {name: value.tolist() for name, value in theory.loss.unpack(joint.theta).items()},
-        },
+        "joint": (
+            None
+            if found is None or joint is None
+            else {
+                "reached": joint.converged,
+                "residual": float(joint.residual),
+                "theta": {name: value.tolist() for name, value in theory.loss.unpack(joint.theta).items()},
+            }
+        ),
     }
 
 
@@ -130,7 +134,8 @@ def at_point(theory: Derivation, at: Mapping[Any, Any], sgd: SGD) -> str:
     for k, charge in enumerate(record["charges"][:SHOWN]):
         text = f"{forms.single[k].text} = " if k in forms.single else ""
         lines.append(
-            f"  {charge['name']} = {text}{_text(charge['value'])}: {charge['class']}, dC/dt = {_text(charge['drift'])}; {_goal(charge)}"
+            f"  {charge['name']} = {text}{_text(charge['value'])}: {charge['class']}, dC/dt = {_text(charge['drift'])};"
+            f" {_goal(charge)}"
         )
     if len(record["charges"]) > SHOWN:
         lines.append(f"  ... and {len(record['charges']) - SHOWN} more")
@@ -154,7 +159,10 @@ def _goal(charge: Mapping[str, Any]) -> str:
         return f"alone it goes to {_text(goal['value'])} without end"
     if goal["lambda_star"] == goal["rate"] == 0:
         return "it stays"
-    return f"alone it goes to {_text(goal['value'])} (lambda* = {_text(goal['lambda_star'])}) at the rate {_text(goal['rate'])}"
+    return (
+        f"alone it goes to {_text(goal['value'])} (lambda* = {_text(goal['lambda_star'])}) at the rate"
+        f" {_text(goal['rate'])}"
+    )
 
 
 def _rounded(values: Mapping[str, Any]) -> dict[str, Any]:

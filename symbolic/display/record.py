@@ -36,7 +36,8 @@ def is_brief(charge: Charge) -> bool:
 
 
 def drift_text(charge: Charge, brief: bool | None = None) -> str:
-    """The drift in the symbols T and lambda_wd, in operator form when it would be long; brief: what is known of that already."""
+    """The drift in the symbols T and lambda_wd, in operator form when it would be long; brief: what is known of that
+    already."""
     if not (is_brief(charge) if brief is None else brief):
         return operator_form(charge)
     text = str(charge.drift())

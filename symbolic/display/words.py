@@ -49,7 +49,8 @@ def verdict(theory: Derivation) -> str:
 
 
 def paragraph(theory: Derivation) -> str:
-    """The theory in a few plain sentences: the algebra and its groups, the charges in matrix form, their fate, completeness."""
+    """The theory in a few plain sentences: the algebra and its groups, the charges in matrix form, their fate,
+    completeness."""
     algebra, n = theory.algebra, len(theory.charges)
     first = f"{theory.loss.name}: {_plural(theory.loss.dimension, 'parameter')}; "
     if not algebra.dimension:
@@ -97,7 +98,10 @@ def _long_term(members: Sequence[Charge]) -> str:
             f"{sum(c.classification == k for c in members)} {k or 'undecided'}" for k in sorted(kinds, key=str)
         )
     kind = next(iter(kinds)) or "undecided"
-    return f"{kind}: {next(iter(reasons)) if len(reasons) == 1 else LONG_TERM.get(kind, 'no moments or samples to decide it')}"
+    return (
+        f"{kind}:"
+        f" {next(iter(reasons)) if len(reasons) == 1 else LONG_TERM.get(kind, 'no moments or samples to decide it')}"
+    )
 
 
 def _members(theory: Derivation, family: Family) -> list[Charge]:
@@ -118,7 +122,8 @@ def _label(family: Family) -> str:
 
 
 def _written(theory: Derivation) -> list[int]:
-    """Positions of the charges that are written out one by one: those without an array form, and short entries of the arrays."""
+    """Positions of the charges that are written out one by one: those without an array form, and short entries of the
+    arrays."""
     forms = theory.families
     alone = {*forms.left, *forms.single}
     return [k for k, c in enumerate(theory.charges) if k in alone or _terms(c) <= SHOWN][:SHOWN]
@@ -131,7 +136,8 @@ def _terms(charge: Charge) -> int:
 
 
 def summary(theory: Derivation) -> str:
-    """Plain words, then a block per family in matrix form, then charge by charge; of what is long or many only the count."""
+    """Plain words, then a block per family in matrix form, then charge by charge; of what is long or many only the
+    count."""
     lines, forms, short = [paragraph(theory)], theory.families, briefs(theory.charges)
     for family in forms.arrays[:SHOWN]:
         lines += [

@@ -14,8 +14,8 @@ def gradient(
 ) -> tuple[list[Statement], list[sp.Expr]]:
     """Statements and entries of d output / d inputs.
 
-    definitions: (name, expression in inputs and earlier names), in order. Returns the forward definitions followed by the
-    adjoints, and one expression per input in terms of all of these.
+    definitions: (name, expression in inputs and earlier names), in order. Returns the forward definitions followed by
+    the adjoints, and one expression per input in terms of all of these.
     """
     terms: dict[sp.Symbol, list[sp.Expr]] = {}
 

@@ -8,6 +8,7 @@ import numpy as np
 import sympy as sp
 
 from symbolic.dynamics.step_map import StepMap, h, t
+from symbolic.errors import InputError
 from symbolic.functions.activations import step as unit_step
 from symbolic.functions.numeric import Numeric
 
@@ -32,8 +33,9 @@ def jumps(
         found.update(_roots(switch.xreplace({k: sp.Float(v) for k, v in values.items()}), clock, time))
     inside = sorted(x for x in found if 0 < x < time)
     if len(inside) > MOST:
-        raise ValueError(
-            f"steps_at: steps are fitted to at most {MOST} jumps of the coefficients in time; got {len(inside)} (int). Write a smooth coefficient, or a shorter run."
+        raise InputError(
+            f"steps_at: steps are fitted to at most {MOST} jumps of the coefficients in time; got {len(inside)} (int)."
+            " Write a smooth coefficient, or a shorter run."
         )
     return inside
 
@@ -65,7 +67,8 @@ def _roots(e: sp.Expr, clock: sp.Symbol, time: float) -> list[float]:
 
 
 def singular_at_end(step: StepMap, time: float, last: float, values: Mapping[sp.Symbol, float]) -> sp.Expr | None:
-    """A part of the step's formula that depends on time alone and is not finite in the last step, of length `last`; None where all are.
+    """A part of the step's formula that depends on time alone and is not finite in the last step, of length `last`;
+    None where all are.
 
     In rational numbers, decimals as they are written: a rounded end would hide the pole behind a large number.
     """

@@ -13,6 +13,7 @@ from symbolic.dynamics.autodiff import Statement, gradient, shared
 from symbolic.dynamics.step_map import Accumulation
 from symbolic.dynamics.step_map import t as time_symbol
 from symbolic.dynamics.stochastic_calculus import commutes, correction
+from symbolic.errors import InputError
 from symbolic.language import names, reserved_names
 from symbolic.problem import assumptions
 from symbolic.problem.features import Features, features
@@ -27,13 +28,15 @@ NOISE_CLASSES = ("additive", "scalar", "diagonal", "commutative", "general")
 
 
 class SDE:
-    """dX = drift(X, t) dt + diffusion(X, t) dW, with states X of shape (D,), drift (D,), diffusion (D, J) for J independent noises.
+    """dX = drift(X, t) dt + diffusion(X, t) dW, with states X of shape (D,), drift (D,), diffusion (D, J) for J
+    independent noises.
 
-    states: symbols, or names. drift and diffusion: entries, or plain Python functions of (x, t) that return them, called a few times with
-    an array of symbols (see `tracing.trace`: what compares, branches or changes from call to call is refused). interpretation: "ito" or "stratonovich" (the sense in which the noise term is written). time: the symbol
-    of time in the coefficients, if any. parameters: symbols that a run gives numbers to. States may be assumed real, and no more (a positive X
-    would delete Max(X, 0) before it is seen); what is assumed of parameters must hold for their numbers. W: symbols of the Brownian motions' values
-    W_j(t), for observables. Raises ValueError.
+    states: symbols, or names. drift and diffusion: entries, or plain Python functions of (x, t) that return them,
+    called a few times with an array of symbols (see `tracing.trace`: what compares, branches or changes from call to
+    call is refused). interpretation: "ito" or "stratonovich" (the sense in which the noise term is written). time: the
+    symbol of time in the coefficients, if any. parameters: symbols that a run gives numbers to. States may be assumed
+    real, and no more (a positive X would delete Max(X, 0) before it is seen); what is assumed of parameters must hold
+    for their numbers. W: symbols of the Brownian motions' values W_j(t), for observables. Raises ValueError.
     """
 
     def __init__(
@@ -53,12 +56,13 @@ class SDE:
         self.interpretation, self.name = interpretation, names.check("SDE.name", name)
         d = len(self.states)
         if not d or len(set(self.states)) != d or not all(isinstance(s, sp.Symbol) for s in self.states):
-            raise ValueError(f"SDE.states: must be distinct symbols; got {list(states)!r}. Name each state once.")
+            raise InputError(f"SDE.states: must be distinct symbols; got {list(states)!r}. Name each state once.")
         if not all(isinstance(p, sp.Symbol) for p in self.parameters):
-            raise ValueError(f"SDE.parameters: must be symbols; got {list(parameters)!r}. Use sympy.symbols.")
+            raise InputError(f"SDE.parameters: must be symbols; got {list(parameters)!r}. Use sympy.symbols.")
         if time is not None and not isinstance(time, sp.Symbol):
-            raise ValueError(
-                f"SDE.time: must be the symbol of time in the coefficients; got {time!r} ({type(time).__name__}). Use sympy.Symbol('t', real=True)."
+            raise InputError(
+                f"SDE.time: must be the symbol of time in the coefficients; got {time!r} ({type(time).__name__}). Use"
+                " sympy.Symbol('t', real=True)."
             )
         errors = reserved_names.refuse("SDE.states", [s.name for s in self.states])
         errors += reserved_names.refuse("SDE.parameters", [p.name for p in self.parameters])
@@ -68,9 +72,9 @@ class SDE:
             found.append(assumptions.refused("SDE.time", time, "Time is any number from 0 on"))
         errors += [p for p in found if p]
         if errors:
-            raise ValueError("\n".join(errors))
+            raise InputError("\n".join(errors))
         if interpretation not in ("ito", "stratonovich"):
-            raise ValueError(f"SDE.interpretation: must be 'ito' or 'stratonovich'; got {interpretation!r}. Pick one.")
+            raise InputError(f"SDE.interpretation: must be 'ito' or 'stratonovich'; got {interpretation!r}. Pick one.")
         traced = callable(drift) or callable(diffusion)
         if time is None and traced and "t" not in {s.name for s in self.states + self.parameters}:
             time = sp.Symbol("t", real=True)
@@ -83,7 +87,7 @@ class SDE:
         labels = [s.name for s in (*self.states, *self.parameters, *((time,) if time is not None else ()))]
         twice = sorted({n for n in labels if labels.count(n) > 1})
         if twice:
-            raise ValueError(f"SDE: a name may stand for one thing only; got {twice[0]!r} twice. Rename one.")
+            raise InputError(f"SDE: a name may stand for one thing only; got {twice[0]!r} twice. Rename one.")
         clock = time_symbol if time is None else time
         if callable(drift):
             drift = tracing.trace("SDE.drift", drift, {"x": self.states, "t": clock}, tracing.vector)
@@ -92,11 +96,11 @@ class SDE:
         f, b = tracing.vector("SDE.drift", drift), tracing.rows("SDE.diffusion", diffusion)
         shapes = [len(row) for row in b]
         if len(f) != d:
-            raise ValueError(f"SDE.drift: must have one entry per state ({d}); got {len(f)}. Match the states.")
+            raise InputError(f"SDE.drift: must have one entry per state ({d}); got {len(f)}. Match the states.")
         if len(shapes) != d or len(set(shapes)) != 1 or shapes[0] < 1:
-            raise ValueError(
-                f"SDE.diffusion: must be {d} rows of equal length, one column per noise; got {len(shapes)} rows of lengths {shapes}. "
-                "Write [[b]] for one state and one noise."
+            raise InputError(
+                f"SDE.diffusion: must be {d} rows of equal length, one column per noise; got {len(shapes)} rows of"
+                f" lengths {shapes}. Write [[b]] for one state and one noise."
             )
         swap = {} if time is None else {time: time_symbol}
         self.drift_vector = sp.ImmutableMatrix(f).xreplace(swap)
@@ -105,8 +109,9 @@ class SDE:
         loose = used - {*self.states, *self.parameters, time_symbol}
         if loose or (time is None and time_symbol in used):
             others = sorted(map(str, loose)) or ["t"]
-            raise ValueError(
-                f"SDE: coefficients may use the states and time only; got {others} besides. Put in numbers, name time=, or list them as parameters=."
+            raise InputError(
+                f"SDE: coefficients may use the states and time only; got {others} besides. Put in numbers, name time=,"
+                " or list them as parameters=."
             )
         self.parts: tuple[Parameter, ...] = tuple(Parameter(s.name, (), (s,)) for s in self.states)
         self.W: tuple[sp.Symbol, ...] = tuple(sp.Symbol(f":W_{j}", real=True) for j in range(self.noises))
@@ -139,7 +144,8 @@ class SDE:
         return "commutative" if commutes(b, self.states) else "general"
 
     def allows(self, noise: str) -> bool:
-        """Whether a scheme for the noise class `noise` may be used: a scheme for commutative noise takes diagonal noise too, and so on."""
+        """Whether a scheme for the noise class `noise` may be used: a scheme for commutative noise takes diagonal noise
+        too, and so on."""
         if noise == "general" or self.noise_class == noise:
             return True
         if noise == "commutative":
@@ -147,7 +153,8 @@ class SDE:
         return noise == "diagonal" and (self.noises == 1 or self.diagonal)
 
     def to(self, interpretation: str) -> SDE:
-        """The same process written in the other sense: the drift gains or loses (1/2) sum_j (grad b_j) b_j. Raises ValueError."""
+        """The same process written in the other sense: the drift gains or loses (1/2) sum_j (grad b_j) b_j. Raises
+        ValueError."""
         if interpretation == self.interpretation:
             return self
         sign = 1 if interpretation == "ito" else -1
@@ -170,22 +177,24 @@ class SDE:
 
     @classmethod
     def from_loss(cls, loss: Loss, sgd: SGD) -> SDE:
-        """SGD's order-1 SDE with drift and diffusion as formulas: d theta = -s (grad L + wd theta) dt - s sqrt(T) H R dW.
+        """SGD's order-1 SDE with drift and diffusion as formulas: d theta = -s (grad L + wd theta) dt - s sqrt(T) H R
+        dW.
 
-        H m the gradient in the data features, R R^T = Cov m, T = f eta/S, s the schedule over 1 - momentum (THEORY section 6);
-        J = rank Cov m noises. Raises ValueError for a loss that is not polynomial in the data.
+        H m the gradient in the data features, R R^T = Cov m, T = f eta/S, s the schedule over 1 - momentum (THEORY
+        section 6); J = rank Cov m noises. Raises ValueError for a loss that is not polynomial in the data.
         """
         dynamics = LossDynamics(loss)
         if dynamics.features is None:
-            raise ValueError(
-                "SDE.from_loss: needs the diffusion as a formula; got a loss that is not polynomial in the data. Use euler-maruyama."
+            raise InputError(
+                "SDE.from_loss: needs the diffusion as a formula; got a loss that is not polynomial in the data. Use"
+                " euler-maruyama."
             )
         mean, covariance = dynamics.features.numeric_moments()
         tables = [b for b in dynamics.features.blocks if b.kind == "dataset"]
         if tables and len(tables) < len(dynamics.features.blocks) and not sgd.replacement:
-            raise ValueError(
-                "SGD.replacement: without replacement the SDE needs all data from the data set; got a data set with laws beside it. "
-                "Use replacement=True, or put samples of the laws into the data set."
+            raise InputError(
+                "SGD.replacement: without replacement the SDE needs all data from the data set; got a data set with"
+                " laws beside it. Use replacement=True, or put samples of the laws into the data set."
             )
         entries = dynamics.gradient
         for name, value in reversed(dynamics.statements):
@@ -227,10 +236,11 @@ class SDE:
 
 
 class LossDynamics:
-    """Gradient dynamics of a loss, driven by inputs that carry the noise (THEORY section 6: one gradient, three dynamics).
+    """Gradient dynamics of a loss, driven by inputs that carry the noise (THEORY section 6: one gradient, three
+    dynamics).
 
-    inputs: the averaged data features m when the loss is polynomial in the data (`features` is then set), else the averaged
-    per-sample gradient itself. GD, SGD and the order-1 SDE are this one object under different inputs.
+    inputs: the averaged data features m when the loss is polynomial in the data (`features` is then set), else the
+    averaged per-sample gradient itself. GD, SGD and the order-1 SDE are this one object under different inputs.
     """
 
     def __init__(self, loss: Loss) -> None:

@@ -1,4 +1,5 @@
-"""What the code of a user's function shows without a call: the order of its arguments, and sources of chance or of the time of day."""
+"""What the code of a user's function shows without a call: the order of its arguments, and sources of chance or of the
+time of day."""
 
 from __future__ import annotations
 
@@ -63,7 +64,8 @@ def arguments(function: Callable[..., Any]) -> list[str] | None:
 
 
 def misordered(function: Callable[..., Any], wanted: Sequence[str]) -> str | None:
-    """The function's own arguments in words where their names say that they stand in another order than `wanted`, of which "t" is time."""
+    """The function's own arguments in words where their names say that they stand in another order than `wanted`, of
+    which "t" is time."""
     names = arguments(function)
     if names is None:
         return None
@@ -117,7 +119,8 @@ def _named(function: FunctionType) -> dict[str, Any]:
 
 
 def source(function: Callable[..., Any]) -> str | None:
-    """In words, the random numbers, the time of day or the assumptions that a function asks for; None for none that can be seen."""
+    """In words, the random numbers, the time of day or the assumptions that a function asks for; None for none that can
+    be seen."""
     for one in _functions(function):
         names = _named(one)
         for name, value in names.items():

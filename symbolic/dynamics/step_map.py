@@ -19,9 +19,10 @@ t = sp.Symbol(":t", real=True)
 class StepMap:
     """One step of a dynamics, written symbolically.
 
-    states: what is advanced. inputs: what noise (or a minibatch) feeds in. parameters: constants of a run. statements: named
-    intermediate values, in order; updates: the new states in terms of everything before. pace: where each path chooses its steps, the
-    longest one it may take from its state, in terms of states, parameters, t and h, the longest that any path may take.
+    states: what is advanced. inputs: what noise (or a minibatch) feeds in. parameters: constants of a run. statements:
+    named intermediate values, in order; updates: the new states in terms of everything before. pace: where each path
+    chooses its steps, the longest one it may take from its state, in terms of states, parameters, t and h, the longest
+    that any path may take.
     """
 
     name: str

@@ -19,7 +19,8 @@ def jacobian(vector: sp.Matrix, states: Sequence[sp.Symbol]) -> sp.ImmutableMatr
 
 
 def correction(diffusion: sp.Matrix, states: Sequence[sp.Symbol]) -> sp.ImmutableMatrix:
-    """(1/2) sum_j (grad b_j) b_j, (D, 1): the Ito drift minus the Stratonovich drift (Kloeden and Platen 1992, eq. 4.9.11)."""
+    """(1/2) sum_j (grad b_j) b_j, (D, 1): the Ito drift minus the Stratonovich drift (Kloeden and Platen 1992, eq.
+    4.9.11)."""
     total = sp.zeros(diffusion.rows, 1)
     for j in range(diffusion.cols):
         b = diffusion[:, j]
@@ -28,7 +29,8 @@ def correction(diffusion: sp.Matrix, states: Sequence[sp.Symbol]) -> sp.Immutabl
 
 
 def commutes(diffusion: sp.Matrix, states: Sequence[sp.Symbol]) -> bool:
-    """Whether L^i b_kj = L^j b_ki identically (Kloeden and Platen 1992, eq. 10.3.13). False where it cannot be shown."""
+    """Whether L^i b_kj = L^j b_ki identically (Kloeden and Platen 1992, eq. 10.3.13). False where it cannot be
+    shown."""
     columns = [diffusion[:, j] for j in range(diffusion.cols)]
     slopes = [jacobian(b, states) for b in columns]
     entries = [

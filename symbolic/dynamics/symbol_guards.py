@@ -1,4 +1,5 @@
-"""What a function of symbols must not ask: SymPy answers ==, hash and truth by structure, and the answer would be frozen into the formula."""
+"""What a function of symbols must not ask: SymPy answers ==, hash and truth by structure, and the answer would be
+frozen into the formula."""
 
 from __future__ import annotations
 
@@ -90,7 +91,8 @@ def _classes() -> list[type]:
 
 @contextmanager
 def guarded() -> Iterator[Questions]:
-    """While it lasts, a question of ASKED about an object with symbols raises, where this thread asks it outside SymPy."""
+    """While it lasts, a question of ASKED about an object with symbols raises, where this thread asks it outside
+    SymPy."""
     with _lock:
         questions, replaced = Questions(), list[tuple[type, str, Any]]()
 

@@ -10,6 +10,7 @@ import numpy as np
 import sympy as sp
 
 from symbolic.dynamics import source_reading, symbol_guards
+from symbolic.errors import InputError
 
 MOST_CALLS, SECONDS = 8, 0.1
 """A function is called twice, and then on, up to so often, while it takes no longer than so many seconds."""
@@ -20,17 +21,18 @@ Given = Mapping[str, Sequence[sp.Symbol] | sp.Symbol]
 
 
 def trace(where: str, function: Callable[..., Any], given: Given, convert: Callable[[str, Any], Any]) -> Any:
-    """convert(where, function(*given)), the same at every call. Raises ValueError, naming the line, for what has no formula: a function
-    that compares or branches, gives something else at another call, takes its arguments in another order, or fails."""
+    """convert(where, function(*given)), the same at every call. Raises ValueError, naming the line, for what has no
+    formula: a function that compares or branches, gives something else at another call, takes its arguments in another
+    order, or fails."""
     order = f"f({', '.join(given)})"
     wrong = source_reading.misordered(function, list(given))
     if wrong:
-        raise ValueError(f"{where}: a function is called as {order}; got {wrong}. Put its arguments in that order.")
+        raise InputError(f"{where}: a function is called as {order}; got {wrong}. Put its arguments in that order.")
     found = source_reading.source(function)
     if found:
-        raise ValueError(
-            f"{where}: a function is called beforehand, and must be one formula for all states and times; got one that asks for {found}. "
-            "Noise comes from the diffusion, time from t; conditions go into sympy.Piecewise."
+        raise InputError(
+            f"{where}: a function is called beforehand, and must be one formula for all states and times; got one that"
+            f" asks for {found}. Noise comes from the diffusion, time from t; conditions go into sympy.Piecewise."
         )
     own = [s for value in given.values() for s in np.ravel(np.array(value, dtype=object))]
     first = convert(where, _call(where, function, given, order))
@@ -44,9 +46,9 @@ def trace(where: str, function: Callable[..., Any], given: Given, convert: Calla
         calls += 1
     vague = source_reading.unnamed_time(function, list(given))
     if vague and "t" in given and _only_time(first, given):
-        raise ValueError(
-            f"{where}: a function is called as {order}; got {vague}, which uses its argument for time and never the state. "
-            "Name the arguments x and t, in that order."
+        raise InputError(
+            f"{where}: a function is called as {order}; got {vague}, which uses its argument for time and never the"
+            " state. Name the arguments x and t, in that order."
         )
     return first
 
@@ -59,15 +61,16 @@ def _call(where: str, function: Callable[..., Any], given: Given, order: str) ->
         except Exception as error:
             if not questions.first:
                 at = symbol_guards.where(error)
-                raise ValueError(
-                    f"{where}: a function is called as {order} with arrays of symbols, t a symbol; got {type(error).__name__}: {error}"
-                    f"{' at ' + at if at else ''}. Use SymPy's functions (sympy.sin, not math.sin or numpy.sin). {BRANCHES}."
+                raise InputError(
+                    f"{where}: a function is called as {order} with arrays of symbols, t a symbol; got"
+                    f" {type(error).__name__}: {error}{' at ' + at if at else ''}. Use SymPy's functions (sympy.sin,"
+                    f" not math.sin or numpy.sin). {BRANCHES}."
                 ) from error
             value = None
     if questions.first:
-        raise ValueError(
-            f"{where}: a function must be one formula for all states and times, called as {order} with symbols; got one that asks {questions.first} at "
-            f"{questions.frame}. {BRANCHES}."
+        raise InputError(
+            f"{where}: a function must be one formula for all states and times, called as {order} with symbols; got one"
+            f" that asks {questions.first} at {questions.frame}. {BRANCHES}."
         )
     return value
 
@@ -80,13 +83,14 @@ def _compare(where: str, first: Any, again: Any, back: Mapping[sp.Symbol, sp.Sym
     left, right = _flat(first), [e.xreplace(dict(back)) for e in _flat(again)]
     for a, b in zip(left, right, strict=False):
         if a != b and not _equal(a, b):
-            raise ValueError(
-                f"{where}: a function must give the same formula at every call; got {a} and then {b}. "
-                "It may not draw random numbers, count its calls or ask for the time of day: noise comes from the diffusion."
+            raise InputError(
+                f"{where}: a function must give the same formula at every call; got {a} and then {b}. It may not draw"
+                " random numbers, count its calls or ask for the time of day: noise comes from the diffusion."
             )
     if len(left) != len(right):
-        raise ValueError(
-            f"{where}: a function must give the same formula at every call; got {len(left)} entries and then {len(right)}. Mend it."
+        raise InputError(
+            f"{where}: a function must give the same formula at every call; got {len(left)} entries and then"
+            f" {len(right)}. Mend it."
         )
 
 
@@ -113,7 +117,7 @@ def vector(where: str, value: Any) -> list[sp.Expr]:
     elif isinstance(value, np.ndarray):
         value = value.tolist()
     if not isinstance(value, (list, tuple)):
-        raise ValueError(
+        raise InputError(
             f"{where}: must be a list with one entry per state; got {value!r} ({type(value).__name__}). Write [f]."
         )
     return [expression(where, e) for e in value]
@@ -124,7 +128,7 @@ def rows(where: str, value: Any) -> list[list[sp.Expr]]:
     if hasattr(value, "tolist"):
         value = value.tolist()
     if not isinstance(value, (list, tuple)):
-        raise ValueError(
+        raise InputError(
             f"{where}: must be rows, one per state; got {value!r} ({type(value).__name__}). Write [[b]] for one noise."
         )
     lists = [row.tolist() if isinstance(row, np.ndarray) else row for row in value]
@@ -138,11 +142,12 @@ def expression(where: str, e: Any) -> sp.Expr:
     except (sp.SympifyError, TypeError):
         made = sp.S.EmptySet
     if not isinstance(made, sp.Expr):
-        raise ValueError(
-            f"{where}: entries must be SymPy expressions or numbers; got {e!r} ({type(e).__name__}). Write them with the states."
+        raise InputError(
+            f"{where}: entries must be SymPy expressions or numbers; got {e!r} ({type(e).__name__}). Write them with"
+            " the states."
         )
     if made.has(sp.nan, sp.oo, sp.zoo, sp.I):
-        raise ValueError(
+        raise InputError(
             f"{where}: entries must be real and finite; got {made} ({type(made).__name__}). Mend the formula."
         )
     return made

@@ -1,7 +1,7 @@
 """The gradient fields of a loss over a prime field: exact at random points, with all their nested Lie brackets.
 
-A kink opens or shuts at random, consistently for q and -q: a ReLU network stands for its path products (Marcotte, Gribonval,
-Peyre 2307.00144, section 2).
+A kink opens or shuts at random, consistently for q and -q: a ReLU network stands for its path products (Marcotte,
+Gribonval, Peyre 2307.00144, section 2).
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ TRIES, SCOUTS = 200, 20
 
 
 class Fields:
-    """The fields theta -> grad l(theta, z), z random, near one random theta. Raises Unsupported for functions without a value mod p."""
+    """The fields theta -> grad l(theta, z), z random, near one random theta. Raises Unsupported for functions without a
+    value mod p."""
 
     def __init__(self, loss: Loss, seed: int = 8) -> None:
         self.loss, self.rng = loss, np.random.default_rng(seed)
@@ -108,7 +109,8 @@ def _extend(theta: list[Jet], along: list[Jet]) -> list[Jet]:
 
 
 def jacobian(tape: Tape, point: Sequence[int], size: int) -> Array | None:
-    """d outputs / d inputs of a tape mod p at one point, for the first `size` inputs: (outputs, size). None where a root does not exist."""
+    """d outputs / d inputs of a tape mod p at one point, for the first `size` inputs: (outputs, size). None where a
+    root does not exist."""
     arithmetic = JetArithmetic(1)
     tape.arithmetic = arithmetic
     slots, slopes = tape.forward([Jet(np.full((1, 1), v)) for v in point])

@@ -1,8 +1,10 @@
-"""Numbers mod a prime with nilpotent parts: F_p[e_1, ..., e_k]/(e_i^2), the arithmetic in which nested derivatives are exact.
+"""Numbers mod a prime with nilpotent parts: F_p[e_1, ..., e_k]/(e_i^2), the arithmetic in which nested derivatives are
+exact.
 
-A jet is an int64 array (2^k, n): entry S holds the coefficient of prod_{i in S} e_i at each of n points. Any tape of + * / and the
-functions below runs on them. exp, tanh, log, sin ... have no values mod p: they get pseudo-random ones that obey f' and the parity
-of f, which is right where their arguments are independent (Ax's theorem; `independence` decides it).
+A jet is an int64 array (2^k, n): entry S holds the coefficient of prod_{i in S} e_i at each of n points. Any tape of +
+* / and the functions below runs on them. exp, tanh, log, sin ... have no values mod p: they get pseudo-random ones that
+obey f' and the parity of f, which is right where their arguments are independent (Ax's theorem; `independence` decides
+it).
 """
 
 from __future__ import annotations
@@ -129,7 +131,8 @@ class Jet:
         return out
 
     def lift(self, value: Array, slope: Callable[[Jet, Jet], Jet]) -> Jet:
-        """f(x) from f at the values and its slope as a map of (x, f(x)): built part by part, f(a + e b) = f(a) + e f'(a) b."""
+        """f(x) from f at the values and its slope as a map of (x, f(x)): built part by part, f(a + e b) = f(a) + e
+        f'(a) b."""
         if self.order == 0:
             return Jet(value[None, :])
         half = len(self.data) // 2
@@ -160,8 +163,9 @@ class Unsupported(ValueError):
 class JetArithmetic:
     """The functions of a tape on jets.
 
-    arguments: what exponential and trigonometric functions were taken of, as values (n,) mod p; squares: what roots were taken of.
-    bad: points where a root or an inverse does not exist mod p. salt seeds the kinks, salt_log the made-up values of log.
+    arguments: what exponential and trigonometric functions were taken of, as values (n,) mod p; squares: what roots
+    were taken of. bad: points where a root or an inverse does not exist mod p. salt seeds the kinks, salt_log the
+    made-up values of log.
     """
 
     digits = None

@@ -126,7 +126,8 @@ class Probe:
 
 
 def constraints(probe: Probe, rng: np.random.Generator, *, as_drawn: bool = False) -> Array:
-    """Rows of the linear system for (A row-major, b): <g, A theta + b> = 0, each scaled to unit length; zero gradients dropped."""
+    """Rows of the linear system for (A row-major, b): <g, A theta + b> = 0, each scaled to unit length; zero gradients
+    dropped."""
     d = probe.loss.dimension
     theta, g = probe.gradients((d * (d + 1) + 30) * min(pattern_count(probe.loss), 6), rng, as_drawn=as_drawn)
     norm = np.linalg.norm(g, axis=0)
@@ -157,7 +158,8 @@ def nullity(rows: Array, unknowns: int, tolerance: float = 1e-8) -> int:
 def residual(
     loss: Loss, vectors: list[dict[int, Any]], rng: np.random.Generator, digits: int = 40, points: int = 12
 ) -> float:
-    """Largest |<g, A theta + b>| / (|g| |A theta + b|) over fresh points at high precision; vectors index (A row-major, b)."""
+    """Largest |<g, A theta + b>| / (|g| |A theta + b|) over fresh points at high precision; vectors index (A row-major,
+    b)."""
     if not vectors:
         return 0.0
     probe = Probe(loss, digits)

@@ -1,6 +1,8 @@
-"""A loss as a tape of elementary operations: values and exact gradients at many points, in float64 or at any mpmath precision.
+"""A loss as a tape of elementary operations: values and exact gradients at many points, in float64 or at any mpmath
+precision.
 
-Reverse mode over the shared expression graph, so a gradient costs a few evaluations, and no derivative is ever written out.
+Reverse mode over the shared expression graph, so a gradient costs a few evaluations, and no derivative is ever written
+out.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ from typing import Any
 import mpmath
 import numpy as np
 import sympy as sp
+
+from symbolic.errors import InputError
 
 Array = np.ndarray
 FEW_POINTS = 64
@@ -85,16 +89,18 @@ def _unary(name: str, x: Any, m: Arithmetic) -> tuple[Any, Any]:
             return sign * x, sign
         case "sign":
             return 2 * m.positive(x) - 1, 0 * x
-    raise ValueError(
-        f"tape: no rule for the function {name}. Write the loss with exp, log, tanh, erf, relu, sqrt, sin, cos and arithmetic."
+    raise InputError(
+        f"tape: no rule for the function {name}. Write the loss with exp, log, tanh, erf, relu, sqrt, sin, cos and"
+        " arithmetic."
     )
 
 
 class Tape:
     """Several scalar outputs of the same inputs, evaluated and differentiated together.
 
-    gradient(values) takes inputs of shape (n_inputs, n) and returns (n_outputs, n_inputs, n). definitions: names that the outputs
-    use, each in terms of the inputs and the earlier names. arithmetic: what the numbers are, `Arithmetic(digits)` when None.
+    gradient(values) takes inputs of shape (n_inputs, n) and returns (n_outputs, n_inputs, n). definitions: names that
+    the outputs use, each in terms of the inputs and the earlier names. arithmetic: what the numbers are,
+    `Arithmetic(digits)` when None.
     """
 
     def __init__(
@@ -128,7 +134,7 @@ class Tape:
         if e.is_number:
             return self._push("constant", (), self.arithmetic.number(e))
         if e.is_Symbol:
-            raise ValueError(f"tape: every symbol needs a value; got {e} (Symbol). Give it as an input.")
+            raise InputError(f"tape: every symbol needs a value; got {e} (Symbol). Give it as an input.")
         if isinstance(e, (sp.Add, sp.Mul)):
             return self._push("add" if isinstance(e, sp.Add) else "mul", tuple(self._slot(a) for a in e.args))
         if isinstance(e, sp.Pow):
@@ -144,7 +150,7 @@ class Tape:
             return self._pieces(list(e.args))
         if isinstance(e, sp.Function) and len(e.args) == 1:
             return self._push("call", (self._slot(e.args[0]),), type(e).__name__)
-        raise ValueError(
+        raise InputError(
             f"tape: no rule for {type(e).__name__}; got {e}. Write it with + - * / ** and functions of one argument."
         )
 
@@ -155,7 +161,7 @@ class Tape:
             return self._slot(value)
         flip = type(condition) in (sp.StrictLessThan, sp.LessThan)
         if not flip and type(condition) not in (sp.StrictGreaterThan, sp.GreaterThan):
-            raise ValueError(
+            raise InputError(
                 f"tape: Piecewise conditions must be inequalities; got {condition}. Rewrite it with < or >."
             )
         ahead = condition.rhs - condition.lhs if flip else condition.lhs - condition.rhs
@@ -233,7 +239,8 @@ class Tape:
         return out
 
     def _together(self, out: Array, slots: list[Any], slopes: list[Any]) -> Array:
-        """All outputs in one backward pass, a row of adjoints each: at few points the passes would cost more than the numbers."""
+        """All outputs in one backward pass, a row of adjoints each: at few points the passes would cost more than the
+        numbers."""
         rows, points = len(self.outputs), out.shape[2]
         adjoint: dict[int, Any] = {}
         for o, slot in enumerate(self.outputs):

@@ -1,4 +1,5 @@
-"""Activations of a network: the kinked ones as SymPy functions, with PyTorch's convention relu'(0) = 0, the others as expressions."""
+"""Activations of a network: the kinked ones as SymPy functions, with PyTorch's convention relu'(0) = 0, the others as
+expressions."""
 
 from __future__ import annotations
 
@@ -87,7 +88,8 @@ def silu(x: sp.Expr) -> sp.Expr:
 
 
 def gelu(x: sp.Expr) -> sp.Expr:
-    """x Phi(x), Phi the normal distribution function: the exact form, no tanh in place of erf. Source: Hendrycks, Gimpel (1606.08415)."""
+    """x Phi(x), Phi the normal distribution function: the exact form, no tanh in place of erf. Source: Hendrycks,
+    Gimpel (1606.08415)."""
     return x * (1 + sp.erf(x / sp.sqrt(2))) / 2
 
 

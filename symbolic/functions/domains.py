@@ -34,8 +34,8 @@ LARGEST_ANGLE = {"float32": 2.0**20, "float64": 2.0**45}
 
 @dataclass(frozen=True)
 class Finding:
-    """What has no finite value: the function's text, its argument and the argument's value; why in words, and what to write instead, ""
-    where it is no domain that was left but the number type's range. node: the function itself."""
+    """What has no finite value: the function's text, its argument and the argument's value; why in words, and what to
+    write instead, "" where it is no domain that was left but the number type's range. node: the function itself."""
 
     function: str
     argument: str
@@ -58,10 +58,11 @@ class _Found(Exception):
 
 
 class Evaluator:
-    """Evaluates expressions in floats of `dtype` at a point, and stops at the first function without a finite value there.
+    """Evaluates expressions in floats of `dtype` at a point, and stops at the first function without a finite value
+    there.
 
-    values: {symbol: number}; an expression with another symbol is unknown (None), and so is what is made of it. shown: how symbols
-    are to be named in what is told.
+    values: {symbol: number}; an expression with another symbol is unknown (None), and so is what is made of it. shown:
+    how symbols are to be named in what is told.
     """
 
     def __init__(
@@ -195,7 +196,8 @@ class Evaluator:
         raise _Found(Finding(self._text(e), self._text(argument), value, why, advice, e))
 
     def as_written(self, found: Finding, formulas: Sequence[sp.Basic]) -> Finding | None:
-        """What was found in a formula made of `formulas` at other states, as it stands there; None where nothing fits."""
+        """What was found in a formula made of `formulas` at other states, as it stands there; None where nothing
+        fits."""
         for e in dict.fromkeys(n for f in formulas for n in sp.preorder_traversal(f) if n.func == found.node.func):
             places = {s: sp.Wild(s.name) for s in e.free_symbols}
             if places and found.node.match(e.xreplace(places)):
@@ -206,6 +208,7 @@ class Evaluator:
         return None
 
     def suspects(self) -> Iterator[Finding]:
-        """Functions that could leave their domain elsewhere, the nearest to its edge first, with their argument's value here."""
+        """Functions that could leave their domain elsewhere, the nearest to its edge first, with their argument's value
+        here."""
         for e, value in sorted(self.seen, key=lambda pair: abs(pair[1])):
             yield Finding(self._text(e), self._text(e.args[0]), value, "", self._instead(e), e)

@@ -1,4 +1,5 @@
-"""Expressions as NumPy functions: a list of operations, never source text, so whatever a symbol is called it stays a symbol."""
+"""Expressions as NumPy functions: a list of operations, never source text, so whatever a symbol is called it stays a
+symbol."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from symbolic.errors import InputError
 from symbolic.functions.activations import relu, step
 
 Array = np.ndarray
@@ -82,9 +84,11 @@ def _pieces(*parts: Any) -> Any:
 
 
 class Numeric:
-    """values(inputs) -> (outputs, n): expressions at n points. inputs: one number or array (n,) per symbol, in the symbols' order.
+    """values(inputs) -> (outputs, n): expressions at n points. inputs: one number or array (n,) per symbol, in the
+    symbols' order.
 
-    Raises ValueError for a function that has no form here. Out of their domain functions give NaN or infinity, without a warning.
+    Raises ValueError for a function that has no form here. Out of their domain functions give NaN or infinity, without
+    a warning.
     """
 
     def __init__(self, expressions: Sequence[sp.Basic], symbols: Sequence[sp.Symbol]) -> None:
@@ -105,7 +109,7 @@ class Numeric:
         if e.is_number and not e.is_Relational:
             return None, float(e) if e.is_real else np.nan
         if e.is_Symbol:
-            raise ValueError(f"numeric: every symbol needs a value; got {str(e)!r} (Symbol). Give it as an input.")
+            raise InputError(f"numeric: every symbol needs a value; got {str(e)!r} (Symbol). Give it as an input.")
         if isinstance(e, (sp.Sum, sp.Product)):
             return _same, (self._slot(e.doit()),)
         if isinstance(e, sp.Pow):
@@ -113,8 +117,9 @@ class Numeric:
         if isinstance(e, sp.Piecewise):
             return _pieces, tuple(self._slot(part) for pair in e.args for part in pair)
         if type(e) not in FUNCTIONS:
-            raise ValueError(
-                f"numeric: every function must have a form here; got {type(e).__name__} (no form). Rewrite it with {known()}."
+            raise InputError(
+                f"numeric: every function must have a form here; got {type(e).__name__} (no form). Rewrite it with"
+                f" {known()}."
             )
         return FUNCTIONS[type(e)], tuple(self._slot(a) for a in e.args)
 

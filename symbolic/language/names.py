@@ -1,7 +1,8 @@
 """Names that a user gives: which are taken, and how any text of a user's is shown on one line and in LaTeX.
 
-A name is any printable text: no character in it acts on what shows it (control, direction, surrogates, line ends). A symbol's name is not one
-of ours, which begin with a colon; a variable's, which labels a result, also avoids what NetCDF cannot hold.
+A name is any printable text: no character in it acts on what shows it (control, direction, surrogates, line ends). A
+symbol's name is not one of ours, which begin with a colon; a variable's, which labels a result, also avoids what NetCDF
+cannot hold.
 """
 
 from __future__ import annotations
@@ -11,9 +12,14 @@ from typing import Any
 
 import sympy as sp
 
+from symbolic.errors import InputError
+
 LONGEST = 200
 SHOWN = 80
-_GREEK = "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi varphi chi psi omega"
+_GREEK = (
+    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi pi rho sigma tau"
+    " upsilon phi varphi chi psi omega"
+)
 _COMMANDS = "|".join(["ell", "hbar", *_GREEK.split(), *map(str.capitalize, _GREEK.split())])
 _TYPESET = re.compile(
     rf"(?:[^\W_]|'|\\(?:{_COMMANDS})(?![A-Za-z])|(?:_{{1,2}}|\^{{1,2}})(?:[^\W_]+|\{{[^\W_]+(?:,[^\W_]+)*\}}))+(?:\[[0-9,]*\])?"
@@ -32,16 +38,17 @@ def printable(text: object, longest: int | None = None) -> str:
 def check(where: str, name: Any) -> str:
     """The name itself. Raises ValueError for what is not text, is blank, too long or not printable."""
     if not isinstance(name, str):
-        raise ValueError(f"{where}: a name must be text; got {_got(name)}. Give a short name.")
+        raise InputError(f"{where}: a name must be text; got {_got(name)}. Give a short name.")
     if not name.strip():
-        raise ValueError(f"{where}: a name must have something to show; got {_got(name)}. Give a short name.")
+        raise InputError(f"{where}: a name must have something to show; got {_got(name)}. Give a short name.")
     if len(name) > LONGEST:
-        raise ValueError(
+        raise InputError(
             f"{where}: a name has at most {LONGEST} characters; got {_got(name)} of {len(name)}. Shorten it."
         )
     if not name.isprintable():
-        raise ValueError(
-            f"{where}: a name must be printable, on one line; got {_got(name)}. Leave out control characters and the like."
+        raise InputError(
+            f"{where}: a name must be printable, on one line; got {_got(name)}. Leave out control characters and the"
+            " like."
         )
     return name
 
@@ -49,7 +56,7 @@ def check(where: str, name: Any) -> str:
 def symbol(where: str, name: Any) -> str:
     """`check`, for a symbol's name: one that begins with a colon is ours."""
     if check(where, name).startswith(":"):
-        raise ValueError(f"{where}: a symbol's name must not begin with a colon; got {_got(name)}. Rename it.")
+        raise InputError(f"{where}: a symbol's name must not begin with a colon; got {_got(name)}. Rename it.")
     return name
 
 
@@ -57,15 +64,16 @@ def variable(where: str, name: Any) -> str:
     """`symbol`, for the name of a variable of a result: none that NetCDF cannot hold."""
     symbol(where, name)
     if "/" in name or " " in name or name in (".", ".."):
-        raise ValueError(
+        raise InputError(
             f"{where}: a variable's name must not hold '/' or spaces, or be a dot; got {_got(name)}. Rename it."
         )
     return name
 
 
 def latex(expression: Any, symbols: dict[Any, str] | None = None) -> str:
-    """SymPy's LaTeX of an expression, in which no symbol's name is a command of its own: names as SymPy sets them, or as `symbols` says, if
-    they are letters, Greek letters, numbers and indices, and else upright character by character."""
+    """SymPy's LaTeX of an expression, in which no symbol's name is a command of its own: names as SymPy sets them, or
+    as `symbols` says, if they are letters, Greek letters, numbers and indices, and else upright character by
+    character."""
     found = expression.atoms(sp.Symbol) if isinstance(expression, sp.Basic) else ()
     own: dict[Any, str] = {s: _upright(s.name) for s in found if not _TYPESET.fullmatch(s.name)}
     return sp.latex(expression, symbol_names=own | dict(symbols or {}))

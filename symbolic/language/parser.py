@@ -1,7 +1,7 @@
 """The expression language of spec files: a whitelist over Python's `ast`, evaluated on arrays of SymPy expressions.
 
-Values are NumPy object arrays (0-d for scalars), so broadcasting, `@`, `.T`, indexing and axes mean what they mean in NumPy.
-Nothing is ever handed to eval, exec or sympify: a tree of known nodes is walked, and everything else is refused.
+Values are NumPy object arrays (0-d for scalars), so broadcasting, `@`, `.T`, indexing and axes mean what they mean in
+NumPy. Nothing is ever handed to eval, exec or sympify: a tree of known nodes is walked, and everything else is refused.
 """
 
 from __future__ import annotations
@@ -186,7 +186,8 @@ class _Walker:
 def parse(text: str, names: Mapping[str, Any], where: str = "expression") -> np.ndarray:
     """The value of `text` as an object array of SymPy expressions (0-d for a scalar).
 
-    names: name -> SymPy expression or object array of them. Decimals become exact rationals. Raises ExpressionError only.
+    names: name -> SymPy expression or object array of them. Decimals become exact rationals. Raises ExpressionError
+    only.
     """
     if not isinstance(text, str):
         raise ExpressionError(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 
+from symbolic.errors import InputError
+
 OURS = {
     "time": "the time of saves",
     "path": "the number of a path",
@@ -25,7 +27,8 @@ UNDEFINED = "undefined"
 def refuse(where: str, names: Iterable[str]) -> list[str]:
     """A refusal, in words, for each of `names` that is ours."""
     return [
-        f"{where}[{name}]: a name must not be one that results use; got {name!r}, which is {OURS[name]}. Rename it, e.g. {name}_."
+        f"{where}[{name}]: a name must not be one that results use; got {name!r}, which is {OURS[name]}. Rename it,"
+        f" e.g. {name}_."
         for name in names
         if name in OURS
     ]
@@ -38,7 +41,8 @@ def check(
     histograms: Iterable[str] = (),
     swept: Iterable[str] = (),
 ) -> None:
-    """Raise ValueError where a result would hold one name twice. variables: {parameter or state: shape}, and among them `observables`."""
+    """Raise ValueError where a result would hold one name twice. variables: {parameter or state: shape}, and among them
+    `observables`."""
     observed, taken, errors = set(observables), dict(OURS), list[str]()
 
     def where(name: str) -> str:
@@ -68,4 +72,4 @@ def check(
         for part in OF_HISTOGRAM:
             use(f"{name}_{part}", f"histogram[{name}]", f"a part of the histogram of {name}")
     if errors:
-        raise ValueError("\n".join(errors))
+        raise InputError("\n".join(errors))

@@ -1,4 +1,5 @@
-"""The functions and operators of the expression language, on NumPy object arrays of SymPy expressions (0-d for scalars)."""
+"""The functions and operators of the expression language, on NumPy object arrays of SymPy expressions (0-d for
+scalars)."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""Named losses with known symmetries: one function per loss, a file per family, and one table of what is known about each.
+"""Named losses with known symmetries: one function per loss, a file per family, and one table of what is known about
+each.
 
-Sources: [S] Ziyin, Wang, Wu, "The Implicit Bias of Gradient Noise: A Symmetry Perspective" (arXiv 2402.07193 v1; v3, NeurIPS 2024:
-"Parameter Symmetry and Noise Equilibrium of SGD"); [B] Ziyin, Li, Ueda, "Law of Balance and Stationary Distribution of SGD" (2308.06671);
-[K] Kunin et al., "Neural Mechanics" (2012.04728); [M] Marcotte, Gribonval, Peyre, "Abide by the Law and Follow the Flow" (2307.00144);
-[D] Du, Hu, Lee, "Algorithmic Regularization in Learning Deep Homogeneous Models" (1806.00900).
-Sums of squares stay unexpanded: the emitter of gradients lives from that structure.
+Sources: [S] Ziyin, Wang, Wu, "The Implicit Bias of Gradient Noise: A Symmetry Perspective" (arXiv 2402.07193 v1; v3,
+NeurIPS 2024: "Parameter Symmetry and Noise Equilibrium of SGD"); [B] Ziyin, Li, Ueda, "Law of Balance and Stationary
+Distribution of SGD" (2308.06671); [K] Kunin et al., "Neural Mechanics" (2012.04728); [M] Marcotte, Gribonval, Peyre,
+"Abide by the Law and Follow the Flow" (2307.00144); [D] Du, Hu, Lee, "Algorithmic Regularization in Learning Deep
+Homogeneous Models" (1806.00900). Sums of squares stay unexpanded: the emitter of gradients lives from that structure.
 """
 
 from symbolic.library.attention import gated_mixture, single_head_attention, softmax_regression

@@ -17,8 +17,9 @@ from symbolic.problem.optimizer import SGD
 class Entry:
     """What is known about a library loss, at its default sizes.
 
-    build: the function. charges: their formula; independent: how many. class_: "convergent", "divergent", "frozen", or "none" without charges.
-    start: {parameter: float array}, sgd and time (= eta*k): values with which a run is stable and shows the effect.
+    build: the function. charges: their formula; independent: how many. class_: "convergent", "divergent", "frozen", or
+    "none" without charges. start: {parameter: float array}, sgd and time (= eta*k): values with which a run is stable
+    and shows the effect.
     """
 
     build: Callable[..., Loss]

@@ -16,8 +16,8 @@ from symbolic.problem.optimizer import SGD
 def softmax_regression(inputs: int = 2, classes: int = 3, rows: int = 60) -> Loss:
     """Cross-entropy log sum exp(W x + b) - y (W x + b), y one-hot, on fixed synthetic blobs.
 
-    Symmetry: all logits shift together, W_k -> W_k + v, b_k -> b_k + c. Charges: the column sums of W and the sum of b, no noise on them: frozen.
-    Source: [K] (translation symmetry).
+    Symmetry: all logits shift together, W_k -> W_k + v, b_k -> b_k + c. Charges: the column sums of W and the sum of b,
+    no noise on them: frozen. Source: [K] (translation symmetry).
     """
     W, b, x, y = (
         entries("W", (classes, inputs)),
@@ -38,12 +38,14 @@ def softmax_regression(inputs: int = 2, classes: int = 3, rows: int = 60) -> Los
 def single_head_attention(
     inputs: int = 2, key: int = 2, value: int = 2, outputs: int = 2, tokens: int = 3, rows: int = 40
 ) -> Loss:
-    """|O V sum_j p_j x_j - y|^2 with p = softmax_j(x_n Q'K x_j), the query at the last token x_n: one head of self-attention.
+    """|O V sum_j p_j x_j - y|^2 with p = softmax_j(x_n Q'K x_j), the query at the last token x_n: one head of
+    self-attention.
 
-    Layout: Q, K key x inputs, V value x inputs, O outputs x value. Fixed synthetic tokens, y = the mean token's first entries + noise/2.
-    Symmetry: Q -> G Q, K -> G^-T K with G in GL(key); V -> H V, O -> O H^-1 with H in GL(value). Charges: the entries of QQ' - KK' and of
-    VV' - O'O: convergent. With outputs < value the algebra grows (V moves along O's kernel), its charges do not. Source: Vaswani et al.
-    (1706.03762); Marcotte, Gribonval, Peyre (2506.06194) for the laws.
+    Layout: Q, K key x inputs, V value x inputs, O outputs x value. Fixed synthetic tokens, y = the mean token's first
+    entries + noise/2. Symmetry: Q -> G Q, K -> G^-T K with G in GL(key); V -> H V, O -> O H^-1 with H in GL(value).
+    Charges: the entries of QQ' - KK' and of VV' - O'O: convergent. With outputs < value the algebra grows (V moves
+    along O's kernel), its charges do not. Source: Vaswani et al. (1706.03762); Marcotte, Gribonval, Peyre (2506.06194)
+    for the laws.
     """
     Q, K = entries("Q", (key, inputs)), entries("K", (key, inputs))
     V, out = entries("V", (value, inputs)), entries("O", (outputs, value))
@@ -58,10 +60,12 @@ def single_head_attention(
 
 
 def gated_mixture(inputs: int = 2, experts: int = 2, rows: int = 48) -> Loss:
-    """(sum_k p_k (E_k x) - y)^2 with p = softmax(G x + c): linear experts E_k mixed by a gate, y = |x_1| + noise/2 on a fixed data set.
+    """(sum_k p_k (E_k x) - y)^2 with p = softmax(G x + c): linear experts E_k mixed by a gate, y = |x_1| + noise/2 on a
+    fixed data set.
 
-    Symmetry: all gate logits shift together, G_k -> G_k + v, c_k -> c_k + s; the experts add none. Charges: the column sums of G and the sum
-    of c, no noise on them: frozen. Source: Jacobs, Jordan, Nowlan, Hinton (Neural Computation 3, 1991) for the model; [K] (translation).
+    Symmetry: all gate logits shift together, G_k -> G_k + v, c_k -> c_k + s; the experts add none. Charges: the column
+    sums of G and the sum of c, no noise on them: frozen. Source: Jacobs, Jordan, Nowlan, Hinton (Neural Computation 3,
+    1991) for the model; [K] (translation).
     """
     G, c, E = entries("G", (experts, inputs)), entries("c", (experts,)), entries("E", (experts, inputs))
     x, y, points = entries("x", (inputs,)), sp.Symbol("y", real=True), cloud(rows, inputs)

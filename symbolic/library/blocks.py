@@ -17,9 +17,9 @@ from symbolic.problem.optimizer import SGD
 def swiglu(inputs: int = 2, hidden: int = 2, outputs: int = 1, rows: int = 64) -> Loss:
     """|W_down (silu(W_gate x) * (W_up x)) - y|^2 on a fixed synthetic data set, y = |x_1| + noise/2 in every output.
 
-    Symmetry: per hidden unit, its row of W_up -> c times, its column of W_down -> 1/c times; nothing moves W_gate. Charges
-    |up_i|^2 - |down_i|^2: convergent. Parameters gate, up (hidden x inputs), down (outputs x hidden). Source: Shazeer, "GLU Variants Improve
-    Transformer" (2002.05202), equation 6; the charges as for any product, [B].
+    Symmetry: per hidden unit, its row of W_up -> c times, its column of W_down -> 1/c times; nothing moves W_gate.
+    Charges |up_i|^2 - |down_i|^2: convergent. Parameters gate, up (hidden x inputs), down (outputs x hidden). Source:
+    Shazeer, "GLU Variants Improve Transformer" (2002.05202), equation 6; the charges as for any product, [B].
     """
     gate, up, down = (
         entries("gate", (hidden, inputs)),
@@ -34,11 +34,13 @@ def swiglu(inputs: int = 2, hidden: int = 2, outputs: int = 1, rows: int = 64) -
 
 
 def residual_relu(inputs: int = 2, hidden: int = 2, rows: int = 64, readout: bool = False) -> Loss:
-    """|x + W2 relu(W1 x) - y|^2 on a fixed synthetic data set, y = |x| + noise/2 entry by entry; with readout, (a (x + W2 relu(W1 x)) - y_1)^2.
+    """|x + W2 relu(W1 x) - y|^2 on a fixed synthetic data set, y = |x| + noise/2 entry by entry; with readout, (a (x +
+    W2 relu(W1 x)) - y_1)^2.
 
-    Symmetry: per hidden unit, row i of W1 -> c times, column i of W2 -> 1/c times, c > 0, as without the skip; the skip breaks every
-    symmetry of the readout that has a charge. Charges |row_i W1|^2 - |column_i W2|^2: convergent. Source: Marcotte, Gribonval, Peyre,
-    "Transformative or Conservative? Conservation Laws for ResNets and Transformers" (2506.06194).
+    Symmetry: per hidden unit, row i of W1 -> c times, column i of W2 -> 1/c times, c > 0, as without the skip; the skip
+    breaks every symmetry of the readout that has a charge. Charges |row_i W1|^2 - |column_i W2|^2: convergent. Source:
+    Marcotte, Gribonval, Peyre, "Transformative or Conservative? Conservation Laws for ResNets and Transformers"
+    (2506.06194).
     """
     W1, W2, a = entries("W1", (hidden, inputs)), entries("W2", (inputs, hidden)), entries("a", (inputs,))
     x, points = entries("x", (inputs,)), cloud(rows, inputs, inputs)

@@ -13,8 +13,9 @@ from symbolic.problem.optimizer import SGD
 def matrix_factorization(dy: int = 3, h: int = 2, dx: int = 4) -> Loss:
     """|U W x - y|^2, the two-layer linear network: U dy x h, W h x dx, y = V x + e with V fixed, of rank h.
 
-    x ~ N(0, diag) with standard deviations falling from 6/5 to 3/5, label noise e from 4/5 to 3/10: both anisotropic. Symmetry: U -> U G^-1, W -> G W
-    with G in GL(h). Charges: the h(h+1)/2 entries of U'U - W W'; equilibrium U'Gamma_U U = W Gamma_W W': convergent. Source: [S], [M].
+    x ~ N(0, diag) with standard deviations falling from 6/5 to 3/5, label noise e from 4/5 to 3/10: both anisotropic.
+    Symmetry: U -> U G^-1, W -> G W with G in GL(h). Charges: the h(h+1)/2 entries of U'U - W W'; equilibrium U'Gamma_U
+    U = W Gamma_W W': convergent. Source: [S], [M].
     """
     U, W, x, e = entries("U", (dy, h)), entries("W", (h, dx)), entries("x", (dx,)), entries("e", (dy,))
     V = frame(dy, h) @ frame(h, dx) / 2
@@ -31,7 +32,8 @@ two_layer_linear = matrix_factorization
 def deep_linear(widths: Sequence[int] = (3, 2, 2, 2)) -> Loss:
     """|W_L ... W_1 x - y|^2, widths from input to output, y = V x + e with V fixed, of the smallest width's rank.
 
-    Symmetry: GL(h) at every hidden layer. Charges W_i W_i' - W_{i+1}' W_{i+1}, entry by entry: convergent. Source: [D] theorem 2.2, [M].
+    Symmetry: GL(h) at every hidden layer. Charges W_i W_i' - W_{i+1}' W_{i+1}, entry by entry: convergent. Source: [D]
+    theorem 2.2, [M].
     """
     sizes = list(widths)
     layers = {f"W{k + 1}": entries(f"W{k + 1}", (sizes[k + 1], sizes[k])) for k in range(len(sizes) - 1)}

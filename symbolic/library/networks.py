@@ -34,7 +34,8 @@ def _network(
 def two_layer_relu(inputs: int = 2, hidden: int = 2, rows: int = 64) -> Loss:
     """(a relu(W x + b) - y)^2 on a fixed synthetic data set, y = |x_1| + noise/2.
 
-    Symmetry: (W_i, b_i) -> c (W_i, b_i), a_i -> a_i/c for c > 0, per hidden unit. Charges |W_i|^2 + b_i^2 - a_i^2: convergent. Source: [D] theorem 2.1, [K].
+    Symmetry: (W_i, b_i) -> c (W_i, b_i), a_i -> a_i/c for c > 0, per hidden unit. Charges |W_i|^2 + b_i^2 - a_i^2:
+    convergent. Source: [D] theorem 2.1, [K].
     """
     return _network("two-layer-relu", relu, inputs, hidden, rows, bias=True, even=True)
 
@@ -42,19 +43,21 @@ def two_layer_relu(inputs: int = 2, hidden: int = 2, rows: int = 64) -> Loss:
 def two_layer_leaky_relu(inputs: int = 2, hidden: int = 2, slope: Any = SLOPE, rows: int = 64) -> Loss:
     """(a leaky_relu(W x + b) - y)^2 on a fixed synthetic data set, y = |x_1| + noise/2; slope: on the negative side.
 
-    Symmetry and charges as for ReLU, per hidden unit: (W_i, b_i) -> c (W_i, b_i), a_i -> a_i/c for c > 0; |W_i|^2 + b_i^2 - a_i^2: convergent.
-    Source: [D] theorem 2.1, for any homogeneous activation; Maas, Hannun, Ng (ICML 2013) for the activation.
+    Symmetry and charges as for ReLU, per hidden unit: (W_i, b_i) -> c (W_i, b_i), a_i -> a_i/c for c > 0; |W_i|^2 +
+    b_i^2 - a_i^2: convergent. Source: [D] theorem 2.1, for any homogeneous activation; Maas, Hannun, Ng (ICML 2013) for
+    the activation.
     """
     activation = lambda x: leaky_relu(x, slope)  # noqa: E731
     return _network("two-layer-leaky-relu", activation, inputs, hidden, rows, bias=True, even=True)
 
 
 def two_layer_quadratic(inputs: int = 2, hidden: int = 2) -> Loss:
-    """(a (W x)^2 - y)^2, square activation: y = t x^2 + N(0, 1/4), t fixed, x normal with standard deviations falling from 7/10 to 1/2.
+    """(a (W x)^2 - y)^2, square activation: y = t x^2 + N(0, 1/4), t fixed, x normal with standard deviations falling
+    from 7/10 to 1/2.
 
-    Symmetry: W_i -> c W_i, a_i -> a_i/c^2, per hidden unit: neither trace-free nor of one sign. Charges |W_i|^2 - 2 a_i^2: convergent.
-    Source: [M], k-homogeneous activations with k = 2; Du, Lee, "On the Power of Over-parametrization in Neural Networks with Quadratic
-    Activation" (1803.01206).
+    Symmetry: W_i -> c W_i, a_i -> a_i/c^2, per hidden unit: neither trace-free nor of one sign. Charges |W_i|^2 - 2
+    a_i^2: convergent. Source: [M], k-homogeneous activations with k = 2; Du, Lee, "On the Power of Over-parametrization
+    in Neural Networks with Quadratic Activation" (1803.01206).
     """
     a, W, x = entries("a", (hidden,)), entries("W", (hidden, inputs)), entries("x", (inputs,))
     e = sp.Symbol("e", real=True)
@@ -74,8 +77,8 @@ def two_layer_tanh(inputs: int = 2, hidden: int = 2, rows: int = 64) -> Loss:
 def two_layer_gelu(inputs: int = 2, hidden: int = 2, rows: int = 64) -> Loss:
     """(a gelu(W x) - y)^2 on a fixed synthetic data set, y = |x_1| + noise/2; gelu(s) = s Phi(s), the exact form.
 
-    Symmetry: none that is continuous; no charge: a smooth bend at a fixed scale breaks ReLU's rescaling. Source: [M] (an activation has laws
-    only if it is homogeneous); Hendrycks, Gimpel (1606.08415) for the activation.
+    Symmetry: none that is continuous; no charge: a smooth bend at a fixed scale breaks ReLU's rescaling. Source: [M]
+    (an activation has laws only if it is homogeneous); Hendrycks, Gimpel (1606.08415) for the activation.
     """
     return _network("two-layer-gelu", gelu, inputs, hidden, rows, bias=False, even=True)
 
@@ -83,17 +86,20 @@ def two_layer_gelu(inputs: int = 2, hidden: int = 2, rows: int = 64) -> Loss:
 def two_layer_silu(inputs: int = 2, hidden: int = 2, rows: int = 64) -> Loss:
     """(a silu(W x) - y)^2 on a fixed synthetic data set, y = |x_1| + noise/2; silu(s) = s/(1 + exp(-s)).
 
-    Symmetry: none that is continuous; no charge, as for GELU. Source: [M]; Elfwing, Uchibe, Doya (1702.03118) for the activation.
+    Symmetry: none that is continuous; no charge, as for GELU. Source: [M]; Elfwing, Uchibe, Doya (1702.03118) for the
+    activation.
     """
     return _network("two-layer-silu", silu, inputs, hidden, rows, bias=False, even=True)
 
 
 def separable_tanh(inputs: int = 2, hidden: int = 2) -> Loss:
-    """sum_j (sum_i a_i tanh(W_ij) - y_j)^2: a two-layer tanh network on whitened inputs, the unit vectors e_j, with targets y_j = t_j + e_j.
+    """sum_j (sum_i a_i tanh(W_ij) - y_j)^2: a two-layer tanh network on whitened inputs, the unit vectors e_j, with
+    targets y_j = t_j + e_j.
 
-    Symmetry: none that is affine. No quadratic charge; yet each hidden unit keeps a_i^2 - 2 sum_j int s/s'(W_ij) = a_i^2 - sum_j sinh(W_ij)^2
-    under gradient flow, because W_ij acts through tanh(W_ij) alone. Source: Zhao, Ganev, Walters, Yu, Dehmamy, "Symmetries, Flat Minima, and
-    the Conserved Quantities of Gradient Flow" (2210.17216), elementwise activations.
+    Symmetry: none that is affine. No quadratic charge; yet each hidden unit keeps a_i^2 - 2 sum_j int s/s'(W_ij) =
+    a_i^2 - sum_j sinh(W_ij)^2 under gradient flow, because W_ij acts through tanh(W_ij) alone. Source: Zhao, Ganev,
+    Walters, Yu, Dehmamy, "Symmetries, Flat Minima, and the Conserved Quantities of Gradient Flow" (2210.17216),
+    elementwise activations.
     """
     a, W, e = entries("a", (hidden,)), entries("W", (hidden, inputs)), entries("e", (inputs,))
     residual = a @ each(sp.tanh)(W) - fall(inputs, 8, -4) - e

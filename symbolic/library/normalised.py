@@ -15,7 +15,8 @@ from symbolic.problem.optimizer import SGD
 def scale_invariant(inputs: int = 3) -> Loss:
     """(w x/|w| - y)^2: regression on the direction of w, y = v x + N(0, 1/4) with v fixed.
 
-    Symmetry: w -> c w. Charge |w|^2, with |w|^4 growing at the rate 2 T Tr Sigma(w/|w|): divergent. Source: [S] (scale invariance), [K].
+    Symmetry: w -> c w. Charge |w|^2, with |w|^4 growing at the rate 2 T Tr Sigma(w/|w|): divergent. Source: [S] (scale
+    invariance), [K].
     """
     w, x = entries("w", (inputs,)), entries("x", (inputs,))
     e = sp.Symbol("e", real=True)
@@ -36,9 +37,9 @@ def _normalised(name: str, hidden: int, inputs: int, *, layerwise: bool) -> Loss
 def net_a(hidden: int = 2, inputs: int = 2) -> Loss:
     """(a (W x)^2 / (|a|^2 + |W|^2)^(3/2) - y)^2: a two-layer network normalised as a whole, square activation.
 
-    Symmetry: (a, W) -> (c a, c W), and no other. Charge |a|^2 + |W|^2: divergent. The ratios of |W_i|^2 - 2 a_i^2 between units are conserved as
-    well, by no affine symmetry. After Net-A of [S] (one global scale symmetry); the square activation is this package's choice, so that the
-    noise covariance has a closed form.
+    Symmetry: (a, W) -> (c a, c W), and no other. Charge |a|^2 + |W|^2: divergent. The ratios of |W_i|^2 - 2 a_i^2
+    between units are conserved as well, by no affine symmetry. After Net-A of [S] (one global scale symmetry); the
+    square activation is this package's choice, so that the noise covariance has a closed form.
     """
     return _normalised("net-a", hidden, inputs, layerwise=False)
 
@@ -46,17 +47,18 @@ def net_a(hidden: int = 2, inputs: int = 2) -> Loss:
 def net_b(hidden: int = 2, inputs: int = 2) -> Loss:
     """((a/|a|) ((W/|W|) x)^2 - y)^2: a two-layer network with each layer normalised, square activation.
 
-    Symmetry: a -> c a and W -> d W apart. Charges |a|^2 and |W|^2: divergent. After Net-B of [S] (a scale symmetry for every layer too); the square
-    activation is this package's choice, as in net_a.
+    Symmetry: a -> c a and W -> d W apart. Charges |a|^2 and |W|^2: divergent. After Net-B of [S] (a scale symmetry for
+    every layer too); the square activation is this package's choice, as in net_a.
     """
     return _normalised("net-b", hidden, inputs, layerwise=True)
 
 
 def weight_norm(outputs: int = 2, inputs: int = 2) -> Loss:
-    """sum_i (g_i v_i x/|v_i| - y_i)^2: a linear layer with its rows' lengths g_i and directions v_i apart, y = U x + e with U fixed.
+    """sum_i (g_i v_i x/|v_i| - y_i)^2: a linear layer with its rows' lengths g_i and directions v_i apart, y = U x + e
+    with U fixed.
 
-    Symmetry: v_i -> c_i v_i, row by row. Charges |v_i|^2: divergent, so that the directions move ever slower. Source: Salimans, Kingma,
-    "Weight Normalization" (1602.07868), section 2.1, where |v| only grows; [K] (scale symmetry).
+    Symmetry: v_i -> c_i v_i, row by row. Charges |v_i|^2: divergent, so that the directions move ever slower. Source:
+    Salimans, Kingma, "Weight Normalization" (1602.07868), section 2.1, where |v| only grows; [K] (scale symmetry).
     """
     g, v = entries("g", (outputs,)), entries("v", (outputs, inputs))
     x, e = entries("x", (inputs,)), entries("e", (outputs,))
@@ -69,9 +71,9 @@ def weight_norm(outputs: int = 2, inputs: int = 2) -> Loss:
 def radial(inputs: int = 3) -> Loss:
     """(|w|^2 x - y)^2 with x ~ N(0, 1), y = x + N(0, 1/4): a function of the norm of w alone.
 
-    Symmetry: rotations, n(n-1)/2 of them, which conserve nothing under gradient flow. No charge; yet the direction w/|w| is conserved, n - 1
-    laws that no affine symmetry gives. Source: Marcotte, Gribonval, Peyre, "Keep the Momentum" (2405.12888): rotations conserve an angular
-    momentum, and that needs momentum.
+    Symmetry: rotations, n(n-1)/2 of them, which conserve nothing under gradient flow. No charge; yet the direction
+    w/|w| is conserved, n - 1 laws that no affine symmetry gives. Source: Marcotte, Gribonval, Peyre, "Keep the
+    Momentum" (2405.12888): rotations conserve an angular momentum, and that needs momentum.
     """
     w = entries("w", (inputs,))
     x, e = sp.symbols("x e", real=True)

@@ -37,8 +37,9 @@ def scalar_chain(depth: int = 3) -> Loss:
 def diagonal_network(inputs: int = 3) -> Loss:
     """(w x - y)^2 with w = u u - v v entry by entry, y = t x + N(0, 1/4) with t fixed, falling from 1 to 0.
 
-    Symmetry: hyperbolic rotations of each pair, (u_i, v_i) -> (u_i cosh s + v_i sinh s, u_i sinh s + v_i cosh s). Charges 2 u_i v_i, one per
-    input: convergent. Source: Woodworth et al., "Kernel and Rich Regimes in Overparametrized Models" (2002.09277).
+    Symmetry: hyperbolic rotations of each pair, (u_i, v_i) -> (u_i cosh s + v_i sinh s, u_i sinh s + v_i cosh s).
+    Charges 2 u_i v_i, one per input: convergent. Source: Woodworth et al., "Kernel and Rich Regimes in Overparametrized
+    Models" (2002.09277).
     """
     u, v, x = entries("u", (inputs,)), entries("v", (inputs,)), entries("x", (inputs,))
     e = sp.Symbol("e", real=True)
@@ -68,11 +69,12 @@ def _noisy_tensor(name: str, model: np.ndarray, target: np.ndarray, parameters: 
 
 
 def cp_factorization(shape: Sequence[int] = (2, 2, 2), rank: int = 2) -> Loss:
-    """sum_ijk (sum_r A_ir B_jr C_kr - y_ijk)^2, and so on for any order: a sum of `rank` outer products, factors A, B, C, ...
+    """sum_ijk (sum_r A_ir B_jr C_kr - y_ijk)^2, and so on for any order: a sum of `rank` outer products, factors A, B,
+    C, ...
 
-    y = a fixed tensor of that rank + independent noise of standard deviations falling from 4/5 to 3/10. Symmetry: rescaling between the
-    factors of one component r. Charges |A_r|^2 - |B_r|^2, |B_r|^2 - |C_r|^2, ... (columns): convergent. Source: Razin, Maman, Cohen,
-    "Implicit Regularization in Tensor Factorization" (2102.09972).
+    y = a fixed tensor of that rank + independent noise of standard deviations falling from 4/5 to 3/10. Symmetry:
+    rescaling between the factors of one component r. Charges |A_r|^2 - |B_r|^2, |B_r|^2 - |C_r|^2, ... (columns):
+    convergent. Source: Razin, Maman, Cohen, "Implicit Regularization in Tensor Factorization" (2102.09972).
     """
     names = [chr(ord("A") + k) for k in range(len(shape))]
     factors = {s: entries(s, (n, rank)) for s, n in zip(names, shape, strict=True)}
@@ -82,11 +84,13 @@ def cp_factorization(shape: Sequence[int] = (2, 2, 2), rank: int = 2) -> Loss:
 
 
 def tucker_factorization(shape: Sequence[int] = (2, 2, 2), ranks: Sequence[int] = (2, 2, 2)) -> Loss:
-    """sum_ijk (sum_abc G_abc A_ia B_jb C_kc - y_ijk)^2, and so on for any order: a core G of shape `ranks` and a factor per mode.
+    """sum_ijk (sum_abc G_abc A_ia B_jb C_kc - y_ijk)^2, and so on for any order: a core G of shape `ranks` and a factor
+    per mode.
 
-    y = a fixed tensor + noise as in `cp_factorization`. Symmetry: GL(r_k) at every mode, A -> A g^-1, G -> G times g at that mode. Charges
-    A'A - G_1 G_1', with G_k the core unfolded along mode k, r_k (r_k + 1)/2 for every mode: convergent. Source: Kolda, Bader, "Tensor
-    Decompositions and Applications" (SIAM Review 51, 2009), section 4; the charges as in [M].
+    y = a fixed tensor + noise as in `cp_factorization`. Symmetry: GL(r_k) at every mode, A -> A g^-1, G -> G times g at
+    that mode. Charges A'A - G_1 G_1', with G_k the core unfolded along mode k, r_k (r_k + 1)/2 for every mode:
+    convergent. Source: Kolda, Bader, "Tensor Decompositions and Applications" (SIAM Review 51, 2009), section 4; the
+    charges as in [M].
     """
     names = [chr(ord("A") + k) for k in range(len(shape))]
     factors = {s: entries(s, (n, r)) for s, n, r in zip(names, shape, ranks, strict=True)}
@@ -99,8 +103,9 @@ def tucker_factorization(shape: Sequence[int] = (2, 2, 2), ranks: Sequence[int] 
 def product_of_norms(first: int = 2, second: int = 3) -> Loss:
     """(|u| |w| x - y)^2 with x ~ N(0, 1), y = x + N(0, 1/4): u and w have `first` and `second` entries.
 
-    Symmetry: u -> c u, w -> w/c, and rotations of u and of w, which have no charge. Charge |u|^2 - |w|^2: convergent. The directions
-    u/|u| and w/|w| are conserved as well, by no affine symmetry: more laws than charges. Source: [B], with norms for the scalar factors.
+    Symmetry: u -> c u, w -> w/c, and rotations of u and of w, which have no charge. Charge |u|^2 - |w|^2: convergent.
+    The directions u/|u| and w/|w| are conserved as well, by no affine symmetry: more laws than charges. Source: [B],
+    with norms for the scalar factors.
     """
     u, w = entries("u", (first,)), entries("w", (second,))
     x, e = sp.symbols("x e", real=True)

@@ -1,7 +1,7 @@
 """The gradient noise of a loss: its covariance Sigma(theta) for one sample, and the mean gradient.
 
-Polynomial in the data: Sigma = H M H^T from the features, exact. A data set: the average over its rows, exact. Anything else: an
-average over samples of the law, marked as an estimate (THEORY sections 0 and 6).
+Polynomial in the data: Sigma = H M H^T from the features, exact. A data set: the average over its rows, exact. Anything
+else: an average over samples of the law, marked as an estimate (THEORY sections 0 and 6).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import sympy as sp
 
+from symbolic.errors import InputError
 from symbolic.evaluation import random_points as probing
 from symbolic.evaluation.tape import Tape
 from symbolic.noise import drift as laws
@@ -22,8 +23,8 @@ from symbolic.problem.sampling import factorise
 
 Array = np.ndarray
 MIXED = (
-    "SGD.replacement: without replacement the noise needs all data from the data set; got a data set with laws beside it. "
-    "Use replacement=True, or put samples of the laws into the data set."
+    "SGD.replacement: without replacement the noise needs all data from the data set; got a data set with laws beside"
+    " it. Use replacement=True, or put samples of the laws into the data set."
 )
 Source = Literal["features", "dataset", "samples", "unknown"]
 SAMPLES = 4096
@@ -37,8 +38,9 @@ BRIEF = 250
 class Noise:
     """Sigma and the mean gradient of a loss, as numbers at any theta and, when small, as expressions.
 
-    source says how they are computed: "features" and "dataset" are exact, "samples" is an average over 4096 draws with a fixed
-    seed, "unknown" means that the law has neither enough moments nor samples. Symbols in the laws take the numbers of `values`.
+    source says how they are computed: "features" and "dataset" are exact, "samples" is an average over 4096 draws with
+    a fixed seed, "unknown" means that the law has neither enough moments nor samples. Symbols in the laws take the
+    numbers of `values`.
     """
 
     def __init__(self, loss: Loss, values: dict[sp.Symbol, float] | None = None) -> None:
@@ -67,10 +69,11 @@ class Noise:
         return sizes[0] if len(sizes) == len(self.loss.blocks) == 1 else None
 
     def rates(self, sgd: SGD | None, order: int = 1, numeric: bool = False) -> laws.Rates:
-        """What a setting means for this loss's noise. Raises ValueError without replacement from rows that laws are mixed into."""
+        """What a setting means for this loss's noise. Raises ValueError without replacement from rows that laws are
+        mixed into."""
         used = [b for b in self.loss.blocks if set(b.symbols) & self.loss.expression.free_symbols]
         if sgd is not None and not sgd.replacement and self.population is None and any(b.size for b in used):
-            raise ValueError(MIXED)
+            raise InputError(MIXED)
         return laws.rates(sgd, self.population, order, numeric)
 
     @cached_property
@@ -148,10 +151,11 @@ class Noise:
         """(gbar, R) with Sigma = R R^T; shapes (D,) and (D, rank)."""
         loose = [s for s in self.loss.distribution_parameters if s not in self.values]
         if loose:
-            raise ValueError(f"noise: the laws need numbers here; got symbols {loose}. Build the loss with numbers.")
+            raise InputError(f"noise: the laws need numbers here; got symbols {loose}. Build the loss with numbers.")
         if self.source == "unknown":
-            raise ValueError(
-                f"noise: Sigma needs a law that can be averaged over; got {self.loss.name} with bare moments. Use a law that can be sampled."
+            raise InputError(
+                f"noise: Sigma needs a law that can be averaged over; got {self.loss.name} with bare moments. Use a law"
+                " that can be sampled."
             )
         if self.source == "features":
             h = self.jacobian(theta)

@@ -1,20 +1,26 @@
-"""How a charge C = theta^T A theta + 2 b^T theta moves on average: under the SDE of order 1 and 2, and per step of discrete SGD.
+"""How a charge C = theta^T A theta + 2 b^T theta moves on average: under the SDE of order 1 and 2, and per step of
+discrete SGD.
 
-Formulas of THEORY section 2, for every affine generator. With v = A theta + b (so <g, v> = 0 for every sample), w = gbar + lambda theta:
+Formulas of THEORY section 2, for every affine generator. With v = A theta + b (so <g, v> = 0 for every sample), w =
+gbar + lambda theta:
     order 1    dC/dt = -2 lambda v.theta + T Tr[Sigma A]
     order 2    adds eta (gbar^T A gbar - lambda b.gbar - lambda^2 v.theta)
     one step   -2 eta lambda v.theta + eta^2 (Tr[Sigma A] f/S + w^T A w),
                w^T A w = gbar^T A gbar - 2 lambda b.gbar + lambda^2 theta^T A theta
-    SVAG       -2 lambda v.theta + T Tr[Sigma A] + (eta/l) w^T A w per unit time: steps eta/l along a g_1 + c g_2 with a + c = 1,
-               a^2 + c^2 = l, so that one step is the line above with eta/l for eta and l f for f (Li, Malladi, Arora, 2102.12470)
-f is the factor of sampling without replacement, lambda the weight decay, T = f eta/S. A schedule multiplies eta; momentum, to
-first order, divides it by 1 - beta. Time is t = eta k with the base rate.
+    SVAG       -2 lambda v.theta + T Tr[Sigma A] + (eta/l) w^T A w per unit time: steps eta/l along a g_1 + c g_2 with a
+    + c = 1,
+               a^2 + c^2 = l, so that one step is the line above with eta/l for eta and l f for f (Li, Malladi, Arora,
+               2102.12470)
+f is the factor of sampling without replacement, lambda the weight decay, T = f eta/S. A schedule multiplies eta;
+momentum, to first order, divides it by 1 - beta. Time is t = eta k with the base rate.
 
-Momentum SGD u_{k+1} = beta u_k + g_k + lambda theta_k, theta_{k+1} = theta_k - eta u_{k+1} from rest (u_0 = 0), on every path:
+Momentum SGD u_{k+1} = beta u_k + g_k + lambda theta_k, theta_{k+1} = theta_k - eta u_{k+1} from rest (u_0 = 0), on
+every path:
     C_{k+1} - C_k = eta^2 (a_{k+1} + 2 sum_{1<=j<=k} beta^(k+1-j) a_j) - 2 eta lambda sum_{j<=k} beta^(k-j) v_j.theta_j
-with a_j = u_j^T A u_j. Proof: q_k = u_{k+1}.v_k obeys q_k = beta (q_{k-1} - eta a_k) + lambda theta_k.v_k, since g_k.v_k = 0 and
-v_k = v_{k-1} - eta A u_k; and C_{k+1} - C_k = -2 eta q_k + eta^2 a_{k+1}. Frozen gbar and Sigma give its mean up to O(eta^3) in
-`momentum_step`; for constant gbar and many steps eta^2 (gbar^T A gbar (1 + beta)/(1 - beta)^3 + Tr[Sigma A] f/S/(1 - beta)^2).
+with a_j = u_j^T A u_j. Proof: q_k = u_{k+1}.v_k obeys q_k = beta (q_{k-1} - eta a_k) + lambda theta_k.v_k, since
+g_k.v_k = 0 and v_k = v_{k-1} - eta A u_k; and C_{k+1} - C_k = -2 eta q_k + eta^2 a_{k+1}. Frozen gbar and Sigma give
+its mean up to O(eta^3) in `momentum_step`; for constant gbar and many steps eta^2 (gbar^T A gbar (1 + beta)/(1 -
+beta)^3 + Tr[Sigma A] f/S/(1 - beta)^2).
 """
 
 from __future__ import annotations
@@ -25,6 +31,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from symbolic.errors import InputError
 from symbolic.problem import optimizer as settings
 from symbolic.problem.optimizer import SGD
 
@@ -58,24 +65,27 @@ class Rates:
 
 
 def rates(sgd: SGD | None, population: int | None, order: int = 1, numeric: bool = False) -> Rates:
-    """The numbers of a setting (symbols T, lambda_wd, eta without one). Raises ValueError for what the formulas do not cover."""
+    """The numbers of a setting (symbols T, lambda_wd, eta without one). Raises ValueError for what the formulas do not
+    cover."""
     if order not in (1, 2):
-        raise ValueError(
+        raise InputError(
             f"drift: order must be 1 or 2; got {order!r} ({type(order).__name__}). Use 2 for the order-2 SDE."
         )
     if sgd is None:
         return Rates(TEMPERATURE, WEIGHT_DECAY, LEARNING_RATE, 1)
     if sgd.momentum and order == 2:
-        raise ValueError(
-            f"drift: order 2 is for plain SGD; got momentum {sgd.momentum}. Use order=1, the small-step limit of momentum SGD."
+        raise InputError(
+            f"drift: order 2 is for plain SGD; got momentum {sgd.momentum}. Use order=1, the small-step limit of"
+            " momentum SGD."
         )
     speed: Any = 1
     if sgd.momentum:
         speed = 1 / (1 - sgd.momentum) if numeric else 1 / (1 - sp.nsimplify(sgd.momentum))
     if sgd.schedule is not None:
         if numeric:
-            raise ValueError(
-                "drift: a schedule makes the drift depend on time; got one where a number is needed. Use .drift(sgd), an expression of t."
+            raise InputError(
+                "drift: a schedule makes the drift depend on time; got one where a number is needed. Use .drift(sgd),"
+                " an expression of t."
             )
         speed = speed * sgd.schedule
     factor = sgd.noise_factor(population)
@@ -91,15 +101,16 @@ def refuse_svag(svag: int | None, sgd: SGD | None, order: int) -> None:
         return
     whole = isinstance(svag, (int, np.integer, sp.Integer)) and not isinstance(svag, bool)
     if not whole or svag < 1:
-        raise ValueError(
-            f"drift: svag must be a whole number of at least 1; got {svag!r} ({type(svag).__name__}). Give SVAG's factor l; 1 is SGD."
+        raise InputError(
+            f"drift: svag must be a whole number of at least 1; got {svag!r} ({type(svag).__name__}). Give SVAG's"
+            " factor l; 1 is SGD."
         )
     if order != 1:
-        raise ValueError(
+        raise InputError(
             f"drift: svag is a discrete dynamics of its own; got order {order} (int) beside it. Leave order out."
         )
     if sgd is not None and sgd.momentum:
-        raise ValueError(
+        raise InputError(
             f"drift: svag is for SGD without momentum; got momentum {sgd.momentum} (float). Use momentum=0."
         )
 
@@ -128,10 +139,13 @@ def step(x: Terms, r: Rates) -> Any:
 
 
 def momentum_step(x: Terms, r: Rates, beta: Any, n: int | None) -> Any:
-    """E[C_n - C_{n-1}] of step n = 1, 2, ... of momentum SGD from rest, at theta_{n-1}, up to O(eta^3); n = None: after the transient.
+    """E[C_n - C_{n-1}] of step n = 1, 2, ... of momentum SGD from rest, at theta_{n-1}, up to O(eta^3); n = None: after
+    the transient.
 
-    With p = beta^n, m = sum_{1<=i<n} beta^(n-i) (1 - beta^i)^2 = beta (1 - beta^(n-1)) (1 + p)/(1 - beta) - 2 (n - 1) p:
-    -2 eta lambda v.theta (1 - p)/(1 - beta) + eta^2/(1 - beta)^2 * {(1 - p)^2 Tr[Sigma A] f/S + ((1 - p)^2 + 2 m) w^T A w
+    With p = beta^n, m = sum_{1<=i<n} beta^(n-i) (1 - beta^i)^2 = beta (1 - beta^(n-1)) (1 + p)/(1 - beta) - 2 (n - 1)
+    p:
+    -2 eta lambda v.theta (1 - p)/(1 - beta) + eta^2/(1 - beta)^2 * {(1 - p)^2 Tr[Sigma A] f/S + ((1 - p)^2 + 2 m) w^T A
+    w
     - 2 lambda m w.(2 A theta + b)}. At beta = 0 it is `step`, exact. r: rates of the same setting without momentum.
     """
     power: Any = 0 if n is None else beta**n
@@ -149,13 +163,14 @@ def momentum_step(x: Terms, r: Rates, beta: Any, n: int | None) -> Any:
 def without_momentum(sgd: SGD, n: int | None) -> SGD:
     """The setting that `momentum_step` takes its rates from. Raises ValueError for a schedule or a bad step number."""
     if sgd.schedule is not None:
-        raise ValueError(
-            f"momentum_increment: the learning rate must be constant; got the schedule {sgd.schedule}. Use drift(sgd), the small-step limit."
+        raise InputError(
+            f"momentum_increment: the learning rate must be constant; got the schedule {sgd.schedule}. Use drift(sgd),"
+            " the small-step limit."
         )
     if n is not None and (isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1):
-        raise ValueError(
-            f"momentum_increment: step must be a whole number of at least 1, counted from rest; got {n!r} ({type(n).__name__}). "
-            "Leave it out for the rate after the transient."
+        raise InputError(
+            f"momentum_increment: step must be a whole number of at least 1, counted from rest; got {n!r}"
+            f" ({type(n).__name__}). Leave it out for the rate after the transient."
         )
     return replace(sgd, momentum=0.0)
 
@@ -163,8 +178,9 @@ def without_momentum(sgd: SGD, n: int | None) -> SGD:
 def refuse_momentum(sgd: SGD | None) -> None:
     """Discrete momentum SGD has no increment that is a function of theta alone."""
     if sgd is not None and sgd.momentum:
-        raise ValueError(
-            f"increment: exact only for SGD without momentum; got momentum {sgd.momentum}. Use momentum_increment(sgd), or drift(sgd), its small-step limit."
+        raise InputError(
+            f"increment: exact only for SGD without momentum; got momentum {sgd.momentum}. Use momentum_increment(sgd),"
+            " or drift(sgd), its small-step limit."
         )
 
 

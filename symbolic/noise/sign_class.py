@@ -1,8 +1,8 @@
 """The class of a charge under noise: which eigenspaces of its generator carry gradient noise (THEORY section 3).
 
-At a generic theta it is decided exactly: the range of Sigma = H M H^T is that of H M, whose entries are known mod p at a random
-theta (and random values of symbols in the laws); on an irreducible factor f of A's characteristic polynomial the noise either
-vanishes for all of f's roots or for none.
+At a generic theta it is decided exactly: the range of Sigma = H M H^T is that of H M, whose entries are known mod p at
+a random theta (and random values of symbols in the laws); on an irreducible factor f of A's characteristic polynomial
+the noise either vanishes for all of f's roots or for none.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ TRIES = 200
 
 
 def verdict(up: str, down: str) -> tuple[Class, str]:
-    """(class, reason) from what carries noise on the positive and on the negative eigenspaces; empty where nothing does."""
+    """(class, reason) from what carries noise on the positive and on the negative eigenspaces; empty where nothing
+    does."""
     if up and down:
         return (
             "convergent",
@@ -83,7 +84,8 @@ def blocks(vector: Vector, size: int) -> list[Row]:
 
 @cache
 def _factors(entries: tuple[sp.Rational, ...], n: int) -> list[tuple[sp.Matrix, bool, bool]]:
-    """Per irreducible factor f of the characteristic polynomial: (a multiple of the projection on ker f(A), has positive, negative roots)."""
+    """Per irreducible factor f of the characteristic polynomial: (a multiple of the projection on ker f(A), has
+    positive, negative roots)."""
     a, x = sp.Matrix(n, n, entries), sp.Symbol("x")
     parts = [sp.Poly(f, x) for f, _ in sp.factor_list(a.charpoly(x).as_expr(), x)[1]]
     out = []
@@ -111,7 +113,8 @@ class GenericNoise:
 
     @cached_property
     def range(self) -> Array | None:
-        """H M mod p at a random theta, (D, K): its columns span the range of Sigma; None where Sigma is not known in closed form."""
+        """H M mod p at a random theta, (D, K): its columns span the range of Sigma; None where Sigma is not known in
+        closed form."""
         f = self.noise.features
         if f is None or any(b.kind == "dataset" for b in f.blocks) or not f.exponents:
             return None

@@ -1,8 +1,9 @@
-"""How any function C(theta) moves under SGD when the symmetry behind it is broken, or was never there (THEORY section 4).
+"""How any function C(theta) moves under SGD when the symmetry behind it is broken, or was never there (THEORY section
+4).
 
-Ito: dC = [-<grad C, gbar + lambda theta> + (T/2) Tr(Sigma Hess C)] dt + sqrt(T) grad C^T Sigma^{1/2} dW. For the charge of an exact
-symmetry the breaking drift -<grad C, gbar> and the diffusion T grad C^T Sigma grad C vanish. `BreakingSizes.horizon` says for how
-long they may be left out.
+Ito: dC = [-<grad C, gbar + lambda theta> + (T/2) Tr(Sigma Hess C)] dt + sqrt(T) grad C^T Sigma^{1/2} dW. For the charge
+of an exact symmetry the breaking drift -<grad C, gbar> and the diffusion T grad C^T Sigma grad C vanish.
+`BreakingSizes.horizon` says for how long they may be left out.
 Source: Ziyin, Wang, Wu, arXiv 2402.07193, "even when the symmetry is not present".
 """
 
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from symbolic.errors import InputError
 from symbolic.evaluation.tape import Tape
 from symbolic.functions.activations import relu, step
 from symbolic.language.names import latex
@@ -28,7 +30,8 @@ from symbolic.problem.optimizer import SGD
 
 Array = np.ndarray
 ROUNDING = 1e-12
-"""Breaking drift and diffusion below this share of |grad C| times the gradients' size are rounding, and reported as 0."""
+"""Breaking drift and diffusion below this share of |grad C| times the gradients' size are rounding, and reported as
+0."""
 WRITTEN = 20_000
 """Operations up to which the breaking terms are written out as expressions."""
 LONG = 1000
@@ -39,10 +42,11 @@ KINKED = (relu, step, sp.Abs, sp.sign, sp.Max, sp.Min, sp.Piecewise, sp.Heavisid
 
 
 class Breaking:
-    """A function C(theta) of a loss's parameters and its Ito law: symbolic where Sigma has an expression, numeric at any theta.
+    """A function C(theta) of a loss's parameters and its Ito law: symbolic where Sigma has an expression, numeric at
+    any theta.
 
-    loss, noise: what moves theta. name, expression: C, in the loss's symbols. form: (A, b) as floats where C = theta^T A theta + 2 b.theta
-    was given so.
+    loss, noise: what moves theta. name, expression: C, in the loss's symbols. form: (A, b) as floats where C = theta^T
+    A theta + 2 b.theta was given so.
     """
 
     def __init__(
@@ -91,23 +95,26 @@ class Breaking:
         gradient, hessian = np.zeros(len(theta)), np.zeros((len(theta), len(theta)))
         gradient[inside], hessian[np.ix_(inside, inside)] = values[1:], slopes
         if not (np.isfinite(values).all() and np.isfinite(slopes).all()):
-            raise ValueError(
-                f"breaking.at: C and its derivatives must be finite at theta; got {values.tolist()}. Move theta or change C."
+            raise InputError(
+                f"breaking.at: C and its derivatives must be finite at theta; got {values.tolist()}. Move theta or"
+                " change C."
             )
         return float(values[0]), gradient, hessian
 
     def at(self, theta: Mapping[Any, Any] | Array, sgd: SGD) -> BreakingSizes:
-        """All terms as numbers at theta, a packed vector (D,) or {symbol or name: value}. Raises ValueError (schedule, shapes, NaN)."""
+        """All terms as numbers at theta, a packed vector (D,) or {symbol or name: value}. Raises ValueError (schedule,
+        shapes, NaN)."""
         point = self.loss.pack(theta) if isinstance(theta, Mapping) else np.asarray(theta, dtype=float)
         if point.shape != (self.loss.dimension,) or not np.isfinite(point).all():
-            raise ValueError(
-                f"breaking.at: theta must be {self.loss.dimension} finite numbers; got shape {point.shape}. Pack it with loss.pack."
+            raise InputError(
+                f"breaking.at: theta must be {self.loss.dimension} finite numbers; got shape {point.shape}. Pack it"
+                " with loss.pack."
             )
         r = self.noise.rates(sgd, numeric=True)
         value, slope, hessian = self._derivatives(point)
         mean, root = self.noise.factor(point)
         if not (np.isfinite(mean).all() and np.isfinite(root).all()):
-            raise ValueError("breaking.at: the loss's gradients must be finite at theta; got others. Move theta.")
+            raise InputError("breaking.at: the loss's gradients must be finite at theta; got others. Move theta.")
         speed, floor = r.speed, ROUNDING * float(np.linalg.norm(slope))
         pull, channels = float(slope @ mean), root.T @ slope
         noisy = float(np.linalg.norm(root))
@@ -129,7 +136,8 @@ class Breaking:
 
     @staticmethod
     def _relaxation(point: Array, slope: Array, hessian: Array, root: Array, r: laws.Rates) -> float:
-        """-(dF/d lambda)/(2 |v|^2) along the orbit of v = grad C/2, F = noise + decay (THEORY section 3, the rate at lambda*)."""
+        """-(dF/d lambda)/(2 |v|^2) along the orbit of v = grad C/2, F = noise + decay (THEORY section 3, the rate at
+        lambda*)."""
         v, a = slope / 2, hessian / 2
         pushed, size = a @ root, float(v @ v)
         noise, shift = r.speed * r.temperature * float(np.sum(pushed * pushed)), v - a @ point
@@ -138,7 +146,8 @@ class Breaking:
 
     @cached_property
     def _directional(self) -> list[sp.Expr] | None:
-        """<grad C, grad c_k> for every feature of the loss, and for its constant last; None when too long or not polynomial.
+        """<grad C, grad c_k> for every feature of the loss, and for its constant last; None when too long or not
+        polynomial.
 
         One that vanishes at random points to 1e-12 of its terms is 0.
         """
@@ -164,7 +173,8 @@ class Breaking:
 
     @cached_property
     def _forms(self) -> tuple[Any, Any, Any, Any]:
-        """<grad C, gbar>, <grad C, theta>, Tr(Sigma Hess C) and grad C^T Sigma grad C; symbols where there is no expression."""
+        """<grad C, gbar>, <grad C, theta>, Tr(Sigma Hess C) and grad C^T Sigma grad C; symbols where there is no
+        expression."""
         theta, along, d = self.loss.theta, self._directional, self.loss.dimension
         inner: Any = sp.Symbol(f"<grad {self.name}, g>", real=True)
         spread: Any = sp.Symbol(f"grad({self.name})*Sigma*grad({self.name})", real=True)
@@ -180,7 +190,8 @@ class Breaking:
         return inner, _short(sp.Add(*(g * theta[i] for i, g in self.gradient.items()))), trace, spread
 
     def parts(self, sgd: SGD | None = None) -> dict[str, sp.Expr]:
-        """{"breaking", "decay", "noise", "diffusion"} as expressions; symbols T, lambda_wd stand for a setting left out.
+        """{"breaking", "decay", "noise", "diffusion"} as expressions; symbols T, lambda_wd stand for a setting left
+        out.
 
         A term without an expression that is fit to write stands as a symbol naming it: `at` gives its number.
         """
@@ -246,17 +257,19 @@ def _short(e: sp.Expr) -> sp.Expr:
 def breaking(loss: Loss, of: Any, noise: Noise | None = None) -> Breaking:
     """The law of C(theta) under a loss's SGD, whether or not C belongs to a symmetry of it.
 
-    of: a pair (A, b) with A = A^T for C = theta^T A theta + 2 b.theta; a mapping {parameter: weight or array of weights} for C = the
-    weighted sum of squares; a twice differentiable expression in the loss's parameters; or a Charge, also of another loss with the same
-    parameters. noise: the loss's Noise, made when left out. Raises TypeError, ValueError.
+    of: a pair (A, b) with A = A^T for C = theta^T A theta + 2 b.theta; a mapping {parameter: weight or array of
+    weights} for C = the weighted sum of squares; a twice differentiable expression in the loss's parameters; or a
+    Charge, also of another loss with the same parameters. noise: the loss's Noise, made when left out. Raises
+    TypeError, ValueError.
     """
     if not isinstance(loss, Loss):
         raise TypeError(f"breaking: needs a Loss; got {loss!r} ({type(loss).__name__}). Build one with symbolic.Loss.")
     name, form, expression = "C", None, sp.S.Zero
     if isinstance(of, Charge):
         if of.loss.theta != loss.theta:
-            raise ValueError(
-                f"breaking: a charge must be of the same parameters; got {of.name} of {of.loss}. Use the loss's own, or name them alike."
+            raise InputError(
+                f"breaking: a charge must be of the same parameters; got {of.name} of {of.loss}. Use the loss's own, or"
+                " name them alike."
             )
         name, expression, form = of.name, of.expression, (of.A, of.b)
     elif isinstance(of, Mapping):
@@ -267,21 +280,23 @@ def breaking(loss: Loss, of: Any, noise: Noise | None = None) -> Breaking:
         expression = sp.S.Zero + of
     else:
         raise TypeError(
-            f"breaking: of must be (A, b), a mapping {{parameter: weight}}, an expression or a Charge; got {of!r} ({type(of).__name__}). "
-            "Write C(theta) in the loss's symbols."
+            f"breaking: of must be (A, b), a mapping {{parameter: weight}}, an expression or a Charge; got {of!r}"
+            f" ({type(of).__name__}). Write C(theta) in the loss's symbols."
         )
     free = expression.free_symbols
     if not free or free - set(loss.theta):
-        raise ValueError(
-            f"breaking: C must be a function of the parameters alone and not constant; got {expression}. Use {[p.name for p in loss.parameters]}."
+        raise InputError(
+            f"breaking: C must be a function of the parameters alone and not constant; got {expression}. Use"
+            f" {[p.name for p in loss.parameters]}."
         )
     if expression.has(*KINKED):
-        raise ValueError(
+        raise InputError(
             f"breaking: C must be twice differentiable; got {expression}. Replace the kink, e.g. |u| by sqrt(u**2 + a)."
         )
     if noise is not None and noise.loss is not loss:
-        raise ValueError(
-            f"breaking: the noise must be this loss's own; got that of {noise.loss}. Leave it out, or build it with Noise(loss)."
+        raise InputError(
+            f"breaking: the noise must be this loss's own; got that of {noise.loss}. Leave it out, or build it with"
+            " Noise(loss)."
         )
     return Breaking(loss, noise or Noise(loss), expression, name, form)
 
@@ -297,13 +312,15 @@ def _weighted(loss: Loss, weights: Mapping[Any, Any]) -> Quadratic:
         keys += [k for k in left if isinstance(k, (sp.MatrixBase, sp.NDimArray)) and tuple(sp.flatten(k)) == p.symbols]
         values = [np.array(left.pop(k), dtype=object) for k in keys] or [np.array(0, dtype=object)]
         if len(values) > 1 or values[0].shape not in ((), p.shape):
-            raise ValueError(
-                f"breaking[{p.name}]: one weight is needed, a number or of shape {p.shape}; got shapes {[v.shape for v in values]}. Reshape it."
+            raise InputError(
+                f"breaking[{p.name}]: one weight is needed, a number or of shape {p.shape}; got shapes"
+                f" {[v.shape for v in values]}. Reshape it."
             )
         diagonal += [exact(c) for c in np.broadcast_to(values[0], p.shape).ravel()]
     if left:
-        raise ValueError(
-            f"breaking: keys must be parameters; got {sorted(map(str, left))}. The loss has {[p.name for p in loss.parameters]}."
+        raise InputError(
+            f"breaking: keys must be parameters; got {sorted(map(str, left))}. The loss has"
+            f" {[p.name for p in loss.parameters]}."
         )
     return _built(loss, {(i, i): c for i, c in enumerate(diagonal)}, [sp.S.Zero] * loss.dimension)
 
@@ -315,14 +332,15 @@ def _quadratic(loss: Loss, a: Any, b: Any) -> Quadratic:
     shift = np.zeros(d, dtype=int) if b is None or (np.ndim(b) == 0 and b == 0) else b
     vector = np.array(shift.tolist() if isinstance(shift, sp.MatrixBase) else shift, dtype=object)
     if matrix.shape != (d, d) or vector.shape not in ((d,), (d, 1)):
-        raise ValueError(
-            f"breaking: (A, b) must have shapes {(d, d)} and {(d,)}; got {matrix.shape} and {vector.shape}. One row per entry of theta."
+        raise InputError(
+            f"breaking: (A, b) must have shapes {(d, d)} and {(d,)}; got {matrix.shape} and {vector.shape}. One row per"
+            " entry of theta."
         )
     entries = {(i, j): exact(matrix[i, j]) for i in range(d) for j in range(d)}
     if any(c != entries[j, i] for (i, j), c in entries.items()):
-        raise ValueError(
-            "breaking: A must be symmetric, since theta^T A theta sees nothing else of it; got another. A generator with A != A^T has no charge; "
-            "to follow one function of theta, give its expression."
+        raise InputError(
+            "breaking: A must be symmetric, since theta^T A theta sees nothing else of it; got another. A generator"
+            " with A != A^T has no charge; to follow one function of theta, give its expression."
         )
     return _built(loss, entries, [exact(c) for c in vector.ravel()])
 

@@ -36,10 +36,11 @@ def scaled(vector: Vector, size: int) -> Vector:
 
 @dataclass(frozen=True, eq=False)
 class Charge:
-    """C(theta) = theta^T A theta + 2 b^T theta, kept by gradient flow because <grad loss, A theta + b> = 0 for every sample.
+    """C(theta) = theta^T A theta + 2 b^T theta, kept by gradient flow because <grad loss, A theta + b> = 0 for every
+    sample.
 
-    name: "C_1", ... classification: "convergent", "divergent" or "frozen" at a generic theta, None when undecided; reason: why.
-    Expressions are in the loss's own symbols. Source: Ziyin et al., arXiv 2402.07193; THEORY sections 1-3.
+    name: "C_1", ... classification: "convergent", "divergent" or "frozen" at a generic theta, None when undecided;
+    reason: why. Expressions are in the loss's own symbols. Source: Ziyin et al., arXiv 2402.07193; THEORY sections 1-3.
     """
 
     loss: Loss
@@ -143,8 +144,8 @@ class Charge:
         """E dC/dt under the SDE of order 1 or 2, at theta; symbols T, lambda_wd and eta stand for a setting left out.
 
         svag: a whole factor l >= 1 gives discrete SVAG instead, exact per unit time (l = 1: SGD, l -> oo: order 1).
-        Where Sigma has no expression fit to write, a symbol named Tr[Sigma*A(..)] stands for it: `drift_at` gives its numbers.
-        Time t = eta*k. Raises ValueError for momentum at order 2 or with svag.
+        Where Sigma has no expression fit to write, a symbol named Tr[Sigma*A(..)] stands for it: `drift_at` gives its
+        numbers. Time t = eta*k. Raises ValueError for momentum at order 2 or with svag.
         """
         laws.refuse_svag(svag, sgd, order)
         terms = self._symbolic(order == 2 or svag is not None)
@@ -156,9 +157,11 @@ class Charge:
         return sp.sympify(laws.step(self._symbolic(True), self.noise.rates(sgd)), strict=True)
 
     def momentum_increment(self, sgd: SGD, step: int | None = None) -> sp.Expr:
-        """E[C_n - C_{n-1}] for step n of momentum SGD from rest, up to O(eta^3), at theta_{n-1}; None: once the transient is over.
+        """E[C_n - C_{n-1}] for step n of momentum SGD from rest, up to O(eta^3), at theta_{n-1}; None: once the
+        transient is over.
 
-        The transient lasts about 1/(1 - beta) steps. Formula and proof: symbolic.noise.drift. Raises ValueError for a schedule.
+        The transient lasts about 1/(1 - beta) steps. Formula and proof: symbolic.noise.drift. Raises ValueError for a
+        schedule.
         """
         r = self.noise.rates(laws.without_momentum(sgd, step))
         return sp.sympify(laws.momentum_step(self._symbolic(True), r, sp.nsimplify(sgd.momentum), step), strict=True)

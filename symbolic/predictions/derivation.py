@@ -1,4 +1,5 @@
-"""What is derived from a loss: symmetries, charges, their class under noise, and how many conservation laws there are."""
+"""What is derived from a loss: symmetries, charges, their class under noise, and how many conservation laws there
+are."""
 
 from __future__ import annotations
 
@@ -29,9 +30,9 @@ SEARCHED = 3000
 class Derivation:
     """What `derive` finds of one loss: symmetries, charges, and their class under noise.
 
-    algebra: all affine symmetries. charges: a readable basis of the conserved quadratics; independent_charges: how many of them
-    are functionally independent. conservation_laws: how many laws gradient flow has for all data, None when unknown; complete:
-    whether the charges are all of them, None when unknown.
+    algebra: all affine symmetries. charges: a readable basis of the conserved quadratics; independent_charges: how many
+    of them are functionally independent. conservation_laws: how many laws gradient flow has for all data, None when
+    unknown; complete: whether the charges are all of them, None when unknown.
     """
 
     loss: Loss

@@ -1,9 +1,10 @@
 """Where gradient noise leads a point along its symmetry orbit, and how fast (THEORY section 3).
 
 On the orbit theta_lambda of A the loss is constant and Sigma -> e^{-lambda A} Sigma e^{-lambda A}; C drifts by
-F(lambda) = -2 lambda_wd v.theta + T Tr[Sigma A], decreasing in lambda: its zero is the noise equilibrium. For several charges the
-joint equilibrium minimises lambda_wd |theta|^2 + (T/2) Tr Sigma over the group, a geodesically convex problem. It is where every mean drift
-vanishes at once; noise that also turns theta along rotations (`symbolic.predictions.sharpness.valley`) may end a little off it.
+F(lambda) = -2 lambda_wd v.theta + T Tr[Sigma A], decreasing in lambda: its zero is the noise equilibrium. For several
+charges the joint equilibrium minimises lambda_wd |theta|^2 + (T/2) Tr Sigma over the group, a geodesically convex
+problem. It is where every mean drift vanishes at once; noise that also turns theta along rotations
+(`symbolic.predictions.sharpness.valley`) may end a little off it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from symbolic.errors import InputError
 from symbolic.noise import drift as laws
 from symbolic.noise.covariance import Noise
 from symbolic.noise.sign_class import classify
@@ -31,8 +33,8 @@ FAR = 200.0
 class ChargeEquilibrium:
     """One charge's own equilibrium on the orbit of its generator.
 
-    lambda_star: the orbit parameter (inf, -inf or 0.0 when frozen); theta there (None when infinitely far), C there, rate of
-    relaxation per unit time at it (0 when frozen or infinite), classification and reason at this theta.
+    lambda_star: the orbit parameter (inf, -inf or 0.0 when frozen); theta there (None when infinitely far), C there,
+    rate of relaxation per unit time at it (0 when frozen or infinite), classification and reason at this theta.
     """
 
     charge: Charge
@@ -49,8 +51,8 @@ class JointEquilibrium:
     """The point of the group orbit where every charge's drift vanishes.
 
     theta (D,); residual: largest |dC/dt| over T Tr Sigma there; transform: the group element e^B... as a D x D matrix;
-    steps: Newton steps taken. converged is False where the minimum lies at infinity. rates: the relaxation rates per unit time of
-    all directions of the orbit there, ascending (empty when not converged).
+    steps: Newton steps taken. converged is False where the minimum lies at infinity. rates: the relaxation rates per
+    unit time of all directions of the orbit there, ascending (empty when not converged).
     """
 
     theta: Array
@@ -63,7 +65,8 @@ class JointEquilibrium:
 
 @dataclass(frozen=True)
 class Equilibrium:
-    """Equilibria of all charges from one theta: one by one, and jointly (None when there is no quadratic charge or A's do not close)."""
+    """Equilibria of all charges from one theta: one by one, and jointly (None when there is no quadratic charge or A's
+    do not close)."""
 
     theta: Array
     charges: tuple[ChargeEquilibrium, ...]
@@ -74,7 +77,8 @@ class Equilibrium:
 
     def __str__(self) -> str:
         lines = [
-            f"{e.charge.name}: {e.classification}, lambda* = {e.lambda_star:.6g}, C -> {_snapped(e.value, self.theta):.6g}, rate {e.rate:.6g} per unit time"
+            f"{e.charge.name}: {e.classification}, lambda* = {e.lambda_star:.6g}, C ->"
+            f" {_snapped(e.value, self.theta):.6g}, rate {e.rate:.6g} per unit time"
             for e in self.charges
         ]
         if self.joint is not None:
@@ -177,10 +181,11 @@ def joint_equilibrium(
     tolerance: float = 1e-12,
     steps: int = 100,
 ) -> JointEquilibrium:
-    """Minimise (T/2) Tr Sigma + lambda_wd |theta|^2 over the orbit of exp(span A_k), A_k symmetric, by Newton steps along geodesics.
+    """Minimise (T/2) Tr Sigma + lambda_wd |theta|^2 over the orbit of exp(span A_k), A_k symmetric, by Newton steps
+    along geodesics.
 
-    Starts at theta (D,) with Sigma (D, D); exact gradient and Hessian, backtracking. The span with its brackets must be closed under
-    transpose, as for linear networks. Relative tolerance on the gradient.
+    Starts at theta (D,) with Sigma (D, D); exact gradient and Hessian, backtracking. The span with its brackets must be
+    closed under transpose, as for linear networks. Relative tolerance on the gradient.
     """
     from scipy.linalg import expm  # slow to load
 
@@ -231,7 +236,8 @@ def _hessian(basis: Array, point: Array, noise: Array, temperature: float, weigh
 
 
 def _relaxation(basis: Array, point: Array, noise: Array, temperature: float, weight_decay: float) -> Array:
-    """Rates at which small displacements along the orbit die out: 2 <A_k theta, A_l theta> x' = -Hessian x, on the orbit's tangent space."""
+    """Rates at which small displacements along the orbit die out: 2 <A_k theta, A_l theta> x' = -Hessian x, on the
+    orbit's tangent space."""
     moved = basis @ point
     values, vectors = np.linalg.eigh(2 * moved @ moved.T)
     kept = values > 1e-10 * values.max()
@@ -253,7 +259,8 @@ def equilibrium(charges: Sequence[Charge], noise: Noise, theta: Array, sgd: SGD)
 
 
 def _closed(basis: Sequence[Array]) -> bool:
-    """Whether [A, [A', A'']] stays in the span: the symmetric half of an algebra closed under transpose (a Lie triple system)."""
+    """Whether [A, [A', A'']] stays in the span: the symmetric half of an algebra closed under transpose (a Lie triple
+    system)."""
     span = np.array([a.ravel() for a in basis]).T
     q, _ = np.linalg.qr(span)
     rng = np.random.default_rng(3)
@@ -267,18 +274,21 @@ def _closed(basis: Sequence[Array]) -> bool:
 
 
 def geometric_mean_equilibrium(U: Array, W: Array, Gamma_U: Array, Gamma_W: Array) -> tuple[Array, Array]:
-    """Noise equilibrium of loss(U W) on the orbit of (U, W): returns (U g^-1, g W) with U^T Gamma_U U = W Gamma_W W^T there.
+    """Noise equilibrium of loss(U W) on the orbit of (U, W): returns (U g^-1, g W) with U^T Gamma_U U = W Gamma_W W^T
+    there.
 
-    U (dy, h), W (h, dx); Gamma_U = E[G G^T] - Gbar Gbar^T (dy, dy), Gamma_W = E[G^T G] - Gbar^T Gbar (dx, dx), G the gradient in
-    U W. g is the symmetric square root of P, P Q_h P = Q_g, a matrix geometric mean. Unique up to rotations g -> O g.
-    Raises ValueError when a noise matrix is singular on the hidden space (the equilibrium is then at infinity or not unique).
+    U (dy, h), W (h, dx); Gamma_U = E[G G^T] - Gbar Gbar^T (dy, dy), Gamma_W = E[G^T G] - Gbar^T Gbar (dx, dx), G the
+    gradient in U W. g is the symmetric square root of P, P Q_h P = Q_g, a matrix geometric mean. Unique up to rotations
+    g -> O g. Raises ValueError when a noise matrix is singular on the hidden space (the equilibrium is then at infinity
+    or not unique).
     """
     left, right = U.T @ Gamma_U @ U, W @ Gamma_W @ W.T
     for name, q in (("U^T Gamma_U U", left), ("W Gamma_W W^T", right)):
         w = np.linalg.eigvalsh(q)
         if w[0] <= 1e-13 * max(w[-1], 1e-300):
-            raise ValueError(
-                f"geometric_mean_equilibrium: {name} must be positive definite; got smallest eigenvalue {w[0]:.3g}. Use theory.equilibrium."
+            raise InputError(
+                f"geometric_mean_equilibrium: {name} must be positive definite; got smallest eigenvalue {w[0]:.3g}. Use"
+                " theory.equilibrium."
             )
     root = _sqrt(right)
     inverse = np.linalg.inv(root)

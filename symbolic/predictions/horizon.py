@@ -1,8 +1,10 @@
-"""The sizes of what moves a function C(theta) under SGD, side by side, and for how long the symmetric theory of C holds.
+"""The sizes of what moves a function C(theta) under SGD, side by side, and for how long the symmetric theory of C
+holds.
 
-The symmetric theory says dC/dt = decay + noise. Left out are the breaking drift and the diffusion; the distance e that they drive C away from
-it obeys, with the terms frozen, de = (breaking - k e) dt + sqrt(diffusion) dW: noise and weight decay pull C back to its equilibrium at the
-rate k (THEORY section 3). The theory holds until the mean of |e| plus one standard deviation reaches a stated share of the size of C.
+The symmetric theory says dC/dt = decay + noise. Left out are the breaking drift and the diffusion; the distance e that
+they drive C away from it obeys, with the terms frozen, de = (breaking - k e) dt + sqrt(diffusion) dW: noise and weight
+decay pull C back to its equilibrium at the rate k (THEORY section 3). The theory holds until the mean of |e| plus one
+standard deviation reaches a stated share of the size of C.
 """
 
 from __future__ import annotations
@@ -12,15 +14,18 @@ from math import inf, isfinite, log1p, sqrt
 
 import numpy as np
 
+from symbolic.errors import InputError
+
 
 @dataclass(frozen=True)
 class BreakingSizes:
     """The terms of dC at one theta, per unit of time t = eta*k, for one SGD setting.
 
-    value: C. breaking, decay, noise: the parts of the drift. diffusion: d<C>/dt, so that C spreads by sqrt(diffusion*t).
-    finite_step: (eta/2) w^T Hess C w with w = gbar + lambda theta, what a discrete step adds to the SDE's drift, exact for quadratic C
-    (None with momentum). size: sum_i |theta_i dC/dtheta_i|/2, the scale of C (u^2 + w^2 for C = u^2 - w^2). relaxation: the rate at which the
-    symmetric theory forgets a disturbance of C along the orbit, T Tr[Sigma A^2]/|A theta + b|^2 plus weight decay's (0 unless C is quadratic).
+    value: C. breaking, decay, noise: the parts of the drift. diffusion: d<C>/dt, so that C spreads by
+    sqrt(diffusion*t). finite_step: (eta/2) w^T Hess C w with w = gbar + lambda theta, what a discrete step adds to the
+    SDE's drift, exact for quadratic C (None with momentum). size: sum_i |theta_i dC/dtheta_i|/2, the scale of C (u^2 +
+    w^2 for C = u^2 - w^2). relaxation: the rate at which the symmetric theory forgets a disturbance of C along the
+    orbit, T Tr[Sigma A^2]/|A theta + b|^2 plus weight decay's (0 unless C is quadratic).
     """
 
     name: str
@@ -41,12 +46,14 @@ class BreakingSizes:
 
     @property
     def ratio(self) -> float:
-        """|breaking|/|noise|: above 1 the breaking, not the noise, drives C. 0 without breaking, inf without noise drift."""
+        """|breaking|/|noise|: above 1 the breaking, not the noise, drives C. 0 without breaking, inf without noise
+        drift."""
         return abs(self.breaking) / abs(self.noise) if self.noise else (inf if self.breaking else 0.0)
 
     @property
     def visible_from(self) -> float:
-        """The time diffusion/noise^2 from which the noise drift's effect |noise| t exceeds the spread sqrt(diffusion*t)."""
+        """The time diffusion/noise^2 from which the noise drift's effect |noise| t exceeds the spread
+        sqrt(diffusion*t)."""
         return self.diffusion / self.noise**2 if self.noise else (inf if self.diffusion else 0.0)
 
     @property
@@ -57,11 +64,11 @@ class BreakingSizes:
     def deviation(self, t: float) -> float:
         """Mean distance from the symmetric theory's C(t) plus one standard deviation, with the terms frozen at theta.
 
-        |breaking| phi(k, t) + sqrt(diffusion phi(2 k, t)), phi(k, t) = (1 - e^{-k t})/k (t for k = 0), k = relaxation: the distance
-        e of C from what dC/dt = decay + noise gives obeys de = (breaking - k e) dt + sqrt(diffusion) dW.
+        |breaking| phi(k, t) + sqrt(diffusion phi(2 k, t)), phi(k, t) = (1 - e^{-k t})/k (t for k = 0), k = relaxation:
+        the distance e of C from what dC/dt = decay + noise gives obeys de = (breaking - k e) dt + sqrt(diffusion) dW.
         """
         if not (isfinite(t) and t >= 0):
-            raise ValueError(
+            raise InputError(
                 f"deviation: t must be a time of at least 0; got {t!r} ({type(t).__name__}). Give a finite time."
             )
 
@@ -73,14 +80,15 @@ class BreakingSizes:
     def horizon(self, fraction: float = 0.1, scale: float | None = None) -> float:
         """The time at which `deviation` reaches fraction*scale (scale: `size` unless given); inf when it never does.
 
-        With L = fraction*scale, B = |breaking|, V = diffusion, k = relaxation: for k = 0 sqrt(t) = 2 L/(sqrt(V) + sqrt(V + 4 B L));
-        else t = -log(1 - s)/k with s = L^2/(L P + Q + sqrt(Q (Q + 2 L P - L^2))), P = B/k, Q = V/(2 k) (the root of opposite sign for
-        k < 0), and never if k > 0 and P + sqrt(Q) <= L. Raises ValueError.
+        With L = fraction*scale, B = |breaking|, V = diffusion, k = relaxation: for k = 0 sqrt(t) = 2 L/(sqrt(V) +
+        sqrt(V + 4 B L)); else t = -log(1 - s)/k with s = L^2/(L P + Q + sqrt(Q (Q + 2 L P - L^2))), P = B/k, Q = V/(2
+        k) (the root of opposite sign for k < 0), and never if k > 0 and P + sqrt(Q) <= L. Raises ValueError.
         """
         scale = self.size if scale is None else scale
         if not (isfinite(fraction) and fraction > 0 and isfinite(scale) and scale >= 0):
-            raise ValueError(
-                f"horizon: fraction must be positive and scale not negative; got {fraction!r} and {scale!r}. Give finite numbers."
+            raise InputError(
+                f"horizon: fraction must be positive and scale not negative; got {fraction!r} and {scale!r}. Give"
+                " finite numbers."
             )
         b, v, k, limit = abs(self.breaking), self.diffusion, self.relaxation, fraction * scale
         if not b and not v:
@@ -115,7 +123,10 @@ class BreakingSizes:
         return "\n".join(
             [
                 *lines,
-                f"  the symmetric theory is right to a tenth of the size until t = {until:.4g} ({until / self.learning_rate:.4g} steps)",
+                (
+                    f"  the symmetric theory is right to a tenth of the size until t = {until:.4g}"
+                    f" ({until / self.learning_rate:.4g} steps)"
+                ),
             ]
         )
 

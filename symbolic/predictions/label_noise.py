@@ -1,8 +1,9 @@
 """Label noise: some data variables are drawn afresh at every step, while the others are averaged over.
 
-Law of total covariance, for one sample and with v the redrawn variables, r the rest: Sigma = E_r[Cov_v(g | r)] + Cov_r(E_v[g | r]). Gradient
-descent on N rows whose v are redrawn independently each step has gradient covariance E_r[Cov_v(g | r)]/N, so it is SGD with batch_size = N under
-the first part alone. A minibatch of S rows drawn without replacement has the first part over S and (N - S)/(N - 1) of the second over S.
+Law of total covariance, for one sample and with v the redrawn variables, r the rest: Sigma = E_r[Cov_v(g | r)] +
+Cov_r(E_v[g | r]). Gradient descent on N rows whose v are redrawn independently each step has gradient covariance
+E_r[Cov_v(g | r)]/N, so it is SGD with batch_size = N under the first part alone. A minibatch of S rows drawn without
+replacement has the first part over S and (N - S)/(N - 1) of the second over S.
 
 Polynomial in the data: g = H m, m_k = r_k v_k with independent factors, so the parts are H M H^T with
     M_kl = E[r_k r_l] Cov(v_k, v_l)     and     M_kl = Cov(r_k, r_l) E[v_k] E[v_l].
@@ -18,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import sympy as sp
 
+from symbolic.errors import InputError
 from symbolic.evaluation import random_points as probing
 from symbolic.noise import drift as laws
 from symbolic.noise.covariance import Noise, Source
@@ -76,7 +78,8 @@ class OriginFeatures(Features):
 class OriginNoise(Noise):
     """One part of a loss's gradient noise; the mean gradient is the whole loss's.
 
-    source: "features" and "dataset" are exact; "samples" averages over a grid of draws with a fixed seed, on which the parts add up exactly.
+    source: "features" and "dataset" are exact; "samples" averages over a grid of draws with a fixed seed, on which the
+    parts add up exactly.
     """
 
     def __init__(
@@ -106,7 +109,8 @@ class OriginNoise(Noise):
 
     @property
     def population(self) -> int | None:
-        """Rows that the rest is drawn from, where it is one data set; None for the redrawn part, which is fresh at every step."""
+        """Rows that the rest is drawn from, where it is one data set; None for the redrawn part, which is fresh at
+        every step."""
         used = self._blocks(False)
         return used[0].size if self.origin == "rest" and len(used) == 1 else None
 
@@ -132,7 +136,8 @@ class OriginNoise(Noise):
 
     @cached_property
     def _grid(self) -> tuple[Array, Array, Array, Array]:
-        """Values of z for the rest (len(z), R) and for the redrawn (len(z), V), zero elsewhere, and their weights (R,), (V,)."""
+        """Values of z for the rest (len(z), R) and for the redrawn (len(z), V), zero elsewhere, and their weights (R,),
+        (V,)."""
         rng = np.random.default_rng(11)
         rest, weights = self._points(False, DRAWS, rng)
         return rest, weights, *self._points(True, max(DRAWS // 8, min(DRAWS, PAIRS // len(weights))), rng)
@@ -220,9 +225,11 @@ def _clean(sigma: Array, other: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class LabelNoise:
-    """The gradient noise of a loss split in two: label = E[Cov(g | rest)], from the redrawn variables, and rest = Cov(E[g | rest]).
+    """The gradient noise of a loss split in two: label = E[Cov(g | rest)], from the redrawn variables, and rest =
+    Cov(E[g | rest]).
 
-    variables: the redrawn entries. Both parts are a `Noise`: sigma(theta), trace(A), mean_gradient(theta), ... They add up to Sigma.
+    variables: the redrawn entries. Both parts are a `Noise`: sigma(theta), trace(A), mean_gradient(theta), ... They add
+    up to Sigma.
     """
 
     loss: Loss
@@ -249,7 +256,8 @@ class LabelNoise:
         return replace(charge, noise=noise, classification=kind, reason=reason)
 
     def classify_at(self, charge: Charge, theta: Array, origin: Origin = "label") -> tuple[Class, str]:
-        """(class, reason) of a charge at theta (D,) under this part alone; a part below the rounding of Sigma is no noise."""
+        """(class, reason) of a charge at theta (D,) under this part alone; a part below the rounding of Sigma is no
+        noise."""
         self._of_origin(origin, charge)
         label, rest = self.sigma(np.asarray(theta, dtype=float))
         own, other = (label, rest) if origin == "label" else (rest, label)
@@ -257,18 +265,23 @@ class LabelNoise:
 
     def _of_origin(self, origin: Origin, charge: Charge) -> OriginNoise:
         if origin not in ORIGINS:
-            raise ValueError(
-                f"LabelNoise: origin must be 'label' or 'rest'; got {origin!r} ({type(origin).__name__}). Name one of them."
+            raise InputError(
+                f"LabelNoise: origin must be 'label' or 'rest'; got {origin!r} ({type(origin).__name__}). Name one of"
+                " them."
             )
         if charge.loss is not self.loss:
-            raise ValueError(
-                f"LabelNoise: the charge must be of the same loss; got {charge.name} of {charge.loss}. Derive it from this loss."
+            raise InputError(
+                f"LabelNoise: the charge must be of the same loss; got {charge.name} of {charge.loss}. Derive it from"
+                " this loss."
             )
         return self.label if origin == "label" else self.rest
 
     def __str__(self) -> str:
         drawn = ", ".join(map(str, self.variables))
-        return f"label noise of {self.loss.name}: {drawn} redrawn at every step, the rest averaged over (from {self.label.source})"
+        return (
+            f"label noise of {self.loss.name}: {drawn} redrawn at every step, the rest averaged over (from"
+            f" {self.label.source})"
+        )
 
     __repr__ = __str__
 
@@ -276,13 +289,15 @@ class LabelNoise:
 def label_noise(loss: Loss, variables: Any, values: dict[sp.Symbol, float] | None = None) -> LabelNoise:
     """Split the gradient noise by the data variables that are drawn afresh at every step.
 
-    variables: a data symbol, its name, a matrix or array of them, or several of these. They must be independent of the rest: columns of one
-    data set, or correlated normal entries, cannot be parted. values: numbers for symbols in the laws. Raises ValueError.
+    variables: a data symbol, its name, a matrix or array of them, or several of these. They must be independent of the
+    rest: columns of one data set, or correlated normal entries, cannot be parted. values: numbers for symbols in the
+    laws. Raises ValueError.
     """
     redrawn = frozenset(_symbols(loss, variables))
     if not redrawn & loss.expression.free_symbols:
-        raise ValueError(
-            f"label_noise: a redrawn variable must enter the loss; got {sorted(map(str, redrawn))}. Name one of {list(loss.z)}."
+        raise InputError(
+            f"label_noise: a redrawn variable must enter the loss; got {sorted(map(str, redrawn))}. Name one of"
+            f" {list(loss.z)}."
         )
     for block in loss.blocks:
         inside = [k for k, s in enumerate(block.symbols) if s in redrawn]
@@ -293,9 +308,9 @@ def label_noise(loss: Loss, variables: Any, values: dict[sp.Symbol, float] | Non
         if block.kind == "dataset" or (
             covariance is not None and any(covariance[i][j] != 0 for i in inside for j in outside)
         ):
-            raise ValueError(
-                f"label_noise: redrawn variables must be independent of the rest; got {block.symbols[inside[0]]} beside {block.symbols[outside[0]]} "
-                f"in one {block.kind} law. Give the noise a law of its own."
+            raise InputError(
+                f"label_noise: redrawn variables must be independent of the rest; got {block.symbols[inside[0]]} beside"
+                f" {block.symbols[outside[0]]} in one {block.kind} law. Give the noise a law of its own."
             )
     label, rest = (OriginNoise(loss, redrawn, origin, values) for origin in ORIGINS)
     return LabelNoise(loss, tuple(s for s in loss.z if s in redrawn), label, rest)
@@ -314,6 +329,7 @@ def _symbols(loss: Loss, variables: Any) -> list[sp.Symbol]:
         return [s for v in sp.flatten(variables) for s in _symbols(loss, v)]
     elif isinstance(variables, Iterable):
         return [s for v in variables for s in _symbols(loss, v)]
-    raise ValueError(
-        f"label_noise: variables must be data variables of the loss; got {variables!r} ({type(variables).__name__}). Choose among {list(loss.z)}."
+    raise InputError(
+        f"label_noise: variables must be data variables of the loss; got {variables!r} ({type(variables).__name__})."
+        f" Choose among {list(loss.z)}."
     )

@@ -1,16 +1,19 @@
-"""Laws of the heavy ball m theta'' + c theta' = -grad L(theta), one or two for every affine symmetry, whatever the data.
+"""Laws of the heavy ball m theta'' + c theta' = -grad L(theta), one or two for every affine symmetry, whatever the
+data.
 
-For a generator (A, b), v = A theta + b and <grad L, v> = 0, so P = theta'.v obeys m P' + c P = m theta'^T A theta'. Hence
-    A = A^T, C = theta^T A theta + 2 b.theta     m C'' + c C' = 2 m theta'^T A theta'      (C' = 2 P: the charge is damped, not kept)
-    A = -A^T, any b                              P e^{ct/m} is conserved                   (rotations and translations)
-    any (A, b)                                   (P e^{ct/m})' = e^{ct/m} theta'^T A theta'
-A translation (A = 0) is of the first two kinds at once: both m C' + c C and P e^{ct/m} are conserved. Weight decay lambda (L gains
-lambda |theta|^2/2) adds -2 lambda v.theta, 0 and -(lambda/m) e^{ct/m} v.theta to the right sides; rotations with b = 0 do not feel it.
-Source: Marcotte, Gribonval, Peyre, "Keep the Momentum" (2405.12888), for linear A; affine generators by the same computation.
+For a generator (A, b), v = A theta + b and <grad L, v> = 0, so P = theta'.v obeys m P' + c P = m theta'^T A theta'.
+Hence
+    A = A^T, C = theta^T A theta + 2 b.theta     m C'' + c C' = 2 m theta'^T A theta'      (C' = 2 P: the charge is
+    damped, not kept) A = -A^T, any b                              P e^{ct/m} is conserved                   (rotations
+    and translations) any (A, b)                                   (P e^{ct/m})' = e^{ct/m} theta'^T A theta'
+A translation (A = 0) is of the first two kinds at once: both m C' + c C and P e^{ct/m} are conserved. Weight decay
+lambda (L gains lambda |theta|^2/2) adds -2 lambda v.theta, 0 and -(lambda/m) e^{ct/m} v.theta to the right sides;
+rotations with b = 0 do not feel it. Source: Marcotte, Gribonval, Peyre, "Keep the Momentum" (2405.12888), for linear A;
+affine generators by the same computation.
 
-Momentum SGD u' = beta u + g, theta' = theta - eta u is the heavy ball with m = eta (1 + beta)/2, c = 1 - beta in time t = eta k, to second
-order in eta (`heavy_ball`). Its own exact law, on every path: u_{k+1}.v_k = beta (u_k.v_{k-1} - eta u_k^T A u_k), so that for
-A = -A^T it decays by exactly beta a step and from rest stays zero.
+Momentum SGD u' = beta u + g, theta' = theta - eta u is the heavy ball with m = eta (1 + beta)/2, c = 1 - beta in time t
+= eta k, to second order in eta (`heavy_ball`). Its own exact law, on every path: u_{k+1}.v_k = beta (u_k.v_{k-1} - eta
+u_k^T A u_k), so that for A = -A^T it decays by exactly beta a step and from rest stays zero.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ import sympy as sp
 
 from symbolic.algebra.nullspace import Solver, Vector, readable
 from symbolic.algebra.span import Span
+from symbolic.errors import InputError
 from symbolic.language.names import latex
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD, t
@@ -51,9 +55,10 @@ def heavy_ball(sgd: SGD) -> tuple[float, float]:
 class MomentumLaw:
     """d/dt expression = source along every solution of the heavy ball; conserved where source is 0.
 
-    kind: "charge" (expression m C' + c C), "rotation", "translation" or "mixed" (expression theta'.(A theta + b) e^{ct/m}).
-    name: "M_1", ... vector: the generator over (A row-major, b). Expressions are in the loss's theta, `velocities(loss)`, the time
-    `symbolic.problem.optimizer.t` and the symbols MASS (m) and FRICTION (c); theta and velocity as numbers have shape (..., D).
+    kind: "charge" (expression m C' + c C), "rotation", "translation" or "mixed" (expression theta'.(A theta + b)
+    e^{ct/m}). name: "M_1", ... vector: the generator over (A row-major, b). Expressions are in the loss's theta,
+    `velocities(loss)`, the time `symbolic.problem.optimizer.t` and the symbols MASS (m) and FRICTION (c); theta and
+    velocity as numbers have shape (..., D).
     """
 
     loss: Loss
@@ -109,7 +114,8 @@ class MomentumLaw:
 
     @cached_property
     def source(self) -> sp.Expr:
-        """The right side: 2 m theta'^T A theta' for a charge, e^{ct/m} theta'^T A theta' otherwise; 0 when conserved."""
+        """The right side: 2 m theta'^T A theta' for a charge, e^{ct/m} theta'^T A theta' otherwise; 0 when
+        conserved."""
         dot = velocities(self.loss)
         factor = 2 * MASS if self.kind == "charge" else sp.exp(FRICTION * t / MASS)
         return factor * self._form(dot, dot, 0)
@@ -121,7 +127,8 @@ class MomentumLaw:
         return factor * self._form(self.loss.theta, self.loss.theta)
 
     def value(self, theta: Array, velocity: Array, t: Any = 0.0, mass: float = 1.0, friction: float = 0.0) -> Any:
-        """`expression` as a number, shape (...,) with t broadcast. Raises ValueError for a bad mass or friction, or overflow."""
+        """`expression` as a number, shape (...,) with t broadcast. Raises ValueError for a bad mass or friction, or
+        overflow."""
         x, y, growth = self._numbers(theta, velocity, t, mass, friction)
         moment = self._form(y, x)
         if self.kind == "charge":
@@ -146,13 +153,15 @@ class MomentumLaw:
 
     def _numbers(self, theta: Array, velocity: Array, t: Any, mass: float, friction: float) -> tuple[Array, Array, Any]:
         if not (np.isfinite(mass) and mass > 0 and np.isfinite(friction) and friction >= 0):
-            raise ValueError(
-                f"MomentumLaw: mass must be positive and friction not negative; got {mass!r} and {friction!r}. Give finite numbers."
+            raise InputError(
+                f"MomentumLaw: mass must be positive and friction not negative; got {mass!r} and {friction!r}. Give"
+                " finite numbers."
             )
         x, y = (np.moveaxis(np.asarray(a, dtype=float), -1, 0) for a in (theta, velocity))
         if len(x) != self.loss.dimension or len(y) != self.loss.dimension:
-            raise ValueError(
-                f"MomentumLaw: theta and velocity need {self.loss.dimension} entries each; got {len(x)} and {len(y)}. Pack them with loss.pack."
+            raise InputError(
+                f"MomentumLaw: theta and velocity need {self.loss.dimension} entries each; got {len(x)} and {len(y)}."
+                " Pack them with loss.pack."
             )
         with np.errstate(over="ignore"):
             return x, y, np.exp(friction * np.asarray(t, dtype=float) / mass)
@@ -189,8 +198,9 @@ class MomentumLaw:
 
 def _finite(value: Any, name: str) -> Any:
     if not np.isfinite(value).all():
-        raise ValueError(
-            f"MomentumLaw: {name} must be finite; got an overflow or a non-finite input. Shorten friction*t/mass, or check theta and velocity."
+        raise InputError(
+            f"MomentumLaw: {name} must be finite; got an overflow or a non-finite input. Shorten friction*t/mass, or"
+            " check theta and velocity."
         )
     return float(value) if np.ndim(value) == 0 else value
 
@@ -198,13 +208,14 @@ def _finite(value: Any, name: str) -> Any:
 def momentum_laws(algebra: Algebra, loss: Loss) -> tuple[MomentumLaw, ...]:
     """The heavy ball's laws for a basis of the algebra: symmetric, then antisymmetric, then the rest.
 
-    A = A^T (with translations): kind "charge". A = -A^T: "translation" where A = 0, else "rotation". A complement of these: "mixed".
-    A translation so gives two laws, any other generator of the basis one.
+    A = A^T (with translations): kind "charge". A = -A^T: "translation" where A = 0, else "rotation". A complement of
+    these: "mixed". A translation so gives two laws, any other generator of the basis one.
     """
     d = algebra.size
     if d != loss.dimension:
-        raise ValueError(
-            f"momentum_laws: algebra and loss must belong together; got sizes {d} and {loss.dimension}. Use theory.algebra and theory.loss."
+        raise InputError(
+            f"momentum_laws: algebra and loss must belong together; got sizes {d} and {loss.dimension}. Use"
+            " theory.algebra and theory.loss."
         )
     skew = _antisymmetric(algebra.vectors, d)
     shifts = readable(_without_linear_part(skew, d))

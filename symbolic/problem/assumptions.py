@@ -1,7 +1,7 @@
 """What may be assumed of a symbol beyond being real: only what holds for every number that it stands for.
 
-SymPy simplifies by assumptions when an expression is written: with a positive X, Abs(X) is X and Max(X, 0) is X before anything here
-sees it. A path knows nothing of that, so a symbol that a path may take elsewhere is refused.
+SymPy simplifies by assumptions when an expression is written: with a positive X, Abs(X) is X and Max(X, 0) is X before
+anything here sees it. A path knows nothing of that, so a symbol that a path may take elsewhere is refused.
 """
 
 from __future__ import annotations
@@ -50,13 +50,15 @@ def refused(where: str, symbol: sp.Symbol, why: str) -> str | None:
     if not beyond(symbol):
         return None
     return (
-        f"{where}: may be assumed real, and no more; got {symbol} with {known(symbol)}. {why}, where SymPy has already taken "
-        f"Max({symbol}, 0), Abs({symbol}) and the like for something else. Write sympy.Symbol({symbol.name!r}, real=True), and every expression with it."
+        f"{where}: may be assumed real, and no more; got {symbol} with {known(symbol)}. {why}, where SymPy has already"
+        f" taken Max({symbol}, 0), Abs({symbol}) and the like for something else. Write sympy.Symbol({symbol.name!r},"
+        " real=True), and every expression with it."
     )
 
 
 def holds(symbol: sp.Symbol, low: Any, high: Any, values: Iterable[Any] | None = None) -> bool:
-    """Whether all that is assumed of a symbol is true of every number in [low, high], or of the `values`, where it stands for those alone."""
+    """Whether all that is assumed of a symbol is true of every number in [low, high], or of the `values`, where it
+    stands for those alone."""
     listed = None if values is None else [sp.nsimplify(v) if float(v).is_integer() else sp.Float(v) for v in values]
     for key, truth in written(symbol).items():
         name = key.removeprefix("extended_")

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from symbolic.errors import InputError
+
 Number = int | float | sp.Expr
 
 
@@ -21,11 +23,12 @@ def exact(value: Any) -> sp.Expr:
     if isinstance(value, sp.Basic):
         return value  # type: ignore[return-value]
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise ValueError(
-            f"law: a parameter must be a number or a SymPy expression; got {value!r} ({type(value).__name__}). Give a number."
+        raise InputError(
+            f"law: a parameter must be a number or a SymPy expression; got {value!r} ({type(value).__name__}). Give a"
+            " number."
         )
     if not np.isfinite(value):
-        raise ValueError(f"law: a parameter must be finite; got {value!r}. Give a finite number.")
+        raise InputError(f"law: a parameter must be finite; got {value!r}. Give a finite number.")
     return sp.Integer(int(value)) if float(value).is_integer() else sp.Rational(repr(float(value)))
 
 
@@ -40,18 +43,19 @@ def _array(value: Any) -> np.ndarray:
     return out
 
 
-def _refuse(law: str, rule: str, got: Any, do: str) -> ValueError:
-    return ValueError(f"{law}: {rule}; got {got} ({type(got).__name__}). {do}")
+def _refuse(law: str, rule: str, got: Any, do: str) -> InputError:
+    return InputError(f"{law}: {rule}; got {got} ({type(got).__name__}). {do}")
 
 
 def floats(where: str, value: Any) -> np.ndarray:
-    """Real numbers as a float64 array. Raises ValueError for text, truth values and complex numbers rather than turn them into numbers."""
+    """Real numbers as a float64 array. Raises ValueError for text, truth values and complex numbers rather than turn
+    them into numbers."""
     array = np.asarray(value)
     if array.dtype.kind in "cbSUmM" or any(
         isinstance(e, (str, bool, complex)) for e in array.ravel() if array.dtype == object
     ):
         kind = type(array.ravel()[0]).__name__ if array.size else array.dtype
-        raise ValueError(f"{where}: must be real numbers; got an array of {kind}. Convert it to numbers first.")
+        raise InputError(f"{where}: must be real numbers; got an array of {kind}. Convert it to numbers first.")
     return array.astype(np.float64)
 
 
@@ -67,8 +71,9 @@ def _spread(name: str, value: np.ndarray, symbols: Sequence[sp.Symbol], shape: t
     try:
         return list(np.broadcast_to(value, shape).ravel()) if shape else [value.item()]
     except ValueError:
-        raise ValueError(
-            f"{name}: parameters must broadcast to the variable's shape {shape}; got shape {value.shape}. Give one number or an array of that shape."
+        raise InputError(
+            f"{name}: parameters must broadcast to the variable's shape {shape}; got shape {value.shape}. Give one"
+            " number or an array of that shape."
         ) from None
 
 
@@ -149,8 +154,9 @@ class Block:
 
         def one(i: int, p: int) -> sp.Expr:
             if p > len(moments):
-                raise ValueError(
-                    f"Moments: the loss needs E {self.symbols[i]}**{p}; got {len(moments)} moments. Give raw moments up to order {p}."
+                raise InputError(
+                    f"Moments: the loss needs E {self.symbols[i]}**{p}; got {len(moments)} moments. Give raw moments up"
+                    f" to order {p}."
                 )
             return moments[p - 1]
 
@@ -295,7 +301,8 @@ class Dataset:
 
 
 def _key(variable: Any) -> tuple[tuple[sp.Symbol, ...], tuple[int, ...]]:
-    """Entries (row-major) and shape of a data variable given as a Symbol, SymPy matrix or array, or NumPy object array."""
+    """Entries (row-major) and shape of a data variable given as a Symbol, SymPy matrix or array, or NumPy object
+    array."""
     if isinstance(variable, sp.Symbol):
         return (variable,), ()
     if isinstance(variable, sp.MatrixBase):
@@ -307,8 +314,9 @@ def _key(variable: Any) -> tuple[tuple[sp.Symbol, ...], tuple[int, ...]]:
         array = np.array(variable, dtype=object)
         if all(isinstance(s, sp.Symbol) for s in array.ravel()):
             return tuple(array.ravel()), array.shape
-    raise ValueError(
-        f"data: a key must be a symbol or an array of symbols; got {variable!r} ({type(variable).__name__}). Use sympy.symbols or symbolic.parameters."
+    raise InputError(
+        f"data: a key must be a symbol or an array of symbols; got {variable!r} ({type(variable).__name__}). Use"
+        " sympy.symbols or symbolic.parameters."
     )
 
 
@@ -321,13 +329,15 @@ def bind(data: Any) -> tuple[Block, ...]:
         for variable, law in data.items():
             symbols, shape = _key(variable)
             if not isinstance(law, Distribution):
-                raise ValueError(
-                    f"data[{variable}]: needs a law (Normal, Uniform, Bernoulli, Moments); got {law!r} ({type(law).__name__}). For rows of data use Dataset."
+                raise InputError(
+                    f"data[{variable}]: needs a law (Normal, Uniform, Bernoulli, Moments); got {law!r}"
+                    f" ({type(law).__name__}). For rows of data use Dataset."
                 )
             blocks.append(law.bind(symbols, shape))
         return tuple(blocks)
     if isinstance(data, (list, tuple)):
         return tuple(block for part in data for block in bind(part))
-    raise ValueError(
-        f"data: must be a mapping {{variable: law}}, a Dataset, or a list of these; got {type(data).__name__}. See symbolic.problem.distributions."
+    raise InputError(
+        f"data: must be a mapping {{variable: law}}, a Dataset, or a list of these; got {type(data).__name__}. See"
+        " symbolic.problem.distributions."
     )

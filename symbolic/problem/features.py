@@ -1,4 +1,5 @@
-"""Losses polynomial in the data, written as l(theta, z) = c_0(theta) + sum_k c_k(theta) m_k(z) without expanding theta (THEORY section 6).
+"""Losses polynomial in the data, written as l(theta, z) = c_0(theta) + sum_k c_k(theta) m_k(z) without expanding theta
+(THEORY section 6).
 
 The m_k are the distinct data monomials ("features"): the gradient is linear in them, so Sigma = H Cov(m) H^T with H the
 Jacobian of (c_1, ..., c_K).
@@ -13,6 +14,7 @@ from functools import cached_property
 import numpy as np
 import sympy as sp
 
+from symbolic.errors import InputError
 from symbolic.problem.distributions import Block
 from symbolic.problem.loss import Loss
 
@@ -24,8 +26,8 @@ Polynomial = dict[Exponents, sp.Expr]
 class Features:
     """A loss as a polynomial in its data.
 
-    exponents: K x len(z) powers of the data entries. definitions: named sub-expressions of theta, each in terms of theta and the
-    earlier names. reduced: the K coefficients in terms of theta and those names; offset: c_0 likewise.
+    exponents: K x len(z) powers of the data entries. definitions: named sub-expressions of theta, each in terms of
+    theta and the earlier names. reduced: the K coefficients in terms of theta and those names; offset: c_0 likewise.
     """
 
     z: tuple[sp.Symbol, ...]
@@ -91,14 +93,16 @@ class Features:
         mean, covariance = sp.Matrix(self.mean), self.covariance
         loose = mean.free_symbols | covariance.free_symbols
         if loose:
-            raise ValueError(
-                f"data: numbers are needed to simulate; got laws with symbols {sorted(map(str, loose))}. Give the laws numbers."
+            raise InputError(
+                f"data: numbers are needed to simulate; got laws with symbols {sorted(map(str, loose))}. Give the laws"
+                " numbers."
             )
         return np.array(mean.tolist(), dtype=np.float64)[:, 0], np.array(covariance.tolist(), dtype=np.float64)
 
 
 class _Collector:
-    """Reads an expression bottom-up as a polynomial in the data, naming compound coefficients before they are multiplied."""
+    """Reads an expression bottom-up as a polynomial in the data, naming compound coefficients before they are
+    multiplied."""
 
     def __init__(self, z: tuple[sp.Symbol, ...]) -> None:
         self.z, self.index = set(z), {s: i for i, s in enumerate(z)}

@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 import sympy as sp
 
+from symbolic.errors import InputError
 from symbolic.language import names, reserved_names
 from symbolic.problem import assumptions
 from symbolic.problem.distributions import Block, bind, floats
@@ -35,8 +36,8 @@ def entries(name: str, shape: Sequence[int] = ()) -> np.ndarray:
 def parameters(**shapes: Sequence[int]) -> Any:
     """Symbolic parameters (or data variables) of given shapes: `U, W = parameters(U=(3, 2), W=(2, 4))`.
 
-    A matrix comes as a SymPy matrix, a vector as a column, () as a symbol, higher orders as a SymPy array. One name gives the
-    object itself, several a tuple.
+    A matrix comes as a SymPy matrix, a vector as a column, () as a symbol, higher orders as a SymPy array. One name
+    gives the object itself, several a tuple.
     """
     made = tuple(_as_sympy(entries(name, shape)) for name, shape in shapes.items())
     return made[0] if len(made) == 1 else made
@@ -60,12 +61,12 @@ def _parameter(item: Any, name: str | None = None) -> Parameter:
         array = np.array(item.tolist(), dtype=object)
         shape, symbols = array.shape, tuple(array.ravel())
     else:
-        raise ValueError(
-            f"Loss.parameters: each must be a symbol or a matrix or array of symbols; got {item!r} ({type(item).__name__}). "
-            "Use sympy.symbols or symbolic.parameters."
+        raise InputError(
+            f"Loss.parameters: each must be a symbol or a matrix or array of symbols; got {item!r}"
+            f" ({type(item).__name__}). Use sympy.symbols or symbolic.parameters."
         )
     if not symbols or not all(isinstance(s, sp.Symbol) for s in symbols):
-        raise ValueError(
+        raise InputError(
             f"Loss.parameters: a matrix must hold symbols only; got {item!r}. Use symbolic.parameters(U=(3, 2))."
         )
     return Parameter(name or symbols[0].name.split("[")[0], tuple(int(n) for n in shape), symbols)
@@ -74,10 +75,10 @@ def _parameter(item: Any, name: str | None = None) -> Parameter:
 class Loss:
     """Per-sample loss l(theta, z) with z drawn from a law.
 
-    expression: a scalar SymPy expression. parameters: symbols, matrices or arrays of symbols (see `parameters`), or a mapping
-    name -> these; theta is their entries in order, row-major. data: {variable: law}, a Dataset, or a list of both.
-    Attributes: parameters (tuple of Parameter), blocks (independent data laws), theta, z, name, files (that it was read from: its spec and
-    data). Raises ValueError, all problems at once.
+    expression: a scalar SymPy expression. parameters: symbols, matrices or arrays of symbols (see `parameters`), or a
+    mapping name -> these; theta is their entries in order, row-major. data: {variable: law}, a Dataset, or a list of
+    both. Attributes: parameters (tuple of Parameter), blocks (independent data laws), theta, z, name, files (that it
+    was read from: its spec and data). Raises ValueError, all problems at once.
     """
 
     def __init__(
@@ -88,8 +89,9 @@ class Loss:
         if isinstance(expression, np.ndarray) and expression.shape == ():
             expression = expression.item()
         if not isinstance(expression, sp.Expr) or isinstance(expression, sp.MatrixBase):
-            raise ValueError(
-                f"Loss.expression: must be a scalar SymPy expression; got {type(expression).__name__}. Sum or take a norm to make it one number."
+            raise InputError(
+                f"Loss.expression: must be a scalar SymPy expression; got {type(expression).__name__}. Sum or take a"
+                " norm to make it one number."
             )
         pairs = parameters.items() if isinstance(parameters, Mapping) else ((None, item) for item in parameters)
         self.expression: sp.Expr = cast(sp.Expr, expression).replace(_whole_float_power, lambda e: e.base ** int(e.exp))
@@ -101,7 +103,7 @@ class Loss:
         self.z: tuple[sp.Symbol, ...] = tuple(s for b in self.blocks for s in b.symbols)
         errors = self._misnamed() or self._errors()
         if errors:
-            raise ValueError("\n".join(errors))
+            raise InputError("\n".join(errors))
 
     def _misnamed(self) -> list[str]:
         found = []
@@ -138,12 +140,14 @@ class Loss:
         loose = sorted((free | distribution_symbols) - set(known) - distribution_symbols, key=str)
         for s in loose:
             found.append(
-                f"Loss.expression: every symbol must be a parameter or have a law; got {s} with neither. Add it to parameters or to data."
+                f"Loss.expression: every symbol must be a parameter or have a law; got {s} with neither. Add it to"
+                " parameters or to data."
             )
         for p in self.parameters:
             if not free & set(p.symbols):
                 found.append(
-                    f"Loss.parameters: each must occur in the expression; got {p.name}, which does not. Remove it or use it."
+                    f"Loss.parameters: each must occur in the expression; got {p.name}, which does not. Remove it or"
+                    " use it."
                 )
         if self.expression.has(sp.I, sp.zoo, sp.nan, sp.oo):
             found.append(
@@ -152,7 +156,8 @@ class Loss:
         for s in sorted(set(known) & free, key=str):
             if s.is_real is not True:
                 found.append(
-                    f"Loss: symbols must be real; got {s} without that assumption. Use sympy.symbols({s.name!r}, real=True)."
+                    f"Loss: symbols must be real; got {s} without that assumption. Use sympy.symbols({s.name!r},"
+                    " real=True)."
                 )
         return found
 
@@ -179,19 +184,21 @@ class Loss:
                 k for k in left if k not in keys and not isinstance(k, (str, sp.Symbol)) and _symbols_of(k) == p.symbols
             ]
             if len(keys) != 1:
-                raise ValueError(
-                    f"start[{p.name}]: every parameter needs one value; got {len(keys)} of them. Give a number or an array of shape {p.shape}."
+                raise InputError(
+                    f"start[{p.name}]: every parameter needs one value; got {len(keys)} of them. Give a number or an"
+                    f" array of shape {p.shape}."
                 )
             value = floats(f"start[{p.name}]", left.pop(keys[0]))
             if value.shape != p.shape and not (len(p.shape) == 1 and value.shape == (*p.shape, 1)):
-                raise ValueError(f"start[{p.name}]: must have shape {p.shape}; got {value.shape}. Reshape it.")
+                raise InputError(f"start[{p.name}]: must have shape {p.shape}; got {value.shape}. Reshape it.")
             if not np.isfinite(value).all():
-                raise ValueError(f"start[{p.name}]: must be finite; got {value.tolist()}. Give finite numbers.")
+                raise InputError(f"start[{p.name}]: must be finite; got {value.tolist()}. Give finite numbers.")
             out[at : at + len(p.symbols)] = value.ravel()
             at += len(p.symbols)
         if left:
-            raise ValueError(
-                f"start: keys must be parameters; got {sorted(map(str, left))}. The loss has {[p.name for p in self.parameters]}."
+            raise InputError(
+                f"start: keys must be parameters; got {sorted(map(str, left))}. The loss has"
+                f" {[p.name for p in self.parameters]}."
             )
         return out
 

@@ -9,6 +9,7 @@ from numbers import Real
 import numpy as np
 import sympy as sp
 
+from symbolic.errors import InputError
 from symbolic.functions.numeric import Numeric
 
 t = sp.Symbol("t", real=True)
@@ -20,9 +21,9 @@ class SGD:
     """Minibatch SGD in PyTorch's convention: theta <- theta - eta*(minibatch gradient + weight_decay*theta).
 
     learning_rate: eta > 0. batch_size: S samples per step. weight_decay: added to the gradient as weight_decay*theta.
-    momentum: beta in [0, 1), heavy ball v <- beta*v + g, theta <- theta - eta*v. replacement: whether a minibatch from a
-    data set may hold a row twice. schedule: None, or an expression of `symbolic.problem.optimizer.t` (t = eta*k, the base rate's time) that
-    multiplies the learning rate. Raises ValueError.
+    momentum: beta in [0, 1), heavy ball v <- beta*v + g, theta <- theta - eta*v. replacement: whether a minibatch from
+    a data set may hold a row twice. schedule: None, or an expression of `symbolic.problem.optimizer.t` (t = eta*k, the
+    base rate's time) that multiplies the learning rate. Raises ValueError.
     """
 
     learning_rate: float
@@ -35,7 +36,7 @@ class SGD:
     def __post_init__(self) -> None:
         def refuse(field: str, rule: str, do: str) -> None:
             value = getattr(self, field)
-            raise ValueError(f"SGD.{field}: {rule}; got {value!r} ({type(value).__name__}). {do}")
+            raise InputError(f"SGD.{field}: {rule}; got {value!r} ({type(value).__name__}). {do}")
 
         for field in ("learning_rate", "weight_decay", "momentum"):
             value = getattr(self, field)
@@ -71,25 +72,28 @@ class SGD:
         return self.learning_rate / self.batch_size
 
     def factor(self, times: np.ndarray) -> np.ndarray:
-        """The schedule's multiplier of the learning rate at times (K,). Raises ValueError where it is negative or not finite."""
+        """The schedule's multiplier of the learning rate at times (K,). Raises ValueError where it is negative or not
+        finite."""
         if self.schedule is None:
             return np.ones(len(times))
         values = Numeric([self.schedule], [t])([times])[0]
         bad = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
         if len(bad):
-            raise ValueError(
-                f"SGD.schedule: must be finite and not negative; got {values[bad[0]]} at t = {times[bad[0]]}. Mend the expression {self.schedule}."
+            raise InputError(
+                f"SGD.schedule: must be finite and not negative; got {values[bad[0]]} at t = {times[bad[0]]}. Mend the"
+                f" expression {self.schedule}."
             )
         return values
 
     def noise_factor(self, population: int | None) -> float:
-        """Covariance of the minibatch gradient over Sigma/S: (N - S)/(N - 1) without replacement from N points, else 1."""
+        """Covariance of the minibatch gradient over Sigma/S: (N - S)/(N - 1) without replacement from N points, else
+        1."""
         if self.replacement or population is None:
             return 1.0
         if population < self.batch_size:
-            raise ValueError(
-                f"SGD.batch_size: without replacement a minibatch cannot exceed the data set; got {self.batch_size} (int) "
-                f"of {population} rows. Take a smaller batch or replacement=True."
+            raise InputError(
+                f"SGD.batch_size: without replacement a minibatch cannot exceed the data set; got {self.batch_size}"
+                f" (int) of {population} rows. Take a smaller batch or replacement=True."
             )
         return (population - self.batch_size) / max(population - 1, 1)
 
@@ -107,5 +111,5 @@ def cosine(time: float, floor: float = 0.0) -> sp.Expr:
 
 def _exact(where: str, value: float) -> sp.Expr:
     if isinstance(value, bool) or not isinstance(value, (Real, sp.Number)):
-        raise ValueError(f"{where}: must be a number; got {value!r} ({type(value).__name__}). Give a time such as 5.0.")
+        raise InputError(f"{where}: must be a number; got {value!r} ({type(value).__name__}). Give a time such as 5.0.")
     return sp.nsimplify(value)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import sympy as sp
 
+from symbolic.errors import InputError
 from symbolic.problem.distributions import Block
 
 
@@ -15,9 +16,9 @@ from symbolic.problem.distributions import Block
 class SamplingPlan:
     """How to draw one data row z, its entries in the order asked for.
 
-    Entries `table_rows` are a uniformly drawn row of `table` (N, len(table_rows)). Entries `law_rows` are location + mixing @ base
-    with base = `normals` standard normals followed by one variable per entry of `chance`: uniform on (0, 1) for -1, else
-    Bernoulli with that probability.
+    Entries `table_rows` are a uniformly drawn row of `table` (N, len(table_rows)). Entries `law_rows` are location +
+    mixing @ base with base = `normals` standard normals followed by one variable per entry of `chance`: uniform on (0,
+    1) for -1, else Bernoulli with that probability.
     """
 
     table: np.ndarray | None
@@ -43,14 +44,15 @@ def sampling_plan(blocks: Sequence[Block], z: Sequence[sp.Symbol]) -> SamplingPl
             continue
         if not block.can_sample:
             why = "only moments are given" if block.kind == "moments" else "its parameters are symbols"
-            raise ValueError(
-                f"data[{block.symbols[0]}]: discrete SGD draws samples; got a law that has none, since {why}. Give a full law with numbers."
+            raise InputError(
+                f"data[{block.symbols[0]}]: discrete SGD draws samples; got a law that has none, since {why}. Give a"
+                " full law with numbers."
             )
         inside, outside = [i for i, _ in wanted], [j for _, j in wanted]
         p = block.parameters
         if block.kind == "dataset":
             if table is not None:
-                raise ValueError("data: one data set at most; got two. Join them into one Dataset with aligned rows.")
+                raise InputError("data: one data set at most; got two. Join them into one Dataset with aligned rows.")
             table, table_rows = np.ascontiguousarray(p["table"][:, inside]), outside
             continue
         drawn_rows += outside
@@ -93,7 +95,8 @@ def sampling_plan(blocks: Sequence[Block], z: Sequence[sp.Symbol]) -> SamplingPl
 
 
 def factorise(covariance: np.ndarray) -> np.ndarray:
-    """R of shape (K, rank) with R R^T = covariance, by pivoted Cholesky on the correlations (keeps zeros, reveals rank)."""
+    """R of shape (K, rank) with R R^T = covariance, by pivoted Cholesky on the correlations (keeps zeros, reveals
+    rank)."""
     from scipy.linalg import lapack  # slow to load
 
     scale = np.sqrt(np.maximum(np.diag(covariance), 0.0))

@@ -13,6 +13,7 @@ import sympy as sp
 
 from symbolic.dynamics.equation import SDE, LossDynamics, weight_decay
 from symbolic.dynamics.step_map import StepMap, h, t
+from symbolic.errors import InputError
 from symbolic.schemes import (
     adaptive_euler,
     euler_heun,
@@ -43,9 +44,10 @@ MOST_INPUTS = 4096
 class Scheme:
     """A scheme's table row and formula.
 
-    calculus: "ito", "stratonovich" or "discrete"; noise: the widest noise class it may be used on; strong and weak: orders as text;
-    orders: the same by noise class, as numbers. step: the formula, which takes what it names of sde, x, t, dt, dW, dZ (int W ds),
-    integrals (Ito's I_(j,k)), auxiliary (further normals), size (of the states in a run) and let (gives intermediate values a name).
+    calculus: "ito", "stratonovich" or "discrete"; noise: the widest noise class it may be used on; strong and weak:
+    orders as text; orders: the same by noise class, as numbers. step: the formula, which takes what it names of sde, x,
+    t, dt, dW, dZ (int W ds), integrals (Ito's I_(j,k)), auxiliary (further normals), size (of the states in a run) and
+    let (gives intermediate values a name).
     """
 
     name: str
@@ -112,18 +114,19 @@ def find(scheme: str) -> tuple[Scheme, int | None]:
     name, colon, count = scheme.partition(":") if isinstance(scheme, str) else ("", "", "")
     if name not in SCHEMES or (colon and name != milstein_levy.NAME):
         known = ", ".join(name for name, s in SCHEMES.items() if s.calculus != "discrete")
-        raise ValueError(
+        raise InputError(
             f"scheme: must be one of {known}; got {scheme!r} ({type(scheme).__name__}). See `noetherflow schemes`."
         )
     if colon and not (count.isdigit() and 1 <= int(count) <= 1000):
-        raise ValueError(
+        raise InputError(
             f"scheme: milstein-levy:n takes 1 to 1000 terms; got {scheme!r} (str). Write e.g. 'milstein-levy:8'."
         )
     return SCHEMES[name], int(count) if colon else None
 
 
 def for_step(problem: SDE | object, scheme: str, dt: float) -> str:
-    """The name in full: how many terms milstein-levy takes at this step, where the name does not say: 1 where areas cancel. Raises ValueError."""
+    """The name in full: how many terms milstein-levy takes at this step, where the name does not say: 1 where areas
+    cancel. Raises ValueError."""
     chosen, terms = find(scheme)
     if chosen.name != milstein_levy.NAME or terms is not None or not isinstance(problem, SDE):
         return scheme
@@ -134,11 +137,11 @@ def check_pairing(problem: SDE, chosen: Scheme) -> None:
     """Raises ValueError, with the reason, for a scheme that would not converge, or not at its order, on this SDE."""
     name = chosen.name
     if chosen.calculus == "discrete":
-        raise ValueError(f"scheme: {name} is a minibatch optimiser; got a general SDE. Use euler-maruyama.")
+        raise InputError(f"scheme: {name} is a minibatch optimiser; got a general SDE. Use euler-maruyama.")
     if chosen.calculus != problem.interpretation and problem.noise_class != "additive":
-        raise ValueError(
-            f"scheme: {name} integrates {chosen.calculus} equations; got one written in the {problem.interpretation} sense. "
-            f"Convert the drift with sde.to({chosen.calculus!r}), or choose a scheme of that calculus."
+        raise InputError(
+            f"scheme: {name} integrates {chosen.calculus} equations; got one written in the {problem.interpretation}"
+            f" sense. Convert the drift with sde.to({chosen.calculus!r}), or choose a scheme of that calculus."
         )
     if not problem.allows(chosen.noise):
         why = {
@@ -146,12 +149,12 @@ def check_pairing(problem: SDE, chosen: Scheme) -> None:
             "diagonal": "one noise, or a noise of its own for each state",
             "commutative": "noises that commute (L^i b_j = L^j b_i), whose Levy areas cancel",
         }[chosen.noise]
-        raise ValueError(
+        raise InputError(
             f"scheme: {name} needs {why}; got {problem.noise_class} noise. Use one of {', '.join(fitting(problem))}."
         )
     reason = getattr(chosen.formula, "refuse", lambda _: None)(problem)
     if reason:
-        raise ValueError(f"scheme: {name} {reason}. Use one of {', '.join(fitting(problem))}.")
+        raise InputError(f"scheme: {name} {reason}. Use one of {', '.join(fitting(problem))}.")
 
 
 def fitting(problem: SDE) -> list[str]:
@@ -173,9 +176,9 @@ def step_map(problem: SDE | LossDynamics, scheme: str) -> StepMap:
         check_pairing(problem, chosen)
         noise, let = chosen.noise_inputs(problem.noises, terms), Naming()
         if len(noise.inputs) > MOST_INPUTS:
-            raise ValueError(
-                f"scheme: a step takes at most {MOST_INPUTS} normals; got {len(noise.inputs)} for {scheme} with {problem.noises} noises. "
-                "Take fewer terms, or another scheme."
+            raise InputError(
+                f"scheme: a step takes at most {MOST_INPUTS} normals; got {len(noise.inputs)} for {scheme} with"
+                f" {problem.noises} noises. Take fewer terms, or another scheme."
             )
         wanted = signature(chosen.step).parameters
         offered: dict[str, Callable[[], Any]] = {
@@ -215,7 +218,7 @@ def step_map(problem: SDE | LossDynamics, scheme: str) -> StepMap:
             (*position, *velocity),
         )
     if chosen.name not in (sgd_step.NAME, euler_maruyama.NAME):
-        raise ValueError(
+        raise InputError(
             f"scheme: {scheme} needs drift and diffusion as formulas; got a loss, whose noise is in its inputs. "
             "Use euler-maruyama, or SDE.from_loss(loss, sgd)."
         )

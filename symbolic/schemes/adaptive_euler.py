@@ -1,10 +1,11 @@
 """Euler-Maruyama with steps that each path chooses by its state (Fang and Giles 2020; Kelly and Lord 2018).
 
 With relative rates a = |f|/sqrt(s^2 + |x|^2) of the drift, g = max(0, -<x, f>)/(s^2 + |x|^2) of its pull inward and
-c = |b|^2/(s^2 + |x|^2) of the noise (0 where the noise is additive), s the size that states have in the run, and r = |grad f| the rate at
-which the drift itself changes, a path takes steps of dt/(1 + a + r + c + dt a^2/(1 + 2 g)): of order dt everywhere, so that orders are
-Euler's; no longer than (|x|^2 - 2 <x, f>)/|f|^2 where the drift is steep, so that |x|^2 grows no faster than it may and moments stay
-bounded; and short of dt/r where it pulls back fast, however small it is there. Another unit of the states changes nothing.
+c = |b|^2/(s^2 + |x|^2) of the noise (0 where the noise is additive), s the size that states have in the run, and r =
+|grad f| the rate at which the drift itself changes, a path takes steps of dt/(1 + a + r + c + dt a^2/(1 + 2 g)): of
+order dt everywhere, so that orders are Euler's; no longer than (|x|^2 - 2 <x, f>)/|f|^2 where the drift is steep, so
+that |x|^2 grows no faster than it may and moments stay bounded; and short of dt/r where it pulls back fast, however
+small it is there. Another unit of the states changes nothing.
 """
 
 from typing import Any

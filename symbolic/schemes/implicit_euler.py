@@ -1,6 +1,7 @@
 """Drift-implicit Euler for stiff drifts: x' = x + a(x', t + dt) dt + b(x, t) dW (Kloeden and Platen 1992, eq. 12.2.2).
 
-Newton's method, written out; a path on which it has not converged becomes NaN, so that it is counted and named, never wrong.
+Newton's method, written out; a path on which it has not converged becomes NaN, so that it is counted and named, never
+wrong.
 """
 
 from typing import Any

@@ -1,4 +1,5 @@
-"""Milstein's scheme for noises that commute: their Levy areas cancel (Milstein 1974; Kloeden and Platen 1992, eq. 10.3.16)."""
+"""Milstein's scheme for noises that commute: their Levy areas cancel (Milstein 1974; Kloeden and Platen 1992, eq.
+10.3.16)."""
 
 from typing import Any
 

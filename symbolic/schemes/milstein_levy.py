@@ -1,7 +1,7 @@
 """Milstein's scheme for any noise, its Levy areas by Legendre series (Milstein 1988; Kuznetsov 2006).
 
-`milstein-levy:n` takes n terms of the series; by itself, as many as the step asks for (`levy_terms`). The areas left out have mean
-square dt^2/(4 (2n + 1)), so strong order 1 needs n to grow like 1/dt.
+`milstein-levy:n` takes n terms of the series; by itself, as many as the step asks for (`levy_terms`). The areas left
+out have mean square dt^2/(4 (2n + 1)), so strong order 1 needs n to grow like 1/dt.
 """
 
 from math import ceil
@@ -23,7 +23,7 @@ def levy_terms(dt: float) -> int:
     terms = max(1, ceil((1 / dt - 2) / 4 * (1 - 1e-12)))
     if terms > MOST_TERMS:
         raise ValueError(
-            f"scheme: milstein-levy takes 1/(4 dt) terms of the Levy areas, at most {MOST_TERMS}; got dt = {dt} (float), {terms} terms. "
-            f"Say how many in the name, 'milstein-levy:{MOST_TERMS}'."
+            f"scheme: milstein-levy takes 1/(4 dt) terms of the Levy areas, at most {MOST_TERMS}; got dt = {dt}"
+            f" (float), {terms} terms. Say how many in the name, 'milstein-levy:{MOST_TERMS}'."
         )
     return terms

@@ -1,8 +1,9 @@
 """What a scheme's formula may name: each argument of its `step`, made of independent normals of variance dt.
 
-Noise j over one step is known by its Legendre coefficients m_l = sqrt(dt) int phi_l dW_j, phi_l the orthonormal Legendre polynomials
-on the step (Kuznetsov 2006; Foster, Lyons, Oberhauser 2020): independent normals of variance dt, m_0 = dW. They are linear in the
-path, so the coefficients of a long step are combinations of those of the short steps it is made of, exactly (`sde.engine.refinement`).
+Noise j over one step is known by its Legendre coefficients m_l = sqrt(dt) int phi_l dW_j, phi_l the orthonormal
+Legendre polynomials on the step (Kuznetsov 2006; Foster, Lyons, Oberhauser 2020): independent normals of variance dt,
+m_0 = dW. They are linear in the path, so the coefficients of a long step are combinations of those of the short steps
+it is made of, exactly (`sde.engine.refinement`).
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from symbolic.dynamics.autodiff import Statement
 
 @dataclass(frozen=True)
 class Noise:
-    """The random inputs of one step: `modes` Legendre coefficients of each of `noises` Brownian motions, and `auxiliary` more.
+    """The random inputs of one step: `modes` Legendre coefficients of each of `noises` Brownian motions, and
+    `auxiliary` more.
 
-    Input order: coefficient by coefficient, each over all noises, then the auxiliary ones; a scheme that asks for more keeps what
-    another gets, so that all schemes follow the same Brownian path at the same seed.
+    Input order: coefficient by coefficient, each over all noises, then the auxiliary ones; a scheme that asks for more
+    keeps what another gets, so that all schemes follow the same Brownian path at the same seed.
     """
 
     noises: int
@@ -52,7 +54,8 @@ class Noise:
 
     @property
     def integrals(self) -> sp.ImmutableMatrix:
-        """Ito's I_(j,k) = int int_{s<t} dW_j(s) dW_k(t), (J, J): exact but for the Levy area's modes left out (mean square dt^2/(4 (2 modes - 1)))."""
+        """Ito's I_(j,k) = int int_{s<t} dW_j(s) dW_k(t), (J, J): exact but for the Levy area's modes left out (mean
+        square dt^2/(4 (2 modes - 1)))."""
         m, size = self.coefficients, self.noises
         area = sp.zeros(size, size)
         for j in range(size):
@@ -68,7 +71,8 @@ class Noise:
 
 
 class Naming:
-    """Gives intermediate vectors a name, so that what is used twice is computed (and differentiated, and printed) once."""
+    """Gives intermediate vectors a name, so that what is used twice is computed (and differentiated, and printed)
+    once."""
 
     def __init__(self) -> None:
         self.statements: list[Statement] = []

@@ -1,14 +1,16 @@
-"""Orbit splitting: every state, or the sum and the difference of a pair, times the exponential of what drives it over the step.
+"""Orbit splitting: every state, or the sum and the difference of a pair, times the exponential of what drives it over
+the step.
 
-In those coordinates the equation is dy_i = y_i (a_i dt + sum_j b_ij dW_j). With a and b held over a step it is solved exactly,
-y_i' = y_i exp((a_i - sum_j b_ij^2/2) dt + sum_j b_ij dW_j): the flows of the drift, of the noises and of Ito's correction, which
-commute. No y_i passes 0, and for the loss of a product, b_p = -b_m = q on p = u + w and m = u - w, the charge u^2 - w^2 = p m
-decays by exp(-(2 weight decay + sum q^2) dt) whatever the noise, as it does in continuous time.
+In those coordinates the equation is dy_i = y_i (a_i dt + sum_j b_ij dW_j). With a and b held over a step it is solved
+exactly, y_i' = y_i exp((a_i - sum_j b_ij^2/2) dt + sum_j b_ij dW_j): the flows of the drift, of the noises and of Ito's
+correction, which commute. No y_i passes 0, and for the loss of a product, b_p = -b_m = q on p = u + w and m = u - w,
+the charge u^2 - w^2 = p m decays by exp(-(2 weight decay + sum q^2) dt) whatever the noise, as it does in continuous
+time.
 
-Rates that change by more than themselves within a step must not be held: a path far out would be thrown so near 0 that it never
-comes back. They are divided by (1 + c^2)^(1/4), c the change of first order over the step, so that a step far out is a factor of
-order 1 where rates are powers of the states. That alters the step by dt^3 in the drift and dt^(5/2) in the noise, and nothing where
-rates depend on time alone: there the solution is exact up to their change in time.
+Rates that change by more than themselves within a step must not be held: a path far out would be thrown so near 0 that
+it never comes back. They are divided by (1 + c^2)^(1/4), c the change of first order over the step, so that a step far
+out is a factor of order 1 where rates are powers of the states. That alters the step by dt^3 in the drift and dt^(5/2)
+in the noise, and nothing where rates depend on time alone: there the solution is exact up to their change in time.
 """
 
 from typing import Any
@@ -28,8 +30,9 @@ def refuse(sde: Any) -> str | None:
     left = blocks(sde.states, sde.drift_vector, sde.diffusion_matrix)
     if isinstance(left, sp.Symbol):
         return (
-            "needs a drift and noises that rescale every state, or the sum and the difference of a pair: (f, g) = q (w, u) + r (u, w) with "
-            f"q and r free of divisions, as SGD has it on a loss of u*w; got {left}, moved in no such way"
+            "needs a drift and noises that rescale every state, or the sum and the difference of a pair: (f, g) = q"
+            f" (w, u) + r (u, w) with q and r free of divisions, as SGD has it on a loss of u*w; got {left}, moved in"
+            " no such way"
         )
     return None
 

@@ -1,7 +1,8 @@
-"""Where an SDE only rescales: coordinates y with dy = y (drift dt + sum_j noise_j dW_j), the brackets free of any division by y.
+"""Where an SDE only rescales: coordinates y with dy = y (drift dt + sum_j noise_j dW_j), the brackets free of any
+division by y.
 
-A loss of the product u w moves (u, w) along q (w, u), and weight decay along (u, w): the sum and the difference of the pair are
-rescaled. A loss of u^2, or the equation of a price, rescales the state itself.
+A loss of the product u w moves (u, w) along q (w, u), and weight decay along (u, w): the sum and the difference of the
+pair are rescaled. A loss of u^2, or the equation of a price, rescales the state itself.
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ class Block:
 
 @lru_cache(maxsize=32)
 def blocks(states: tuple[sp.Symbol, ...], drift: Any, diffusion: Any) -> tuple[Block, ...] | sp.Symbol:
-    """The states in blocks, or the first state that has no place in one. drift (D, 1), diffusion (D, J): immutable matrices.
+    """The states in blocks, or the first state that has no place in one. drift (D, 1), diffusion (D, J): immutable
+    matrices.
 
-    Coefficients count as polynomials in the states and in whatever functions of them stand there, and are divided exactly. Pairs
-    go before single states: u and w in (u w x)^2 keep their charge.
+    Coefficients count as polynomials in the states and in whatever functions of them stand there, and are divided
+    exactly. Pairs go before single states: u and w in (u w x)^2 keep their charge.
     """
     rows, hidden = _polynomials(states, sp.Matrix.hstack(drift, diffusion))
     free, found = list(range(len(states))), []
@@ -86,7 +88,8 @@ def _single(i: int, rows: list[Row]) -> Rates | None:
 
 
 def _polynomials(states: tuple[sp.Symbol, ...], entries: sp.Matrix) -> tuple[list[Row], dict[sp.Symbol, sp.Expr]]:
-    """Entries with exact numbers for floats and a symbol for every part that is no polynomial, and what the symbols stand for."""
+    """Entries with exact numbers for floats and a symbol for every part that is no polynomial, and what the symbols
+    stand for."""
     names: dict[sp.Expr, sp.Symbol] = {}
 
     def clear(e: Any) -> Any:

@@ -1,7 +1,7 @@
 """SRIW1: strong order 3/2 for one noise or diagonal noise, without derivatives (Roessler 2010).
 
-Its weak order is 3/2, though often given as 2: the second moment of a step is off by -(b^4 b'''/12 + a b^2 b''/2) dt^(5/2), which
-vanishes for linear b (tests/symbolic/test_weak_moments.py).
+Its weak order is 3/2, though often given as 2: the second moment of a step is off by -(b^4 b'''/12 + a b^2 b''/2)
+dt^(5/2), which vanishes for linear b (tests/symbolic/test_weak_moments.py).
 """
 
 from typing import Any

@@ -1,5 +1,5 @@
-"""Tamed Euler: the drift's step is bounded by the size that states have in the run, for drifts that grow faster than linearly (Hutzenthaler,
-Jentzen, Kloeden 2012, whose size is 1: another unit of the states is to change nothing)."""
+"""Tamed Euler: the drift's step is bounded by the size that states have in the run, for drifts that grow faster than
+linearly (Hutzenthaler, Jentzen, Kloeden 2012, whose size is 1: another unit of the states is to change nothing)."""
 
 from typing import Any
 

@@ -1,6 +1,7 @@
 """Patterns of 0 and 1: whether those that occur, of gates or of labels, tell all products of them apart.
 
-Where they do, an identity that holds on every pattern that occurs holds coefficient by coefficient in the gates and labels, taken as free.
+Where they do, an identity that holds on every pattern that occurs holds coefficient by coefficient in the gates and
+labels, taken as free.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ def products(formal: Formal) -> list[tuple[int, ...]]:
 
 
 def labels_separated(loss: Loss, formal: Formal) -> bool:
-    """Whether the 0/1 columns of the data sets show as many independent patterns as products of them occur in the gradients."""
+    """Whether the 0/1 columns of the data sets show as many independent patterns as products of them occur in the
+    gradients."""
     for block in loss.blocks:
         if block.kind != "dataset":
             continue

@@ -1,7 +1,8 @@
 """The affine symmetry algebra of a loss: all (A, b) with <grad loss(theta, z), A theta + b> = 0 for every theta and z.
 
-Polynomial, rational and piecewise-polynomial losses are solved exactly over Q. Others are solved exactly with their exp, tanh,
-roots ... taken as free atoms, which proves what is found; random points then show whether anything was missed (THEORY section 1).
+Polynomial, rational and piecewise-polynomial losses are solved exactly over Q. Others are solved exactly with their
+exp, tanh, roots ... taken as free atoms, which proves what is found; random points then show whether anything was
+missed (THEORY section 1).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sympy as sp
 
 from symbolic.algebra.nullspace import Number, Solver, Vector, readable
 from symbolic.algebra.polynomial import Monomial, Polynomial, TooLarge
+from symbolic.errors import InputError
 from symbolic.evaluation import random_points as probing
 from symbolic.evaluation.prime_field import Unsupported
 from symbolic.problem.loss import Loss
@@ -51,8 +53,8 @@ class Certificate:
 class Algebra:
     """The Lie algebra of affine symmetries, as vectors over the entries of (A row-major, b).
 
-    vectors: a sparse whole-numbered basis. symmetric_vectors: readable basis of its A = A^T part (a restriction, nothing is
-    symmetrised). antisymmetric_vectors: of its part with A = -A^T and b = 0.
+    vectors: a sparse whole-numbered basis. symmetric_vectors: readable basis of its A = A^T part (a restriction,
+    nothing is symmetrised). antisymmetric_vectors: of its part with A = -A^T and b = 0.
     """
 
     size: int
@@ -188,7 +190,8 @@ def find_algebra(loss: Loss, formal: Formal | None) -> Algebra:
 
 
 def _proof(loss: Loss, formal: Formal | None) -> str:
-    """Why the exact solution with functions and gates as free variables is the whole algebra; empty when it may not be."""
+    """Why the exact solution with functions and gates as free variables is the whole algebra; empty when it may not
+    be."""
     if formal is None or not labels_separated(loss, formal):
         return ""
     parts = ["exact over the rationals"]
@@ -213,7 +216,8 @@ def _complete(loss: Loss, formal: Formal | None, exact: list[Vector]) -> tuple[l
     if size > NUMERIC_LIMIT:
         if formal is None:
             raise TooLarge(
-                f"derive: the loss is too large for an exact derivation and for a numerical one; got D = {size}. Use a smaller instance."
+                f"derive: the loss is too large for an exact derivation and for a numerical one; got D = {size}. Use a"
+                " smaller instance."
             )
         worst = probing.residual(loss, exact, rng, points=3)
         return exact, Certificate(
@@ -233,15 +237,17 @@ def _complete(loss: Loss, formal: Formal | None, exact: list[Vector]) -> tuple[l
 
 
 def dimension_on_data(loss: Loss) -> int:
-    """Dimension of the algebra that leaves the loss alone on the law or rows given, not for all values of the data symbols.
+    """Dimension of the algebra that leaves the loss alone on the law or rows given, not for all values of the data
+    symbols.
 
-    Numerical (random theta, drawn data). It exceeds the algebra's where the data are degenerate: a column that never varies or
-    repeats another, fewer rows than inputs, inputs of one sign under a ReLU. Raises ValueError beyond D = 45.
+    Numerical (random theta, drawn data). It exceeds the algebra's where the data are degenerate: a column that never
+    varies or repeats another, fewer rows than inputs, inputs of one sign under a ReLU. Raises ValueError beyond D = 45.
     """
     size = loss.dimension
     if size > NUMERIC_LIMIT:
-        raise ValueError(
-            f"dimension_on_data: needs D of at most {NUMERIC_LIMIT}; got {size}. Use a smaller instance with the same data."
+        raise InputError(
+            f"dimension_on_data: needs D of at most {NUMERIC_LIMIT}; got {size}. Use a smaller instance with the same"
+            " data."
         )
     rows = probing.constraints(probing.Probe(loss), np.random.default_rng(22), as_drawn=True)
     return probing.nullity(rows, size * size + size)

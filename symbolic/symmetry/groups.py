@@ -1,8 +1,8 @@
 """Which groups an algebra of symmetries is made of, found by exact membership of their generators.
 
-Candidates come from the parameters' axes: GL(h), SL(h) or SO(h) on the axes of size h that turn together, one rescaling per index, one
-per parameter; then translations, orthogonal groups of a quadratic form, diagonal generators. Nothing is accepted unless its
-generators lie in the algebra and are independent of those accepted before.
+Candidates come from the parameters' axes: GL(h), SL(h) or SO(h) on the axes of size h that turn together, one rescaling
+per index, one per parameter; then translations, orthogonal groups of a quadratic form, diagonal generators. Nothing is
+accepted unless its generators lie in the algebra and are independent of those accepted before.
 """
 
 from __future__ import annotations
@@ -40,9 +40,11 @@ WRITTEN = 4
 
 @dataclass(frozen=True)
 class Group:
-    """A recognised part of the algebra: its name, its action on the parameters in words, and the generators that span it.
+    """A recognised part of the algebra: its name, its action on the parameters in words, and the generators that span
+    it.
 
-    ideal: whether it is one that the other groups act on (translations, commuting shears), not one that must commute with them.
+    ideal: whether it is one that the other groups act on (translations, commuting shears), not one that must commute
+    with them.
     """
 
     name: str
@@ -191,7 +193,8 @@ class Recogniser:
                 self.orthogonal(part, kinds)
 
     def shears(self) -> None:
-        """What is left, if it commutes: shears, such as a bias moved by a constant and the next one by what undoes that."""
+        """What is left, if it commutes: shears, such as a bias moved by a constant and the next one by what undoes
+        that."""
         trial, d = self.covered.copy(), self.size
         part = [v for v in self.basis if trial.insert(v)]
         fields = [rows(v, d) for v in part]

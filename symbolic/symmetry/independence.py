@@ -1,8 +1,9 @@
-"""Whether the functions in a loss are independent of each other: what makes an identity in them, taken as free variables, necessary.
+"""Whether the functions in a loss are independent of each other: what makes an identity in them, taken as free
+variables, necessary.
 
-exp, tanh, sin ... of arguments that are linearly independent over Q up to constants are algebraically independent (Ax 1971, the
-structure theorem of Risch and Rosenlicht for towers); square roots are when no product of their radicands is a square (Kummer).
-Both are ranks of values at random points mod p.
+exp, tanh, sin ... of arguments that are linearly independent over Q up to constants are algebraically independent (Ax
+1971, the structure theorem of Risch and Rosenlicht for towers); square roots are when no product of their radicands is
+a square (Kummer). Both are ranks of values at random points mod p.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ POINTS = 40
 
 
 def free_functions(loss: Loss, apart: bool = False) -> bool:
-    """Whether the exponential, trigonometric and algebraic functions in a loss are independent, also as functions of z at one theta.
+    """Whether the exponential, trigonometric and algebraic functions in a loss are independent, also as functions of z
+    at one theta.
 
-    apart: whether functions of different names must be independent too, as exp(2q) and tanh(q) are not. Raises Unsupported for
-    functions that have no value mod p.
+    apart: whether functions of different names must be independent too, as exp(2q) and tanh(q) are not. Raises
+    Unsupported for functions that have no value mod p.
     """
     fields = Fields(loss)
     if not any(op == "call" or (op == "power" and not extra.is_Integer) for op, _, _, extra in fields.tape.steps):
@@ -64,7 +66,8 @@ def _independent(values: Sequence[Array]) -> bool:
 
 
 def _roots_apart(squares: Sequence[Array]) -> bool:
-    """Whether no product of radicands is a square: their quadratic characters at random points are independent over F_2."""
+    """Whether no product of radicands is a square: their quadratic characters at random points are independent over
+    F_2."""
     rows = [squares[k] for k in _distinct(squares)]
     if not rows:
         return True

@@ -1,11 +1,12 @@
 """What a symmetry must leave alone, and its exact gradients, as polynomials over Q in theta, z and atoms.
 
-A loss sum_i c_i (f_i - y_i)^2 with a target y_i of its own in every term is invariant exactly when every f_i is (compare powers of
-y_i), so residuals stand in for it and squares are never expanded. Any other loss stands for itself.
+A loss sum_i c_i (f_i - y_i)^2 with a target y_i of its own in every term is invariant exactly when every f_i is
+(compare powers of y_i), so residuals stand in for it and squares are never expanded. Any other loss stands for itself.
 
-An atom stands for what is not polynomial: 1/q, q**(1/m), exp(q), log(q), tanh(q), an opaque f(q) and its derivative, or a gate
-(the 0/1 activation of a ReLU, constant away from its kink). Atoms obey their relations (t**m = q, s*q = 1, gate**2 = gate) and
-the chain rule; so an identity that holds for atoms taken as free variables holds for the loss, exactly.
+An atom stands for what is not polynomial: 1/q, q**(1/m), exp(q), log(q), tanh(q), an opaque f(q) and its derivative, or
+a gate (the 0/1 activation of a ReLU, constant away from its kink). Atoms obey their relations (t**m = q, s*q = 1,
+gate**2 = gate) and the chain rule; so an identity that holds for atoms taken as free variables holds for the loss,
+exactly.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import sympy as sp
 
 from symbolic.algebra import polynomial as poly
 from symbolic.algebra.polynomial import Monomial, Polynomial
+from symbolic.errors import InputError
 from symbolic.functions.activations import relu, step
 from symbolic.problem.loss import Loss
 
@@ -39,7 +41,8 @@ class Atom:
 
 
 def invariants(expression: sp.Expr, targets: set[Any]) -> list[sp.Expr]:
-    """Expressions that are all invariant exactly when the loss is: residuals of squares with a private target, and the rest."""
+    """Expressions that are all invariant exactly when the loss is: residuals of squares with a private target, and the
+    rest."""
     factor, body = expression.as_coeff_Mul()
     terms = sp.Add.make_args(body)
     owners = Counter(s for term in terms for s in term.free_symbols & targets)
@@ -238,8 +241,9 @@ class Formal:
         if isinstance(e, sp.Piecewise):
             return self._convert_pieces(list(e.args))
         if len(e.args) != 1 or not isinstance(e, sp.Function):
-            raise ValueError(
-                f"derive: no rule for {type(e).__name__}; got {e}. Write it with + - * / ** and functions of one argument."
+            raise InputError(
+                f"derive: no rule for {type(e).__name__}; got {e}. Write it with + - * / ** and functions of one"
+                " argument."
             )
         q = self.convert(e.args[0])
         if isinstance(e, (relu, step, sp.Heaviside, sp.Abs, sp.sign)):
@@ -275,7 +279,8 @@ class Formal:
 
     @cached_property
     def gradients(self) -> list[list[Polynomial]]:
-        """Per invariant, its D derivatives up to one common non-zero factor, in normal form: all vanish exactly where they should."""
+        """Per invariant, its D derivatives up to one common non-zero factor, in normal form: all vanish exactly where
+        they should."""
         return [self._gradient(value) for value in self.values]
 
     def _gradient(self, value: Polynomial) -> list[Polynomial]:

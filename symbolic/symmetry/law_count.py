@@ -1,7 +1,8 @@
 """Counting: independent charges, and all conservation laws of gradient flow (THEORY section 1).
 
-The laws that hold for all data number D - dim Lie{fields}(theta) at a generic theta, the fields being grad l(., z) for every z: the
-distribution they span is closed under brackets level by level, at a random point over a prime field, until a level adds nothing.
+The laws that hold for all data number D - dim Lie{fields}(theta) at a generic theta, the fields being grad l(., z) for
+every z: the distribution they span is closed under brackets level by level, at a random point over a prime field, until
+a level adds nothing.
 """
 
 from __future__ import annotations

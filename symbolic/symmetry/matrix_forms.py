@@ -1,8 +1,9 @@
 """Families of charges with one readable form: U.T @ U - W @ W.T, sum(W**2, axis=1) + b**2 - a**2, sum(W, axis=0).
 
-A form is a combination of terms of one shape (see `symbolic.symmetry.matrix_terms`): Gram matrices along an axis, products of two parameters, squared
-norms per index and their steps from one index to the next, whole squared norms, sums, and products of sums. The combination is solved
-for in one entry; it is kept only if every entry is a charge, exactly, and one of them is new.
+A form is a combination of terms of one shape (see `symbolic.symmetry.matrix_terms`): Gram matrices along an axis,
+products of two parameters, squared norms per index and their steps from one index to the next, whole squared norms,
+sums, and products of sums. The combination is solved for in one entry; it is kept only if every entry is a charge,
+exactly, and one of them is new.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ from symbolic.symmetry.matrix_terms import Index, Term
 class Family:
     """Charges that are the entries of one array formula.
 
-    kind: "gram", "cross", "unit", "step", "scale", "sum", or "product" (of sums, so that it follows from these). text: the formula in the
-    expression language; its value at theta has shape `shape`. latex: the same, typeset. entries: index -> generator (A, b), sparse, of the
-    charge that is that entry; for a Gram form the upper triangle. number: how many are independent as quadratics. charges: positions,
-    among the theory's, of those in their span. noise, noise_latex: the form in the gradients g_P = dl/dP, "" where the noise term vanishes.
+    kind: "gram", "cross", "unit", "step", "scale", "sum", or "product" (of sums, so that it follows from these). text:
+    the formula in the expression language; its value at theta has shape `shape`. latex: the same, typeset. entries:
+    index -> generator (A, b), sparse, of the charge that is that entry; for a Gram form the upper triangle. number: how
+    many are independent as quadratics. charges: positions, among the theory's, of those in their span. noise,
+    noise_latex: the form in the gradients g_P = dl/dP, "" where the noise term vanishes.
     """
 
     kind: str
@@ -76,7 +78,8 @@ class Family:
 
 @dataclass(frozen=True, eq=False)
 class Forms(Sequence[Family]):
-    """The families of a theory's charges, in order. left: positions of charges that, with the families, span all of them."""
+    """The families of a theory's charges, in order. left: positions of charges that, with the families, span all of
+    them."""
 
     families: tuple[Family, ...]
     left: tuple[int, ...]
@@ -147,9 +150,11 @@ class _Finder:
             matrix_terms.join(parts, lambda t: t.text(str), "*"),
             matrix_terms.join(parts, lambda t: t.latex(matrix_terms.symbol), r"\,"),
             matrix_terms.join(parts, lambda t: t.text(lambda n: f"g_{n}"), "*") if quadratic else "",
-            matrix_terms.join(parts, lambda t: t.latex(lambda n: f"g_{{{matrix_terms.symbol(n)}}}"), r"\,")
-            if quadratic
-            else "",
+            (
+                matrix_terms.join(parts, lambda t: t.latex(lambda n: f"g_{{{matrix_terms.symbol(n)}}}"), r"\,")
+                if quadratic
+                else ""
+            ),
         ]
         self.families.append(Family(kind, texts[0], texts[1], shape, entries, len(own), members, texts[2], texts[3]))
 
@@ -184,7 +189,8 @@ class _Finder:
             self.search("cross", candidates, list(product(*map(range, shape))), (0, 1), shape)
 
     def units(self, h: int, family: Sequence[Axis]) -> None:
-        """One number per index: squared norms and inner products of what shares the index, then steps from index to index."""
+        """One number per index: squared norms and inner products of what shares the index, then steps from index to
+        index."""
         pairs = [(x, x) for x in family] + [(x, y) for x, y in combinations(family, 2) if x.rest == y.rest]
         self.search(
             "unit", [matrix_terms.unit(x, y, self.size) for x, y in pairs], [(a,) for a in range(h)], (0,), (h,)

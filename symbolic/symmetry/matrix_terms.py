@@ -1,4 +1,5 @@
-"""What matrix forms of charges are made of: a formula in one or two parameters, its entries as generators, and how it is written.
+"""What matrix forms of charges are made of: a formula in one or two parameters, its entries as generators, and how it
+is written.
 
 Texts are in the package's expression language. A generator (A, b) stands for its charge theta^T A theta + 2 b^T theta.
 """
@@ -26,7 +27,8 @@ SLICES = 8
 
 @dataclass(frozen=True)
 class Term:
-    """entry(index): the generator of one entry. text, latex: the formula, given a naming of the parameters. single: whether it is one summand."""
+    """entry(index): the generator of one entry. text, latex: the formula, given a naming of the parameters. single:
+    whether it is one summand."""
 
     entry: Callable[[Index], Vector]
     text: Callable[[Rename], str]

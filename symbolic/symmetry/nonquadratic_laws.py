@@ -1,8 +1,9 @@
 """Conservation laws of gradient flow that are not quadratic: polynomials of a given degree, and separable ones.
 
-A law C obeys <grad C, grad l(., z)> = 0 for every z. Polynomials: linear in the coefficients of C, exact over Q. Separable
-C = sum_i phi_i(theta_i): phi_i' is sought in the span of 1, theta_i, f/f' and 1/f' for the functions f that the loss takes of theta_i;
-with a two-layer network on whitened inputs this finds |a|^2 - 2 sum_j int sigma/sigma' (w_j).
+A law C obeys <grad C, grad l(., z)> = 0 for every z. Polynomials: linear in the coefficients of C, exact over Q.
+Separable C = sum_i phi_i(theta_i): phi_i' is sought in the span of 1, theta_i, f/f' and 1/f' for the functions f that
+the loss takes of theta_i; with a two-layer network on whitened inputs this finds |a|^2 - 2 sum_j int sigma/sigma'
+(w_j).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sympy as sp
 from symbolic.algebra import polynomial as poly
 from symbolic.algebra.nullspace import Solver, Vector, readable
 from symbolic.algebra.polynomial import Monomial, TooLarge
+from symbolic.errors import InputError
 from symbolic.evaluation.lie_brackets import Fields, jacobian, rank
 from symbolic.evaluation.prime_field import PRIME, Jet, JetArithmetic, Unsupported
 from symbolic.evaluation.tape import Tape
@@ -42,18 +44,20 @@ def polynomial_laws(loss: Loss, degree: int) -> list[sp.Expr]:
     """
     size = loss.dimension
     if not isinstance(degree, int) or degree < 1:
-        raise ValueError(
-            f"polynomial_laws: degree must be a whole number of at least 1; got {degree!r} ({type(degree).__name__}). Try 3."
+        raise InputError(
+            f"polynomial_laws: degree must be a whole number of at least 1; got {degree!r} ({type(degree).__name__})."
+            " Try 3."
         )
     count = comb(size + degree, degree) - 1
     if count > MOST:
-        raise ValueError(
-            f"polynomial_laws: at most {MOST} coefficients are sought; got {count} for D = {size}, degree {degree}. Lower the degree."
+        raise InputError(
+            f"polynomial_laws: at most {MOST} coefficients are sought; got {count} for D = {size}, degree {degree}."
+            " Lower the degree."
         )
     try:
         fields = slices(Formal(loss))
     except TooLarge as error:
-        raise ValueError(
+        raise InputError(
             f"polynomial_laws: the loss has no exact form that fits; got {error}. Use a smaller instance."
         ) from error
     monomials: list[Monomial] = [m for d in range(1, degree + 1) for m in combinations_with_replacement(range(size), d)]
@@ -85,15 +89,15 @@ def polynomial_laws(loss: Loss, degree: int) -> list[sp.Expr]:
 def separable_laws(loss: Loss) -> list[sp.Expr]:
     """A basis of the conserved sum_i phi_i(theta_i) with phi_i' in the dictionary above.
 
-    Coefficients are found mod p at random points and read as fractions. Raises ValueError where the loss's functions have no values mod p
-    or are not independent.
+    Coefficients are found mod p at random points and read as fractions. Raises ValueError where the loss's functions
+    have no values mod p or are not independent.
     """
     try:
         if not free_functions(loss):
             raise Unsupported("separable_laws: its functions are not independent.")
         fields = Fields(loss)
     except Unsupported as error:
-        raise ValueError(
+        raise InputError(
             f"separable_laws: needs independent functions of known values; got {loss.name}. {error}"
         ) from error
     entries = _without_repeats(loss, _dictionary(loss))
@@ -104,7 +108,8 @@ def separable_laws(loss: Loss) -> list[sp.Expr]:
 
 
 def new_laws(loss: Loss, laws: Sequence[sp.Expr], known: Sequence[sp.Expr]) -> list[sp.Expr]:
-    """The laws, in order, that are not functions of the known ones and of those before: by ranks of gradients at a random point mod p."""
+    """The laws, in order, that are not functions of the known ones and of those before: by ranks of gradients at a
+    random point mod p."""
     rows = _gradients(loss, [*known, *laws])
     kept, out, have = list(rows[: len(known)]), [], rank(rows[: len(known)])
     for law, row in zip(laws, rows[len(known) :], strict=True):

@@ -1,7 +1,8 @@
-"""What the algebra of symmetries is: kinds of its generators, a split basis, the bracket table, and the groups it is made of.
+"""What the algebra of symmetries is: kinds of its generators, a split basis, the bracket table, and the groups it is
+made of.
 
-Bracket: that of vector fields, [v, w] = (Dw) v - (Dv) w. For v = A theta + b and w = A' theta + b' it is (A'A - AA', A'b - Ab'), so
-that [X, Y] has minus the commutator of the matrices.
+Bracket: that of vector fields, [v, w] = (Dw) v - (Dv) w. For v = A theta + b and w = A' theta + b' it is (A'A - AA',
+A'b - Ab'), so that [X, Y] has minus the commutator of the matrices.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sympy as sp
 from symbolic.algebra.affine import Kind, Rows, bracket, fixed_point, kind, rows
 from symbolic.algebra.nullspace import Solver, Vector
 from symbolic.algebra.span import Span
+from symbolic.errors import InputError
 from symbolic.problem.loss import Loss
 from symbolic.symmetry.generators import Algebra, matrices
 from symbolic.symmetry.groups import Group, commute, has_kinks, normalises, recognise
@@ -28,8 +30,8 @@ SHOWN = 12
 class Generator:
     """One basis element (A, b). name: S1, S2, ... symmetric A, R1, ... antisymmetric A with b = 0, X1, ... the rest.
 
-    vector: sparse, over the entries of (A row-major, b). kind: see `symbolic.algebra.affine.kind`. about: the fixed point {parameter entry: value}
-    of a rotation about a point other than the origin, else None.
+    vector: sparse, over the entries of (A row-major, b). kind: see `symbolic.algebra.affine.kind`. about: the fixed
+    point {parameter entry: value} of a rotation about a point other than the origin, else None.
     """
 
     name: str
@@ -53,9 +55,9 @@ class Generator:
 class Structure:
     """An algebra in the basis `generators`: symmetric, then antisymmetric, then a complement of both ("the rest").
 
-    Nothing is symmetrised: the symmetric part of a generator of the rest need not be a generator. groups: what was recognised, each with
-    its action in words. complete: whether the groups span the algebra and their brackets make it the sum that `name` says, such as
-    "gl(2) + gl(3)"; otherwise the name is "algebra of dimension n".
+    Nothing is symmetrised: the symmetric part of a generator of the rest need not be a generator. groups: what was
+    recognised, each with its action in words. complete: whether the groups span the algebra and their brackets make it
+    the sum that `name` says, such as "gl(2) + gl(3)"; otherwise the name is "algebra of dimension n".
     """
 
     generators: tuple[Generator, ...]
@@ -111,9 +113,10 @@ class Structure:
                 continue
             mix = span.coordinates(found)
             if mix is None:
-                raise ValueError(
-                    f"structure: symmetries must close under the bracket; got [{self.generators[i].name}, {self.generators[j].name}] outside "
-                    "their span. The algebra is incomplete or wrong: derive it anew, and report the loss."
+                raise InputError(
+                    f"structure: symmetries must close under the bracket; got [{self.generators[i].name},"
+                    f" {self.generators[j].name}] outside their span. The algebra is incomplete or wrong: derive it"
+                    " anew, and report the loss."
                 )
             out[i, j] = mix
         return out
@@ -182,15 +185,17 @@ class Structure:
 
 
 def structure(loss: Loss, algebra: Algebra, one_sided: bool | None = None) -> Structure:
-    """What an algebra of the loss is. one_sided: rescalings hold for c > 0 only; None looks for gates and kinks in the loss.
+    """What an algebra of the loss is. one_sided: rescalings hold for c > 0 only; None looks for gates and kinks in the
+    loss.
 
     What is recognised closes under the bracket by construction; of the rest that is checked, all pairs, exactly.
     Raises ValueError when a proved algebra does not close, or is not one of this loss.
     """
     size = algebra.size
     if size != loss.dimension:
-        raise ValueError(
-            f"structure: the algebra must be the loss's own; got one on {size} parameters for D = {loss.dimension} (int). Derive it from the loss."
+        raise InputError(
+            f"structure: the algebra must be the loss's own; got one on {size} parameters for D = {loss.dimension}"
+            " (int). Derive it from the loss."
         )
     symmetric = sorted(algebra.symmetric_vectors, key=lambda v: any(i < size * size for i in v))
     parts = {"S": symmetric, "R": list(algebra.antisymmetric_vectors), "X": _rest(algebra)}
@@ -226,7 +231,8 @@ def _generator(name: str, vector: Vector, loss: Loss) -> Generator:
 
 
 def _name(groups: Sequence[Group], size: int) -> str | None:
-    """The groups' names joined, if their sum is one of ideals or acts on the shifts; None where brackets mix them otherwise."""
+    """The groups' names joined, if their sum is one of ideals or acts on the shifts; None where brackets mix them
+    otherwise."""
     if not groups:
         return "no symmetry"
     ideals, rest = [g for g in groups if g.ideal], [g for g in groups if not g.ideal]

@@ -1,5 +1,6 @@
-"""Expectations with known values on which multilevel Monte Carlo's numbers are tried: no variance on coarse steps, biases that rise before they fall, change sign
-or oscillate, rare events, square roots below Feller's condition, stiffness."""
+"""Expectations with known values on which multilevel Monte Carlo's numbers are tried: no variance on coarse steps,
+biases that rise before they fall, change sign or oscillate, rare events, square roots below Feller's condition,
+stiffness."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ X, Y, Z, V, s = sp.symbols("X Y Z V s", real=True)
 
 @dataclass(frozen=True)
 class Problem:
-    """E f(X_time) = exact. mean: E f after n of the scheme's steps, where it has a closed form; else it is simulated."""
+    """E f(X_time) = exact. mean: E f after n of the scheme's steps, where it has a closed form; else it is
+    simulated."""
 
     sde: SDE
     f: Any
@@ -65,8 +67,8 @@ def _simulated(sde: SDE, f: Any, start: Any, time: float, steps: int, scheme: st
 def heston_call(
     spot: float, strike: float, time: float, kappa: float, theta: float, epsilon: float, rho: float, variance: float
 ) -> float:
-    """E max(S - strike, 0) without interest, by the characteristic function of log S. Source: Lewis, Option Valuation under Stochastic Volatility (2000),
-    with the branch of Albrecher, Mayer, Schoutens, Tistaert (2007)."""
+    """E max(S - strike, 0) without interest, by the characteristic function of log S. Source: Lewis, Option Valuation
+    under Stochastic Volatility (2000), with the branch of Albrecher, Mayer, Schoutens, Tistaert (2007)."""
 
     def transform(u: complex) -> complex:
         b, iu = kappa - rho * epsilon * 1j * u, 1j * u
@@ -82,7 +84,8 @@ def heston_call(
 
 
 def heston(kappa: float, theta: float, epsilon: float, rho: float) -> SDE:
-    """By full truncation: coefficients take the positive part of the variance. Source: Lord, Koekkoek, van Dijk, Quant. Finance 10 (2010) 177."""
+    """By full truncation: coefficients take the positive part of the variance. Source: Lord, Koekkoek, van Dijk, Quant.
+    Finance 10 (2010) 177."""
     root = sp.sqrt(sp.Max(V, 0))
     noise = [[X * root, 0], [epsilon * rho * root, epsilon * sqrt(1 - rho**2) * root]]
     return SDE([X, V], [0, kappa * (theta - sp.Max(V, 0))], noise, name="heston")
@@ -93,7 +96,8 @@ def square_root(kappa: float, theta: float, epsilon: float) -> SDE:
 
 
 def square_root_laplace(u: float, time: float, kappa: float, theta: float, epsilon: float, start: float) -> float:
-    """E exp(-u V_time) of the square-root diffusion. Source: Cox, Ingersoll, Ross, Econometrica 53 (1985) 385, eq. 18 (its noncentral chi-square law)."""
+    """E exp(-u V_time) of the square-root diffusion. Source: Cox, Ingersoll, Ross, Econometrica 53 (1985) 385, eq. 18
+    (its noncentral chi-square law)."""
     a = 1 + epsilon**2 * u * (1 - exp(-kappa * time)) / (2 * kappa)
     return a ** (-2 * kappa * theta / epsilon**2) * exp(-u * start * exp(-kappa * time) / a)
 

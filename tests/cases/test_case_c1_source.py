@@ -40,7 +40,8 @@ def no_canary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def problem(name: str, *labels: str) -> Loss:
-    """The same loss, whatever it is called. Labels keep the order of the letters a, b, x, so that sums stay in order."""
+    """The same loss, whatever it is called. Labels keep the order of the letters a, b, x, so that sums stay in
+    order."""
     a, b, x = (sp.Symbol(label, real=True) for label in labels or ("a", "b", "x"))
     return Loss((a * b * x - 1) ** 2 + a**4, [a, b], {x: Normal(0, 1)}, name=name)
 
@@ -183,7 +184,8 @@ def test_case_c1_texts_in_python_are_not_evaluated(text: str) -> None:
 
 
 def test_case_c1_nothing_evaluates_text() -> None:
-    """lambdify, which writes source and runs it, nowhere; sympify strictly everywhere; eval, exec and compile of text nowhere."""
+    """lambdify, which writes source and runs it, nowhere; sympify strictly everywhere; eval, exec and compile of text
+    nowhere."""
     found = []
     for path in sorted(p for room in ("symbolic", "sde") for p in (ROOT / room).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -1,5 +1,5 @@
-"""Case C7: the lowest versions that pyproject.toml states are ones that work. `make oldest` runs this and the tests of command line, NetCDF, simulate, derive
-and report on exactly those; here, that it does."""
+"""Case C7: the lowest versions that pyproject.toml states are ones that work. `make oldest` runs this and the tests of
+command line, NetCDF, simulate, derive and report on exactly those; here, that it does."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def test_case_c7_the_installed_versions_are_the_pins() -> None:
 
 
 def test_case_c7_netcdf_by_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What failed: h5py 3.10 could not be imported beside NumPy 2.0, typer 0.12 could not read `str | None`, later ones broke with click 8.2."""
+    """What failed: h5py 3.10 could not be imported beside NumPy 2.0, typer 0.12 could not read `str | None`, later ones
+    broke with click 8.2."""
     monkeypatch.chdir(tmp_path)
     Path("good.toml").write_text(GOOD, encoding="utf-8")
     assert run("simulate", "good.toml", "-o", "run.nc").exit_code == 0

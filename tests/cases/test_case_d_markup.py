@@ -232,7 +232,8 @@ def test_case_d_a_spec_is_refused_in_printable_lines(text: str, line: str) -> No
 def test_case_d_a_header_is_told_on_one_line() -> None:
     Path("train.csv").write_text('"a\x1b[2J\nb",y\n1,2\n3,4\n5,6\n')
     Path("spec.toml").write_text(
-        '[parameters]\nv = [1]\n[data]\nfile = "train.csv"\ninputs = ["a"]\ntargets = ["y"]\n[loss]\nexpression = "sum((v*x - y)**2)"\n'
+        '[parameters]\nv = [1]\n[data]\nfile = "train.csv"\ninputs = ["a"]\ntargets = ["y"]\n[loss]\nexpression ='
+        ' "sum((v*x - y)**2)"\n'
     )
     done = run("derive", "spec.toml")
     assert done.exit_code == 2 and done.stderr.count("\n") == 1 and "a\\x1b[2J\\nb" in done.stderr

@@ -1,5 +1,5 @@
-"""Multilevel Monte Carlo where steps of one level show little: cases A3 (no variance on coarse levels) and A13 (a bias inside its noise), and the laboratory that
-holds every number an estimate states against known values."""
+"""Multilevel Monte Carlo where steps of one level show little: cases A3 (no variance on coarse levels) and A13 (a bias
+inside its noise), and the laboratory that holds every number an estimate states against known values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ DRIVEN = SDE([X, Y], [0, X], [[1], [0]], name="driven")
 
 
 def tried(problem: Problem, seeds: range, **changes: Any) -> tuple[list[Any], float, float]:
-    """The estimates, their root mean square error over the tolerance, and the share of intervals that hold the exact value."""
+    """The estimates, their root mean square error over the tolerance, and the share of intervals that hold the exact
+    value."""
     found = [problem.run(seed=seed, **changes) for seed in seeds]
     asked = changes.get("tolerance", problem.tolerance)
     rmse = float(np.sqrt(np.mean([(e.value - problem.exact) ** 2 for e in found]))) / asked
@@ -30,7 +31,8 @@ def tried(problem: Problem, seeds: range, **changes: Any) -> tuple[list[Any], fl
 
 
 def plain_steps_hold(problem: Problem, found: list[Any]) -> None:
-    """Steps named for plain Monte Carlo keep the true bias within the tolerance (two standard errors of what is simulated)."""
+    """Steps named for plain Monte Carlo keep the true bias within the tolerance (two standard errors of what is
+    simulated)."""
     for steps in {e.plain_steps for e in found} - {None}:
         bias, sem = problem.bias(steps, found[0].scheme)
         assert bias - 2 * sem <= problem.tolerance, (steps, bias / problem.tolerance)
@@ -38,7 +40,8 @@ def plain_steps_hold(problem: Problem, found: list[Any]) -> None:
 
 @pytest.mark.parametrize("tolerance", [1.0, 0.3, 0.1, 0.02])
 def test_case_a3_time_integral(tolerance: float) -> None:
-    """E int_0^3 X = .3 for dX = dW from .1, whose one Euler step is .3 on every path: what was refused as "levels must agree ... got 0.3 and 0.3"."""
+    """E int_0^3 X = .3 for dX = dW from .1, whose one Euler step is .3 on every path: what was refused as "levels must
+    agree ... got 0.3 and 0.3"."""
     found, rmse, _ = tried(PROBLEMS["integral"], range(8), tolerance=tolerance)
     assert rmse < 1 + 4 / sqrt(16)
     for e in found:
@@ -48,7 +51,8 @@ def test_case_a3_time_integral(tolerance: float) -> None:
 
 @pytest.mark.parametrize("name", ["langevin", "chain"])
 def test_case_a3_noise_that_comes_late(name: str) -> None:
-    """A particle's position, whose first step is certain, and a chain of six in which noise takes five steps to the last: levels 0 to 2 are one value."""
+    """A particle's position, whose first step is certain, and a chain of six in which noise takes five steps to the
+    last: levels 0 to 2 are one value."""
     found, rmse, held = tried(PROBLEMS[name], range(10))
     assert rmse < 1.1 and held >= 0.8
     plain_steps_hold(PROBLEMS[name], found)
@@ -63,7 +67,8 @@ def test_case_a3_rare_events(name: str) -> None:
 
 
 def test_case_a3_nothing_of_a_thousand_paths() -> None:
-    """P = 1e-4 on every level: the first look sees nothing in most seeds, and more paths are taken before f is said to be constant."""
+    """P = 1e-4 on every level: the first look sees nothing in most seeds, and more paths are taken before f is said to
+    be constant."""
 
     def sample(level: int, first: int, count: int, coarse: bool, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
         x = (np.random.default_rng([seed, level, first]).random(count) < 1e-4).astype(float)
@@ -98,7 +103,8 @@ def test_case_a3_levels_of_one_value_agree_up_to_rounding() -> None:
 
 
 def test_case_a13_hestons_call() -> None:
-    """kappa .5, theta .04, epsilon 1, rho .1, S = K = 1, V = .04, no interest: .05531. One step's bias is 2.4 tolerances, two steps' 3.6."""
+    """kappa .5, theta .04, epsilon 1, rho .1, S = K = 1, V = .04, no interest: .05531. One step's bias is 2.4
+    tolerances, two steps' 3.6."""
     problem = PROBLEMS["heston"]
     assert heston_call(1, 1, 1, 0.5, 0.04, 1.0, 0.1, 0.04) == pytest.approx(0.0553121, abs=1e-6)
     assert problem.bias(1, "euler-maruyama")[0] > 2 * problem.tolerance
@@ -116,7 +122,8 @@ def test_case_a13_hestons_call() -> None:
     "name", ["heston-loose", "heston-leverage", "square-root", "cancelling", "switching", "rotation", "stiff", "kink"]
 )
 def test_case_a13_stated_numbers_hold(name: str) -> None:
-    """Below Feller's condition, biases that change sign between levels or with every level, growing rotations, unstable coarse steps, a kink."""
+    """Below Feller's condition, biases that change sign between levels or with every level, growing rotations, unstable
+    coarse steps, a kink."""
     found, rmse, held = tried(PROBLEMS[name], range(10))
     assert rmse < 1 + 4 / sqrt(20) and held >= 0.7
     plain_steps_hold(PROBLEMS[name], found)
@@ -125,7 +132,8 @@ def test_case_a13_stated_numbers_hold(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_case_a13_the_laboratory(name: str) -> None:
-    """100 seeds: root mean square error at most 1.1 tolerances, 95 % intervals that hold at least 90 times, plain Monte Carlo's steps right whenever told."""
+    """100 seeds: root mean square error at most 1.1 tolerances, 95 % intervals that hold at least 90 times, plain Monte
+    Carlo's steps right whenever told."""
     found, rmse, held = tried(PROBLEMS[name], range(1000, 1100))
     print(f"{name}: rmse {rmse:.2f}, held {held:.2f}, plain told {sum(e.plain_steps is not None for e in found)}")
     assert rmse <= 1.1 and held >= 0.9

@@ -1,4 +1,5 @@
-"""C6: a checkpoint whose digest is right and whose contents are not is one line that names the file, in memory that its size bounds."""
+"""C6: a checkpoint whose digest is right and whose contents are not is one line that names the file, in memory that its
+size bounds."""
 
 from __future__ import annotations
 
@@ -421,7 +422,10 @@ def test_case_c6_every_source_that_decides_numbers_is_in_the_engine(
     for package in ("sde", "symbolic"):
         shutil.copytree(root / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     found = engine_identity.sources_hash()
-    text = "import sys; sys.path.insert(0, sys.argv[1]); from sde.engine.engine_identity import sources_hash, __file__ as f; print(f, sources_hash())"
+    text = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from sde.engine.engine_identity import sources_hash, __file__ as"
+        " f; print(f, sources_hash())"
+    )
 
     def there() -> str:
         return subprocess.run(

@@ -26,7 +26,8 @@ from tests.cases.long_runs import (
     sweep,
 )
 
-# --- checkpoints of many runs ----------------------------------------------------------------------------------------------
+# --- checkpoints of many runs
+# ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", COMPOSITE)

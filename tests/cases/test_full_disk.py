@@ -1,4 +1,5 @@
-"""C5: a disk that is full is one line and exit code 2, or one OSError; the process lives, and nothing is left behind."""
+"""C5: a disk that is full is one line and exit code 2, or one OSError; the process lives, and nothing is left
+behind."""
 
 from __future__ import annotations
 
@@ -98,7 +99,8 @@ def test_case_c5_a_stream_that_fills_its_disk_leaves_a_living_process(disk: disk
 
 @pytest.mark.parametrize("leave", [0, 4096, 40_960, 409_600])
 def test_case_c5_every_writer_on_a_full_disk(leave: int, disk: disks.Disk) -> None:
-    """From no byte left to a fifth of the disk: the error names the file, whatever of HDF5's own records still had room."""
+    """From no byte left to a fifth of the disk: the error names the file, whatever of HDF5's own records still had
+    room."""
     if disk.limit is not None:
         pytest.skip("needs a disk that is full for this process")
     disk.fill(leave)

@@ -1,4 +1,5 @@
-"""Case A4: a function of (x, t) is one formula for all states and times, or it is refused, naming what it asked and where."""
+"""Case A4: a function of (x, t) is one formula for all states and times, or it is refused, naming what it asked and
+where."""
 
 from __future__ import annotations
 

@@ -62,7 +62,8 @@ def answer(call: Callable[[], Any], begun: threading.Event, after: float = 0.4) 
     return time.monotonic() - pressed[0]
 
 
-# --- a compiled step is never longer than a second without looking up ---------------------------------------------------
+# --- a compiled step is never longer than a second without looking up
+# ---------------------------------------------------
 
 
 def rows(n: int) -> Loss:
@@ -119,7 +120,8 @@ def many_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sde.engine.plan.CHUNK_STEPS", 0)
 
 
-# --- interrupted results say so ------------------------------------------------------------------------------------------
+# --- interrupted results say so
+# ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("many_chunks")
@@ -203,7 +205,8 @@ def test_case_d_a_command_saves_what_is_complete(number: int, code: int) -> None
     assert run("resume", "c", "-o", "run.nc").exit_code == 0
 
 
-# --- checkpoints ---------------------------------------------------------------------------------------------------------
+# --- checkpoints
+# ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("many_chunks")

@@ -19,7 +19,8 @@ from tests.cases.long_runs import (
 )
 from tests.commands import COMMAND, opened, run
 
-# --- verify: phases, and what is complete ------------------------------------------------------------------------------------
+# --- verify: phases, and what is complete
+# ------------------------------------------------------------------------------------
 
 
 def break_off(monkeypatch: pytest.MonkeyPatch, stage: str, at: int = 1) -> None:
@@ -142,7 +143,8 @@ def test_case_d_progress_says_phase_share_and_time_left(
     assert capfd.readouterr() == ("", "")
 
 
-# --- twenty kills ------------------------------------------------------------------------------------------------------------
+# --- twenty kills
+# ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow

@@ -37,7 +37,8 @@ def again(file: str) -> str:
     return json.loads(run("show", file, "--json", "-").stdout)["again"]
 
 
-# --- what stands in a result ---------------------------------------------------------------------------------------------
+# --- what stands in a result
+# ---------------------------------------------------------------------------------------------
 
 
 def test_case_d_a_result_of_a_spec_holds_its_text_and_data() -> None:
@@ -152,7 +153,8 @@ def test_case_d_variables_have_names_and_units(keep: str) -> None:
     assert simulate(OU, start={X: 0.0}, time=1.0, dt=0.1, paths=10).time.attrs["long_name"] == "time"
 
 
-# --- noetherflow show --------------------------------------------------------------------------------------------------------
+# --- noetherflow show
+# --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -294,7 +296,8 @@ def test_case_d_what_is_no_result_is_refused(content: bytes) -> None:
         assert done.exit_code == 2 and name in done.stderr and "Traceback" not in done.stderr
 
 
-# --- exit codes, --version, --quiet, compiling ----------------------------------------------------------------------------------
+# --- exit codes, --version, --quiet, compiling
+# ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("command", ["train", "simulate", "resume"])

@@ -17,7 +17,8 @@ KINDS = 14
 
 
 def hostile(kind: int, rng: np.random.Generator, n: int, dtype: str) -> np.ndarray:
-    """Heavy tails, ties, clusters, offsets, subnormals, the ends of the range, few values, sorted input, steps of one place."""
+    """Heavy tails, ties, clusters, offsets, subnormals, the ends of the range, few values, sorted input, steps of one
+    place."""
     z, tiny, big = rng.standard_normal(n), float(np.finfo(dtype).tiny), float(np.finfo(dtype).max)
     off = rng.choice([0, 1, -1, 1e8, -1e8, 1e-30, 1e4, 3e7])
     made = {

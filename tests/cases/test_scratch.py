@@ -1,4 +1,5 @@
-"""C3: scratch files have names that nobody can guess, belong to one writer each, and go with it, at the latest in the next run."""
+"""C3: scratch files have names that nobody can guess, belong to one writer each, and go with it, at the latest in the
+next run."""
 
 from __future__ import annotations
 
@@ -193,7 +194,8 @@ def test_case_c3_without_locks_age_tells(tmp_path: Path, monkeypatch: pytest.Mon
 def test_case_c3_a_scratch_file_taken_for_a_left_over_is_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between a file's making and its lock another process may have removed it: never is a file without a name written to."""
+    """Between a file's making and its lock another process may have removed it: never is a file without a name written
+    to."""
     hold, lost = scratch_files._hold, list[str]()
 
     def late(handle: int) -> bool:

@@ -1,4 +1,5 @@
-"""Steps that were wrong without a word: too long for the rates, shortened by saves, blind to narrow input, lost in rounding."""
+"""Steps that were wrong without a word: too long for the rates, shortened by saves, blind to narrow input, lost in
+rounding."""
 
 from __future__ import annotations
 
@@ -54,7 +55,8 @@ def test_case_a1_the_default_step_follows_the_rates(time: float) -> None:
     ],
 )
 def test_case_a1_other_equations_whose_rates_are_fast(sde: SDE, start: Any, time: float, expected: float) -> None:
-    """Stiff mean reversion, an oscillator with little friction, a fast state that drives a slow one, a rate that grows with time."""
+    """Stiff mean reversion, an oscillator with little friction, a fast state that drives a slow one, a rate that grows
+    with time."""
     run = simulate(sde, start=start, time=time, paths=2000, save_at=3)
     assert variance(run) == pytest.approx(expected, rel=0.03 + 4 * np.sqrt(2 / 2000))
 
@@ -89,7 +91,8 @@ def test_case_a1_the_check_sees_other_steps_that_are_too_long(sde: SDE, start: A
 
 
 def test_case_a1_the_check_works_for_a_loss_and_leaves_charges_alone() -> None:
-    """A charge has no noise of first order: what it does in its first steps is all discretisation, and no fault of the step."""
+    """A charge has no noise of first order: what it does in its first steps is all discretisation, and no fault of the
+    step."""
     loss, start = LIBRARY["rescaling"].build(), {"u": 1.2, "w": 0.6}
     u, w = loss.theta
     assert told(lambda: simulate(loss, SGD(0.9), start=start, time=1.8, dt=0.45))
@@ -102,7 +105,8 @@ def test_case_a1_the_check_works_for_a_loss_and_leaves_charges_alone() -> None:
 
 @pytest.mark.parametrize("steps", [4, 8, 16, 64])
 def test_case_a2_saves_do_not_shorten_the_steps(steps: int) -> None:
-    """The strong error of geometric Brownian motion is that of dt at the default saves: the path of two saves, bit for bit."""
+    """The strong error of geometric Brownian motion is that of dt at the default saves: the path of two saves, bit for
+    bit."""
     settings: dict[str, Any] = {"start": {X: 1.0}, "time": 1.0, "dt": 1 / steps, "paths": 200, "keep": "paths"}
     default = simulate(GBM, check=False, **settings)
     few = simulate(GBM, save_at=2, check=False, **settings)
@@ -111,7 +115,8 @@ def test_case_a2_saves_do_not_shorten_the_steps(steps: int) -> None:
 
 
 def test_case_a2_refined_runs_follow_the_same_path_at_any_saves() -> None:
-    """A coarse step made of finer ones gives the coarse scheme's path, not the finer one's; where saves would break that it is refused."""
+    """A coarse step made of finer ones gives the coarse scheme's path, not the finer one's; where saves would break
+    that it is refused."""
     settings: dict[str, Any] = {"start": {X: 1.0}, "time": 1.0, "paths": 50, "keep": "paths", "check": False}
     coarse = simulate(GBM, dt=1 / 4, refine=16, **settings)
     fine = simulate(GBM, dt=1 / 64, **settings)
@@ -180,7 +185,8 @@ def test_case_a7_the_states_unit_changes_nothing(scheme: str, unit: float) -> No
 @pytest.mark.parametrize("unit", [1e-3, 1e3])
 @pytest.mark.parametrize("kind", ["well", "fall", "pair"])
 def test_case_a7_other_equations_in_another_unit(scheme: str, unit: float, kind: str) -> None:
-    """A double well, a drift of the fifth power from far out, predators and prey: the numbers of the run in unit 1, times the unit."""
+    """A double well, a drift of the fifth power from far out, predators and prey: the numbers of the run in unit 1,
+    times the unit."""
     k = sp.Float(unit)
 
     def run(k: Any, size: float) -> xr.Dataset:
@@ -281,7 +287,8 @@ def test_case_a9_a_schedule_that_jumps() -> None:
     ],
 )
 def test_case_a10_steps_lost_in_rounding_are_told(sde: SDE, start: Any, name: str) -> None:
-    """float32, a million steps of 1e-5: told of the state without noise, not of the one that noise makes fair; never in float64."""
+    """float32, a million steps of 1e-5: told of the state without noise, not of the one that noise makes fair; never in
+    float64."""
     settings: dict[str, Any] = {"start": start, "time": 1.0, "dt": 1e-6, "paths": 2, "save_at": 6}
     (said,) = told(lambda: simulate(sde, dtype="float32", **settings))
     assert said.startswith(f"dtype: the steps of {name} are so small beside it that float32 rounds")

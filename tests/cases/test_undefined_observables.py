@@ -1,4 +1,5 @@
-"""Case A11: a variable that is not a finite number on a living path is left out of its own statistics, counted, and of nothing else."""
+"""Case A11: a variable that is not a finite number on a living path is left out of its own statistics, counted, and of
+nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Hostile text in every place that takes text: no code runs, nothing is written elsewhere, every command ends as documented.
+"""Hostile text in every place that takes text: no code runs, nothing is written elsewhere, every command ends as
+documented.
 
 A short form by default; `make fuzz`, or NOETHERFLOW_FUZZ=10000, is the long one.
 """
@@ -83,7 +84,8 @@ def command(group: str, *arguments: str, allowed: tuple[int, ...] = (0, 1, 2, 3)
 
 @pytest.fixture(scope="module", autouse=True)
 def libraries_loaded(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What libraries do when first used (fonts, compilers) is done before the watch begins; and a plain problem goes well."""
+    """What libraries do when first used (fonts, compilers) is done before the watch begins; and a plain problem goes
+    well."""
     before = Path.cwd()
     os.chdir(tmp_path_factory.mktemp("plain"))
     Path("spec.toml").write_text(document(BASE))

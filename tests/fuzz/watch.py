@@ -1,4 +1,5 @@
-"""What the fuzz tests watch while hostile text goes through: code that runs, files opened for writing, output that acts, hangs."""
+"""What the fuzz tests watch while hostile text goes through: code that runs, files opened for writing, output that
+acts, hangs."""
 
 from __future__ import annotations
 
@@ -67,7 +68,8 @@ sys.addaudithook(WATCH)
 
 @contextlib.contextmanager
 def watched(cache: Path) -> Iterator[Path]:
-    """An empty folder, five levels down, as the working folder; at the end no canary lives, nothing was written outside it, nothing hangs."""
+    """An empty folder, five levels down, as the working folder; at the end no canary lives, nothing was written outside
+    it, nothing hangs."""
     before = Path.cwd()
 
     def hung(*_: Any) -> None:

@@ -1,7 +1,7 @@
 """`python -m tests.golden.record [NAME ...]` writes down today's results as the golden ones: all, or those named.
 
-A commit that does so says which results changed, and why. Bits hold on one kind of processor with one compiler, so a hash stands under
-the mark of what made it; the numbers hold everywhere.
+A commit that does so says which results changed, and why. Bits hold on one kind of processor with one compiler, so a
+hash stands under the mark of what made it; the numbers hold everywhere.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main(chosen: list[str]) -> None:
         results[name] = {"hashes": {**hashes, mark(): found["hash"]}, "numbers": found["numbers"]}
     RESULTS.write_text(json.dumps({name: results[name] for name in (*RUNS, *NUMBERS)}, indent=1) + "\n")
     theories = json.loads(THEORIES.read_text()) if THEORIES.exists() else {}
-    theories |= {name: theory(name) for name in (chosen or LIBRARY) if name in LIBRARY}
+    theories |= {name: theory(name) for name in chosen or LIBRARY if name in LIBRARY}
     THEORIES.write_text(
         json.dumps({name: theories[name] for name in LIBRARY}, indent=None, separators=(",", ":")) + "\n"
     )

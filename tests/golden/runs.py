@@ -1,4 +1,5 @@
-"""Some forty small runs that touch every scheme, driver, statistic and number type, and what is kept of each: a hash and a few numbers."""
+"""Some forty small runs that touch every scheme, driver, statistic and number type, and what is kept of each: a hash
+and a few numbers."""
 
 from __future__ import annotations
 
@@ -136,7 +137,8 @@ NUMBERS: dict[str, Callable[[], list[float]]] = {"expectation": _expectation, "c
 
 
 def taken(name: str) -> dict[str, Any]:
-    """{"hash", "numbers"} of one run: its variables' and coordinates' bits, and up to eight numbers spread over them."""
+    """{"hash", "numbers"} of one run: its variables' and coordinates' bits, and up to eight numbers spread over
+    them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         if name in NUMBERS:

@@ -24,7 +24,8 @@ def path(
     unit: float,
     additive: bool = False,
 ) -> tuple[np.ndarray, list[float]]:
-    """States at the times of the grid (K, D), and the times of all steps. slope: x -> the drift's Jacobian (D, D); unit: the states' size."""
+    """States at the times of the grid (K, D), and the times of all steps. slope: x -> the drift's Jacobian (D, D);
+    unit: the states' size."""
     x, states, times = np.array(start, dtype=float), [np.array(start, dtype=float)], [0.0]
     noises = diffusion(x, 0.0).shape[1]
     for k in range(len(grid) - 1):

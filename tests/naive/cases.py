@@ -1,4 +1,5 @@
-"""Hand-written losses, most of them traps, with the dimensions (algebra, symmetric, antisymmetric, charges) counted by hand."""
+"""Hand-written losses, most of them traps, with the dimensions (algebra, symmetric, antisymmetric, charges) counted by
+hand."""
 
 from __future__ import annotations
 
@@ -43,7 +44,8 @@ def _homogeneous() -> Loss:
 
 
 def _vanishing() -> Loss:
-    """An identity in disguise: no gradient at all, every affine field is a symmetry, and numbers give rounding errors only."""
+    """An identity in disguise: no gradient at all, every affine field is a symmetry, and numbers give rounding errors
+    only."""
     return Loss((((u + w) ** 2 - u**2 - 2 * u * w - w**2) * x - y) ** 2, [u, w], _GAUSS)
 
 
@@ -59,7 +61,8 @@ def _shear() -> Loss:
 
 
 def _narrow() -> Loss:
-    """a' W x with two hidden entries and one output: beside GL(2), W moves along what a does not see, neither symmetric nor antisymmetric."""
+    """a' W x with two hidden entries and one output: beside GL(2), W moves along what a does not see, neither symmetric
+    nor antisymmetric."""
     A, W = np.array(sp.symbols("a:2", real=True)), np.array(sp.symbols("w:4", real=True)).reshape(2, 2)
     return Loss((A @ (W @ np.array([x, e])) - y) ** 2, {"A": A, "W": W}, {**_GAUSS, e: Normal(0, 2)})
 

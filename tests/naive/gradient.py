@@ -104,7 +104,8 @@ def values(loss: Any, theta: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 
 def gradients(loss: Any, theta: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """Per-sample gradients g, shape (N, D), at theta (D,) for all samples or (N, D) for one each, and samples z (N, len(loss.z))."""
+    """Per-sample gradients g, shape (N, D), at theta (D,) for all samples or (N, D) for one each, and samples z (N,
+    len(loss.z))."""
     d, tilt = len(loss.theta), 1j * STEP * np.eye(len(loss.theta))
     columns = np.atleast_2d(theta)
     known = {s: columns[None, :, j] + tilt[:, j, None] for j, s in enumerate(loss.theta)}

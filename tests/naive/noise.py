@@ -63,7 +63,8 @@ def _rule(block: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
 def rule(loss: Any) -> tuple[np.ndarray, np.ndarray]:
     """Samples (m, len(loss.z)) and weights (m,) that average g and g g' exactly.
 
-    The rows of a data set, both values of a Bernoulli entry, and a tensor Gauss rule where the loss is polynomial in the other data.
+    The rows of a data set, both values of a Bernoulli entry, and a tensor Gauss rule where the loss is polynomial in
+    the other data.
     """
     law = [s for block in loss.blocks if block.kind in ("normal", "uniform") for s in block.symbols]
     n = 1
@@ -89,7 +90,8 @@ class Noise:
     """Sigma and mean gradient of a loss at any theta, from one fixed rule over the data law."""
 
     def __init__(self, loss: Any, samples: int = 0, seed: int = 0) -> None:
-        """samples: 0 for the exact rule, else a Monte-Carlo sample of that size (loss not polynomial in Gaussian data)."""
+        """samples: 0 for the exact rule, else a Monte-Carlo sample of that size (loss not polynomial in Gaussian
+        data)."""
         self.loss = loss
         self.z, self.weights = (
             (sample(loss, samples, np.random.default_rng(seed)), np.full(samples, 1 / samples))
@@ -111,7 +113,8 @@ class Noise:
 
 
 def noise_class(noise: Noise, theta: np.ndarray, A: np.ndarray, threshold: float = 1e-9) -> str:
-    """ "convergent", "divergent" or "frozen" (THEORY section 3): the signs of a_i on which v_i' Sigma v_i > 0, A v_i = a_i v_i."""
+    """ "convergent", "divergent" or "frozen" (THEORY section 3): the signs of a_i on which v_i' Sigma v_i > 0, A v_i =
+    a_i v_i."""
     a, v = np.linalg.eigh(A)
     sigma = noise.sigma(theta)
     s = np.einsum("di,de,ei->i", v, sigma, v)

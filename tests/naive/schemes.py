@@ -1,4 +1,5 @@
-"""Every scheme written out from its source with loops over indices, on numbers: x' = step(problem, x, t, h, dW, dZ, I, signs).
+"""Every scheme written out from its source with loops over indices, on numbers: x' = step(problem, x, t, h, dW, dZ, I,
+signs).
 
 dZ[j] = I_(j,0); I[j, k] = Ito's I_(j,k); signs[r, j] = V_(r,j)/h for Platen's scheme.
 """
@@ -136,7 +137,8 @@ def platen_weak_2(p: Problem, x: Array, t: float, h: float, dW: Array, signs: Ar
 
 
 def orbit_splitting(p: Problem, x: Array, t: float, h: float, dW: Array, **_: Any) -> Array:
-    """Rates by solving (f, g) = q (w, u) + r (u, w) on numbers, or dividing by the state; each block's held in check by itself."""
+    """Rates by solving (f, g) = q (w, u) + r (u, w) on numbers, or dividing by the state; each block's held in check by
+    itself."""
 
     def blocks(z: Array) -> list[Array]:
         """For a block, the rates that drift and noises have in it, (1 or 2, J + 1)."""

@@ -13,7 +13,8 @@ from tests.naive.noise import sample
 
 @dataclass(frozen=True)
 class Algebra:
-    """Dimensions of {(A, b)}, of {A = A'} and of {A = -A', b = 0}, the number of independent charges, and a basis (k, D, D + 1) of [A b]."""
+    """Dimensions of {(A, b)}, of {A = A'} and of {A = -A', b = 0}, the number of independent charges, and a basis (k,
+    D, D + 1) of [A b]."""
 
     dimension: int
     symmetric: int
@@ -23,7 +24,8 @@ class Algebra:
 
 
 def samples(loss: Any, conditions: int, rng: np.random.Generator) -> np.ndarray:
-    """Samples for the stack: 2 * conditions drawn ones, or every row of a data set, `conditions` times: one odd row breaks a symmetry."""
+    """Samples for the stack: 2 * conditions drawn ones, or every row of a data set, `conditions` times: one odd row
+    breaks a symmetry."""
     rows = max((block.size or 0 for block in loss.blocks), default=0)
     if not rows:
         return sample(loss, 2 * conditions, rng)
@@ -43,7 +45,8 @@ def _rank(matrix: np.ndarray, threshold: float = 1e-7) -> int:
 
 def algebra(loss: Any, seed: int = 0, threshold: float = 1e-10) -> Algebra:
     """Null space of a stack of rows [g_i theta_j, g_i], singular values below threshold counting as zero once the rows
-    have about unit length; rows below a tenth are not blown up, so that rounding errors of a gradient that vanishes stay small.
+    have about unit length; rows below a tenth are not blown up, so that rounding errors of a gradient that vanishes
+    stay small.
 
     Raises ArithmeticError where a singular value lies within a factor 100 of the threshold: the count would be a guess.
     """

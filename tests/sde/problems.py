@@ -1,4 +1,5 @@
-"""Problems on which orders are measured: every noise class, most with their solution in closed form (Kloeden and Platen 1992, section 4.4)."""
+"""Problems on which orders are measured: every noise class, most with their solution in closed form (Kloeden and Platen
+1992, section 4.4)."""
 
 from __future__ import annotations
 
@@ -18,8 +19,9 @@ HALF, THIRD = sp.Rational(1, 2), sp.Rational(1, 3)
 class Case:
     """An SDE in Ito's sense, where it begins, and its solution (x0, t, W) -> states, if it has one in W(t) alone.
 
-    steps: of the longest step. functional: for the weak order, the sum of squares when left out. special: {(kind, scheme): order}
-    where the problem's form makes a scheme better than it claims; None where two terms of different order are of one size.
+    steps: of the longest step. functional: for the weak order, the sum of squares when left out. special: {(kind,
+    scheme): order} where the problem's form makes a scheme better than it claims; None where two terms of different
+    order are of one size.
     """
 
     sde: SDE
@@ -35,7 +37,8 @@ class Case:
 PATH_ONLY: dict[tuple[str, str], float | None] = {
     ("strong", name): 2.0 for name in ("sra1", "sriw1", "platen-weak-2", "heun")
 }
-"""Additive noise whose solution is a function of t and W(t): the integral of W drops out of the error, which is a quadrature's."""
+"""Additive noise whose solution is a function of t and W(t): the integral of W drops out of the error, which is a
+quadrature's."""
 LINEAR: dict[tuple[str, str], float | None] = {("weak", "sriw1"): 2.0}
 """A linear diffusion, for which SRIW1's defect vanishes (see `symbolic.schemes.sri`)."""
 EXACT = float("inf")

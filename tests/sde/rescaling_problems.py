@@ -80,7 +80,8 @@ def _constant_rates() -> Case:
 
 
 def _pair_logistic() -> Case:
-    """Along its orbit: the sum p is logistic, and p m stays (in Stratonovich's sense, so that Ito's drift has a part along (u, w))."""
+    """Along its orbit: the sum p is logistic, and p m stays (in Stratonovich's sense, so that Ito's drift has a part
+    along (u, w))."""
     a, c = HALF, HALF
     p = X + Y
     noise = a * (1 - p)

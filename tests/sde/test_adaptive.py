@@ -1,4 +1,5 @@
-"""Paths that choose their steps: against one path at a time by hand, and what no neighbour, save or thread may change."""
+"""Paths that choose their steps: against one path at a time by hand, and what no neighbour, save or thread may
+change."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ def run(sde: SDE = STEEP, **changes: Any) -> Any:
 
 
 def test_paths_are_those_by_hand() -> None:
-    """Two coupled states, two noises, time in the coefficients; then the same with additive noise, whose rate does not count."""
+    """Two coupled states, two noises, time in the coefficients; then the same with additive noise, whose rate does not
+    count."""
     for noise, b in (
         ([[X / 2, 0], [s, Y]], lambda x, t: np.array([[x[0] / 2, 0], [t, x[1]]])),
         ([[1, s], [0, 2]], lambda x, t: np.array([[1, t], [0, 2.0]])),
@@ -62,8 +64,8 @@ def test_paths_are_those_by_hand() -> None:
 
 
 def test_a_path_does_not_know_its_neighbours() -> None:
-    """Same bits alone and in company, from a start of its own among wild ones, for any threads, chunks and dtype. (The first paths' starts
-    set the states' size.)"""
+    """Same bits alone and in company, from a start of its own among wild ones, for any threads, chunks and dtype. (The
+    first paths' starts set the states' size.)"""
     for dtype in ("float64", "float32"):
         starts = np.linspace(-20.0, 20.0, 1000)
         whole = run(start={X: starts}, paths=1000, dtype=dtype)
@@ -122,7 +124,8 @@ def test_where_euler_explodes_it_does_not() -> None:
 
 
 def test_a_path_that_would_never_arrive_gives_up_and_is_counted() -> None:
-    """A turn of 10^8 per unit time, with nothing to pull it inward, asks for more than a million steps before the first save."""
+    """A turn of 10^8 per unit time, with nothing to pull it inward, asks for more than a million steps before the first
+    save."""
     turning = SDE([X, Y], [-Y * (X**2 + Y**2) ** 2, X * (X**2 + Y**2) ** 2], [[1], [0]])
     with pytest.warns(UserWarning, match="exploded"):
         lost = run(turning, start={X: 100.0, Y: 0.0}, paths=2, keep="statistics", check=False)

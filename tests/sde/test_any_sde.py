@@ -1,4 +1,5 @@
-"""Runs of general SDEs: swept parameters, laws known in closed form, losses under other schemes, and formulas that fail on the way."""
+"""Runs of general SDEs: swept parameters, laws known in closed form, losses under other schemes, and formulas that fail
+on the way."""
 
 from __future__ import annotations
 
@@ -71,7 +72,8 @@ def test_parameters_must_be_given(given: Any, message: str, monkeypatch: pytest.
 
 
 def test_a_drift_that_fails_on_the_way_is_an_explosion_of_the_paths_it_meets() -> None:
-    """dX = sqrt(X) ... dW from 0.05: a path that goes below 0 has no drift; it is named with its time, the others go on."""
+    """dX = sqrt(X) ... dW from 0.05: a path that goes below 0 has no drift; it is named with its time, the others go
+    on."""
     sde = SDE([X], [sp.sqrt(X)], [[1]])
     with pytest.warns(RuntimeWarning, match="paths exploded"):
         run = simulate(sde, start={X: 0.5}, time=1.0, dt=0.1, paths=200, save_at=11, keep="paths")
@@ -122,7 +124,8 @@ def test_the_double_wells_stationary_law(scheme: str) -> None:
 
 
 def test_cox_ingersoll_rosss_law() -> None:
-    """A scaled noncentral chi-square (Cox, Ingersoll, Ross 1985): Kolmogorov-Smirnov at 1 %, and Euler's coarse step rejected."""
+    """A scaled noncentral chi-square (Cox, Ingersoll, Ross 1985): Kolmogorov-Smirnov at 1 %, and Euler's coarse step
+    rejected."""
     k, theta, v, x0, time = 2.0, 1.0, 0.5, 1.5, 1.0
     scale = v**2 * (1 - np.exp(-k * time)) / (4 * k)
     law = stats.ncx2(4 * k * theta / v**2, x0 * np.exp(-k * time) / scale, scale=scale)
@@ -145,8 +148,8 @@ def test_cox_ingersoll_rosss_law() -> None:
 
 
 def test_mean_exit_time_of_brownian_motion() -> None:
-    """From 0 out of (-1, 1): E tau = 1. Seen at steps only, it is late as if the walls were further out by 0.5826 sqrt(dt)
-    (Asmussen, Glynn, Pitman 1995; Gobet 2000): (1 + 0.5826 sqrt(dt))^2 within 4 standard errors and 2 dt."""
+    """From 0 out of (-1, 1): E tau = 1. Seen at steps only, it is late as if the walls were further out by 0.5826
+    sqrt(dt) (Asmussen, Glynn, Pitman 1995; Gobet 2000): (1 + 0.5826 sqrt(dt))^2 within 4 standard errors and 2 dt."""
     for dt in (0.02, 0.005):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -164,7 +167,8 @@ def test_mean_exit_time_of_brownian_motion() -> None:
     "scheme", ["tamed-euler", "milstein-levy", "platen-weak-2", "implicit-euler", "orbit-splitting"]
 )
 def test_a_loss_runs_under_other_schemes(scheme: str) -> None:
-    """The same law as Euler-Maruyama's at a small step: means within 5 standard errors, and the loss's own names and shapes."""
+    """The same law as Euler-Maruyama's at a small step: means within 5 standard errors, and the loss's own names and
+    shapes."""
     loss = LIBRARY["rescaling"].build()
     settings: dict[str, Any] = {
         "start": {"u": 1.2, "w": 0.6},

@@ -1,4 +1,5 @@
-"""A run continued from its checkpoint is the undisturbed run, bit for bit; a file that is not whole is an error that names it."""
+"""A run continued from its checkpoint is the undisturbed run, bit for bit; a file that is not whole is an error that
+names it."""
 
 from __future__ import annotations
 

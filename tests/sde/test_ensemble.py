@@ -208,7 +208,8 @@ def test_all_paths_gone_leaves_no_numbers() -> None:
 
 
 def test_the_explosion_that_theory_tells_of() -> None:
-    """THEORY section 5: about a tenth of paths within t = 60 at eta = 0.1, dt = 0.01. 2560 paths, 5 standard errors (0.03)."""
+    """THEORY section 5: about a tenth of paths within t = 60 at eta = 0.1, dt = 0.01. 2560 paths, 5 standard errors
+    (0.03)."""
     with pytest.warns(RuntimeWarning, match="paths exploded"):
         run = simulate(
             RESCALING, SGD(0.1), start={"u": 1.0, "w": 1.0}, time=60.0, dt=0.01, paths=2560, seed=1, save_at=7

@@ -38,7 +38,8 @@ def call(strike: float, mu: float, sigma: float) -> float:
 
 
 def from_generator(f: Callable[[np.ndarray], np.ndarray], start: float) -> float:
-    """E f(X_1) of WELLS by central differences of its generator on [-4.5, 5.5], and the matrix exponential. Error about 1e-4."""
+    """E f(X_1) of WELLS by central differences of its generator on [-4.5, 5.5], and the matrix exponential. Error about
+    1e-4."""
     x, h = np.linspace(-4.5, 5.5, 401, retstep=True)
     up, down = np.sin(2 * x) / (2 * h) + 1 / (8 * h * h), -np.sin(2 * x) / (2 * h) + 1 / (8 * h * h)
     up[-1] = down[0] = 0.0
@@ -90,7 +91,8 @@ def run(case: Case, **changes: Any) -> Any:
     [(name, 20) for name in DEFAULT] + [pytest.param(name, 100, marks=pytest.mark.slow) for name in CASES],
 )
 def test_the_error_is_what_was_asked(name: str, seeds: int) -> None:
-    """Root mean square over seeds at most the tolerance (chi-square, 4 standard errors), at least 0.4 of it; intervals hold the exact value."""
+    """Root mean square over seeds at most the tolerance (chi-square, 4 standard errors), at least 0.4 of it; intervals
+    hold the exact value."""
     case = CASES[name]
     found = [run(case, seed=seed) for seed in range(seeds)]
     gaps = np.array([e.value - case.exact for e in found])
@@ -121,7 +123,8 @@ def test_plain_monte_carlos_cost_is_told_right() -> None:
 
 @pytest.mark.slow
 def test_a_thousandth_at_a_fifth_of_plain_monte_carlos_cost() -> None:
-    """Root mean square error over 50 seeds, and a plain run that reaches it: 1024 steps, whose bias and variance are measured."""
+    """Root mean square error over 50 seeds, and a plain run that reaches it: 1024 steps, whose bias and variance are
+    measured."""
     found = [run(CASES["gbm"], tolerance=1e-3, seed=seed) for seed in range(50)]
     rmse = np.sqrt(np.mean([(e.value - exp(0.75)) ** 2 for e in found]))
     assert 0.5e-3 < rmse < 1.25e-3
@@ -279,7 +282,10 @@ def test_exploded_paths_are_never_averaged() -> None:
     steep = SDE([X], [-100 * X**3], [[1]], name="steep")
     with pytest.raises(
         ValueError,
-        match=r"no path may explode; got 1000 of 1000 .* on level 0 at dt = 0.125 with milstein, the first path 0 at time .* \(X = ",
+        match=(
+            r"no path may explode; got 1000 of 1000 .* on level 0 at dt = 0.125 with milstein, the first path 0 at time"
+            r" .* \(X = "
+        ),
     ):
         expectation(steep, X, tolerance=0.1, start={X: 5.0}, time=1.0, steps=8, levels=3)
 

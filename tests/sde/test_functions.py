@@ -1,4 +1,5 @@
-"""The elementary functions of compiled code: errors in units in the last place against more digits, special values, symmetry, packed code."""
+"""The elementary functions of compiled code: errors in units in the last place against more digits, special values,
+symmetry, packed code."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ from symbolic import SDE
 from symbolic.codegen.prepare import prepare
 
 BOUNDS = {"exp": 1, "log": 1, "sin": 1, "cos": 1, "erf": 1.25, "cosh": 1.5, "atan": 2, "tanh": 2, "sinh": 2, "tan": 2.5}
-"""Largest error in units in the last place, of either type; measured at most 0.86, 0.79, 0.76, 0.75, 1.14, 1.32, 1.82, 1.79, 1.83, 2.27."""
+"""Largest error in units in the last place, of either type; measured at most 0.86, 0.79, 0.76, 0.75, 1.14, 1.32, 1.82,
+1.79, 1.83, 2.27."""
 ODD, EVEN = ("sin", "tan", "atan", "tanh", "sinh", "erf"), ("cos", "cosh")
 RANGES = {
     "exp": (1e-3, 1, 40, 745), "log": (1e-300, 1e-3, 2, 1e300), "tanh": (1e-3, 0.4, 1, 20), "sinh": (1e-3, 0.2, 1, 710),
@@ -221,7 +223,8 @@ def test_the_bounds_reject_the_usual_mistakes(name: str, wrong: Callable[..., An
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", BOUNDS)
 def test_emitted_loops_are_packed(name: str, dtype: str) -> None:
-    """The step of dX = -f(X) dt + dW: fused multiply-adds on vectors, no call of a library left; with `math` itself there is one."""
+    """The step of dX = -f(X) dt + dW: fused multiply-adds on vectors, no call of a library left; with `math` itself
+    there is one."""
     X = sp.Symbol("X", real=True)
     module = prepare(SDE([X], [-getattr(sp, name)(X)], [[1]]), "euler-maruyama", None, dtype).module
     step, fresh = import_text(module.text).step, {**EMITTED, "cache": False}

@@ -1,4 +1,5 @@
-"""Events, covariance and histograms against the paths themselves; explosions told by path, time and value; streams; bits."""
+"""Events, covariance and histograms against the paths themselves; explosions told by path, time and value; streams;
+bits."""
 
 from __future__ import annotations
 
@@ -66,8 +67,8 @@ def test_statistics_of_event_times_are_those_of_the_paths(paths: int) -> None:
 
 
 def test_passage_follows_the_reflection_principle() -> None:
-    """P(max over steps > 1 by T = 1) for a walk of 100 steps: 2 (1 - Phi(1 + 0.5826 sqrt(h))) to a percent (Broadie, Glasserman, Kou 1997): 5
-    standard errors of 40000 paths and that percent."""
+    """P(max over steps > 1 by T = 1) for a walk of 100 steps: 2 (1 - Phi(1 + 0.5826 sqrt(h))) to a percent (Broadie,
+    Glasserman, Kou 1997): 5 standard errors of 40000 paths and that percent."""
     from scipy.stats import norm
 
     found = walk(paths=40_000, events={"up": X - 1}).up_count.values[-1] / 40_000
@@ -257,7 +258,8 @@ def test_refusals_before_any_compilation(
 
 
 def test_events_leave_the_statistics_alone() -> None:
-    """Once the lanes' count was read off the rows of deaths, which events lengthen: sums ran past their scratch, and aborted."""
+    """Once the lanes' count was read off the rows of deaths, which events lengthen: sums ran past their scratch, and
+    aborted."""
     events = {f"e{k}": X - 1 - k for k in range(7)}
     plain, watched = walk(), walk(events=events)
     assert np.array_equal(plain.X.values, watched.X.values)

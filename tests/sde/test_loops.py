@@ -384,7 +384,10 @@ def test_wrong_shapes_and_types_are_refused(problem):
 
 def test_a_second_process_loads_the_loop_from_the_cache(problem):
     run_block(np.float64, drivers.Gaussian)
-    code = "from sde.kernels.drivers import Gaussian; from sde.kernels.loop import compile_loop as c; print(sum(c('float64', Gaussian).stats.cache_hits.values()))"
+    code = (
+        "from sde.kernels.drivers import Gaussian; from sde.kernels.loop import compile_loop as c;"
+        " print(sum(c('float64', Gaussian).stats.cache_hits.values()))"
+    )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "1"
 

@@ -1,4 +1,5 @@
-"""Multilevel Monte Carlo's numbers, on samplers written in NumPy: merging moments, orders of decay, allocation, and what must not pass."""
+"""Multilevel Monte Carlo's numbers, on samplers written in NumPy: merging moments, orders of decay, allocation, and
+what must not pass."""
 
 from __future__ import annotations
 
@@ -63,7 +64,8 @@ def levels(
     steps: int = 1,
     together: bool = True,
 ) -> Sample:
-    """P_n = 3 + bias(n) + size Z + gap(n) Z_n, with Z and Z_n normal: variance order 2 where gap is 1/n. together: coarse on the fine one's paths."""
+    """P_n = 3 + bias(n) + size Z + gap(n) Z_n, with Z and Z_n normal: variance order 2 where gap is 1/n. together:
+    coarse on the fine one's paths."""
 
     def value(n: int, z: np.ndarray) -> np.ndarray:
         return 3 + bias(n) + size * z[0] + gap(n) * z[1]
@@ -87,7 +89,8 @@ def shifted(sample: Sample, seed: int) -> Sample:
 
 @pytest.mark.parametrize(("refine", "tolerance"), [(2, 0.05), (4, 0.02)])
 def test_the_error_is_the_tolerance(refine: int, tolerance: float) -> None:
-    """200 seeds: root mean square within what was asked (chi-square, 4 standard errors), and not below half of it; the intervals hold 3."""
+    """200 seeds: root mean square within what was asked (chi-square, 4 standard errors), and not below half of it; the
+    intervals hold 3."""
     asked = plan(tolerance=tolerance, refine=refine)
     found = [estimate(shifted(levels(refine=refine), seed), asked) for seed in range(200)]
     gaps = np.array([e.value - 3 for e in found])
@@ -148,7 +151,8 @@ def test_batches_do_not_change_the_result() -> None:
 
 
 def test_lowest_levels_that_do_not_pay_are_left() -> None:
-    """Below 16 steps the coarse value is mostly noise of its own. Every path-step is counted, those on the levels left too."""
+    """Below 16 steps the coarse value is mostly noise of its own. Every path-step is counted, those on the levels left
+    too."""
     spent, sample = [0], levels(gap=lambda n: 10.0 if n < 16 else 1 / n)
 
     def counted(level: int, first: int, count: int, coarse: bool) -> tuple[np.ndarray, np.ndarray | None]:
@@ -162,7 +166,8 @@ def test_lowest_levels_that_do_not_pay_are_left() -> None:
 
 
 def test_what_plain_monte_carlo_would_cost() -> None:
-    """Bias 1/n and variance 1, known: n V / (error**2 - n**-2) at its least, by search; also measured through `estimate`."""
+    """Bias 1/n and variance 1, known: n V / (error**2 - n**-2) at its least, by search; also measured through
+    `estimate`."""
 
     def tally(level: int) -> LevelSample:
         steps, rng = 2**level, np.random.default_rng(level)
@@ -188,7 +193,8 @@ def test_what_plain_monte_carlo_would_cost() -> None:
 
 
 def test_without_bias_plain_monte_carlos_steps_are_told_where_its_noise_is_small() -> None:
-    """A bias hidden by noise of its own size may be any number below that, so no steps are named; where f hardly varies between levels, one step is."""
+    """A bias hidden by noise of its own size may be any number below that, so no steps are named; where f hardly varies
+    between levels, one step is."""
     found = estimate(levels(bias=lambda n: 0.0), plan())
     assert found.plain_steps is None and found.plain_path_steps is None and np.isnan(found.saving)
     found = estimate(levels(bias=lambda n: 0.0, gap=lambda n: 1e-3 / n), plan())
@@ -225,7 +231,8 @@ def test_the_weak_order_is_the_stated_one_until_levels_speak_against_it() -> Non
 
 
 def test_the_bias_that_is_left() -> None:
-    """sum over finer levels of 2**-level is the last one's own; a last difference that is 0 by chance does not hide those before it."""
+    """sum over finer levels of 2**-level is the last one's own; a last difference that is 0 by chance does not hide
+    those before it."""
     tallies = ladder_of(1.0, 2.0)
     assert remaining_bias(tallies, 1.0, 2)[0] == pytest.approx(1 / 16, rel=1e-4)
     tallies[-1].difference = Moments.of(np.array([-1e-9, 1e-9]))
@@ -235,7 +242,8 @@ def test_the_bias_that_is_left() -> None:
 
 
 def test_levels_that_agree_are_not_told_apart() -> None:
-    """Of 2000 pairs of a normal law's, a log-normal one's and a rare event's samples, of sizes far apart: none beyond 5, and as a normal's own z where it is one."""
+    """Of 2000 pairs of a normal law's, a log-normal one's and a rare event's samples, of sizes far apart: none beyond
+    5, and as a normal's own z where it is one."""
     rng = np.random.default_rng(5)
     laws: dict[str, Callable[[int], np.ndarray]] = {
         "normal": lambda n: rng.normal(size=n),
@@ -267,7 +275,8 @@ def test_a_sum_that_does_not_telescope_is_caught() -> None:
 
 
 def test_uncoupled_levels_are_seen_in_the_cost() -> None:
-    """Coarse values of other paths: variances stay, the lowest levels no longer pay, and the cost rises to plain Monte Carlo's or more."""
+    """Coarse values of other paths: variances stay, the lowest levels no longer pay, and the cost rises to plain Monte
+    Carlo's or more."""
     coupled, loose = estimate(levels(), plan()), estimate(levels(together=False), plan())
     assert loose.decay <= 1 < coupled.decay and loose.value == pytest.approx(3, abs=4 * loose.error)
     assert loose.path_steps > 3 * coupled.path_steps and loose.saving < 1 < coupled.saving

@@ -1,7 +1,9 @@
-"""The law of the normals and their independence, by tests of a declared level on a fixed seed, and generators that they must reject.
+"""The law of the normals and their independence, by tests of a declared level on a fixed seed, and generators that they
+must reject.
 
-Every suite of tests holds ALPHA together (Bonferroni): a right generator fails one seed in 1 / ALPHA. Draws come in batches of 2**20, so
-memory does not grow with their number. The tails of float32 are held against the transform's own law: 2**32 radii, none above 6.76.
+Every suite of tests holds ALPHA together (Bonferroni): a right generator fails one seed in 1 / ALPHA. Draws come in
+batches of 2**20, so memory does not grow with their number. The tails of float32 are held against the transform's own
+law: 2**32 radii, none above 6.76.
 """
 
 from __future__ import annotations
@@ -42,7 +44,8 @@ def moment(k: int) -> int:
 
 
 def tail(cut: float, dtype: str) -> float:
-    """P(|Z| > cut) under the transform's law: in float32 beyond 4, the sum over its radii of the share of angles that reach it."""
+    """P(|Z| > cut) under the transform's law: in float32 beyond 4, the sum over its radii of the share of angles that
+    reach it."""
     if dtype == "float64" or cut < 4:
         return erfc(cut / sqrt(2))
     u = (np.arange(int(2**32 * exp(-(cut**2) / 2)) + 1) + 0.5) / 2**32
@@ -60,7 +63,8 @@ def anderson_darling_tail(a: float) -> float:
 
 
 def law(drawn: Iterator[np.ndarray], dtype: str) -> dict[str, float]:
-    """p-values: Kolmogorov-Smirnov and Anderson-Darling on 2**14 equally likely cells, moments 1..8, tail counts by the binomial law."""
+    """p-values: Kolmogorov-Smirnov and Anderson-Darling on 2**14 equally likely cells, moments 1..8, tail counts by the
+    binomial law."""
     n, powers, beyond, cells = 0, np.zeros(8), np.zeros(len(CUTS), np.int64), np.zeros(CELLS, np.int64)
     for z in drawn:
         z = z.ravel()
@@ -159,8 +163,9 @@ def radii64(words):
 
 @pytest.mark.parametrize(("dtype", "cut", "off"), [("float32", 4, 2e-6), ("float32", 5, 2e-4), ("float32", 6, 0.02), ("float64", 7, 1e-5), ("float64", 8, 0.02)])  # fmt: skip
 def test_the_tail_by_enumeration(dtype: str, cut: float, off: float) -> None:
-    """Every word whose radius passes the cut, through the kernel: P(|Z| > cut) without a random number. float32 ends at 6.76: there, the
-    normal law's tail is known to a few per cent only, and no generator of 2**32 radii knows it better."""
+    """Every word whose radius passes the cut, through the kernel: P(|Z| > cut) without a random number. float32 ends at
+    6.76: there, the normal law's tail is known to a few per cent only, and no generator of 2**32 radii knows it
+    better."""
     bits, kind, radii = (32, np.uint32, radii32) if dtype == "float32" else (52, np.uint64, radii64)
     words = np.arange(int(2**bits * exp(-(cut**2) / 2) * 1.001) + 2).astype(kind)
     r = radii(words).astype(np.float64)
@@ -172,7 +177,8 @@ def test_the_tail_by_enumeration(dtype: str, cut: float, off: float) -> None:
 
 
 def test_the_finite_law_moves_no_moment() -> None:
-    """E Z**8 of float32's radii: the sum over words is a midpoint rule, wrong by less than 1 % of the standard error at 2**28 draws."""
+    """E Z**8 of float32's radii: the sum over words is a midpoint rule, wrong by less than 1 % of the standard error at
+    2**28 draws."""
     h, order = 2.0**-32, 4
     u = (np.arange(2**22) + 0.5) * h
     edge = 2.0**22 * h
@@ -188,7 +194,7 @@ PAIRS: dict[str, Callable[[str, int], tuple[np.ndarray, np.ndarray]]] = {}
 def neighbours(rows: int = ROWS, **moved: Any) -> Callable[[str, int], tuple[np.ndarray, np.ndarray]]:
     def draw(dtype: str, step: int) -> tuple[np.ndarray, np.ndarray]:
         place = {"seed": SEED, "first_path": 0, "step": step, "stream": STREAM_NOISE, "block": 0}
-        other = {**place, **{k: (place[k] + v) for k, v in moved.items()}}
+        other = {**place, **{k: place[k] + v for k, v in moved.items()}}
         return normals(rows, LANES, **place, dtype=dtype), normals(rows, LANES, **other, dtype=dtype)  # type: ignore[arg-type]
 
     return draw
@@ -226,7 +232,8 @@ PAIRS |= {f"{c} channels, steps {gap} apart": consecutive(c, gap) for c in (1, 3
 def independence(
     dtype: str, count: int, first: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
 ) -> dict[str, float]:
-    """p-values that E z z' = 0 and E (z**2 - 1)(z'**2 - 1) = 0, with the exact standard errors 1 / sqrt n and 2 / sqrt n.
+    """p-values that E z z' = 0 and E (z**2 - 1)(z'**2 - 1) = 0, with the exact standard errors 1 / sqrt n and 2 / sqrt
+    n.
 
     Overlapping pairs (a row with the next one, that with its next) are uncorrelated too, so n counts them all.
     """

@@ -1,4 +1,5 @@
-"""The order of every scheme on every problem it may be used on: two-sided 95 % intervals must hold what the scheme states.
+"""The order of every scheme on every problem it may be used on: two-sided 95 % intervals must hold what the scheme
+states.
 
 By default one or two problems for each scheme; all of them with `pytest -m slow tests/sde/test_orders.py`.
 """
@@ -24,7 +25,8 @@ PATHS = 20_000
 WIDEST = 0.15
 """Half-width beyond which a strong order's interval would say too little."""
 FINER = {("wave", "sriw1"): 16, ("square", "platen-weak-2"): 4}
-"""Pairs whose errors settle late: SRIW1's local slopes dip to 1.482 around dt = 0.05 and are back at 1.5 below 0.005 (200 000 paths)."""
+"""Pairs whose errors settle late: SRIW1's local slopes dip to 1.482 around dt = 0.05 and are back at 1.5 below 0.005
+(200 000 paths)."""
 PAIRS = [
     (case.sde.name, name)
     for case in CASES.values()
@@ -89,7 +91,8 @@ def misses(found: Convergence, case: str, kind: str) -> bool:
     ("case", "scheme"), [pair if pair in DEFAULT else pytest.param(*pair, marks=pytest.mark.slow) for pair in PAIRS]
 )
 def test_the_interval_holds_the_stated_order(case: str, scheme: str) -> None:
-    """Of some 330 intervals 5 % may miss by chance: a miss is measured once more, with another seed and four times the paths."""
+    """Of some 330 intervals 5 % may miss by chance: a miss is measured once more, with another seed and four times the
+    paths."""
     found = measured(case, scheme)
     if misses(found, case, "strong") or misses(found, case, "weak"):
         found = measured(case, scheme, seed=1, paths=4 * PATHS)
@@ -111,7 +114,8 @@ def test_the_interval_holds_the_stated_order(case: str, scheme: str) -> None:
     ],
 )
 def test_weak_orders_that_take_more_paths(case: str, scheme: str, changes: dict[str, int]) -> None:
-    """Weak order 2 for general noise; 3/2, not 2, of SRIW1; 2 of Heun for additive noise; 1 of the splitting along an orbit."""
+    """Weak order 2 for general noise; 3/2, not 2, of SRIW1; 2 of Heun for additive noise; 1 of the splitting along an
+    orbit."""
     found = measured(case, scheme, **changes)
     assert not misses(found, case, "weak"), str(found)
     least = {"sriw1": 1.4, "orbit-splitting": 0.9}.get(scheme, 1)
@@ -140,7 +144,8 @@ def test_milsteins_scheme_without_levy_areas_is_caught(monkeypatch: pytest.Monke
 
 
 def test_the_wrong_calculus_is_caught() -> None:
-    """Ito's formula read in Stratonovich's sense converges, but not to the solution: order 0 against it, unseen against itself."""
+    """Ito's formula read in Stratonovich's sense converges, but not to the solution: order 0 against it, unseen against
+    itself."""
     case = CASES["gbm"]
     wrong = SDE(case.sde.states, list(case.sde.drift_vector), case.sde.diffusion_matrix.tolist(), "stratonovich")
     found = convergence(wrong, "heun", exact=case.exact, start=case.start, paths=2000)

@@ -124,7 +124,8 @@ def run_named(kind: str, label: str) -> float:
 
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, names in CLASHES.items() for name in names])
 def test_any_name_gives_the_same_numbers(kind: str, name: str) -> None:
-    """The program's own names (time, step, inputs, velocities, parts) must not meet a user's: same run, or one clear refusal."""
+    """The program's own names (time, step, inputs, velocities, parts) must not meet a user's: same run, or one clear
+    refusal."""
     refused, found = "", np.nan
     try:
         found = run_named(kind, name)

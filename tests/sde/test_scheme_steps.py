@@ -1,4 +1,5 @@
-"""One step of every scheme: compiled against its own text, and noise that is a constant against the scheme written out by hand."""
+"""One step of every scheme: compiled against its own text, and noise that is a constant against the scheme written out
+by hand."""
 
 from __future__ import annotations
 
@@ -46,7 +47,8 @@ def rescaled(pair: bool, calculus: str) -> tuple[SDE, Problem]:
     """States that are only rescaled: as a pair, or one by one."""
 
     def rates(x: Any, t: Any, m: Any) -> tuple[list[Any], list[Any]]:
-        """What multiplies (Y, X) and (X, Y), or X and Y: in the drift and in two noises. m: the library of functions."""
+        """What multiplies (Y, X) and (X, Y), or X and Y: in the drift and in two noises. m: the library of
+        functions."""
         v = x[0] * x[1]
         return [1 - v + t, v / 2 + t, m.tanh(3 * v) - 1], [-(1 + t) / 5, x[0] ** 2 / 4, t]
 
@@ -82,7 +84,8 @@ KERNELS = [
 
 @pytest.mark.parametrize(("name", "noise", "dtype"), KERNELS)
 def test_the_kernel_agrees_with_its_text(name: str, noise: str, dtype: str) -> None:
-    """One step on a block of random states and inputs: 1e-13 relative to the states' size in float64, 1e-5 in float32."""
+    """One step on a block of random states and inputs: 1e-13 relative to the states' size in float64, 1e-5 in
+    float32."""
     sde, _ = problem(noise, SCHEMES[name].calculus)
     module = prepare(sde, name_in_full(name), None, dtype).module
     program, text = load(module.text, module.manifest), import_text(module.text)
@@ -105,7 +108,8 @@ def test_the_kernel_agrees_with_its_text(name: str, noise: str, dtype: str) -> N
 
 @pytest.mark.parametrize(("name", "noise"), [pair for pair in cases() if pair[0] not in OWN_CLOCKS])
 def test_constant_noise_is_the_scheme_by_hand(name: str, noise: str) -> None:
-    """Inputs held at constants turn a run into a deterministic map, which the written-out scheme repeats to rounding."""
+    """Inputs held at constants turn a run into a deterministic map, which the written-out scheme repeats to
+    rounding."""
     sde, twin = problem(noise, SCHEMES[name].calculus)
     prepared = prepare(sde, name_in_full(name))
     h, steps, inputs = 0.02, 25, prepared.module.manifest["inputs"]
@@ -141,8 +145,8 @@ def test_constant_noise_is_the_scheme_by_hand(name: str, noise: str) -> None:
     [("euler-maruyama", 0), ("heun", 0), ("euler-heun", 0), ("milstein", 1), ("sriw1", 1), ("platen-weak-2", 1)],
 )
 def test_smooth_noise_solves_the_matching_ode(name: str, corrected: int) -> None:
-    """dW = c h (and the iterated integrals that go with it) solves x' = a + c b, less half b b' where the scheme holds Ito's correction:
-    the error falls with h at the ODE scheme's order."""
+    """dW = c h (and the iterated integrals that go with it) solves x' = a + c b, less half b b' where the scheme holds
+    Ito's correction: the error falls with h at the ODE scheme's order."""
     c, errors = 0.8, []
     sde = SDE([X], [-X], [[1 + X**2 / 4]], SCHEMES[name].calculus)
     for h in (0.005, 0.0025):

@@ -157,7 +157,8 @@ def test_fake_noise_is_the_matching_ode() -> None:
 
 
 def sigma_cases() -> dict[str, tuple[Loss, dict[str, Any]]]:
-    """Fresh samples, rows through features, and rows through weights, seven of them so that no group of four comes out even."""
+    """Fresh samples, rows through features, and rows through weights, seven of them so that no group of four comes out
+    even."""
     names = ("rescaling", "matrix-factorization", "two-layer-relu", "softmax-regression")
     rows = Dataset({x: np.linspace(-1, 2, 7), y: np.cos(np.arange(7.0))})
     return {name: (LIBRARY[name].build(), dict(LIBRARY[name].start)) for name in names} | {

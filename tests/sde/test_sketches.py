@@ -1,4 +1,5 @@
-"""Quantiles from counts: within the error that is stated, the same in any order and on any threads, exact for few paths."""
+"""Quantiles from counts: within the error that is stated, the same in any order and on any threads, exact for few
+paths."""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ def extremes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("name", LAWS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_quantiles_are_within_the_error_stated(name: str, dtype: str) -> None:
-    """The bound always; that it is small, under 7 % of the spread of the middle half, wherever the law is spread like its sample."""
+    """The bound always; that it is small, under 7 % of the spread of the middle half, wherever the law is spread like
+    its sample."""
     values = LAWS[name].astype(dtype)
     found, error = (a[:, 0] for a in sketched(values).quantiles(AT, *extremes(values)))
     exact = np.quantile(values.astype(float), AT)
@@ -80,7 +82,8 @@ def test_order_and_tables_change_no_bit(dtype: str) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_bins_are_what_their_edges_say(dtype: str) -> None:
-    """Every count lies between its edges (one rounding apart), and bins cover the line; what is not finite counts apart."""
+    """Every count lies between its edges (one rounding apart), and bins cover the line; what is not finite counts
+    apart."""
     values = np.concatenate([LAWS["cauchy"], [np.inf, -np.inf, np.nan, 0.0, 1e30, -1e30]]).astype(dtype)
     centre, scale, bits = 0.25, 0.5, 4
     table = quantile_bins.empty(1, bits)

@@ -1,7 +1,9 @@
-"""The stationary law of SGD on (u w x - y)^2 below T_c (THEORY section 4), where plain Euler-Maruyama explodes (section 5).
+"""The stationary law of SGD on (u w x - y)^2 below T_c (THEORY section 4), where plain Euler-Maruyama explodes (section
+5).
 
-x ~ N(0, 1), y = x + N(0, 1/4), T = 0.1, T_c = 4/9. The law is of the balanced branch u = w > 0, and has no fourth moment: laws are compared,
-by Kolmogorov and Smirnov. Relaxation is done by t = 10 from u = w = 1 (the same at 20 and 60).
+x ~ N(0, 1), y = x + N(0, 1/4), T = 0.1, T_c = 4/9. The law is of the balanced branch u = w > 0, and has no fourth
+moment: laws are compared, by Kolmogorov and Smirnov. Relaxation is done by t = 10 from u = w = 1 (the same at 20 and
+60).
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from symbolic.schemes import orbit_splitting
 
 ALPHA = 0.01
 STEPS = {"orbit-splitting": 0.0025, "adaptive-euler": 0.0025}
-"""Schemes that must find the law, and a step whose bias in the distribution function is well below 0.005, what 10^5 paths resolve."""
+"""Schemes that must find the law, and a step whose bias in the distribution function is well below 0.005, what 10^5
+paths resolve."""
 BALANCED, UNBALANCED = (1.0, 1.0), (2.0, -0.5)
 
 
@@ -77,7 +80,8 @@ def test_the_law_is_found_by_many_paths(scheme: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", STEPS)
 def test_the_law_is_reached_from_off_the_branch(scheme: str) -> None:
-    """From v = -1 paths cross to v > 0 and the charge dies out (rate 4 T C_2(v) >= 0.1): by t = 30 the law is the branch's."""
+    """From v = -1 paths cross to v > 0 and the charge dies out (rate 4 T C_2(v) >= 0.1): by t = 30 the law is the
+    branch's."""
     run = ends(scheme, STEPS[scheme], 40_000, UNBALANCED, 30.0)
     assert_the_law_is_found(run)
     assert np.abs(run.u**2 - run.w**2).max() < 3.75 * np.exp(-4 * 0.1 * 0.25 * 30)
@@ -107,7 +111,8 @@ def test_held_rates_without_a_limit_capture_paths_at_zero(monkeypatch: pytest.Mo
 
 
 def test_plain_euler_maruyama_explodes_and_says_so() -> None:
-    """About a tenth of the paths by t = 60: warned of, counted, flagged with their time, and no number of theirs left."""
+    """About a tenth of the paths by t = 60: warned of, counted, flagged with their time, and no number of theirs
+    left."""
     with pytest.warns(ExplosionWarning, match="of 2000 paths exploded"):
         run = ends("euler-maruyama", 0.01, 2000, time=60.0)
     gone = np.isfinite(run.explosion_time.values)

@@ -80,7 +80,9 @@ def test_a_batch_larger_than_the_data_is_refused_without_replacement_only() -> N
     for loss in LOSSES.values():
         with pytest.raises(
             ValueError,
-            match=r"SGD.batch_size: without replacement a minibatch cannot exceed the data set; got 17 \(int\) of 16 rows",
+            match=(
+                r"SGD.batch_size: without replacement a minibatch cannot exceed the data set; got 17 \(int\) of 16 rows"
+            ),
         ):
             train(loss, SGD(0.05, 17, replacement=False), **settings)
     assert train(LOSSES["tanh"], SGD(0.05, 17), **settings).attrs["paths"] == 2
@@ -113,8 +115,8 @@ def test_one_step_has_the_minibatch_covariance(name: str, batch: int, replacemen
 
 
 def test_rows_with_fresh_label_noise_have_no_single_temperature_without_replacement() -> None:
-    """The rows' share of the noise shrinks by (N-S)/(N-1), the fresh noise's does not: SGD has that variance (5 standard errors),
-    and the SDE, whose noise is one Sigma, is refused instead of being run with either factor."""
+    """The rows' share of the noise shrinks by (N-S)/(N-1), the fresh noise's does not: SGD has that variance (5
+    standard errors), and the SDE, whose noise is one Sigma, is refused instead of being run with either factor."""
     loss = Loss(u * x + u * y, [u], [Dataset({x: np.arange(8.0)}), {y: Normal(0, 0.1)}])
     sgd, n = SGD(0.1, 7, replacement=False), 20_000
     expected = 0.01 * (5.25 / 7 * (1 / 7) + 0.01 / 7)
@@ -142,7 +144,8 @@ def test_fresh_samples_follow_their_law(law: Any) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("batch", [2, 5, 9])
 def test_samples_of_a_batch_are_independent(batch: int, dtype: str) -> None:
-    """The mean of S draws has variance Var/S and entries do not mix, for normals, uniforms and coins alike: 5 standard errors."""
+    """The mean of S draws has variance Var/S and entries do not mix, for normals, uniforms and coins alike: 5 standard
+    errors."""
     names, z = sp.symbols("q0:5", real=True), sp.symbols("z0:5", real=True)
     laws = {z[:3]: Normal(0, 1), z[3]: Uniform(-1, 1), z[4]: Bernoulli(0.5)}
     loss, n = Loss(-sp.Add(*(p * s for p, s in zip(names, z, strict=True))), list(names), laws), 20_000
@@ -248,10 +251,11 @@ CHARGED = [name for name in LIBRARY if name != "two-layer-linear" and LIBRARY[na
 
 
 def residual(name: str, decay: float, flip: bool = False) -> float:
-    """Largest deviation from C_{k+1} = (1 - eta wd)^2 C_k + eta^2 g^T A g over 10^4 steps, each charge's recursion run from C_0,
-    relative to the largest |theta|^T |A| |theta| + 2 |b|^T |theta| met.
+    """Largest deviation from C_{k+1} = (1 - eta wd)^2 C_k + eta^2 g^T A g over 10^4 steps, each charge's recursion run
+    from C_0, relative to the largest |theta|^T |A| |theta| + 2 |b|^T |theta| met.
 
-    With a linear part the identity gains -2 (eta wd) (eta g)^T b and its linear part decays by 1 - eta wd, from <g, A theta + b> = 0.
+    With a linear part the identity gains -2 (eta wd) (eta g)^T b and its linear part decays by 1 - eta wd, from <g, A
+    theta + b> = 0.
     """
     theory, steps, entry = theory_of(name), 10_000, LIBRARY[name]
     rate = min(entry.sgd.learning_rate, 0.01)

@@ -58,7 +58,8 @@ def test_holm_lies_between_bonferroni_and_no_correction(values, alpha):
 
 
 def test_family_wise_error_of_wrong_support_is_kept():
-    """On the margin's edge, where support is wrong half the time at worst, at most alpha of families err (5 standard errors)."""
+    """On the margin's edge, where support is wrong half the time at worst, at most alpha of families err (5 standard
+    errors)."""
     rng, alpha, families, wrong = np.random.default_rng(3), 0.05, 2000, 0
     for _ in range(families):
         claims = [claim(1.05 + 1e-9 + 0.004 * rng.standard_normal(), 0.004) for _ in range(4)]

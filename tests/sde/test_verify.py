@@ -1,4 +1,5 @@
-"""Verification end to end: true theories are supported, mutated ones refuted. alpha = 0.01 over all claims of a report, fixed seeds."""
+"""Verification end to end: true theories are supported, mutated ones refuted. alpha = 0.01 over all claims of a report,
+fixed seeds."""
 
 import json
 from dataclasses import replace
@@ -134,7 +135,8 @@ def test_momentum_keeps_to_its_first_order_limit():
 
 
 def test_matrix_factorisation_aligns_and_gradient_descent_does_not():
-    """(dy, h, dx) = (3, 2, 4), anisotropic: from three starts SGD ends where U^T Gamma_U U = W Gamma_W W^T, entry by entry."""
+    """(dy, h, dx) = (3, 2, 4), anisotropic: from three starts SGD ends where U^T Gamma_U U = W Gamma_W W^T, entry by
+    entry."""
     entry = LIBRARY["matrix-factorization"]
     report = verify(entry.build(), SGD(0.008, batch_size=2), start=entry.start, time=300.0, paths=200, seed=0)
     ends = [v for v in report.verdicts if v.group == "equilibrium"]
@@ -145,8 +147,9 @@ def test_matrix_factorisation_aligns_and_gradient_descent_does_not():
 
 
 def test_the_equilibrium_is_predicted_in_closed_form():
-    """At the minimum, Gamma_U = 4 Tr[Sigma_x] Sigma_e and Gamma_W = 4 Tr[Sigma_e] Sigma_x; the matrix geometric mean gives the
-    equilibrium of the orbit, and `verify`'s joint equilibrium is the same up to a rotation of the hidden space."""
+    """At the minimum, Gamma_U = 4 Tr[Sigma_x] Sigma_e and Gamma_W = 4 Tr[Sigma_e] Sigma_x; the matrix geometric mean
+    gives the equilibrium of the orbit, and `verify`'s joint equilibrium is the same up to a rotation of the hidden
+    space."""
     from symbolic import derive
 
     x_std, e_std = np.array([1.2, 1.0, 0.8, 0.6]), np.array([0.8, 0.55, 0.3])

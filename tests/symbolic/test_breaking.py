@@ -60,7 +60,8 @@ def steps(loss: Loss, theta: np.ndarray, sgd: SGD) -> np.ndarray:
 
 
 def test_drift_of_a_quadratic_is_exact_over_all_minibatches() -> None:
-    """E[C' - C] = eta (breaking + decay + noise + finite step), for a C that no symmetry keeps; any term times two fails."""
+    """E[C' - C] = eta (breaking + decay + noise + finite step), for a C that no symmetry keeps; any term times two
+    fails."""
     rng = np.random.default_rng(2)
     for expression in ((u * w * x - y) ** 2 + u**2 / 5, sp.tanh(u * x + w) * y + u * w**2):
         loss = Loss(expression, [u, w], ROWS)
@@ -207,7 +208,8 @@ def test_horizon_is_where_the_deviation_reaches_the_limit(
 def train(
     ridge: float, kick: float, start: np.ndarray, sgd: SGD, times: np.ndarray, paths: int, label: float
 ) -> np.ndarray:
-    """C = u^2 - w^2 at times (K,) on every path (K, paths): discrete SGD on (u w x - x - e)^2 + ridge u^2 + kick n u."""
+    """C = u^2 - w^2 at times (K,) on every path (K, paths): discrete SGD on (u w x - x - e)^2 + ridge u^2 + kick n
+    u."""
     rng, out, now = np.random.default_rng(7), [], 0
     a, b = (np.full(paths, s) for s in start)
     for k in np.round(times / sgd.learning_rate).astype(int):
@@ -224,7 +226,8 @@ def train(
 
 
 def test_horizon_predicts_a_ridge_on_one_factor() -> None:
-    """SGD with and without the ridge, same draws: at the horizon the mean charge is off by the stated share of its size."""
+    """SGD with and without the ridge, same draws: at the horizon the mean charge is off by the stated share of its
+    size."""
     sgd, start, fraction = SGD(0.01), np.array([1.2, 1 / 1.2]), 0.03
     sizes = breaking(ridged(), u**2 - w**2).at({"u": start[0], "w": start[1]}, sgd)
     assert sizes.breaking == pytest.approx(-4 * 0.005 * 1.44)
@@ -252,7 +255,8 @@ def test_noise_pulls_a_broken_charge_back_at_the_stated_rate() -> None:
 
 
 def test_diffusion_predicts_the_spread_of_a_symmetry_of_the_mean_only() -> None:
-    """A gradient noise on u alone leaves L symmetric; the charge spreads by sqrt(diffusion t) and the horizon is where it reaches."""
+    """A gradient noise on u alone leaves L symmetric; the charge spreads by sqrt(diffusion t) and the horizon is where
+    it reaches."""
     sgd, start, kick, fraction = SGD(0.01), np.array([1.2, 1 / 1.2]), 0.3, 0.05
     n = sp.Symbol("n", real=True)
     loss = Loss(

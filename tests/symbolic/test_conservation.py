@@ -31,7 +31,8 @@ def factorisation(n: int, m: int, r: int) -> Loss:
     ("n", "m", "r"), [(1, 1, 1), (2, 2, 2), (3, 2, 2), (2, 3, 4), (4, 4, 3), (1, 1, 3), (2, 1, 4), (1, 1, 2), (2, 2, 6)]
 )
 def test_two_factor_counts(n: int, m: int, r: int):
-    """Marcotte, Gribonval, Peyre (2307.00144), proposition 4.2 and corollary 4.4: r(r+1)/2 laws if r <= n + m, else what a matrix of rank n + m leaves."""
+    """Marcotte, Gribonval, Peyre (2307.00144), proposition 4.2 and corollary 4.4: r(r+1)/2 laws if r <= n + m, else
+    what a matrix of rank n + m leaves."""
     s = n + m
     expected = r * (r + 1) // 2 if r <= s else s * r - s * (s - 1) // 2
     loss = factorisation(n, m, r)
@@ -41,7 +42,8 @@ def test_two_factor_counts(n: int, m: int, r: int):
 
 
 def balancedness(widths: list[int], seed: int = 0) -> int:
-    """Rank at a random point of the gradients of all entries of W_i W_i^T - W_{i+1}^T W_{i+1}, by hand and in floats."""
+    """Rank at a random point of the gradients of all entries of W_i W_i^T - W_{i+1}^T W_{i+1}, by hand and in
+    floats."""
     rng = np.random.default_rng(seed)
     shapes = [(b, a) for a, b in zip(widths, widths[1:], strict=False)]
     W = [rng.standard_normal(s) for s in shapes]
@@ -60,7 +62,8 @@ def balancedness(widths: list[int], seed: int = 0) -> int:
 
 
 def test_fifty_random_linear_networks():
-    """All laws are balancedness (Marcotte et al., section 4): #laws = rank of {W_i W_i^T - W_{i+1}^T W_{i+1}}, found by derive's algebra too."""
+    """All laws are balancedness (Marcotte et al., section 4): #laws = rank of {W_i W_i^T - W_{i+1}^T W_{i+1}}, found by
+    derive's algebra too."""
     for widths in losses.linear_sizes():
         loss = losses.linear_net(widths[::-1])
         formal = Formal(loss)
@@ -97,7 +100,8 @@ def test_counts_by_hand(expression: sp.Expr, parameters: list, laws: int, charge
 
 
 def test_normalised_network_has_one_law_more():
-    """net-a as a whole is normalised: the ratio of its units' |W_i|^2 - 2 a_i^2 is kept as well, and no quadratic says so."""
+    """net-a as a whole is normalised: the ratio of its units' |W_i|^2 - 2 a_i^2 is kept as well, and no quadratic says
+    so."""
     theory = derive(LIBRARY["net-a"].build())
     assert (theory.conservation_laws, theory.independent_charges, theory.complete) == (2, 1, False)
     assert "1 further conservation law" in theory.summary()

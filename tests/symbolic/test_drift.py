@@ -103,7 +103,8 @@ STEP = SGD(0.1, weight_decay=0.2)
 
 
 class Sampled:
-    """A library loss at a random point near its start, with per-sample gradients (D, n): every row of a data set, or n draws."""
+    """A library loss at a random point near its start, with per-sample gradients (D, n): every row of a data set, or n
+    draws."""
 
     def __init__(self, name: str, point: int, n: int = 16_000) -> None:
         self.theory, rng = library_theory(name), np.random.default_rng([6, point])
@@ -134,7 +135,8 @@ class Sampled:
 
     @cached_property
     def seen(self) -> list[tuple[str, Charge, float, float]]:
-        """(which drift, of which charge, its value by steps, how far off that may be): order 1, SGD and SVAG by Monte Carlo, order 2 by descent."""
+        """(which drift, of which charge, its value by steps, how far off that may be): order 1, SGD and SVAG by Monte
+        Carlo, order 2 by descent."""
         found, theta, g = [], self.theta[:, None], self.g
         eta, decay, temperature = STEP.learning_rate, STEP.weight_decay, STEP.temperature
         mean, h = self.theory.mean_gradient(self.theta), 1e-7
@@ -176,7 +178,8 @@ class Sampled:
 
 
 def behind_flow(charge: Charge, grad: Any, theta: np.ndarray, decay: float, h: float) -> float:
-    """(C after one step of descent - C after the gradient flow for time h)/h^2: what order 2 adds per eta, as h -> 0."""
+    """(C after one step of descent - C after the gradient flow for time h)/h^2: what order 2 adds per eta, as h ->
+    0."""
 
     def field(x: np.ndarray) -> np.ndarray:
         return -grad(x) - decay * x
@@ -190,7 +193,8 @@ def behind_flow(charge: Charge, grad: Any, theta: np.ndarray, decay: float, h: f
 
 @pytest.mark.parametrize("name", CHARGED)
 def test_every_drift_agrees_with_steps_at_random_points(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every library loss; and each term of the formulas doubled is caught on it, unless it vanishes there for every charge."""
+    """Every library loss; and each term of the formulas doubled is caught on it, unless it vanishes there for every
+    charge."""
     points = [Sampled(name, k) for k in range(2)]
     for at in points:
         assert at.disagreements() == []
@@ -230,7 +234,8 @@ def test_any_function_drifts_as_a_step_says_on_every_library_loss(name: str) -> 
 
 @pytest.mark.parametrize("factor", [1, 2, 5])
 def test_svag_is_exact_over_all_pairs_of_minibatches(factor: int) -> None:
-    """Steps eta/l along (1 + sqrt(2l - 1))/2 g_1 + (1 - sqrt(2l - 1))/2 g_2; l = 1 is SGD. Source: arXiv 2102.12470, algorithm 1."""
+    """Steps eta/l along (1 + sqrt(2l - 1))/2 g_1 + (1 - sqrt(2l - 1))/2 g_2; l = 1 is SGD. Source: arXiv 2102.12470,
+    algorithm 1."""
     rng, root = np.random.default_rng(4), np.sqrt(2 * factor - 1)
     for loss, sgd in product(tiny_losses(), SETTINGS):
         theta = rng.normal(size=loss.dimension)
@@ -266,7 +271,8 @@ def test_svag_has_an_expression_and_refuses_what_it_is_not() -> None:
 
 
 def test_rescaling_drift_is_the_known_rate() -> None:
-    """dC/dt = -(4 T C_2(v) + 2 lambda) C with C_2 = alpha_1 v^2 - 2 alpha_2 v + alpha_3. Source: 2308.06671, THEORY section 3."""
+    """dC/dt = -(4 T C_2(v) + 2 lambda) C with C_2 = alpha_1 v^2 - 2 alpha_2 v + alpha_3. Source: 2308.06671, THEORY
+    section 3."""
     mean, std, noise = sp.symbols("mu s q", positive=True)
     charge = derive(losses.rescaling(mean, std, noise)).charges[0]
     v = u * w

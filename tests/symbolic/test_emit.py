@@ -260,7 +260,8 @@ def test_values_on_both_sides_of_a_kink(form: str, how: str) -> None:
 
 
 def doubles(function: Any, role: str, dtype: str) -> str:
-    """Lines of a compiled function's LLVM text that know float64. Compiled anew: what comes from the cache has no text."""
+    """Lines of a compiled function's LLVM text that know float64. Compiled anew: what comes from the cache has no
+    text."""
     fresh: dict[str, Any] = {**EMITTED, "cache": False}
     text = cfunc(compiled_program.signature(role, np.dtype(dtype)), **fresh)(
         compiled_program.vectorising(function)

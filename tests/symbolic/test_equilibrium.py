@@ -78,7 +78,8 @@ def test_frozen_charges_stay() -> None:
 
 @pytest.mark.parametrize("h", [1, 2, 3, 8])
 def test_joint_minimum_is_the_geometric_mean(h: int) -> None:
-    """Anisotropic regression: U^T Gamma_U U = W Gamma_W W^T, reached by the closed form and by Newton on the orbit alike."""
+    """Anisotropic regression: U^T Gamma_U U = W Gamma_W W^T, reached by the closed form and by Newton on the orbit
+    alike."""
     dy, dx = max(3, h), max(4, h + 1)
     theory = derive(losses.linear_net([dy, h, dx], (sp.Rational(3, 2), sp.Rational(1, 2))))
     rng = np.random.default_rng(h)
@@ -163,7 +164,8 @@ def test_joint_minimum_of_a_deep_chain() -> None:
 
 
 def test_joint_rates_are_those_of_small_displacements() -> None:
-    """Charges displaced along the orbit drift back as -K x, at the generalised eigenvalues of (K, 2 Gram): by finite differences."""
+    """Charges displaced along the orbit drift back as -K x, at the generalised eigenvalues of (K, 2 Gram): by finite
+    differences."""
     entry, sgd = LIBRARY["matrix-factorization"], SGD(0.02, batch_size=2)
     theory = derive(entry.build())
     joint = theory.equilibrium(at=dict(entry.start), sgd=sgd).joint

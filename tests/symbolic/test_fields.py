@@ -67,7 +67,8 @@ TURN = {1: 1, 3: -1}
     ids=["b", "+", "-", "+-", "about", "turn", "turn-about", "screw", "shear", "parabola", "boost", "ellipse"],
 )
 def test_kind_of_a_generator(vector: Vector, size: int, expected: str) -> None:
-    """A screw, a rotation with a translation along its axis, has no fixed point; a shear with A b != 0 moves on parabolas."""
+    """A screw, a rotation with a translation along its axis, has no fixed point; a shear with A b != 0 moves on
+    parabolas."""
     assert kind(vector, size) == expected
 
 

@@ -168,7 +168,8 @@ def test_other_charges_are_covered_or_left_entry_by_entry(loss: Loss) -> None:
 
 
 def test_gram_matrices_of_tensors_sum_over_slices() -> None:
-    """C_(k) = G_(k) G_(k)' - A_k' A_k for the core G of a Tucker form and its factor A_k; the larger axis is contracted by @."""
+    """C_(k) = G_(k) G_(k)' - A_k' A_k for the core G of a Tucker form and its factor A_k; the larger axis is contracted
+    by @."""
     loss = tucker()
     forms = find_families(loss, charges_of(loss))
     assert [f.number for f in forms] == [3, 3, 6]
@@ -177,7 +178,8 @@ def test_gram_matrices_of_tensors_sum_over_slices() -> None:
 
 
 def test_sums_of_tensors() -> None:
-    """Only T summed over its middle axis matters, or T - S: translations, and their products where these are vectors or numbers."""
+    """Only T summed over its middle axis matters, or T - S: translations, and their products where these are vectors or
+    numbers."""
     p, q, z = parameters(T=(2, 3, 2), S=(2, 3, 2), Z=(2, 2))
     middle = sum(sum(p[i, j, k] for j in range(3)) ** 2 * z[i, k] for i in range(2) for k in range(2))
     loss = Loss(middle * x, [p], {z: Normal(0, 1), x: Normal(0, 1)})
@@ -221,7 +223,8 @@ def test_affine_charge_is_left() -> None:
 
 
 def test_wrong_charges_get_no_matrix_form() -> None:
-    """With the sign of W W' flipped the form follows the charges; with one entry changed, or one missing, there is none."""
+    """With the sign of W W' flipped the form follows the charges; with one entry changed, or one missing, there is
+    none."""
     loss = losses.linear_net([3, 2, 4])
     charges = charges_of(loss)
     flipped = [{k: -c if k // 14 >= 6 else c for k, c in vector.items()} for vector in charges]
@@ -244,7 +247,8 @@ def gradient_forms(family: Family, loss: Loss, root: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("name", [n for n in LIBRARY if n != "two-layer-linear"])
 def test_drift_of_a_family_is_that_of_its_charges(name: str) -> None:
-    """T Tr[Sigma A] entry by entry equals the centred mean of the form in the gradients; where none is printed it is 0."""
+    """T Tr[Sigma A] entry by entry equals the centred mean of the form in the gradients; where none is printed it is
+    0."""
     loss = LIBRARY[name].build()
     charges, noise = charges_of(loss), Noise(loss)
     theta = loss.pack(LIBRARY[name].start)

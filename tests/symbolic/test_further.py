@@ -63,7 +63,8 @@ ACTIVATIONS = {"tanh": sp.tanh, "silu": lambda s: s / (1 + sp.exp(-s)), "cube": 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_whitened_network_keeps_what_its_activation_says(name: str) -> None:
-    """|a|^2 - 2 int sigma/sigma'(w): its rate vanishes, and where SymPy knows the integral it is constant along gradient flow."""
+    """|a|^2 - 2 int sigma/sigma'(w): its rate vanishes, and where SymPy knows the integral it is constant along
+    gradient flow."""
     a, W, Y = entries("a", (2,)), entries("W", (1,)), entries("y", (2,))
     sigma = ACTIVATIONS[name](W[0])
     loss = Loss(

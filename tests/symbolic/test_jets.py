@@ -87,7 +87,8 @@ ROOT = sp.sqrt(u**2 * x**2 + 1)
     ids=["exp", "sin", "tanh", "sqrt"],
 )
 def test_functions_keep_their_rules(constant: sp.Expr):
-    """exp(-q) exp(q) = 1, sin^2 + cos^2 = 1, tanh by exp, sqrt(q)^2 = q: gradients of what is constant vanish, of one term of it not."""
+    """exp(-q) exp(q) = 1, sin^2 + cos^2 = 1, tanh by exp, sqrt(q)^2 = q: gradients of what is constant vanish, of one
+    term of it not."""
     for expression, flat in ((constant, True), (constant.args[0], False)):
         fields = Fields(Loss(expression + w, [u, w], {x: Normal(0, 1)}))
         rest = fields.draw(40)

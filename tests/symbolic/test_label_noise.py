@@ -1,4 +1,5 @@
-"""The split of Sigma by what is redrawn: total covariance, full-batch descent with fresh labels enumerated, and the known regression."""
+"""The split of Sigma by what is redrawn: total covariance, full-batch descent with fresh labels enumerated, and the
+known regression."""
 
 from __future__ import annotations
 
@@ -88,7 +89,8 @@ def draws(loss: Loss, theta: np.ndarray, rows: tuple[int, ...]) -> tuple[np.ndar
 
 @pytest.mark.parametrize("function", [lambda a: a, sp.tanh], ids=["polynomial", "tanh"])
 def test_full_batch_descent_with_fresh_labels(function: Any) -> None:
-    """Cov of the gradient is label/N over all label outcomes; a minibatch without replacement adds (N - S)/(N - 1) of the rest, over S."""
+    """Cov of the gradient is label/N over all label outcomes; a minibatch without replacement adds (N - S)/(N - 1) of
+    the rest, over S."""
     loss, theta = noisy_rows(function), np.array([0.8, -0.5])
     label, rest = label_noise(loss, m).sigma(theta)
     g, chance = draws(loss, theta, (0, 1, 2))
@@ -101,7 +103,8 @@ def test_full_batch_descent_with_fresh_labels(function: Any) -> None:
 
 
 def test_charge_increment_under_label_noise_is_exact() -> None:
-    """E[C' - C] over all label outcomes is `increment` of the label part at batch_size = N; the rest part thins without replacement."""
+    """E[C' - C] over all label outcomes is `increment` of the label part at batch_size = N; the rest part thins without
+    replacement."""
     loss, theta = noisy_rows(), np.array([0.8, -0.5])
     split, charge = label_noise(loss, "m"), derive(loss).charges[0]
     alone, other = split.charge(charge), split.charge(charge, "rest")
@@ -121,7 +124,8 @@ def test_charge_increment_under_label_noise_is_exact() -> None:
 
 
 def test_regression_at_an_interpolating_minimum() -> None:
-    """Gamma_U = 4 Tr(Sigma_x) Sigma_e, Gamma_W = 4 Tr(Sigma_e) Sigma_x; input noise alone is frozen there. Source: THEORY section 3."""
+    """Gamma_U = 4 Tr(Sigma_x) Sigma_e, Gamma_W = 4 Tr(Sigma_e) Sigma_x; input noise alone is frozen there. Source:
+    THEORY section 3."""
     loss = LIBRARY["matrix-factorization"].build()
     theory, split, rng = derive(loss), label_noise(loss, "e"), np.random.default_rng(2)
     x_, e_ = ([s for s in loss.z if s.name.startswith(n)] for n in "xe")
@@ -166,7 +170,8 @@ def test_traces_have_expressions_that_add_up() -> None:
 
 
 def test_class_under_label_noise_alone() -> None:
-    """p q meets no redrawn variable: its charge is frozen under label noise, convergent otherwise. Same on data that are only sampled."""
+    """p q meets no redrawn variable: its charge is frozen under label noise, convergent otherwise. Same on data that
+    are only sampled."""
     laws = {x: Normal(0, 1), e: Normal(0, 1), y: Normal(0, 1)}
     for f in (lambda a: a, sp.tanh):
         loss = Loss((f(u * w * x) - x - e) ** 2 + (p * q - y) ** 2, [u, w, p, q], laws)

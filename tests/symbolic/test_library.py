@@ -210,7 +210,8 @@ def test_sizes_are_arguments() -> None:
 
 
 def test_a_tensor_factorisation_is_the_sum_that_its_docstring_says() -> None:
-    """CP and Tucker against np.einsum, at sizes that are all different; the targets are read off at theta = 0, where the model is 0."""
+    """CP and Tucker against np.einsum, at sizes that are all different; the targets are read off at theta = 0, where
+    the model is 0."""
     rng = np.random.default_rng(0)
     A, B, C, G = (rng.normal(size=s) for s in ((2, 2), (3, 2), (4, 2), (2, 2, 2)))
     for loss, model, start in (

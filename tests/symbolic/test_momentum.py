@@ -201,7 +201,8 @@ def paths(theory: Theory, sgd: SGD, start: np.ndarray, n: int) -> tuple[np.ndarr
 
 
 def test_momentum_sgds_exact_law_on_every_path() -> None:
-    """C_{k+1} - C_k = eta^2 (a_{k+1} + 2 sum beta^(k+1-j) a_j) - 2 eta lambda sum beta^(k-j) v_j.theta_j, to rounding."""
+    """C_{k+1} - C_k = eta^2 (a_{k+1} + 2 sum beta^(k+1-j) a_j) - 2 eta lambda sum beta^(k-j) v_j.theta_j, to
+    rounding."""
     theory, sgd = tiny(), SGD(0.05, weight_decay=0.4, momentum=0.6)
     charge = theory.charges[0]
     beta, eta = sgd.momentum, sgd.learning_rate
@@ -258,7 +259,8 @@ def left_over(charge: Charge, beta: float, decay: float, n: int, step: int | Non
 @pytest.mark.parametrize("decay", [0.0, 0.5])
 @pytest.mark.parametrize(("beta", "n", "step"), [(0.6, 1, 1), (0.6, 2, 2), (0.6, 6, 6), (0.2, 10, None)])
 def test_momentum_increment_is_right_to_second_order(beta: float, n: int, step: int | None, decay: float) -> None:
-    """What it leaves over all paths shrinks as eta^3, in the transient and after it; with one term doubled it does not."""
+    """What it leaves over all paths shrinks as eta^3, in the transient and after it; with one term doubled it does
+    not."""
     charge = tiny().charges[0]
     assert left_over(charge, beta, decay, n, step) < 2e-3
     fields = ["trace", "mean_form"] + (["decay", "quadratic", "mean_dot"] if decay else [])
@@ -267,7 +269,8 @@ def test_momentum_increment_is_right_to_second_order(beta: float, n: int, step: 
 
 
 def test_momentum_increment_and_its_limits() -> None:
-    """Without momentum it is `increment`; after the transient its gbar part is 2 m/c^3 eta of the heavy ball; eta -> 0 is `drift`."""
+    """Without momentum it is `increment`; after the transient its gbar part is 2 m/c^3 eta of the heavy ball; eta -> 0
+    is `drift`."""
     theory = tiny()
     charge, theta = theory.charges[0], np.array([0.5, 0.8])
     sgd = SGD(0.05, batch_size=2, weight_decay=0.5)

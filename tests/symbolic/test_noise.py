@@ -126,7 +126,8 @@ def test_penalty_without_data_enters_the_mean_gradient_only() -> None:
 
 
 def test_class_is_exact_on_irrational_eigenspaces() -> None:
-    """A = [[1, 1], [1, -2]] has irrational eigenvalues of both signs: any noise reaches both; none on its range leaves it frozen."""
+    """A = [[1, 1], [1, -2]] has irrational eigenvalues of both signs: any noise reaches both; none on its range leaves
+    it frozen."""
     loss = Loss((u * x + w * y) ** 2, [u, w], {x: Normal(0, 1), y: Normal(0, 1)})
     generic = GenericNoise(loss, Noise(loss))
     assert generic.range is not None
@@ -137,7 +138,8 @@ def test_class_is_exact_on_irrational_eigenspaces() -> None:
 
 
 def test_class_follows_the_law_not_only_the_loss() -> None:
-    """With a target that never varies and x = 1, only one direction is noisy; a degenerate law must not look generic."""
+    """With a target that never varies and x = 1, only one direction is noisy; a degenerate law must not look
+    generic."""
     a, b = sp.symbols("a b", real=True)
     loss = Loss((a * x - 1) ** 2 + (b * y - 1) ** 2, [a, b], {x: Normal(1, 1), y: Normal(1, 0)})
     generic = GenericNoise(loss, Noise(loss))

@@ -1,4 +1,5 @@
-"""Which equations only rescale their states or pairs of them, with what rates, and what one step of the splitting keeps."""
+"""Which equations only rescale their states or pairs of them, with what rates, and what one step of the splitting
+keeps."""
 
 from __future__ import annotations
 
@@ -115,7 +116,8 @@ def stepped(sde: SDE, start: dict[sp.Symbol, Any], dt: float, noise: list[float]
 
 @pytest.mark.parametrize("decay", [0.0, 0.25])
 def test_the_charge_only_decays_and_no_sign_changes(decay: float) -> None:
-    """p m loses a factor that does not depend on the noise; near the start exp(-(2 weight decay + 4 T C_2(v)) dt), also for wild noise."""
+    """p m loses a factor that does not depend on the noise; near the start exp(-(2 weight decay + 4 T C_2(v)) dt), also
+    for wild noise."""
     sde = SDE.from_loss(RESCALING, SGD(0.1, weight_decay=decay))
     start = {u: sp.Rational(6, 5), w: -sp.Rational(3, 5)}
     before = start[u] ** 2 - start[w] ** 2
@@ -147,7 +149,8 @@ def test_constant_rates_are_solved_exactly() -> None:
 
 
 def test_the_limit_on_held_rates_is_of_second_order() -> None:
-    """1 - limit ~ dt^2/4 sum_jk (L^j b_k)^2: dX = X^2 dW has b = X, L b = X^2. Where rates are constant there is none."""
+    """1 - limit ~ dt^2/4 sum_jk (L^j b_k)^2: dX = X^2 dW has b = X, L b = X^2. Where rates are constant there is
+    none."""
     (root, inside), (_, limit) = step_map(SDE([u], [0], [[u**2]]), "orbit-splitting").statements[:2]
     assert sp.expand(inside**2 - 1 - h**2 * u**4) == 0 and limit == 1 / sp.sqrt(root)
     assert not any(

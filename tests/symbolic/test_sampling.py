@@ -91,7 +91,8 @@ def expectation(blocks: Any, powers: dict[sp.Symbol, int]) -> float:
 
 @pytest.mark.parametrize("name", LAWS)
 def test_drawn_samples_have_the_moments_of_the_law(name: str) -> None:
-    """One SGD step of l = -theta z with eta = 1 from 0 lands on z itself: means and covariances within 5 standard errors."""
+    """One SGD step of l = -theta z with eta = 1 from 0 lands on z itself: means and covariances within 5 standard
+    errors."""
     data, z = LAWS[name]
     thetas = sp.symbols(f"q0:{len(z)}", real=True)
     loss = Loss(-sp.Add(*(q * s for q, s in zip(thetas, z, strict=True))), list(thetas), data)

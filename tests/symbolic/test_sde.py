@@ -1,4 +1,5 @@
-"""Any SDE: noise classes found symbolically, both calculi, parameters, traced functions, a loss's own SDE, and what is refused."""
+"""Any SDE: noise classes found symbolically, both calculi, parameters, traced functions, a loss's own SDE, and what is
+refused."""
 
 from __future__ import annotations
 

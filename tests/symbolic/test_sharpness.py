@@ -1,4 +1,5 @@
-"""The sharpness under noise: exact Hessians, S along orbits, its rates against integrated and simulated motion, verdicts and stability."""
+"""The sharpness under noise: exact Hessians, S along orbits, its rates against integrated and simulated motion,
+verdicts and stability."""
 
 from __future__ import annotations
 
@@ -109,7 +110,8 @@ def test_along_the_orbit_at_any_point_and_for_affine_charges() -> None:
 
 
 def integrated(theory: Theory, k: int, theta: np.ndarray, temperature: float, decay: float, time: float) -> Any:
-    """theta moved along one orbit so that the charge follows its own law, C' = T Tr[Sigma A] - 2 lambda_wd C, C by C(theta) itself."""
+    """theta moved along one orbit so that the charge follows its own law, C' = T Tr[Sigma A] - 2 lambda_wd C, C by
+    C(theta) itself."""
     charge = theory.charges[k]
 
     def velocity(_: float, at: np.ndarray) -> np.ndarray:
@@ -138,7 +140,8 @@ def test_rate_of_each_charge_is_the_slope_of_integrated_motion(index: int) -> No
 
 
 def test_one_charge_with_weight_decay_and_momentum() -> None:
-    """S(t) integrated from the charge's law: both rates, and the value at the equilibrium. Momentum multiplies T by 1/(1 - beta) and time as well."""
+    """S(t) integrated from the charge's law: both rates, and the value at the equilibrium. Momentum multiplies T by
+    1/(1 - beta) and time as well."""
     theory = derive(rescaling())
     sgd = SGD(0.1, weight_decay=0.05, momentum=0.5)
     found = sharpness(theory, {"u": 2.0, "w": 0.5}, sgd)
@@ -158,7 +161,8 @@ def test_one_charge_with_weight_decay_and_momentum() -> None:
 
 
 def designed(deviations: list[Any]) -> Theory:
-    """Rank one, U = (1, 0)', W = (1, 0), Sx = diag(1, 2/5): Tr[HA] > 0; the label noise decides the sign of Tr[Sigma A]."""
+    """Rank one, U = (1, 0)', W = (1, 0), Sx = diag(1, 2/5): Tr[HA] > 0; the label noise decides the sign of Tr[Sigma
+    A]."""
     return derive(net(deviations, [1, sp.sqrt(sp.Rational(2, 5))], np.array([[1.0, 0.0], [0.0, 0.0]])))
 
 
@@ -178,7 +182,8 @@ BALANCED = {"U": [[1.0], [0.0]], "W": [[1.0, 0.0]]}
     [([1, sp.Rational(1, 10)], "sharpens"), ([1, sp.Rational(87, 100)], "flattens")],
 )
 def test_the_data_alone_decide_the_sign(deviations: list[Any], verdict: str) -> None:
-    """Label noise along U against across it, everything else equal; discrete SGD agrees in sign and size. Source: THEORY section 4."""
+    """Label noise along U against across it, everything else equal; discrete SGD agrees in sign and size. Source:
+    THEORY section 4."""
     theory = designed(deviations)
     found = sharpness(theory, BALANCED, SGD(0.01))
     assert (found.verdict, found.at_minimum, found.flat) == (verdict, True, 0)
@@ -234,7 +239,8 @@ def test_scale_invariance_flattens_to_zero() -> None:
 
 
 def test_a_wider_valley_is_reported() -> None:
-    """Two hidden units at 0 minimise a regression on noise: U = 0 leaves all of W free, four directions, one orbit of the scale among them."""
+    """Two hidden units at 0 minimise a regression on noise: U = 0 leaves all of W free, four directions, one orbit of
+    the scale among them."""
     big_u, big_w = entries("U", (1, 2)), entries("W", (2, 2))
     z, e = entries("x", (2,)), sp.Symbol("e", real=True)
     loss = Loss(

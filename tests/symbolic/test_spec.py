@@ -51,10 +51,10 @@ expression = "(W@x - y)**2"
 def problems(text: str, path: str | Path = "spec.toml") -> list[str]:
     with pytest.raises(SpecError) as caught:
         parse_spec(text, path)
-    assert str(caught.value) == "\n".join(caught.value.problems)
-    for line in caught.value.problems:
+    assert str(caught.value) == "\n".join(caught.value.errors)
+    for line in caught.value.errors:
         assert re.fullmatch(r"[^:\n]+: .+(; got |here ).+", line), line
-    return list(caught.value.problems)
+    return list(caught.value.errors)
 
 
 def test_designs_own_example() -> None:
@@ -80,7 +80,10 @@ def test_what_a_run_watches() -> None:
 def test_run_and_sgd_in_full() -> None:
     text = GOOD.replace("weight_decay = 0.0", 'momentum = 0.5\nreplacement = false\nschedule = "min(t/5, 1)"')
     text = text.replace("u = 1.2, w = 0.6", 'u = { law = "normal", std = 0.5 }, w = 1')
-    text += 'dt = 0.1\nsave_at = [0.0, 2.5, 50.0]\nscheme = "tamed-euler"\ndtype = "float32"\nkeep = "paths"\n[observables]\nC = "u**2 - w**2"\nv = "[u, w]"\n'
+    text += (
+        'dt = 0.1\nsave_at = [0.0, 2.5, 50.0]\nscheme = "tamed-euler"\ndtype = "float32"\nkeep ='
+        ' "paths"\n[observables]\nC = "u**2 - w**2"\nv = "[u, w]"\n'
+    )
     spec = parse_spec(text)
     assert spec.sgd == SGD(0.01, momentum=0.5, replacement=False, schedule=sp.Min(t / 5, 1))
     assert isinstance(spec.run["start"]["u"], Normal)

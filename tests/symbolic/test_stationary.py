@@ -1,4 +1,5 @@
-"""The stationary law of a scalar chain: density, quantiles and moments against quadrature, and against simulated paths."""
+"""The stationary law of a scalar chain: density, quantiles and moments against quadrature, and against simulated
+paths."""
 
 from __future__ import annotations
 
@@ -42,7 +43,8 @@ def test_two_factors_against_mpmath(sgd: SGD) -> None:
 
 
 def test_three_factors_against_quadrature() -> None:
-    """Its exponent by hand for a1 = a2 = 0 (x = 1): (b1 s - b2)/s^{4/3} integrates to (3/2) b1 s^{2/3} + 3 b2 s^{-1/3}."""
+    """Its exponent by hand for a1 = a2 = 0 (x = 1): (b1 s - b2)/s^{4/3} integrates to (3/2) b1 s^{2/3} + 3 b2
+    s^{-1/3}."""
     loss = Loss((u * w * e - y) ** 2, [u, w, e], {y: Normal(1, 2)})
     law = stationary_law(loss, SGD(0.5))
     f = lambda p: p**-2.0 * np.exp(-(1.5 * p ** (2 / 3) + 3 * p ** (-1 / 3)) / (3 * 0.5 * 4))  # noqa: E731
@@ -161,7 +163,8 @@ def test_positive_roots() -> None:
 
 
 def simulate(start: list[float], temperature: float, decay: float, time: float, paths: int, seed: int) -> np.ndarray:
-    """Adaptive Euler-Maruyama of every factor (THEORY section 5), for x ~ N(0, 1), y = x + N(0, 1/4): the product at `time`."""
+    """Adaptive Euler-Maruyama of every factor (THEORY section 5), for x ~ N(0, 1), y = x + N(0, 1/4): the product at
+    `time`."""
     rng, n, h = np.random.default_rng(seed), len(start), 0.005
     out, ids = np.empty(paths), np.arange(paths)
     state, left = np.tile(np.array(start)[:, None], paths), np.full(paths, time)

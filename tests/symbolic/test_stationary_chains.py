@@ -64,7 +64,8 @@ def flux(found: Chain, log_density: sp.Expr) -> sp.Expr:
 
 @pytest.mark.parametrize("factors", [2, 3, 5])
 def test_zero_flux(factors: int) -> None:
-    """The density solves the stationary Fokker-Planck equation without flux; another exponent or half the exponential does not."""
+    """The density solves the stationary Fokker-Planck equation without flux; another exponent or half the exponential
+    does not."""
     found = generic(factors)
     log_density = sp.log(found.density(v, T, lam))
     assert flux(found, log_density) == 0

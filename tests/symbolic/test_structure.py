@@ -99,7 +99,8 @@ def test_split_is_a_basis_of_the_algebra(loss: Loss, split: tuple[int, int, int]
 
 
 def test_symmetric_part_of_a_generator_is_no_generator() -> None:
-    """The trap: theta -> the flow of the ellipse u^2 + 3 w^2 has A = [[0, 3], [-1, 0]]; (A + A')/2 is not a symmetry."""
+    """The trap: theta -> the flow of the ellipse u^2 + 3 w^2 has A = [[0, 3], [-1, 0]]; (A + A')/2 is not a
+    symmetry."""
     found = structure_of(ellipse())
     (generator,) = found.rest
     a = generator.matrices[0]
@@ -292,7 +293,8 @@ def test_part_of_gl_is_not_called_gl() -> None:
 
 
 def test_what_is_not_recognised_is_only_counted() -> None:
-    """U U' - V V' keeps so(3, 2) acting on (U, V) side by side, which no axis shows: its rotations of U and of V are named, no more."""
+    """U U' - V V' keeps so(3, 2) acting on (U, V) side by side, which no axis shows: its rotations of U and of V are
+    named, no more."""
     p, q, z = parameters(U=(2, 3), V=(2, 2), Z=(2, 2))
     form = p * p.T - q * q.T
     found = structure_of(Loss(sum(form[k] * z[k] for k in range(4)) ** 2, [p, q], {z: Normal(0, 1)}))

@@ -40,7 +40,8 @@ def counts(loss: Loss) -> tuple[int, int, int, int]:
     ids=lambda value: value.name + str(value.dimension) if isinstance(value, Loss) else "",
 )
 def test_known_groups(loss: Loss, expected: tuple[int, int, int, int]) -> None:
-    """GL(h) per hidden layer; one rescaling per ReLU unit; softmax's shifts, by constants and by linear functions of theta."""
+    """GL(h) per hidden layer; one rescaling per ReLU unit; softmax's shifts, by constants and by linear functions of
+    theta."""
     assert counts(loss) == expected
 
 

@@ -53,7 +53,8 @@ def bent(theory: Theory, theta: np.ndarray, step: float = 0.01) -> float:
 
 
 def test_all_charges_together_are_the_slow_motion_of_the_valley() -> None:
-    """dS/dt = (T/2) D^2(S o Phi)[Sigma]; the motion without rotations is refused. Source: Katzenberger 1991; Li, Wang, Arora (2110.06914)."""
+    """dS/dt = (T/2) D^2(S o Phi)[Sigma]; the motion without rotations is refused. Source: Katzenberger 1991; Li, Wang,
+    Arora (2110.06914)."""
     theory, theta = anisotropic(), minimum(np.array([[1.6, 0.9], [0.2, 0.5]]))
     found = sharpness(theory, theory.loss.unpack(theta), SGD(0.01))
     assert (found.at_minimum, found.flat) == (True, 0)
@@ -99,7 +100,8 @@ def test_isotropic_noise_comes_to_rest_at_the_equilibrium_of_the_charges() -> No
 
 @pytest.mark.slow
 def test_discrete_sgd_rotates_as_the_slow_motion_says() -> None:
-    """U'U - WW' turns for ever, at the rate and with the eigenvalues of `path` in the limit eta -> 0 (two rates, extrapolated), 4 standard errors."""
+    """U'U - WW' turns for ever, at the rate and with the eigenvalues of `path` in the limit eta -> 0 (two rates,
+    extrapolated), 4 standard errors."""
     theory = anisotropic()
     start = minimum(np.array([[1.2, 0.4], [-0.3, 0.9]]))
     unit = sharpness(theory, theory.loss.unpack(start), SGD(1.0))
@@ -119,14 +121,16 @@ def _charge(thetas: Any) -> np.ndarray:
 
 
 def _turning(thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues of U'U - WW', shape (K, paths, 2), and the angle of its axes, unwrapped, (K, paths); thetas (K, paths, 8)."""
+    """Eigenvalues of U'U - WW', shape (K, paths, 2), and the angle of its axes, unwrapped, (K, paths); thetas (K,
+    paths, 8)."""
     c = _charge(thetas).reshape(*thetas.shape[:2], 2, 2)
     angle = np.arctan2(2 * c[..., 0, 1], c[..., 0, 0] - c[..., 1, 1]) / 2
     return np.linalg.eigvalsh(c), np.unwrap(angle, axis=0, period=np.pi)
 
 
 def _descend(eta: float, start: np.ndarray, paths: int = 300) -> tuple[np.ndarray, np.ndarray]:
-    """Discrete SGD over T t from 0 to 12: eigenvalues and turning rate per unit of T t from 5 on, mean and standard error over paths."""
+    """Discrete SGD over T t from 0 to 12: eigenvalues and turning rate per unit of T t from 5 on, mean and standard
+    error over paths."""
     rng, steps, rows = np.random.default_rng(8), int(12 / eta**2), []
     a, b = np.tile(start[:4].reshape(2, 2), (paths, 1, 1)), np.tile(start[4:].reshape(2, 2), (paths, 1, 1))
     for k in range(steps):

@@ -1,4 +1,5 @@
-"""Weak orders without sampling: a step's conditional moments, expanded in sqrt(h) by exact moments of its inputs, against the generator's."""
+"""Weak orders without sampling: a step's conditional moments, expanded in sqrt(h) by exact moments of its inputs,
+against the generator's."""
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ def moments(sde: SDE, scheme: str) -> dict[tuple[int, ...], sp.Expr]:
     step = step_map(sde, scheme)
     xi = tuple(sp.Symbol(f"xi_{k}", real=True) for k in range(len(step.inputs)))
     auxiliary = {s for s in step.inputs if "aux" in s.name}
-    scaled = {s: (x if s in auxiliary else root * x) for s, x in zip(step.inputs, xi, strict=True)} | {h: root**2, t: 0}
+    scaled = {s: x if s in auxiliary else root * x for s, x in zip(step.inputs, xi, strict=True)} | {h: root**2, t: 0}
     values: dict[sp.Basic, sp.Expr] = dict(POINT)
 
     def reduce(e: sp.Expr) -> sp.Expr:
@@ -104,7 +105,8 @@ def lowest(found: dict[tuple[int, ...], sp.Expr]) -> int:
     [(GENERAL, "platen-weak-2"), (CUBE, "platen-weak-2"), (ADDITIVE, "heun"), (SCALAR, "sra1"), (LINEAR, "sriw1")],
 )
 def test_weak_order_two(sde: SDE, scheme: str) -> None:
-    """Moments right through h^(5/2): a step's weak error is of order h^3, the run's of order 2 (Kloeden and Platen 1992, theorem 14.5.2)."""
+    """Moments right through h^(5/2): a step's weak error is of order h^3, the run's of order 2 (Kloeden and Platen
+    1992, theorem 14.5.2)."""
     assert defects(sde, scheme) == {}
 
 

@@ -1,8 +1,10 @@
-"""The `math` of compiled emitted code: exp, log, tanh, sinh, cosh, erf, sin, cos, tan and atan that vectorise, in float32 and float64.
+"""The `math` of compiled emitted code: exp, log, tanh, sinh, cosh, erf, sin, cos, tan and atan that vectorise, in
+float32 and float64.
 
-`compiled_program.compile_emitted` puts this module in `math`'s place, so the text itself stays plain Python on `math` and remains the oracle. Errors
-are below 1 to 2 units in the last place (tests/sde/test_functions.py), NaN and infinities come out as in C, and where `math` raises, the
-value is NaN or infinite. Only what a problem uses is compiled. `asinh` and general powers are still the C library's, lane by lane.
+`compiled_program.compile_emitted` puts this module in `math`'s place, so the text itself stays plain Python on `math`
+and remains the oracle. Errors are below 1 to 2 units in the last place (tests/sde/test_functions.py), NaN and
+infinities come out as in C, and where `math` raises, the value is NaN or infinite. Only what a problem uses is
+compiled. `asinh` and general powers are still the C library's, lane by lane.
 """
 
 from collections.abc import Callable

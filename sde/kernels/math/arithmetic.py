@@ -1,7 +1,9 @@
-"""What elementary functions are built from, free of branches and of calls, so that a loop over lanes becomes packed code.
+"""What elementary functions are built from, free of branches and of calls, so that a loop over lanes becomes packed
+code.
 
-A function is written once for both widths: `make(R)` closes over the facts of a float type R. Fused multiply-adds are asked for, not left
-to the compiler: reductions rest on their single rounding, and every machine then gives the same bits.
+A function is written once for both widths: `make(R)` closes over the facts of a float type R. Fused multiply-adds are
+asked for, not left to the compiler: reductions rest on their single rounding, and every machine then gives the same
+bits.
 """
 
 from collections.abc import Callable
@@ -16,7 +18,8 @@ from .bits import as_float32, as_float64, as_uint32, as_uint64
 
 
 class Real(NamedTuple):
-    """A float type and its unsigned twin. rounder: added and taken away again it rounds to an integer, which then stands in the lowest bits."""
+    """A float type and its unsigned twin. rounder: added and taken away again it rounds to an integer, which then
+    stands in the lowest bits."""
 
     real: Any
     uint: Any
@@ -63,7 +66,8 @@ def polynomial(*coefficients: float) -> Any:
 
 
 def _bitwise(rule: Callable[..., Any]) -> Any:
-    """An intrinsic on the bits of floats of one type: rule(builder, integer type, mantissa bits, bits of the arguments) -> bits."""
+    """An intrinsic on the bits of floats of one type: rule(builder, integer type, mantissa bits, bits of the arguments)
+    -> bits."""
 
     def emit(context, builder, signature, arguments):
         width = signature.return_type.bitwidth

@@ -1,5 +1,6 @@
-"""sin, cos, tan and atan. |x| = k pi/2 + (r + l), |r| <= pi/4 and a little, by three fused subtractions (the first is exact) whose rounding
-is kept, by Knuth's two-sum and the final l: the result's error does not grow with x. Beyond FARTHEST, where that ends, the value is NaN: a path there counts as exploded, it never runs on wrong numbers.
+"""sin, cos, tan and atan. |x| = k pi/2 + (r + l), |r| <= pi/4 and a little, by three fused subtractions (the first is
+exact) whose rounding is kept, by Knuth's two-sum and the final l: the result's error does not grow with x. Beyond
+FARTHEST, where that ends, the value is NaN: a path there counts as exploded, it never runs on wrong numbers.
 """
 
 from collections.abc import Callable
@@ -34,7 +35,8 @@ QUARTER_32 = 1.5707963705062866, -4.371138828673793e-08, -1.7151245100058819e-15
 
 
 def make_reduction(R: Real) -> Callable[..., Any]:
-    """turn(a) = n, sine, cosine of what remains of a >= 0 after n quarter turns; n as an unsigned integer, right in its lowest bits."""
+    """turn(a) = n, sine, cosine of what remains of a >= 0 after n quarter turns; n as an unsigned integer, right in its
+    lowest bits."""
     real, as_uint, rounder = R.real, R.as_uint, R.rounder
     sines, cosines = (SINE_32, COSINE_32) if R is F32 else (SINE_64, COSINE_64)
     per, one, half, nan = real(2 / np.pi), real(1), real(0.5), real(np.nan)

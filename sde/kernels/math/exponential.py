@@ -1,6 +1,8 @@
-"""exp, tanh, sinh, cosh and erf: x = k ln 2 + r with |r| <= ln(2)/2, and e**r = 1 + r + r**2 q(r) with a near-minimax q.
+"""exp, tanh, sinh, cosh and erf: x = k ln 2 + r with |r| <= ln(2)/2, and e**r = 1 + r + r**2 q(r) with a near-minimax
+q.
 
-The product k ln 2 is subtracted in two fused steps: the first is exact, the rounding of the second is kept. Errors: tests/sde/test_functions.py.
+The product k ln 2 is subtracted in two fused steps: the first is exact, the rounding of the second is kept. Errors:
+tests/sde/test_functions.py.
 """
 
 from collections.abc import Callable
@@ -100,8 +102,8 @@ def make_tanh(R: Real) -> Callable[..., Any]:
 
 
 def make_sinh(R: Real) -> Callable[..., Any]:
-    """With E = e**|x| - 1: E - (E**2/2) / (E + 1) while E < 1/2, then (E + E / (E + 1)) / 2, both from E / 4, which does not overflow
-    before sinh does; |x| itself where that is it; odd by its sign bit.
+    """With E = e**|x| - 1: E - (E**2/2) / (E + 1) while E < 1/2, then (E + E / (E + 1)) / 2, both from E / 4, which
+    does not overflow before sinh does; |x| itself where that is it; odd by its sign bit.
     """
     real, rounder, reduced, shifted = R.real, R.rounder, make_reduced(R), make_shifted(R)
     eighth, quarter, one, two, four = (real(v) for v in (0.125, 0.25, 1, 2, 4))

@@ -1,4 +1,5 @@
-"""log: the exponent from the integer bits, the rest by fdlibm's polynomial (float32: its shorter twin), as in `normal`."""
+"""log: the exponent from the integer bits, the rest by fdlibm's polynomial (float32: its shorter twin), as in
+`normal`."""
 
 from collections.abc import Callable
 from typing import Any

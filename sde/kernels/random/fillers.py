@@ -1,7 +1,8 @@
-"""Random fills as C functions (out, words, spare, rows, lanes, seed, first_path, step, stream, block), see `shared_functions`.
+"""Random fills as C functions (out, words, spare, rows, lanes, seed, first_path, step, stream, block), see
+`shared_functions`.
 
-They fill rows (row j of lane i at out[j * lanes + i]) from draw block `block` on; words is scratch of SCRATCH * lanes uint32, spare a row. `words`
-fills only its first 4 * lanes, with one draw block.
+They fill rows (row j of lane i at out[j * lanes + i]) from draw block `block` on; words is scratch of SCRATCH * lanes
+uint32, spare a row. `words` fills only its first 4 * lanes, with one draw block.
 """
 
 from typing import Any

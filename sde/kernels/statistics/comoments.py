@@ -1,4 +1,5 @@
-"""Means and summed products of deviations of pairs of chosen observables, two passes over the paths of one chunk, in float64."""
+"""Means and summed products of deviations of pairs of chosen observables, two passes over the paths of one chunk, in
+float64."""
 
 from functools import cache
 from typing import Any
@@ -60,9 +61,9 @@ def load(dtype: Any) -> None:
 def comoments(
     rows: np.ndarray, valid: int, chosen: np.ndarray, dead: np.ndarray, saves: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """count, mean and product, each (saves, M, M), of pairs of observables `chosen` (M,) int64 over columns 0..valid-1 of rows
-    (saves, O, n); a path counts until the state number `dead` (n,) at which it left, in the pairs of which both numbers are finite;
-    mean[k, a, b] is a's over the paths of the pair (a, b)."""
+    """count, mean and product, each (saves, M, M), of pairs of observables `chosen` (M,) int64 over columns 0..valid-1
+    of rows (saves, O, n); a path counts until the state number `dead` (n,) at which it left, in the pairs of which both
+    numbers are finite; mean[k, a, b] is a's over the paths of the pair (a, b)."""
     count, mean, product = np.zeros((3, len(saves), len(chosen), len(chosen)))
     clean = np.zeros(len(chosen), np.bool_)
     _compiled(rows.dtype.name)(rows, valid, chosen, dead, saves, clean, count, mean, product)

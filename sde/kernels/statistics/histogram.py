@@ -39,6 +39,8 @@ def load(dtype: Any) -> None:
 
 
 def count(rows: np.ndarray, valid: int, observable: int, edges: np.ndarray, table: np.ndarray) -> None:
-    """Count columns 0..valid-1 of rows[:, observable] (saves, n) into table (saves, M + 1) int64: bin j holds edges[j - 1] <= x < edges[j]
-    for edges (M,) float64, the first and the last bin what lies outside. What is not a finite number is not counted. Releases the GIL."""
+    """Count columns 0..valid-1 of rows[:, observable] (saves, n) into table (saves, M + 1) int64: bin j holds edges[j -
+    1] <= x < edges[j] for edges (M,) float64, the first and the last bin what lies outside. What is not a finite number
+    is not counted. Releases the GIL.
+    """
     _compiled(rows.dtype.name)(rows, valid, observable, edges, table)

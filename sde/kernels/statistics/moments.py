@@ -53,8 +53,8 @@ def more(a, b):
 def add_row(a, row, dead, valid, scratch):
     """Merge lanes 0..valid-1 of `row` that are alive (dead == -1) and finite into cell a; scratch: a float64 row.
 
-    Deviations are from one lane alive (within sqrt(lanes) standard deviations of the mean, so the squares cancel by that
-    at most), summed over every fourth lane side by side: an order that no vector width changes.
+    Deviations are from one lane alive (within sqrt(lanes) standard deviations of the mean, so the squares cancel by
+    that at most), summed over every fourth lane side by side: an order that no vector width changes.
     """
     chosen = 0
     while chosen < valid and (dead[chosen] >= 0 or row[chosen] - row[chosen] != 0):

@@ -1,8 +1,9 @@
 """Counts of many values in bins whose layout was fixed beforehand: what quantiles over any number of paths come from.
 
-With v = |x - centre| / scale + 1, the bin is the top OCTAVES exponents and `bits` mantissa bits of the float v, on x's side of the
-centre: bins are equal within one scale of the centre and grow in proportion beyond (2**-bits of v). Counts are integers, so adding
-up is exact in any order. A row of a table has the bins from low to high, then one more for what is not a finite number.
+With v = |x - centre| / scale + 1, the bin is the top OCTAVES exponents and `bits` mantissa bits of the float v, on x's
+side of the centre: bins are equal within one scale of the centre and grow in proportion beyond (2**-bits of v). Counts
+are integers, so adding up is exact in any order. A row of a table has the bins from low to high, then one more for what
+is not a finite number.
 """
 
 from functools import cache

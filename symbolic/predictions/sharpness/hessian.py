@@ -1,10 +1,12 @@
-"""The Hessian of the mean loss: exact second derivatives by a complex step through the reverse-mode gradient, and its trace in symbols."""
+"""The Hessian of the mean loss: exact second derivatives by a complex step through the reverse-mode gradient, and its
+trace in symbols."""
 
 from __future__ import annotations
 
 import numpy as np
 import sympy as sp
 
+from symbolic.errors import InputError
 from symbolic.evaluation.tape import Tape
 from symbolic.noise.covariance import Noise
 
@@ -18,7 +20,8 @@ WRITTEN = 500
 
 
 class MeanHessian:
-    """theta -> Hessian of L = E l, by the same moments, rows or draws as the noise: exact unless noise.source is "samples".
+    """theta -> Hessian of L = E l, by the same moments, rows or draws as the noise: exact unless noise.source is
+    "samples".
 
     Kinks (ReLU) are passed by, as in training. Raises ValueError where the law cannot be averaged over, or has symbols.
     """
@@ -26,12 +29,14 @@ class MeanHessian:
     def __init__(self, noise: Noise) -> None:
         loose = [s for s in noise.loss.distribution_parameters if s not in noise.values]
         if loose:
-            raise ValueError(
-                f"Hessian: the laws need numbers here; got symbols {loose}. Build the loss with numbers, or use trace_expression."
+            raise InputError(
+                f"Hessian: the laws need numbers here; got symbols {loose}. Build the loss with numbers, or use"
+                " trace_expression."
             )
         if noise.source == "unknown":
-            raise ValueError(
-                f"Hessian: needs a law that can be averaged over; got {noise.loss.name} with bare moments. Use a law that can be sampled."
+            raise InputError(
+                f"Hessian: needs a law that can be averaged over; got {noise.loss.name} with bare moments. Use a law"
+                " that can be sampled."
             )
         self.noise, self.size = noise, noise.loss.dimension
         loss, features = noise.loss, noise.features
@@ -59,14 +64,16 @@ class MeanHessian:
             g = self.tape.gradient(values, d)[0].imag.reshape(d, len(columns), rows)
             out[:, columns] = g.mean(axis=2) / STEP
         if not np.isfinite(out).all():
-            raise ValueError(
-                f"Hessian: must be finite; got nan or inf at theta = {np.asarray(theta).tolist()}. Choose another point."
+            raise InputError(
+                f"Hessian: must be finite; got nan or inf at theta = {np.asarray(theta).tolist()}. Choose another"
+                " point."
             )
         return (out + out.T) / 2
 
 
 def trace_expression(noise: Noise) -> sp.Expr | None:
-    """Tr Hess L in theta and the laws' symbols, for a loss polynomial in the data; None when there is none, or none short enough to read."""
+    """Tr Hess L in theta and the laws' symbols, for a loss polynomial in the data; None when there is none, or none
+    short enough to read."""
     features = noise.features
     if features is None:
         return None

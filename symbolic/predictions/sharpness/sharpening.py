@@ -1,8 +1,10 @@
-"""What gradient noise does to the sharpness S = Tr Hess L by way of the charges: it sharpens, flattens or neither (THEORY section 4).
+"""What gradient noise does to the sharpness S = Tr Hess L by way of the charges: it sharpens, flattens or neither
+(THEORY section 4).
 
-L is constant along theta_lambda = e^{lambda A} theta, a linear map; hence H(theta_lambda) = e^{-lambda A} H e^{-lambda A} at every theta, minimum
-or not, and S(lambda) = Tr[H e^{-2 lambda A}]. Noise moves the charge by T Tr[Sigma A] = 2 lambda' |v|^2, v = A theta + b: one charge alone
-changes S at the rate -T Tr[HA] Tr[Sigma A]/|v|^2. All generators together: `symbolic.predictions.sharpness.valley`.
+L is constant along theta_lambda = e^{lambda A} theta, a linear map; hence H(theta_lambda) = e^{-lambda A} H e^{-lambda
+A} at every theta, minimum or not, and S(lambda) = Tr[H e^{-2 lambda A}]. Noise moves the charge by T Tr[Sigma A] = 2
+lambda' |v|^2, v = A theta + b: one charge alone changes S at the rate -T Tr[HA] Tr[Sigma A]/|v|^2. All generators
+together: `symbolic.predictions.sharpness.valley`.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from symbolic.errors import InputError
 from symbolic.language.names import latex
 from symbolic.predictions.charge import Charge
 from symbolic.predictions.derivation import Derivation
@@ -38,10 +41,11 @@ SHORT = 250
 
 @dataclass(frozen=True)
 class ChargeSharpness:
-    """One charge's hold on the sharpness. slope: dS/dlambda = -2 Tr[HA]; rate: dS/dt by noise if this charge alone moved.
+    """One charge's hold on the sharpness. slope: dS/dlambda = -2 Tr[HA]; rate: dS/dt by noise if this charge alone
+    moved.
 
-    verdict: "sharpens", "flattens" or "neutral". lambda_star, value_star: the charge's own equilibrium on its orbit and S there (inf, or
-    the limit, where it is at infinity).
+    verdict: "sharpens", "flattens" or "neutral". lambda_star, value_star: the charge's own equilibrium on its orbit and
+    S there (inf, or the limit, where it is at infinity).
     """
 
     charge: Charge
@@ -56,12 +60,14 @@ class ChargeSharpness:
 class Sharpness:
     """S = Tr Hess L at theta, where noise takes it, and at which rate; str() in plain words.
 
-    theta (D,); hessian (D, D); value: S; rate: dS/dt by noise, all generators together, and decay_rate: by weight decay along the orbit (per unit
-    of t = eta*k); verdict on rate. At a minimum (`at_minimum`) the rate is the small-step limit of SGD; elsewhere the gradient moves theta off the
-    orbit as well, and rate is the part of the symmetric generators along it. flat: directions in which a minimum is flat beside the orbit: S may
-    drift along them too. theta_star, value_star: the joint equilibrium of noise and weight decay (None where it is at infinity; then the limit
-    of S, nan where unknown). rate_star: dS/dt there, from a minimum without weight decay (else nan): not 0 where rotations keep theta moving, see
-    `symbolic.predictions.sharpness.valley` and `path`. source: "samples" when L is an average over draws.
+    theta (D,); hessian (D, D); value: S; rate: dS/dt by noise, all generators together, and decay_rate: by weight decay
+    along the orbit (per unit of t = eta*k); verdict on rate. At a minimum (`at_minimum`) the rate is the small-step
+    limit of SGD; elsewhere the gradient moves theta off the orbit as well, and rate is the part of the symmetric
+    generators along it. flat: directions in which a minimum is flat beside the orbit: S may drift along them too.
+    theta_star, value_star: the joint equilibrium of noise and weight decay (None where it is at infinity; then the
+    limit of S, nan where unknown). rate_star: dS/dt there, from a minimum without weight decay (else nan): not 0 where
+    rotations keep theta moving, see `symbolic.predictions.sharpness.valley` and `path`. source: "samples" when L is an
+    average over draws.
     """
 
     theory: Derivation = field(repr=False)
@@ -99,11 +105,12 @@ class Sharpness:
         return trace_expression(self.theory.noise)
 
     def along(self, charge: int | str, lambdas: Any) -> Array:
-        """S(theta_lambda) on the orbit of one charge (its index or name), in the shape of lambdas: exact, minimum or not."""
+        """S(theta_lambda) on the orbit of one charge (its index or name), in the shape of lambdas: exact, minimum or
+        not."""
         names = [c.charge.name for c in self.charges]
         index = names.index(charge) if charge in names else charge
         if not isinstance(index, (int, np.integer)) or not -len(names) <= index < len(names):
-            raise ValueError(
+            raise InputError(
                 f"Sharpness.along: charge must be an index or one of {names}; got {charge!r} ({type(charge).__name__})."
             )
         values, vectors = np.linalg.eigh(self.charges[index].charge.A)
@@ -111,15 +118,18 @@ class Sharpness:
         return np.exp(-2 * np.multiply.outer(np.asarray(lambdas, dtype=float), values)) @ weights
 
     def path(self, times: Any) -> tuple[Array, Array]:
-        """(theta (K, D), S (K,)) at times t = eta*k (K,), rising from 0 on: the mean motion in the valley, from a minimum.
+        """(theta (K, D), S (K,)) at times t = eta*k (K,), rising from 0 on: the mean motion in the valley, from a
+        minimum.
 
-        The small-step limit of SGD's mean; also shows where it ends when rotations keep it moving. Raises ValueError away from a minimum.
+        The small-step limit of SGD's mean; also shows where it ends when rotations keep it moving. Raises ValueError
+        away from a minimum.
         """
         from scipy.integrate import solve_ivp  # slow to load
 
         if not self.at_minimum:
-            raise ValueError(
-                f"Sharpness.path: theta must be a minimum of L; got {self.theta.tolist()}, where the gradient is not 0. Descend first."
+            raise InputError(
+                f"Sharpness.path: theta must be a minimum of L; got {self.theta.tolist()}, where the gradient is not 0."
+                " Descend first."
             )
         times, theory = np.atleast_1d(np.asarray(times, dtype=float)), self.theory
         rates, hessian_of = theory.noise.rates(self.sgd, numeric=True), MeanHessian(theory.noise)
@@ -134,14 +144,15 @@ class Sharpness:
             velocity, (0.0, max(float(times[-1]), 1e-300)), self.theta, t_eval=times, rtol=1e-9, atol=1e-11
         )
         if not solved.success:
-            raise ValueError(
+            raise InputError(
                 f"Sharpness.path: the motion must exist up to t = {times[-1]}; got a stop: {solved.message}"
             )
         thetas = solved.y.T
         return thetas, np.array([np.trace(hessian_of(theta)) for theta in thetas])
 
     def stable(self, sgd: SGD | None = None) -> Stability:
-        """Whether the learning rate is below the stability limit here and at the noise equilibrium; sgd: another setting, schedules too."""
+        """Whether the learning rate is below the stability limit here and at the noise equilibrium; sgd: another
+        setting, schedules too."""
         return stability(self.sgd if sgd is None else sgd, self.largest, self.largest_star)
 
     def summary(self) -> str:
@@ -156,7 +167,10 @@ class Sharpness:
             there += " (an equilibrium at infinity)"
         if self.rate * (self.value_star - self.value) < 0:
             there += ", the other way in the end"
-        return f"by way of the charges, {words[self.verdict]}: S = Tr Hess L from {self.value:.6g} {there}, dS/dt = {self.rate:.6g}"
+        return (
+            f"by way of the charges, {words[self.verdict]}: S = Tr Hess L from {self.value:.6g} {there}, dS/dt ="
+            f" {self.rate:.6g}"
+        )
 
     def __str__(self) -> str:
         lines = [self.summary()]
@@ -166,14 +180,16 @@ class Sharpness:
             lines.append("theta is not a minimum: the gradient changes S too")
         elif self.flat:
             lines.append(
-                f"the minimum is flat in {self.flat} more directions than the symmetries explain: S may drift along them"
+                f"the minimum is flat in {self.flat} more directions than the symmetries explain: S may drift along"
+                " them"
             )
         if abs(self.rate_star) > 0:
             lines.append(f"rotations keep theta moving at the noise equilibrium: dS/dt = {self.rate_star:.6g} there")
         if self.source == "samples":
             lines.append("L is an average over draws: an estimate")
         lines += [
-            f"  {c.charge.name}: {c.verdict}, dS/dt alone {c.rate:.6g}, S -> {c.value_star:.6g} at its own lambda* = {c.lambda_star:.6g}"
+            f"  {c.charge.name}: {c.verdict}, dS/dt alone {c.rate:.6g}, S -> {c.value_star:.6g} at its own lambda* ="
+            f" {c.lambda_star:.6g}"
             for c in self.charges[:SHOWN]
         ]
         if len(self.charges) > SHOWN:
@@ -185,7 +201,10 @@ class Sharpness:
     def _repr_latex_(self) -> str:
         written = self.expression
         shown = latex(written) if written is not None and written.count_ops() <= SHORT else f"{self.value:.6g}"
-        return rf"$\displaystyle S = \mathrm{{Tr}}\,\nabla^2 L = {shown}, \quad \dot S|_{{\mathrm{{noise}}}} = {self.rate:.6g}$"
+        return (
+            rf"$\displaystyle S = \mathrm{{Tr}}\,\nabla^2 L = {shown}, \quad \dot S|_{{\mathrm{{noise}}}} ="
+            rf" {self.rate:.6g}$"
+        )
 
     def _repr_html_(self) -> str:
         rows = "".join(
@@ -199,11 +218,13 @@ class Sharpness:
 def sharpness(theory: Derivation, at: Mapping[Any, Any], sgd: SGD) -> Sharpness:
     """S = Tr Hess L at a point and what noise does to it. at: {symbol or name: number or array}.
 
-    Raises ValueError for a schedule, for laws with symbols or bare moments, and where the loss has no finite second derivatives.
+    Raises ValueError for a schedule, for laws with symbols or bare moments, and where the loss has no finite second
+    derivatives.
     """
     if sgd.schedule is not None:
-        raise ValueError(
-            f"sharpness: a schedule makes the rates depend on time; got {sgd.schedule}. Leave it out; Sharpness.stable takes one."
+        raise InputError(
+            f"sharpness: a schedule makes the rates depend on time; got {sgd.schedule}. Leave it out; Sharpness.stable"
+            " takes one."
         )
     theta, noise = theory.loss.pack(at), theory.noise
     rates = noise.rates(sgd, numeric=True)

@@ -1,4 +1,5 @@
-"""The largest stable learning rate, now and at the noise equilibrium, and what that says about warmup (THEORY section 4)."""
+"""The largest stable learning rate, now and at the noise equilibrium, and what that says about warmup (THEORY section
+4)."""
 
 from __future__ import annotations
 
@@ -11,11 +12,12 @@ from symbolic.problem.optimizer import SGD
 
 @dataclass(frozen=True)
 class Stability:
-    """Whether steps of gradient descent contract along the sharpest direction: eta (lambda_max(H) + lambda_wd) < 2 (1 + beta).
+    """Whether steps of gradient descent contract along the sharpest direction: eta (lambda_max(H) + lambda_wd) < 2 (1 +
+    beta).
 
-    learning_rate: eta at the start of the schedule, and full: the base rate. limit, limit_star: largest stable eta now and at the noise
-    equilibrium (nan where there is none). now: learning_rate < limit; at_equilibrium: full < limit_star, None where unknown. A limit of the mean
-    motion: noise can only make it stricter.
+    learning_rate: eta at the start of the schedule, and full: the base rate. limit, limit_star: largest stable eta now
+    and at the noise equilibrium (nan where there is none). now: learning_rate < limit; at_equilibrium: full <
+    limit_star, None where unknown. A limit of the mean motion: noise can only make it stricter.
     """
 
     learning_rate: float
@@ -29,7 +31,10 @@ class Stability:
         now = f"eta = {self.learning_rate:.6g} is {'stable' if self.now else 'unstable'} here (limit {self.limit:.6g})"
         if self.at_equilibrium is None:
             return f"{now}; there is no finite equilibrium to compare with"
-        there = f"eta = {self.full:.6g} is {'stable' if self.at_equilibrium else 'unstable'} at the noise equilibrium (limit {self.limit_star:.6g})"
+        there = (
+            f"eta = {self.full:.6g} is {'stable' if self.at_equilibrium else 'unstable'} at the noise equilibrium"
+            f" (limit {self.limit_star:.6g})"
+        )
         reading = "."
         if self.at_equilibrium and not self.full < self.limit:
             reading = (
@@ -43,7 +48,8 @@ class Stability:
 
 
 def stability(sgd: SGD, largest: float, largest_star: float) -> Stability:
-    """From lambda_max(H) here and at the noise equilibrium (nan where there is none). A schedule counts by its factor at t = 0."""
+    """From lambda_max(H) here and at the noise equilibrium (nan where there is none). A schedule counts by its factor
+    at t = 0."""
 
     def limit(curvature: float) -> float:
         total = curvature + sgd.weight_decay

@@ -1,13 +1,16 @@
-"""Motion along the symmetry orbit in a valley of minima, and the curvature on the way: the linear algebra behind `symbolic.predictions.sharpness`.
+"""Motion along the symmetry orbit in a valley of minima, and the curvature on the way: the linear algebra behind
+`symbolic.predictions.sharpness`.
 
-In a valley that is the orbit of theta, gradient noise Sigma = R R^T of temperature T and weight decay lambda_wd move theta by theta' = sum_i nu_i v_i,
-v_i = B_i theta + b_i over every generator, with
+In a valley that is the orbit of theta, gradient noise Sigma = R R^T of temperature T and weight decay lambda_wd move
+theta by theta' = sum_i nu_i v_i, v_i = B_i theta + b_i over every generator, with
     sum_j <v_i, v_j> nu_j = T Tr[X H B_i] - lambda_wd <v_i, theta>,    H X + X H = Sigma,
-the small-step limit of SGD (Katzenberger 1991; Li, Wang, Arora 2110.06914): the projected drift -(T/2) P grad Tr[H(theta) X], in which the symmetry
-gives the derivative of H along v_i, -(B_i^T H + H B_i). For B = B^T, T Tr[X H B] = (T/2) Tr[Sigma B], the law of the charge.
+the small-step limit of SGD (Katzenberger 1991; Li, Wang, Arora 2110.06914): the projected drift -(T/2) P grad
+Tr[H(theta) X], in which the symmetry gives the derivative of H along v_i, -(B_i^T H + H B_i). For B = B^T, T Tr[X H B]
+= (T/2) Tr[Sigma B], the law of the charge.
 
-Rotations leave S alone, but share in the motion wherever <A theta, R theta> is not 0. So the point where every charge's drift T Tr[Sigma A]
-vanishes need not be where SGD ends: with anisotropic noise and two or more hidden units it ends near by, and the units rotate for ever.
+Rotations leave S alone, but share in the motion wherever <A theta, R theta> is not 0. So the point where every charge's
+drift T Tr[Sigma A] vanishes need not be where SGD ends: with anisotropic noise and two or more hidden units it ends
+near by, and the units rotate for ever.
 """
 
 from __future__ import annotations
@@ -21,7 +24,8 @@ from symbolic.algebra.nullspace import Vector
 
 Array = np.ndarray
 RELATIVE = 1e-9
-"""Size of a trace, over the product of its factors' norms, below which it counts as 0; of an eigenvalue over the largest one."""
+"""Size of a trace, over the product of its factors' norms, below which it counts as 0; of an eigenvalue over the
+largest one."""
 STATIONARY = 1e-5
 """Size of the mean gradient, over |H| |theta|, up to which theta counts as a minimum."""
 
@@ -30,8 +34,9 @@ STATIONARY = 1e-5
 class Motion:
     """Motion along the orbit by noise, for temperature 1, and by weight decay, for lambda_wd = 1.
 
-    noise, decay: theta' (D,). rate, decay_rate: dS/dt, S = Tr H. at_minimum: whether the law above was used; elsewhere X does not exist, and
-    the charges' law is, with rotations left out. flat: zero eigenvalues of H at a minimum beyond the dimension of the orbit.
+    noise, decay: theta' (D,). rate, decay_rate: dS/dt, S = Tr H. at_minimum: whether the law above was used; elsewhere
+    X does not exist, and the charges' law is, with rotations left out. flat: zero eigenvalues of H at a minimum beyond
+    the dimension of the orbit.
     """
 
     noise: Array
@@ -82,9 +87,11 @@ def motion(
     root: Array,
     minimum: bool | None = None,
 ) -> Motion:
-    """How theta (D,) moves along the orbit, with the Hessian H (D, D), the mean gradient (D,) and Sigma = R R^T, R = root (D, r).
+    """How theta (D,) moves along the orbit, with the Hessian H (D, D), the mean gradient (D,) and Sigma = R R^T, R =
+    root (D, r).
 
-    generators: a basis of the algebra; symmetric: of the charges' part, used away from a minimum. minimum: None to find out which.
+    generators: a basis of the algebra; symmetric: of the charges' part, used away from a minimum. minimum: None to find
+    out which.
     """
     spectrum, vectors = np.linalg.eigh(h)
     top = max(float(np.abs(spectrum).max(initial=0.0)), 1e-300)

@@ -1,4 +1,5 @@
-"""Stationary laws of scalar chains under SGD's noise: `stationary_law(loss, sgd)`, and `critical_temperature(loss)` in symbols."""
+"""Stationary laws of scalar chains under SGD's noise: `stationary_law(loss, sgd)`, and `critical_temperature(loss)` in
+symbols."""
 
 from symbolic.predictions.stationary.distribution import StationaryLaw
 from symbolic.predictions.stationary.scalar_chains import Chain, NotAChain, chain, critical_temperature

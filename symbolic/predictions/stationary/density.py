@@ -1,7 +1,9 @@
-"""The density of x = log v as a table: its log's slope is integrated panel by panel, with Gauss-Legendre nodes and error control.
+"""The density of x = log v as a table: its log's slope is integrated panel by panel, with Gauss-Legendre nodes and
+error control.
 
-Panels grow and shrink with the slope, so that a law as narrow as sqrt(T), or one that reaches down to v = e^{-10^6} near the critical
-temperature, costs the same few hundred panels. Masses are kept from both ends: quantiles are accurate in both tails.
+Panels grow and shrink with the slope, so that a law as narrow as sqrt(T), or one that reaches down to v = e^{-10^6}
+near the critical temperature, costs the same few hundred panels. Masses are kept from both ends: quantiles are accurate
+in both tails.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from typing import Any
 
 import numpy as np
 from numpy.polynomial import legendre
+
+from symbolic.errors import InputError
 
 Array = np.ndarray
 NODES = 20
@@ -69,7 +73,8 @@ def positive_roots(terms: Sequence[tuple[float, float]]) -> list[float]:
 
 @dataclass(frozen=True)
 class Slope:
-    """d/dx of log density of x = log v, plus a tilt k (for the k-th moment): 1 + k - 3D/n - v C_2'/C_2 - (b1 v - b) v^{-(n-2)/n}/(n T C_2).
+    """d/dx of log density of x = log v, plus a tilt k (for the k-th moment): 1 + k - 3D/n - v C_2'/C_2 - (b1 v - b)
+    v^{-(n-2)/n}/(n T C_2).
 
     a1, a2, a3, floor: C_2 and its minimum. b1, b: the mean slope. n: number of factors.
     """
@@ -151,7 +156,8 @@ class Curve:
 
 
 class Table:
-    """A density of x on (low, high), normalised, from its log's slope; turns: where the slope changes sign, at least once.
+    """A density of x on (low, high), normalised, from its log's slope; turns: where the slope changes sign, at least
+    once.
 
     slope: x -> (slope, its size for rounding), arrays of one shape.
     """
@@ -160,7 +166,7 @@ class Table:
         self.slope, self.low, self.high = slope, low, high
         inside = [x for x in turns if low < x < high]
         if not inside:
-            raise ValueError(
+            raise InputError(
                 "stationary law: the density must have a maximum inside its support; got none. Report this loss."
             )
         self.anchor = inside[0]
@@ -235,8 +241,8 @@ def _march(
 ) -> tuple[list[Panel], float]:
     """Panels from x, where the log density is f, outwards past `last`; and the highest log density.
 
-    With a `top`, they go on until the density is e^-DEPTH of its highest value, and resolve the density itself: its log changes by at
-    most RISE over each. With None they resolve its log only, relative to its change.
+    With a `top`, they go on until the density is e^-DEPTH of its highest value, and resolve the density itself: its log
+    changes by at most RISE over each. With None they resolve its log only, relative to its change.
     """
     panels: list[Panel] = []
     h, highest = 0.1, top if top is not None else f
@@ -263,6 +269,7 @@ def _march(
         if sign * (x - last) >= 0 and (top is None or f < highest - DEPTH):
             return panels, highest
         h *= 2
-    raise ValueError(
-        f"stationary law: the density must be resolvable in float64; got a feature too sharp near v = {np.exp(x):.6g}. Use a larger temperature."
+    raise InputError(
+        f"stationary law: the density must be resolvable in float64; got a feature too sharp near v = {np.exp(x):.6g}."
+        " Use a larger temperature."
     )

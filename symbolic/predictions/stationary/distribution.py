@@ -1,4 +1,5 @@
-"""The stationary law of v, the product of a scalar chain's parameters, under SGD's noise: a frozen law as in scipy.stats."""
+"""The stationary law of v, the product of a scalar chain's parameters, under SGD's noise: a frozen law as in
+scipy.stats."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from symbolic.errors import InputError
 from symbolic.language.names import latex
 from symbolic.predictions.stationary.density import Slope, Table
 from symbolic.predictions.stationary.scalar_chains import Chain
@@ -32,14 +34,15 @@ class Numbers:
 class StationaryLaw:
     """Law of v = prod theta under the SDE as t -> oo, on the balanced branch where all factors have the same size.
 
-    chain: the loss, seen on this branch as a function of |v|; branch: "positive" (v > 0) or "negative" (v < 0); temperature:
-    T = eta/S times the factors of momentum 1/(1 - beta) and of sampling without replacement; weight_decay: lambda_wd. Arguments
-    and results of pdf, logpdf, cdf, sf, ppf, isf are numbers or arrays of any shape. T_c: critical temperature, 0.0 where all mass is at 0
-    at every temperature. exact: (T, lambda_wd) as exact numbers; limits: ends of the support of |v|; numbers: the law's coefficients.
-    atom: None, or the point that holds all mass: 0.0 at T >= T_c (`collapsed`), or the minimum where the noise vanishes
-    (interpolation). A point mass has cdf, quantiles and moments, but pdf and logpdf raise ValueError.
-    Off the balanced branch the charges decay exponentially (rate 4 T C_2(v) for two factors), so SGD from any start nears the law of the branch it ends on.
-    Source: Ziyin, Li, Ueda (2308.06671); THEORY section 4. Weight decay for more than two factors: by Ito's formula, `Chain.density`.
+    chain: the loss, seen on this branch as a function of |v|; branch: "positive" (v > 0) or "negative" (v < 0);
+    temperature: T = eta/S times the factors of momentum 1/(1 - beta) and of sampling without replacement; weight_decay:
+    lambda_wd. Arguments and results of pdf, logpdf, cdf, sf, ppf, isf are numbers or arrays of any shape. T_c: critical
+    temperature, 0.0 where all mass is at 0 at every temperature. exact: (T, lambda_wd) as exact numbers; limits: ends
+    of the support of |v|; numbers: the law's coefficients. atom: None, or the point that holds all mass: 0.0 at T >=
+    T_c (`collapsed`), or the minimum where the noise vanishes (interpolation). A point mass has cdf, quantiles and
+    moments, but pdf and logpdf raise ValueError. Off the balanced branch the charges decay exponentially (rate 4 T
+    C_2(v) for two factors), so SGD from any start nears the law of the branch it ends on. Source: Ziyin, Li, Ueda
+    (2308.06671); THEORY section 4. Weight decay for more than two factors: by Ito's formula, `Chain.density`.
     """
 
     chain: Chain
@@ -59,12 +62,14 @@ class StationaryLaw:
 
     @property
     def mode_temperature(self) -> float:
-        """T_c/3 for two factors: below it the most likely v is not 0. inf for more factors, whose density vanishes at 0."""
+        """T_c/3 for two factors: below it the most likely v is not 0. inf for more factors, whose density vanishes at
+        0."""
         return self.T_c / 3
 
     @property
     def tail_exponent(self) -> float:
-        """a in p ~ |v|^-a at infinity: 7/2 for two factors, 2 + 3D/(D+1) for D + 1, inf when the tail is exponential or there is none.
+        """a in p ~ |v|^-a at infinity: 7/2 for two factors, 2 + 3D/(D+1) for D + 1, inf when the tail is exponential or
+        there is none.
 
         Moments of order a - 1 and higher do not exist.
         """
@@ -104,9 +109,10 @@ class StationaryLaw:
     def logpdf(self, v: Any) -> Any:
         """log p(v), normalised; -inf off the support. Raises ValueError for a point mass."""
         if self.atom is not None:
-            raise ValueError(
-                f"StationaryLaw.pdf: a point mass has no density; all mass is at v = {self._sign * self.atom + 0.0:.6g}, T = {self.temperature:.6g}, "
-                f"T_c = {self.T_c:.6g}. Use cdf and ppf, or a temperature below T_c."
+            raise InputError(
+                "StationaryLaw.pdf: a point mass has no density; all mass is at v ="
+                f" {self._sign * self.atom + 0.0:.6g}, T = {self.temperature:.6g}, T_c = {self.T_c:.6g}. Use cdf and"
+                " ppf, or a temperature below T_c."
             )
         u, shape = self._positive(v)
         out = np.full(u.shape, -np.inf)
@@ -199,9 +205,10 @@ class StationaryLaw:
         return (low, high) if self._sign > 0 else (-high + 0.0, -low + 0.0)
 
     def moment(self, order: float) -> float:
-        """E |v|^order times the branch's sign for odd whole orders; inf (with that sign) where it does not exist: order >= tail_exponent - 1."""
+        """E |v|^order times the branch's sign for odd whole orders; inf (with that sign) where it does not exist: order
+        >= tail_exponent - 1."""
         if not order >= 0:
-            raise ValueError(f"StationaryLaw.moment: order must be 0 or more; got {order!r} ({type(order).__name__}).")
+            raise InputError(f"StationaryLaw.moment: order must be 0 or more; got {order!r} ({type(order).__name__}).")
         sign = self._sign if order % 2 == 1 else 1.0
         if self.atom is not None:
             return sign * self.atom**order + 0.0
@@ -228,7 +235,8 @@ class StationaryLaw:
         return float(np.sqrt(self.var()))
 
     def mode(self) -> float:
-        """Where the density is largest; 0.0 for collapse and where it is infinite at 0: two factors, T > T_c/3. A lower, local maximum may remain."""
+        """Where the density is largest; 0.0 for collapse and where it is infinite at 0: two factors, T > T_c/3. A
+        lower, local maximum may remain."""
         if self.atom is not None:
             return self._sign * self.atom + 0.0
         low, high = self._tail_ends
@@ -243,14 +251,18 @@ class StationaryLaw:
         return self.ppf(np.random.default_rng(seed).uniform(np.finfo(float).tiny, 1.0, size))
 
     def density(self, v: sp.Expr | None = None) -> sp.Expr:
-        """p as a SymPy expression, not normalised, in v (a symbol or expression of the branch's sign); see `Chain.density`."""
+        """p as a SymPy expression, not normalised, in v (a symbol or expression of the branch's sign); see
+        `Chain.density`."""
         positive = self._sign > 0
         at: sp.Expr = sp.Symbol("v", positive=positive, negative=not positive) if v is None else v
         return self.chain.density(at if positive else -at, *self.exact)
 
     def __str__(self) -> str:
         side = ">" if self._sign > 0 else "<"
-        head = f"stationary law of v = {self.chain.product} on v {side} 0: T = {self.temperature:.6g}, T_c = {self.T_c:.6g}"
+        head = (
+            f"stationary law of v = {self.chain.product} on v {side} 0: T = {self.temperature:.6g}, T_c ="
+            f" {self.T_c:.6g}"
+        )
         if self.chain.source == "samples":
             head += " (moments estimated from draws)"
         if self.collapsed:
@@ -259,7 +271,10 @@ class StationaryLaw:
             return f"{head}; noise vanishes at the minimum: all mass at v = {self._sign * self.atom:.6g}"
         tail = f"tail |v|^-{self.tail_exponent:.4g}" if np.isfinite(self.tail_exponent) else "no power tail"
         low, high = self.interval(0.9)
-        return f"{head}; median {self.median():.6g}, mode {self.mode():.6g}, mean {self.mean():.6g}, 90% in [{low:.6g}, {high:.6g}], {tail}"
+        return (
+            f"{head}; median {self.median():.6g}, mode {self.mode():.6g}, mean {self.mean():.6g}, 90% in [{low:.6g},"
+            f" {high:.6g}], {tail}"
+        )
 
     __repr__ = __str__
 

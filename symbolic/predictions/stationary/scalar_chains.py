@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from symbolic.errors import InputError
 from symbolic.evaluation.random_points import Probe
 from symbolic.evaluation.tape import Tape
 from symbolic.noise.covariance import Noise
@@ -33,8 +34,9 @@ class NotAChain(ValueError):
 class Chain:
     """A loss seen as a function of v, the product of its `factors` >= 2 scalar parameters.
 
-    product: v in the loss's symbols. alpha: (a1, a2, a3) of C_2; beta: (b1, b2); floor: the least C_2 over real v. Expressions in
-    the laws' symbols, exact for exact laws; source: "features" (moments), "dataset" (rows) or "samples" (an estimate from draws).
+    product: v in the loss's symbols. alpha: (a1, a2, a3) of C_2; beta: (b1, b2); floor: the least C_2 over real v.
+    Expressions in the laws' symbols, exact for exact laws; source: "features" (moments), "dataset" (rows) or "samples"
+    (an estimate from draws).
     """
 
     factors: int
@@ -58,7 +60,8 @@ class Chain:
     def ito(
         self, v: sp.Expr, temperature: Any = TEMPERATURE, weight_decay: Any = WEIGHT_DECAY
     ) -> tuple[sp.Expr, sp.Expr]:
-        """(drift, diffusion coefficient) of dv = drift dt + diffusion dW for v > 0 where all factors have equal size, by Ito's formula."""
+        """(drift, diffusion coefficient) of dv = drift dt + diffusion dW for v > 0 where all factors have equal size,
+        by Ito's formula."""
         n, (b1, b2) = self.factors, self.beta
         speed = v ** (2 - sp.Rational(2, n))
         noise = temperature * 4 * self.variance(v)
@@ -68,9 +71,11 @@ class Chain:
         return drift, n * speed * sp.sqrt(noise)
 
     def density(self, v: sp.Expr, temperature: Any = TEMPERATURE, weight_decay: Any = WEIGHT_DECAY) -> sp.Expr:
-        """The stationary density in v > 0, not normalised; for more than two factors with the integral in its exponent left as it is.
+        """The stationary density in v > 0, not normalised; for more than two factors with the integral in its exponent
+        left as it is.
 
-        p = v^{-3D/n} C_2^{-1} exp{-1/(n T) int [(b1 s - b2)/s^{2D/n} + (lambda_wd/2) s/s^{4D/n}]/C_2(s) ds}, n = D + 1 factors.
+        p = v^{-3D/n} C_2^{-1} exp{-1/(n T) int [(b1 s - b2)/s^{2D/n} + (lambda_wd/2) s/s^{4D/n}]/C_2(s) ds}, n = D + 1
+        factors.
         """
         n, d = self.factors, self.factors - 1
         head = v ** -sp.Rational(3 * d, n) / self.variance(v)
@@ -98,10 +103,11 @@ class Chain:
         return b / a3 * (sp.log(self.variance(v)) / 2 - sp.log(v)) + (b1 - b * a2 / a3) * inverse
 
     def critical_temperature(self, weight_decay: Any = WEIGHT_DECAY) -> sp.Expr:
-        """T_c on v > 0: (b2 - lambda_wd/2)/a3 for two factors, where it is positive (else all mass is at 0 at every temperature).
+        """T_c on v > 0: (b2 - lambda_wd/2)/a3 for two factors, where it is positive (else all mass is at 0 at every
+        temperature).
 
-        With more factors noise alone never takes v to 0 (oo), and any weight decay always does in the end (0): near 0 it pulls
-        by lambda_wd v, the loss by v^{2D/n} only.
+        With more factors noise alone never takes v to 0 (oo), and any weight decay always does in the end (0): near 0
+        it pulls by lambda_wd v, the loss by v^{2D/n} only.
         """
         decay, b2, a3 = sp.sympify(weight_decay, strict=True), self.beta[1], self.alpha[2]
         if self.factors > 2:
@@ -129,13 +135,15 @@ def _powers(expression: sp.Expr, loss: Loss) -> tuple[sp.Expr, sp.Expr]:
 
 def _refusal(loss: Loss, got: str) -> NotAChain:
     return NotAChain(
-        f"stationary law: the loss must be a quadratic in the product of all its scalar parameters, as (u*w*x - y)**2; got {got} in {loss.name} (Loss). "
-        "Other losses have no such law: simulate them, or reduce the loss to a scalar chain."
+        "stationary law: the loss must be a quadratic in the product of all its scalar parameters, as (u*w*x - y)**2;"
+        f" got {got} in {loss.name} (Loss). Other losses have no such law: simulate them, or reduce the loss to a"
+        " scalar chain."
     )
 
 
 def _probe(loss: Loss) -> None:
-    """Refuse cheaply, at random points, what is no function of the product: theta_i dl/dtheta_i = v dl/dv must not depend on i."""
+    """Refuse cheaply, at random points, what is no function of the product: theta_i dl/dtheta_i = v dl/dv must not
+    depend on i."""
     theta, g = Probe(loss).gradients(8, np.random.default_rng(17))
     power = theta * g
     apart = np.abs(power - power[:1]).max(axis=1, initial=0.0)
@@ -144,7 +152,8 @@ def _probe(loss: Loss) -> None:
 
 
 def chain(loss: Loss) -> Chain:
-    """Read a loss as a scalar chain. Raises TypeError for anything but a Loss, NotAChain (a ValueError) where it is not one."""
+    """Read a loss as a scalar chain. Raises TypeError for anything but a Loss, NotAChain (a ValueError) where it is not
+    one."""
     if not isinstance(loss, Loss):
         raise TypeError(
             f"stationary law: needs a Loss; got {loss!r} ({type(loss).__name__}). Build one with symbolic.Loss."
@@ -171,9 +180,10 @@ def chain(loss: Loss) -> Chain:
     if features is not None:
         return _from_moments(loss.dimension, product, parts, features)
     if noise.source == "unknown" or loss.distribution_parameters:
-        raise ValueError(
-            f"stationary law: the moments of this loss need numbers or samples; got {loss.name} with bare moments or symbols in its laws "
-            "and functions of the data that are not polynomials. Give laws with numbers, or a Dataset."
+        raise InputError(
+            f"stationary law: the moments of this loss need numbers or samples; got {loss.name} with bare moments or"
+            " symbols in its laws and functions of the data that are not polynomials. Give laws with numbers, or a"
+            " Dataset."
         )
     return _from_rows(loss.dimension, product, Tape([square, linear], loss.z).evaluate(noise.draws), "samples")
 
@@ -181,7 +191,7 @@ def chain(loss: Loss) -> Chain:
 def _from_rows(factors: int, product: sp.Expr, rows: Array, source: str) -> Chain:
     """Averages over rows (q2, q1), shape (2, N), centred first so that a vanishing variance is seen as such."""
     if not np.isfinite(rows).all():
-        raise ValueError(
+        raise InputError(
             "stationary law: the loss must be finite on the data; got nan or inf. Check the data set's entries."
         )
     q2, q1 = rows
@@ -218,7 +228,8 @@ def _from_moments(factors: int, product: sp.Expr, parts: list[tuple[sp.Expr, sp.
 
 
 def critical_temperature(loss: Loss, branch: str = "positive", weight_decay: Any = WEIGHT_DECAY) -> sp.Expr:
-    """T_c of a scalar chain in the laws' symbols and lambda_wd: at T >= T_c all stationary mass is at v = 0. See `Chain.critical_temperature`.
+    """T_c of a scalar chain in the laws' symbols and lambda_wd: at T >= T_c all stationary mass is at v = 0. See
+    `Chain.critical_temperature`.
 
     Raises TypeError, ValueError.
     """
@@ -228,7 +239,8 @@ def critical_temperature(loss: Loss, branch: str = "positive", weight_decay: Any
 def on_branch(found: Chain, branch: str) -> Chain:
     """The chain seen on v > 0 or, reflected, on v < 0. Raises ValueError."""
     if branch not in ("positive", "negative"):
-        raise ValueError(
-            f'stationary law: branch must be "positive" (v > 0) or "negative" (v < 0); got {branch!r} ({type(branch).__name__}). Choose one.'
+        raise InputError(
+            f'stationary law: branch must be "positive" (v > 0) or "negative" (v < 0); got {branch!r}'
+            f" ({type(branch).__name__}). Choose one."
         )
     return found if branch == "positive" else found.reflected
