@@ -98,8 +98,9 @@ def test_the_installed_command_refuses_bad_input_in_one_line() -> None:
 WATCHED = """
 import sys
 from pathlib import Path
-from sde import cli, ensemble
-from sde.kernels import statistics
+from sde.cli import commands
+from sde.engine import ensemble
+from sde.kernels.statistics import moments
 
 def told(function):
     def call(*arguments):
@@ -109,10 +110,10 @@ def told(function):
     return call
 
 if sys.argv.pop(1) == "merged":
-    statistics.merge = told(statistics.merge)
+    moments.merge = told(moments.merge)
 else:
     ensemble.run_block = told(ensemble.run_block)
-cli.main()
+commands.main()
 """
 
 
@@ -190,7 +191,7 @@ def interrupt_once(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
             time.sleep(0.5)
         return block(*arguments)
 
-    monkeypatch.setattr(sde.ensemble, "_advance", pressing)
+    monkeypatch.setattr(sde.engine.ensemble, "_advance", pressing)
 
 
 def test_ctrl_c_ends_a_verification(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -227,7 +227,7 @@ class _Sampler:
             explosion_reasons.explainer(self.sde, prepared, for_step(self.sde, self.scheme, grid.longest), job)([entry])
             advice = entry.get("advice") or "Start with more steps, or take a tamed or implicit scheme"
             raise InputError(
-                f"expectation: no path may explode; got {run.total.exploded} of {count} (int) {where} with"
+                f"expectation: no path may explode; got {run.total.exploded_paths} of {count} (int) {where} with"
                 f" {self.scheme}, the first {dataset.in_words({**entry, 'path': first + int(path)})}. {advice}."
             )
         wrong = np.flatnonzero(~np.isfinite(values))

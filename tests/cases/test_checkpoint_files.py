@@ -312,7 +312,7 @@ def test_case_c6_entries_twice_or_over_one_another(halves: dict[str, Half]) -> N
 
 READ = """
 import resource, sys
-from sde import checkpoint
+from sde.engine import checkpoint
 base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
     checkpoint.read(sys.argv[1], arrays=sys.argv[2] == "all")

@@ -40,8 +40,8 @@ def break_off(monkeypatch: pytest.MonkeyPatch, stage: str, at: int = 1) -> None:
     ("stage", "at", "missing"),
     [
         ("drifts", 1, {"mean drift", "approach", "equilibrium", "gradient descent"}),
-        ("fates", 1, {"approach", "equilibrium", "gradient descent"}),
-        ("fates", 3, {"approach", "equilibrium", "gradient descent"}),
+        ("trajectories", 1, {"approach", "equilibrium", "gradient descent"}),
+        ("trajectories", 3, {"approach", "equilibrium", "gradient descent"}),
         ("_descent", 1, {"gradient descent"}),
     ],
 )
@@ -75,7 +75,7 @@ def test_case_d_a_verification_with_nothing_measured_raises(monkeypatch: pytest.
 def test_case_d_the_command_writes_json_first(monkeypatch: pytest.MonkeyPatch) -> None:
     from sde.reports.report import Report
 
-    break_off(monkeypatch, "fates", 2)
+    break_off(monkeypatch, "trajectories", 2)
     done = run("verify", "good.toml", "--paths", 50, "--json", "v.json", "--report", "v.html")
     found = json.loads(Path("v.json").read_text())
     assert done.exit_code == 130 and found["interrupted"] and not found["supported"] and found["not_tested"]

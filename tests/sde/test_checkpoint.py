@@ -21,7 +21,7 @@ import xarray as xr
 
 from sde import SDE, SGD, resume, simulate
 from sde.engine import checkpoint, ensemble
-from sde.engine.accumulators import Gathering, Observed, Part
+from sde.engine.accumulators import Gathering, Observed, ChunkStatistics
 from sde.engine.checkpoint import Checkpoint
 from sde.engine.ensemble import CheckpointWarning
 from sde.engine.quantiles import Sketch
@@ -285,7 +285,7 @@ def test_no_state_is_taken_while_a_chunk_is_half_in() -> None:
             goes_on.wait(10)
 
     gathered = Gathering(watch, 2, [Slow(2, "float64", frozenset(), 1)])
-    worker = threading.Thread(target=gathered.add, args=(0, Part.empty(watch), 3, [np.zeros((2, 3))]))
+    worker = threading.Thread(target=gathered.add, args=(0, ChunkStatistics.empty(watch), 3, [np.zeros((2, 3))]))
     worker.start()
     assert inside.wait(10)
     threading.Timer(0.2, goes_on.set).start()
