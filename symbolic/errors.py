@@ -1,9 +1,13 @@
-"""Bad input: the one exception that means it, and its one sentence."""
+"""Bad input: the one exception that means it, its one sentence, and the checks that raise it."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from numbers import Real
 from typing import Any
+
+import numpy as np
 
 _SENTENCE = re.compile(r"(?P<where>[^:]+): (?P<rule>.*?); got (?P<got>.*?)(?:\. (?P<advice>[A-Z].*))?", re.DOTALL)
 
@@ -42,3 +46,63 @@ class InputError(ValueError):
     def advice(self) -> str:
         """What to do."""
         return self._part("advice")
+
+
+def as_real(value: Any) -> float | None:
+    """A finite real number as a float, None for anything else: truth values, text, complex numbers, arrays, NaN."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
+    if isinstance(value, (bool, np.bool_)) or not (isinstance(value, Real) or getattr(value, "is_Float", False)):
+        return None
+    try:
+        number = float(value)
+    except (OverflowError, TypeError, ValueError):
+        return None
+    return number if np.isfinite(number) else None
+
+
+def as_whole(value: Any) -> int | None:
+    """A whole number as an int (2.0 is one), None for anything else."""
+    number = as_real(value)
+    return int(value) if number is not None and int(value) == value else None
+
+
+class check:
+    """Checks that a user's value keeps a rule: each gives it back as it is computed with, or raises InputError.
+
+    where: the argument or field; advice: what to do.
+    """
+
+    @staticmethod
+    def whole(where: str, value: Any, least: int = 1, below: int | None = None, *, advice: str) -> int:
+        """A whole number of at least `least`, smaller than `below`."""
+        number = as_whole(value)
+        if number is None or number < least:
+            raise InputError.of(where, f"must be a whole number of at least {least}", value, advice)
+        if below is not None and number >= below:
+            raise InputError.of(where, f"must be a whole number below {below}", value, advice)
+        return number
+
+    @staticmethod
+    def positive(where: str, value: Any, *, advice: str) -> float:
+        """A finite number above 0."""
+        number = as_real(value)
+        if number is None or number <= 0:
+            raise InputError.of(where, "must be positive and finite", value, advice)
+        return number
+
+    @staticmethod
+    def share(where: str, value: Any, *, advice: str) -> float:
+        """A number within [0, 1]."""
+        number = as_real(value)
+        if number is None or not 0 <= number <= 1:
+            raise InputError.of(where, "must be a share within [0, 1]", value, advice)
+        return number
+
+    @staticmethod
+    def one_of(where: str, value: Any, choices: Sequence[str], *, advice: str) -> str:
+        """One of a few words."""
+        if not isinstance(value, str) or value not in choices:
+            words = f"{', '.join(map(repr, choices[:-1]))} or {choices[-1]!r}"
+            raise InputError.of(where, f"must be {words}", value, advice)
+        return value
