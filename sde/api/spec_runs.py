@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sde.api import provenance
-from sde.api.simulation import simulate, train
+from sde.api.simulation import simulate
+from sde.api.training import train
 from sde.engine import checkpoint, checkpoint_folder
 from sde.engine.time_grid import MOST_STEPS
 from sde.spec.problem_file import Spec, parse_spec, spec_for
