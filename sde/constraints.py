@@ -102,7 +102,7 @@ def saved_times(where: str, value: Any, *, advice: str) -> Any:
     found = _times(value)
     if found is None or not len(found) or (np.diff(found) <= 0).any():
         raise InputError.of(where, "times must increase within the run", _shown(value), advice)
-    return value
+    return found
 
 
 def times(where: str, value: Any, *, advice: str) -> Any:

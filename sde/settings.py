@@ -42,7 +42,7 @@ SEED = Constraint(
     below=2**64,
     rule="must be a whole number in [0, 2**64)",
 )
-SCHEME = Constraint(must.text, "`noetherflow schemes` lists them.", rule="must be the name of a scheme")
+SCHEME = Constraint(must.text, "See `noetherflow schemes`.", rule="must be the name of a scheme")
 NUMBERS = Constraint(must.one_of, "Pick one.", choices=("float32", "float64"))
 JUMPS = Constraint(times, "Give a list of times, e.g. [0.5, 0.501].")
 REFINE = Constraint(
@@ -66,7 +66,7 @@ EDGES = Constraint(must.mapping, "Write {name: edges}.")
 class SaveAt(Checked):
     """When a run is saved, what of it, and where to."""
 
-    save_at: int | Sequence[float] = field(
+    save_at: Any = field(
         default=101, metadata=setting("How many times are saved, both ends included.", SAVES, spec=True, option=int)
     )
     keep: str = field(default="statistics", metadata=setting("statistics or paths.", KEEP, spec=True, option=str))
