@@ -77,7 +77,7 @@ def warn_of_short_steps(grid: Grid, dt: float, time: float) -> None:
             f" {grid.steps} steps instead of {requested}, and another error than that of dt. Save less often, or take"
             " the smaller dt throughout.",
             StepWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
@@ -87,7 +87,7 @@ def warn_of_unseen(found: tuple[float, float], dt: float) -> None:
         f"dt: the coefficients change in time within a step of {dt:g}: over the run one adds up to {found[0]:.4g} by"
         f" the steps, and to {found[1]:.4g} by closer looks. Take a smaller dt, or name the times with steps_at=.",
         StepWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
 
 
@@ -98,7 +98,7 @@ def warn_of_rounding(name: str, dtype: str, steps: int) -> None:
         f" adds up to more than {step_check.ROUNDED:.0%} of its change. Use"
         f" {'float64' if dtype == 'float32' else 'a longer dt'}.",
         StepWarning,
-        stacklevel=5,
+        stacklevel=6,
     )
 
 
@@ -129,5 +129,5 @@ def report(finding: step_check.Finding, names: Sequence[str], dt: float, order: 
         dt / 2 if finding.loses else dt * min(0.5, (step_check.TOLERATED / 2 / finding.error) ** (1 / max(order, 0.5)))
     )
     warnings.warn(
-        f"dt: {recorded}. Try dt = {shorter:.2g}; check=False leaves this check out.", StepWarning, stacklevel=5
+        f"dt: {recorded}. Try dt = {shorter:.2g}; check=False leaves this check out.", StepWarning, stacklevel=6
     )

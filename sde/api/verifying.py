@@ -13,19 +13,20 @@ import numpy as np
 import sympy as sp
 
 from sde.api import provenance
-from sde.api.simulation import simulate, train
+from sde.api.simulation import simulate
+from sde.api.training import train
 from sde.engine import checkpoint_folder, compiling, interruption
 from sde.engine import initial_states as starts
 from sde.engine.checkpoint import CheckpointTarget
 from sde.engine.interruption import InterruptedWarning
 from sde.engine.progress import Phases, phases
-from sde.engine.values import check_ensemble, real
 from sde.reports.report import Report
+from sde.settings import SETTINGS
 from sde.verification import experiment, one_step_drift, theory_numbers
 from sde.verification import setting as records
 from sde.verification.verdicts import judge
 from symbolic.display import drift_text, paragraph
-from symbolic.errors import InputError
+from symbolic.errors import InputError, as_real
 from symbolic.functions.activations import relu, step
 from symbolic.predictions.charge import Charge
 from symbolic.problem.loss import Loss
@@ -75,8 +76,8 @@ def verify(
     ]
     if not points:
         raise InputError("verify.start: at least one point is needed; got none. Give {parameter: value}.")
-    check_ensemble(paths, seed)
-    steps = round(time / sgd.learning_rate) if (real(time) or 0) > 0 else 0
+    paths, seed = SETTINGS["paths"].read(paths), SETTINGS["seed"].read(seed)
+    steps = round(time / sgd.learning_rate) if (as_real(time) or 0) > 0 else 0
     if steps < 2:
         raise InputError(
             f"verify.time: must hold at least two steps of {sgd.learning_rate}; got {time!r}. Take a longer time."

@@ -8,9 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from sde.engine.plan import Start
-from sde.engine.values import reals
 from sde.kernels.random import draws
-from symbolic.errors import InputError
+from symbolic.errors import InputError, as_reals
 
 
 class Named(Protocol):
@@ -83,7 +82,7 @@ def _block(p: Named, value: Any, paths: int, seed: int, offset: int) -> Start:
     if hasattr(value, "bind"):
         return _drawn(p, value, seed, offset)
     try:
-        array = reals(value)
+        array = as_reals(value)
     except ValueError as reason:
         shown = " ".join(repr(value).split())[:200]
         raise InputError(
