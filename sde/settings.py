@@ -166,14 +166,6 @@ class RunSettings(Checked):
     saves: SaveAt = field(default_factory=SaveAt)
     gather: Gather = field(default_factory=Gather)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.saves.out is not None and self.checkpoint is not None:
-            raise InputError(
-                f"out: a stream of paths has no checkpoint; got {str(self.saves.out)!r} beside"
-                f" {str(self.checkpoint)!r}. Leave one out."
-            )
-
     def takes(self, known: Setting) -> bool:
         """Whether the command takes it."""
         return self.command in known.commands

@@ -15,7 +15,7 @@ import pytest
 import xarray as xr
 
 import sde.api
-import sde.engine.ensemble
+import sde.engine.chunk
 from tests.commands import COMMAND, GOOD, opened, record, run
 
 pytestmark = pytest.mark.usefixtures("folder")
@@ -182,7 +182,7 @@ def test_paths_saved_after_ctrl_c_are_those_of_the_whole_run(monkeypatch: pytest
 
 def interrupt_once(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     """Ctrl-C while a block is being run, after so many blocks."""
-    block, calls = sde.engine.ensemble._advance, []
+    block, calls = sde.engine.chunk.advance, []
 
     def pressing(*arguments):
         calls.append(0)
@@ -191,7 +191,7 @@ def interrupt_once(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
             time.sleep(0.5)
         return block(*arguments)
 
-    monkeypatch.setattr(sde.engine.ensemble, "_advance", pressing)
+    monkeypatch.setattr(sde.engine.chunk, "advance", pressing)
 
 
 def test_ctrl_c_ends_a_verification(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,8 +21,10 @@ from sde.api.time_steps import Steps
 from sde.engine import compiling, dataset, ensemble, initial_states, stream, time_grid
 from sde.engine.checkpoint import Checkpoint, CheckpointTarget
 from sde.engine.interruption import InterruptedWarning
+from sde.engine.plan import Plan
 from sde.engine.program import load
 from sde.engine.progress import bar
+from sde.engine.result_layout import Variable
 from sde.settings import Gather, RunSettings, SaveAt
 from sde.storage.files import fingerprint
 from symbolic.codegen.prepare import Prepared, parameters_of, prepare
@@ -279,7 +281,7 @@ def run_prepared(
     run_clock = moving.clock(stepped.grid)
     keep, out, paths, seed = settings.saves.keep, settings.saves.out, settings.paths, settings.seed
     manifest = prepared.module.manifest
-    outputs = [dataset.Variable(o.name, o.shape) for o in prepared.outputs]
+    outputs = [Variable(o.name, o.shape) for o in prepared.outputs]
     layout, rows = gathered.result_layout(outputs, manifest["states"], run_clock, settings.gather)
     width = sum(v.rows for v in layout.variables) * len(run_clock.saves) * np.dtype(str(manifest["dtype"])).itemsize
     if keep == "paths" and out is None:
@@ -287,23 +289,23 @@ def run_prepared(
     beginning = initial_states.reader(parameters_of(problem), settings.start, paths, seed, len(manifest["states"]))  # type: ignore[arg-type]
     with compiling.reporting(settings.progress is True):
         program = load(prepared.module.text, manifest)
-    job = ensemble.Job(
-        program,
-        moving.driver(stepped.refine),
-        run_clock,
-        moving.values.astype(program.dtype),
-        beginning,
-        paths,
-        seed,
-        paths if keep == "paths" else 0,
-        settings.bound if settings.bound is not None else ensemble.BOUND[program.dtype.name],
-        len(layout.events),
-        rows.covariance,
-        rows.histograms,
+    plan = Plan(
+        program=program,
+        driver=moving.driver(stepped.refine),
+        clock=run_clock,
+        parameters=moving.values.astype(program.dtype),
+        start=beginning,
+        paths=paths,
+        seed=seed,
+        bound=settings.bound if settings.bound is not None else ensemble.BOUND[program.dtype.name],
+        keep=keep == "paths",
+        events=len(layout.events),
+        covariance=rows.covariance,
+        histograms=rows.histograms,
     )
     names = [name for v in layout.variables for name in [v.name] * v.rows]
-    mark = problem_identity(prepared, job.driver, run_clock, moving.values, beginning(0, min(paths, 4096)))
-    recorded = given.record({**record, "dt": stepped.taken, "bound": job.bound})
+    mark = problem_identity(prepared, plan.driver, run_clock, moving.values, beginning(0, min(paths, 4096)))
+    recorded = given.record({**record, "dt": stepped.taken, "bound": plan.bound})
     store = None
     if settings.checkpoint is not None:
         header = {
@@ -314,32 +316,37 @@ def run_prepared(
             "versions": versions(),
         }
         header["run"] = recorded
-        store = Checkpoint(settings.checkpoint, run_identity(mark, job, settings.start), header)
+        store = Checkpoint(settings.checkpoint, run_identity(mark, plan, settings.start, out is not None), header)
     attrs = {
         **record,
         "dt": stepped.taken,
         "name": problem.name,
         "seed": str(seed),
         "dtype": program.dtype.name,
-        "bound": job.bound,
+        "bound": plan.bound,
         "keep": keep,
         "spec_hash": mark,
         "run": json.dumps(recorded),
         "versions": versions(),
     }
-    share, threads = settings.warn_share, settings.threads
-    explain = explosion_reasons.explainer(problem, prepared, record["scheme"], job)
+    explain = explosion_reasons.explainer(problem, prepared, record["scheme"], plan)
+    labels = provenance.labels(given.problem, settings.gather.observables)
+
+    def made(outcome: ensemble.Outcome) -> xr.Dataset:
+        step = {}
+        if stepped.order is not None and not outcome.interrupted:
+            step["step_error"] = stepped.check(plan, moving, outcome, names)
+        kept = keep if out is None else "stream"
+        data = dataset.dataset(outcome, layout, kept, settings.warn_share, attrs | step, explain)
+        provenance.label(data, labels)
+        return data
+
     watched = compiling.reporting(settings.progress is True)
     with watched, bar(paths * run_clock.steps, problem.name, settings.progress) as tick:
         if out is not None:
-            after = None if stepped.order is None else lambda o: stepped.check(job, moving, o, names)
-            data = stream.run(job, layout, threads, tick, out, share, attrs, explain, after)
+            data = stream.run(plan, stream.Target(out, layout, labels, made), settings.threads, tick, store)
         else:
-            outcome = ensemble.run(job, threads, tick, store)
-            if stepped.order is not None and not outcome.interrupted:
-                attrs["step_error"] = stepped.check(job, moving, outcome, names)
-            data = dataset.dataset(outcome, layout, keep, share, attrs, explain)
-            provenance.label(data, given.problem, settings.gather.observables)
+            data = made(ensemble.run(plan, settings.threads, tick, store))
             data = data.assign_attrs(result_hash=fingerprint(data))
     if data.attrs["interrupted"]:
         warnings.warn(

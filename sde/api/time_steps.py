@@ -11,8 +11,9 @@ import numpy as np
 
 from sde.api.step_inputs import Motion
 from sde.engine import step_check
+from sde.engine.accumulators.moments import Moments
 from sde.engine.ensemble import Outcome
-from sde.engine.plan import Job
+from sde.engine.plan import Plan
 from sde.engine.time_grid import Grid
 from symbolic.errors import InputError
 
@@ -36,20 +37,22 @@ class Steps:
         """The longest step, as it would be written."""
         return float(f"{self.grid.longest:.12g}")
 
-    def check(self, job: Job, moving: Motion, outcome: Outcome, names: Sequence[str]) -> float:
+    def check(self, plan: Plan, moving: Motion, outcome: Outcome, names: Sequence[str]) -> float:
         """Warn where a few paths at half the step end elsewhere, or steps are lost in rounding; the step's error, as a
         share of the spread."""
         assert self.order is not None
-        moments = outcome.total.moments
+        moments = outcome.total[Moments].cells
         try:
-            found = step_check.examine(job, moving.driver, moving.clock, self.grid, moving.couples, self.order, moments)
+            found = step_check.examine(
+                plan, moving.driver, moving.clock, self.grid, moving.couples, self.order, moments
+            )
         except KeyboardInterrupt:  # the run itself is complete
             return float("nan")
         if not found.passed:
             report(found, names, self.taken, self.order)
-        row = step_check.rounded_away(job, found.noise, moments, np.asarray(self.pull))
+        row = step_check.rounded_away(plan, found.noise, moments, np.asarray(self.pull))
         if row is not None:
-            warn_of_rounding(names[row], job.program.dtype.name, self.grid.steps)
+            warn_of_rounding(names[row], plan.program.dtype.name, self.grid.steps)
         return float(f"{found.error:.3g}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,6 +11,80 @@ import numpy as np
 from sde.engine.plan import Start
 from sde.kernels.random import draws
 from symbolic.errors import InputError, as_reals
+
+
+@dataclass(frozen=True)
+class OnePoint:
+    """All paths begin alike: states (1, S)."""
+
+    states: np.ndarray
+
+    def __call__(self, first: int, n: int) -> np.ndarray:
+        return np.broadcast_to(self.states, (n, self.states.shape[1]))
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A row of states (paths, S) for each path, from path `begin` on."""
+
+    states: np.ndarray
+    begin: int = 0
+
+    def __call__(self, first: int, n: int) -> np.ndarray:
+        return self.states[first - self.begin : first - self.begin + n]
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """mean (S,) + root (S, S) @ standard normals, which seed, path and parameter entry decide."""
+
+    mean: np.ndarray
+    root: np.ndarray
+    seed: int
+    offset: int
+
+    def __call__(self, first: int, n: int) -> np.ndarray:
+        return self.mean + (self.root @ draws.normals(len(self.mean), n, self.seed, first, step=self.offset)).T
+
+
+@dataclass(frozen=True)
+class Between:
+    """Uniform on [low, high], each (S,)."""
+
+    low: np.ndarray
+    high: np.ndarray
+    seed: int
+    offset: int
+
+    def __call__(self, first: int, n: int) -> np.ndarray:
+        drawn = draws.uniforms(len(self.low), n, self.seed, first, step=self.offset).T
+        return self.low + (self.high - self.low) * drawn
+
+
+@dataclass(frozen=True)
+class Chance:
+    """1 with probabilities chance (S,), else 0."""
+
+    chance: np.ndarray
+    seed: int
+    offset: int
+
+    def __call__(self, first: int, n: int) -> np.ndarray:
+        return (self.chance > draws.uniforms(len(self.chance), n, self.seed, first, step=self.offset).T).astype(float)
+
+
+@dataclass(frozen=True)
+class InitialStates:
+    """(first, n) -> (n, width): columns of `blocks`, each (first column, how many, states of these); 0 elsewhere."""
+
+    width: int
+    blocks: tuple[tuple[int, int, Start], ...]
+
+    def __call__(self, first: int, n: int) -> np.ndarray:
+        out = np.zeros((n, self.width))
+        for column, rows, block in self.blocks:
+            out[:, column : column + rows] = block(first, n)
+        return out
 
 
 class Named(Protocol):
@@ -60,13 +135,7 @@ def reader(parameters: Sequence[Named], start: Mapping[Any, Any], paths: int, se
     if errors:
         raise InputError("\n".join(errors))
 
-    def states(first: int, n: int) -> np.ndarray:
-        out = np.zeros((n, width))
-        for column, rows, block in parts:
-            out[:, column : column + rows] = block(first, n)
-        return out
-
-    return states
+    return InitialStates(width, tuple(parts))
 
 
 def _matches(key: Any, p: Named) -> bool:
@@ -97,10 +166,10 @@ def _block(p: Named, value: Any, paths: int, seed: int, offset: int) -> Start:
         )
     if array.shape == p.shape or (array.size == rows and array.shape in ((*p.shape, 1), (rows, 1))):
         flat = array.reshape(1, rows)
-        return lambda first, n: np.broadcast_to(flat, (n, rows))
+        return OnePoint(flat)
     if array.shape == (paths, *p.shape):
         table = array.reshape(paths, rows)
-        return lambda first, n: table[first : first + n]
+        return Listed(table)
     raise InputError(
         f"start[{p.name}]: must have shape {p.shape} or (paths, *{p.shape}) = {(paths, *p.shape)}; got {array.shape}."
         " Reshape it."
@@ -121,18 +190,12 @@ def _drawn(p: Named, distribution: Any, seed: int, offset: int) -> Start:
             f"start[{p.name}]: a law must be one to draw from; got {block.kind} without numbers. Use Normal, Uniform or"
             " Bernoulli with numbers."
         )
-    rows, q = len(p.symbols), block.parameters
+    q = block.parameters
     if block.kind == "normal":
         mean = np.array([float(m) for m in q["mean"]])
         values, vectors = np.linalg.eigh(np.array(q["covariance"], dtype=object).astype(float))
-        root = vectors * np.sqrt(np.maximum(values, 0.0))
-        return lambda first, n: mean + (root @ draws.normals(rows, n, seed, first, step=offset)).T
-
-    def uniform(first: int, n: int) -> np.ndarray:
-        return draws.uniforms(rows, n, seed, first, step=offset).T
-
+        return Gaussian(mean, vectors * np.sqrt(np.maximum(values, 0.0)), seed, offset)
     if block.kind == "uniform":
         low, high = (np.array([float(v) for v in q[k]]) for k in ("low", "high"))
-        return lambda first, n: low + (high - low) * uniform(first, n)
-    chance = np.array([float(v) for v in q["p"]])
-    return lambda first, n: (uniform(first, n) < chance).astype(float)
+        return Between(low, high, seed, offset)
+    return Chance(np.array([float(v) for v in q["p"]]), seed, offset)

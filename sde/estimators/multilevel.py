@@ -363,7 +363,9 @@ def _conclude(level_set: LevelSet, variances: np.ndarray, bias: Bias, order: flo
     plan, level_samples = level_set.plan, level_set.level_samples
     parts = variances / np.array([t.paths for t in level_samples])
     sem = math.sqrt(parts.sum())
-    doubts = np.array([(t.difference.variance_error * (t.variance - t.unseen) + t.unseen) / t.paths for t in level_samples])
+    doubts = np.array(
+        [(t.difference.variance_error * (t.variance - t.unseen) + t.unseen) / t.paths for t in level_samples]
+    )
     variance_error = float(np.linalg.norm(doubts) / parts.sum())
     if variance_error > VAGUE:
         worst = int(np.argmax(doubts))
