@@ -9,6 +9,7 @@ import numpy as np
 
 from sde.engine.plan import Start
 from sde.engine.values import reals
+from sde.kernels.minibatch import UNIFORM_BLOCKS
 from sde.kernels.random import draws
 from symbolic.errors import InputError
 
@@ -28,7 +29,7 @@ def reader(parameters: Sequence[Named], start: Mapping[Any, Any], paths: int, se
     """start as a function of path numbers, (first, n) -> (n, width); columns past the parameters (velocities) are 0.
 
     Values are numbers or arrays of the parameter's shape (all paths alike), arrays (paths, *shape), or laws (Normal,
-    Uniform, Bernoulli with numbers). Raises ValueError with all problems at once.
+    Uniform, Laplace, Bernoulli with numbers). Raises ValueError with all problems at once.
     """
     if not isinstance(start, Mapping):
         raise InputError(
@@ -111,29 +112,25 @@ def _block(p: Named, value: Any, paths: int, seed: int, offset: int) -> Start:
 def _drawn(p: Named, distribution: Any, seed: int, offset: int) -> Start:
     """Draws of a start law: a path's numbers depend on seed, path and parameter entry only."""
     try:
+        if distribution.table is not None:
+            raise TypeError
         block = distribution.bind(p.symbols, p.shape)
-    except TypeError:
+    except (AttributeError, TypeError):
         raise InputError(
             f"start[{p.name}]: must be numbers or a law; got {type(distribution).__name__}. Give an array (paths,"
             " *shape) for rows of your own."
         ) from None
-    if not block.can_sample or block.kind == "dataset":
+    if block.unsampled:
         raise InputError(
-            f"start[{p.name}]: a law must be one to draw from; got {block.kind} without numbers. Use Normal, Uniform or"
-            " Bernoulli with numbers."
+            f"start[{p.name}]: a law must be one to draw from; got {block.name} without numbers. Use Normal, Uniform,"
+            " Laplace or Bernoulli with numbers."
         )
-    rows, q = len(p.symbols), block.parameters
-    if block.kind == "normal":
-        mean = np.array([float(m) for m in q["mean"]])
-        values, vectors = np.linalg.eigh(np.array(q["covariance"], dtype=object).astype(float))
-        root = vectors * np.sqrt(np.maximum(values, 0.0))
-        return lambda first, n: mean + (root @ draws.normals(rows, n, seed, first, step=offset)).T
-
-    def uniform(first: int, n: int) -> np.ndarray:
-        return draws.uniforms(rows, n, seed, first, step=offset).T
-
-    if block.kind == "uniform":
-        low, high = (np.array([float(v) for v in q[k]]) for k in ("low", "high"))
-        return lambda first, n: low + (high - low) * uniform(first, n)
-    chance = np.array([float(v) for v in q["p"]])
-    return lambda first, n: (uniform(first, n) < chance).astype(float)
+    recipe = block.recipe({})
+    at = UNIFORM_BLOCKS if recipe.normals else 0
+    return lambda first, n: (
+        recipe.draw(
+            n,
+            lambda rows: draws.normals(rows, n, seed, first, step=offset),
+            lambda rows: draws.uniforms(rows, n, seed, first, step=offset, block=at),
+        ).T
+    )

@@ -30,7 +30,6 @@ import numpy as np
 from sde.spec import observed
 from sde.spec.distribution_tables import read_distribution
 from sde.spec.error_list import ErrorList, is_number, nearest
-from symbolic.problem.distributions import Moments
 from symbolic.problem.optimizer import SGD
 
 WATCHED = ("observables", "events", "covariance", "histogram")
@@ -162,7 +161,7 @@ def _start(where: str, table: Any, parameters: Mapping[str, np.ndarray], errors:
             )
         elif isinstance(value, dict):
             drawn, _ = read_distribution(here, value, array.shape, errors)
-            if isinstance(drawn, Moments):
+            if drawn is not None and drawn.unsampled:
                 errors.add(
                     here,
                     "a start must be drawn from a law that can be sampled",
