@@ -15,7 +15,7 @@ import pytest
 import xarray as xr
 
 import sde.api
-import sde.engine.ensemble
+import sde.engine.chunk
 from tests.commands import COMMAND, GOOD, opened, record, run
 
 pytestmark = pytest.mark.usefixtures("folder")
@@ -98,8 +98,9 @@ def test_the_installed_command_refuses_bad_input_in_one_line() -> None:
 WATCHED = """
 import sys
 from pathlib import Path
-from sde import cli, ensemble
-from sde.kernels import statistics
+from sde.cli import commands
+from sde.engine import ensemble
+from sde.kernels.statistics import moments
 
 def told(function):
     def call(*arguments):
@@ -109,10 +110,10 @@ def told(function):
     return call
 
 if sys.argv.pop(1) == "merged":
-    statistics.merge = told(statistics.merge)
+    moments.merge = told(moments.merge)
 else:
     ensemble.run_block = told(ensemble.run_block)
-cli.main()
+commands.main()
 """
 
 
@@ -181,7 +182,7 @@ def test_paths_saved_after_ctrl_c_are_those_of_the_whole_run(monkeypatch: pytest
 
 def interrupt_once(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     """Ctrl-C while a block is being run, after so many blocks."""
-    block, calls = sde.engine.ensemble._advance, []
+    block, calls = sde.engine.chunk.advance, []
 
     def pressing(*arguments):
         calls.append(0)
@@ -190,7 +191,7 @@ def interrupt_once(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
             time.sleep(0.5)
         return block(*arguments)
 
-    monkeypatch.setattr(sde.ensemble, "_advance", pressing)
+    monkeypatch.setattr(sde.engine.chunk, "advance", pressing)
 
 
 def test_ctrl_c_ends_a_verification(monkeypatch: pytest.MonkeyPatch) -> None:

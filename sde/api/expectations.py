@@ -16,14 +16,14 @@ from sde.api.estimate_store import Remembered, run_name
 from sde.api.step_inputs import constants
 from sde.api.survey import Survey
 from sde.engine import checkpoint_folder, dataset, ensemble, initial_states, inputs, interruption, time_grid, values
+from sde.engine.accumulators.explosions import Explosions
 from sde.engine.checkpoint import CheckpointTarget
 from sde.engine.pilot import PATHS
-from sde.engine.plan import Start
+from sde.engine.plan import Plan, Start
 from sde.engine.program import Program, load
 from sde.engine.time_grid import RunClock
 from sde.estimators import multilevel
 from sde.estimators.estimate import Expectation
-from sde.estimators.multilevel import Plan
 from symbolic.codegen.prepare import Prepared, parameters_of, prepare
 from symbolic.dynamics.equation import SDE
 from symbolic.errors import InputError
@@ -106,7 +106,7 @@ def expectation(
     folder = checkpoint_folder.folder(checkpoint, "expectation", provenance.identity(recorded), recorded)
     sampler = _Sampler(sde, f, start, time, scheme, parameters, steps, refine, seed, dtype, threads, bound, folder)
     order = float(find(scheme)[0].order("weak", sde.noise_class))
-    plan = Plan(
+    levels_plan = multilevel.Plan(
         tolerance=float(tolerance),
         time=float(time),
         steps=int(steps),
@@ -118,7 +118,7 @@ def expectation(
         batch=sampler.batch,
         rounding=float(np.finfo(dtype).eps) / 2,
     )
-    found = multilevel.estimate(sampler, plan, None if folder is None else Remembered(folder))
+    found = multilevel.estimate(sampler, levels_plan, None if folder is None else Remembered(folder))
     return Expectation(
         problem=sde.name,
         functional=str(f),
@@ -200,34 +200,37 @@ class _Sampler:
         prepared, program = self._program(grid.longest)
         refine = self.refine ** (level - at)
         driver = inputs.brownian(prepared.mean, prepared.factor, self.dtype, refine, prepared.modes, self.sde.noises)
-        run_clock = RunClock(grid, lambda time, length: length, lambda time, length: np.sqrt(length))
+        run_clock = RunClock(grid, time_grid.length, time_grid.root)
         offset = (level << SHIFT) + first
-        job = ensemble.Job(
-            program,
-            driver,
-            run_clock,
-            self.parameters,
-            self.start,
-            count,
-            int(self.seed),
-            count,
-            self.bound,
+        plan = Plan(
+            program=program,
+            driver=driver,
+            clock=run_clock,
+            parameters=self.parameters,
+            start=self.start,
+            paths=count,
+            seed=int(self.seed),
+            bound=self.bound,
+            keep=True,
             first=offset,
         )
         store = self.folder.checkpoint(run_name(level, at, first, count)) if self.folder else None
-        run = ensemble.run(job, self.threads, None, store)
+        run = ensemble.run(plan, self.threads, None, store)
         if run.interrupted or interruption.count() > self._asked:
             raise KeyboardInterrupt
         values = run.kept[-1, -1].astype(np.float64)
         where = f"on level {level} at dt = {grid.longest:g}"
-        if run.total.exploded:
-            path, when, row, value = run.total.named[0]
+        explosions = run.total[Explosions]
+        if explosions.count:
+            path, when, row, value = explosions.named[0]
             state = prepared.module.manifest["states"][int(row)]  # type: ignore[index]
             entry = {"path": int(path), "time": float(when), "state": state, "value": float(value)}
-            explosion_reasons.explainer(self.sde, prepared, for_step(self.sde, self.scheme, grid.longest), job)([entry])
+            explosion_reasons.explainer(self.sde, prepared, for_step(self.sde, self.scheme, grid.longest), plan)(
+                [entry]
+            )
             advice = entry.get("advice") or "Start with more steps, or take a tamed or implicit scheme"
             raise InputError(
-                f"expectation: no path may explode; got {run.total.exploded} of {count} (int) {where} with"
+                f"expectation: no path may explode; got {explosions.count} of {count} (int) {where} with"
                 f" {self.scheme}, the first {dataset.in_words({**entry, 'path': first + int(path)})}. {advice}."
             )
         wrong = np.flatnonzero(~np.isfinite(values))

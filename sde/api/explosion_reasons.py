@@ -10,7 +10,7 @@ import numpy as np
 import sympy as sp
 
 from sde.engine.dataset import Explain
-from sde.engine.plan import Job
+from sde.engine.plan import Plan
 from sde.engine.rerun import state_at, step_of
 from symbolic.codegen.prepare import Prepared
 from symbolic.dynamics.equation import SDE, LossDynamics
@@ -24,27 +24,27 @@ EXPLAINED, SECONDS, ROWS, MOST_STATES = 3, 1.0, 64, 64
 it, and of how many states a step's own formulas are looked at (they are made again)."""
 
 
-def explainer(problem: Loss | SDE, prepared: Prepared, scheme: str, job: Job) -> Explain:
+def explainer(problem: Loss | SDE, prepared: Prepared, scheme: str, plan: Plan) -> Explain:
     """What explains the losses of a run: one short run again per path, and its formulas in plain floats."""
 
     def explain(exploded: list[dict[str, Any]]) -> None:
         until = perf_counter() + SECONDS
         for entry in exploded[:EXPLAINED]:
             if perf_counter() < until:
-                entry.update(_why(problem, prepared, scheme, job, entry, until))
+                entry.update(_why(problem, prepared, scheme, plan, entry, until))
 
     return explain
 
 
 def _why(
-    problem: Loss | SDE, prepared: Prepared, scheme: str, job: Job, entry: dict[str, Any], until: float
+    problem: Loss | SDE, prepared: Prepared, scheme: str, plan: Plan, entry: dict[str, Any], until: float
 ) -> dict[str, Any]:
-    step = step_of(job, entry["time"])
+    step = step_of(plan, entry["time"])
     if step == 0:
         start = "the start itself is beyond the bound" if np.isfinite(entry["value"]) else "the start is not a number"
         return {"reason": start, "advice": "Start elsewhere, or give a larger bound"}
-    state = state_at(job, int(entry["path"]), step - 1, until)
-    begin, end = (float(v) for v in job.clock.at(np.array([step - 1, step])))
+    state = state_at(plan, int(entry["path"]), step - 1, until)
+    begin, end = (float(v) for v in plan.clock.at(np.array([step - 1, step])))
     position = f"in the step from time {begin:.6g}"
     if state is not None:
         names = _names(prepared)
@@ -52,8 +52,8 @@ def _why(
         position += f", where {before}" + (f" and {len(state) - 6} more" if len(state) > 6 else "")
     suspects, stage = list[Finding](), ""
     known = np.empty(0) if state is None else state
-    for values, expressions in _points(problem, prepared, scheme, job, known, begin, end - begin):
-        evaluator = Evaluator(values, job.program.dtype.name, _shown(problem))
+    for values, expressions in _points(problem, prepared, scheme, plan, known, begin, end - begin):
+        evaluator = Evaluator(values, plan.program.dtype.name, _shown(problem))
         found = evaluator.find(expressions)
         if found is not None and any(s.name.startswith(":") for s in found.node.free_symbols - {t}):
             found = evaluator.as_written(found, _formulas(problem))
@@ -108,10 +108,10 @@ def _shown(problem: Loss | SDE) -> dict[sp.Basic, sp.Basic]:
 
 
 def _points(
-    problem: Loss | SDE, prepared: Prepared, scheme: str, job: Job, state: np.ndarray, time: float, length: float
+    problem: Loss | SDE, prepared: Prepared, scheme: str, plan: Plan, state: np.ndarray, time: float, length: float
 ) -> Iterator[tuple[dict[sp.Symbol, float], Sequence[sp.Basic]]]:
     """Formulas of the step, the user's own first, with all that is known of their symbols."""
-    dynamics, parameters = prepared.dynamics, [float(p) for p in job.parameters]
+    dynamics, parameters = prepared.dynamics, [float(p) for p in plan.parameters]
     values: dict[sp.Symbol, float] = dict(zip(dynamics.states, map(float, state), strict=False))
     values |= {t: time, h: length}
     if isinstance(problem, SDE):
@@ -120,7 +120,7 @@ def _points(
         if len(problem.states) > MOST_STATES:
             return
         made = step_map(problem, scheme)
-        yield from _statements(values, made.statements, made.updates, job)
+        yield from _statements(values, made.statements, made.updates, plan)
         return
     assert isinstance(dynamics, LossDynamics)
     rows = [(b.symbols, b.table) for b in problem.blocks if b.table is not None]
@@ -130,20 +130,20 @@ def _points(
         samples += [dict(zip(symbols, map(float, row), strict=True)) for row in table[:ROWS]]
     for sample in samples:
         yield values | sample, (problem.expression,)
-    yield from _statements(values, dynamics.statements, tuple(dynamics.gradient), job)
+    yield from _statements(values, dynamics.statements, tuple(dynamics.gradient), plan)
     accumulation = dynamics.accumulation
     for sample in samples[1:]:
-        yield from _statements(values | sample, accumulation.statements, accumulation.terms, job)
+        yield from _statements(values | sample, accumulation.statements, accumulation.terms, plan)
 
 
 def _statements(
-    values: dict[sp.Symbol, float], statements: Any, segment_ends: Sequence[sp.Basic], job: Job
+    values: dict[sp.Symbol, float], statements: Any, segment_ends: Sequence[sp.Basic], plan: Plan
 ) -> Iterator[tuple[dict[sp.Symbol, float], Sequence[sp.Basic]]]:
     """Named values in order, then what is made of them."""
     known = dict(values)
     for name, value in statements:
         yield known, (value,)
-        made = Evaluator(known, job.program.dtype.name)
+        made = Evaluator(known, plan.program.dtype.name)
         if made.find((value,)) is None and (number := made.value(value)) is not None:
             known[name] = number
     yield known, segment_ends

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sde.engine.dataset import ResultLayout, Variable
+from sde.engine.result_layout import ResultLayout, Variable
 from sde.engine.time_grid import RunClock
 from symbolic.codegen.prepare import parameters_of
 from symbolic.dynamics.equation import SDE
@@ -19,7 +19,7 @@ from symbolic.problem.loss import Loss
 
 @dataclass(frozen=True)
 class Rows:
-    """The same in terms of observable rows, for `sde.engine.ensemble.Job`."""
+    """The same in terms of observable rows, for `sde.engine.plan.Plan`."""
 
     covariance: tuple[int, ...]
     histograms: dict[int, np.ndarray]

@@ -9,7 +9,7 @@ import math
 import platform
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -212,8 +212,8 @@ def shown(of: Mapping[str, Any]) -> dict[str, Any]:
     return out | {"versions": versions, "processor": of["processor"], "kernels": of["kernels"]}
 
 
-def label(data: xr.Dataset, of: Loss | SDE, observables: Mapping[str, Any] | None) -> None:
-    """Give time and variables a long_name and units (all numbers are in the problem's own units, hence "1")."""
+def labels(of: Loss | SDE, observables: Mapping[str, Any] | None) -> Callable[[str], dict[str, str]]:
+    """By a variable's name, its long_name and units (all numbers are in the problem's own units, hence "1")."""
     what = "parameter" if isinstance(of, Loss) else "state"
     names = {p.name for p in of.parameters} if isinstance(of, Loss) else {s.name for s in of.states}
     known = {name: f"{what} {name}" for name in names}
@@ -225,6 +225,11 @@ def label(data: xr.Dataset, of: Loss | SDE, observables: Mapping[str, Any] | Non
         "explosion_value": "value with which the path left the bound",
         "path": "number of the path",
     }
+    return lambda name: {"long_name": known.get(name, name), "units": "1"}
+
+
+def label(data: xr.Dataset, attrs: Callable[[str], Mapping[str, str]]) -> None:
+    """Give time and variables the attributes of their names."""
     for name, variable in data.variables.items():
         if variable.dtype.kind in "fiu":
-            variable.attrs = {"long_name": known.get(str(name), str(name)), "units": "1", **variable.attrs}
+            variable.attrs = {**attrs(str(name)), **variable.attrs}

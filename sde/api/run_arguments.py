@@ -13,6 +13,7 @@ from sde.engine.values import check_ensemble, real, whole
 from sde.storage.archive import check_kind
 from sde.storage.distinct_files import check_apart
 from sde.storage.files import check_writable
+from sde.storage.row_file import RowFile
 from symbolic.errors import InputError
 
 MEMORY_SHARE = 0.5
@@ -64,17 +65,13 @@ class RunRequest:
             raise InputError(
                 f"out: streams paths; got {str(self.out)!r} with keep={keep!r}. Use keep='paths', or leave it out."
             )
-        if self.out is not None and self.checkpoint is not None:
-            raise InputError(
-                f"out: a stream of paths has no checkpoint; got {str(self.out)!r} beside {str(self.checkpoint)!r}."
-                " Leave one out."
-            )
 
 
 def check_files(problem: Any, target: str | Path | CheckpointTarget | None, out: str | Path | None) -> None:
     """Raise before any work for files that cannot be written, and for those that the problem was read from."""
     path = target.path if isinstance(target, CheckpointTarget) else target
-    check_apart([path, out], getattr(problem, "files", ()))
+    rows = None if path is None or out is None else RowFile.beside(Path(path))
+    check_apart([path, out, rows], getattr(problem, "files", ()))
     if path is not None:
         check_writable(path, "checkpoint")
         check_kind(Path(path))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sde.engine.plan import Job
+from sde.engine.plan import Plan
 from sde.engine.time_grid import RunClock
 from sde.kernels.drivers import Driver
 from symbolic.codegen.prepare import Prepared
@@ -34,22 +34,23 @@ def problem_identity(
     return digest.hexdigest()[:16]
 
 
-def run_identity(mark: str, job: Job, start: Mapping[Any, Any]) -> str:
+def run_identity(mark: str, plan: Plan, start: Mapping[Any, Any], streamed: bool) -> str:
     """Hash of all that decides a result: the problem's, and the numbers of the ensemble and of what is gathered over
     it."""
     digest = hashlib.sha256(mark.encode())
     numbers = (
-        job.paths,
-        job.seed,
-        job.slots,
-        job.bound,
-        job.events,
-        job.covariance,
-        job.chunk_size,
-        list(job.histograms),
+        plan.paths,
+        plan.seed,
+        plan.keep,
+        streamed,
+        plan.bound,
+        plan.events,
+        plan.covariance,
+        plan.chunk_size,
+        list(plan.histograms),
     )
     digest.update(repr(numbers).encode())
     arrays = [np.asarray(v, dtype=np.float64) for _, v in sorted(start.items(), key=str) if not hasattr(v, "bind")]
-    for array in (*job.histograms.values(), *arrays):
+    for array in (*plan.histograms.values(), *arrays):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

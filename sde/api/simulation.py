@@ -21,8 +21,10 @@ from sde.api.time_steps import Steps
 from sde.engine import checkpoint_folder, compiling, dataset, ensemble, initial_states, stream, time_grid
 from sde.engine.checkpoint import Checkpoint, CheckpointTarget
 from sde.engine.interruption import InterruptedWarning
+from sde.engine.plan import Plan
 from sde.engine.program import load
 from sde.engine.progress import bar
+from sde.engine.result_layout import Variable
 from sde.engine.values import whole
 from sde.storage.files import fingerprint
 from symbolic.codegen.prepare import Prepared, parameters_of, prepare
@@ -258,7 +260,7 @@ def _run(
     request.check()
     run_clock = moving.clock(stepped.grid)
     keep, paths, seed, manifest = request.keep, int(request.paths), int(request.seed), prepared.module.manifest
-    outputs = [dataset.Variable(o.name, o.shape) for o in prepared.outputs]
+    outputs = [Variable(o.name, o.shape) for o in prepared.outputs]
     layout, rows = gathered.result_layout(
         outputs, manifest["states"], run_clock, request.events, request.covariance, request.histogram
     )
@@ -268,24 +270,24 @@ def _run(
     beginning = initial_states.reader(parameters_of(problem), request.start, paths, seed, len(manifest["states"]))  # type: ignore[arg-type]
     with compiling.reporting(request.progress is True):
         program = load(prepared.module.text, manifest)
-    job = ensemble.Job(
-        program,
-        moving.driver(stepped.refine),
-        run_clock,
-        moving.values.astype(program.dtype),
-        beginning,
-        paths,
-        seed,
-        paths if keep == "paths" else 0,
-        request.bound if request.bound is not None else ensemble.BOUND[program.dtype.name],
-        len(layout.events),
-        rows.covariance,
-        rows.histograms,
+    plan = Plan(
+        program=program,
+        driver=moving.driver(stepped.refine),
+        clock=run_clock,
+        parameters=moving.values.astype(program.dtype),
+        start=beginning,
+        paths=paths,
+        seed=seed,
+        bound=request.bound if request.bound is not None else ensemble.BOUND[program.dtype.name],
+        keep=keep == "paths",
+        events=len(layout.events),
+        covariance=rows.covariance,
+        histograms=rows.histograms,
     )
     names = [name for v in layout.variables for name in [v.name] * v.rows]
-    mark = problem_identity(prepared, job.driver, run_clock, moving.values, beginning(0, min(paths, 4096)))
+    mark = problem_identity(prepared, plan.driver, run_clock, moving.values, beginning(0, min(paths, 4096)))
     recorded = given.record(
-        {**vars(request), **record, "dt": stepped.taken, "dtype": program.dtype.name, "bound": job.bound}
+        {**vars(request), **record, "dt": stepped.taken, "dtype": program.dtype.name, "bound": plan.bound}
     )
     store = None
     if request.checkpoint is not None:
@@ -297,33 +299,38 @@ def _run(
             "versions": versions(),
         }
         header["run"] = recorded
-        store = Checkpoint(request.checkpoint, run_identity(mark, job, request.start), header)
+        store = Checkpoint(request.checkpoint, run_identity(mark, plan, request.start, request.out is not None), header)
     attrs = {
         **record,
         "dt": stepped.taken,
         "name": problem.name,
         "seed": str(seed),
         "dtype": program.dtype.name,
-        "bound": job.bound,
+        "bound": plan.bound,
         "keep": keep,
         "spec_hash": mark,
         "run": json.dumps(recorded),
         "versions": versions(),
     }
-    share, out = float(request.warn_share), request.out
     threads = None if request.threads is None else int(request.threads)
-    explain = explosion_reasons.explainer(problem, prepared, record["scheme"], job)
+    explain = explosion_reasons.explainer(problem, prepared, record["scheme"], plan)
+    labels = provenance.labels(given.problem, given.settings["observables"])
+
+    def made(outcome: ensemble.Outcome) -> xr.Dataset:
+        step = {}
+        if stepped.order is not None and not outcome.interrupted:
+            step["step_error"] = stepped.check(plan, moving, outcome, names)
+        kept = keep if request.out is None else "stream"
+        data = dataset.dataset(outcome, layout, kept, float(request.warn_share), attrs | step, explain)
+        provenance.label(data, labels)
+        return data
+
     watched = compiling.reporting(request.progress is True)
     with watched, bar(paths * run_clock.steps, problem.name, request.progress) as tick:
-        if out is not None:
-            after = None if stepped.order is None else lambda o: stepped.check(job, moving, o, names)
-            data = stream.run(job, layout, threads, tick, out, share, attrs, explain, after)
+        if request.out is not None:
+            data = stream.run(plan, stream.Target(request.out, layout, labels, made), threads, tick, store)
         else:
-            outcome = ensemble.run(job, threads, tick, store)
-            if stepped.order is not None and not outcome.interrupted:
-                attrs["step_error"] = stepped.check(job, moving, outcome, names)
-            data = dataset.dataset(outcome, layout, keep, share, attrs, explain)
-            provenance.label(data, given.problem, given.settings["observables"])
+            data = made(ensemble.run(plan, threads, tick, store))
             data = data.assign_attrs(result_hash=fingerprint(data))
     if data.attrs["interrupted"]:
         warnings.warn(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sde.api import sweep
-from sde.engine import inputs
+from sde.engine import inputs, time_grid
 from sde.engine.pilot import PATHS, Pilot, pilot
 from sde.engine.plan import Start
 from sde.engine.time_grid import Grid, Rule, RunClock
@@ -42,22 +42,22 @@ def of_sde(problem: SDE, prepared: Prepared, scheme: Scheme, dtype: str, values:
     """Brownian increments."""
     if scheme.own_clock:
         driver = inputs.adaptive(prepared.factor, dtype)
-        return Motion(lambda refine: driver, _length, _length, values, False)
+        return Motion(lambda refine: driver, time_grid.length, time_grid.length, values, False)
 
     def brownian(refine: int) -> Driver:
         return inputs.brownian(prepared.mean, prepared.factor, dtype, refine, prepared.modes, problem.noises)
 
-    return Motion(brownian, _length, lambda time, length: np.sqrt(length), values, True)
+    return Motion(brownian, time_grid.length, time_grid.root, values, True)
 
 
 def of_loss(prepared: Prepared, sgd: SGD, dtype: str) -> Motion:
     """The noise of minibatch gradients as the SDE sees it: in the features, or in the weights of a data set's rows."""
     _, population = inputs.noise(prepared, dtype, sgd.replacement)
-    temperature, inertia = sgd.temperature * sgd.noise_factor(population), 1 - sgd.momentum
+    temperature = sgd.temperature * sgd.noise_factor(population)
     return Motion(
         lambda refine: inputs.noise(prepared, dtype, sgd.replacement, refine)[0],
-        lambda time, length: length * (sgd.factor(time) / inertia),
-        lambda time, length: np.sqrt(temperature / length),
+        time_grid.Scheduled(sgd.factor, 1 - sgd.momentum),
+        time_grid.Thermal(temperature),
         np.array([sgd.weight_decay]),
         prepared.mean is not None,
     )
@@ -69,15 +69,11 @@ def of_sgd(prepared: Prepared, sgd: SGD, dtype: str, full_batch: bool) -> Motion
     values = np.array([sgd.weight_decay, sgd.momentum] if sgd.momentum else [sgd.weight_decay])
     return Motion(
         lambda refine: driver,
-        lambda time, length: length * sgd.factor(time),
-        lambda time, length: np.zeros(len(length)),
+        time_grid.Scheduled(sgd.factor),
+        time_grid.none,
         values,
         False,
     )
-
-
-def _length(time: np.ndarray, length: np.ndarray) -> np.ndarray:
-    return length
 
 
 class Coefficients:

@@ -11,8 +11,9 @@ import numpy as np
 
 from sde.api.step_inputs import Motion
 from sde.engine import step_check
+from sde.engine.accumulators.moments import Moments
 from sde.engine.ensemble import Outcome
-from sde.engine.plan import Job
+from sde.engine.plan import Plan
 from sde.engine.time_grid import Grid
 from symbolic.errors import InputError
 
@@ -36,20 +37,22 @@ class Steps:
         """The longest step, as it would be written."""
         return float(f"{self.grid.longest:.12g}")
 
-    def check(self, job: Job, moving: Motion, outcome: Outcome, names: Sequence[str]) -> float:
+    def check(self, plan: Plan, moving: Motion, outcome: Outcome, names: Sequence[str]) -> float:
         """Warn where a few paths at half the step end elsewhere, or steps are lost in rounding; the step's error, as a
         share of the spread."""
         assert self.order is not None
-        moments = outcome.total.moments
+        moments = outcome.total[Moments].cells
         try:
-            found = step_check.examine(job, moving.driver, moving.clock, self.grid, moving.couples, self.order, moments)
+            found = step_check.examine(
+                plan, moving.driver, moving.clock, self.grid, moving.couples, self.order, moments
+            )
         except KeyboardInterrupt:  # the run itself is complete
             return float("nan")
         if not found.passed:
             report(found, names, self.taken, self.order)
-        row = step_check.rounded_away(job, found.noise, moments, np.asarray(self.pull))
+        row = step_check.rounded_away(plan, found.noise, moments, np.asarray(self.pull))
         if row is not None:
-            warn_of_rounding(names[row], job.program.dtype.name, self.grid.steps)
+            warn_of_rounding(names[row], plan.program.dtype.name, self.grid.steps)
         return float(f"{found.error:.3g}")
 
 
@@ -98,7 +101,7 @@ def warn_of_rounding(name: str, dtype: str, steps: int) -> None:
         f" adds up to more than {step_check.ROUNDED:.0%} of its change. Use"
         f" {'float64' if dtype == 'float32' else 'a longer dt'}.",
         StepWarning,
-        stacklevel=5,
+        stacklevel=6,
     )
 
 
@@ -129,5 +132,5 @@ def report(finding: step_check.Finding, names: Sequence[str], dt: float, order: 
         dt / 2 if finding.loses else dt * min(0.5, (step_check.TOLERATED / 2 / finding.error) ** (1 / max(order, 0.5)))
     )
     warnings.warn(
-        f"dt: {recorded}. Try dt = {shorter:.2g}; check=False leaves this check out.", StepWarning, stacklevel=5
+        f"dt: {recorded}. Try dt = {shorter:.2g}; check=False leaves this check out.", StepWarning, stacklevel=6
     )

@@ -15,6 +15,7 @@ from sde.engine.engine_identity import engine
 from sde.storage import archive
 from sde.storage.archive import HEADER, MAGIC, Malformed, write
 from sde.storage.files import check_writable
+from sde.storage.row_file import RowFile
 from symbolic.errors import InputError
 
 __all__ = ["EVERY", "HEADER", "MAGIC", "Checkpoint", "CheckpointTarget", "Malformed", "engine", "read", "write"]
@@ -70,11 +71,18 @@ class Checkpoint:
         self.path, self.every = target.path, target.every
         self.header = {**header, "call": target.call, "identity": identity, "engine": engine()}
         self._next = monotonic()  # the first chunks are saved at once
+        self._rows: RowFile | None = None
         check_writable(self.path, "checkpoint")
         archive.check_kind(self.path)
 
+    def row_file(self, length: int) -> RowFile:
+        """Where the rows of a streamed run lie, in records of at most `length` bytes; what is saved here is then worth
+        nothing without it. Raises OSError."""
+        self._rows = RowFile(RowFile.beside(self.path), str(self.header["identity"]), length)
+        return self._rows
+
     def load(self, check: Callable[[Mapping[str, np.ndarray]], None] | None = None) -> dict[str, np.ndarray] | None:
-        """The state saved there, None where there is no file. check: raises `Malformed` for a state that this run
+        """The state saved there, None where there is no file, or none of its rows. check: raises `Malformed` for a state that this run
         cannot have had. Raises OSError for a file that is not whole or not consistent, ValueError for another run's."""
         if not self.path.exists():
             return None
@@ -94,6 +102,8 @@ class Checkpoint:
                     f" {theirs.get(what, 'unknown')} where this is {ours.get(what, 'unknown')}. Continue there, or"
                     " delete it to begin anew."
                 )
+        if self._rows is not None and not self._rows.exists():
+            return None
         if check is not None:
             try:
                 check(state)
@@ -109,6 +119,8 @@ class Checkpoint:
         """Replace the file by this state, whole or not at all. Raises OSError naming the file."""
         began = monotonic()
         try:
+            if self._rows is not None:
+                self._rows.sync()
             write(self.path, self.header, state)
         finally:
             self._next = monotonic() + max(self.every, 20 * (monotonic() - began))

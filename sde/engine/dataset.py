@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sde.engine.accumulators.event_times import EventTimes
+from sde.engine.accumulators.explosions import Explosions
+from sde.engine.accumulators.moments import Moments
+from sde.engine.accumulators.own_steps import OwnSteps
 from sde.engine.ensemble import Outcome
 from sde.engine.quantiles import Sketch
+from sde.engine.result_layout import ResultLayout
 from sde.kernels.statistics.moments import COUNT, HIGH, LOW, M2, MEAN
 
 if TYPE_CHECKING:
@@ -28,36 +32,6 @@ class ExplosionWarning(RuntimeWarning, UserWarning):
 
 class UndefinedWarning(UserWarning):
     """A variable was not a finite number on paths that are alive."""
-
-
-@dataclass(frozen=True)
-class Variable:
-    """One output: its name, own shape, and how many observable rows it takes (row-major)."""
-
-    name: str
-    shape: tuple[int, ...]
-
-    @property
-    def rows(self) -> int:
-        return int(np.prod(self.shape, dtype=int))
-
-    @property
-    def dims(self) -> tuple[str, ...]:
-        return tuple(f"{self.name}_{axis}" for axis in range(len(self.shape)))
-
-
-@dataclass(frozen=True)
-class ResultLayout:
-    """What a result is written in. variables: in row order; states: the names of state rows; time: step numbers ->
-    times; saves: step numbers; events: names; covariance: names of the rows chosen; histograms: {variable: edges}."""
-
-    variables: Sequence[Variable]
-    states: Sequence[str]
-    time: Callable[[np.ndarray], np.ndarray]
-    saves: np.ndarray
-    events: Sequence[str] = ()
-    covariance: Sequence[str] = ()
-    histograms: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 Explain = Callable[[list[dict[str, Any]]], None]
@@ -85,12 +59,12 @@ def dataset(
 
     total, data = outcome.total, dict[str, Any]()
     coords: dict[str, Any] = {"time": layout.time(layout.saves)}
-    block, errors, ran = outcome.kept, None, outcome.path_events.dead >= -1
+    block, errors, ran = outcome.kept, None, outcome.ran
     if keep == "paths":
         block = block if ran.all() else block[:, :, ran]
         coords |= {"path": np.flatnonzero(ran)} | path_coordinates(outcome, ran)
     elif keep == "statistics":
-        block, errors = _statistics(total.moments, outcome.sketches[0])
+        block, errors = _statistics(total[Moments].cells, outcome.sketches[0])
         coords["statistic"] = list(STATISTICS)
     leading, at = ("path" if keep == "paths" else "statistic"), 0
     for v in layout.variables if keep != "stream" else ():
@@ -100,18 +74,18 @@ def dataset(
         data[v.name] = ((leading, "time", *v.dims), values, own)
         at += v.rows
     data |= _undefined(outcome, layout)
-    data["exploded"] = ("time", total.exploded)
-    extra, places = _extras(outcome, layout)
+    extra, places = total.variables(layout)
     data, coords = data | extra, coords | places
     if layout.events and keep == "paths":
         for e, name in enumerate(layout.events):
             data[f"{name}_time"] = ("path", outcome.path_events.time[e, ran])
     elif layout.events and keep == "statistics":
-        times, _ = _statistics(total.event_moments, outcome.sketches[1])
+        times, _ = _statistics(total[EventTimes].cells, outcome.sketches[1])
         data |= {f"{name}_time": ("statistic", times[0, e]) for e, name in enumerate(layout.events)}
     timings = {"wall_seconds": outcome.wall_seconds, "compile_seconds": outcome.compile_seconds}
-    if total.own_steps[0]:
-        timings |= {"own_steps": int(total.own_steps[0]), "gave_up_paths": int(total.own_steps[1])}
+    own_steps, gave_up = map(int, total[OwnSteps].counts)
+    if own_steps:
+        timings |= {"own_steps": own_steps, "gave_up_paths": gave_up}
     record = {
         **attrs,
         "interrupted": int(outcome.interrupted),
@@ -124,8 +98,9 @@ def dataset(
 def _undefined(outcome: Outcome, layout: ResultLayout) -> dict[str, Any]:
     """Per variable that has any, the count of living paths on which it is not a finite number, `name_undefined`; and
     the warning."""
-    total, data, at = outcome.total, dict[str, Any](), 0
-    missing = (total.paths - total.exploded)[:, None] - total.moments[:, :, COUNT].astype(np.int64)
+    explosions, data, at = outcome.total[Explosions], dict[str, Any](), 0
+    alive = explosions.paths - explosions.by_then
+    missing = alive[:, None] - outcome.total[Moments].cells[:, :, COUNT].astype(np.int64)
     for v in layout.variables:
         count = missing[:, at : at + v.rows]
         at += v.rows
@@ -133,12 +108,12 @@ def _undefined(outcome: Outcome, layout: ResultLayout) -> dict[str, Any]:
             data[f"{v.name}_{UNDEFINED}"] = (("time", *v.dims), count.reshape(len(layout.saves), *v.shape))
             first = int(np.argmax(count.any(axis=1)))
             warnings.warn(
-                f"{v.name} is not a finite number on up to {count.max()} of {total.paths} paths that are alive, first"
+                f"{v.name} is not a finite number on up to {count.max()} of {explosions.paths} paths that are alive, first"
                 f" at time {float(layout.time(layout.saves[first])):.6g}; its own statistics leave them out, which"
                 f" biases what is left. See {v.name}_{UNDEFINED}, or write it so that it is a number wherever paths go,"
                 " e.g. with sympy.Max.",
                 UndefinedWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
     return data
 
@@ -153,10 +128,11 @@ def path_coordinates(outcome: Outcome, ran: np.ndarray) -> dict[str, Any]:
 
 def _explosions(outcome: Outcome, layout: ResultLayout, warn_share: float, explain: Explain | None) -> dict[str, Any]:
     """Attributes that tell of explosions, and the warning."""
-    total, n = outcome.total.exploded_paths, outcome.total.paths
+    explosions = outcome.total[Explosions]
+    total, n = explosions.count, explosions.paths
     named = [
         {"path": int(path), "time": float(time), "state": layout.states[int(row)], "value": float(value)}
-        for path, time, row, value in outcome.total.named
+        for path, time, row, value in explosions.named
     ]
     if named and explain:
         explain(named)
@@ -168,7 +144,7 @@ def _explosions(outcome: Outcome, layout: ResultLayout, warn_share: float, expla
             f" biases what is left; the first: {in_words(named[0])}{others}."
             f" {'. '.join(advice) or 'See attrs, explosions'}.",
             ExplosionWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
     found = {"paths": n, "exploded_paths": total, "warn_share": warn_share}
     return found | ({"first_explosion": named[0]["time"], "explosions": json.dumps(named)} if total else {})
@@ -178,28 +154,6 @@ def in_words(entry: Mapping[str, Any]) -> str:
     """A lost path in words."""
     reason = f": {entry['reason']}" if entry.get("reason") else ""
     return f"path {entry['path']} at time {entry['time']:.6g} ({entry['state']} = {entry['value']:.4g}){reason}"
-
-
-def _extras(outcome: Outcome, layout: ResultLayout) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Variables and coordinates of events, covariance and histograms."""
-    total = outcome.total
-    data: dict[str, Any] = {f"{name}_count": ("time", total.hits[e]) for e, name in enumerate(layout.events)}
-    coords: dict[str, Any] = {}
-    if layout.covariance:
-        count, _, product = total.comoments
-        with np.errstate(invalid="ignore", divide="ignore"):
-            values = product / np.where(count > 1, count - 1, np.nan)
-        data["covariance"] = (("time", "one", "other"), values)
-        coords |= {"one": list(layout.covariance), "other": list(layout.covariance)}
-    at = 0
-    for v in layout.variables:
-        if v.name in layout.histograms:
-            edges = np.concatenate([[-np.inf], layout.histograms[v.name], [np.inf]])
-            tables = np.stack(total.histograms[at : at + v.rows], axis=1).reshape(len(layout.saves), *v.shape, -1)
-            at += v.rows
-            data[f"{v.name}_histogram"] = (("time", *v.dims, f"{v.name}_bin"), tables)
-            coords |= {f"{v.name}_left": (f"{v.name}_bin", edges[:-1]), f"{v.name}_right": (f"{v.name}_bin", edges[1:])}
-    return data, coords
 
 
 def _statistics(s: np.ndarray, sketch: Sketch) -> tuple[np.ndarray, np.ndarray]:

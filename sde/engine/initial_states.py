@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +13,58 @@ from sde.engine.values import reals
 from sde.kernels.minibatch import UNIFORM_BLOCKS
 from sde.kernels.random import draws
 from symbolic.errors import InputError
+
+
+@dataclass(frozen=True)
+class OnePoint:
+    """All paths begin alike: states (1, S)."""
+
+    states: np.ndarray
+
+    def __call__(self, first: int, n: int) -> np.ndarray:
+        return np.broadcast_to(self.states, (n, self.states.shape[1]))
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A row of states (paths, S) for each path, from path `begin` on."""
+
+    states: np.ndarray
+    begin: int = 0
+
+    def __call__(self, first: int, n: int) -> np.ndarray:
+        return self.states[first - self.begin : first - self.begin + n]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Draws of a distribution (`symbolic.problem.base_distribution.Recipe`), which seed, path and entry decide."""
+
+    recipe: Any
+    seed: int
+    offset: int
+
+    def __call__(self, first: int, n: int) -> np.ndarray:
+        at = UNIFORM_BLOCKS if self.recipe.normals else 0
+        return self.recipe.draw(
+            n,
+            lambda rows: draws.normals(rows, n, self.seed, first, step=self.offset),
+            lambda rows: draws.uniforms(rows, n, self.seed, first, step=self.offset, block=at),
+        ).T
+
+
+@dataclass(frozen=True)
+class InitialStates:
+    """(first, n) -> (n, width): columns of `blocks`, each (first column, how many, states of these); 0 elsewhere."""
+
+    width: int
+    blocks: tuple[tuple[int, int, Start], ...]
+
+    def __call__(self, first: int, n: int) -> np.ndarray:
+        out = np.zeros((n, self.width))
+        for column, rows, block in self.blocks:
+            out[:, column : column + rows] = block(first, n)
+        return out
 
 
 class Named(Protocol):
@@ -62,13 +115,7 @@ def reader(parameters: Sequence[Named], start: Mapping[Any, Any], paths: int, se
     if errors:
         raise InputError("\n".join(errors))
 
-    def states(first: int, n: int) -> np.ndarray:
-        out = np.zeros((n, width))
-        for column, rows, block in parts:
-            out[:, column : column + rows] = block(first, n)
-        return out
-
-    return states
+    return InitialStates(width, tuple(parts))
 
 
 def _matches(key: Any, p: Named) -> bool:
@@ -99,10 +146,10 @@ def _block(p: Named, value: Any, paths: int, seed: int, offset: int) -> Start:
         )
     if array.shape == p.shape or (array.size == rows and array.shape in ((*p.shape, 1), (rows, 1))):
         flat = array.reshape(1, rows)
-        return lambda first, n: np.broadcast_to(flat, (n, rows))
+        return OnePoint(flat)
     if array.shape == (paths, *p.shape):
         table = array.reshape(paths, rows)
-        return lambda first, n: table[first : first + n]
+        return Listed(table)
     raise InputError(
         f"start[{p.name}]: must have shape {p.shape} or (paths, *{p.shape}) = {(paths, *p.shape)}; got {array.shape}."
         " Reshape it."
@@ -125,12 +172,4 @@ def _drawn(p: Named, distribution: Any, seed: int, offset: int) -> Start:
             f"start[{p.name}]: a law must be one to draw from; got {block.name} without numbers. Use Normal, Uniform,"
             " Laplace or Bernoulli with numbers."
         )
-    recipe = block.recipe({})
-    at = UNIFORM_BLOCKS if recipe.normals else 0
-    return lambda first, n: (
-        recipe.draw(
-            n,
-            lambda rows: draws.normals(rows, n, seed, first, step=offset),
-            lambda rows: draws.uniforms(rows, n, seed, first, step=offset, block=at),
-        ).T
-    )
+    return Drawn(block.recipe({}), seed, offset)

@@ -8,7 +8,6 @@ from typing import Protocol
 
 import numpy as np
 
-from sde.engine.accumulators import PathEvents
 from sde.engine.program import Program
 from sde.engine.time_grid import FixedClock
 from sde.kernels.drivers import Driver
@@ -26,7 +25,7 @@ Start = Callable[[int, int], np.ndarray]
 
 
 class Timetable(Protocol):
-    """Steps and saves: see `sde.engine.time_grid.Ticks`."""
+    """Steps and saves: see `sde.engine.time_grid.RunClock`."""
 
     steps: int
     saves: np.ndarray
@@ -35,27 +34,22 @@ class Timetable(Protocol):
     def window(self, step: int) -> Clock: ...
 
 
-class Store(Protocol):
-    """Where a run's state survives the process: see `sde.engine.checkpoint`."""
-
-    def load(self, check: Callable[[Mapping[str, np.ndarray]], None] | None = None) -> dict[str, np.ndarray] | None: ...
-    def due(self) -> bool: ...
-    def save(self, state: dict[str, np.ndarray]) -> None: ...
-
-
-class Sink(Protocol):
-    """Where chunks of paths go that are not kept in memory: rows (saves, O, n) of paths first..first + n - 1. Any
-    thread may call."""
-
-    def write(self, first: int, rows: np.ndarray, path_events: PathEvents) -> None: ...
+def blocks_per_chunk(paths: int, lanes: int, width: int, steps: int) -> int:
+    """Follows from the problem alone, so results do not depend on the machine: a 32nd of the run, or more of a short
+    one, up to a quarter. width: bytes of one path's saves."""
+    blocks = -(-paths // lanes)
+    affordable = CHUNK_BYTES // max(1, lanes * width)
+    worthwhile = min(CHUNK_STEPS // (lanes * steps), -(-blocks // 4))
+    return max(1, min(16, max(blocks // 32, worthwhile), affordable))
 
 
-@dataclass(frozen=True)
-class Job:
-    """Everything a run needs. slots: 0, or the number of paths to have all of their saves kept one by one. events: how
-    many of the last observables are conditions, dated and not saved. covariance: observable rows; histograms:
-    {observable row: edges}. chunk: blocks per chunk, where not left to `blocks_per_chunk`. first: the number of the
-    first path, which decides its noise and start.
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything a run needs, as data that can be pickled: another process gives the same chunks from it, bit for bit.
+
+    keep: whether all saves of each path are kept one by one. events: how many of the last observables are conditions,
+    dated and not saved. covariance: observable rows; histograms: {observable row: edges}. blocks: per chunk, 0 to
+    leave it to `blocks_per_chunk`. first: the number of the first path, which decides its noise and start.
     """
 
     program: Program
@@ -65,22 +59,25 @@ class Job:
     start: Start
     paths: int
     seed: int
-    slots: int
     bound: float
+    keep: bool = False
     events: int = 0
     covariance: tuple[int, ...] = ()
     histograms: Mapping[int, np.ndarray] = field(default_factory=dict)
-    chunk: int | None = None
+    blocks: int = 0
     first: int = 0
 
     def __post_init__(self) -> None:
         if isinstance(self.clock, Clock):
             object.__setattr__(self, "clock", FixedClock(self.clock))
+        if not self.blocks:
+            blocks = blocks_per_chunk(self.paths, self.program.lanes, self.width, self.clock.steps)
+            object.__setattr__(self, "blocks", blocks)
 
     @property
     def rows(self) -> int:
         """Observables that are saved."""
-        return self.program.native.observables - self.events
+        return self.program.observables - self.events
 
     @property
     def width(self) -> int:
@@ -88,20 +85,18 @@ class Job:
         return len(self.clock.saves) * self.rows * self.program.dtype.itemsize
 
     @property
-    def blocks_per_chunk(self) -> int:
-        """Follows from the problem alone, so results do not depend on the machine: a 32nd of the run, or more of a
-        short one, up to a quarter."""
-        lanes = self.program.lanes
-        blocks = -(-self.paths // lanes)
-        affordable = CHUNK_BYTES // max(1, lanes * self.width)
-        worthwhile = min(CHUNK_STEPS // (lanes * self.clock.steps), -(-blocks // 4))
-        return self.chunk or max(1, min(16, max(blocks // 32, worthwhile), affordable))
-
-    @property
     def chunk_size(self) -> int:
         """Paths of a chunk, but for the last."""
-        return self.blocks_per_chunk * self.program.lanes
+        return self.blocks * self.program.lanes
 
     @property
     def chunks(self) -> int:
         return -(-self.paths // self.chunk_size)
+
+    def count(self, chunk: int) -> int:
+        """Paths of a chunk."""
+        return min(self.chunk_size, self.paths - chunk * self.chunk_size)
+
+    def mask(self, done: np.ndarray) -> np.ndarray:
+        """(paths,) whether each path's chunk is among those `done`, (chunks,)."""
+        return np.repeat(done, self.chunk_size)[: self.paths]

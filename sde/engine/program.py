@@ -8,7 +8,7 @@ import marshal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.abc import InspectLoader
 from pathlib import Path
 from time import perf_counter
@@ -27,13 +27,15 @@ ROLES = ("step", "accumulate", "observe", "pace")
 
 @dataclass(frozen=True)
 class Program:
-    """One problem's compiled functions. native: sizes and addresses for the loop; keep: what keeps the addresses
-    alive."""
+    """One problem's emitted text with its sizes. Its machine code is made, or taken from this process or the cache,
+    where first asked for: a program sent to another process goes as text. compile_seconds: what `load` took."""
 
+    text: str
     manifest: Mapping[str, Any]
-    native: compiled_program.Program
-    keep: tuple[Any, ...]
-    compile_seconds: float
+    compile_seconds: float = 0.0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Program, (self.text, dict(self.manifest))
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -41,25 +43,43 @@ class Program:
 
     @property
     def lanes(self) -> int:
-        return self.native.lanes
+        return int(self.manifest["lanes"])
+
+    @property
+    def states(self) -> int:
+        return len(self.manifest["states"])
+
+    @property
+    def observables(self) -> int:
+        return len(self.manifest["observables"])
+
+    @cached_property
+    def compiled(self) -> Mapping[str, Any]:
+        """Compiled functions by role, which must live as long as their addresses are used."""
+        return _machine_code(self.text, str(self.manifest["dtype"]), self.manifest["clock"] == "own")
+
+    @cached_property
+    def native(self) -> compiled_program.Program:
+        """Sizes and addresses for the loop."""
+        addresses = {role: self.compiled[role].address if role in self.compiled else 0 for role in ROLES}
+        return compiled_program.Program(
+            lanes=self.lanes,
+            states=self.states,
+            inputs=self.manifest["inputs"],
+            data=self.manifest["data"],
+            observables=self.observables,
+            **addresses,
+        )
 
 
 def load(text: str, manifest: Mapping[str, Any]) -> Program:
     """Compile emitted text, or take its machine code from this process or from the cache. The text itself is written as
     it is."""
-    started = perf_counter()
+    started, program = perf_counter(), Program(text, dict(manifest))
     with compiling.noticed(len(text) * compiling.TEXT_SECONDS):
-        compiled = _machine_code(text, str(manifest["dtype"]), manifest["clock"] == "own")
-    addresses = {role: compiled[role].address if role in compiled else 0 for role in ROLES}
-    native = compiled_program.Program(
-        lanes=manifest["lanes"],
-        states=len(manifest["states"]),
-        inputs=manifest["inputs"],
-        data=manifest["data"],
-        observables=len(manifest["observables"]),
-        **addresses,
-    )
-    return Program(dict(manifest), native, tuple(compiled.values()), perf_counter() - started)
+        assert program.native
+    object.__setattr__(program, "compile_seconds", perf_counter() - started)
+    return program
 
 
 @lru_cache(maxsize=64)

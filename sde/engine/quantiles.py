@@ -191,6 +191,19 @@ class Sketch:
         for index, values in ready.items():
             self._count(index, values, valid if values is rows else values.shape[1])
 
+    def merge(self, other: Sketch) -> None:
+        """Take in the chunks of another sketch of the same cells and pilots; no thread may add meanwhile."""
+        if other.layout is not None:
+            layout = self.layout = self.layout or other.layout
+            assert np.array_equal(layout.centre, other.layout.centre), "bins follow from the pilots alone"
+            self._total = self.table + other.table
+            self._tables = [None for _ in self._tables]
+            waiting, self.held = self.held, {}
+        else:
+            waiting = {}
+        for chunk, rows in {**waiting, **other.held}.items():
+            self.add(chunk, rows, rows.shape[1])
+
     def lay_out(self) -> None:
         """Fix the bins by the pilots."""
         sample = np.concatenate([self.held[i][:, :SAMPLE] for i in sorted(self.pilots)], axis=1)

@@ -6,50 +6,50 @@ from time import perf_counter
 
 import numpy as np
 
-from sde.engine.plan import Job
+from sde.engine.plan import Plan
 from sde.kernels.loop import run_block
 
 
-def step_of(job: Job, time: float) -> int:
+def step_of(plan: Plan, time: float) -> int:
     """The number of the first step that ends at `time` or later."""
-    low, high = 0, job.clock.steps
+    low, high = 0, plan.clock.steps
     while low < high:
         middle = (low + high) // 2
-        if float(job.clock.at(np.array([middle]))[0]) >= time:
+        if float(plan.clock.at(np.array([middle]))[0]) >= time:
             high = middle
         else:
             low = middle + 1
     return low
 
 
-def state_at(job: Job, path: int, step: int, until: float) -> np.ndarray | None:
+def state_at(plan: Plan, path: int, step: int, until: float) -> np.ndarray | None:
     """The state rows (S,) of a path after `step` steps; None where the clock (`time.perf_counter`) passes `until`."""
-    program, lanes = job.program, job.program.lanes
-    loop = run_block(program.dtype, type(job.driver), job.events > 0)
-    width, none = program.native.states, np.empty((0, 0, 0))
+    program, lanes = plan.program, plan.program.lanes
+    loop = run_block(program.dtype, type(plan.driver), plan.events > 0)
+    width, none = program.states, np.empty((0, 0, 0))
     x = np.zeros((1, width + 2, lanes), dtype=program.dtype)
-    x[0, :width] = np.asarray(job.start(job.first + path, 1), dtype=program.dtype).T
-    dead = np.full((1, (1 + job.events) * lanes), -1, dtype=np.int64)
+    x[0, :width] = np.asarray(plan.start(plan.first + path, 1), dtype=program.dtype).T
+    dead = np.full((1, (1 + plan.events) * lanes), -1, dtype=np.int64)
     when, at, pace = np.full(dead.shape, np.nan), 0, 16
     while at < step:
         if perf_counter() > until:
             return None
-        window = job.clock.window(at)
+        window = plan.clock.window(at)
         end = min(at + pace, step, window.first + len(window.h))
         loop(
             program.native,
-            job.driver,
+            plan.driver,
             window,
-            np.uint64(job.seed),
-            job.parameters,
+            np.uint64(plan.seed),
+            plan.parameters,
             x.reshape(1, -1),
             dead,
             when,
-            job.first + path,
+            plan.first + path,
             1,
             at,
             end,
-            job.bound,
+            plan.bound,
             none,
             none.astype(program.dtype),
             0,

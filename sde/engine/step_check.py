@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sde.engine import ensemble
-from sde.engine.plan import Job
+from sde.engine.accumulators.explosions import Explosions
+from sde.engine.initial_states import Listed
+from sde.engine.plan import Plan
 from sde.engine.time_grid import Grid, RunClock
 from sde.kernels.drivers import Driver
 from sde.kernels.statistics.moments import COUNT, M2, MEAN
@@ -68,7 +70,7 @@ class Finding:
 
 
 def examine(
-    job: Job,
+    plan: Plan,
     driver: Callable[[int], Driver],
     clock: Callable[[Grid], RunClock],
     grid: Grid,
@@ -76,32 +78,32 @@ def examine(
     order: float,
     moments: np.ndarray,
 ) -> Finding:
-    """Take the first steps of the first paths of a job, as many as COST allows, at its grid's steps and at half of
+    """Take the first steps of the first paths of a plan, as many as COST allows, at its grid's steps and at half of
     them.
 
-    driver(refine), ticks(grid): what drives the job and clocks it. couples: whether steps can take the noise of finer
+    driver(refine), ticks(grid): what drives the run and clocks it. couples: whether steps can take the noise of finer
     ones; else the two runs are independent, and only gross effects show. order: the scheme's weak order, by which a
     difference becomes an error. moments: the run's own, (saves, O, 5): errors count beside what an observable does in
     the whole run, as what is smooth is all discretisation in its first steps.
     """
-    lanes = job.program.lanes
-    blocks = -(-job.paths // lanes)
+    lanes = plan.program.lanes
+    blocks = -(-plan.paths // lanes)
     steps = int(min(grid.steps, max(FEWEST, COST * blocks * grid.steps)))
     head = grid.head(steps, SAVES)
-    begin = job.start(job.first, min(lanes, job.paths))
+    begin = plan.start(plan.first, min(lanes, plan.paths))
     start = np.resize(begin, (lanes, begin.shape[1]))
     base = replace(
-        job, start=lambda first, n: start, paths=lanes, slots=lanes, covariance=(), histograms={}, chunk=None
+        plan, start=Listed(start, plan.first), paths=lanes, keep=True, covariance=(), histograms={}, blocks=0
     )
     coarse = replace(base, driver=driver(2 if couples else 1), clock=clock(head))
-    fine = replace(base, driver=driver(1), clock=clock(head.halved()), seed=job.seed if couples else job.seed ^ OTHER)
+    fine = replace(base, driver=driver(1), clock=clock(head.halved()), seed=plan.seed if couples else plan.seed ^ OTHER)
     with ThreadPoolExecutor(1) as beside:
         other = beside.submit(ensemble.run, fine, 1)
         ends = [ensemble.run(coarse, 1), other.result()]
     if any(e.interrupted for e in ends):
         raise KeyboardInterrupt
     times = grid.at(head.saves)
-    exploded_paths = (ends[0].total.exploded_paths, ends[1].total.exploded_paths)
+    exploded_paths = (ends[0].total[Explosions].count, ends[1].total[Explosions].count)
     a, b = (e.kept.astype(np.float64) for e in ends)
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of rows in which no path is left
@@ -109,7 +111,7 @@ def examine(
         mean = moments[:, :, MEAN]
         std = np.sqrt(moments[:, :, M2] / np.maximum(moments[:, :, COUNT] - 1, 1))
         scale = np.nanmax(np.hypot(std, mean - mean[0]), axis=0)
-        found = _errors(a, b, scale, 256 * float(np.finfo(job.program.dtype).eps))
+        found = _errors(a, b, scale, 256 * float(np.finfo(plan.program.dtype).eps))
     worst = Finding(0, "mean", 0.0, 0.0, exploded_paths, lanes, float(times[-1] / grid.ends[-1]), noise)
     factor = 2**order / (2**order - 1)
     for what, sizes in found.items():
@@ -157,7 +159,7 @@ ROUNDED = 0.01
 """Share of its change that rounding may take of a state."""
 
 
-def rounded_away(job: Job, noise: np.ndarray, moments: np.ndarray, pull: np.ndarray) -> int | None:
+def rounded_away(plan: Plan, noise: np.ndarray, moments: np.ndarray, pull: np.ndarray) -> int | None:
     """The first observable whose steps are lost in the last place of the number type, None where there is none. noise:
     of one step, (O,); moments: the run's, (saves, O, 5); pull: what the drift at the start would move the first of them
     by, (D,).
@@ -165,12 +167,12 @@ def rounded_away(job: Job, noise: np.ndarray, moments: np.ndarray, pull: np.ndar
     Noise larger than the last place makes rounding fair; without it, every step may be off by half of it to the same
     side.
     """
-    mean, eps = moments[:, :, MEAN], float(np.finfo(job.program.dtype).eps)
+    mean, eps = moments[:, :, MEAN], float(np.finfo(plan.program.dtype).eps)
     with np.errstate(all="ignore"):
         last_place = np.nanmax(np.abs(mean), axis=0) * eps
         change = np.ptp(mean, axis=0) + np.sqrt(moments[-1, :, M2] / np.maximum(moments[-1, :, COUNT], 1))
         change[: len(pull)] = np.maximum(change[: len(pull)], pull)
         exploded_paths = (
-            (noise < last_place / 2) & (job.clock.steps * last_place / 4 > ROUNDED * change) & (change > last_place)
+            (noise < last_place / 2) & (plan.clock.steps * last_place / 4 > ROUNDED * change) & (change > last_place)
         )
     return int(np.argmax(exploded_paths)) if exploded_paths.any() else None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -10,9 +12,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from sde.engine import ensemble
-from sde.engine.accumulators import PathEvents
-from sde.engine.dataset import Explain, ResultLayout, dataset
-from sde.engine.plan import Job
+from sde.engine.accumulators.accumulator import ChunkPaths
+from sde.engine.accumulators.stored_rows import StoredRows
+from sde.engine.checkpoint import Checkpoint
+from sde.engine.plan import Plan
+from sde.engine.result_layout import ResultLayout
 from sde.storage.files import check_writable, failing_as, replacing
 from sde.storage.netcdf import Writer
 
@@ -46,12 +50,18 @@ class Stream:
         fill = np.nan if dtype.kind == "f" else None
         self.file.create_variable(name, dims, dtype, chunks=chunks, fillvalue=fill)
 
-    def write(self, first: int, rows: np.ndarray, path_events: PathEvents) -> None:
-        """Write paths first..first + n - 1: rows (saves, O, n). Any thread may call."""
+    def add(self, chunk: ChunkPaths) -> None:
+        """Write a chunk's paths. Any thread may call."""
+        ends = chunk.events.left, chunk.events.value, chunk.events.time
+        self.write(chunk.first, chunk.rows[:, :, : chunk.count], *ends)
+
+    def write(self, first: int, rows: np.ndarray, left: np.ndarray, value: np.ndarray, time: np.ndarray) -> None:
+        """Write paths first..first + n - 1: rows (saves, O, n), times and values of explosions (n,), times of events
+        (E, n)."""
         n, at = rows.shape[2], 0
-        values: dict[str, np.ndarray] = {"path": np.arange(first, first + n), "explosion_value": path_events.value}
-        values["explosion_time"] = path_events.left
-        values |= {f"{e}_time": path_events.time[k] for k, e in enumerate(self.layout.events)}
+        values: dict[str, np.ndarray] = {"path": np.arange(first, first + n), "explosion_value": value}
+        values["explosion_time"] = left
+        values |= {f"{e}_time": time[k] for k, e in enumerate(self.layout.events)}
         for v in self.layout.variables:
             share = np.moveaxis(rows[:, at : at + v.rows], 2, 0)
             values[v.name] = share.reshape(n, len(self.layout.saves), *v.shape)
@@ -66,8 +76,9 @@ class Stream:
             self.writer.check()
             self._chunks[first] = n
 
-    def finish(self, rest: xr.Dataset) -> None:
-        """Close the gaps that chunks left out by an interruption have made; add what is not path by path."""
+    def finish(self, rest: xr.Dataset, attrs: Callable[[str], Mapping[str, Any]]) -> None:
+        """Close the gaps that chunks left out by an interruption have made; add what is not path by path. attrs(name):
+        attributes of the variables that are."""
         with self._lock, failing_as(self.shown):
             to = 0
             for first, n in sorted(self._chunks.items()):
@@ -78,6 +89,8 @@ class Stream:
                 to += n
             if to < self._length:
                 self.file.resize_dimension("path", to)
+            for name, variable in self.file.variables.items():
+                variable.attrs.update(attrs(name))
             self.writer.put(rest)
             self.writer.close()
             self.writer.check_written()
@@ -90,25 +103,57 @@ class Stream:
             self.writer.close()
 
 
+@dataclass(frozen=True)
+class Target:
+    """What a streamed run ends in: the file `out`, of this layout; attrs(name): attributes of a variable; rest(outcome):
+    what is not path by path."""
+
+    out: str | Path
+    layout: ResultLayout
+    attrs: Callable[[str], Mapping[str, Any]]
+    rest: Callable[[ensemble.Outcome], xr.Dataset]
+
+    @contextmanager
+    def begun(self, plan: Plan) -> Iterator[Stream]:
+        """The file under way, which appears at the end."""
+        with (
+            replacing(self.out) as scratch,
+            Stream(scratch, self.out, self.layout, plan.program.dtype, plan.chunk_size) as stream,
+        ):
+            yield stream
+
+
 def run(
-    job: Job,
-    layout: ResultLayout,
-    threads: int | None,
-    tick: Callable[[int], None] | None,
-    out: str | Path,
-    warn_share: float,
-    attrs: Mapping[str, Any],
-    explain: Explain | None = None,
-    after: Callable[[ensemble.Outcome], object] | None = None,
+    plan: Plan,
+    target: Target,
+    threads: int | None = None,
+    tick: Callable[[int], None] | None = None,
+    store: Checkpoint | None = None,
 ) -> xr.Dataset:
-    """Run a job with its paths streamed to `out`, which appears when all is written. after: is told of the outcome.
-    Returns the file opened, its variables not yet read."""
+    """Run a plan with its paths streamed to a file, which appears when all is written. Returns it opened, its variables
+    not yet read.
+
+    store: the paths lie in a file beside the checkpoint until there are all, and what is there is not run again; it
+    goes with the end of the run.
+    """
     import xarray as xr
 
-    check_writable(out)
-    with replacing(out) as scratch, Stream(scratch, out, layout, job.program.dtype, job.chunk_size) as sink:
-        outcome = ensemble.run(job, threads, tick, None, sink)
-        if after is not None and not outcome.interrupted:
-            after(outcome)
-        sink.finish(dataset(outcome, layout, "stream", warn_share, attrs, explain))
-    return xr.open_dataset(out, engine="h5netcdf")
+    check_writable(target.out)
+    if store is None:
+        with target.begun(plan) as stream:
+            outcome = ensemble.run(plan, threads, tick, None, stream)
+            stream.finish(target.rest(outcome), target.attrs)
+    else:
+        rows = StoredRows(plan, store.row_file(StoredRows.length(plan)))
+        try:
+            outcome = ensemble.run(plan, threads, tick, store, rows)
+            rest = target.rest(outcome)
+            with target.begun(plan) as stream:
+                for chunk in rows.chunks():
+                    stream.write(*chunk)
+                stream.finish(rest, target.attrs)
+        finally:
+            rows.file.close()
+        if not outcome.interrupted:
+            rows.file.remove()
+    return xr.open_dataset(target.out, engine="h5netcdf")

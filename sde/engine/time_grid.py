@@ -24,7 +24,44 @@ ONE_WINDOW = 1 << 17
 """Longest run whose steps are all held, in one window."""
 
 Rule = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""(times (K,), lengths (K,)) of steps -> a number per step."""
+"""(times (K,), lengths (K,)) of steps -> a number per step. A function of a module or a record, so that it can be sent
+to another process."""
+
+
+def length(time: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """The step itself."""
+    return length
+
+
+def root(time: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """The standard deviation of a Brownian increment."""
+    return np.sqrt(length)
+
+
+def none(time: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """No noise."""
+    return np.zeros(len(length))
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """The step times a schedule's factor, over `inertia`."""
+
+    factor: Factor
+    inertia: float = 1.0
+
+    def __call__(self, time: np.ndarray, length: np.ndarray) -> np.ndarray:
+        return length * (self.factor(time) / self.inertia)
+
+
+@dataclass(frozen=True)
+class Thermal:
+    """The noise of minibatch gradients in a step: sqrt(temperature / length)."""
+
+    temperature: float
+
+    def __call__(self, time: np.ndarray, length: np.ndarray) -> np.ndarray:
+        return np.sqrt(self.temperature / length)
 
 
 @dataclass(frozen=True)
@@ -99,6 +136,9 @@ class RunClock:
         self.steps, self.saves = grid.steps, grid.saves
         self._span = self.steps if self.steps <= ONE_WINDOW else WINDOW
         self._lock, self._made = Lock(), OrderedDict[int, Clock]()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RunClock, (self.grid, self.h, self.scale)
 
     def at(self, steps: np.ndarray) -> np.ndarray:
         """Times after `steps` steps."""

@@ -92,14 +92,14 @@ def broken(path: Path, reason: str) -> OSError:
     return OSError(f"checkpoint: the file must be as it was written; got {path} ({reason}). {advice}.")
 
 
-def check_kind(path: Path) -> None:
+def check_kind(path: Path, magic: bytes = MAGIC) -> None:
     """Raise OSError, naming the file, where there is one that does not even begin as these do: it may be somebody's."""
     try:
         if not path.exists():
             return
         if path.is_file():
             with path.open("rb") as stream:
-                if stream.read(len(MAGIC)) == MAGIC:
+                if stream.read(len(magic)) == magic:
                     return
     except OSError as error:
         raise OSError(

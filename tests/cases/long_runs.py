@@ -16,7 +16,7 @@ import pytest
 import sympy as sp
 
 from sde import SDE, SGD, expectation, simulate, verify
-from sde.engine import ensemble
+from sde.engine import chunk
 from sde.engine.interruption import InterruptedWarning
 from sde.storage.files import fingerprint
 from symbolic.library import LIBRARY
@@ -39,7 +39,7 @@ def until(holds: Callable[[], bool], process: subprocess.Popen[str], seconds: fl
 
 
 def after_chunks(monkeypatch: pytest.MonkeyPatch, chunks: int, how: Callable[[], None] = press) -> None:
-    advance, begun = ensemble._advance, []
+    advance, begun = chunk.advance, []
 
     def counted(*arguments: Any) -> bool:
         begun.append(0)
@@ -47,7 +47,7 @@ def after_chunks(monkeypatch: pytest.MonkeyPatch, chunks: int, how: Callable[[],
             how()
         return advance(*arguments)
 
-    monkeypatch.setattr(ensemble, "_advance", counted)
+    monkeypatch.setattr(chunk, "advance", counted)
 
 
 MU = sp.Symbol("mu", real=True)

@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sde import SGD, resume, simulate
-from sde.engine import checkpoint, engine_identity, ensemble
+from sde.engine import checkpoint, chunk, engine_identity
 from sde.engine.checkpoint import Checkpoint
 from sde.storage.archive import DIGEST, HEADER, MAGIC
 from sde.storage.files import fingerprint
@@ -53,7 +53,7 @@ class Half:
 
     def __init__(self, kind: str, folder: Path) -> None:
         self.kind, self.path, self.whole = kind, folder / kind, call(kind)
-        begun, advance = list[int](), ensemble._advance
+        begun, advance = list[int](), chunk.advance
 
         def stopping(*arguments: Any) -> Any:
             begun.append(0)
@@ -62,7 +62,7 @@ class Half:
             return advance(*arguments)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(ensemble, "_advance", stopping)
+            patch.setattr(chunk, "advance", stopping)
             patch.setattr(Checkpoint, "due", lambda _: True)
             with pytest.raises(RuntimeError, match="power cut"):
                 call(kind, checkpoint=self.path)
@@ -312,7 +312,7 @@ def test_case_c6_entries_twice_or_over_one_another(halves: dict[str, Half]) -> N
 
 READ = """
 import resource, sys
-from sde import checkpoint
+from sde.engine import checkpoint
 base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
     checkpoint.read(sys.argv[1], arrays=sys.argv[2] == "all")
@@ -434,7 +434,7 @@ def test_case_c6_every_source_that_decides_numbers_is_in_the_engine(
 
     assert there() == found
     changes = {
-        "sde/engine/accumulators.py": False,
+        "sde/engine/accumulators/moments.py": False,
         "symbolic/schemes/heun.py": False,
         "symbolic/problem/loss.py": False,
         "sde/cli/commands.py": True,

@@ -9,7 +9,7 @@ import pytest
 import sympy as sp
 
 from sde import SDE, simulate
-from sde.engine import ensemble
+from sde.engine import chunk
 from sde.engine.checkpoint import Checkpoint
 from sde.storage.files import fingerprint
 
@@ -44,7 +44,7 @@ def test_case_c6_lost_paths_and_values_that_are_no_numbers(
     problem, begun, advance = (
         SDE([X, Y], [drift, -Y], [[1, 0], [0, sp.Rational(3, 10)]]),
         list[int](),
-        ensemble._advance,
+        chunk.advance,
     )
 
     def stopping(*arguments: Any) -> Any:
@@ -54,7 +54,7 @@ def test_case_c6_lost_paths_and_values_that_are_no_numbers(
         return advance(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ensemble, "_advance", stopping)
+        patch.setattr(chunk, "advance", stopping)
         with pytest.raises(RuntimeError, match="power cut"):
             simulate(problem, checkpoint=tmp_path / "c", threads=1, **settings)
     whole = simulate(problem, **settings)

@@ -156,8 +156,8 @@ def test_case_c5_a_closed_file_and_a_half_written_chunk(tmp_path: Path, monkeypa
         self.writer.close()
         write(self, *arguments)
 
-    def breaking(self: stream.Stream, first: int, rows: np.ndarray, ends: Any) -> None:
-        write(self, first, rows[:, :, :-1] if first else rows, ends)
+    def breaking(self: stream.Stream, first: int, rows: np.ndarray, *ends: Any) -> None:
+        write(self, first, rows[:, :, :-1] if first else rows, *ends)
 
     for broken, kind, words in ((closing, OSError, "the file is closed"), (breaking, TypeError, "broadcast")):
         with monkeypatch.context() as patch:

@@ -19,7 +19,7 @@ import pytest
 import sympy as sp
 
 from sde import SDE, SGD, simulate, train
-from sde.engine import checkpoint, ensemble
+from sde.engine import checkpoint, chunk
 from sde.engine.checkpoint import Checkpoint
 from sde.engine.ensemble import CheckpointWarning
 from sde.engine.interruption import InterruptedWarning
@@ -104,13 +104,13 @@ LONG: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("name", LONG)
 def test_case_d_ctrl_c_is_answered_within_a_second(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun, advance = threading.Event(), ensemble._advance
+    begun, advance = threading.Event(), chunk.advance
 
     def told(*arguments: Any) -> bool:
         begun.set()
         return advance(*arguments)
 
-    monkeypatch.setattr(ensemble, "_advance", told)
+    monkeypatch.setattr(chunk, "advance", told)
     assert answer(LONG[name], begun) < 1.0
 
 

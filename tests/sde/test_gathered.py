@@ -15,8 +15,8 @@ import sympy as sp
 import xarray as xr
 
 from sde import SDE, SGD, simulate, train
+from sde.engine import plan
 from sde.engine.dataset import ExplosionWarning
-from sde.engine.plan import Job
 from sde.storage.files import fingerprint
 from symbolic import Normal
 from symbolic.library import LIBRARY
@@ -176,7 +176,7 @@ def test_chunks_change_no_path_and_no_count(keep: str, monkeypatch: pytest.Monke
     one = walk(**options)
     for blocks in (2, 7):
         with monkeypatch.context() as patch:
-            patch.setattr(Job, "blocks_per_chunk", blocks)
+            patch.setattr(plan, "blocks_per_chunk", lambda *_, blocks=blocks: blocks)
             other = walk(threads=3, **options)
         for name in one.variables:
             if keep == "paths" or name in ("exploded", "X_histogram") or str(name).endswith("_count"):
@@ -214,10 +214,10 @@ def test_streamed_paths_are_the_kept_ones(tmp_path: Path, monkeypatch: pytest.Mo
 def test_an_interrupted_stream_holds_what_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import signal
 
-    from sde.engine import ensemble
+    from sde.engine import chunk
 
     monkeypatch.setattr("sde.engine.plan.CHUNK_STEPS", 0)
-    kept, block, begun = walk(keep="paths"), ensemble._advance, []
+    kept, block, begun = walk(keep="paths"), chunk.advance, []
 
     def counted(*arguments: Any) -> Any:
         begun.append(0)
@@ -225,7 +225,7 @@ def test_an_interrupted_stream_holds_what_is_complete(tmp_path: Path, monkeypatc
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         return block(*arguments)
 
-    monkeypatch.setattr(ensemble, "_advance", counted)
+    monkeypatch.setattr(chunk, "advance", counted)
     with walk(keep="paths", out=tmp_path / "part.nc", threads=2) as part:
         assert part.attrs["interrupted"] == 1 and 0 < part.sizes["path"] == part.attrs["paths"] < 6000
         assert np.array_equal(part.X.values, kept.X.sel(path=part.path).values)
@@ -246,7 +246,7 @@ def test_an_interrupted_stream_holds_what_is_complete(tmp_path: Path, monkeypatc
         ({"histogram": {"X": [1.0, 0.0]}}, r"histogram\[X\]: needs at least two increasing"),
         ({"warn_share": 2}, "warn_share: must be a share"),
         ({"out": "x.nc"}, "out: streams paths"),
-        ({"out": "x.nc", "keep": "paths", "checkpoint": "c"}, "out: a stream of paths has no checkpoint"),
+        ({"out": "c.rows", "keep": "paths", "checkpoint": "c"}, "output: each must be a file of its own"),
     ],
 )
 def test_refusals_before_any_compilation(

@@ -10,6 +10,7 @@ import pytest
 import sympy as sp
 
 from sde.engine import ensemble
+from sde.engine.plan import Plan
 from sde.engine.program import import_text, load
 from sde.kernels import drivers
 from sde.kernels.loop import Clock
@@ -97,7 +98,7 @@ def test_the_kernel_agrees_with_its_text(name: str, noise: str, dtype: str) -> N
     rows = [np.full(lanes, value, dtype) for value in (h, t)]
     times: list[Any] = rows if name in OWN_CLOCKS else [real(h), real(t)]
     text.step(expected, n, *times, np.ones(1))
-    step = next(f for f in program.keep if f.address == program.native.step).ctypes
+    step = program.compiled["step"].ctypes
     before = x.copy()
     given = [x, n, *times, np.ones(1, dtype)]
     step(*(a.ctypes.data_as(kind) if np.ndim(a) else kind(a) for a, kind in zip(given, step.argtypes, strict=True)))
@@ -130,13 +131,21 @@ def test_constant_noise_is_the_scheme_by_hand(name: str, noise: str) -> None:
     clock = Clock(grid, np.full(steps, h), np.ones(steps), np.array([steps]))
     driver = drivers.mean(values, np.dtype("float64"))
     start = np.array([0.5, -0.3])
-    job = ensemble.Job(
-        program, driver, clock, np.ones(1), lambda first, n: np.broadcast_to(start, (n, 2)), 2, 0, 2, 1e9
+    plan = Plan(
+        program=program,
+        driver=driver,
+        clock=clock,
+        parameters=np.ones(1),
+        start=lambda first, n: np.broadcast_to(start, (n, 2)),
+        paths=2,
+        seed=0,
+        bound=1e9,
+        keep=True,
     )
     x = start
     for k in range(steps):
         x = STEPS[name](twin, x, grid[k], h, dW=dW, dZ=dZ, integrals=integrals, signs=signs)
-    found = ensemble.run(job).kept[0, :, 0]
+    found = ensemble.run(plan).kept[0, :, 0]
     assert np.isfinite(x).all() and found == pytest.approx(x, rel=1e-11 if name == "implicit-euler" else 1e-12)
 
 
@@ -156,18 +165,18 @@ def test_smooth_noise_solves_the_matching_ode(name: str, corrected: int) -> None
         values[0] = c * h
         program = load(prepared.module.text, prepared.module.manifest)
         clock = Clock(h * np.arange(steps + 1), np.full(steps, h), np.ones(steps), np.array([steps]))
-        job = ensemble.Job(
-            program,
-            drivers.mean(values, np.dtype("float64")),
-            clock,
-            np.empty(0),
-            lambda _, n: np.full((n, 1), 0.3),
-            1,
-            0,
-            1,
-            1e9,
+        plan = Plan(
+            program=program,
+            driver=drivers.mean(values, np.dtype("float64")),
+            clock=clock,
+            parameters=np.empty(0),
+            start=lambda _, n: np.full((n, 1), 0.3),
+            paths=1,
+            seed=0,
+            bound=1e9,
+            keep=True,
         )
-        found = ensemble.run(job).kept[0, 0, 0]
+        found = ensemble.run(plan).kept[0, 0, 0]
         x, fine = 0.3, 20_000
 
         def slope(y: float) -> float:

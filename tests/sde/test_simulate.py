@@ -12,6 +12,7 @@ import xarray as xr
 
 from sde import SGD, simulate
 from sde.engine import ensemble
+from sde.engine.plan import Plan
 from sde.engine.program import load
 from sde.kernels import drivers
 from sde.kernels.loop import Clock
@@ -139,21 +140,21 @@ def test_fake_noise_is_the_matching_ode() -> None:
     h, c, steps = 0.01, 0.5, 100
     program = load(prepared.module.text, prepared.module.manifest)
     clock = Clock(h * np.arange(steps + 1), np.full(steps, h), np.ones(steps), np.array([steps]))
-    job = ensemble.Job(
-        program,
-        drivers.mean([c * h], np.dtype("float64")),
-        clock,
-        np.empty(0),
-        lambda first, n: np.full((n, 1), 0.3),
-        2,
-        0,
-        2,
-        1e9,
+    plan = Plan(
+        program=program,
+        driver=drivers.mean([c * h], np.dtype("float64")),
+        clock=clock,
+        parameters=np.empty(0),
+        start=lambda first, n: np.full((n, 1), 0.3),
+        paths=2,
+        seed=0,
+        bound=1e9,
+        keep=True,
     )
     value = 0.3
     for _ in range(steps):
         value += h * (-value + c * (1 + value**2))
-    assert ensemble.run(job).kept[0, 0] == pytest.approx([value, value], rel=1e-13)
+    assert ensemble.run(plan).kept[0, 0] == pytest.approx([value, value], rel=1e-13)
 
 
 def sigma_cases() -> dict[str, tuple[Loss, dict[str, Any]]]:

@@ -61,11 +61,8 @@ LOSSES = _losses()
 
 def run_compiled(text: str, manifest: Mapping[str, Any], role: str, *arguments: Any) -> None:
     """Call an emitted function as compiled, arrays as bare pointers."""
-    module = import_text(text)
     dtype = np.dtype(str(manifest["dtype"]))
-    program = load(text, manifest)
-    roles = [r for r in ("step", "accumulate", "observe") if hasattr(module, r)]
-    native = program.keep[roles.index(role)]
+    native = load(text, manifest).compiled[role]
     native.ctypes(
         *[
             v.ctypes.data_as(k) if isinstance(v, np.ndarray) else dtype.type(v)

@@ -1,0 +1,123 @@
+"""A chunk of paths: the unit of work, of progress, interruption and merging. What it gives follows from the plan and
+its index alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from sde.engine.accumulators import Statistics
+from sde.engine.accumulators.accumulator import ChunkPaths, PathEvents
+from sde.engine.interruption import Stop
+from sde.engine.plan import Plan
+from sde.kernels.loop import run_block
+from sde.kernels.statistics import moments
+
+SEGMENT_SECONDS, FIRST_STEPS = 0.05, 16
+"""How long one compiled call runs before it tells of its progress, and how many steps the first one takes."""
+
+
+class Stopped(Exception):
+    """A chunk was left off, as its worker's `stop` is set."""
+
+
+@dataclass
+class Worker:
+    """What chunks of one process may share; no result depends on it. tick(n): told of every n path-steps done; pace:
+    steps of a compiled call; free: buffers of saves that chunks have left."""
+
+    stop: Stop = field(default_factory=Stop)
+    tick: Callable[[int], None] | None = None
+    pace: int = FIRST_STEPS
+    free: list[np.ndarray] = field(default_factory=list)
+
+    def buffer(self, plan: Plan) -> np.ndarray:
+        """(saves, O, paths of a chunk), of any content."""
+        try:
+            return self.free.pop()
+        except IndexError:
+            return np.empty((len(plan.clock.saves), plan.rows, plan.chunk_size), dtype=plan.program.dtype)
+
+    def took(self, seconds: float, steps: int) -> None:
+        """Let calls take SEGMENT_SECONDS, by what one took."""
+        fitting = steps * SEGMENT_SECONDS / max(seconds, 1e-9)
+        if fitting < self.pace / 2 or steps == self.pace:
+            self.pace = int(min(max(fitting, 1), 64 * self.pace))
+
+
+@dataclass
+class ChunkResult:
+    """What a chunk gives. statistics: mergeable, in order of chunks; paths: what they are made of, path by path."""
+
+    paths: ChunkPaths
+    statistics: Statistics
+
+
+def run_chunk(plan: Plan, index: int, worker: Worker | None = None) -> ChunkResult:
+    """Chunk `index` of a plan. Its rows are the worker's buffer, to be put back once read. Raises Stopped."""
+    worker = worker or Worker()
+    paths, statistics = advance(plan, index, worker.buffer(plan), worker), Statistics(plan)
+    statistics.add(paths)
+    return ChunkResult(paths, statistics)
+
+
+def advance(plan: Plan, index: int, rows: np.ndarray, worker: Worker) -> ChunkPaths:
+    """Take the paths of a chunk through all steps, block by block in segments of `worker.pace` steps, their saves into
+    rows (saves, O, >= paths). Raises Stopped."""
+    program, clock, first, count = plan.program, plan.clock, index * plan.chunk_size, plan.count(index)
+    lanes, width, dtype = program.lanes, program.states, program.dtype
+    loop: Callable[..., Any] = run_block(dtype, type(plan.driver), plan.events > 0)
+    blocks, groups = -(-count // lanes), 1 + plan.events
+    start = np.asarray(plan.start(plan.first + first, count), dtype=dtype)
+    start = np.concatenate([start, np.broadcast_to(start[-1:], (blocks * lanes - count, width))])
+    x = np.zeros((blocks, width + 2, lanes), dtype=dtype)
+    x[:, :width] = np.swapaxes(start.reshape(blocks, lanes, width), 1, 2)
+    dead = np.full((blocks, groups * lanes), -1, dtype=np.int64)
+    when, at = np.full(dead.shape, np.nan), 0
+    cells, own_steps = moments.empty(len(clock.saves), plan.rows), np.zeros(2, np.int64)
+    while at < clock.steps:
+        if worker.stop.is_set():
+            raise Stopped
+        window = clock.window(at)
+        end, began = min(at + worker.pace, window.first + len(window.h)), perf_counter()
+        own_steps += loop(
+            program.native,
+            plan.driver,
+            window,
+            np.uint64(plan.seed),
+            plan.parameters,
+            x.reshape(blocks, -1),
+            dead,
+            when,
+            plan.first + first,
+            count,
+            at,
+            end,
+            plan.bound,
+            cells,
+            rows,
+            0,
+            worker.stop.flag,
+        )
+        if worker.tick:
+            worker.tick(count * (end - at))
+        worker.took(perf_counter() - began, end - at)
+        at = end
+    if worker.stop.is_set():
+        raise Stopped
+
+    def by_path(values: np.ndarray) -> np.ndarray:
+        """(R, count) from rows (blocks, R * lanes)."""
+        rows = np.swapaxes(values.reshape(blocks, -1, lanes), 0, 1).reshape(-1, blocks * lanes)
+        return np.ascontiguousarray(rows[:, :count])
+
+    states, times, left = by_path(dead), by_path(when), by_path(x)[width:]
+    exploded = states[0] >= 0
+    row, value = np.full(count, -1, np.int64), np.full(count, np.nan)
+    row[exploded], value[exploded] = left[0, exploded], left[1, exploded]
+    events = PathEvents(states[0], times[0], row, value, states[1:], times[1:])
+    return ChunkPaths(index, first, count, rows, events, cells, own_steps)

@@ -1,0 +1,27 @@
+"""What every scheduler does: chunks of a plan, each of them once, in any order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from typing import Protocol
+
+from sde.engine.chunk import ChunkResult, Worker
+from sde.engine.plan import Plan
+
+
+class Scheduler(Protocol):
+    """workers: how many chunks may be under way at once."""
+
+    @property
+    def workers(self) -> int: ...
+
+    def over(
+        self, plan: Plan, indices: Iterable[int], take: Callable[[ChunkResult], None], worker: Worker
+    ) -> Generator[bool]:
+        """Run the chunks `indices`, begun in this order, until all are or `worker.stop` is set.
+
+        take: gets each result, from whatever thread has it; its rows are worthless afterwards. Yields whenever some
+        chunks are complete: whether others are under way. What a chunk raises is raised here, once none runs any more;
+        so it is where the generator is closed.
+        """
+        ...
