@@ -7,7 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from symbolic.dynamics.equation import SDE
-from symbolic.problem.distributions import Bernoulli, Dataset, Moments, Normal, Uniform
+from symbolic.problem.dataset import Dataset
+from symbolic.problem.distributions import Bernoulli, Laplace, Moments, Normal, Uniform
 from symbolic.problem.loss import Loss, parameters
 from symbolic.problem.optimizer import SGD
 
@@ -22,6 +23,7 @@ __all__ = [
     "SGD",
     "Bernoulli",
     "Dataset",
+    "Laplace",
     "Loss",
     "Moments",
     "Normal",

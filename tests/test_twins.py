@@ -147,7 +147,7 @@ def test_the_equilibrium_is_where_bisection_finds_it(name: str, weight_decay: fl
 @pytest.mark.parametrize("name", [n for n in LOSSES if n not in SAMPLED])
 def test_the_drift_and_the_increment_of_a_charge_are_the_naive_ones(name: str) -> None:
     theory, noise, theta, rate, batch, decay = _theory(name), _noise(name), _point(name), 0.03, 3, 0.2
-    on_rows = [block.kind for block in _loss(name).blocks] == ["dataset"]
+    on_rows = [block.name for block in _loss(name).blocks] == ["dataset"]
     settings = SGD(rate, batch_size=batch, weight_decay=decay, replacement=not on_rows)
     rows = _rows(_loss(name), settings)
     slow, of_a_batch = step_moments(noise, theta, rate=1.0, batch=batch, weight_decay=decay, population=rows)

@@ -123,11 +123,11 @@ def _points(
         yield from _statements(values, made.statements, made.updates, plan)
         return
     assert isinstance(dynamics, LossDynamics)
-    rows = [b for b in problem.blocks if b.kind == "dataset"]
+    rows = [(b.symbols, b.table) for b in problem.blocks if b.table is not None]
     samples: list[dict[sp.Symbol, float]] = [{}]
     if len(rows) == 1 and dynamics.features is None:
-        table = rows[0].parameters["table"]
-        samples += [dict(zip(rows[0].symbols, map(float, row), strict=True)) for row in table[:ROWS]]
+        symbols, table = rows[0]
+        samples += [dict(zip(symbols, map(float, row), strict=True)) for row in table[:ROWS]]
     for sample in samples:
         yield values | sample, (problem.expression,)
     yield from _statements(values, dynamics.statements, tuple(dynamics.gradient), plan)

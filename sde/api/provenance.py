@@ -117,10 +117,10 @@ def problem(of: Loss | SDE) -> dict[str, Any]:
     if isinstance(of, Loss):
         shapes = {p.name: list(p.shape) for p in of.parameters}
         laws = [
-            {"names": _names(b.symbols), "law": b.kind}
+            {"names": _names(b.symbols), "law": b.name}
             | (
-                {"rows": b.size, "sha256": digest(b.parameters["table"])}
-                if b.kind == "dataset"
+                {"rows": b.size, "sha256": digest(b.table)}
+                if b.table is not None
                 else {k: plain(np.array(v, dtype=object)) for k, v in b.parameters.items()}
             )
             for b in of.blocks

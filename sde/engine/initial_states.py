@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from sde.engine.plan import Start
+from sde.kernels.minibatch import UNIFORM_BLOCKS
 from sde.kernels.random import draws
 from symbolic.errors import InputError, as_reals
 
@@ -35,42 +36,20 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Gaussian:
-    """mean (S,) + root (S, S) @ standard normals, which seed, path and parameter entry decide."""
+class Drawn:
+    """Draws of a distribution (`symbolic.problem.base_distribution.Recipe`), which seed, path and entry decide."""
 
-    mean: np.ndarray
-    root: np.ndarray
+    recipe: Any
     seed: int
     offset: int
 
     def __call__(self, first: int, n: int) -> np.ndarray:
-        return self.mean + (self.root @ draws.normals(len(self.mean), n, self.seed, first, step=self.offset)).T
-
-
-@dataclass(frozen=True)
-class Between:
-    """Uniform on [low, high], each (S,)."""
-
-    low: np.ndarray
-    high: np.ndarray
-    seed: int
-    offset: int
-
-    def __call__(self, first: int, n: int) -> np.ndarray:
-        drawn = draws.uniforms(len(self.low), n, self.seed, first, step=self.offset).T
-        return self.low + (self.high - self.low) * drawn
-
-
-@dataclass(frozen=True)
-class Chance:
-    """1 with probabilities chance (S,), else 0."""
-
-    chance: np.ndarray
-    seed: int
-    offset: int
-
-    def __call__(self, first: int, n: int) -> np.ndarray:
-        return (self.chance > draws.uniforms(len(self.chance), n, self.seed, first, step=self.offset).T).astype(float)
+        at = UNIFORM_BLOCKS if self.recipe.normals else 0
+        return self.recipe.draw(
+            n,
+            lambda rows: draws.normals(rows, n, self.seed, first, step=self.offset),
+            lambda rows: draws.uniforms(rows, n, self.seed, first, step=self.offset, block=at),
+        ).T
 
 
 @dataclass(frozen=True)
@@ -102,7 +81,7 @@ def reader(parameters: Sequence[Named], start: Mapping[Any, Any], paths: int, se
     """start as a function of path numbers, (first, n) -> (n, width); columns past the parameters (velocities) are 0.
 
     Values are numbers or arrays of the parameter's shape (all paths alike), arrays (paths, *shape), or laws (Normal,
-    Uniform, Bernoulli with numbers). Raises ValueError with all problems at once.
+    Uniform, Laplace, Bernoulli with numbers). Raises ValueError with all problems at once.
     """
     if not isinstance(start, Mapping):
         raise InputError(
@@ -179,23 +158,17 @@ def _block(p: Named, value: Any, paths: int, seed: int, offset: int) -> Start:
 def _drawn(p: Named, distribution: Any, seed: int, offset: int) -> Start:
     """Draws of a start law: a path's numbers depend on seed, path and parameter entry only."""
     try:
+        if distribution.table is not None:
+            raise TypeError
         block = distribution.bind(p.symbols, p.shape)
-    except TypeError:
+    except (AttributeError, TypeError):
         raise InputError(
             f"start[{p.name}]: must be numbers or a law; got {type(distribution).__name__}. Give an array (paths,"
             " *shape) for rows of your own."
         ) from None
-    if not block.can_sample or block.kind == "dataset":
+    if block.unsampled:
         raise InputError(
-            f"start[{p.name}]: a law must be one to draw from; got {block.kind} without numbers. Use Normal, Uniform or"
-            " Bernoulli with numbers."
+            f"start[{p.name}]: a law must be one to draw from; got {block.name} without numbers. Use Normal, Uniform,"
+            " Laplace or Bernoulli with numbers."
         )
-    q = block.parameters
-    if block.kind == "normal":
-        mean = np.array([float(m) for m in q["mean"]])
-        values, vectors = np.linalg.eigh(np.array(q["covariance"], dtype=object).astype(float))
-        return Gaussian(mean, vectors * np.sqrt(np.maximum(values, 0.0)), seed, offset)
-    if block.kind == "uniform":
-        low, high = (np.array([float(v) for v in q[k]]) for k in ("low", "high"))
-        return Between(low, high, seed, offset)
-    return Chance(np.array([float(v) for v in q["p"]]), seed, offset)
+    return Drawn(block.recipe({}), seed, offset)

@@ -69,7 +69,7 @@ class Sampled(NamedTuple):
     table: Any  # (N, ZT) F
     table_rows: Any  # (ZT,) int64: data row that each table column goes to
     normals: int  # standard normals in the base of one draw
-    chance: Any  # (U,) F: further base variables, uniform (-1) or Bernoulli (its probability)
+    chance: Any  # (U,) F: further base variables, uniform (-1), exponential (-2) or Bernoulli (p)
     location: Any  # (ZL,) F
     mixing: Sparse  # (ZL, normals + U)
     drawn_rows: Any  # (ZL,) int64: data row that each drawn entry goes to
@@ -149,8 +149,8 @@ def sampled(
 
     Data rows `table_rows` come from the columns of table (N, ZT), at indices drawn with or without
     replacement; data rows `law_rows` are location (ZL,) + mixing (ZL, B) @ base, base = `normals` standard
-    normals, then one variable per entry of `chance`: uniform(0, 1) for -1, else Bernoulli with that
-    probability.
+    normals, then one variable per entry of `chance`: uniform(0, 1) for -1, exponential of mean 1 for -2, else
+    Bernoulli with that probability.
     """
     rows = np.empty((0, 0), dtype) if table is None else _array(table, dtype)
     if table is not None and not (0 < len(rows) < 2**32 and (replacement or batch <= len(rows))):

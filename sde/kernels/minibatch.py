@@ -4,6 +4,7 @@ import numpy as np
 
 from .calls import call_accumulate, call_fill
 from .drivers import GROUP
+from .math import log
 from .options import inner
 from .random.philox import MASK, draw
 from .random.philox import STREAM_SAMPLES as SAMPLES
@@ -104,6 +105,9 @@ def fill_base(driver, space, lanes, seed, first_path, step, first_sample, sample
         if q >= 0:
             for i in range(lanes):
                 row[i] = 1.0 if row[i] < q else 0.0
+        elif q < -1.5:
+            for i in range(lanes):
+                row[i] = -log(row[i])
 
 
 @inner

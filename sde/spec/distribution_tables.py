@@ -11,15 +11,9 @@ import sympy as sp
 
 from sde.spec.error_list import ErrorList, is_number, nearest
 from symbolic.language.parser import ExpressionError, parse_scalar
-from symbolic.problem.distributions import Bernoulli, Distribution, Moments, Normal, Uniform
+from symbolic.problem.base_distribution import Distribution
+from symbolic.problem.distributions import NAMED
 from symbolic.problem.loss import entries
-
-DISTRIBUTIONS: Mapping[str, tuple[type[Distribution], tuple[str, ...]]] = {
-    "normal": (Normal, ("mean", "std", "covariance")),
-    "uniform": (Uniform, ("low", "high")),
-    "bernoulli": (Bernoulli, ("p",)),
-    "moments": (Moments, ("moments",)),
-}
 
 
 def read_distribution(
@@ -31,11 +25,11 @@ def read_distribution(
     """
     before = len(errors.found)
     kind = table.get("law")
-    if not isinstance(kind, str) or kind not in DISTRIBUTIONS:
-        hint = nearest(kind, list(DISTRIBUTIONS)) if isinstance(kind, str) else f"Known: {', '.join(DISTRIBUTIONS)}."
+    if not isinstance(kind, str) or kind not in NAMED:
+        hint = nearest(kind, list(NAMED)) if isinstance(kind, str) else f"Known: {', '.join(NAMED)}."
         errors.add(f"{where}.law", "must name a law", kind, hint)
         return None, shape or ()
-    make, allowed = DISTRIBUTIONS[kind]
+    make, allowed = NAMED[kind], NAMED[kind].keys()
     values: dict[str, np.ndarray] = {}
     for key, value in table.items():
         if key == "law":
@@ -49,13 +43,10 @@ def read_distribution(
     if len(errors.found) > before:
         return None, shape or ()
     if shape is None:
-        own = [v.shape[:1] if k == "covariance" else v.shape for k, v in values.items() if k != "moments"]
-        shape = max(own, key=len, default=())
-    if kind == "normal" and "covariance" not in values:
-        values.setdefault("std", np.array(sp.S.One, dtype=object))
-    arguments = {k: values[k].tolist() if "'" in repr(table.get(k)) else table.get(k, 1) for k in values}
+        shape = make.shape_of({k: v.shape for k, v in values.items()})
+    arguments = {k: values[k].tolist() if "'" in repr(table[k]) else table[k] for k in values}
     try:
-        distribution = make(**arguments)
+        distribution = make(**make.completed(arguments))
         distribution.bind(tuple(entries("z", shape).ravel()), shape)
         return distribution, shape
     except TypeError:

@@ -4,8 +4,8 @@ once.
     name = "..."                                   # default: the file's name
     [parameters]  u = []  a = [4]  W = [3, 2]      # a shape per parameter
     [data]        e = { law = "normal", mean = 0, std = 0.5, shape = [3] }
-Laws: normal (mean = 0, std = 1, or covariance = matrix), uniform (low = 0, high = 1), bernoulli (p), moments (moments =
-[m1, m2, ...]). Values are numbers, arrays, or constant expressions such as "1/3"; shape defaults to that of the values.
+Laws: normal (mean = 0, std = 1, or covariance = matrix), uniform (low = 0, high = 1), laplace (mean = 0, scale = 1),
+bernoulli (p), moments (moments = [m1, m2, ...]). Values are numbers, arrays, or constant expressions such as "1/3"; shape defaults to that of the values.
 Rows of a file are drawn with equal chance, and may stand beside laws (label noise):
     file = "train.csv"        comma-separated, with a header; relative to the spec file
     inputs = ["c1", "c2"]     columns that make the data vector x, shape [number of inputs] (also for one input)
@@ -38,7 +38,7 @@ from sde.spec.error_list import ErrorList, is_number, nearest
 from symbolic.language import names
 from symbolic.language.parser import ExpressionError, parse, parse_scalar
 from symbolic.language.vocabulary import CONSTANTS, FUNCTIONS, MAX_ENTRIES
-from symbolic.problem.distributions import Distribution
+from symbolic.problem.base_distribution import Distribution
 from symbolic.problem.loss import Loss, entries
 from symbolic.problem.optimizer import SGD, t
 

@@ -26,7 +26,6 @@ from sde.spec import observed
 from sde.spec.distribution_tables import read_distribution
 from sde.spec.error_list import ErrorList, is_number, nearest
 from symbolic.errors import InputError
-from symbolic.problem.distributions import Moments
 from symbolic.problem.optimizer import SGD
 
 KEYS = tuple(s.name for s in SETTINGS.values() if s.spec)
@@ -101,7 +100,7 @@ def _start(where: str, table: Any, parameters: Mapping[str, np.ndarray], errors:
             )
         elif isinstance(value, dict):
             drawn, _ = read_distribution(here, value, array.shape, errors)
-            if isinstance(drawn, Moments):
+            if drawn is not None and drawn.unsampled:
                 errors.add(
                     here,
                     "a start must be drawn from a law that can be sampled",

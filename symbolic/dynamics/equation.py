@@ -190,7 +190,7 @@ class SDE:
                 " euler-maruyama."
             )
         mean, covariance = dynamics.features.numeric_moments()
-        tables = [b for b in dynamics.features.blocks if b.kind == "dataset"]
+        tables = [b for b in dynamics.features.blocks if b.size]
         if tables and len(tables) < len(dynamics.features.blocks) and not sgd.replacement:
             raise InputError(
                 "SGD.replacement: without replacement the SDE needs all data from the data set; got a data set with"
@@ -202,7 +202,7 @@ class SDE:
         H = entries.jacobian(dynamics.inputs) if dynamics.inputs else sp.zeros(len(loss.theta), 0)
         factor = sp.S.One if sgd.schedule is None else sgd.schedule
         factor = factor / (1 - sgd.momentum) if sgd.momentum else factor
-        population = len(tables[0].parameters["table"]) if tables else None
+        population = tables[0].size if tables else None
         strength = (sgd.temperature * sgd.noise_factor(population)) ** 0.5
         slope = entries.xreplace(dict(zip(dynamics.inputs, map(sp.Float, mean), strict=True)))
         root = factorise(covariance)

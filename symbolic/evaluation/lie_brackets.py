@@ -52,12 +52,12 @@ class Fields:
         rest = self._uniform(len(self.inputs) - len(self.theta), n)
         at = 0
         for block in self.loss.blocks:
-            if block.kind == "bernoulli":
+            if block.binary:
                 rest[at : at + len(block.symbols)] &= 1
-            elif block.kind == "dataset":
-                discrete, patterns = probing.label_patterns(block)
+            elif block.table is not None:
+                discrete, patterns = probing.label_patterns(block.table)
                 chosen = [self.rng.choice(patterns[k]) for k in self.rng.integers(0, len(patterns), n)]
-                labels = block.parameters["table"][chosen].T[discrete].astype(np.int64)
+                labels = block.table[chosen].T[discrete].astype(np.int64)
                 rest[at : at + len(block.symbols)][discrete] = labels
             at += len(block.symbols)
         return rest[:, ~self.forward(rest, self.start(n))[2].bad]

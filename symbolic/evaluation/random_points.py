@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import mpmath
 import numpy as np
@@ -11,7 +10,7 @@ import sympy as sp
 
 from symbolic.algebra.affine import AffineField
 from symbolic.evaluation.tape import Tape
-from symbolic.problem.distributions import Block
+from symbolic.problem.base_distribution import Distribution
 from symbolic.problem.loss import Loss
 
 Array = np.ndarray
@@ -21,48 +20,21 @@ def distribution_values(loss: Loss, rng: np.random.Generator) -> dict[sp.Symbol,
     """Plausible numbers for the symbols in the laws: positive, moments those of some law."""
     values: dict[sp.Symbol, float] = {}
     for block in loss.blocks:
-        if block.kind == "moments":
-            support, weights = rng.uniform(0.5, 2.0, 3) * rng.choice([-1, 1], 3), rng.dirichlet(np.ones(3))
-            for p, m in enumerate(block.parameters["moments"], start=1):
-                if isinstance(m, sp.Symbol):
-                    values.setdefault(m, float(weights @ support**p))
+        values = block.plausible(rng) | values
     for s in loss.distribution_parameters:
         values.setdefault(s, float(rng.uniform(0.3, 0.7)))
     return values
 
 
-def numbers(entries: Any, values: dict[sp.Symbol, float]) -> Array:
-    """Law parameters as floats."""
-    array = np.array(entries, dtype=object)
-    return np.array([float(sp.sympify(e, strict=True).xreplace(values)) for e in array.ravel()]).reshape(array.shape)
-
-
-def sample(block: Block, n: int, rng: np.random.Generator, values: dict[sp.Symbol, float]) -> Array | None:
-    """n samples of a block, shape (n_symbols, n); None when its law cannot be sampled."""
-    p = block.parameters
-    if block.kind == "dataset":
-        return p["table"][rng.integers(0, len(p["table"]), n)].T
-    if block.kind == "normal":
-        mean, covariance = numbers(p["mean"], values), numbers(p["covariance"], values)
-        w, v = np.linalg.eigh(covariance)
-        return mean[:, None] + (v * np.sqrt(np.maximum(w, 0))) @ rng.standard_normal((len(mean), n))
-    if block.kind == "uniform":
-        low, high = numbers(p["low"], values), numbers(p["high"], values)
-        return low[:, None] + (high - low)[:, None] * rng.random((len(low), n))
-    if block.kind == "bernoulli":
-        return (rng.random((len(block.symbols), n)) < numbers(p["p"], values)[:, None]) * 1.0
-    return None
-
-
-def generic(block: Block, n: int, rng: np.random.Generator, values: dict[sp.Symbol, float]) -> Array:
+def generic(block: Distribution, n: int, rng: np.random.Generator, values: dict[sp.Symbol, float]) -> Array:
     """n generic points of a block's space: free real values where the law is continuous, 0/1 and labels as they are."""
-    drawn = sample(block, n, rng, values)
+    drawn = block.sample(n, rng, values)
     if drawn is None:
         return rng.standard_normal((len(block.symbols), n))
-    if block.kind != "dataset":
+    if block.table is None:
         return drawn
-    table = block.parameters["table"]
-    discrete, patterns = label_patterns(block)
+    table = block.table
+    discrete, patterns = label_patterns(table)
     chosen = rng.permutation(np.arange(n) % len(patterns))
     rows = np.array([rng.choice(patterns[k]) for k in chosen], dtype=int)
     spread = np.where(table.std(axis=0) > 0, table.std(axis=0), 1.0)[:, None]
@@ -70,9 +42,8 @@ def generic(block: Block, n: int, rng: np.random.Generator, values: dict[sp.Symb
     return np.where(discrete[:, None], drawn, drawn + 0.5 * spread * rng.standard_normal(drawn.shape))
 
 
-def label_patterns(block: Block) -> tuple[Array, list[Array]]:
+def label_patterns(table: Array) -> tuple[Array, list[Array]]:
     """Which columns of a data set hold 0 and 1 only, and the rows of each distinct pattern of these, however rare."""
-    table = block.parameters["table"]
     discrete = np.asarray(np.isin(table, (0.0, 1.0)).all(axis=0))
     _, which = np.unique(table[:, discrete], axis=0, return_inverse=True)
     which = which.ravel()
@@ -81,7 +52,7 @@ def label_patterns(block: Block) -> tuple[Array, list[Array]]:
 
 def pattern_count(loss: Loss) -> int:
     """How many distinct patterns of 0/1 columns the data have: each must get its share of the points."""
-    return max([len(label_patterns(b)[1]) for b in loss.blocks if b.kind == "dataset"], default=1)
+    return max([len(label_patterns(b.table)[1]) for b in loss.blocks if b.table is not None], default=1)
 
 
 class Probe:
@@ -104,7 +75,7 @@ class Probe:
             theta = rng.standard_normal((self.loss.dimension, n)) * rng.choice([0.4, 1.0, 1.7], n)
         else:
             theta = np.repeat(theta[:, None], n, axis=1)
-        drawn = [sample(b, n, rng, values) if as_drawn else None for b in self.loss.blocks]
+        drawn = [b.sample(n, rng, values) if as_drawn else None for b in self.loss.blocks]
         rest = [
             d if d is not None else generic(b, n, rng, values) for d, b in zip(drawn, self.loss.blocks, strict=True)
         ]

@@ -13,9 +13,9 @@ import numpy as np
 import sympy as sp
 
 from symbolic.errors import InputError
-from symbolic.evaluation import random_points as probing
 from symbolic.evaluation.tape import Tape
 from symbolic.noise import drift as laws
+from symbolic.problem.base_distribution import numbers
 from symbolic.problem.features import Features, features
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD
@@ -58,9 +58,9 @@ class Noise:
         if self.features is not None:
             return "features"
         used = [b for b in self.loss.blocks if set(b.symbols) & self.loss.expression.free_symbols]
-        if len(used) == 1 and used[0].kind == "dataset":
+        if len(used) == 1 and used[0].size:
             return "dataset"
-        return "unknown" if any(b.kind == "moments" for b in used) else "samples"
+        return "unknown" if any(not b.sampled for b in used) else "samples"
 
     @property
     def population(self) -> int | None:
@@ -81,10 +81,10 @@ class Noise:
         """(E m, Cov m) of the features as floats, shapes (K,) and (K, K)."""
         f = self.features
         assert f is not None
-        if all(b.kind == "dataset" for b in f.blocks) or not self.loss.distribution_parameters:
+        if all(b.size for b in f.blocks) or not self.loss.distribution_parameters:
             return f.numeric_moments()
-        mean = probing.numbers(f.mean, self.values)
-        return mean, probing.numbers(f.covariance.tolist(), self.values).reshape(len(mean), len(mean))
+        mean = numbers(f.mean, self.values)
+        return mean, numbers(f.covariance.tolist(), self.values).reshape(len(mean), len(mean))
 
     @cached_property
     def _root(self) -> Array:
@@ -105,13 +105,13 @@ class Noise:
             used = {
                 s: row
                 for b in self.loss.blocks
-                if b.size
-                for s, row in zip(b.symbols, b.parameters["table"].T, strict=True)
+                if b.table is not None
+                for s, row in zip(b.symbols, b.table.T, strict=True)
             }
             n = len(next(iter(used.values())))
             return np.array([used.get(s, np.zeros(n)) for s in self.loss.z])
         rng = np.random.default_rng(11)
-        drawn = [probing.sample(b, SAMPLES, rng, self.values) for b in self.loss.blocks]
+        drawn = [b.sample(SAMPLES, rng, self.values) for b in self.loss.blocks]
         return np.concatenate(
             [
                 d if d is not None else np.zeros((len(b.symbols), SAMPLES))

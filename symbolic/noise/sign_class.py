@@ -116,7 +116,7 @@ class GenericNoise:
         """H M mod p at a random theta, (D, K): its columns span the range of Sigma; None where Sigma is not known in
         closed form."""
         f = self.noise.features
-        if f is None or any(b.kind == "dataset" for b in f.blocks) or not f.exponents:
+        if f is None or any(b.size for b in f.blocks) or not f.exponents:
             return None
         rng = np.random.default_rng(31)
         try:

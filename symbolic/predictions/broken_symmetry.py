@@ -24,7 +24,7 @@ from symbolic.noise import drift as laws
 from symbolic.noise.covariance import Noise
 from symbolic.predictions.charge import Charge
 from symbolic.predictions.horizon import BreakingSizes
-from symbolic.problem.distributions import exact
+from symbolic.problem.base_distribution import exact
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD
 

@@ -25,7 +25,7 @@ from symbolic.noise import drift as laws
 from symbolic.noise.covariance import Noise, Source
 from symbolic.noise.sign_class import Class, GenericNoise, classify
 from symbolic.predictions.charge import Charge
-from symbolic.problem.distributions import Block
+from symbolic.problem.base_distribution import Distribution, numbers
 from symbolic.problem.features import Features
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD
@@ -71,7 +71,7 @@ class OriginFeatures(Features):
 
     def numeric_moments(self) -> tuple[Array, Array]:
         """(E m, M of the part) as floats."""
-        mean, covariance = probing.numbers(self.mean, {}), probing.numbers(self.covariance.tolist(), {})
+        mean, covariance = numbers(self.mean, {}), numbers(self.covariance.tolist(), {})
         return mean, covariance.reshape(len(mean), len(mean))
 
 
@@ -103,7 +103,7 @@ class OriginNoise(Noise):
         if self.features is not None:
             return "features"
         used = [b for b in self.loss.blocks if set(b.symbols) & self.loss.expression.free_symbols]
-        if any(b.kind == "moments" for b in used):
+        if any(not b.sampled for b in used):
             return "unknown"
         return "dataset" if self._countable(False) and self._countable(True) else "samples"
 
@@ -124,13 +124,13 @@ class OriginNoise(Noise):
             else laws.rates(sgd, self.population, order, numeric)
         )
 
-    def _blocks(self, inside: bool) -> list[Block]:
+    def _blocks(self, inside: bool) -> list[Distribution]:
         free = self.loss.expression.free_symbols
         return [b for b in self.loss.blocks if any((s in self.redrawn) == inside and s in free for s in b.symbols)]
 
     def _countable(self, inside: bool) -> bool:
         """Whether a group of variables has few enough values to go through them all."""
-        sizes = [_count(b) for b in self._blocks(inside)]
+        sizes = [b.atom_count for b in self._blocks(inside)]
         alone = len(sizes) == 1 and sizes[0] > 0
         return alone or (0 not in sizes and float(np.prod([float(k) for k in sizes])) <= POINTS)
 
@@ -148,12 +148,12 @@ class OriginNoise(Noise):
         out, weights = (np.zeros((len(z), 1)), np.ones(1)) if countable else (np.zeros((len(z), n)), np.full(n, 1 / n))
         for block in self._blocks(inside):
             if countable:
-                values, chance = _support(block, self.values)
+                values, chance = block.atoms(self.values)
                 values, chance = np.tile(values, out.shape[1]), np.tile(chance, out.shape[1])
                 out, weights = (np.repeat(a, values.shape[1] // out.shape[1], axis=-1) for a in (out, weights))
                 weights = weights * chance
             else:
-                values: Any = probing.sample(block, n, rng, self.values)
+                values: Any = block.sample(n, rng, self.values)
             for k, s in enumerate(block.symbols):
                 if (s in self.redrawn) == inside:
                     out[z.index(s)] = values[k]
@@ -185,22 +185,6 @@ class OriginNoise(Noise):
             return super().factors(thetas)
         pairs = [self.factor(t) for t in np.asarray(thetas, dtype=float)]
         return np.array([m for m, _ in pairs]), np.array([r for _, r in pairs])
-
-
-def _count(block: Block) -> int:
-    """How many values a block has, 0 for too many."""
-    bernoulli = 2 ** len(block.symbols) if block.kind == "bernoulli" and len(block.symbols) < 12 else 0
-    return block.size or bernoulli
-
-
-def _support(block: Block, values: dict[sp.Symbol, float]) -> tuple[Array, Array]:
-    """All values (n_symbols, n) of a data set or of Bernoulli variables, with their probabilities (n,)."""
-    if block.kind == "dataset":
-        table = block.parameters["table"].T
-        return table, np.full(table.shape[1], 1 / table.shape[1])
-    n, p = len(block.symbols), probing.numbers(block.parameters["p"], values)
-    bits = (np.arange(2**n)[None, :] >> np.arange(n)[:, None]) & 1
-    return bits.astype(float), np.prod(np.where(bits, p[:, None], 1 - p[:, None]), axis=0)
 
 
 class _GenericOrigin(GenericNoise):
@@ -304,13 +288,10 @@ def label_noise(loss: Loss, variables: Any, values: dict[sp.Symbol, float] | Non
         outside = [k for k in range(len(block.symbols)) if k not in inside]
         if not inside or not outside:
             continue
-        covariance = block.parameters.get("covariance")
-        if block.kind == "dataset" or (
-            covariance is not None and any(covariance[i][j] != 0 for i in inside for j in outside)
-        ):
+        if not all(block.independent(i, j) for i in inside for j in outside):
             raise InputError(
                 f"label_noise: redrawn variables must be independent of the rest; got {block.symbols[inside[0]]} beside"
-                f" {block.symbols[outside[0]]} in one {block.kind} law. Give the noise a law of its own."
+                f" {block.symbols[outside[0]]} in one {block.name} law. Give the noise a law of its own."
             )
     label, rest = (OriginNoise(loss, redrawn, origin, values) for origin in ORIGINS)
     return LabelNoise(loss, tuple(s for s in loss.z if s in redrawn), label, rest)

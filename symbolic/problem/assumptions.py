@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 import sympy as sp
+
+from symbolic.problem.base_distribution import Distribution
 
 _REAL = sp.Symbol("x", real=True).assumptions0
 _SIGNS = {
@@ -70,19 +71,9 @@ def holds(symbol: sp.Symbol, low: Any, high: Any, values: Iterable[Any] | None =
     return True
 
 
-def support(symbol: sp.Symbol, block: Any) -> bool:
-    """Whether all that is assumed of a data symbol is true of every number that its law (`laws.Block`) can give."""
+def support(symbol: sp.Symbol, block: Distribution) -> bool:
+    """Whether all that is assumed of a data symbol is true of every number that its distribution can give."""
     if not beyond(symbol):
         return True
-    at, given = block.symbols.index(symbol), block.parameters
-    if block.kind == "dataset":
-        column = np.unique(given["table"][:, at])
-        whole = column if len(column) <= 10_000 else np.array([column[0], column[-1]])
-        few = None if len(column) > 10_000 and not (column == np.round(column)).all() else whole
-        return holds(symbol, column[0], column[-1], few)
-    if block.kind == "uniform":
-        low, high = given["low"][at], given["high"][at]
-        return low.is_number and high.is_number and holds(symbol, low, high)
-    if block.kind == "bernoulli":
-        return holds(symbol, 0, 1, (0, 1))
-    return False
+    bounds = block.bounds(block.symbols.index(symbol))
+    return bounds is not None and holds(symbol, *bounds)

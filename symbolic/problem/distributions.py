@@ -1,10 +1,8 @@
-"""Laws of the data: what one sample z is drawn from, with exact moments."""
+"""Distributions of the data: what one sample z is drawn from, with exact moments."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -12,111 +10,78 @@ import numpy as np
 import sympy as sp
 
 from symbolic.errors import InputError
+from symbolic.problem.base_distribution import (
+    EXPONENTIAL,
+    UNIFORM,
+    Array,
+    Distribution,
+    Independent,
+    Recipe,
+    exact,
+    exact_array,
+    numbers,
+    per_entry,
+)
+from symbolic.problem.dataset import Dataset, variable
 
-Number = int | float | sp.Expr
-
-
-def exact(value: Any) -> sp.Expr:
-    """A number as an exact SymPy one (0.1 becomes 1/10); expressions pass through."""
-    if isinstance(value, sp.Float):
-        value = float(value)
-    if isinstance(value, sp.Basic):
-        return value  # type: ignore[return-value]
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise InputError(
-            f"law: a parameter must be a number or a SymPy expression; got {value!r} ({type(value).__name__}). Give a"
-            " number."
-        )
-    if not np.isfinite(value):
-        raise InputError(f"law: a parameter must be finite; got {value!r}. Give a finite number.")
-    return sp.Integer(int(value)) if float(value).is_integer() else sp.Rational(repr(float(value)))
+MOST_BITS = 11
+"""Bernoulli entries whose joint values are gone through one by one."""
 
 
-def _array(value: Any) -> np.ndarray:
-    if isinstance(value, sp.MatrixBase):
-        value = np.array(value.tolist(), dtype=object)
-        value = value[:, 0] if value.shape[1] == 1 else value
-    source = np.array(value, dtype=object)
-    out = np.empty(source.shape, dtype=object)
-    for index, entry in np.ndenumerate(source):
-        out[index] = exact(entry)
-    return out
+class Normal(Distribution):
+    """Gaussian with mean and standard deviation per entry, or with a joint covariance matrix over the entries."""
 
+    name = "normal"
 
-def _refuse(law: str, rule: str, got: Any, do: str) -> InputError:
-    return InputError(f"{law}: {rule}; got {got} ({type(got).__name__}). {do}")
+    def __init__(self, mean: Any = 0, std: Any = None, *, covariance: Any = None) -> None:
+        if (std is None) == (covariance is None):
+            raise InputError.of(
+                "Normal",
+                "needs either std or covariance",
+                (std, covariance),
+                "Write Normal(0, 1) or Normal(0, covariance=matrix).",
+            )
+        self.mean = exact_array(mean)
+        self.std = None if std is None else exact_array(std)
+        self.covariance = None if covariance is None else exact_array(covariance)
+        if self.std is not None and any(s.is_negative for s in self.std.ravel()):
+            raise InputError.of(
+                "Normal", "std must not be negative", std, "Give the standard deviation, not a signed number."
+            )
+        if self.covariance is not None:
+            c = self.covariance
+            if c.ndim != 2 or c.shape[0] != c.shape[1] or any(sp.simplify(d) != 0 for d in (c - c.T).ravel()):
+                raise InputError.of(
+                    "Normal", "covariance must be a symmetric square matrix", covariance, "Symmetrise it."
+                )
+            if not any(e.free_symbols for e in c.ravel()) and np.linalg.eigvalsh(c.astype(float)).min() < -1e-12:
+                raise InputError.of(
+                    "Normal", "covariance must be positive semi-definite", covariance, "Check its entries."
+                )
 
+    def spread(self, shape: tuple[int, ...]) -> dict[str, Any]:
+        """mean: n entries; covariance: n lists of n."""
+        mean = per_entry("Normal", self.mean, shape)
+        n = len(mean)
+        if self.std is not None:
+            std = per_entry("Normal", self.std, shape)
+            return {
+                "mean": mean,
+                "covariance": [[std[i] ** 2 if i == j else sp.S.Zero for j in range(n)] for i in range(n)],
+            }
+        assert self.covariance is not None
+        if self.covariance.shape != (n, n):
+            raise InputError.of(
+                "Normal",
+                f"covariance must be {n} x {n} for this variable",
+                self.covariance.shape,
+                "Match the variable's entries.",
+            )
+        return {"mean": mean, "covariance": self.covariance.tolist()}
 
-def floats(where: str, value: Any) -> np.ndarray:
-    """Real numbers as a float64 array. Raises ValueError for text, truth values and complex numbers rather than turn
-    them into numbers."""
-    array = np.asarray(value)
-    if array.dtype.kind in "cbSUmM" or any(
-        isinstance(e, (str, bool, complex)) for e in array.ravel() if array.dtype == object
-    ):
-        kind = type(array.ravel()[0]).__name__ if array.size else array.dtype
-        raise InputError(f"{where}: must be real numbers; got an array of {kind}. Convert it to numbers first.")
-    return array.astype(np.float64)
-
-
-class Distribution(ABC):
-    """A distribution for one data variable; its parameters broadcast over the variable's entries."""
-
-    @abstractmethod
-    def bind(self, symbols: Sequence[sp.Symbol], shape: tuple[int, ...]) -> Block:
-        """The independent block of a data law that draws `symbols` (row-major, of the given shape)."""
-
-
-def _spread(name: str, value: np.ndarray, symbols: Sequence[sp.Symbol], shape: tuple[int, ...]) -> list[sp.Expr]:
-    try:
-        return list(np.broadcast_to(value, shape).ravel()) if shape else [value.item()]
-    except ValueError:
-        raise InputError(
-            f"{name}: parameters must broadcast to the variable's shape {shape}; got shape {value.shape}. Give one"
-            " number or an array of that shape."
-        ) from None
-
-
-@dataclass(frozen=True)
-class Block:
-    """Some data entries and their joint law, independent of every other block.
-
-    kind: "normal", "uniform", "bernoulli", "moments" or "dataset". parameters: what the kind needs, see the laws.
-    """
-
-    kind: str
-    symbols: tuple[sp.Symbol, ...]
-    parameters: Mapping[str, Any] = field(hash=False, compare=False)
-    cache: dict = field(default_factory=dict, hash=False, compare=False, repr=False)
-
-    @property
-    def size(self) -> int | None:
-        """Number of rows of a data set, else None."""
-        return len(self.parameters["table"]) if self.kind == "dataset" else None
-
-    @property
-    def can_sample(self) -> bool:
-        """Whether single samples can be drawn: not from bare moments, nor with symbolic parameters."""
-        if self.kind in ("moments", "dataset"):
-            return self.kind == "dataset"
-        return not any(
-            getattr(p, "free_symbols", None) for values in self.parameters.values() for p in np.ravel(values)
-        )
-
-    def moment(self, exponents: Mapping[sp.Symbol, int]) -> sp.Expr:
-        """E of the product of entries to the given powers, exact (a Float for a data set).
-
-        Sources: Isserlis' theorem for normals; raw moments of the uniform and Bernoulli laws.
-        """
-        powers = tuple(int(exponents.get(s, 0)) for s in self.symbols)
-        if not any(powers):
-            return sp.S.One
-        if powers not in self.cache:
-            self.cache[powers] = getattr(self, f"_{self.kind}")(powers)
-        return self.cache[powers]
-
-    def _normal(self, powers: tuple[int, ...]) -> sp.Expr:
-        mean, cov = self.parameters["mean"], self.parameters["covariance"]
+    def raw_moment(self, powers: tuple[int, ...]) -> sp.Expr:
+        """By Isserlis' theorem, one factor at a time: E z_i f = mu_i E f + sum_j cov_ij E d_j f (Stein)."""
+        mean, covariance = self.parameters["mean"], self.parameters["covariance"]
 
         @cache
         def raw(powers: tuple[int, ...]) -> sp.Expr:
@@ -126,211 +91,197 @@ class Block:
             rest = list(powers)
             rest[first] -= 1
             total = mean[first] * raw(tuple(rest))
-            for j, p in enumerate(rest):  # Stein: E z_i f = mu_i E f + sum_j cov_ij E d_j f
-                if p and cov[first][j] != 0:
+            for j, p in enumerate(rest):
+                if p and covariance[first][j] != 0:
                     lower = list(rest)
                     lower[j] -= 1
-                    total += p * cov[first][j] * raw(tuple(lower))
+                    total += p * covariance[first][j] * raw(tuple(lower))
             return sp.expand(total)
 
         return raw(powers)
 
-    def _independent(self, powers: tuple[int, ...], one: Any) -> sp.Expr:
-        return sp.Mul(*(one(i, p) for i, p in enumerate(powers) if p))
+    def recipe(self, values: Mapping[sp.Symbol, float]) -> Recipe:
+        """A normal part alone."""
+        mean, covariance = (numbers(self.parameters[k], values) for k in ("mean", "covariance"))
+        return Recipe(mean, covariance, np.zeros(0), np.zeros((len(mean), 0)))
 
-    def _uniform(self, powers: tuple[int, ...]) -> sp.Expr:
-        low, high = self.parameters["low"], self.parameters["high"]
+    def independent(self, i: int, j: int) -> bool:
+        """Uncorrelated normals are."""
+        return self.parameters["covariance"][i][j] == 0
 
-        def one(i: int, p: int) -> sp.Expr:
-            return sp.Add(*(low[i] ** k * high[i] ** (p - k) for k in range(p + 1))) / (p + 1)
+    @classmethod
+    def shape_of(cls, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+        """A covariance matrix stands for a vector."""
+        return super().shape_of({k: s[:1] if k == "covariance" else s for k, s in shapes.items()})
 
-        return self._independent(powers, one)
-
-    def _bernoulli(self, powers: tuple[int, ...]) -> sp.Expr:
-        return self._independent(powers, lambda i, p: self.parameters["p"][i])
-
-    def _moments(self, powers: tuple[int, ...]) -> sp.Expr:
-        moments = self.parameters["moments"]
-
-        def one(i: int, p: int) -> sp.Expr:
-            if p > len(moments):
-                raise InputError(
-                    f"Moments: the loss needs E {self.symbols[i]}**{p}; got {len(moments)} moments. Give raw moments up"
-                    f" to order {p}."
-                )
-            return moments[p - 1]
-
-        return self._independent(powers, one)
-
-    def _dataset(self, powers: tuple[int, ...]) -> sp.Expr:
-        table = self.parameters["table"]
-        product = np.ones(len(table))
-        for column, p in enumerate(powers):
-            if p:
-                product = product * table[:, column] ** p
-        return sp.Float(float(product.mean()), 17)
+    @classmethod
+    def completed(cls, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A standard deviation of 1 where no spread is given."""
+        return given if "covariance" in given else {"std": 1, **given}
 
 
-class Normal(Distribution):
-    """Gaussian with mean and standard deviation per entry, or with a joint covariance matrix over the entries."""
-
-    def __init__(self, mean: Any = 0, std: Any = None, *, covariance: Any = None) -> None:
-        if (std is None) == (covariance is None):
-            raise _refuse(
-                "Normal",
-                "needs either std or covariance",
-                (std, covariance),
-                "Write Normal(0, 1) or Normal(0, covariance=matrix).",
-            )
-        self.mean = _array(mean)
-        self.std = None if std is None else _array(std)
-        self.covariance = None if covariance is None else _array(covariance)
-        if self.std is not None and any(s.is_negative for s in self.std.ravel()):
-            raise _refuse(
-                "Normal", "std must not be negative", std, "Give the standard deviation, not a signed number."
-            )
-        if self.covariance is not None:
-            c = self.covariance
-            if c.ndim != 2 or c.shape[0] != c.shape[1] or any(sp.simplify(d) != 0 for d in (c - c.T).ravel()):
-                raise _refuse("Normal", "covariance must be a symmetric square matrix", covariance, "Symmetrise it.")
-            if not any(e.free_symbols for e in c.ravel()) and np.linalg.eigvalsh(c.astype(float)).min() < -1e-12:
-                raise _refuse("Normal", "covariance must be positive semi-definite", covariance, "Check its entries.")
-
-    def bind(self, symbols: Sequence[sp.Symbol], shape: tuple[int, ...]) -> Block:
-        n = len(symbols)
-        mean = _spread("Normal", self.mean, symbols, shape)
-        if self.std is not None:
-            std = _spread("Normal", self.std, symbols, shape)
-            covariance = [[std[i] ** 2 if i == j else sp.S.Zero for j in range(n)] for i in range(n)]
-        else:
-            assert self.covariance is not None
-            if self.covariance.shape != (n, n):
-                raise _refuse(
-                    "Normal",
-                    f"covariance must be {n} x {n} for this variable",
-                    self.covariance.shape,
-                    "Match the variable's entries.",
-                )
-            covariance = self.covariance.tolist()
-        return Block("normal", tuple(symbols), {"mean": mean, "covariance": covariance})
-
-
-class Uniform(Distribution):
+class Uniform(Independent):
     """Uniform on [low, high], independently per entry."""
 
+    name = "uniform"
+
     def __init__(self, low: Any = 0, high: Any = 1) -> None:
-        self.low, self.high = _array(low), _array(high)
+        self.low, self.high = exact_array(low), exact_array(high)
         try:
             pairs = np.broadcast(self.low, self.high)
         except ValueError:
             got = (self.low.shape, self.high.shape)
-            raise _refuse("Uniform", "low and high must broadcast together", got, "Give equal shapes.") from None
+            raise InputError.of("Uniform", "low and high must broadcast together", got, "Give equal shapes.") from None
         for a, b in pairs:
             if (b - a).is_nonpositive:
-                raise _refuse("Uniform", "low must be below high", (low, high), "Swap or widen the bounds.")
+                raise InputError.of("Uniform", "low must be below high", (low, high), "Swap or widen the bounds.")
 
-    def bind(self, symbols: Sequence[sp.Symbol], shape: tuple[int, ...]) -> Block:
-        return Block(
-            "uniform",
-            tuple(symbols),
-            {
-                "low": _spread("Uniform", self.low, symbols, shape),
-                "high": _spread("Uniform", self.high, symbols, shape),
-            },
-        )
+    def spread(self, shape: tuple[int, ...]) -> dict[str, Any]:
+        """low, high: n entries each."""
+        return {"low": per_entry("Uniform", self.low, shape), "high": per_entry("Uniform", self.high, shape)}
+
+    def entry_moment(self, i: int, p: int) -> sp.Expr:
+        """(high^(p+1) - low^(p+1)) / ((p + 1) (high - low)), divided out."""
+        low, high = self.parameters["low"][i], self.parameters["high"][i]
+        return sp.Add(*(low**k * high ** (p - k) for k in range(p + 1))) / (p + 1)
+
+    def recipe(self, values: Mapping[sp.Symbol, float]) -> Recipe:
+        """low + (high - low) * uniform."""
+        low, high = (numbers(self.parameters[k], values) for k in ("low", "high"))
+        return Recipe.scaled(low, high - low, np.full(len(low), UNIFORM))
+
+    def bounds(self, i: int) -> tuple[Any, Any, None] | None:
+        """Its own, where they are numbers."""
+        low, high = self.parameters["low"][i], self.parameters["high"][i]
+        return (low, high, None) if low.is_number and high.is_number else None
 
 
-class Bernoulli(Distribution):
+class Bernoulli(Independent):
     """1 with probability p, else 0, independently per entry."""
 
+    name, binary = "bernoulli", True
+
     def __init__(self, p: Any) -> None:
-        self.p = _array(p)
+        self.p = exact_array(p)
         for q in self.p.ravel():
             if q.is_negative or (1 - q).is_negative:
-                raise _refuse("Bernoulli", "p must lie in [0, 1]", p, "Give a probability.")
+                raise InputError.of("Bernoulli", "p must lie in [0, 1]", p, "Give a probability.")
 
-    def bind(self, symbols: Sequence[sp.Symbol], shape: tuple[int, ...]) -> Block:
-        return Block("bernoulli", tuple(symbols), {"p": _spread("Bernoulli", self.p, symbols, shape)})
+    def spread(self, shape: tuple[int, ...]) -> dict[str, Any]:
+        """p: n entries."""
+        return {"p": per_entry("Bernoulli", self.p, shape)}
+
+    def entry_moment(self, i: int, p: int) -> sp.Expr:
+        """The probability, whatever the power."""
+        return self.parameters["p"][i]
+
+    def recipe(self, values: Mapping[sp.Symbol, float]) -> Recipe:
+        """The base variables themselves."""
+        p = numbers(self.parameters["p"], values)
+        return Recipe.scaled(np.zeros(len(p)), np.ones(len(p)), p)
+
+    def bounds(self, i: int) -> tuple[Any, Any, Sequence[Any]]:
+        """0 and 1."""
+        return 0, 1, (0, 1)
+
+    @property
+    def atom_count(self) -> int:
+        """2^n for few entries."""
+        n = len(self.symbols)
+        return 2**n if n <= MOST_BITS else 0
+
+    def atoms(self, values: Mapping[sp.Symbol, float]) -> tuple[Array, Array]:
+        """All rows of bits."""
+        n, p = len(self.symbols), numbers(self.parameters["p"], values)
+        bits = (np.arange(2**n)[None, :] >> np.arange(n)[:, None]) & 1
+        return bits.astype(float), np.prod(np.where(bits, p[:, None], 1 - p[:, None]), axis=0)
 
 
-class Moments(Distribution):
+class Laplace(Independent):
+    """Density exp(-|z - mean|/scale) / (2 scale), variance 2 scale^2, independently per entry: noise with heavy
+    tails."""
+
+    name = "laplace"
+
+    def __init__(self, mean: Any = 0, scale: Any = 1) -> None:
+        self.mean, self.scale = exact_array(mean), exact_array(scale)
+        if any(b.is_nonpositive for b in self.scale.ravel()):
+            raise InputError.of("Laplace", "scale must be positive", scale, "Give the mean distance from the mean.")
+
+    def spread(self, shape: tuple[int, ...]) -> dict[str, Any]:
+        """mean, scale: n entries each."""
+        return {"mean": per_entry("Laplace", self.mean, shape), "scale": per_entry("Laplace", self.scale, shape)}
+
+    def entry_moment(self, i: int, p: int) -> sp.Expr:
+        """The binomial theorem about the mean, with central moments k! scale^k for even k."""
+        mean, scale = self.parameters["mean"][i], self.parameters["scale"][i]
+        central = (sp.binomial(p, k) * sp.factorial(k) * scale**k * mean ** (p - k) for k in range(0, p + 1, 2))
+        return sp.expand(sp.Add(*central))
+
+    def recipe(self, values: Mapping[sp.Symbol, float]) -> Recipe:
+        """mean + scale * (one exponential less another)."""
+        mean, scale = (numbers(self.parameters[k], values) for k in ("mean", "scale"))
+        return Recipe(mean, None, np.full(2 * len(mean), EXPONENTIAL), np.hstack([np.diag(scale), -np.diag(scale)]))
+
+
+class Moments(Independent):
     """A law known through its raw moments [E z, E z^2, ...] only, independently per entry. Cannot be sampled."""
+
+    name, sampled = "moments", False
 
     def __init__(self, moments: Sequence[Any]) -> None:
         self.moments = [exact(m) for m in moments]
         if len(self.moments) > 1 and (self.moments[1] - self.moments[0] ** 2).is_negative:
-            raise _refuse(
+            raise InputError.of(
                 "Moments",
                 "the variance m2 - m1**2 must not be negative",
                 moments,
                 "Give raw moments, not central ones.",
             )
 
-    def bind(self, symbols: Sequence[sp.Symbol], shape: tuple[int, ...]) -> Block:
-        return Block("moments", tuple(symbols), {"moments": self.moments})
+    def spread(self, shape: tuple[int, ...]) -> dict[str, Any]:
+        """moments: the same for all entries."""
+        return {"moments": self.moments}
 
-
-class Dataset:
-    """N rows drawn with equal chance: {symbol or array of symbols: array of shape (N, *shape of the key)}."""
-
-    def __init__(self, columns: Mapping[Any, Any]) -> None:
-        self.columns = {_key(k): floats(f"Dataset[{k}]", v) for k, v in columns.items()}
-        sizes = {len(v) for v in self.columns.values()}
-        if len(sizes) != 1 or not min(sizes):
-            raise _refuse(
-                "Dataset",
-                "all columns must have the same number of rows, at least one",
-                sorted(sizes),
-                "Align the columns.",
+    def entry_moment(self, i: int, p: int) -> sp.Expr:
+        """As given. Raises InputError for an order beyond."""
+        if p > len(self.moments):
+            raise InputError(
+                f"Moments: the loss needs E {self.symbols[i]}**{p}; got {len(self.moments)} moments. Give raw moments"
+                f" up to order {p}."
             )
-        for (_, shape), values in self.columns.items():
-            if values.shape[1:] not in (shape, (*shape, 1)):
-                raise _refuse(
-                    "Dataset", f"a column for shape {shape} must be (N, *{shape})", values.shape, "Reshape it."
-                )
-            if not np.isfinite(values).all():
-                raise _refuse(
-                    "Dataset", "all entries must be finite", "a missing or infinite entry", "Drop or fill those rows."
-                )
+        return self.moments[p - 1]
 
-    def bind(self) -> Block:
-        """The block of all columns side by side."""
-        symbols = tuple(s for entries, _ in self.columns for s in entries)
-        table = np.concatenate([v.reshape(len(v), -1) for v in self.columns.values()], axis=1)
-        return Block("dataset", symbols, {"table": table})
+    def recipe(self, values: Mapping[sp.Symbol, float]) -> None:
+        """None."""
+        return None
 
+    def plausible(self, rng: np.random.Generator) -> dict[sp.Symbol, float]:
+        """The moments of some three values, for those that are symbols."""
+        support, weights = rng.uniform(0.5, 2.0, 3) * rng.choice([-1, 1], 3), rng.dirichlet(np.ones(3))
+        return {m: float(weights @ support**p) for p, m in enumerate(self.moments, 1) if isinstance(m, sp.Symbol)}
 
-def _key(variable: Any) -> tuple[tuple[sp.Symbol, ...], tuple[int, ...]]:
-    """Entries (row-major) and shape of a data variable given as a Symbol, SymPy matrix or array, or NumPy object
-    array."""
-    if isinstance(variable, sp.Symbol):
-        return (variable,), ()
-    if isinstance(variable, sp.MatrixBase):
-        rows, columns = variable.shape
-        return tuple(variable), (rows,) if columns == 1 else (rows, columns)
-    if isinstance(variable, sp.NDimArray):
-        return tuple(sp.flatten(variable)), tuple(variable.shape)
-    if isinstance(variable, (np.ndarray, tuple, list)):
-        array = np.array(variable, dtype=object)
-        if all(isinstance(s, sp.Symbol) for s in array.ravel()):
-            return tuple(array.ravel()), array.shape
-    raise InputError(
-        f"data: a key must be a symbol or an array of symbols; got {variable!r} ({type(variable).__name__}). Use"
-        " sympy.symbols or symbolic.parameters."
-    )
+    @classmethod
+    def shape_of(cls, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+        """A list of moments says nothing of the shape."""
+        return ()
 
 
-def bind(data: Any) -> tuple[Block, ...]:
-    """Blocks of `data`: a mapping {variable: law}, a Dataset, or a list of these."""
+NAMED: Mapping[str, type[Distribution]] = {d.name: d for d in (Normal, Uniform, Bernoulli, Laplace, Moments)}
+"""What a spec may name, by its word."""
+
+
+def bind(data: Any) -> tuple[Distribution, ...]:
+    """Bound distributions of `data`: a mapping {variable: law}, a Dataset, or a list of these. Raises InputError."""
     if isinstance(data, Dataset):
-        return (data.bind(),)
+        return (data,)
     if isinstance(data, Mapping):
         blocks = []
-        for variable, law in data.items():
-            symbols, shape = _key(variable)
-            if not isinstance(law, Distribution):
+        for key, law in data.items():
+            symbols, shape = variable(key)
+            if not isinstance(law, Distribution) or isinstance(law, Dataset):
                 raise InputError(
-                    f"data[{variable}]: needs a law (Normal, Uniform, Bernoulli, Moments); got {law!r}"
+                    f"data[{key}]: needs a law ({', '.join(d.__name__ for d in NAMED.values())}); got {law!r}"
                     f" ({type(law).__name__}). For rows of data use Dataset."
                 )
             blocks.append(law.bind(symbols, shape))

@@ -15,7 +15,7 @@ import numpy as np
 import sympy as sp
 
 from symbolic.errors import InputError
-from symbolic.problem.distributions import Block
+from symbolic.problem.base_distribution import Distribution
 from symbolic.problem.loss import Loss
 
 Exponents = tuple[int, ...]
@@ -31,7 +31,7 @@ class Features:
     """
 
     z: tuple[sp.Symbol, ...]
-    blocks: tuple[Block, ...]
+    blocks: tuple[Distribution, ...]
     exponents: tuple[Exponents, ...]
     definitions: tuple[tuple[sp.Symbol, sp.Expr], ...]
     reduced: tuple[sp.Expr, ...]
@@ -85,9 +85,9 @@ class Features:
         """(E m, Cov m) as floats: shapes (K,) and (K, K). Raises ValueError when a law has symbolic parameters."""
         if not self.exponents:
             return np.zeros(0), np.zeros((0, 0))
-        tables = [b for b in self.blocks if b.kind == "dataset"]
-        if len(tables) == len(self.blocks) == 1:
-            columns = tables[0].parameters["table"][:, [tables[0].symbols.index(s) for s in self.z]]
+        table = self.blocks[0].table if len(self.blocks) == 1 else None
+        if table is not None:
+            columns = table[:, [self.blocks[0].symbols.index(s) for s in self.z]]
             values = np.column_stack([np.prod(columns ** np.array(e), axis=1) for e in self.exponents])
             return values.mean(axis=0), np.atleast_2d(np.cov(values.T, bias=True))
         mean, covariance = sp.Matrix(self.mean), self.covariance

@@ -13,7 +13,8 @@ import sympy as sp
 from symbolic.errors import InputError
 from symbolic.language import names, reserved_names
 from symbolic.problem import assumptions
-from symbolic.problem.distributions import Block, bind, floats
+from symbolic.problem.base_distribution import Distribution, floats
+from symbolic.problem.distributions import bind
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Loss:
         pairs = parameters.items() if isinstance(parameters, Mapping) else ((None, item) for item in parameters)
         self.expression: sp.Expr = cast(sp.Expr, expression).replace(_whole_float_power, lambda e: e.base ** int(e.exp))
         self.parameters: tuple[Parameter, ...] = tuple(_parameter(item, label) for label, item in pairs)
-        self.blocks: tuple[Block, ...] = bind(data)
+        self.blocks: tuple[Distribution, ...] = bind(data)
         self.name = names.check("Loss.name", name)
         self.files: tuple[Path, ...] = ()
         self.theta: tuple[sp.Symbol, ...] = tuple(s for p in self.parameters for s in p.symbols)
@@ -129,14 +130,12 @@ class Loss:
         found += [described for s in self.theta if (described := assumptions.refused("Loss.parameters", s, why))]
         for block in self.blocks:
             for s in block.symbols:
-                why = f"Its {block.kind} law does not promise that of every sample"
+                why = f"Its {block.name} law does not promise that of every sample"
                 described = None if assumptions.support(s, block) else assumptions.refused("Loss.data", s, why)
                 found += [described] if described else []
         for name in sorted({n for n in labels if labels.count(n) > 1} | {s.name for s in known if known.count(s) > 1}):
             found.append(f"Loss: a name may stand for one thing only; got {name!r} twice. Rename one.")
-        distribution_symbols = {
-            s for b in self.blocks for v in b.parameters.values() for s in getattr(_sum(v), "free_symbols", ())
-        }
+        distribution_symbols = set(self.distribution_parameters)
         loose = sorted((free | distribution_symbols) - set(known) - distribution_symbols, key=str)
         for s in loose:
             found.append(
@@ -169,8 +168,7 @@ class Loss:
     @property
     def distribution_parameters(self) -> tuple[sp.Symbol, ...]:
         """Symbols that stand in the laws instead of numbers, sorted by name."""
-        inside = {s for b in self.blocks for v in b.parameters.values() for s in getattr(_sum(v), "free_symbols", ())}
-        return tuple(sorted(inside, key=str))
+        return tuple(sorted({s for b in self.blocks for s in b.free_symbols}, key=str))
 
     def pack(self, values: Mapping[Any, Any]) -> np.ndarray:
         """theta as a float array of shape (D,) from {symbol or name: number or array}. Raises ValueError."""
@@ -218,11 +216,6 @@ class Loss:
 
 def _whole_float_power(e: sp.Basic) -> bool:
     return isinstance(e, sp.Pow) and isinstance(e.exp, sp.Float) and e.exp == int(e.exp)
-
-
-def _sum(value: Any) -> Any:
-    flat = np.ravel(np.array(value, dtype=object))
-    return sp.Tuple(*(v for v in flat if isinstance(v, sp.Basic)))
 
 
 def _symbols_of(key: Any) -> tuple[sp.Symbol, ...] | None:

@@ -9,7 +9,7 @@ import numpy as np
 import sympy as sp
 
 from symbolic.errors import InputError
-from symbolic.problem.distributions import Block
+from symbolic.problem.base_distribution import Distribution, Recipe
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class SamplingPlan:
 
     Entries `table_rows` are a uniformly drawn row of `table` (N, len(table_rows)). Entries `law_rows` are location +
     mixing @ base with base = `normals` standard normals followed by one variable per entry of `chance`: uniform on (0,
-    1) for -1, else Bernoulli with that probability.
+    1) for -1, exponential of mean 1 for -2, else Bernoulli with that probability.
     """
 
     table: np.ndarray | None
@@ -30,65 +30,44 @@ class SamplingPlan:
     drawn_rows: np.ndarray
 
 
-def sampling_plan(blocks: Sequence[Block], z: Sequence[sp.Symbol]) -> SamplingPlan:
+def sampling_plan(blocks: Sequence[Distribution], z: Sequence[sp.Symbol]) -> SamplingPlan:
     """The plan for the entries z. Raises ValueError for a law that cannot be sampled, or for two data sets at once."""
     table, table_rows = None, []
-    means: list[float] = []
     drawn_rows: list[int] = []
-    normal_rows: list[np.ndarray] = []
-    chance: list[float] = []
-    scaled: list[tuple[int, float]] = []
+    parts: list[Recipe] = []
     for block in blocks:
         wanted = [(i, z.index(s)) for i, s in enumerate(block.symbols) if s in z]
         if not wanted:
             continue
-        if not block.can_sample:
-            why = "only moments are given" if block.kind == "moments" else "its parameters are symbols"
+        if block.unsampled:
             raise InputError(
-                f"data[{block.symbols[0]}]: discrete SGD draws samples; got a law that has none, since {why}. Give a"
-                " full law with numbers."
+                f"data[{block.symbols[0]}]: discrete SGD draws samples; got a law that has none, since"
+                f" {block.unsampled}. Give a full law with numbers."
             )
         inside, outside = [i for i, _ in wanted], [j for _, j in wanted]
-        p = block.parameters
-        if block.kind == "dataset":
+        if block.table is not None:
             if table is not None:
                 raise InputError("data: one data set at most; got two. Join them into one Dataset with aligned rows.")
-            table, table_rows = np.ascontiguousarray(p["table"][:, inside]), outside
+            table, table_rows = np.ascontiguousarray(block.table[:, inside]), outside
             continue
         drawn_rows += outside
-        if block.kind == "normal":
-            mean = np.array([float(m) for m in p["mean"]])
-            covariance = np.array(p["covariance"], dtype=object).astype(float)
-            factor = factorise(covariance[np.ix_(inside, inside)])
-            means += list(mean[inside])
-            normal_rows.append(factor)
-        elif block.kind == "uniform":
-            low, high = (np.array([float(v) for v in p[k]]) for k in ("low", "high"))
-            for i in inside:
-                scaled.append((len(means), high[i] - low[i]))
-                means.append(low[i])
-                chance.append(-1.0)
-            normal_rows.append(np.zeros((len(inside), 0)))
-        else:
-            for i in inside:
-                scaled.append((len(means), 1.0))
-                means.append(0.0)
-                chance.append(float(p["p"][i]))
-            normal_rows.append(np.zeros((len(inside), 0)))
-    normals = sum(f.shape[1] for f in normal_rows)
-    mixing = np.zeros((len(means), normals + len(chance)))
-    row = column = 0
-    for factor in normal_rows:
-        mixing[row : row + factor.shape[0], column : column + factor.shape[1]] = factor
-        row, column = row + factor.shape[0], column + factor.shape[1]
-    for k, (at, width) in enumerate(scaled):
-        mixing[at, normals + k] = width
+        recipe = block.recipe({})
+        assert recipe is not None
+        parts.append(recipe.of(inside))
+    factors = [factorise(p.covariance) if p.covariance is not None else np.zeros((len(p.location), 0)) for p in parts]
+    normals = sum(f.shape[1] for f in factors)
+    mixing = np.zeros((len(drawn_rows), normals + sum(len(p.chance) for p in parts)))
+    row, column, base = 0, 0, normals
+    for p, f in zip(parts, factors, strict=True):
+        at = slice(row, row := row + len(p.location))
+        mixing[at, column : (column := column + f.shape[1])] = f
+        mixing[at, base : (base := base + len(p.chance))] = p.mixing
     return SamplingPlan(
         table,
         np.array(table_rows, dtype=np.int64),
         normals,
-        np.array(chance),
-        np.array(means),
+        np.concatenate([np.zeros(0), *(p.chance for p in parts)]),
+        np.concatenate([np.zeros(0), *(p.location for p in parts)]),
         mixing,
         np.array(drawn_rows, dtype=np.int64),
     )

@@ -31,14 +31,14 @@ def labels_separated(loss: Loss, formal: Formal) -> bool:
     """Whether the 0/1 columns of the data sets show as many independent patterns as products of them occur in the
     gradients."""
     for block in loss.blocks:
-        if block.kind != "dataset":
+        if block.table is None:
             continue
-        discrete, patterns = label_patterns(block)
+        discrete, patterns = label_patterns(block.table)
         columns = {formal.number[block.symbols[j]]: j for j in np.flatnonzero(discrete)}
         wanted = sorted({tuple(v for v in m if v in columns) for g in formal.gradients for p in g for m in p})
         if len(wanted) > MOST:
             return False
-        table = block.parameters["table"][[rows[0] for rows in patterns]].astype(np.int64)
+        table = block.table[[rows[0] for rows in patterns]].astype(np.int64)
         seen = np.array([np.prod(table[:, [columns[v] for v in m]], axis=1, dtype=np.int64) for m in wanted])
         if rank(seen) < len(wanted):
             return False

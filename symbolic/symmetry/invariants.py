@@ -98,11 +98,11 @@ class Formal:
         """0/1 variables square to themselves; the columns of a one-hot label exclude each other and sum to 1."""
         for block in loss.blocks:
             columns = [self.number[s] for s in block.symbols]
-            if block.kind == "bernoulli":
+            if block.binary:
                 self.idempotent.update(columns)
-            if block.kind != "dataset":
+            if block.table is None:
                 continue
-            table = np.asarray(block.parameters["table"])
+            table = block.table
             labels: dict[str, list[int]] = {}
             for j, s in enumerate(block.symbols):
                 if np.isin(table[:, j], (0.0, 1.0)).all():

@@ -20,16 +20,18 @@ def sample(loss: Any, n: int, rng: np.random.Generator) -> np.ndarray:
     columns = []
     for block in loss.blocks:
         p, shape = block.parameters, (n, len(block.symbols))
-        if block.kind == "dataset":
-            columns.append(np.asarray(p["table"])[rng.integers(block.size, size=n)])
-        elif block.kind == "normal":
+        if block.name == "dataset":
+            columns.append(np.asarray(block.table)[rng.integers(block.size, size=n)])
+        elif block.name == "normal":
             columns.append(rng.multivariate_normal(_floats(p["mean"]), _floats(p["covariance"]), size=n, method="eigh"))
-        elif block.kind == "uniform":
+        elif block.name == "uniform":
             columns.append(rng.uniform(_floats(p["low"]), _floats(p["high"]), size=shape))
-        elif block.kind == "bernoulli":
+        elif block.name == "laplace":
+            columns.append(rng.laplace(_floats(p["mean"]), _floats(p["scale"]), size=shape))
+        elif block.name == "bernoulli":
             columns.append((rng.random(shape) < _floats(p["p"])).astype(float))
         else:
-            raise NotImplementedError(f"naive sample: a block of kind {block.kind} cannot be drawn.")
+            raise NotImplementedError(f"naive sample: a block of kind {block.name} cannot be drawn.")
     return np.concatenate(columns, axis=1)
 
 
@@ -43,21 +45,26 @@ def _tensor(rules: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.
 def _rule(block: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Nodes (m, entries) and weights (m,) of one block, exact for polynomials of degree 2n - 1 per entry."""
     p = block.parameters
-    if block.kind == "dataset":
-        table = np.asarray(p["table"], dtype=float)
+    if block.name == "dataset":
+        table = np.asarray(block.table, dtype=float)
         return table, np.full(len(table), 1 / len(table))
-    if block.kind == "normal":
+    if block.name == "normal":
         x, w = np.polynomial.hermite_e.hermegauss(n)
         nodes, weights = _tensor([(x[:, None], w / w.sum())] * len(block.symbols))
         e, v = np.linalg.eigh(_floats(p["covariance"]))
         return _floats(p["mean"]) + nodes @ (v * np.sqrt(np.maximum(e, 0))).T, weights
-    if block.kind == "uniform":
+    if block.name == "uniform":
         x, w = np.polynomial.legendre.leggauss(n)
         low, high = _floats(p["low"]), _floats(p["high"])
         return _tensor([((a + (b - a) * (x + 1) / 2)[:, None], w / 2) for a, b in zip(low, high, strict=True)])
-    if block.kind == "bernoulli":
+    if block.name == "laplace":
+        x, w = np.polynomial.laguerre.laggauss(n)
+        x, w = np.concatenate([-x, x]), np.concatenate([w, w]) / 2
+        mean, scale = _floats(p["mean"]), _floats(p["scale"])
+        return _tensor([((m + b * x)[:, None], w) for m, b in zip(mean, scale, strict=True)])
+    if block.name == "bernoulli":
         return _tensor([(np.array([[0.0], [1.0]]), np.array([1 - q, q])) for q in _floats(p["p"])])
-    raise NotImplementedError(f"naive quadrature: a block of kind {block.kind} has no rule.")
+    raise NotImplementedError(f"naive quadrature: a block of kind {block.name} has no rule.")
 
 
 def rule(loss: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -66,7 +73,7 @@ def rule(loss: Any) -> tuple[np.ndarray, np.ndarray]:
     The rows of a data set, both values of a Bernoulli entry, and a tensor Gauss rule where the loss is polynomial in
     the other data.
     """
-    law = [s for block in loss.blocks if block.kind in ("normal", "uniform") for s in block.symbols]
+    law = [s for block in loss.blocks if block.name in ("normal", "uniform", "laplace") for s in block.symbols]
     n = 1
     if law:
         numbers = {

@@ -40,7 +40,7 @@ def sgd(loss: Any, theta: np.ndarray, batches: np.ndarray, **options: Any) -> np
 
 def sgd_on_rows(loss: Any, theta: np.ndarray, rows: np.ndarray, **options: Any) -> np.ndarray:
     """As `sgd`, with the minibatches as row indices (K, S) of the loss's one data set."""
-    return sgd(loss, theta, np.asarray(loss.blocks[0].parameters["table"])[rows], **options)
+    return sgd(loss, theta, np.asarray(loss.blocks[0].table)[rows], **options)
 
 
 def every_run(population: int, batch: int, steps: int, replacement: bool) -> np.ndarray:

@@ -32,8 +32,8 @@ def samples(loss: Any, conditions: int, rng: np.random.Generator) -> np.ndarray:
     z = sample(loss, rows * conditions, rng)
     at = 0
     for block in loss.blocks:
-        if block.kind == "dataset":
-            table = np.asarray(block.parameters["table"], dtype=float)
+        if block.name == "dataset":
+            table = np.asarray(block.table, dtype=float)
             z[:, at : at + len(block.symbols)] = np.resize(table, (len(z), table.shape[1]))
         at += len(block.symbols)
     return z

@@ -10,7 +10,7 @@ import sympy as sp
 from scipy import stats
 
 from sde.engine.initial_states import reader
-from symbolic import Bernoulli, Dataset, Loss, Moments, Normal, Uniform, parameters
+from symbolic import Bernoulli, Dataset, Laplace, Loss, Moments, Normal, Uniform, parameters
 
 U, v, u, x = *parameters(U=(3, 2), v=(2,), u=()), sp.Symbol("x", real=True)
 LOSS = Loss(((U * v).T * (U * v))[0, 0] * u * x, [U, v, u], {x: Normal(0, 1)})
@@ -50,6 +50,7 @@ def test_a_square_shape_means_the_parameter_not_the_paths() -> None:
 LAWS = {
     "normal": (Normal(1, 2), stats.norm(1, 2)),
     "uniform": (Uniform(-1, 3), stats.uniform(-1, 4)),
+    "laplace": (Laplace(-1, 3), stats.laplace(-1, 3)),
 }
 
 

@@ -10,7 +10,7 @@ import pytest
 import sympy as sp
 
 from sde import SDE, SGD, simulate, train, verify
-from symbolic import Bernoulli, Dataset, Loss, Moments, Normal, Uniform, derive
+from symbolic import Bernoulli, Dataset, Laplace, Loss, Moments, Normal, Uniform, derive
 from symbolic.library import LIBRARY
 from symbolic.problem.optimizer import cosine, warmup
 from symbolic.theory import Theory
@@ -128,7 +128,7 @@ def test_rows_with_fresh_label_noise_have_no_single_temperature_without_replacem
         verify(loss, sgd, start={u: 0.0}, time=1.0)
 
 
-@pytest.mark.parametrize("law", [Uniform(-1, 2), Bernoulli(0.3), Normal(0.5, 2)])
+@pytest.mark.parametrize("law", [Uniform(-1, 2), Bernoulli(0.3), Normal(0.5, 2), Laplace(0.5, 1)])
 def test_fresh_samples_follow_their_law(law: Any) -> None:
     """Means of theta after one step of l = theta (x - 2 x^2): exact moments, 5 standard errors."""
     loss = Loss(u * (x - 2 * x**2), [u], {x: law})
@@ -146,8 +146,8 @@ def test_fresh_samples_follow_their_law(law: Any) -> None:
 def test_samples_of_a_batch_are_independent(batch: int, dtype: str) -> None:
     """The mean of S draws has variance Var/S and entries do not mix, for normals, uniforms and coins alike: 5 standard
     errors."""
-    names, z = sp.symbols("q0:5", real=True), sp.symbols("z0:5", real=True)
-    laws = {z[:3]: Normal(0, 1), z[3]: Uniform(-1, 1), z[4]: Bernoulli(0.5)}
+    names, z = sp.symbols("q0:6", real=True), sp.symbols("z0:6", real=True)
+    laws = {z[:3]: Normal(0, 1), z[3]: Uniform(-1, 1), z[4]: Bernoulli(0.5), z[5]: Laplace(0, 1)}
     loss, n = Loss(-sp.Add(*(p * s for p, s in zip(names, z, strict=True))), list(names), laws), 20_000
     run = train(
         loss,
@@ -161,9 +161,9 @@ def test_samples_of_a_batch_are_independent(batch: int, dtype: str) -> None:
         dtype=dtype,
     )
     drawn = np.stack([run[p.name].values[:, -1].astype(float) for p in names])
-    variances = np.array([1, 1, 1, 1 / 3, 1 / 4]) / batch
+    variances = np.array([1, 1, 1, 1 / 3, 1 / 4, 2]) / batch
     assert (np.abs(drawn.var(axis=1) / variances - 1) < 5 * np.sqrt(2 / n)).all()
-    assert np.abs(np.corrcoef(drawn) - np.eye(5)).max() < 5 / np.sqrt(n)
+    assert np.abs(np.corrcoef(drawn) - np.eye(6)).max() < 5 / np.sqrt(n)
 
 
 def test_steps_are_independent() -> None:

@@ -52,7 +52,7 @@ def test_exact_symmetries_have_no_breaking_and_no_diffusion() -> None:
 
 def steps(loss: Loss, theta: np.ndarray, sgd: SGD) -> np.ndarray:
     """theta after one step, for every minibatch drawn with replacement: (number, D)."""
-    table = loss.blocks[0].parameters["table"].T
+    table = loss.blocks[0].table.T
     inputs = np.concatenate([np.repeat(theta[:, None], table.shape[1], 1), table])
     g = Tape([loss.expression], (*loss.theta, *loss.z)).gradient(inputs, len(theta))[0]
     means = np.array([g[:, list(b)].mean(axis=1) for b in product(range(table.shape[1]), repeat=sgd.batch_size)])

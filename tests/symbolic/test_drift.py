@@ -12,7 +12,6 @@ import pytest
 import sympy as sp
 
 from symbolic import SGD, Dataset, Loss
-from symbolic.evaluation.random_points import sample
 from symbolic.evaluation.tape import Tape
 from symbolic.library import LIBRARY
 from symbolic.noise import drift
@@ -41,7 +40,7 @@ def tiny_losses() -> list[Loss]:
 
 def steps(loss: Loss, theta: np.ndarray, sgd: SGD) -> np.ndarray:
     """theta after one step, for every minibatch that can be drawn: (number, D)."""
-    table = loss.blocks[0].parameters["table"].T
+    table = loss.blocks[0].table.T
     inputs = np.concatenate([np.repeat(theta[:, None], table.shape[1], 1), table])
     g = Tape([loss.expression], (*loss.theta, *loss.z)).gradient(inputs, len(theta))[0]
     rows = range(table.shape[1])
@@ -85,7 +84,7 @@ def test_pathwise_identity_on_every_library_loss() -> None:
     rng, sgd = np.random.default_rng(5), SGD(0.01, batch_size=3, weight_decay=0.1)
     for name, entry in LIBRARY.items():
         loss = library_theory(name).loss
-        data = np.concatenate([s for b in loss.blocks if (s := sample(b, 3, rng, {})) is not None])
+        data = np.concatenate([s for b in loss.blocks if (s := b.sample(3, rng, {})) is not None])
         theta = loss.pack(entry.start)
         inputs = np.concatenate([np.repeat(theta[:, None], 3, 1), data])
         g = Tape([loss.expression], (*loss.theta, *loss.z)).gradient(inputs, len(theta))[0].mean(axis=1)
@@ -111,11 +110,11 @@ class Sampled:
         self.loss = self.theory.loss
         start = self.loss.pack(LIBRARY[name].start)
         self.theta = start * (1 + 0.3 * rng.standard_normal(len(start))) + 0.1 * rng.standard_normal(len(start))
-        self.exact = [b.kind for b in self.loss.blocks] == ["dataset"]
+        self.exact = [b.name for b in self.loss.blocks] == ["dataset"]
         if self.exact:
-            draws = self.loss.blocks[0].parameters["table"].T
+            draws = self.loss.blocks[0].table.T
         else:
-            draws = np.concatenate([d for b in self.loss.blocks if (d := sample(b, n, rng, {})) is not None])
+            draws = np.concatenate([d for b in self.loss.blocks if (d := b.sample(n, rng, {})) is not None])
         inputs = np.concatenate([np.repeat(self.theta[:, None], draws.shape[1], 1), draws])
         self.g = Tape([self.loss.expression], (*self.loss.theta, *self.loss.z)).gradient(inputs, len(start))[0]
 
@@ -291,7 +290,7 @@ def test_second_order_is_the_modified_gradient_flow(decay: float) -> None:
     for expression in ((u * w * x - y) ** 2, ((u + 1) * (w - 2) * x - y) ** 2):
         loss = tiny(expression, [u, w])
         charge = derive(loss).charges[0]
-        table = loss.blocks[0].parameters["table"]
+        table = loss.blocks[0].table
         risk = sum(expression.subs({x: a, y: b}) for a, b in table) / len(table) + sp.nsimplify(decay) / 2 * (
             u**2 + w**2
         )

@@ -54,12 +54,12 @@ def test_parts_add_up_to_sigma() -> None:
 
 def _whole(loss: Loss) -> Any:
     """Sigma and gbar over all pairs of row and bit where the loss is noisy_rows, else the package's own."""
-    if loss.blocks[0].kind != "dataset":
+    if loss.blocks[0].name != "dataset":
         return Noise(loss)
 
     class Pairs:
         def _all(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            table = np.repeat(loss.blocks[0].parameters["table"].T, 2, axis=1)
+            table = np.repeat(loss.blocks[0].table.T, 2, axis=1)
             bits, chance = np.tile([0.0, 1.0], 3), np.tile([0.75, 0.25], 3) / 3
             inputs = np.concatenate([np.repeat(theta[:, None], 6, 1), table, bits[None]])
             return Tape([loss.expression], (*loss.theta, *loss.z)).gradient(inputs, len(theta))[0], chance
@@ -77,7 +77,7 @@ def _whole(loss: Loss) -> Any:
 
 def draws(loss: Loss, theta: np.ndarray, rows: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """The batch gradient for every outcome of the bits on the given rows, and their probabilities."""
-    table, n = loss.blocks[0].parameters["table"].T[:, list(rows)], len(rows)
+    table, n = loss.blocks[0].table.T[:, list(rows)], len(rows)
     tape = Tape([loss.expression], (*loss.theta, *loss.z))
     out, chance = [], []
     for bits in product((0.0, 1.0), repeat=n):

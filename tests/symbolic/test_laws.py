@@ -10,13 +10,16 @@ import pytest
 import sympy as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
-from symbolic import Bernoulli, Dataset, Loss, Moments, Normal, Uniform, parameters
-from symbolic.problem.distributions import bind, exact
+from symbolic import Bernoulli, Dataset, Laplace, Loss, Moments, Normal, Uniform, parameters
+from symbolic.problem.base_distribution import Distribution, exact
+from symbolic.problem.distributions import NAMED, bind
 
 a, b, c, m, s, u, x, y = sp.symbols("a b c m s u x y", real=True)
 numbers = st.integers(-40, 40).map(lambda k: k / 10)
 widths = st.integers(1, 30).map(lambda k: k / 10)
+HALF = sp.Rational(1, 2)
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(24)
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
 
@@ -83,6 +86,50 @@ def test_uniform_moments_against_quadrature(low: float, width: float, power: int
     assert abs(found - float(np.sum(weights / 2 * z**power))) <= 1e-11 * scale
 
 
+@settings(max_examples=40, deadline=None)
+@given(mean=numbers, scale=widths, power=st.integers(0, 8))
+def test_laplace_moments_against_quadrature(mean: float, scale: float, power: int) -> None:
+    nodes, weights = np.polynomial.laguerre.laggauss(12)
+    z = np.concatenate([mean - scale * nodes, mean + scale * nodes])
+    weights = np.concatenate([weights, weights]) / 2
+    expected, size = float(np.sum(weights * z**power)), float(np.sum(weights * np.abs(z) ** power))
+    assert abs(float(moment(Laplace(mean, scale), (power,))) - expected) <= 1e-10 * size
+
+
+def test_laplace_moment_with_symbols_is_the_textbook_polynomial() -> None:
+    assert sp.expand(moment(Laplace(m, s), (4,)) - (m**4 + 12 * m**2 * s**2 + 24 * s**4)) == 0
+
+
+EXAMPLES: dict[str, Distribution] = {
+    "normal": Normal([1, -1, 0], covariance=[[2, 1, 0], [1, 1, HALF], [0, HALF, 3]]),
+    "uniform": Uniform([-1, 0, 2], [3, 1, HALF + 2]),
+    "bernoulli": Bernoulli([0.3, 0.5, 0.9]),
+    "laplace": Laplace([0, 1, -2], [1, HALF, 2]),
+    "dataset": Dataset({(a, b, c): np.random.default_rng(1).normal(size=(50, 3))}),
+}
+ALPHA = 1e-6
+"""Chance that the test below fails although all is well, for all its comparisons together."""
+
+
+def test_every_distribution_is_sampled_here_or_says_that_it_cannot_be() -> None:
+    assert {name for name, kind in NAMED.items() if kind.sampled} == EXAMPLES.keys() - {"dataset"}
+    assert Moments([0, 1]).unsampled == "only moments are given"
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_exact_moments_are_those_of_samples(name: str) -> None:
+    """E of every product of powers up to 4 in all, within the standard error's quantile at ALPHA (Bonferroni)."""
+    (block,) = bind({(a, b, c): EXAMPLES[name]} if name != "dataset" else EXAMPLES[name])
+    drawn = block.sample(200_000, np.random.default_rng(7), {})
+    assert drawn is not None and drawn.shape == (3, 200_000)
+    orders = [p for p in product(range(5), repeat=3) if 0 < sum(p) <= 4]
+    bound = stats.norm.isf(ALPHA / 2 / len(orders) / len(EXAMPLES))
+    for powers in orders:
+        values = np.prod(drawn ** np.array(powers)[:, None], axis=0)
+        error = abs(float(block.moment(dict(zip((a, b, c), powers, strict=True)))) - values.mean())
+        assert error <= bound * values.std() / np.sqrt(len(values)) + 1e-12, powers
+
+
 @settings(max_examples=25, deadline=None)
 @given(chances=st.lists(st.integers(0, 10).map(lambda k: k / 10), min_size=2, max_size=3), data=st.data())
 def test_bernoulli_moments_by_enumeration(chances: list[float], data: st.DataObject) -> None:
@@ -112,7 +159,7 @@ def test_dataset_moments_are_averages_of_rows_with_correlation() -> None:
 
 
 def test_moment_of_nothing_is_one_for_every_law() -> None:
-    for law in (Normal(1, 2), Uniform(0, 1), Bernoulli(0.3), Moments([1, 2])):
+    for law in (Normal(1, 2), Uniform(0, 1), Bernoulli(0.3), Laplace(1, 2), Moments([1, 2])):
         assert moment(law, (0,)) == 1
 
 
@@ -147,6 +194,9 @@ def test_decimals_become_exact() -> None:
         (lambda: Normal(True, 1), "must be a number"),
         (lambda: Uniform(1, 1), "Uniform: low must be below high"),
         (lambda: Uniform([0, 1], [1, 2, 3]), "^Uniform: "),
+        (lambda: Laplace(0, 0), "Laplace: scale must be positive; got 0"),
+        (lambda: Laplace(0, [1, -1]), "Laplace: scale must be positive"),
+        (lambda: bind({x: Dataset({x: [1.0]})}), r"data\[x\]: needs a law"),
         (lambda: Bernoulli(1.5), r"Bernoulli: p must lie in \[0, 1\]"),
         (lambda: Bernoulli(-0.1), r"Bernoulli: p must lie in \[0, 1\]"),
         (lambda: Moments([2, 1]), "variance m2 - m1"),

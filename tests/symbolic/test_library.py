@@ -250,9 +250,9 @@ def test_activations_are_the_textbook_ones() -> None:
 def test_data_sets_are_fixed() -> None:
     """The synthetic samples come from NumPy's frozen legacy stream: the same numbers everywhere, for good."""
     (block,) = build("two-layer-relu").blocks
-    assert np.allclose(block.parameters["table"][0], [2.116863, 0.240094, 2.606232], atol=1e-6)
+    assert np.allclose(block.table[0], [2.116863, 0.240094, 2.606232], atol=1e-6)
     (block,) = build("swiglu").blocks
-    assert np.allclose(block.parameters["table"][0], [2.116863, 0.240094, 2.606232], atol=1e-6)
+    assert np.allclose(block.table[0], [2.116863, 0.240094, 2.606232], atol=1e-6)
 
 
 def test_rows_tell_the_whole_table() -> None:

@@ -196,7 +196,7 @@ def tiny() -> Theory:
 
 def paths(theory: Theory, sgd: SGD, start: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     """theta_0..theta_n and u_0..u_n of momentum SGD over every sequence of rows: (n + 1, D, paths) each."""
-    table = theory.loss.blocks[0].parameters["table"].T
+    table = theory.loss.blocks[0].table.T
     choices = np.array(list(product(range(table.shape[1]), repeat=n))).T
     tape = Tape([theory.loss.expression], (*theory.loss.theta, *theory.loss.z))
     theta, speed = [np.repeat(start[:, None], choices.shape[1], 1)], [np.zeros((len(start), choices.shape[1]))]

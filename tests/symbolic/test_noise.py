@@ -8,7 +8,6 @@ import sympy as sp
 
 from symbolic import Bernoulli, Loss, Moments, Normal, Uniform, parameters
 from symbolic.algebra.affine import AffineField
-from symbolic.evaluation.random_points import sample
 from symbolic.evaluation.tape import Tape
 from symbolic.functions.activations import relu
 from symbolic.library import LIBRARY
@@ -29,7 +28,7 @@ def test_class_of_every_library_loss(name: str) -> None:
 def test_sigma_is_the_covariance_of_sampled_gradients(name: str) -> None:
     loss, rng, n = LIBRARY[name].build(), np.random.default_rng(1), 60_000
     theta = loss.pack(LIBRARY[name].start)
-    draws = np.concatenate([s for b in loss.blocks if (s := sample(b, n, rng, {})) is not None])
+    draws = np.concatenate([s for b in loss.blocks if (s := b.sample(n, rng, {})) is not None])
     g = Tape([loss.expression], (*loss.theta, *loss.z)).gradient(
         np.concatenate([np.repeat(theta[:, None], n, 1), draws]), len(theta)
     )[0]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sde import SGD, train
-from symbolic import Bernoulli, Dataset, Loss, Moments, Normal, Uniform
+from symbolic import Bernoulli, Dataset, Laplace, Loss, Moments, Normal, Uniform
 from symbolic.problem.distributions import bind
 from symbolic.problem.sampling import factorise, sampling_plan
 
@@ -59,6 +59,7 @@ LAWS: dict[str, tuple[Any, tuple[sp.Symbol, ...]]] = {
         },
         (c, a, e),
     ),
+    "heavy tails": ({(a, b, c): Laplace([0, 1, -2], [1, 0.5, 2]), d: Normal(0, 1), e: Uniform(0, 2)}, (c, d, e, a)),
     "singular": ({(a, b): Normal([0, 0], covariance=[[1, 2], [2, 4]]), c: Normal(5, 0)}, (a, b, c)),
     "rows": (Dataset({a: np.array([0.0, 1, 2, 5]), b: np.array([1.0, -1, 0, 2]), c: np.arange(4.0)}), (b, a)),
     "mixed": (
@@ -75,8 +76,9 @@ def test_plan_states_the_moments_of_the_law(name: str) -> None:
     plan = sampling_plan(blocks, z)
     covered = [*plan.table_rows, *plan.drawn_rows]
     assert sorted(covered) == list(range(len(z)))
-    spread = np.concatenate([np.ones(plan.normals), np.where(plan.chance < 0, 1 / 12, plan.chance * (1 - plan.chance))])
-    centre = np.concatenate([np.zeros(plan.normals), np.where(plan.chance < 0, 0.5, plan.chance)])
+    variance = {-1.0: 1 / 12, -2.0: 1.0}
+    spread = np.concatenate([np.ones(plan.normals), [variance.get(q, q * (1 - q)) for q in plan.chance]])
+    centre = np.concatenate([np.zeros(plan.normals), [{-1.0: 0.5, -2.0: 1.0}.get(q, q) for q in plan.chance]])
     mean, covariance = plan.location + plan.mixing @ centre, (plan.mixing * spread) @ plan.mixing.T
     for i, row in enumerate(plan.drawn_rows):
         assert mean[i] == pytest.approx(expectation(blocks, {z[row]: 1}), abs=1e-13)

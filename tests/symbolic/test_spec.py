@@ -108,8 +108,9 @@ def test_several_starts_steps_and_laws_with_shapes() -> None:
         k = { law = "bernoulli", p = 0.25 }
         r = { law = "uniform", low = [-1, 0], high = 1 }
         m = { law = "moments", moments = [0, 1, 0, 3], shape = [2] }
+        h = { law = "laplace", scale = "1/2", shape = [2] }
         [loss]
-        expression = "sum((W@x - r - k*m)**2)"
+        expression = "sum((W@x - r - k*m - h)**2)"
         [run]
         steps = 100
         [[run.start]]
@@ -118,7 +119,8 @@ def test_several_starts_steps_and_laws_with_shapes() -> None:
         W = [[0, 0, 1], [0, 1, 0]]
     """)
     blocks = {b.symbols[0].name: b for b in spec.loss.blocks}
-    assert {name: len(b.symbols) for name, b in blocks.items()} == {"x[0]": 3, "k": 1, "r[0]": 2, "m[0]": 2}
+    assert {name: len(b.symbols) for name, b in blocks.items()} == {"x[0]": 3, "k": 1, "r[0]": 2, "m[0]": 2, "h[0]": 2}
+    assert blocks["h[0]"].moment({blocks["h[0]"].symbols[1]: 2}) == sp.Rational(1, 2)
     x = blocks["x[0]"].symbols
     assert blocks["x[0]"].moment({x[0]: 1, x[1]: 1}) == sp.Rational(1, 3)
     assert [start["W"].shape for start in spec.run["start"]] == [(2, 3), (2, 3)]
@@ -262,22 +264,22 @@ def test_a_file_of_data_beside_a_law(tmp_path: Path) -> None:
     spec = parse_spec(text, tmp_path / "spec.toml")
     assert [b.size for b in spec.loss.blocks] == [3, None]
     assert [s.name for s in spec.loss.z] == ["x[0]", "x[1]", "y", "e"]
-    assert spec.loss.blocks[0].parameters["table"].tolist() == [[1, 2, 0], [3, 5, 2], [5, 2, 2]]
+    assert spec.loss.blocks[0].table.tolist() == [[1, 2, 0], [3, 5, 2], [5, 2, 2]]
 
 
 def test_standardize_and_classes(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text(ROWS)
     scaled = FROM_FILE.replace("[loss]", "standardize = true\n[loss]")
-    table = parse_spec(scaled, tmp_path / "s.toml").loss.blocks[0].parameters["table"]
+    table = parse_spec(scaled, tmp_path / "s.toml").loss.blocks[0].table
     np.testing.assert_allclose(table.mean(axis=0), 0, atol=1e-15)
     np.testing.assert_allclose(table.std(axis=0), 1)
-    table = parse_spec(scaled.replace("true", '"inputs"'), tmp_path / "s.toml").loss.blocks[0].parameters["table"]
+    table = parse_spec(scaled.replace("true", '"inputs"'), tmp_path / "s.toml").loss.blocks[0].table
     assert table[:, 2].tolist() == [0, 2, 2]
     spec = parse_spec(
         FROM_FILE.replace("[loss]", "classes = true\n[loss]").replace("(W@x - y)**2", "dot(y, y)*sum(W@x)"),
         tmp_path / "s.toml",
     )
-    assert spec.loss.blocks[0].parameters["table"][:, 2:].tolist() == [[1, 0], [0, 1], [0, 1]]
+    assert spec.loss.blocks[0].table[:, 2:].tolist() == [[1, 0], [0, 1], [0, 1]]
 
 
 @pytest.mark.parametrize(

@@ -174,8 +174,8 @@ def chain(loss: Loss) -> Chain:
     if linear == square == 0:
         raise _refusal(loss, "no dependence on it")
     product = sp.Mul(*loss.theta)
-    if len(used) == 1 and used[0].kind == "dataset":
-        rows = Tape([square, linear], used[0].symbols).evaluate(np.ascontiguousarray(used[0].parameters["table"].T))
+    if len(used) == 1 and used[0].table is not None:
+        rows = Tape([square, linear], used[0].symbols).evaluate(np.ascontiguousarray(used[0].table.T))
         return _from_rows(loss.dimension, product, rows, "dataset")
     if features is not None:
         return _from_moments(loss.dimension, product, parts, features)
