@@ -121,17 +121,18 @@ class Breaking:
         pull = 0.0 if abs(pull) <= floor * (float(np.linalg.norm(mean)) + noisy) else pull
         spread = 0.0 if float(np.linalg.norm(channels)) <= floor * noisy else float(channels @ channels)
         descent = mean + r.weight_decay * point
+        bend = float(np.einsum("ik,ij,jk->", root, hessian, root, optimize=True))
         return BreakingSizes(
-            self.name,
-            value,
-            -speed * pull + 0.0,
-            -speed * r.weight_decay * float(slope @ point) + 0.0,
-            speed**2 * r.temperature / 2 * float(np.einsum("ik,ij,jk->", root, hessian, root, optimize=True)) + 0.0,
-            speed**2 * r.temperature * spread,
-            None if sgd.momentum else r.learning_rate / 2 * float(descent @ hessian @ descent) + 0.0,
-            float(np.abs(point * slope).sum()) / 2,
-            self._relaxation(point, slope, hessian, root, r) if self.quadratic else 0.0,
-            sgd.learning_rate,
+            name=self.name,
+            value=value,
+            breaking=-speed * pull + 0.0,
+            decay=-speed * r.weight_decay * float(slope @ point) + 0.0,
+            noise=speed**2 * r.temperature / 2 * bend + 0.0,
+            diffusion=speed**2 * r.temperature * spread,
+            finite_step=None if sgd.momentum else r.learning_rate / 2 * float(descent @ hessian @ descent) + 0.0,
+            size=float(np.abs(point * slope).sum()) / 2,
+            relaxation=self._relaxation(point, slope, hessian, root, r) if self.quadratic else 0.0,
+            learning_rate=sgd.learning_rate,
         )
 
     @staticmethod

@@ -25,7 +25,7 @@ from symbolic.symmetry.axes import Axis, axes, wholes
 from symbolic.symmetry.matrix_terms import Index, Term
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Family:
     """Charges that are the entries of one array formula.
 
@@ -140,18 +140,22 @@ class _Finder:
             return
         own = FieldSpan(entries.values())
         members = tuple(k for k, x in enumerate(self.charges) if x in own)
-        quadratic = kind not in ("sum", "product")
-        texts = [
-            matrix_terms.join(parts, lambda t: t.text(str), "*"),
-            matrix_terms.join(parts, lambda t: t.latex(matrix_terms.symbol), r"\,"),
-            matrix_terms.join(parts, lambda t: t.text(lambda n: f"g_{n}"), "*") if quadratic else "",
-            (
-                matrix_terms.join(parts, lambda t: t.latex(lambda n: f"g_{{{matrix_terms.symbol(n)}}}"), r"\,")
-                if quadratic
-                else ""
-            ),
-        ]
-        self.families.append(Family(kind, texts[0], texts[1], shape, entries, len(own), members, texts[2], texts[3]))
+        quadratic = parts if kind not in ("sum", "product") else ()
+        self.families.append(
+            Family(
+                kind=kind,
+                text=matrix_terms.join(parts, lambda t: t.text(str), "*"),
+                latex=matrix_terms.join(parts, lambda t: t.latex(matrix_terms.symbol), r"\,"),
+                shape=shape,
+                entries=entries,
+                number=len(own),
+                charges=members,
+                noise=matrix_terms.join(quadratic, lambda t: t.text(lambda n: f"g_{n}"), "*"),
+                noise_latex=matrix_terms.join(
+                    quadratic, lambda t: t.latex(lambda n: f"g_{{{matrix_terms.symbol(n)}}}"), r"\,"
+                ),
+            )
+        )
 
     def sums(self) -> None:
         """Linear charges: parameters and their sums along an axis, or over all entries."""

@@ -56,7 +56,7 @@ class ChargeSharpness:
     value_star: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Sharpness:
     """S = Tr Hess L at theta, where noise takes it, and at which rate; str() in plain words.
 
