@@ -138,7 +138,7 @@ def _undefined(outcome: Outcome, layout: ResultLayout) -> dict[str, Any]:
                 f" biases what is left. See {v.name}_{UNDEFINED}, or write it so that it is a number wherever paths go,"
                 " e.g. with sympy.Max.",
                 UndefinedWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
     return data
 
@@ -168,7 +168,7 @@ def _explosions(outcome: Outcome, layout: ResultLayout, warn_share: float, expla
             f" biases what is left; the first: {in_words(named[0])}{others}."
             f" {'. '.join(advice) or 'See attrs, explosions'}.",
             ExplosionWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
     found = {"paths": n, "exploded_paths": total, "warn_share": warn_share}
     return found | ({"first_explosion": named[0]["time"], "explosions": json.dumps(named)} if total else {})
