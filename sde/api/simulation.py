@@ -233,7 +233,8 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
     grid = time_grid.continuous(time, min(dt or step, time), save_at, jumps)
     scheme = for_step(problem, scheme, grid.longest)
     if refine * grid.steps >= 2**32:
-        raise InputError.of("refine", "finer steps must be fewer than 2**32", refine, "Leave it out.")
+        rule = "must be a whole number of at least 1, and finer steps fewer than 2**32"
+        raise InputError.of("refine", rule, refine, "Leave it out.")
     if chosen.own_clock and refine != 1:
         raise InputError(
             f"refine: needs steps that are the same for all paths; got {refine!r} (int) with {scheme}, where each path"

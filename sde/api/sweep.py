@@ -104,7 +104,7 @@ def over(swept: Mapping[str, np.ndarray], given: Given, run: Callable[[Given], x
             f"simulate: interrupted; the result holds {axis} = {swept[axis][:whole_runs].tolist()}, the values that"
             " were complete.",
             InterruptedWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
         swept = {**swept, axis: swept[axis][:whole_runs]}
     shape = [len(v) for v in swept.values()]

@@ -57,13 +57,15 @@ def train(
         {parameter: number, array of its shape, array (paths, *shape), or distribution}.
     steps : int
         Optimiser steps; the result's time is t = eta*k, k = 0..steps.
-    paths, seed, observables, keep, dtype, threads, bound, events, covariance, histogram, warn_share
+    paths, seed, observables
         As for `simulate`.
     save_at : int or array (K,)
         A count of times, taken at the nearest steps, or increasing multiples of the learning rate.
+    keep, dtype
+        As for `simulate`.
     full_batch : bool
         Gradient descent: the mean gradient instead of a minibatch.
-    checkpoint, out, progress
+    threads, bound, events, covariance, histogram, warn_share, checkpoint, out, progress
         As for `simulate`.
 
     Returns

@@ -67,16 +67,17 @@ def verify(
     measured (.interrupted, .untested), with an InterruptedWarning; where nothing was, KeyboardInterrupt goes on. Raises
     ValueError, OSError for a checkpoint that cannot be one.
     """
+    paths, seed, threads, checkpoint = (
+        SETTINGS[name].read(value)
+        for name, value in {"paths": paths, "seed": seed, "threads": threads, "checkpoint": checkpoint}.items()
+    )
+    judge([], alpha)
     theory = theory or _derived(loss, progress)
     margins = margins or records.Margins()
-    judge([], alpha)
-    points = [
-        starts.reader(loss.parameters, s, 1, seed, loss.dimension)(0, 1)[0]
-        for s in ([start] if isinstance(start, Mapping) else start)
-    ]
+    several: list[Any] = list(start) if isinstance(start, (list, tuple)) else [start]
+    points = [starts.reader(loss.parameters, s, 1, seed, loss.dimension)(0, 1)[0] for s in several]
     if not points:
         raise InputError("verify.start: at least one point is needed; got none. Give {parameter: value}.")
-    paths, seed = SETTINGS["paths"].read(paths), SETTINGS["seed"].read(seed)
     steps = round(time / sgd.learning_rate) if (as_real(time) or 0) > 0 else 0
     if steps < 2:
         raise InputError(

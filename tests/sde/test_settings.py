@@ -8,6 +8,7 @@ import inspect
 import json
 import math
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from sde.cli.commands import app
 from sde.constraints import Setting
 from sde.settings import SETTINGS, RunSettings, SaveAt, options, taken
 from sde.spec.problem_file import parse_spec
-from symbolic import Loss, Normal
+from symbolic import Loss, Normal, derive
 from symbolic.errors import InputError
 from symbolic.errors import check as must
 from tests.commands import GOOD
@@ -36,6 +37,7 @@ START = {u: 1.2, w: 0.6}
 RUNS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "simulate": (simulate, {"start": START, "time": 1.0, "paths": 4}),
     "train": (train, {"start": START, "steps": 100, "paths": 4}),
+    "verify": (verify, {"start": START, "time": 1.0, "paths": 4, "theory": derive(LOSS)}),
 }
 WRONG: list[Any] = [None, "a", math.nan, math.inf, [3], True, -1, 0.5]
 LEGAL: dict[Any, list[Any]] = {
@@ -90,7 +92,7 @@ def lines(error: BaseException, where: str) -> list[str]:
     """The error's lines, each in the one form and about `where`."""
     found = str(error).splitlines()
     for line in found:
-        assert re.fullmatch(rf"{re.escape(where)}(\[.*?\])?: .+; got .+\. [A-Z`].+", line), line
+        assert re.fullmatch(rf"(verify\.)?{re.escape(where)}(\[.*?\])?: .+; got .+\. [A-Z`].+", line), line
     return found
 
 
@@ -100,7 +102,9 @@ def never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sde.api.simulation, "load", lambda *_: pytest.fail("compiled before refusing"))
 
 
-@pytest.mark.parametrize(("command", "name"), [(c, n) for c in RUNS for n in taken(c)])
+@pytest.mark.parametrize(
+    ("command", "name"), [(c, n) for c in RUNS for n in taken(c) if (c, n) != ("verify", "progress")]
+)
 def test_calls_refuse_what_a_setting_cannot_be(command: str, name: str) -> None:
     call, settings = RUNS[command]
     for value in bad(SETTINGS[name]):
@@ -164,6 +168,23 @@ def test_a_record_holds_what_is_computed_with_and_stays_checked() -> None:
     assert set(settings.deciding()) == {n for n in taken("simulate") if SETTINGS[n].decides}
     with pytest.raises(InputError, match="paths: must be a whole number of at least 1; got 0"):
         replace(settings, paths=0)
+
+
+def test_warnings_point_at_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    grows = sde.SDE([u], [u**2], [[w]], parameters=[w])
+    settings: dict[str, Any] = {"start": {u: 1.0}, "time": 4.0, "dt": 0.05, "paths": 20, "save_at": [0, 0.01, 4.0]}
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always")
+        simulate(grows, parameters={w: 0.1}, observables={"root": sp.sqrt(-u)}, **settings)
+        simulate(sde.SDE([u], [-30 * u], [[1]]), **settings)
+        train(LOSS, SGD(0.5), start=START, steps=200, paths=20, observables={"root": sp.sqrt(-1 - u**2)})
+    assert [t.category.__name__ for t in given] == [
+        *("StepWarning", "UndefinedWarning", "ExplosionWarning"),
+        *("StepWarning", "StepWarning"),
+        *("UndefinedWarning", "ExplosionWarning"),
+    ]
+    assert {t.filename for t in given} == {__file__}
 
 
 @pytest.mark.parametrize("module", [sde.api.simulation, sde.api.training])
