@@ -12,7 +12,7 @@ from sde.verification.claim_kind import ClaimKind
 
 def _found() -> tuple[ClaimKind, ...]:
     modules = sorted(m.name for m in iter_modules([str(Path(__file__).parent)]))
-    kinds = [import_module(f"{__name__}.{name}").CLAIM for name in modules]
+    kinds: list[ClaimKind] = [import_module(f"{__name__}.{name}").CLAIM for name in modules]
     return tuple(sorted(kinds, key=lambda kind: (kind.position, kind.group)))
 
 
