@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import sympy as sp
 
 from sde.api import provenance
 from sde.api.simulation import simulate, train
@@ -26,7 +25,7 @@ from sde.verification import setting as records
 from sde.verification.verdicts import judge
 from symbolic.display import drift_text, paragraph
 from symbolic.errors import InputError
-from symbolic.functions.activations import relu, step
+from symbolic.functions.registry import KINKED
 from symbolic.predictions.charge import Charge
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 EACH = "every single step of"
-KINKS = (relu, step, sp.Max, sp.Min, sp.Abs, sp.sign, sp.Heaviside, sp.Piecewise)
 
 
 def verify(
@@ -84,7 +82,7 @@ def verify(
     theory.noise.rates(sgd)
     f = sgd.noise_factor(theory.noise.population)
     charges = tuple(theory_numbers.Charge(_label(c), c.A, c.b, c.classification or "") for c in theory.charges)
-    figures = theory_numbers.Theory(charges, theory.noise.factors, sgd.weight_decay, not loss.expression.has(*KINKS))
+    figures = theory_numbers.Theory(charges, theory.noise.factors, sgd.weight_decay, not loss.expression.has(*KINKED))
     figures = numeric(figures) if numeric else figures
     setting = records.Setting(
         sgd.learning_rate,

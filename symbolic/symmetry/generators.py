@@ -20,6 +20,7 @@ from symbolic.algebra.polynomial import Monomial, Polynomial, TooLarge
 from symbolic.errors import InputError
 from symbolic.evaluation import random_points as probing
 from symbolic.evaluation.prime_field import Unsupported
+from symbolic.functions.registry import PROVABLE
 from symbolic.problem.loss import Loss
 from symbolic.symmetry.activation_patterns import labels_separated, separated
 from symbolic.symmetry.independence import free_functions
@@ -29,9 +30,6 @@ NUMERIC_LIMIT = 45
 """Largest D for which the D*D + D unknowns are also solved for numerically."""
 TOLERANCE = 1e-25
 """Residual at 40 digits below which a rationalised generator is accepted."""
-
-PROVABLE = {"exp", "log", "tanh", "erf", "relu", "step", "Heaviside", "Abs", "sign", "Max", "Min", "Piecewise"}
-"""Functions whose formal atoms are independent where their arguments are."""
 
 Slice = dict[int, Polynomial]
 """One coefficient of the gradient in the data and atoms: {i: polynomial in theta}, a vector field on theta space."""

@@ -28,7 +28,7 @@ from symbolic.algebra.affine import (
 )
 from symbolic.algebra.nullspace import Number, Vector, rank, readable
 from symbolic.algebra.span import Span, combine
-from symbolic.functions.activations import relu, step
+from symbolic.functions.registry import KINKED
 from symbolic.problem.loss import Loss
 from symbolic.symmetry.axes import Axis, axes, wholes
 
@@ -60,7 +60,7 @@ class Group:
 
 def has_kinks(loss: Loss) -> bool:
     """Whether the loss has gates or kinks (ReLU, abs, max ...): its rescalings then hold for positive factors only."""
-    return loss.expression.has(relu, step, sp.Abs, sp.Max, sp.Min, sp.Piecewise, sp.Heaviside, sp.sign)
+    return loss.expression.has(*KINKED)
 
 
 class Recogniser:

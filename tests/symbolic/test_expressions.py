@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import os
 from functools import reduce
 from pathlib import Path
@@ -76,7 +77,21 @@ ORACLE = {
     "square": np.square,
     "sin": np.sin,
     "cos": np.cos,
+    "tan": np.tan,
+    "asin": np.arcsin,
+    "acos": np.arccos,
+    "atan": np.arctan,
+    "atan2": np.arctan2,
+    "sinh": np.sinh,
+    "cosh": np.cosh,
     "tanh": np.tanh,
+    "asinh": np.arcsinh,
+    "atanh": np.arctanh,
+    "erf": lambda a: np.vectorize(math.erf)(np.asarray(a)),
+    "sign": np.sign,
+    "floor": np.floor,
+    "ceil": np.ceil,
+    "mod": np.mod,
     "relu": lambda a: np.maximum(a, 0),
     "leaky_relu": lambda a: np.where(np.asarray(a) > 0, a, 0.01 * np.asarray(a)),
     "sigmoid": sigmoid,
@@ -113,10 +128,16 @@ def check(text: str) -> None:
 def test_every_function_agrees_with_numpy(name: str) -> None:
     if name in ("dot", "outer"):
         check(f"{name}(x, 2*x)")
+    elif name in ("atan2", "mod"):
+        check(f"{name}(S, 2)")
+        check(f"{name}(S, 1 + square(S))")
+        check(f"{name}(x, y)")
     elif name == "trace":
         check("trace(S@S.T)")
     else:
-        inner = "1 + S**2" if name in ("log", "sqrt") else "S/3"
+        inner = {"log": "1 + S**2", "sqrt": "1 + S**2", "asin": "sin(S)", "acos": "sin(S)", "atanh": "tanh(S)"}.get(
+            name, "S/3"
+        )
         check(f"{name}({inner})")
         if name in ("sum", "mean", "norm", "softmax", "logsumexp", "max", "min"):
             check(f"{name}(S, axis=0)")
