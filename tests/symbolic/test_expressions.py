@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import math
 import os
 from functools import reduce
 from pathlib import Path
@@ -17,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from symbolic.functions.activations import relu
+from symbolic.functions.registry import ROWS
 from symbolic.language import parser, vocabulary
 from symbolic.language.parser import ExpressionError, parse, parse_scalar
 from symbolic.language.vocabulary import FUNCTIONS, MAX_ENTRIES
@@ -59,7 +59,7 @@ def extreme(pair: Any, one: Any) -> Any:
     return lambda a, *more, **axis: one(a, **axis) if not more else reduce(pair, more, a)
 
 
-ORACLE = {
+ORACLE = {row.spec: row.at for row in ROWS} | {
     "sum": np.sum,
     "mean": np.mean,
     "norm": lambda a, axis=None: np.sqrt(np.sum(np.square(a), axis=axis)),
@@ -77,21 +77,7 @@ ORACLE = {
     "square": np.square,
     "sin": np.sin,
     "cos": np.cos,
-    "tan": np.tan,
-    "asin": np.arcsin,
-    "acos": np.arccos,
-    "atan": np.arctan,
-    "atan2": np.arctan2,
-    "sinh": np.sinh,
-    "cosh": np.cosh,
     "tanh": np.tanh,
-    "asinh": np.arcsinh,
-    "atanh": np.arctanh,
-    "erf": lambda a: np.vectorize(math.erf)(np.asarray(a)),
-    "sign": np.sign,
-    "floor": np.floor,
-    "ceil": np.ceil,
-    "mod": np.mod,
     "relu": lambda a: np.maximum(a, 0),
     "leaky_relu": lambda a: np.where(np.asarray(a) > 0, a, 0.01 * np.asarray(a)),
     "sigmoid": sigmoid,
@@ -135,10 +121,9 @@ def test_every_function_agrees_with_numpy(name: str) -> None:
     elif name == "trace":
         check("trace(S@S.T)")
     else:
-        inner = {"log": "1 + S**2", "sqrt": "1 + S**2", "asin": "sin(S)", "acos": "sin(S)", "atanh": "tanh(S)"}.get(
-            name, "S/3"
-        )
-        check(f"{name}({inner})")
+        inner = {"S/3": POINT["S"] / 3, "1 + S**2": 1 + POINT["S"] ** 2, "sin(S)": np.sin(POINT["S"])}
+        with np.errstate(invalid="ignore"):
+            check(f"{name}({next(text for text, at in inner.items() if np.isfinite(ORACLE[name](at)).all())})")
         if name in ("sum", "mean", "norm", "softmax", "logsumexp", "max", "min"):
             check(f"{name}(S, axis=0)")
             check(f"{name}(S, axis=-1)")
