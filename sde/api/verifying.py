@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import sympy as sp
 
 from sde.api import provenance
 from sde.api.verification_runs import Ensembles
@@ -28,13 +27,11 @@ from sde.verification.setting import Margins, Setting
 from sde.verification.verdicts import judge
 from symbolic.display import drift_text, paragraph
 from symbolic.errors import InputError, as_real
-from symbolic.functions.activations import relu, step
+from symbolic.functions.registry import KINKED
 from symbolic.predictions.charge import Charge
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD
 from symbolic.theory import Theory, derive
-
-KINKS = (relu, step, sp.Max, sp.Min, sp.Abs, sp.sign, sp.Heaviside, sp.Piecewise)
 
 
 def verify(
@@ -83,7 +80,7 @@ def verify(
     theory.noise.rates(sgd)
     f = sgd.noise_factor(theory.noise.population)
     charges = tuple(theory_numbers.Charge(_label(c), c.A, c.b, c.classification or "") for c in theory.charges)
-    figures = theory_numbers.Theory(charges, theory.noise.factors, sgd.weight_decay, not loss.expression.has(*KINKS))
+    figures = theory_numbers.Theory(charges, theory.noise.factors, sgd.weight_decay, not loss.expression.has(*KINKED))
     figures = numeric(figures) if numeric else figures
     setting = Setting(
         learning_rate=sgd.learning_rate,

@@ -18,7 +18,7 @@ import sympy as sp
 
 from symbolic.errors import InputError
 from symbolic.evaluation.tape import Tape
-from symbolic.functions.activations import relu, step
+from symbolic.functions.registry import KINKED
 from symbolic.language.names import latex
 from symbolic.noise import drift as laws
 from symbolic.noise.covariance import Noise
@@ -38,7 +38,6 @@ LONG = 1000
 """Characters beyond which a term is shown in operator form."""
 SHORT = 150
 """Operations up to which an expression is factored, or shown in typeset form."""
-KINKED = (relu, step, sp.Abs, sp.sign, sp.Max, sp.Min, sp.Piecewise, sp.Heaviside, sp.DiracDelta, sp.floor, sp.ceiling)
 
 
 class Breaking:

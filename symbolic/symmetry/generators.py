@@ -18,6 +18,7 @@ from symbolic.algebra.polynomial import TooLarge
 from symbolic.errors import InputError
 from symbolic.evaluation import random_points as probing
 from symbolic.evaluation.prime_field import Unsupported
+from symbolic.functions.registry import PROVABLE
 from symbolic.problem.loss import Loss
 from symbolic.symmetry.activation_patterns import labels_separated, separated
 from symbolic.symmetry.independence import free_functions
@@ -28,9 +29,6 @@ NUMERIC_LIMIT = 45
 """Largest D for which the D*D + D unknowns are also solved for numerically."""
 TOLERANCE = 1e-25
 """Residual at 40 digits below which a rationalised generator is accepted."""
-
-PROVABLE = {"exp", "log", "tanh", "erf", "relu", "step", "Heaviside", "Abs", "sign", "Max", "Min", "Piecewise"}
-"""Functions whose formal atoms are independent where their arguments are."""
 
 
 @dataclass(frozen=True)
