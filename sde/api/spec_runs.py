@@ -123,7 +123,7 @@ def resume_verification(
 def _verify(
     spec: Spec, alpha: float, threads: int | None, progress: bool, save: Path | None, call: Mapping[str, Any]
 ) -> Report:
-    from sde.api import verify
+    from sde.api.verifying import verify
 
     chosen = {k: v for k, v in spec.run.items() if k in ("start", "time", "paths", "seed")}
     target = None if save is None else checkpoint.CheckpointTarget(save, call)
