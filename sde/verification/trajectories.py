@@ -137,6 +137,7 @@ def curves(
     sde: Sample | None,
     name: str,
 ) -> None:
+    """Add every charge's curves from one start to `found`: the theory's, SGD's, the SDE's, gradient descent's."""
     resting = simulators.equilibrium(path[-1]) if np.isfinite(path[-1]).all() else None
     for j, c in enumerate(theory.charges):
         bands = ([_band("SGD", c, sample, sample.time)] if len(sample.states) else []) + (

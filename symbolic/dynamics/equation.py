@@ -163,7 +163,7 @@ class SDE:
         return made
 
     def replaced(self, drift: sp.Matrix, interpretation: str) -> SDE:
-        """This SDE with another drift, in another sense."""
+        """The SDE with another drift, in another sense."""
         clock = {} if self.time is None else {time_symbol: self.time}
         return SDE(
             self.states,

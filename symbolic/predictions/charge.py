@@ -75,7 +75,7 @@ class Charge:
 
     @cached_property
     def kind(self) -> str:
-        """ "rescaling" (diagonal A of both signs), "scale" (diagonal, one sign), "translation" (A = 0) or "mixed"."""
+        """Kind: "rescaling" (diagonal A of both signs), "scale" (one sign), "translation" (A = 0), or "mixed"."""
         return kind(self.vector, self.loss.dimension)
 
     @cached_property

@@ -84,7 +84,7 @@ class OriginNoise(Noise):
 
     def __init__(
         self, loss: Loss, redrawn: frozenset[sp.Symbol], origin: Origin, values: dict[sp.Symbol, float] | None = None
-    ):
+    ) -> None:
         super().__init__(loss, values)
         self.redrawn = redrawn
         self.origin: Origin = origin

@@ -66,7 +66,8 @@ def rescaled(pair: bool, calculus: str) -> tuple[SDE, Problem]:
 def cases() -> list[tuple[str, str]]:
     kinds = {"general": ("general", "diagonal", "additive"), "commutative": ("diagonal",), "diagonal": ("diagonal",)}
     form = {"orbit-splitting": ("pair", "single")}
-    return [(name, noise) for name in NAMES for noise in form.get(name, kinds.get(SCHEMES[name].noise, ("additive",)))]
+    usual = {name: kinds.get(SCHEMES[name].noise or "", ("additive",)) for name in NAMES}
+    return [(name, noise) for name in NAMES for noise in form.get(name, usual[name])]
 
 
 def name_in_full(name: str) -> str:

@@ -31,7 +31,8 @@ def noisy_rows(function: Any = lambda a: a) -> Loss:
 def test_parts_add_up_to_sigma() -> None:
     """Law of total covariance, for polynomial losses and for others on what can be enumerated."""
     rng = np.random.default_rng(1)
-    mixed = Loss((u * w * x - y * m) ** 2 + u * p**2, [u, w], {x: Uniform(-1, 2), y: Normal(1, HALF), m: Bernoulli(HALF), p: Moments([0, 1, 0, 3])})  # fmt: skip
+    data = {x: Uniform(-1, 2), y: Normal(1, HALF), m: Bernoulli(HALF), p: Moments([0, 1, 0, 3])}
+    mixed = Loss((u * w * x - y * m) ** 2 + u * p**2, [u, w], data)
     cases: list[tuple[Loss, Any]] = [
         (losses.rescaling(1), e),
         (losses.rescaling(1), "x"),
