@@ -1,3 +1,5 @@
+import sympy
+
 from symbolic import library as library
 from symbolic.dynamics.equation import SDE as SDE
 from symbolic.errors import InputError as InputError
@@ -29,4 +31,7 @@ from symbolic.symmetry.structure import Structure as Structure
 from symbolic.theory import Theory as Theory
 from symbolic.theory import derive as derive
 
+T: sympy.Symbol
+eta: sympy.Symbol
+lambda_wd: sympy.Symbol
 __version__: str

@@ -33,8 +33,20 @@ FAR = 200.0
 class ChargeEquilibrium:
     """One charge's own equilibrium on the orbit of its generator.
 
-    lambda_star: the orbit parameter (inf, -inf or 0.0 when frozen); theta there (None when infinitely far), C there,
-    rate of relaxation per unit time at it (0 when frozen or infinite), classification and reason at this theta.
+    Attributes
+    ----------
+    charge
+        The charge.
+    lambda_star
+        The orbit parameter there: infinite where noise has one sign only, 0.0 when frozen.
+    theta
+        The point, (D,); None when infinitely far.
+    value
+        C there.
+    rate
+        Rate of relaxation per unit of t at it; 0 when frozen or infinite.
+    classification, reason
+        The charge's class at this theta, and why.
     """
 
     charge: Charge
@@ -50,9 +62,20 @@ class ChargeEquilibrium:
 class JointEquilibrium:
     """The point of the group orbit where every charge's drift vanishes.
 
-    theta (D,); residual: largest |dC/dt| over T Tr Sigma there; transform: the group element e^B... as a D x D matrix;
-    steps: Newton steps taken. converged is False where the minimum lies at infinity. rates: the relaxation rates per
-    unit time of all directions of the orbit there, ascending (empty when not converged).
+    Attributes
+    ----------
+    theta
+        The point, (D,).
+    residual
+        Largest |dC/dt| over T Tr Sigma there.
+    transform
+        The group element that leads to it, (D, D).
+    steps
+        Newton steps taken.
+    converged
+        False where the minimum lies at infinity.
+    rates
+        Relaxation rates per unit of t of all directions of the orbit there, ascending; empty when not converged.
     """
 
     theta: Array
@@ -65,8 +88,17 @@ class JointEquilibrium:
 
 @dataclass(frozen=True)
 class Equilibrium:
-    """Equilibria of all charges from one theta: one by one, and jointly (None when there is no quadratic charge or A's
-    do not close)."""
+    """Equilibria of all charges from one point, one by one and jointly.
+
+    Attributes
+    ----------
+    theta
+        The point, (D,).
+    charges
+        A `ChargeEquilibrium` each; indexing gives the same.
+    joint
+        A `JointEquilibrium`; None without quadratic charges, or where their generators do not close.
+    """
 
     theta: Array
     charges: tuple[ChargeEquilibrium, ...]

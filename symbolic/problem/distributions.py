@@ -172,7 +172,23 @@ class Block:
 
 
 class Normal(Distribution):
-    """Gaussian with mean and standard deviation per entry, or with a joint covariance matrix over the entries."""
+    """Gaussian, with independent entries or with a joint covariance over them.
+
+    Parameters
+    ----------
+    mean
+        Number or array of the variable's shape; numbers are taken as exact (0.1 is 1/10), symbols may stand for them.
+    std
+        Standard deviation per entry.
+    covariance
+        Instead of std: covariance matrix over the n entries, row-major, (n, n).
+
+    Examples
+    --------
+    >>> from symbolic import Normal
+    >>> Normal(0, 2).std.item()
+    2
+    """
 
     def __init__(self, mean: Any = 0, std: Any = None, *, covariance: Any = None) -> None:
         if (std is None) == (covariance is None):
@@ -216,7 +232,13 @@ class Normal(Distribution):
 
 
 class Uniform(Distribution):
-    """Uniform on [low, high], independently per entry."""
+    """Uniform on an interval, independently per entry.
+
+    Parameters
+    ----------
+    low, high
+        Ends, numbers or arrays of the variable's shape.
+    """
 
     def __init__(self, low: Any = 0, high: Any = 1) -> None:
         self.low, self.high = _array(low), _array(high)
@@ -241,7 +263,13 @@ class Uniform(Distribution):
 
 
 class Bernoulli(Distribution):
-    """1 with probability p, else 0, independently per entry."""
+    """1 with a probability, else 0, independently per entry.
+
+    Parameters
+    ----------
+    p
+        Probability of 1, a number or an array of the variable's shape.
+    """
 
     def __init__(self, p: Any) -> None:
         self.p = _array(p)
@@ -254,7 +282,13 @@ class Bernoulli(Distribution):
 
 
 class Moments(Distribution):
-    """A law known through its raw moments [E z, E z^2, ...] only, independently per entry. Cannot be sampled."""
+    """A distribution known through its raw moments only, independently per entry. It cannot be sampled.
+
+    Parameters
+    ----------
+    moments
+        [E z, E z^2, ...], up to the order that the loss's covariance needs.
+    """
 
     def __init__(self, moments: Sequence[Any]) -> None:
         self.moments = [exact(m) for m in moments]
@@ -271,7 +305,26 @@ class Moments(Distribution):
 
 
 class Dataset:
-    """N rows drawn with equal chance: {symbol or array of symbols: array of shape (N, *shape of the key)}."""
+    """N rows drawn with equal chance.
+
+    Parameters
+    ----------
+    columns
+        {symbol or array of symbols: array (N, *shape of the key)}.
+
+    Raises
+    ------
+    InputError
+        For columns of different lengths or shapes, and for missing entries.
+
+    Examples
+    --------
+    >>> import sympy as sp
+    >>> from symbolic import Dataset
+    >>> x, y = sp.symbols("x y", real=True)
+    >>> Dataset({x: [0.0, 1.0, 2.0], y: [1.0, 3.0, 5.0]}).bind().size
+    3
+    """
 
     def __init__(self, columns: Mapping[Any, Any]) -> None:
         self.columns = {_key(k): floats(f"Dataset[{k}]", v) for k, v in columns.items()}

@@ -39,7 +39,17 @@ Slice = dict[int, Polynomial]
 
 @dataclass(frozen=True)
 class Certificate:
-    """How sure the algebra is: status "proved" or "numerical"; residual of a numerical one; what it rests on."""
+    """How sure an algebra is.
+
+    Attributes
+    ----------
+    status
+        "proved" or "numerical".
+    residual
+        Of a numerical one.
+    reason
+        What it rests on.
+    """
 
     status: str
     residual: float = 0.0
@@ -53,8 +63,18 @@ class Certificate:
 class Algebra:
     """The Lie algebra of affine symmetries, as vectors over the entries of (A row-major, b).
 
-    vectors: a sparse whole-numbered basis. symmetric_vectors: readable basis of its A = A^T part (a restriction,
-    nothing is symmetrised). antisymmetric_vectors: of its part with A = -A^T and b = 0.
+    Attributes
+    ----------
+    size
+        D.
+    vectors
+        A sparse whole-numbered basis.
+    symmetric_vectors
+        A readable basis of its A = A^T part: a restriction, nothing is symmetrised.
+    antisymmetric_vectors
+        A basis of its part with A = -A^T and b = 0.
+    certificate
+        How sure it is.
     """
 
     size: int
