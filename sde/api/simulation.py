@@ -101,8 +101,8 @@ def simulate(
     the first with the reason: which function left its domain, at which argument, and what to write instead.
     attrs["explosions"] holds the same. checkpoint: a file that holds the complete chunks, written every few seconds; a
     call with the same arguments continues from it to the same bits, other arguments are refused. out: with
-    keep="paths", a NetCDF file that paths are streamed to, chunk by chunk, instead of memory. Returns a Dataset (see
-    DESIGN): dims (statistic, time, ...) or (path, time, ...). Raises ValueError before any compilation, OSError naming
+    keep="paths", a NetCDF file that paths are streamed to, chunk by chunk, instead of memory. Returns a Dataset:
+    dims (statistic, time, ...) or (path, time, ...). Raises ValueError before any compilation, OSError naming
     a file that cannot be written, or a checkpoint that is not whole.
     Source: Li, Tai, E, JMLR 20 (2019) 40; Ziyin et al. arXiv 2402.07193.
     """

@@ -103,10 +103,6 @@ def verify(
     OSError
         For a checkpoint that cannot be one.
 
-    References
-    ----------
-    THEORY section 7.
-
     Examples
     --------
     >>> from sde import SGD, verify

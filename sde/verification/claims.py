@@ -1,4 +1,4 @@
-"""Claims about charges (THEORY section 7), each measured on plain arrays of states."""
+"""Claims about charges, each measured on plain arrays of states."""
 
 from __future__ import annotations
 

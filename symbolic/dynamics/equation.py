@@ -1,4 +1,4 @@
-"""Stochastic differential equations: general ones, and SGD's own (THEORY section 0)."""
+"""Stochastic differential equations: general ones, and SGD's own (docs/theory.md eq. (1.1))."""
 
 from __future__ import annotations
 
@@ -239,7 +239,7 @@ class SDE:
         """SGD's order-1 SDE with drift and diffusion as formulas.
 
         d theta = -s (grad L + lambda theta) dt - s sqrt(T) H R dW, with H m the gradient in the data features m, R R^T
-        = Cov m, T = f eta/S and s the schedule over 1 - momentum (THEORY section 6); J = rank Cov m noises.
+        = Cov m, T = f eta/S and s the schedule over 1 - momentum (docs/theory.md eq. (6.1)); J = rank Cov m noises.
 
         Parameters
         ----------
@@ -348,8 +348,8 @@ class SDE:
 
 
 class LossDynamics:
-    """Gradient dynamics of a loss, driven by inputs that carry the noise (THEORY section 6: one gradient, three
-    dynamics).
+    """Gradient dynamics of a loss, driven by inputs that carry the noise (docs/theory.md eq. (6.1): one gradient,
+    three dynamics).
 
     inputs: the averaged data features m when the loss is polynomial in the data (`features` is then set), else the
     averaged per-sample gradient itself. GD, SGD and the order-1 SDE are this one object under different inputs.

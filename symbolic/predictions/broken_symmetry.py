@@ -1,5 +1,5 @@
-"""How any function C(theta) moves under SGD when the symmetry behind it is broken, or was never there (THEORY section
-4).
+"""How any function C(theta) moves under SGD when the symmetry behind it is broken, or was never there (docs/theory.md
+eq. (5.2)).
 
 Ito: dC = [-<grad C, gbar + lambda theta> + (T/2) Tr(Sigma Hess C)] dt + sqrt(T) grad C^T Sigma^{1/2} dW. For the charge
 of an exact symmetry the breaking drift -<grad C, gbar> and the diffusion T grad C^T Sigma grad C vanish.
@@ -157,7 +157,8 @@ class Breaking:
 
     @staticmethod
     def _relaxation(point: Array, slope: Array, hessian: Array, root: Array, r: laws.Rates) -> float:
-        """-(dF/d lambda)/(2 |v|^2) along the orbit of v = grad C/2, F = noise + decay (THEORY section 3, the rate at
+        """-(dF/d lambda)/(2 |v|^2) along the orbit of v = grad C/2, F = noise + decay (docs/theory.md eq. (4.4), the
+        rate at
         lambda*)."""
         v, a = slope / 2, hessian / 2
         pushed, size = a @ root, float(v @ v)

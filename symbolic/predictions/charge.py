@@ -55,7 +55,7 @@ class Charge:
 
     References
     ----------
-    Ziyin et al., arXiv 2402.07193; THEORY sections 1-3.
+    Ziyin et al., arXiv 2402.07193; docs/theory.md eq. (2.2), (3.2).
     """
 
     loss: Loss

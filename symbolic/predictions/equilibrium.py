@@ -1,4 +1,4 @@
-"""Where gradient noise leads a point along its symmetry orbit, and how fast (THEORY section 3).
+"""Where gradient noise leads a point along its symmetry orbit, and how fast (docs/theory.md eq. (4.2)).
 
 On the orbit theta_lambda of A the loss is constant and Sigma -> e^{-lambda A} Sigma e^{-lambda A}; C drifts by
 F(lambda) = -2 lambda_wd v.theta + T Tr[Sigma A], decreasing in lambda: its zero is the noise equilibrium. For several

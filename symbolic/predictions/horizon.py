@@ -3,8 +3,8 @@ holds.
 
 The symmetric theory says dC/dt = decay + noise. Left out are the breaking drift and the diffusion; the distance e that
 they drive C away from it obeys, with the terms frozen, de = (breaking - k e) dt + sqrt(diffusion) dW: noise and weight
-decay pull C back to its equilibrium at the rate k (THEORY section 3). The theory holds until the mean of |e| plus one
-standard deviation reaches a stated share of the size of C.
+decay pull C back to its equilibrium at the rate k (docs/theory.md eq. (4.4)). The theory holds until the mean of |e|
+plus one standard deviation reaches a stated share of the size of C.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ class SGD:
 
     @property
     def temperature(self) -> float:
-        """T = eta/S, the strength of the noise in the SDE (THEORY section 0)."""
+        """T = eta/S, the strength of the noise in the SDE (docs/theory.md eq. (1.1))."""
         return self.learning_rate / self.batch_size
 
     def factor(self, times: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 Polynomial, rational and piecewise-polynomial losses are solved exactly over Q. Others are solved exactly with their
 exp, tanh, roots ... taken as free atoms, which proves what is found; random points then show whether anything was
-missed (THEORY section 1).
+missed (docs/theory.md eq. (2.1)).
 """
 
 from __future__ import annotations

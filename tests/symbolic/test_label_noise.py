@@ -126,7 +126,7 @@ def test_charge_increment_under_label_noise_is_exact() -> None:
 
 def test_regression_at_an_interpolating_minimum() -> None:
     """Gamma_U = 4 Tr(Sigma_x) Sigma_e, Gamma_W = 4 Tr(Sigma_e) Sigma_x; input noise alone is frozen there. Source:
-    THEORY section 3."""
+    docs/theory.md eq. (4.9)."""
     loss = LIBRARY["matrix-factorization"].build()
     theory, split, rng = derive(loss), label_noise(loss, "e"), np.random.default_rng(2)
     x_, e_ = ([s for s in loss.z if s.name.startswith(n)] for n in "xe")

@@ -1,5 +1,5 @@
 """What gradient noise does to the sharpness S = Tr Hess L by way of the charges: it sharpens, flattens or neither
-(THEORY section 4).
+(docs/theory.md eq. (5.1)).
 
 L is constant along theta_lambda = e^{lambda A} theta, a linear map; hence H(theta_lambda) = e^{-lambda A} H e^{-lambda
 A} at every theta, minimum or not, and S(lambda) = Tr[H e^{-2 lambda A}]. Noise moves the charge by T Tr[Sigma A] = 2

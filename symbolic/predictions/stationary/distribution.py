@@ -62,8 +62,8 @@ class StationaryLaw:
 
     References
     ----------
-    Ziyin, Li, Ueda, arXiv 2308.06671; THEORY section 4. Weight decay for more than two factors: by Ito's formula,
-    `Chain.density`.
+    Ziyin, Li, Ueda, arXiv 2308.06671; docs/theory.md eq. (5.3). Weight decay for more than two factors: by Ito's
+    formula, `Chain.density`.
     """
 
     chain: Chain
