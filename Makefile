@@ -23,6 +23,11 @@ demo: $(STAMP)
 test: $(STAMP) lint
 	$(BIN)/python -m pytest -q -n 2 -m "not slow" --durations=15
 
+# Kernels as plain Python, with the coverage that this gives; loops that call machine code by address are left out.
+nojit: $(STAMP)
+	NUMBA_DISABLE_JIT=1 $(BIN)/coverage run --source=sde/kernels -m tests.nojit
+	$(BIN)/coverage report --sort=cover
+
 # The lowest versions that pyproject.toml states, in an environment of their own: command line, NetCDF, simulate, derive, report.
 oldest: $(OLDEST)/.installed
 	NUMBA_CACHE_DIR=$(CURDIR)/$(OLDEST)/numba OLDEST=1 $(OLDEST)/bin/python -m pytest -q -p no:cacheprovider -m "not slow" $(OLDEST_TESTS)
