@@ -6,6 +6,7 @@ of the function that types it. Those that call machine code by address have no m
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from fractions import Fraction
@@ -14,7 +15,6 @@ from typing import Any
 
 import numba.extending
 import numpy as np
-from numba import config
 
 WORDS = {np.float32: np.uint32, np.float64: np.uint64}
 
@@ -86,6 +86,6 @@ def intrinsic(typed: Callable[..., Any]) -> Any:
 
 def install() -> None:
     """Only where the JIT is off: compiled code needs Numba's own."""
-    if not config.DISABLE_JIT or "sde.kernels" in sys.modules:
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") == "0" or "sde.kernels" in sys.modules:
         raise RuntimeError("tests.nojit: needs NUMBA_DISABLE_JIT=1, and to come before sde.kernels.")
     numba.extending.intrinsic = intrinsic

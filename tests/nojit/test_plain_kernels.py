@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from math import inf, nan
 from typing import Any
 
 import mpmath
 import numpy as np
 import pytest
-from numba import config
 
+JIT_OFF = os.environ.get("NUMBA_DISABLE_JIT", "0") != "0"
 pytestmark = [
-    pytest.mark.skipif(not config.DISABLE_JIT, reason="`make nojit` runs these"),
+    pytest.mark.skipif(not JIT_OFF, reason="`make nojit` runs these"),
     pytest.mark.filterwarnings("ignore::RuntimeWarning"),
 ]
 TYPES = (np.float32, np.float64)
