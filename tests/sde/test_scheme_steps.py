@@ -65,8 +65,8 @@ def rescaled(pair: bool, calculus: str) -> tuple[SDE, Problem]:
 
 def cases() -> list[tuple[str, str]]:
     kinds = {"general": ("general", "diagonal", "additive"), "commutative": ("diagonal",), "diagonal": ("diagonal",)}
-    form = {"orbit-splitting": ("pair", "single")}
-    usual = {name: kinds.get(SCHEMES[name].noise or "", ("additive",)) for name in NAMES}
+    form: dict[str, Any] = {"orbit-splitting": ("pair", "single")}
+    usual: dict[str, Any] = {name: kinds.get(SCHEMES[name].noise or "", ("additive",)) for name in NAMES}
     return [(name, noise) for name in NAMES for noise in form.get(name, usual[name])]
 
 
