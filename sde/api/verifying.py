@@ -50,16 +50,62 @@ def verify(
     checkpoint: str | Path | CheckpointTarget | None = None,
     progress: bool = False,
 ) -> Report:
-    """Hold the derived theory against discrete SGD, its SDE and gradient descent, charge by charge (THEORY section 7).
+    """Hold the derived theory against discrete SGD, its SDE and gradient descent, charge by charge.
 
-    start: one or several points (a law is drawn from once); when a charge is convergent, points on the first one's
-    symmetry orbit are added up to three. time: length of the runs in t = eta*k. paths: per start. alpha: the chance of
-    any wrong verdict, Holm over all claims. margins: how far from the theory still counts as agreement. theory: to be
-    held to another theory than derive(loss); numeric: to alter its numbers. checkpoint: a folder that holds all runs,
-    complete or not; a call with the same arguments goes on from it to the same report. progress: show phases, share and
-    time left. Returns a Report with .verdicts, .supported, .to_html(path), .to_json(path). Ctrl-C gives one of what was
-    measured (.interrupted, .untested), with an InterruptedWarning; where nothing was, KeyboardInterrupt goes on. Raises
-    ValueError, OSError for a checkpoint that cannot be one.
+    Ctrl-C gives a report of what was measured (`.interrupted`, `.untested`), with an InterruptedWarning; where nothing
+    was, KeyboardInterrupt goes on.
+
+    Parameters
+    ----------
+    loss
+        The loss with the distribution of its data.
+    sgd
+        The optimiser.
+    start
+        One or several points {symbol or name: number or array}; a distribution is drawn from once. When a charge is
+        convergent, points on the first one's symmetry orbit are added up to three.
+    time
+        Length of the runs, in t = eta*k.
+    paths
+        Per start.
+    seed
+        Of all runs.
+    alpha
+        The chance of any wrong verdict, by Holm's procedure over all claims.
+    margins
+        How far from the theory still counts as agreement.
+    theory
+        To be held to another theory than derive(loss).
+    threads
+        As many as there are cores when left out; no number depends on it.
+    numeric
+        To alter the theory's numbers.
+    checkpoint
+        A folder that holds all runs, complete or not; a call with the same arguments goes on from it to the same
+        report.
+    progress
+        Show phases, share and time left.
+
+    Returns
+    -------
+    Report
+        With .verdicts, .supported, .to_html(path), .to_json(path).
+
+    Raises
+    ------
+    InputError
+        For bad input, before any run.
+    OSError
+        For a checkpoint that cannot be one.
+
+    Examples
+    --------
+    >>> from sde import SGD, verify
+    >>> from symbolic import library
+    >>> start = {"W": [[1, 0], [0, 1]], "a": [1, 1]}
+    >>> report = verify(library.two_layer_tanh(), SGD(0.05), start=start, time=0.1, paths=2)
+    >>> report.outcome, len(report.verdicts)
+    ('inconclusive', 0)
     """
     paths, seed, threads, checkpoint = (
         SETTINGS[name].read(value)

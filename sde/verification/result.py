@@ -99,6 +99,7 @@ class VerificationResult:
 
     @property
     def outcome(self) -> str:
+        """One of "supported" (every verdict is), "refuted" (any is), "inconclusive"."""
         words = {v.verdict for v in self.verdicts} | ({"inconclusive"} if self.interrupted else set())
         return (
             "refuted" if "refuted" in words else "inconclusive" if "inconclusive" in words or not words else "supported"
@@ -106,6 +107,7 @@ class VerificationResult:
 
     @property
     def supported(self) -> bool:
+        """Whether every verdict is supported, and the run was not broken off."""
         return self.outcome == "supported"
 
     def to_dict(self) -> dict[str, Any]:

@@ -68,6 +68,7 @@ def in_order(runs: Iterable[Run]) -> list[Run]:
 
 
 def from_every_start(experiment: Experiment, kind: Kind) -> tuple[Run, ...]:
+    """A run of one kind from each start."""
     return tuple(Run(kind, k) for k in range(len(experiment.starts)))
 
 

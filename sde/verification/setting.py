@@ -10,8 +10,19 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Margins:
-    """How far from the theory's value a measured number may lie and still count as agreement. Relative, but equilibrium
-    (a share)."""
+    """How far from the theory's value a measured number may lie and still count as agreement.
+
+    Parameters
+    ----------
+    drift
+        Of mean drifts and orders, relative.
+    approach
+        Of where SGD ends against its SDE, relative.
+    equilibrium
+        Of the equilibrium condition, as a share of the noise that enters it.
+    divergence
+        Of the divergence law, relative.
+    """
 
     drift: float = 0.05
     approach: float = 0.15

@@ -76,7 +76,7 @@ class Theory:
         """Predicted mean change of every charge over one step, and the size of what enters it; both (n, charges).
 
         The step is theta <- theta - h (g + lambda theta) with E g = gbar, Cov g = variance * Sigma: SGD with h = eta
-        and variance = 1/S, Euler-Maruyama with h = dt and variance = T/dt (THEORY section 2).
+        and variance = 1/S, Euler-Maruyama with h = dt and variance = T/dt (docs/theory.md eq. (3.4)).
         """
         matrices = [m for c in self.charges for m in (c.A, c.gross)]
         trace, square = self.noise(theta, matrices)

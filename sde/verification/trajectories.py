@@ -20,6 +20,7 @@ def applies(experiment: Experiment) -> Iterator[Case]:
 
 
 def measure(case: Case, evidence: Evidence) -> Iterator[Curves]:
+    """The curves of every charge from one start."""
     given, path = evidence.experiment, evidence.experiment.forecasts[case.start]
     sgd, sde, descent = (evidence.sample(run.kind, run.start) for run in case.runs)
     resting = evidence.simulators.equilibrium(path[-1]) if np.isfinite(path[-1]).all() else None

@@ -63,8 +63,32 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """A claim judged. verdict: "supported" (agreement within the margin was shown), "refuted" (disagreement beyond the
-    margin was shown) or "inconclusive". interval: simultaneous, at level 1 - alpha over all claims of the report."""
+    """A claim judged.
+
+    Attributes
+    ----------
+    claim
+        The statement in words.
+    verdict
+        "supported" (agreement within the margin was shown), "refuted" (disagreement beyond it was shown) or
+        "inconclusive".
+    statistic
+        The measured number.
+    interval
+        Of it, simultaneous, at level 1 - alpha over all claims of the report.
+    margin
+        The interval within which the statement counts as true.
+    expected
+        The theory's value.
+    alpha
+        The chance of any wrong verdict in the report.
+    paths
+        Independent samples behind it.
+    group, subject
+        The kind of claim, and which dynamics and charge.
+    note
+        What a reader should know, such as why nothing could be measured.
+    """
 
     claim: str
     verdict: str

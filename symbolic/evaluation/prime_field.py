@@ -166,8 +166,8 @@ class JetArithmetic:
     """The functions of a tape on jets.
 
     arguments: what transcendental functions were taken of, as values (n,) mod p, by family (functions of one family may
-    depend on each other) and then by function; squares: what roots were taken of. bad: points where a root or an inverse does not exist mod p. salt seeds the kinks, salt_log the
-    made-up values of log.
+    depend on each other) and then by function; squares: what roots were taken of. bad: points where a root or an
+    inverse does not exist mod p. salt seeds the kinks, salt_log the made-up values of log.
     """
 
     digits = None

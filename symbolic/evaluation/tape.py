@@ -177,7 +177,8 @@ class Tape:
                 case _:
                     if not isinstance(extra, Elementary):
                         raise InputError(
-                            f"tape: no rule for the function {extra}. Write the loss with {_derivable()} and arithmetic."
+                            f"tape: no rule for the function {extra}. Write the loss with {_derivable()} and"
+                            " arithmetic."
                         )
                     slots.append(m.call(extra, slots[args[0]]))
                     slopes[k] = _slope(extra, slots[args[0]], slots[-1], m) if sloped else None

@@ -2,7 +2,7 @@
 
 Polynomial, rational and piecewise-polynomial losses are solved exactly over Q. Others are solved exactly with their
 exp, tanh, roots ... taken as free atoms, which proves what is found; random points then show whether anything was
-missed (THEORY section 1).
+missed (docs/theory.md eq. (2.1)).
 """
 
 from __future__ import annotations
@@ -33,7 +33,17 @@ TOLERANCE = 1e-25
 
 @dataclass(frozen=True)
 class Certificate:
-    """How sure the algebra is: status "proved" or "numerical"; residual of a numerical one; what it rests on."""
+    """How sure an algebra is.
+
+    Attributes
+    ----------
+    status
+        "proved" or "numerical".
+    residual
+        Of a numerical one.
+    reason
+        What it rests on.
+    """
 
     status: str
     residual: float = 0.0
@@ -47,8 +57,18 @@ class Certificate:
 class Algebra:
     """The Lie algebra of affine symmetries.
 
-    fields: a sparse whole-numbered basis. symmetric_fields: readable basis of its A = A^T part (a restriction, nothing
-    is symmetrised). antisymmetric_fields: of its part with A = -A^T and b = 0.
+    Attributes
+    ----------
+    size
+        D.
+    fields
+        A sparse whole-numbered basis.
+    symmetric_fields
+        A readable basis of its A = A^T part: a restriction, nothing is symmetrised.
+    antisymmetric_fields
+        A basis of its part with A = -A^T and b = 0.
+    certificate
+        How sure it is.
     """
 
     size: int

@@ -40,7 +40,7 @@ def test_euler_maruyama_is_its_formula() -> None:
 
 @pytest.mark.parametrize("scheme", ["euler-maruyama", "sgd"])
 def test_sgd_and_the_sde_are_the_same_map(scheme: str) -> None:
-    """THEORY section 6: one gradient, driven by two noises."""
+    """docs/theory.md eq. (6.1): one gradient, driven by two noises."""
     dynamics = LossDynamics(LOSS)
     step = step_map(dynamics, scheme)
     inputs = dict(zip(dynamics.accumulation.terms, step.inputs, strict=True))

@@ -19,8 +19,8 @@ from . import circular, exponential, logarithm, rounding
 from .arithmetic import F32, F64
 
 __all__ = [
-    "acos", "asin", "asinh", "atan", "atan2", "atanh", "ceil", "cos", "cosh", "erf", "exp", "floor", "inf", "log", "nan",
-    "sin", "sinh", "sqrt", "tan", "tanh",
+    "acos", "asin", "asinh", "atan", "atan2", "atanh", "ceil", "cos", "cosh", "erf", "exp", "floor", "inf", "log",
+    "nan", "sin", "sinh", "sqrt", "tan", "tanh",
 ]  # fmt: skip
 
 

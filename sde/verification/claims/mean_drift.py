@@ -26,6 +26,7 @@ def applies(experiment: Experiment) -> Iterator[Case]:
 
 
 def measure(case: Case, evidence: Evidence) -> Iterator[Claim]:
+    """A claim a charge, from single steps of SGD or of the SDE."""
     margin, run = evidence.experiment.margins.drift, case.runs[-1]
     if run.kind is Kind.SGD:
         # Sigma is known from samples only: its own error would pass for one of the theory's.
