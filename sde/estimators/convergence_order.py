@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,7 @@ def slope(h: np.ndarray, mean: np.ndarray, influence: np.ndarray) -> Slope:
     noise's alone.
     """
     ones, scaled = np.ones_like(h), h / h.max()
-    terms = [[scaled], [np.sqrt(scaled)]] if len(h) > 3 else [[]]
+    terms: list[list[np.ndarray]] = [[scaled], [np.sqrt(scaled)]] if len(h) > 3 else [[]]
     weights = np.array([np.linalg.pinv(np.column_stack([ones, np.log(h), *more]))[1] for more in terms])
     fits = weights @ np.log(mean)
     value, each = float(fits.mean()), weights.mean(axis=0) @ influence
@@ -164,7 +165,7 @@ class Convergence:
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(5.2, 3.8), layout="constrained")
-        axes = figure.subplots()
+        axes: Any = figure.subplots()
         for kind, colour, said, fit in (
             ("strong", "#0072b2", self.stated[0], self.strong_fit),
             ("weak", "#d97706", self.stated[1], self.weak_fit),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -189,7 +190,7 @@ class Expectation(Estimate):
         """
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(7.6, 3.4), layout="constrained")
+        figure: Any = Figure(figsize=(7.6, 3.4), layout="constrained")
         base = max(len(self.levels) - 1, 1)
         for axes, name, plain, order in (
             (figure.add_subplot(121), "variance", [level.plain_variance for level in self.levels], self.decay),

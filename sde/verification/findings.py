@@ -20,12 +20,12 @@ Task = tuple[Reader, Case]
 class Findings:
     """Claims and what the report draws. interrupted: Ctrl-C came before all runs were made."""
 
-    claims: list[Claim] = field(default_factory=list)
-    curves: list[Curves] = field(default_factory=list)
-    entries: list[Entry] = field(default_factory=list)
-    explosions: list[Explosions] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    untested: list[Untested] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list[Claim])
+    curves: list[Curves] = field(default_factory=list[Curves])
+    entries: list[Entry] = field(default_factory=list[Entry])
+    explosions: list[Explosions] = field(default_factory=list[Explosions])
+    notes: list[str] = field(default_factory=list[str])
+    untested: list[Untested] = field(default_factory=list[Untested])
     interrupted: bool = False
 
     def add(self, findings: Iterable[Finding]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -103,12 +104,13 @@ class Theory:
         """Velocity of the mean-field path (D,): gradient flow, plus the motion along the orbits that moves every charge
         at its predicted rate T Tr[Sigma A] + step * gbar^T A gbar. Fluctuations around the path are left out."""
         mean, factor = (a[0] for a in self.moments(theta[None]))
-        velocity = -mean - self.weight_decay * theta
+        velocity: np.ndarray = -mean - self.weight_decay * theta
         if self.charges:
             directions = np.array([c.A @ theta + c.b for c in self.charges])
             trace, square = _forms([c.A for c in self.charges], factor[None], mean[None])
             rates = (temperature * trace + step * square)[0]
-            velocity = velocity + directions.T @ np.linalg.lstsq(directions @ directions.T, rates / 2, rcond=1e-10)[0]
+            along = cast(np.ndarray, np.linalg.lstsq(directions @ directions.T, rates / 2, rcond=1e-10)[0])
+            velocity = velocity + directions.T @ along
         return velocity
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 
@@ -41,10 +43,10 @@ class Claim:
         if self.error == 0.0:
             inside = low <= self.estimate <= high
             return (0.0, 1.0) if inside else (1.0, 0.0)
-        from scipy.special import stdtr  # slow to load
+        special: Any = import_module("scipy.special")  # slow to load
 
         least = min((self.estimate - low) / self.error, (high - self.estimate) / self.error)
-        return float(stdtr(self.degrees, -least)), min(1.0, 2 * float(stdtr(self.degrees, least)))
+        return float(special.stdtr(self.degrees, -least)), min(1.0, 2 * float(special.stdtr(self.degrees, least)))
 
     @property
     def degrees(self) -> int:
@@ -55,9 +57,9 @@ class Claim:
         """Two-sided confidence interval of the estimate."""
         if not self.measured or not np.isfinite(self.error):
             return (-np.inf, np.inf)
-        from scipy.special import stdtrit  # slow to load
+        special: Any = import_module("scipy.special")  # slow to load
 
-        half = float(stdtrit(self.degrees, (1 + level) / 2)) * self.error if self.error else 0.0
+        half = float(special.stdtrit(self.degrees, (1 + level) / 2)) * self.error if self.error else 0.0
         return self.estimate - half, self.estimate + half
 
 
@@ -114,7 +116,7 @@ def judge(claims: Sequence[Claim], alpha: float) -> tuple[Verdict, ...]:
     p = np.array([v for c in claims for v in c.p_values()])
     refused = holm(p, alpha)
     level = 1 - alpha / max(len(p), 1)
-    out = []
+    out: list[Verdict] = []
     for k, c in enumerate(claims):
         word = "supported" if refused[2 * k] else "refuted" if refused[2 * k + 1] else "inconclusive"
         out.append(

@@ -28,7 +28,7 @@ def applies(experiment: Experiment) -> Iterator[Case]:
 def measure(case: Case, evidence: Evidence) -> Iterator[Claim]:
     """A claim a charge, over every step of every path."""
     given, sample = evidence.experiment, evidence.sample(case.runs[0].kind)
-    h = given.step_lengths(np.arange(sample.states.shape[1] - 1))
+    h = given.step_lengths(np.arange(len(sample.time) - 1))
     for subject, j in case.pairs if len(sample.states) else ():
         worst = largest_residual(given.theory.charges[j], sample.states, h, given.theory.weight_decay)
         note = f"{len(h)} steps on each path"
