@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from symbolic.dynamics.equation import SDE
 from symbolic.problem.dataset import Dataset
 from symbolic.problem.distributions import Bernoulli, Laplace, Moments, Normal, Uniform
-from symbolic.problem.loss import Loss, parameters
+from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD
+from symbolic.problem.parameter import parameters
 
 if TYPE_CHECKING:
     from symbolic.noise.drift import LEARNING_RATE as eta

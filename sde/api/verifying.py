@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import sympy as sp
 
-from sde.api import provenance
+from sde.api import provenance, starts
 from sde.api.simulation import simulate, train
 from sde.engine import checkpoint_folder, compiling, interruption
-from sde.engine import initial_states as starts
 from sde.engine.checkpoint import CheckpointTarget
 from sde.engine.interruption import InterruptedWarning
 from sde.engine.progress import Phases, phases

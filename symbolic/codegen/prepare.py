@@ -17,8 +17,9 @@ from symbolic.dynamics.step_map import StepMap, t
 from symbolic.errors import InputError
 from symbolic.language import names
 from symbolic.language.reserved_names import OURS
-from symbolic.problem.loss import Loss, Parameter
+from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import t as time_symbol
+from symbolic.problem.parameter import Parameter
 from symbolic.problem.sampling import SamplingPlan, factorise, sampling_plan
 from symbolic.schemes import find, step_map
 

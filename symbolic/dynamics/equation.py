@@ -17,9 +17,10 @@ from symbolic.errors import InputError
 from symbolic.language import names, reserved_names
 from symbolic.problem import assumptions
 from symbolic.problem.features import Features, features
-from symbolic.problem.loss import Loss, Parameter
+from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD
 from symbolic.problem.optimizer import t as learning_time
+from symbolic.problem.parameter import Parameter
 from symbolic.problem.sampling import factorise
 
 weight_decay = sp.Symbol(":weight_decay", real=True)
