@@ -80,17 +80,16 @@ def verify(
         raise InputError(
             f"verify.time: must hold at least two steps of {sgd.learning_rate}; got {time!r}. Take a longer time."
         )
-    theory.noise.rates(sgd)
-    f = sgd.noise_factor(theory.noise.population)
+    r = sgd.rates(loss)
     charges = tuple(theory_numbers.Charge(_label(c), c.A, c.b, c.classification or "") for c in theory.charges)
     figures = theory_numbers.Theory(charges, theory.noise.factors, sgd.weight_decay, not loss.expression.has(*KINKS))
     figures = numeric(figures) if numeric else figures
     setting = records.Setting(
-        sgd.learning_rate,
-        sgd.temperature * f,
-        f / sgd.batch_size,
-        sgd.weight_decay,
-        1 / (1 - sgd.momentum),
+        r.learning_rate,
+        r.temperature,
+        r.variance,
+        r.weight_decay,
+        1 / r.inertia,
         sgd.momentum == 0,
         sgd.factor,
     )

@@ -110,6 +110,18 @@ class Loss:
         return len(self.theta)
 
     @property
+    def used(self) -> tuple[Distribution, ...]:
+        """The distributions that the expression draws on."""
+        free = self.expression.free_symbols
+        return tuple(b for b in self.blocks if free & set(b.symbols))
+
+    @property
+    def population(self) -> int | None:
+        """N, the rows of the data set that all data in the expression come from; None for fresh samples."""
+        used = self.used
+        return used[0].size if len(used) == 1 else None
+
+    @property
     def distribution_parameters(self) -> tuple[sp.Symbol, ...]:
         """Symbols that stand in the laws instead of numbers, sorted by name."""
         return tuple(sorted({s for b in self.blocks for s in b.free_symbols}, key=str))

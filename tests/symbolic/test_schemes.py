@@ -8,7 +8,7 @@ import pytest
 import sympy as sp
 
 from symbolic import SDE, Loss, Normal
-from symbolic.dynamics.equation import LossDynamics, weight_decay
+from symbolic.dynamics.gradient import LossDynamics, weight_decay
 from symbolic.dynamics.step_map import StepMap, h, t
 from symbolic.schemes import SCHEMES, beta, step_map
 
