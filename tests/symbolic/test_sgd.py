@@ -123,9 +123,9 @@ def test_the_equation_has_the_rates_and_the_noise_of_its_rows() -> None:
     sde, theta = SDE.from_loss(loss, sgd), np.array([1.5, -0.5])
     a, b = ROWS.table.T
     gradients = 2 * (theta[0] * theta[1] * a - b) * a * theta[::-1, None]
-    s, heat = 0.5 * 2, 0.05 * 3 / 4  # at t = 2: half the rate, doubled by momentum
+    s, heat = 0.25 * 2, 0.05 * 3 / 4  # at t = 1: a quarter of the rate, doubled by momentum
     at = {u: theta[0], w: theta[1]}
-    f = np.array(sde.drift(sp.Matrix([u, w]), sp.Integer(2)).subs(at).tolist(), float)[:, 0]
-    g = np.array(sde.diffusion(sp.Matrix([u, w]), sp.Integer(2)).subs(at).tolist(), float)
+    f = np.array(sde.drift(sp.Matrix([u, w]), sp.Integer(1)).subs(at).tolist(), float)[:, 0]
+    g = np.array(sde.diffusion(sp.Matrix([u, w]), sp.Integer(1)).subs(at).tolist(), float)
     assert f == pytest.approx(-s * (gradients.mean(axis=1) + 0.3 * theta), rel=1e-12)
     assert g @ g.T == pytest.approx(s**2 * heat * np.cov(gradients, bias=True), rel=1e-12)
