@@ -113,7 +113,7 @@ def networks() -> bool:
     def timed(build: Callable[[], Any], expected: int | None) -> tuple[float, float, bool]:
         loss = build()
         began = perf_counter()
-        charges = independent(find_algebra(loss, Formal(loss)).symmetric_vectors, loss.dimension)
+        charges = independent(find_algebra(loss, Formal(loss)).symmetric_fields)
         middle = perf_counter()
         laws = law_count(loss, charges)
         return middle - began, perf_counter() - middle, laws == charges == (charges if expected is None else expected)

@@ -1,10 +1,16 @@
-"""Bad input: the one exception that means it, and its one sentence."""
+"""Bad input: the one exception that means it, its one sentence, and the checks that raise it."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
+import numpy as np
+
+PLAIN = "iuf"
+"""NumPy's kinds of numbers that are real: no truth values, complex numbers, text or times."""
 _SENTENCE = re.compile(r"(?P<where>[^:]+): (?P<rule>.*?); got (?P<got>.*?)(?:\. (?P<advice>[A-Z].*))?", re.DOTALL)
 
 
@@ -42,3 +48,107 @@ class InputError(ValueError):
     def advice(self) -> str:
         """What to do."""
         return self._part("advice")
+
+
+def as_real(value: Any) -> float | None:
+    """A finite real number as a float, None for anything else: truth values, text, complex numbers, arrays, NaN."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
+    if isinstance(value, (bool, np.bool_)) or not (isinstance(value, Real) or getattr(value, "is_Float", False)):
+        return None
+    try:
+        number = float(value)
+    except (OverflowError, TypeError, ValueError):
+        return None
+    return number if np.isfinite(number) else None
+
+
+def as_whole(value: Any) -> int | None:
+    """A whole number as an int (2.0 is one), None for anything else."""
+    number = as_real(value)
+    return int(value) if number is not None and int(value) == value else None
+
+
+def as_reals(value: Any) -> np.ndarray:
+    """Real numbers, nested as they may be, as a float64 array. Raises InputError, with the reason, for anything else;
+    NaN passes."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise InputError("some entries are masked")
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise InputError("rows have unequal lengths") from None
+    if array.dtype.kind == "O":
+        for entry in array.ravel():
+            exact = getattr(entry, "is_number", False) and getattr(entry, "is_extended_real", False)
+            if isinstance(entry, (bool, np.bool_)) or not (isinstance(entry, Real) or exact):
+                raise InputError(f"{entry!r} ({type(entry).__name__}) is not a real number")
+        return np.array([float(e) for e in array.ravel()], dtype=np.float64).reshape(array.shape)
+    if array.dtype.kind not in PLAIN and array.size:
+        words = {"b": "truth values are", "c": "complex numbers are", "U": "text is", "S": "text is"}
+        raise InputError(f"{words.get(array.dtype.kind, f'{array.dtype} is')} not real numbers")
+    return array.astype(np.float64)
+
+
+class check:
+    """Checks that a user's value keeps a rule: each gives it back as it is computed with, or raises InputError.
+
+    where: the argument or field; advice: what to do.
+    """
+
+    @staticmethod
+    def whole(
+        where: str, value: Any, least: int = 1, below: int | None = None, *, rule: str | None = None, advice: str
+    ) -> int:
+        """A whole number of at least `least`, smaller than `below`; rule: what else to call that."""
+        number = as_whole(value)
+        if number is None or number < least:
+            raise InputError.of(where, rule or f"must be a whole number of at least {least}", value, advice)
+        if below is not None and number >= below:
+            raise InputError.of(where, rule or f"must be a whole number below {below}", value, advice)
+        return number
+
+    @staticmethod
+    def positive(where: str, value: Any, *, endless: bool = False, advice: str) -> float:
+        """A number above 0, finite unless it may be `endless`."""
+        number = float("inf") if endless and isinstance(value, float) and value == float("inf") else as_real(value)
+        if number is None or number <= 0:
+            raise InputError.of(where, "must be positive" if endless else "must be positive and finite", value, advice)
+        return number
+
+    @staticmethod
+    def share(where: str, value: Any, *, advice: str) -> float:
+        """A number within [0, 1]."""
+        number = as_real(value)
+        if number is None or not 0 <= number <= 1:
+            raise InputError.of(where, "must be a share within [0, 1]", value, advice)
+        return number
+
+    @staticmethod
+    def one_of(where: str, value: Any, choices: Sequence[str], *, advice: str) -> str:
+        """One of a few words."""
+        if not isinstance(value, str) or value not in choices:
+            words = f"{', '.join(map(repr, choices[:-1]))} or {choices[-1]!r}"
+            raise InputError.of(where, f"must be {words}", value, advice)
+        return value
+
+    @staticmethod
+    def text(where: str, value: Any, *, rule: str = "must be text", advice: str) -> str:
+        """Any text."""
+        if not isinstance(value, str):
+            raise InputError.of(where, rule, value, advice)
+        return value
+
+    @staticmethod
+    def flag(where: str, value: Any, *, advice: str) -> bool:
+        """A truth value."""
+        if not isinstance(value, (bool, np.bool_)):
+            raise InputError.of(where, "must be true or false", value, advice)
+        return bool(value)
+
+    @staticmethod
+    def mapping(where: str, value: Any, *, advice: str) -> Mapping[Any, Any]:
+        """Values by key."""
+        if not isinstance(value, Mapping):
+            raise InputError.of(where, "must be a mapping", value, advice)
+        return value

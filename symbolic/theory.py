@@ -16,7 +16,7 @@ from symbolic.evaluation.random_points import Probe
 from symbolic.noise.covariance import Noise
 from symbolic.noise.sign_class import GenericNoise
 from symbolic.predictions import Breaking, LabelNoise, MomentumLaw, breaking, label_noise, momentum_laws
-from symbolic.predictions.charge import Charge, scaled
+from symbolic.predictions.charge import Charge
 from symbolic.predictions.derivation import Derivation
 from symbolic.predictions.sharpness import Sharpness, sharpness
 from symbolic.predictions.stationary import StationaryLaw, stationary_law
@@ -111,12 +111,12 @@ def derive(loss: Loss) -> Theory:
     except TooLarge:
         formal = None
     algebra = find_algebra(loss, formal)
-    noise, size = Noise(loss), loss.dimension
+    noise = Noise(loss)
     generic = GenericNoise(loss, noise)
-    vectors = sorted(algebra.symmetric_vectors, key=lambda v: any(i < size * size for i in v))
-    vectors = [scaled(v, size) for v in arranged(loss, vectors)]
-    charges = [Charge(loss, v, noise, f"C_{k}", *generic.classify(v)) for k, v in enumerate(vectors, start=1)]
-    count = independent(vectors, size)
+    symmetric = sorted(algebra.symmetric_fields, key=lambda x: not x.is_translation)
+    fields = [x.scaled() for x in arranged(loss, symmetric)]
+    charges = [Charge(loss, x, noise, f"C_{k}", *generic.classify(x)) for k, x in enumerate(fields, start=1)]
+    count = independent(fields)
     return Theory(loss, algebra, tuple(charges), count, law_count(loss, count), noise)
 
 

@@ -17,10 +17,10 @@ from tests.commands import COMMAND, opened, run
 pytestmark = pytest.mark.usefixtures("folder")
 
 EAGER = """
-from sde import cli
+from sde.cli import commands
 from sde.engine.checkpoint import Checkpoint
 Checkpoint.due = lambda self: True
-cli.main()
+commands.main()
 """
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sde.api.convergence_study import convergence
     from sde.api.expectations import expectation
-    from sde.api.simulation import simulate, train
+    from sde.api.simulation import simulate
     from sde.api.spec_runs import resume
+    from sde.api.training import train
     from sde.api.verifying import verify
 
 __all__ = ["convergence", "expectation", "resume", "simulate", "train", "verify"]
@@ -19,7 +20,7 @@ _MODULES = {
     "expectation": "expectations",
     "resume": "spec_runs",
     "simulate": "simulation",
-    "train": "simulation",
+    "train": "training",
     "verify": "verifying",
 }
 

@@ -12,12 +12,11 @@ import sympy as sp
 
 from sde.api.simulation import simulate
 from sde.engine.dataset import in_words
-from sde.engine.values import whole
 from sde.estimators.convergence_order import Convergence, strong_slope, weak_slope
 from symbolic.dynamics import tracing
 from symbolic.dynamics.equation import SDE
 from symbolic.dynamics.step_map import t as time_symbol
-from symbolic.errors import InputError
+from symbolic.errors import InputError, as_whole
 from symbolic.problem.parameter import Parameter, assign
 from symbolic.schemes import find
 
@@ -132,7 +131,7 @@ def _check(sde: Any, steps: int, levels: int, paths: int, exact: Any, reference:
     if not isinstance(sde, SDE):
         raise InputError(f"convergence: needs an SDE; got {type(sde).__name__}. See SDE.from_loss for a loss.")
     for name, value, least in (("steps", steps, 1), ("levels", levels, 4), ("paths", paths, 100)):
-        if (whole(value) or 0) < least:
+        if (as_whole(value) or 0) < least:
             raise InputError(
                 f"convergence.{name}: must be a whole number of at least {least}; got {value!r}"
                 f" ({type(value).__name__}). Give more."

@@ -15,7 +15,7 @@ from sde.api import explosion_reasons, provenance, starts, sweep
 from sde.api.estimate_store import Remembered, run_name
 from sde.api.step_inputs import constants
 from sde.api.survey import Survey
-from sde.engine import checkpoint_folder, dataset, ensemble, inputs, interruption, time_grid, values
+from sde.engine import checkpoint_folder, dataset, ensemble, inputs, interruption, time_grid
 from sde.engine.accumulators.explosions import Explosions
 from sde.engine.checkpoint import CheckpointTarget
 from sde.engine.pilot import PATHS
@@ -26,7 +26,7 @@ from sde.estimators import multilevel
 from sde.estimators.estimate import Expectation
 from symbolic.codegen.prepare import Prepared, parameters_of, prepare
 from symbolic.dynamics.equation import SDE
-from symbolic.errors import InputError
+from symbolic.errors import InputError, as_real, as_whole
 from symbolic.problem.parameter import Parameter, assign
 from symbolic.schemes import find, fitting, for_step
 
@@ -267,7 +267,7 @@ def _check(
     if not isinstance(f, (sp.Expr, int, float)):
         raise refuse(".f", "must be one SymPy expression of the states", f, "Call expectation for each of several.")
     for name, value in (("tolerance", tolerance), ("budget", budget)):
-        if (values.real(value) or 0) <= 0:
+        if (as_real(value) or 0) <= 0:
             raise refuse(
                 f".{name}",
                 "must be positive and finite",
@@ -283,7 +283,7 @@ def _check(
         *([("threads", threads, 1, 4096)] if threads is not None else []),
     ]
     for name, value, least, most in whole:
-        number = values.whole(value)
+        number = as_whole(value)
         if number is None or not least <= number <= most:
             raise refuse(f".{name}", f"must be a whole number from {least} to {most}", value, f"Give e.g. {least}.")
     swept = sweep.axes(sde, parameters)

@@ -10,6 +10,7 @@ import numpy as np
 
 from sde.engine.result_layout import ResultLayout, Variable
 from sde.engine.time_grid import RunClock
+from sde.settings import Gather
 from symbolic.codegen.prepare import parameters_of
 from symbolic.dynamics.equation import SDE
 from symbolic.errors import InputError
@@ -25,25 +26,20 @@ class Rows:
     histograms: dict[int, np.ndarray]
 
 
-def together(observables: Mapping[str, Any] | None, events: Mapping[str, Any] | None) -> dict[str, Any]:
+def together(gather: Gather) -> dict[str, Any]:
     """Observables with the events after them, as they are emitted. Raises ValueError for a name used twice."""
-    for name in events or {}:
+    observables, events = gather.observables or {}, gather.events or {}
+    for name in events:
         names.variable("events", name)
-    both = set(observables or {}) & set(events or {})
+    both = set(observables) & set(events)
     if both:
         raise InputError(f"events[{min(both)}]: a name must be new text; got an observable's. Rename it.")
-    return {**(observables or {}), **(events or {})}
+    return {**observables, **events}
 
 
-def check_names(
-    problem: Loss | SDE,
-    observables: Mapping[str, Any] | None,
-    events: Mapping[str, Any] | None,
-    histogram: Mapping[str, Any] | None,
-    swept: Iterable[str] = (),
-) -> None:
+def check_names(problem: Loss | SDE, gather: Gather, swept: Iterable[str] = ()) -> None:
     """Raise ValueError where the result would hold a name twice, or one of ours that stands for something else."""
-    shapes = {name: np.shape(value) for name, value in (observables or {}).items()}
+    shapes = {name: np.shape(value) for name, value in (gather.observables or {}).items()}
     both = [p.name for p in parameters_of(problem) if p.name in shapes]
     if both:
         raise InputError(
@@ -51,20 +47,15 @@ def check_names(
         )
     shapes = {name: () if shape == (1, 1) else shape for name, shape in shapes.items()}
     variables = {p.name: p.shape for p in parameters_of(problem)} | shapes
-    reserved_names.check(variables, shapes, events or (), histogram or (), swept)
+    reserved_names.check(variables, shapes, gather.events or (), gather.histogram or (), swept)
 
 
 def result_layout(
-    outputs: Sequence[Variable],
-    states: Any,
-    run_clock: RunClock,
-    events: Mapping[str, Any] | None,
-    covariance: Sequence[str] | None,
-    histogram: Mapping[str, Any] | None,
+    outputs: Sequence[Variable], states: Any, run_clock: RunClock, gather: Gather
 ) -> tuple[ResultLayout, Rows]:
     """What the result is written in, and which rows that takes. outputs: of the prepared problem, events last. Raises
     ValueError."""
-    dated = tuple(events or {})
+    dated, covariance, histogram = tuple(gather.events or {}), gather.covariance or (), gather.histogram or {}
     saved, conditions = list(outputs[: len(outputs) - len(dated)]), outputs[len(outputs) - len(dated) :]
     for v in conditions:
         if v.shape:
@@ -74,15 +65,13 @@ def result_layout(
     first = dict(zip((v.name for v in saved), np.cumsum([0, *(v.rows for v in saved)]), strict=False))
     sizes = {v.name: v for v in saved}
     chosen: list[tuple[str, int]] = []
-    if isinstance(covariance, str):
-        raise InputError(f"covariance: must be a list of names; got {covariance!r} (str). Write [{covariance!r}].")
-    for name in covariance or ():
+    for name in covariance:
         v = _known("covariance", name, sizes)
         labels = [f"{name}[{','.join(map(str, i))}]" if i else name for i in np.ndindex(v.shape)]
         chosen += [(label, int(first[name]) + k) for k, label in enumerate(labels)]
     if len({label for label, _ in chosen}) != len(chosen):
-        raise InputError(f"covariance: each name may stand once; got {list(covariance or ())}. Drop the second.")
-    edges = {name: _edges(name, value) for name, value in (histogram or {}).items() if _known("histogram", name, sizes)}
+        raise InputError(f"covariance: each name may stand once; got {list(covariance)}. Drop the second.")
+    edges = {name: _edges(name, value) for name, value in histogram.items() if _known("histogram", name, sizes)}
     ordered = {v.name: edges[v.name] for v in saved if v.name in edges}
     rows = {int(first[n]) + k: e for n, e in ordered.items() for k in range(sizes[n].rows)}
     labels = [label for label, _ in chosen]
@@ -91,7 +80,7 @@ def result_layout(
 
 
 def _known(where: str, name: Any, sizes: Mapping[str, Variable]) -> Variable:
-    if name not in sizes:
+    if not isinstance(name, str) or name not in sizes:
         raise InputError(
             f"{where}[{names.printable(name, 80)}]: must name a parameter or an observable; got"
             f" {names.printable(repr(name), 80)} ({type(name).__name__}). Known: {list(sizes)[:12]}."

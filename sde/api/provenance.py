@@ -22,6 +22,7 @@ import numpy as np
 import sympy as sp
 
 from sde.engine import checkpoint
+from sde.settings import RunSettings
 from symbolic.dynamics.equation import SDE
 from symbolic.dynamics.step_map import t as clock
 from symbolic.problem.loss import Loss
@@ -159,23 +160,17 @@ def record(command: str, of: Loss | SDE, sgd: SGD | None, settings: Mapping[str,
     return record_ | {"settings": plain(settings)} | source | machine()
 
 
-def deciding(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings without those that no number depends on."""
-    return {k: v for k, v in settings.items() if k not in ("threads", "progress", "checkpoint", "out", "warn_share")}
-
-
 @dataclass(frozen=True)
 class Given:
-    """A call: its command, problem and optimiser, and settings."""
+    """A call: its problem and optimiser, and settings."""
 
-    command: str
     problem: Loss | SDE
     sgd: SGD | None
-    settings: Mapping[str, Any]
+    settings: RunSettings
 
     def record(self, more: Mapping[str, Any]) -> dict[str, Any]:
-        """What was run, with more settings."""
-        return record(self.command, self.problem, self.sgd, deciding({**self.settings, **more}))
+        """What was run, with what was chosen beside the settings that numbers depend on."""
+        return record(self.settings.command, self.problem, self.sgd, {**self.settings.deciding(), **more})
 
 
 def identity(of: Mapping[str, Any], *more: Any) -> str:

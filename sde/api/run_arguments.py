@@ -1,15 +1,12 @@
-"""The arguments that simulate and train share, checked before any work."""
+"""What the machine must allow a run, checked before any work: its files and its memory."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sde.engine.checkpoint import CheckpointTarget
-from sde.engine.values import check_ensemble, real, whole
 from sde.storage.archive import check_kind
 from sde.storage.distinct_files import check_apart
 from sde.storage.files import check_writable
@@ -18,53 +15,6 @@ from symbolic.errors import InputError
 
 MEMORY_SHARE = 0.5
 """The share of the machine's memory that kept paths may take."""
-
-
-@dataclass(frozen=True)
-class RunRequest:
-    """The arguments that `simulate` and `train` share."""
-
-    start: Mapping[Any, Any]
-    paths: int
-    seed: int
-    keep: str
-    threads: int | None
-    bound: float | None
-    events: Mapping[str, Any] | None
-    covariance: Sequence[str] | None
-    histogram: Mapping[str, Any] | None
-    warn_share: float
-    checkpoint: str | Path | CheckpointTarget | None
-    out: str | Path | None
-    progress: bool | Callable[[int], None]
-
-    def check(self) -> None:
-        """Raise ValueError for what no run can have."""
-        keep, threads = self.keep, self.threads
-        check_ensemble(self.paths, self.seed)
-        if not isinstance(keep, str) or keep not in ("statistics", "paths"):
-            raise InputError(f"keep: must be 'statistics' or 'paths'; got {keep!r} ({type(keep).__name__}). Pick one.")
-        if threads is not None and (whole(threads) or 0) < 1:
-            raise InputError(
-                f"threads: must be a whole number of at least 1; got {threads!r} ({type(threads).__name__}). Leave it"
-                " out for all cores."
-            )
-        share, bound = real(self.warn_share), self.bound
-        if share is None or not 0 <= share <= 1:
-            raise InputError(
-                f"warn_share: must be a share within [0, 1]; got {self.warn_share!r}"
-                f" ({type(self.warn_share).__name__}). Give e.g. 0.001."
-            )
-        endless = isinstance(bound, float) and bound == float("inf")
-        if bound is not None and not endless and (real(bound) or 0) <= 0:
-            raise InputError(
-                f"bound: must be positive; got {bound!r} ({type(bound).__name__}). Leave it out, or give the |state| at"
-                " which a path is lost."
-            )
-        if self.out is not None and keep != "paths":
-            raise InputError(
-                f"out: streams paths; got {str(self.out)!r} with keep={keep!r}. Use keep='paths', or leave it out."
-            )
 
 
 def check_files(problem: Any, target: str | Path | CheckpointTarget | None, out: str | Path | None) -> None:

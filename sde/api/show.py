@@ -11,22 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from sde.engine import checkpoint, checkpoint_folder
+from sde.settings import SETTINGS, taken
 
 OPTIONS = (
-    *(
-        "learning_rate",
-        "batch_size",
-        "weight_decay",
-        "momentum",
-        "time",
-        "steps",
-        "dt",
-        "paths",
-        "seed",
-        "save_at",
-        "keep",
-    ),
-    *("dtype", "scheme", "alpha"),
+    *("learning_rate", "batch_size", "weight_decay", "momentum"),
+    *(s.name for s in SETTINGS.values() if s.option),
+    "alpha",
 )
 """Options of the command line that a call may hold."""
 
@@ -102,8 +92,11 @@ def command(run: Mapping[str, Any]) -> str | None:
     words += ["--report", "report.html"] if call["command"] == "verify" else ["-o", "run.nc"]
     given = {**_mapping(call.get("sgd")), **_mapping(call.get("run"))}
     for name in OPTIONS:
-        if given.get(name) is not None:
-            words += [f"--{name.replace('_', '-')}", str(given[name])]
+        value, option = given.get(name), name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{option}" if value else f"--no-{option}")
+        elif value is not None:
+            words += [f"--{option}", str(value)]
     return shlex.join([*words, *["--full-batch"] * (call.get("full_batch") is True)])
 
 
@@ -115,7 +108,9 @@ def python_call(run: Mapping[str, Any]) -> str:
     """The call of a Python run, its problem by name."""
     sgd = _mapping(run.get("sgd"))
     optimiser = [f"SGD({', '.join(f'{k}={v!r}' for k, v in sgd.items() if v is not None)})"] if sgd else []
-    settings = [f"{k}={v!r}" for k, v in _mapping(run.get("settings")).items() if v is not None and k not in ("kind",)]
+    given = _mapping(run.get("settings"))
+    names = [k for k in given if k in taken(run["command"])] if run["command"] in ("simulate", "train") else given
+    settings = [f"{k}={given[k]!r}" for k in names if given[k] is not None]
     return f"{run['command']}({', '.join(['loss' if 'loss' in run['problem'] else 'sde', *optimiser, *settings])})"
 
 

@@ -1,4 +1,4 @@
-"""Simulate an SDE, train by discrete SGD."""
+"""Simulate an SDE, and run over an ensemble what has been prepared."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sde.api import explosion_reasons, gathered, provenance, starts, step_inputs, sweep, time_steps
-from sde.api.run_arguments import RunRequest, check_files, refuse_too_many
+from sde.api.run_arguments import check_files, refuse_too_many
 from sde.api.run_identity import problem_identity, run_identity
 from sde.api.step_inputs import Motion, constants
 from sde.api.survey import Survey, schedule_jumps
 from sde.api.time_steps import Steps
-from sde.engine import checkpoint_folder, compiling, dataset, ensemble, stream, time_grid
+from sde.engine import compiling, dataset, ensemble, stream, time_grid
 from sde.engine.checkpoint import Checkpoint, CheckpointTarget
 from sde.engine.interruption import InterruptedWarning
 from sde.engine.plan import Plan
 from sde.engine.program import load
 from sde.engine.progress import bar
 from sde.engine.result_layout import Variable
-from sde.engine.values import whole
+from sde.settings import Gather, RunSettings, SaveAt
 from sde.storage.files import fingerprint
 from symbolic.codegen.prepare import Prepared, parameters_of, prepare
 from symbolic.dynamics.equation import SDE
@@ -36,9 +36,6 @@ from symbolic.schemes import find, for_step
 
 if TYPE_CHECKING:
     import xarray as xr
-
-WARN_SHARE = 0.0
-"""Share of lost paths beyond which a warning is given: any at all."""
 
 
 def simulate(
@@ -64,49 +61,120 @@ def simulate(
     events: Mapping[str, Any] | None = None,
     covariance: Sequence[str] | None = None,
     histogram: Mapping[str, Any] | None = None,
-    warn_share: float = WARN_SHARE,
+    warn_share: float = 0.0,
     checkpoint: str | Path | CheckpointTarget | None = None,
     out: str | Path | None = None,
     progress: bool | Callable[[int], None] = False,
 ) -> xr.Dataset:
     """Integrate SGD's order-1 SDE of a loss, or any SDE, over an ensemble of paths.
 
-    For a loss: d theta = -s (grad L + weight_decay theta) dt + s sqrt(T) Sigma^(1/2) dW, T = f eta/S, s the schedule's
-    factor, f = (N - S)/(N - 1) without replacement from N rows, else 1;
-    momentum multiplies s by 1/(1 - momentum), its first-order limit. time, dt: learning-rate time t = eta*k. Left out,
-    dt is a quarter of the learning rate; for an SDE a thousandth of the time, or as short as the rates ask that a few
-    pilot paths see (the drift's Jacobian, the noise) and input that changes in time; attrs["dt"] says what was taken.
-    check: halve the step on a few paths, on the same noise, after the run (about 1 % of its path-steps, six steps at
-    least, so in its first part where paths are few), and warn (StepWarning) where mean or standard deviation of
-    anything saved are off by more than 5 % of its spread and change in the run. steps_at: times at which coefficients
-    jump, beside those that Piecewise, Heaviside and sign of time show by themselves: no step straddles one. start:
-    {parameter: number, array, array with a leading path axis, or law}. save_at: a count of times (every step, where
-    there are fewer), or the times. keep: "statistics" or "paths". parameters: {symbol or name: number, or several} for
-    an SDE's parameters; each one given several gets a dimension of its name, all its values under the same noise.
-    scheme: see `noetherflow schemes`; a loss runs under any but euler-maruyama as the SDE it makes (SDE.from_loss).
-    refine: m takes the noise of each step from m steps of a finer grid: the same Brownian path as a run of dt/m with
-    the same seed (where dt divides what lies between saves). bound: |state| beyond which a path counts as exploded.
-    progress: show a bar, or a function to be told of every n path-steps. Ctrl-C keeps the chunks of paths that are
-    complete (attrs["interrupted"]), with an InterruptedWarning.
+    For a loss, d theta = -s (grad L + weight_decay theta) dt + s sqrt(T) Sigma^(1/2) dW with T = f eta/S: s is the
+    schedule's factor, times 1/(1 - momentum) (its first-order limit); f = (N - S)/(N - 1) without replacement from N
+    rows, else 1. All numbers are in the problem's own units, a loss's time in t = eta*k.
 
-    Quantiles are exact up to 4096 paths; beyond, they come from counts in bins, and each variable's attribute
-    `quantile_error` is the most by which any of its quantiles can differ from the exact one of the same paths: of 10^5
-    normal numbers, 4 % of half the interquartile range (the median's 2 %), more in heavy tails; what it is off is about
-    a tenth of that. A variable that is not a finite number on a living path leaves that path out of its own statistics,
-    and of no other's; `name_undefined` (time, own dims) then counts such paths, and an UndefinedWarning tells of them.
-    events: {name: expression of the states and time}; an event is the first step after which the expression is positive
-    (so late by up to a step, and by order sqrt(dt) on average where noise crosses a level). Adds `name_count` (time),
-    paths that had it by then, and `name_time`: statistics over those paths, or per path. covariance: names of
-    variables; adds `covariance` (time, one, other). histogram: {variable: increasing edges}; adds counts
-    `name_histogram` (time, ..., name_bin), half-open bins between `name_left` and `name_right`, outermost ones
-    infinite. warn_share: share of exploded paths beyond which an ExplosionWarning (a UserWarning) is given; it names
-    the first with the reason: which function left its domain, at which argument, and what to write instead.
-    attrs["explosions"] holds the same. checkpoint: a file that holds the complete chunks, written every few seconds; a
-    call with the same arguments continues from it to the same bits, other arguments are refused. out: with
-    keep="paths", a NetCDF file that paths are streamed to, chunk by chunk, instead of memory. Returns a Dataset (see
-    DESIGN): dims (statistic, time, ...) or (path, time, ...). Raises ValueError before any compilation, OSError naming
-    a file that cannot be written, or a checkpoint that is not whole.
-    Source: Li, Tai, E, JMLR 20 (2019) 40; Ziyin et al. arXiv 2402.07193.
+    Parameters
+    ----------
+    problem : Loss or SDE
+        What moves. A loss under any scheme but euler-maruyama runs as the SDE that it makes (`SDE.from_loss`).
+    sgd : SGD, optional
+        The optimiser's settings: of a loss, and only of one.
+    start : mapping
+        {parameter: number, array of its shape, array (paths, *shape), or distribution}.
+    time : float
+        Length of the run; the last save is at exactly this time.
+    dt : float, optional
+        Longest step. Left out: a quarter of the learning rate; for an SDE a thousandth of the time, or as short as the
+        rates ask that a few pilot paths see (drift's Jacobian, noise, input that changes in time). attrs["dt"] tells.
+    paths : int
+        Paths of the ensemble.
+    seed : int
+        In [0, 2**64). The same seed gives the same bits, whatever threads, chunks and resumptions.
+    scheme : str
+        A name that `noetherflow schemes` lists.
+    parameters : mapping, optional
+        {symbol or name: number, or several} of an SDE; one given several gets a dimension of its name, all its values
+        under the same noise.
+    observables : mapping, optional
+        {name: expression, or array of them, of the states and time}: saved beside the states.
+    save_at : int or array (K,)
+        A count of equally spaced times, both ends included (every step, where there are fewer), or increasing times.
+    steps_at : array, optional
+        Times at which coefficients jump, beside those that Piecewise, Heaviside and sign of time show by themselves: no
+        step straddles one.
+    keep : {"statistics", "paths"}
+        What the result holds.
+    dtype : {"float64", "float32"}
+        Numbers of the states.
+    refine : int
+        Take the noise of each step from this many steps of a finer grid: the same Brownian path as a run of dt/refine
+        with the same seed, where dt divides what lies between saves.
+    check : bool
+        Halve the step on a few paths, on the same noise, after the run (about 1 % of its path-steps, six steps at
+        least, so in its first part where paths are few).
+    threads : int, optional
+        All cores when left out; results do not depend on it.
+    bound : float, optional
+        |state| beyond which a path has exploded; inf for none but what is no number.
+    events : mapping, optional
+        {name: expression of the states and time}. An event is the first step after which it is positive (so late by up
+        to a step, and by order sqrt(dt) on average where noise crosses a level).
+    covariance : sequence of str, optional
+        Names of variables whose covariance is taken.
+    histogram : mapping, optional
+        {variable: increasing edges}: half-open bins, the outermost ones infinite.
+    warn_share : float
+        Share of exploded paths, in [0, 1], beyond which a warning is given.
+    checkpoint : path, optional
+        File of the complete chunks, written every few seconds. A call with the same arguments continues from it to the
+        same bits; other arguments are refused.
+    out : path, optional
+        With keep="paths": NetCDF file that paths are streamed to, chunk by chunk, instead of memory.
+    progress : bool or callable
+        Show a bar, or a function that is told of every n path-steps.
+
+    Returns
+    -------
+    xarray.Dataset
+        Variables with dims (statistic, time, ...) - mean, std, sem, min, max, q05, q25, q50, q75, q95 - or (path, time,
+        ...), swept parameters ahead; `exploded` (time) counts the paths gone by then. Asked for, also `name_count`
+        (time), paths that had an event by then, and `name_time`, when; `covariance` (time, one, other);
+        `name_histogram` (time, ..., name_bin) between `name_left` and `name_right`. attrs hold scheme, dt, seed,
+        versions, seconds, what was run, and `explosions`: the first paths lost, with the reason. Quantiles are exact up
+        to 4096 paths; beyond, they come from counts in bins and differ from the exact ones by at most the variable's
+        attribute `quantile_error`. A path on which a variable is no finite number is left out of that variable's
+        statistics alone; `name_undefined` (time, ...) counts such paths.
+
+    Raises
+    ------
+    InputError
+        Before any compilation, for arguments that no run can have.
+    OSError
+        Naming the file: one that cannot be written, or a checkpoint that is not whole.
+
+    Warns
+    -----
+    StepWarning
+        Mean or standard deviation of anything saved are off, at this step, by more than 5 % of its spread and change;
+        or steps are not those that were asked for.
+    ExplosionWarning
+        More than warn_share of the paths exploded: which function left its domain, where, and what to write instead.
+    UndefinedWarning
+        A variable was no finite number on a living path.
+    InterruptedWarning
+        Ctrl-C: the chunks of paths that were complete are the result (attrs["interrupted"]).
+
+    References
+    ----------
+    Li, Tai, E, Stochastic modified equations, JMLR 20 (2019) 40; Ziyin et al., arXiv 2402.07193.
+
+    Examples
+    --------
+    >>> import sympy as sp
+    >>> from sde import SDE, simulate
+    >>> X = sp.Symbol("X", real=True)
+    >>> run = simulate(SDE([X], [-X], [[1]]), start={X: 2.0}, time=1.0, dt=0.01, paths=4000)
+    >>> run.X.sel(statistic="mean").values[[0, -1]].round(1).tolist()
+    [2.0, 0.7]
     """
     if isinstance(problem, Loss):
         if sgd is None:
@@ -115,131 +183,83 @@ def simulate(
         raise InputError(f"simulate: an SDE stands by itself; got sgd={sgd!r}. Leave it out.")
     elif not isinstance(problem, SDE):
         raise InputError(f"simulate: needs a Loss or an SDE; got {type(problem).__name__}. See symbolic.Loss.")
-    swept = sweep.axes(problem, parameters)
-    gathered.check_names(problem, observables, events, histogram, swept)
-    if swept and out is not None:
-        raise InputError(
-            f"parameters: several values are several runs, with no stream in common; got {sorted(swept)} swept. Run"
-            " them one by one."
-        )
-    if swept:
-        left_out = ("problem", "sgd", "parameters", "swept", "checkpoint", "left_out")
-        settings = {k: v for k, v in locals().items() if k not in left_out}
-        recorded = provenance.record(
-            "simulate", problem, sgd, provenance.deciding({**settings, "parameters": parameters})
-        )
-        folder = checkpoint_folder.folder(checkpoint, "sweep", provenance.identity(recorded), recorded)
-
-        def run(chosen: dict[str, Any], name: str) -> xr.Dataset:
-            return simulate(problem, sgd, parameters=chosen, checkpoint=folder and folder.target(name), **settings)
-
-        return sweep.over(swept, run, parameters, recorded)
-    check_files(problem, checkpoint, out)
-    asked: dict[str, Any] = {"parameters": parameters, "observables": observables, "time": time, "save_at": save_at}
-    asked["steps_at"] = steps_at
-    given = provenance.Given("simulate", problem, sgd, asked)
-    time_grid.check_length("time", time)
-    if dt is not None:
-        time_grid.check_length("dt", dt)
-        dt = float(dt)
-    time = float(time)
-    request = RunRequest(
-        start, paths, seed, keep, threads, bound, events, covariance, histogram, warn_share, checkpoint, out, progress
+    settings = RunSettings(
+        command="simulate",
+        start=start,
+        time=time,
+        dt=dt,
+        paths=paths,
+        seed=seed,
+        scheme=scheme,
+        parameters=parameters,
+        dtype=dtype,
+        steps_at=steps_at,
+        refine=refine,
+        check=check,
+        bound=bound,
+        warn_share=warn_share,
+        threads=threads,
+        checkpoint=checkpoint,
+        progress=progress,
+        saves=SaveAt(save_at=save_at, keep=keep, out=out),
+        gather=Gather(observables=observables, events=events, covariance=covariance, histogram=histogram),
     )
-    request.check()
+    swept = sweep.axes(problem, parameters)
+    gathered.check_names(problem, settings.gather, swept)
+    given = provenance.Given(problem, sgd, settings)
+    return sweep.over(swept, given, _integrate) if swept else _integrate(given)
+
+
+def _integrate(given: provenance.Given) -> xr.Dataset:
+    """A run of one number per parameter."""
+    problem, sgd, settings = given.problem, given.sgd, given.settings
+    dt, scheme, start, time = settings.dt, settings.scheme, settings.start, settings.time
+    assert time is not None
+    save_at, refine = settings.saves.save_at, settings.refine
+    check_files(problem, settings.checkpoint, settings.saves.out)
     even = time_grid.continuous(time, dt if dt is not None else time, save_at)
     step = even.longest if dt is not None else (sgd.learning_rate / 4 if sgd else None)
-    jumps = time_steps.places(steps_at, time) + schedule_jumps(problem, sgd, time)
+    jumps = time_steps.places(settings.steps_at, time) + schedule_jumps(problem, sgd, time)
     if isinstance(problem, Loss) and sgd is not None and _continuous(scheme) != "euler-maruyama":
         find(scheme)
         problem, sgd = SDE.from_loss(problem, sgd), None
     chosen = find(_continuous(scheme))[0]
     survey = None
     if isinstance(problem, SDE):
-        survey = Survey(problem, sweep.numbers(problem, parameters), start, paths, seed, float(time))
+        numbers = sweep.numbers(problem, settings.parameters)
+        survey = Survey(problem, numbers, start, settings.paths, settings.seed, time)
         step, jumps = step or survey.step(), jumps + survey.jumps()
     assert step is not None
     grid = time_grid.continuous(time, min(dt or step, time), save_at, jumps)
     scheme = for_step(problem, scheme, grid.longest)
-    if not 1 <= (whole(refine) or 0) * grid.steps < 2**32:
-        raise InputError(
-            f"refine: must be a whole number of at least 1, and finer steps fewer than 2**32; got {refine!r}"
-            f" ({type(refine).__name__}). Leave it out."
-        )
+    if refine * grid.steps >= 2**32:
+        rule = "must be a whole number of at least 1, and finer steps fewer than 2**32"
+        raise InputError.of("refine", rule, refine, "Leave it out.")
     if chosen.own_clock and refine != 1:
         raise InputError(
             f"refine: needs steps that are the same for all paths; got {refine!r} (int) with {scheme}, where each path"
             " chooses. Leave it out."
         )
-    time_steps.unevenness(grid, int(refine), grid.longest)
-    prepared = prepare(problem, scheme, gathered.together(observables, events), dtype)
-    record: dict[str, Any] = {"kind": "sde", "scheme": scheme, "refine": int(refine)}
+    time_steps.unevenness(grid, refine, grid.longest)
+    prepared = prepare(problem, scheme, gathered.together(settings.gather), settings.dtype)
+    record: dict[str, Any] = {"kind": "sde", "scheme": scheme, "refine": refine}
     if survey is not None:
         survey.refuse_singular_end(scheme, grid)
-        values = constants(survey.sde, prepared, parameters, lambda: survey.pilot.size)
+        values = constants(survey.sde, prepared, settings.parameters, lambda: survey.pilot.size)
         record |= {"size": float(values[-1])} if len(values) > len(survey.parameters) else {}
-        moving = step_inputs.of_sde(survey.sde, prepared, chosen, dtype, values)
+        moving = step_inputs.of_sde(survey.sde, prepared, chosen, settings.dtype, values)
         order = float(chosen.order("weak", survey.sde.noise_class))
-        unseen = survey.unseen(grid) if check else None
+        unseen = survey.unseen(grid) if settings.check else None
     else:
         assert sgd is not None
-        moving, order, unseen = step_inputs.of_loss(prepared, sgd, dtype), 1.0, None
-    if check and dt is not None:
+        moving, order, unseen = step_inputs.of_loss(prepared, sgd, settings.dtype), 1.0, None
+    if settings.check and dt is not None:
         time_steps.warn_of_short_steps(grid, dt, time)
     if unseen:
         time_steps.warn_of_unseen(unseen, grid.longest)
-    pull = survey.pull() if survey is not None and check and dtype == "float32" else ()
-    stepped = Steps(grid, int(refine), order if check else None, pull)
-    return _run(problem, prepared, moving, stepped, request, record, given)
-
-
-def train(
-    loss: Loss,
-    sgd: SGD,
-    *,
-    start: Mapping[Any, Any],
-    steps: int,
-    paths: int = 1000,
-    seed: int = 0,
-    observables: Mapping[str, Any] | None = None,
-    save_at: Any = 101,
-    keep: str = "statistics",
-    dtype: str = "float64",
-    full_batch: bool = False,
-    threads: int | None = None,
-    bound: float | None = None,
-    events: Mapping[str, Any] | None = None,
-    covariance: Sequence[str] | None = None,
-    histogram: Mapping[str, Any] | None = None,
-    warn_share: float = WARN_SHARE,
-    checkpoint: str | Path | CheckpointTarget | None = None,
-    out: str | Path | None = None,
-    progress: bool | Callable[[int], None] = False,
-) -> xr.Dataset:
-    """Run discrete SGD itself over an ensemble of paths, on fresh samples of the law or rows of the data set.
-
-    steps: optimiser steps; the result's time is t = eta*k. full_batch: gradient descent, the mean gradient instead of a
-    minibatch. Other arguments and the result are as for `simulate`. Raises ValueError before any compilation.
-    """
-    if not isinstance(loss, Loss):
-        raise InputError(f"train: needs a Loss; got {type(loss).__name__}. Use simulate for an SDE.")
-    gathered.check_names(loss, observables, events, histogram)
-    check_files(loss, checkpoint, out)
-    grid = time_grid.discrete(steps, sgd.learning_rate, save_at)
-    scheme = "sgd-momentum" if sgd.momentum else "sgd"
-    prepared = prepare(loss, scheme, gathered.together(observables, events), dtype)
-    record: dict[str, Any] = {
-        "kind": "gd" if full_batch else "sgd",
-        "scheme": scheme,
-        "steps": int(steps),
-    }
-    request = RunRequest(
-        start, paths, seed, keep, threads, bound, events, covariance, histogram, warn_share, checkpoint, out, progress
-    )
-    asked = {"observables": observables, "save_at": save_at, "full_batch": full_batch}
-    given = provenance.Given("train", loss, sgd, asked)
-    moving = step_inputs.of_sgd(prepared, sgd, dtype, full_batch)
-    return _run(loss, prepared, moving, Steps(grid), request, record, given)
+    pull = survey.pull() if survey is not None and settings.check and settings.dtype == "float32" else ()
+    stepped = Steps(grid, refine, order if settings.check else None, pull)
+    return run_prepared(problem, prepared, moving, stepped, record, given)
 
 
 def _continuous(scheme: str) -> str:
@@ -248,27 +268,27 @@ def _continuous(scheme: str) -> str:
     return scheme
 
 
-def _run(
+def run_prepared(
     problem: Loss | SDE,
     prepared: Prepared,
     moving: Motion,
     stepped: Steps,
-    request: RunRequest,
     record: dict[str, Any],
     given: provenance.Given,
 ) -> xr.Dataset:
-    request.check()
+    """Run what `prepare` made over the ensemble. problem: as it was prepared; record: what was chosen, beside the
+    settings."""
+    settings = given.settings
     run_clock = moving.clock(stepped.grid)
-    keep, paths, seed, manifest = request.keep, int(request.paths), int(request.seed), prepared.module.manifest
+    keep, out, paths, seed = settings.saves.keep, settings.saves.out, settings.paths, settings.seed
+    manifest = prepared.module.manifest
     outputs = [Variable(o.name, o.shape) for o in prepared.outputs]
-    layout, rows = gathered.result_layout(
-        outputs, manifest["states"], run_clock, request.events, request.covariance, request.histogram
-    )
+    layout, rows = gathered.result_layout(outputs, manifest["states"], run_clock, settings.gather)
     width = sum(v.rows for v in layout.variables) * len(run_clock.saves) * np.dtype(str(manifest["dtype"])).itemsize
-    if keep == "paths" and request.out is None:
+    if keep == "paths" and out is None:
         refuse_too_many(paths, width)
-    beginning = starts.reader(parameters_of(problem), request.start, paths, seed, len(manifest["states"]))  # type: ignore[arg-type]
-    with compiling.reporting(request.progress is True):
+    beginning = starts.reader(parameters_of(problem), settings.start, paths, seed, len(manifest["states"]))  # type: ignore[arg-type]
+    with compiling.reporting(settings.progress is True):
         program = load(prepared.module.text, manifest)
     plan = Plan(
         program=program,
@@ -278,7 +298,7 @@ def _run(
         start=beginning,
         paths=paths,
         seed=seed,
-        bound=request.bound if request.bound is not None else ensemble.BOUND[program.dtype.name],
+        bound=settings.bound if settings.bound is not None else ensemble.BOUND[program.dtype.name],
         keep=keep == "paths",
         events=len(layout.events),
         covariance=rows.covariance,
@@ -286,11 +306,9 @@ def _run(
     )
     names = [name for v in layout.variables for name in [v.name] * v.rows]
     mark = problem_identity(prepared, plan.driver, run_clock, moving.values, beginning(0, min(paths, 4096)))
-    recorded = given.record(
-        {**vars(request), **record, "dt": stepped.taken, "dtype": program.dtype.name, "bound": plan.bound}
-    )
+    recorded = given.record({**record, "dt": stepped.taken, "bound": plan.bound})
     store = None
-    if request.checkpoint is not None:
+    if settings.checkpoint is not None:
         header = {
             "name": problem.name,
             "kind": record["kind"],
@@ -299,7 +317,7 @@ def _run(
             "versions": versions(),
         }
         header["run"] = recorded
-        store = Checkpoint(request.checkpoint, run_identity(mark, plan, request.start, request.out is not None), header)
+        store = Checkpoint(settings.checkpoint, run_identity(mark, plan, settings.start, out is not None), header)
     attrs = {
         **record,
         "dt": stepped.taken,
@@ -312,32 +330,31 @@ def _run(
         "run": json.dumps(recorded),
         "versions": versions(),
     }
-    threads = None if request.threads is None else int(request.threads)
     explain = explosion_reasons.explainer(problem, prepared, record["scheme"], plan)
-    labels = provenance.labels(given.problem, given.settings["observables"])
+    labels = provenance.labels(given.problem, settings.gather.observables)
 
     def made(outcome: ensemble.Outcome) -> xr.Dataset:
         step = {}
         if stepped.order is not None and not outcome.interrupted:
             step["step_error"] = stepped.check(plan, moving, outcome, names)
-        kept = keep if request.out is None else "stream"
-        data = dataset.dataset(outcome, layout, kept, float(request.warn_share), attrs | step, explain)
+        kept = keep if out is None else "stream"
+        data = dataset.dataset(outcome, layout, kept, settings.warn_share, attrs | step, explain)
         provenance.label(data, labels)
         return data
 
-    watched = compiling.reporting(request.progress is True)
-    with watched, bar(paths * run_clock.steps, problem.name, request.progress) as tick:
-        if request.out is not None:
-            data = stream.run(plan, stream.Target(request.out, layout, labels, made), threads, tick, store)
+    watched = compiling.reporting(settings.progress is True)
+    with watched, bar(paths * run_clock.steps, problem.name, settings.progress) as tick:
+        if out is not None:
+            data = stream.run(plan, stream.Target(out, layout, labels, made), settings.threads, tick, store)
         else:
-            data = made(ensemble.run(plan, threads, tick, store))
+            data = made(ensemble.run(plan, settings.threads, tick, store))
             data = data.assign_attrs(result_hash=fingerprint(data))
     if data.attrs["interrupted"]:
         warnings.warn(
-            f"{given.command}: interrupted; the result holds the {data.attrs['paths']} of {paths} paths that were"
+            f"{settings.command}: interrupted; the result holds the {data.attrs['paths']} of {paths} paths that were"
             " complete.",
             InterruptedWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     return data
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sde.api import provenance
-from sde.api.simulation import simulate, train
+from sde.api.simulation import simulate
+from sde.api.training import train
 from sde.engine import checkpoint, checkpoint_folder
 from sde.engine.time_grid import MOST_STEPS
+from sde.settings import SETTINGS, taken
 from sde.spec.problem_file import Spec, parse_spec, spec_for
 from sde.storage.archive import broken
 from sde.storage.distinct_files import check_apart
@@ -36,20 +37,15 @@ def options(spec: Spec, sgd: Mapping[str, Any], run: Mapping[str, Any], named: s
             f"run.steps: give time or steps, not both; got {given['steps']} (int) beside time {given['time']}. Drop"
             " one."
         )
-    if given.get("steps", 1) < 1:
-        raise InputError(
-            f"steps: must be a whole number of at least 1; got {given['steps']} (int). Give the number of SGD steps."
-        )
+    if "steps" in given:
+        SETTINGS["steps"].read(given["steps"])
     if "steps" in given or ("steps" in merged and "time" not in merged):
         merged["time"] = merged["steps"] * settings.learning_rate
     elif "time" not in merged:
         raise InputError(
             f"run.time: a length is needed to run; got neither time nor steps in {named}. Add time, or give --time."
         )
-    if not (math.isfinite(merged["time"]) and merged["time"] > 0):
-        raise InputError(
-            f"run.time: must be positive and finite; got {merged['time']!r} (float). Give a length in t = eta*k."
-        )
+    SETTINGS["time"].read(merged["time"], "run.time")
     merged.pop("steps", None)
     if "start" not in merged:
         raise InputError(
@@ -125,7 +121,7 @@ def _verify(
 ) -> Report:
     from sde.api import verify
 
-    chosen = {k: v for k, v in spec.run.items() if k in ("start", "time", "paths", "seed")}
+    chosen = {k: v for k, v in spec.run.items() if k in taken("verify")}
     target = None if save is None else checkpoint.CheckpointTarget(save, call)
     with provenance.called(call):
         return verify(spec.loss, spec.sgd, alpha=alpha, threads=threads, progress=progress, checkpoint=target, **chosen)
@@ -160,12 +156,7 @@ def resume(
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "sgd": {"learning_rate": float, "batch_size": (int, float), "weight_decay": float, "momentum": float},
-    "run": {
-        **dict.fromkeys(("time", "dt"), float),
-        **dict.fromkeys(("paths", "seed", "save_at", "steps"), int),
-        **dict.fromkeys(("keep", "dtype", "scheme"), str),
-        "check": bool,
-    },
+    "run": {s.name: s.option for s in SETTINGS.values() if s.option},
 }
 """What a checkpoint may say of the options that its run was given."""
 
@@ -200,16 +191,12 @@ def _launch(
     save: Path | None,
     call: Mapping[str, Any],
 ) -> xr.Dataset:
-    start = spec.run["start"][0] if isinstance(spec.run["start"], list) else spec.run["start"]
-    shared: dict[str, Any] = {"start": start, "threads": threads, "progress": progress}
-    shared["checkpoint"] = None if save is None else checkpoint.CheckpointTarget(save, call)
+    chosen = {k: v for k, v in spec.run.items() if k in taken(command)} | {"threads": threads, "progress": progress}
+    chosen["start"] = spec.run["start"][0] if isinstance(spec.run["start"], list) else spec.run["start"]
+    chosen["checkpoint"] = None if save is None else checkpoint.CheckpointTarget(save, call)
     if command == "simulate":
-        chosen = {k: v for k, v in spec.run.items() if k not in ("start", "steps", "time")}
         with provenance.called(call):
-            return simulate(spec.loss, spec.sgd, time=spec.run["time"], **shared, **chosen)
-    chosen = {
-        k: v for k, v in spec.run.items() if k not in ("start", "steps", "time", "dt", "scheme", "steps_at", "check")
-    }
+            return simulate(spec.loss, spec.sgd, **chosen)
     count = spec.run["time"] / spec.sgd.learning_rate
     if not count < MOST_STEPS:
         raise InputError(
@@ -217,4 +204,4 @@ def _launch(
             " run."
         )
     with provenance.called(call):
-        return train(spec.loss, spec.sgd, steps=max(1, round(count)), full_batch=full_batch, **shared, **chosen)
+        return train(spec.loss, spec.sgd, steps=max(1, round(count)), full_batch=full_batch, **chosen)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sde.engine import interruption
+from sde.api import provenance
+from sde.api.provenance import Given
+from sde.engine import checkpoint_folder, interruption
 from sde.engine.interruption import InterruptedWarning
-from sde.engine.values import reals
 from sde.storage.files import fingerprint
 from symbolic.dynamics.equation import SDE
-from symbolic.errors import InputError
+from symbolic.errors import InputError, as_reals
 from symbolic.problem import assumptions
 from symbolic.problem.loss import Loss
 from symbolic.problem.parameter import Parameter, assign, parameter
@@ -35,7 +37,7 @@ def _by_name(problem: Loss | SDE, given: Mapping[Any, Any] | None) -> dict[str, 
 
 def _axis(p: Parameter, here: str, value: Any) -> np.ndarray:
     try:
-        array = reals(value)
+        array = as_reals(value)
     except ValueError:
         array = np.array([np.nan])
     if array.ndim > 1 or not array.size or not np.isfinite(array).all():
@@ -61,14 +63,9 @@ def numbers(problem: SDE, given: Mapping[Any, Any] | None) -> np.ndarray:
     return np.array([float(array) for array in _by_name(problem, given).values()])
 
 
-def over(
-    swept: Mapping[str, np.ndarray],
-    run: Callable[[dict[str, Any], str], xr.Dataset],
-    given: Mapping[Any, Any] | None,
-    recorded: Mapping[str, Any],
-) -> xr.Dataset:
+def over(swept: Mapping[str, np.ndarray], given: Given, run: Callable[[Given], xr.Dataset]) -> xr.Dataset:
     """Runs for every combination of the swept values, joined with one dimension per swept parameter, ahead of the
-    others. run(parameters, name) makes one of them; told: what was run, for the result's attributes.
+    others. run: makes one of them.
 
     All share seed and thus noise: differences between them are the parameter's doing, with little variance. Counts in
     attrs are totals; counts that a run has none of are 0 there; `explosion_time` and `exploded` keep a value for each.
@@ -76,8 +73,20 @@ def over(
     """
     import xarray as xr
 
-    fixed = {getattr(key, "name", key): value for key, value in (given or {}).items()}
-    combinations = _all(swept, lambda chosen, name: run({**fixed, **chosen}, name))
+    settings, recorded = given.settings, given.record({})
+    if settings.saves.out is not None:
+        raise InputError(
+            f"parameters: several values are several runs, with no stream in common; got {sorted(swept)} swept. Run"
+            " them one by one."
+        )
+    fixed = {getattr(key, "name", key): value for key, value in (settings.parameters or {}).items()}
+    folder = checkpoint_folder.folder(settings.checkpoint, "sweep", provenance.identity(recorded), recorded)
+
+    def one(chosen: dict[str, Any], name: str) -> xr.Dataset:
+        own = {"parameters": {**fixed, **chosen}, "checkpoint": folder and folder.target(name)}
+        return run(replace(given, settings=replace(settings, **own)))
+
+    combinations = _all(swept, one)
     axis, asked = next(iter(swept)), prod(len(v) for v in swept.values())
     whole_runs = len(combinations) * len(swept[axis]) // asked
     if len(combinations) < asked:
@@ -85,7 +94,7 @@ def over(
             f"simulate: interrupted; the result holds {axis} = {swept[axis][:whole_runs].tolist()}, the values that"
             " were complete.",
             InterruptedWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
         swept = {**swept, axis: swept[axis][:whole_runs]}
     shape = [len(v) for v in swept.values()]

@@ -80,7 +80,7 @@ def warn_of_short_steps(grid: Grid, dt: float, time: float) -> None:
             f" {grid.steps} steps instead of {requested}, and another error than that of dt. Save less often, or take"
             " the smaller dt throughout.",
             StepWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
@@ -90,7 +90,7 @@ def warn_of_unseen(found: tuple[float, float], dt: float) -> None:
         f"dt: the coefficients change in time within a step of {dt:g}: over the run one adds up to {found[0]:.4g} by"
         f" the steps, and to {found[1]:.4g} by closer looks. Take a smaller dt, or name the times with steps_at=.",
         StepWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
 
 

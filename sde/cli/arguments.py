@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import tomllib
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from sde.settings import SETTINGS, options
 from symbolic.errors import InputError
 
 SpecArgument = Annotated[str, typer.Argument(help="A TOML spec, or the name of a library loss.", metavar="SPEC")]
@@ -25,25 +29,9 @@ At = Annotated[
         help="Also evaluate at a point: values as in TOML, u = 1.2, W = [[1.0, 0.5]], or start for the spec's."
     ),
 ]
-Rate = Annotated[float | None, typer.Option(help="Overrides [sgd] learning_rate.")]
-Batch = Annotated[int | None, typer.Option(help="Overrides [sgd] batch_size.")]
-Decay = Annotated[float | None, typer.Option(help="Overrides [sgd] weight_decay.")]
-Beta = Annotated[float | None, typer.Option(help="Overrides [sgd] momentum.")]
-Time = Annotated[float | None, typer.Option(help="Overrides [run] time, in t = eta*k.")]
-Steps = Annotated[int | None, typer.Option(help="Overrides [run] steps (and time).")]
-Dt = Annotated[float | None, typer.Option(help="Overrides [run] dt.")]
-Paths = Annotated[int | None, typer.Option(help="Overrides [run] paths.")]
-Seed = Annotated[int | None, typer.Option(help="Overrides [run] seed.")]
-SaveAt = Annotated[int | None, typer.Option(help="Overrides [run] save_at: how many times are saved.")]
-Keep = Annotated[str | None, typer.Option(help="Overrides [run] keep: statistics or paths.")]
-Dtype = Annotated[str | None, typer.Option(help="Overrides [run] dtype: float64 or float32.")]
-Scheme = Annotated[str | None, typer.Option(help="Overrides [run] scheme.")]
-Check = Annotated[
-    bool | None, typer.Option("--check/--no-check", help="Try the step against half of it on a few paths, and warn.")
-]
 Save = Annotated[
     Path | None,
-    typer.Option("--checkpoint", help="Save what is complete here every few seconds; continue from it if it is there."),
+    typer.Option("--checkpoint", help=SETTINGS["checkpoint"].help),
 ]
 Report = Annotated[Path | None, typer.Option(help="HTML report to write.")]
 SaveAll = Annotated[
@@ -52,7 +40,42 @@ SaveAll = Annotated[
         "--checkpoint", help="Save what is complete in this folder as it is made; continue from it if it is there."
     ),
 ]
-Threads = Annotated[int | None, typer.Option(help="Threads; all cores when left out. Results do not depend on it.")]
+Threads = Annotated[int | None, typer.Option(help=SETTINGS["threads"].help)]
+FullBatch = Annotated[bool, typer.Option(help=SETTINGS["full_batch"].help)]
+Given = dict[str, Any]
+"""Options that lie over a section of the spec, by name; None for what was not given."""
+
+OPTIMISER: dict[str, type] = {"learning_rate": float, "batch_size": int, "weight_decay": float, "momentum": float}
+
+
+def with_options(command: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """A command's parameters `sgd` and `run` become an option for every setting of the optimiser, and of the run that
+    `command` takes; it is called with the two as dicts."""
+    groups: dict[str, dict[str, Any]] = {
+        "sgd": {name: _option(kind, f"Overrides [sgd] {name}.") for name, kind in OPTIMISER.items()},
+        "run": {s.name: _option(s.option, f"Overrides [run] {s.name}: {s.help}") for s in options(command)},
+    }
+
+    def wrap(function: Callable[..., int]) -> Callable[..., int]:
+        parameters = list[inspect.Parameter]()
+        for p in inspect.signature(function, eval_str=True).parameters.values():
+            named = groups.get(p.name, {})
+            parameters += [p.replace(name=n, default=None, annotation=kind) for n, kind in named.items()] or [p]
+
+        @wraps(function)
+        def called(**given: Any) -> int:
+            values = {group: {n: given.pop(n) for n in names if n in given} for group, names in groups.items()}
+            return function(**given, **{group: found for group, found in values.items() if found})
+
+        called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        called.__annotations__ = {p.name: p.annotation for p in parameters}
+        return called
+
+    return wrap
+
+
+def _option(kind: type | None, help: str) -> Any:
+    return Annotated[kind | None, typer.Option(help=help)]  # type: ignore[operator]
 
 
 def point_of(text: str, start: Any) -> dict[str, Any]:

@@ -19,30 +19,19 @@ import typer
 
 from sde.cli.arguments import (
     At,
-    Batch,
-    Beta,
-    Check,
     CheckpointArgument,
-    Decay,
-    Dt,
-    Dtype,
+    FullBatch,
+    Given,
     Json,
-    Keep,
     Output,
-    Paths,
-    Rate,
     Report,
     ResultOf,
     Save,
     SaveAll,
-    SaveAt,
-    Scheme,
-    Seed,
     SpecArgument,
-    Steps,
     Threads,
-    Time,
     point_of,
+    with_options,
 )
 from sde.cli.outputs import begun, checked, emit, finish, judged, listing
 from sde.cli.terminal import LONGEST, Commands, drop, line, say, shown_for
@@ -141,14 +130,13 @@ def _shown(target: str | None) -> Any:
 
 @app.command(short_help="Symmetries, conserved charges, their drift and class.")
 @_guarded
+@with_options("derive")
 def derive(
     spec: SpecArgument,
     json_: Json = None,
     at: At = None,
-    learning_rate: Rate = None,
-    batch_size: Batch = None,
-    weight_decay: Decay = None,
-    momentum: Beta = None,
+    *,
+    sgd: Given,
 ) -> int:
     """Symmetries, conserved charges, their drift under noise, and their class; with --at, their values at a point."""
     from sde.spec.problem_file import spec_for
@@ -157,7 +145,6 @@ def derive(
 
     read = spec_for(spec)
     checked(read.inputs, json_)
-    sgd = {"learning_rate": learning_rate, "batch_size": batch_size, "weight_decay": weight_decay, "momentum": momentum}
     settings = replace(read.sgd, **{k: v for k, v in sgd.items() if v is not None})
     point = None if at is None else point_of(at, read.run.get("start"))
     if point is not None:
@@ -174,23 +161,14 @@ def derive(
 
 @app.command(short_help="Integrate SGD's SDE over an ensemble.")
 @_guarded
+@with_options("simulate")
 def simulate(
     spec: SpecArgument,
     output: Output,
     json_: Json = None,
-    learning_rate: Rate = None,
-    batch_size: Batch = None,
-    weight_decay: Decay = None,
-    momentum: Beta = None,
-    time: Time = None,
-    dt: Dt = None,
-    paths: Paths = None,
-    seed: Seed = None,
-    save_at: SaveAt = None,
-    keep: Keep = None,
-    dtype: Dtype = None,
-    scheme: Scheme = None,
-    check: Check = None,
+    *,
+    sgd: Given,
+    run: Given,
     checkpoint: Save = None,
     threads: Threads = None,
 ) -> int:
@@ -200,40 +178,21 @@ def simulate(
 
     read = spec_for(spec)
     checked(read.inputs, output, json_, checkpoint=checkpoint)
-    sgd = {"learning_rate": learning_rate, "batch_size": batch_size, "weight_decay": weight_decay, "momentum": momentum}
-    run = {
-        "time": time,
-        "dt": dt,
-        "paths": paths,
-        "seed": seed,
-        "save_at": save_at,
-        "keep": keep,
-        "dtype": dtype,
-        "scheme": scheme,
-        "check": check,
-    }
     data = run_spec("simulate", read, sgd, run, threads=threads, progress=_watched(), save=checkpoint)
     return finish(data, output, json_, checkpoint, _shown(json_))
 
 
 @app.command()
 @_guarded
+@with_options("train")
 def train(
     spec: SpecArgument,
     output: Output,
     json_: Json = None,
-    learning_rate: Rate = None,
-    batch_size: Batch = None,
-    weight_decay: Decay = None,
-    momentum: Beta = None,
-    time: Time = None,
-    steps: Steps = None,
-    paths: Paths = None,
-    seed: Seed = None,
-    save_at: SaveAt = None,
-    keep: Keep = None,
-    dtype: Dtype = None,
-    full_batch: Annotated[bool, typer.Option(help="Gradient descent: no noise.")] = False,
+    *,
+    sgd: Given,
+    run: Given,
+    full_batch: FullBatch = False,
     checkpoint: Save = None,
     threads: Threads = None,
 ) -> int:
@@ -243,8 +202,6 @@ def train(
 
     read = spec_for(spec)
     checked(read.inputs, output, json_, checkpoint=checkpoint)
-    sgd = {"learning_rate": learning_rate, "batch_size": batch_size, "weight_decay": weight_decay, "momentum": momentum}
-    run = {"time": time, "steps": steps, "paths": paths, "seed": seed, "save_at": save_at, "keep": keep, "dtype": dtype}
     shown = _watched()
     data = run_spec("train", read, sgd, run, full_batch=full_batch, threads=threads, progress=shown, save=checkpoint)
     return finish(data, output, json_, checkpoint, _shown(json_))
@@ -281,18 +238,14 @@ def resume(
 
 @app.command(short_help="Hold theory against discrete SGD, its SDE and GD.")
 @_guarded
+@with_options("verify")
 def verify(
     spec: SpecArgument,
     report: Report = None,
     json_: Json = None,
-    learning_rate: Rate = None,
-    batch_size: Batch = None,
-    weight_decay: Decay = None,
-    momentum: Beta = None,
-    time: Time = None,
-    steps: Steps = None,
-    paths: Paths = None,
-    seed: Seed = None,
+    *,
+    sgd: Given,
+    run: Given,
     alpha: Annotated[float, typer.Option(help="Chance of any wrong verdict.")] = 0.01,
     checkpoint: SaveAll = None,
     threads: Threads = None,
@@ -304,8 +257,6 @@ def verify(
     read = spec_for(spec)
     checked(read.inputs, report, json_)
     check_apart([report, json_, checkpoint], read.inputs)
-    sgd = {"learning_rate": learning_rate, "batch_size": batch_size, "weight_decay": weight_decay, "momentum": momentum}
-    run = {"time": time, "steps": steps, "paths": paths, "seed": seed}
     found = verify_spec(read, sgd, run, alpha=alpha, threads=threads, progress=not _quiet, save=checkpoint)
     return judged(found, report, json_, checkpoint, _shown(json_))
 

@@ -162,5 +162,5 @@ class _Saver:
         except OSError as error:
             if last or not self.failing:
                 what = "the run's end is not saved" if last else "the run goes on, and will try again"
-                warnings.warn(f"{error} Meanwhile {what}.", CheckpointWarning, stacklevel=5)
+                warnings.warn(f"{error} Meanwhile {what}.", CheckpointWarning, stacklevel=6)
             self.failing = True

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from sde.engine.plan import Start
-from sde.engine.values import reals
 from sde.kernels.minibatch import UNIFORM_BLOCKS
 from sde.kernels.random import draws
-from symbolic.errors import InputError
+from symbolic.errors import InputError, as_reals
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def of_part(
     if hasattr(value, "bind"):
         return _drawn(symbols, shape, value, seed, offset, here)
     try:
-        array = reals(value)
+        array = as_reals(value)
     except ValueError as reason:
         shown = " ".join(repr(value).split())[:200]
         raise InputError(

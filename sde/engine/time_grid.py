@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from sde.engine.values import real, reals, whole
 from sde.kernels.loop import Clock
-from symbolic.errors import InputError
+from symbolic.errors import InputError, as_real, as_reals, as_whole
 
 Factor = Callable[[np.ndarray], np.ndarray]
 """The schedule's multiplier of the learning rate at times (K,)."""
@@ -204,7 +203,7 @@ def _affordable(where: str, got: float, count: float, unit: str) -> None:
 
 def check_length(where: str, value: Any) -> None:
     """Raise ValueError for what is no length of time."""
-    if (real(value) or 0) <= 0:
+    if (as_real(value) or 0) <= 0:
         advice = "Give a length in time (of learning-rate time t = eta*k)." if where == "time" else "Give a step."
         raise _refuse(where, "must be positive and finite", value, advice)
 
@@ -256,7 +255,7 @@ def _save_times(time: float, save_at: int | Sequence[float]) -> np.ndarray:
         times[-1] = time
         return times
     try:
-        times = reals(save_at)
+        times = as_reals(save_at)
     except ValueError:
         times = np.empty(0)
     if times.ndim == 1 and len(times) and 0 < times[-1] - time <= ROUNDING * time:
@@ -283,7 +282,7 @@ def _save_times(time: float, save_at: int | Sequence[float]) -> np.ndarray:
 def discrete(steps: int, learning_rate: float, save_at: int | Sequence[float]) -> Grid:
     """k = 0..steps at time eta*k. A count of saves takes the nearest steps to equally spaced ones; given times must be
     multiples of eta."""
-    if (whole(steps) or 0) < 1:
+    if (as_whole(steps) or 0) < 1:
         raise _refuse("steps", "must be a whole number of at least 1", steps, "Give the number of SGD steps.")
     _affordable("steps", steps, steps, "steps")
     count = _count(save_at)

@@ -100,36 +100,36 @@ def slope(
     return -float((w * x * y).sum()) / spread, 1 / (math.sqrt(spread) * math.log(refine))
 
 
-def weak_slope(tallies: Sequence[LevelSample], refine: int) -> tuple[float, float]:
+def weak_slope(level_samples: Sequence[LevelSample], refine: int) -> tuple[float, float]:
     """Order at which the means fall at the end of the last run of levels whose means show, and its standard error; NaN
     where fewer than two show, or fewer than three whose signs differ."""
-    shown = [abs(t.difference.mean) > VISIBLE * t.sem > 0 for t in tallies[1:]]
+    shown = [abs(t.difference.mean) > VISIBLE * t.sem > 0 for t in level_samples[1:]]
     end = next((k for k in range(len(shown), 0, -1) if shown[k - 1]), 0)
     begin = next((k for k in range(end, 0, -1) if not shown[k - 1]), 0)
-    seen = tallies[1 + max(begin, end - RECENT) : 1 + end]
+    seen = level_samples[1 + max(begin, end - RECENT) : 1 + end]
     if len({t.difference.mean > 0 for t in seen}) > 1 and len(seen) < 3:
         return float("nan"), float("nan")
     weights = [min(abs(t.difference.mean) / t.sem, STEADY) ** 2 for t in seen]
     return slope([t.level for t in seen], [abs(t.difference.mean) for t in seen], weights, refine)
 
 
-def weak_order(tallies: Sequence[LevelSample], refine: int, stated: float) -> float:
+def weak_order(level_samples: Sequence[LevelSample], refine: int, stated: float) -> float:
     """The stated order, unless the levels' means speak against it (two standard errors): then theirs, 1/2 at least."""
-    found, error = weak_slope(tallies, refine)
+    found, error = weak_slope(level_samples, refine)
     return max(found, LOWEST) if found + 2 * error < stated else stated
 
 
-def variance_slope(tallies: Sequence[LevelSample], refine: int) -> tuple[float, float]:
+def variance_slope(level_samples: Sequence[LevelSample], refine: int) -> tuple[float, float]:
     """Order at which the variances fall over the last levels that have one, each weighted by how well it is known, and
     its standard error."""
-    seen = [t for t in tallies[1:] if t.varies(t.difference)][-RECENT:]
+    seen = [t for t in level_samples[1:] if t.varies(t.difference)][-RECENT:]
     weights = [1 / max(t.difference.variance_error, 0.01) ** 2 for t in seen]
     return slope([t.level for t in seen], [t.difference.variance for t in seen], weights, refine)
 
 
-def variance_order(tallies: Sequence[LevelSample], refine: int) -> float:
+def variance_order(level_samples: Sequence[LevelSample], refine: int) -> float:
     """That order within what is believed; 1 where it cannot be told."""
-    found, _ = variance_slope(tallies, refine)
+    found, _ = variance_slope(level_samples, refine)
     return min(max(found, LOWEST), HIGHEST_DECAY) if np.isfinite(found) else 1.0
 
 
@@ -150,23 +150,23 @@ class Fit(NamedTuple):
     steady: bool
 
 
-def fit(tallies: Sequence[LevelSample], order: float) -> Fit:
+def fit(level_samples: Sequence[LevelSample], order: float) -> Fit:
     """From the last three differences, each of which may miss the power by `SLACK`; one does not tell whether it does,
     and means that fall faster than a tenth above the order (two standard errors) follow another law yet."""
-    found, error = weak_slope(tallies, tallies[1].steps // tallies[0].steps)
-    last = _power(tallies, order, 3)
+    found, error = weak_slope(level_samples, level_samples[1].steps // level_samples[0].steps)
+    last = _power(level_samples, order, 3)
     return last._replace(steady=last.steady and not found - 2 * error > 1.1 * order)
 
 
-def sure_order(tallies: Sequence[LevelSample], order: float) -> float:
+def sure_order(level_samples: Sequence[LevelSample], order: float) -> float:
     """The order by which the bias falls at least, for all that the levels show: a standard error below that of their
     means, at most `order`; the lowest believed where they show none."""
-    found, error = weak_slope(tallies, tallies[1].steps // tallies[0].steps)
+    found, error = weak_slope(level_samples, level_samples[1].steps // level_samples[0].steps)
     return min(max(found - error, LOWEST) if found == found else LOWEST, order)
 
 
-def _power(tallies: Sequence[LevelSample], order: float, last: int) -> Fit:
-    pairs = list(zip(tallies[:-1], tallies[1:], strict=True))[-last:]
+def _power(level_samples: Sequence[LevelSample], order: float, last: int) -> Fit:
+    pairs = list(zip(level_samples[:-1], level_samples[1:], strict=True))[-last:]
     x = np.array([high.steps**-order - low.steps**-order for low, high in pairs])
     y = np.array([t.difference.mean for _, t in pairs])
     noise, c = np.array([max(t.sem**2, 1e-300) for _, t in pairs]), 0.0
@@ -177,20 +177,20 @@ def _power(tallies: Sequence[LevelSample], order: float, last: int) -> Fit:
     return Fit(c, math.sqrt(square), len(x) > 1 and float(off.sum()) < UNLIKELY[len(x) - 1])
 
 
-def _long(tallies: Sequence[LevelSample], order: float) -> Fit:
+def _long(level_samples: Sequence[LevelSample], order: float) -> Fit:
     """From the longest run of last differences that follow one power."""
-    fits = [_power(tallies, order, last) for last in range(3, min(len(tallies), len(UNLIKELY) + 1))]
+    fits = [_power(level_samples, order, last) for last in range(3, min(len(level_samples), len(UNLIKELY) + 1))]
     steady = list(takewhile(lambda f: f.steady, fits))
-    return steady[-1] if steady else fit(tallies, order)
+    return steady[-1] if steady else fit(level_samples, order)
 
 
-def remaining_bias(tallies: Sequence[LevelSample], order: float, refine: int, sure: float | None = None) -> Bias:
+def remaining_bias(level_samples: Sequence[LevelSample], order: float, refine: int, sure: float | None = None) -> Bias:
     """The largest of what the last three differences, each brought to the finest step, leave over; sure: the order by
     which one that shows falls from there on. The noise expected of a difference is taken out of its square where it
     shows, and added where it does not."""
-    found, last = [], tallies[-1].level
+    found, last = [], level_samples[-1].level
     tail, longer = (1 / (refine**by - 1) for by in (order, sure or order))
-    for t in tallies[1:][-3:]:
+    for t in level_samples[1:][-3:]:
         mean, sem, fall = t.difference.mean, t.sem, refine ** (order * (t.level - last))
         shows = abs(mean) > VISIBLE * sem
         size = math.sqrt(mean**2 - sem**2) * longer if shows else math.hypot(mean, sem) * tail
@@ -214,7 +214,7 @@ def mismatch(low: Moments, high: Moments, grain: float = 0.0) -> float:
 
 
 def plain(
-    tallies: Sequence[LevelSample], order: float, error: float, seen: Sequence[LevelSample] | None = None
+    level_samples: Sequence[LevelSample], order: float, error: float, seen: Sequence[LevelSample] | None = None
 ) -> tuple[int, float] | None:
     """Steps per path and path-steps of the cheapest plain Monte Carlo run of this root mean square error; None where
     the bias is not known well enough to say which steps keep it within that.
@@ -222,12 +222,12 @@ def plain(
     Bias c n**-order at n steps, as `fit` has it from these levels or those `seen`; the variance of f at the finest
     step, summed up over levels.
     """
-    v = tallies[0].fine.variance
-    for t in tallies[1:]:
+    v = level_samples[0].fine.variance
+    for t in level_samples[1:]:
         assert t.coarse is not None
         v += t.fine.variance - t.coarse.variance
-    v = v if v > 0 else tallies[-1].fine.variance
-    seen = seen or tallies
+    v = v if v > 0 else level_samples[-1].fine.variance
+    seen = seen or level_samples
     last, whole = fit(seen, order), _long(seen, order)
     c, most = abs(whole.c), max(abs(f.c) + VISIBLE * f.sem for f in (last, whole))
     sure = sure_order(seen, order) > SURE * order and c > KNOWN * whole.sem

@@ -95,18 +95,18 @@ class LevelSet:
     def __init__(self, sample: Sample, plan: Plan, memory: Memory | None = None) -> None:
         self.sample, self.plan, self.memory, self.discarded, self.far = sample, plan, memory, 0, 0.0
         self.left: list[LevelSample] = []
-        self.tallies: list[LevelSample] = [LevelSample(0, plan.steps, plan.steps, None, rounding=plan.rounding)]
+        self.level_samples: list[LevelSample] = [LevelSample(0, plan.steps, plan.steps, None, rounding=plan.rounding)]
 
     def add(self) -> None:
         """A level of finer steps."""
-        level, plan = self.tallies[-1].level + 1, self.plan
+        level, plan = self.level_samples[-1].level + 1, self.plan
         cost = plan.count(level) + plan.count(level - 1)
-        self.tallies.append(LevelSample(level, plan.count(level), cost, Moments(), rounding=plan.rounding))
+        self.level_samples.append(LevelSample(level, plan.count(level), cost, Moments(), rounding=plan.rounding))
 
     @property
     def spent(self) -> int:
         """Path-steps so far."""
-        return self.discarded + sum(t.paths * t.cost for t in self.tallies)
+        return self.discarded + sum(t.paths * t.cost for t in self.level_samples)
 
     def grow(self, level_sample: LevelSample, paths: int) -> None:
         """Take new paths until the level has so many."""
@@ -140,61 +140,61 @@ class LevelSet:
     def leave(self, count: int) -> None:
         """Begin `count` levels higher, with the samples of f that are there already."""
         for _ in range(count):
-            old, base = self.tallies[:2]
+            old, base = self.level_samples[:2]
             self.discarded += old.paths * old.cost + base.paths * (base.cost - base.steps)
             self.left = [*(self.left or [old]), base]
             base = LevelSample(base.level, base.steps, base.steps, None, base.fine, base.fine, base.rounding)
-            self.tallies[:2] = [base]
+            self.level_samples[:2] = [base]
 
     @property
     def all(self) -> list[LevelSample]:
         """The levels in use, and those left below them."""
-        return self.left + self.tallies[len(self.left) > 0 :]
+        return self.left + self.level_samples[len(self.left) > 0 :]
 
     @property
     def seen(self) -> list[LevelSample]:
         """The levels in use, and of those left below them the last ones whose means are not much less known: they tell
         of the bias still."""
-        noise = 2 * max((t.sem for t in self.tallies[1:]), default=float("inf"))
+        noise = 2 * max((t.sem for t in self.level_samples[1:]), default=float("inf"))
         begin = next((k for k in reversed(range(len(self.left))) if k == 0 or self.left[k].sem > noise), 0)
         return self.all[begin:]
 
     def cut(self, count: int) -> None:
         """End with the first `count` levels."""
         self.far = self.reach
-        self.discarded += sum(t.paths * t.cost for t in self.tallies[count:])
-        del self.tallies[count:]
+        self.discarded += sum(t.paths * t.cost for t in self.level_samples[count:])
+        del self.level_samples[count:]
 
     def variances(self, decay: float) -> np.ndarray:
         """Per sample and level, with what its paths might hide; from the third level on at least half of what the level
         before lets expect."""
-        for k, t in enumerate(self.left + self.tallies):
+        for k, t in enumerate(self.left + self.level_samples):
             t.unseen = hidden(t, t.difference, self.reach if k < 2 + len(self.left) else 0.0)
-        for k in range(2, len(self.tallies)):
-            t, expected = self.tallies[k], self.tallies[k - 1].variance / self.plan.refine**decay
+        for k in range(2, len(self.level_samples)):
+            t, expected = self.level_samples[k], self.level_samples[k - 1].variance / self.plan.refine**decay
             t.unseen += max(0.0, expected * (0.5 if t.paths else 1.0) - t.variance)
-        return np.array([t.variance for t in self.tallies])
+        return np.array([t.variance for t in self.level_samples])
 
     @property
     def reach(self) -> float:
         """How far apart numbers f lies on any level."""
-        return max(self.far, *(m.high - m.low for t in self.tallies for m in (t.fine, t.coarse) if m and m.count))
+        return max(self.far, *(m.high - m.low for t in self.level_samples for m in (t.fine, t.coarse) if m and m.count))
 
     def required(self, v: np.ndarray, begin: int = 0) -> tuple[list[int], float]:
         """Paths for each level from `begin` on that reach the variance at the least cost, and the path-steps that takes
         yet."""
-        base, v = self.tallies[begin], v[begin:].copy()
-        cost = np.array([base.steps, *(t.cost for t in self.tallies[begin + 1 :])], dtype=float)
+        base, v = self.level_samples[begin], v[begin:].copy()
+        cost = np.array([base.steps, *(t.cost for t in self.level_samples[begin + 1 :])], dtype=float)
         v[0] = base.fine.variance + hidden(base, base.fine, self.reach)
         n = np.sqrt(v / cost) * np.sqrt(v * cost).sum() / self.plan.variance
         paths = [max(FEWEST, math.ceil(x)) for x in n]
-        new = [max(0, n - t.paths) for n, t in zip(paths, self.tallies[begin:], strict=True)]
+        new = [max(0, n - t.paths) for n, t in zip(paths, self.level_samples[begin:], strict=True)]
         return paths, float(np.dot(new, cost))
 
     def quieter(self, bias: Bias, most: float, decay: float) -> tuple[tuple[LevelSample, int], float] | None:
         """The level, and its paths, by which noise would no longer hide whether the bias is small, and the path-steps
         that takes yet; None where it does not, or where a finer level costs less."""
-        noisy = next((t for t in self.tallies[1:] if t.level == bias.level), None)
+        noisy = next((t for t in self.level_samples[1:] if t.level == bias.level), None)
         if noisy is None or bias.sem <= most / 2 or bias.size > most + 2 * bias.sem:
             return None
         paths = math.ceil(noisy.paths * (2 * bias.sem / most) ** 2)
@@ -206,21 +206,21 @@ class LevelSet:
     def step(self, required: Sequence[int]) -> list[int]:
         """Of the paths wanted, those to take now: no more than `STRIDE` times those there where the level's variance is
         mostly unseen."""
-        guessed = [t.paths >= FEWEST and t.unseen > t.variance / 2 for t in self.tallies]
+        guessed = [t.paths >= FEWEST and t.unseen > t.variance / 2 for t in self.level_samples]
         return [
             min(n, STRIDE * t.paths) if guess else n
-            for n, t, guess in zip(required, self.tallies, guessed, strict=True)
+            for n, t, guess in zip(required, self.level_samples, guessed, strict=True)
         ]
 
     def surplus(self, v: np.ndarray) -> int:
         """How many of the lowest levels cost more than they save from here on (compare Giles 2015, section 2.6)."""
-        left = [self.required(v, k)[1] + self._looks(k) for k in range(max(1, len(self.tallies) - 1))]
+        left = [self.required(v, k)[1] + self._looks(k) for k in range(max(1, len(self.level_samples) - 1))]
         best = int(np.argmin(left))
         return best if left[0] > WORTH * left[best] else 0
 
     def _looks(self, begin: int) -> float:
         """Path-steps of what the first three levels from `begin` on lack of a first look."""
-        return float(sum(max(0, self.plan.first - t.paths) * t.cost for t in self.tallies[begin : begin + 3]))
+        return float(sum(max(0, self.plan.first - t.paths) * t.cost for t in self.level_samples[begin : begin + 3]))
 
 
 def estimate(sample: Sample, plan: Plan, memory: Memory | None = None) -> Estimate:
@@ -237,33 +237,33 @@ def estimate(sample: Sample, plan: Plan, memory: Memory | None = None) -> Estima
     most = math.sqrt(BIAS_SHARE) * plan.tolerance
     while True:
         _sample_first_levels(level_set)
-        tallies = level_set.tallies
+        level_samples = level_set.level_samples
         decay = variance_order(level_set.all, plan.refine)
         variances = level_set.variances(decay)
         if surplus := level_set.surplus(variances):
             level_set.leave(surplus)
             continue
         required, cost = level_set.required(variances)
-        if any(n > (1 + NEARLY) * t.paths for n, t in zip(required, tallies, strict=True)):
+        if any(n > (1 + NEARLY) * t.paths for n, t in zip(required, level_samples, strict=True)):
             if _unstable(level_set, cost):
                 level_set.add()
-                level_set.grow(tallies[-1], plan.first)
+                level_set.grow(level_samples[-1], plan.first)
                 continue
             _affordable(level_set, cost)
-            for n, t in zip(level_set.step(required), tallies, strict=True):
+            for n, t in zip(level_set.step(required), level_samples, strict=True):
                 level_set.grow(t, n)
             continue
-        _consistent(tallies)
+        _consistent(level_samples)
         seen = level_set.seen
         order = weak_order(seen, plan.refine, plan.order)
         bias = remaining_bias(seen, order, plan.refine, sure_order(seen, order))
-        if tallies[-1].level >= min(DEEPEST, plan.most) and bias.size <= most and bias.sem <= most / 2:
+        if level_samples[-1].level >= min(DEEPEST, plan.most) and bias.size <= most and bias.sem <= most / 2:
             return _conclude(level_set, variances, bias, order)
         if paths := level_set.quieter(bias, most, decay):
             _affordable(level_set, paths[1])
             level_set.grow(*paths[0])
             continue
-        if tallies[-1].level >= plan.most:
+        if level_samples[-1].level >= plan.most:
             raise InputError(
                 f"expectation.levels: the bias must fall below {most:.2g} by level {plan.most} ({plan.count(plan.most)}"
                 f" steps); got {bias.size:.2g} (float). Allow more levels, start with more steps, or ask for less."
@@ -274,29 +274,29 @@ def estimate(sample: Sample, plan: Plan, memory: Memory | None = None) -> Estima
 def _sample_first_levels(level_set: LevelSet) -> None:
     """Levels 0 to 2, and a first look at the first three in use. While f varies on none, there are finer levels, which
     noise may reach first, and more paths on these three, of which few may differ."""
-    plan, tallies = level_set.plan, level_set.tallies
-    while len(tallies) < 2 or tallies[-1].level < min(2, plan.most):
+    plan, level_samples = level_set.plan, level_set.level_samples
+    while len(level_samples) < 2 or level_samples[-1].level < min(2, plan.most):
         level_set.add()
     paths = plan.first
-    for level_sample in tallies[:3]:
+    for level_sample in level_samples[:3]:
         level_set.grow(level_sample, paths)
-    while not (level_set.far or any(t.varies(t.fine) for t in tallies)):
+    while not (level_set.far or any(t.varies(t.fine) for t in level_samples)):
         paths *= 2
-        more = sum(max(0, paths - t.paths) * t.cost for t in tallies[:3])
-        if tallies[-1].level >= plan.most or level_set.spent + more > min(SEARCH, plan.budget):
+        more = sum(max(0, paths - t.paths) * t.cost for t in level_samples[:3])
+        if level_samples[-1].level >= plan.most or level_set.spent + more > min(SEARCH, plan.budget):
             break
         level_set.add()
-        level_set.grow(tallies[-1], plan.first)
-        for level_sample in tallies[:3]:
+        level_set.grow(level_samples[-1], plan.first)
+        for level_sample in level_samples[:3]:
             level_set.grow(level_sample, paths)
     if not level_set.reach:
         raise InputError(
-            f"expectation: f must vary for its mean to have an error; got {tallies[0].fine.mean:.6g} (float) on each of"
-            f" {tallies[0].paths} paths of {tallies[0].steps} steps, and of {tallies[-1].paths} of {tallies[-1].steps}."
+            f"expectation: f must vary for its mean to have an error; got {level_samples[0].fine.mean:.6g} (float) on each of"
+            f" {level_samples[0].paths} paths of {level_samples[0].steps} steps, and of {level_samples[-1].paths} of {level_samples[-1].steps}."
             " Raise first_paths if f is rarely anything else; for a problem without chance, use simulate."
         )
     if paths > plan.first:
-        often = next((k for k, t in enumerate(tallies) if t.varies(t.fine) and t.fine.variance_error < VAGUE), 0)
+        often = next((k for k, t in enumerate(level_samples) if t.varies(t.fine) and t.fine.variance_error < VAGUE), 0)
         level_set.cut(max(3, often + 1))
         if often > 2:
             level_set.leave(often)
@@ -305,7 +305,7 @@ def _sample_first_levels(level_set: LevelSet) -> None:
 
 def _unstable(level_set: LevelSet, more: float) -> bool:
     """Whether the budget does not reach, but might with shorter steps, on which f varies less."""
-    plan, top = level_set.plan, level_set.tallies[-1]
+    plan, top = level_set.plan, level_set.level_samples[-1]
     first_cost = 3 * plan.first * top.steps * plan.refine
     return (
         level_set.spent + more > plan.budget
@@ -329,8 +329,8 @@ def _affordable(level_set: LevelSet, more: float) -> None:
 
 def _resolved(level_set: LevelSet) -> None:
     """Raise where the rounding of the steps is of the tolerance's size."""
-    plan, top = level_set.plan, level_set.tallies[-1]
-    size = max(abs(t.fine.mean) + math.sqrt(t.fine.variance) for t in level_set.tallies if t.paths > 1)
+    plan, top = level_set.plan, level_set.level_samples[-1]
+    size = max(abs(t.fine.mean) + math.sqrt(t.fine.variance) for t in level_set.level_samples if t.paths > 1)
     noise = plan.rounding * math.sqrt(top.steps) * size
     if noise > plan.tolerance / 10:
         raise InputError(
@@ -339,17 +339,17 @@ def _resolved(level_set: LevelSet) -> None:
         )
 
 
-def gaps(tallies: Sequence[LevelSample]) -> list[float]:
+def gaps(level_samples: Sequence[LevelSample]) -> list[float]:
     """Of every level but the last, how far the next one's coarse mean is from its own (`mismatch`)."""
-    pairs = zip(tallies[:-1], tallies[1:], strict=True)
+    pairs = zip(level_samples[:-1], level_samples[1:], strict=True)
     return [mismatch(low.fine, high.coarse, low.grain) for low, high in pairs if high.coarse]
 
 
-def _consistent(tallies: Sequence[LevelSample]) -> None:
+def _consistent(level_samples: Sequence[LevelSample]) -> None:
     """Raise where the sum over levels does not telescope."""
-    apart = gaps(tallies)
+    apart = gaps(level_samples)
     k = int(np.argmax(apart))
-    low, high = tallies[k], tallies[k + 1].coarse
+    low, high = level_samples[k], level_samples[k + 1].coarse
     if apart[k] > APART and high:
         raise InputError(
             f"expectation: levels must agree on E f at {low.steps} steps; got {low.fine.mean:.6g} from level"
@@ -360,22 +360,24 @@ def _consistent(tallies: Sequence[LevelSample]) -> None:
 
 def _conclude(level_set: LevelSet, variances: np.ndarray, bias: Bias, order: float) -> Estimate:
     _resolved(level_set)
-    plan, tallies = level_set.plan, level_set.tallies
-    parts = variances / np.array([t.paths for t in tallies])
+    plan, level_samples = level_set.plan, level_set.level_samples
+    parts = variances / np.array([t.paths for t in level_samples])
     sem = math.sqrt(parts.sum())
-    doubts = np.array([(t.difference.variance_error * (t.variance - t.unseen) + t.unseen) / t.paths for t in tallies])
+    doubts = np.array(
+        [(t.difference.variance_error * (t.variance - t.unseen) + t.unseen) / t.paths for t in level_samples]
+    )
     variance_error = float(np.linalg.norm(doubts) / parts.sum())
     if variance_error > VAGUE:
         worst = int(np.argmax(doubts))
         warnings.warn(
             f"expectation: the standard error {sem:.2g} is itself uncertain by {variance_error:.0%}, as few paths make"
-            f" it (kurtosis {tallies[worst].difference.kurtosis:.3g} on level {tallies[worst].level}). Raise"
+            f" it (kurtosis {level_samples[worst].difference.kurtosis:.3g} on level {level_samples[worst].level}). Raise"
             " first_paths, or smooth f.",
             VarianceWarning,
             stacklevel=4,
         )
     steady = fit(level_set.seen, order).steady
-    steps, cost = plain(tallies, order, math.hypot(sem, bias.size), level_set.all) or (None, None)
+    steps, cost = plain(level_samples, order, math.hypot(sem, bias.size), level_set.all) or (None, None)
     levels = tuple(
         Level(
             t.steps,
@@ -389,9 +391,9 @@ def _conclude(level_set: LevelSet, variances: np.ndarray, bias: Bias, order: flo
             t.fine.variance,
             gap,
         )
-        for t, gap in zip(tallies, [*gaps(tallies), float("nan")], strict=True)
+        for t, gap in zip(level_samples, [*gaps(level_samples), float("nan")], strict=True)
     )
-    value = math.fsum(t.difference.mean for t in tallies)
+    value = math.fsum(t.difference.mean for t in level_samples)
     return Estimate(
         value=value,
         sem=sem,

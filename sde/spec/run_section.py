@@ -1,22 +1,15 @@
-"""The [run] section of a spec: where a run starts, how long, how many paths, what is watched.
+"""The [run] section of a spec: settings of `sde.settings` by name, with their rules.
 
-start = { u = 1.2, W = [[1, 0], [0, 1]] }    a number or nested array per parameter, of its shape; or a law, drawn anew
-for every path:
-                                             { law = "normal", mean = 0, std = 0.5 }, { law = "uniform", low = -1, high
-                                             = 1 }
-[[run.start]] several times                  several starts (for verify)
-time = 50.0                                  learning-rate time t = eta*k; or steps = 5000, the number of SGD steps
-(time = eta*steps) dt = 0.01                                    step of the SDE, in the same time
-paths = 10000   seed = 0                     whole numbers; the seed lies in [0, 2**64)
-save_at = 101                                equally spaced times, both ends included (every step, where there are
-fewer), or a list of times steps_at = [0.5]                             times at which coefficients jump: no step
-straddles one check = true                                 whether a few paths try the step against half of it, and a
-warning says what it does scheme = "euler-maruyama"   dtype = "float64" or "float32"   keep = "statistics" or "paths"
-observables = { C = "u**2 - w**2" }          expressions in the parameters; may be a section [observables] of its own
-events = { flat = "w - u" }                  dated where the expression becomes positive; as `simulate(events=...)`
-covariance = ["u", "C"]                      parameters and observables whose covariance is taken
-histogram = { C = [-1.0, 0.0, 1.0] }         increasing edges, by parameter or observable
-warn_share = 0.0                             the share of exploded paths beyond which a warning is given
+start = { u = 1.2, W = [[1, 0], [0, 1]] }   a number or nested array per parameter, of its shape; or a law, drawn
+                                            anew for every path: { law = "normal", mean = 0, std = 0.5 },
+                                            { law = "uniform", low = -1, high = 1 }
+[[run.start]] several times                 several starts (for verify)
+time = 50.0                                 learning-rate time t = eta*k; or steps = 5000 (time = eta*steps)
+save_at = 101                               a count of times, or a list of them
+observables = { C = "u**2 - w**2" }         expressions in the parameters; may be a section [observables] of its own
+events = { flat = "w - u" }                 dated where the expression becomes positive
+covariance = ["u", "C"]                     parameters and observables whose covariance is taken
+histogram = { C = [-1.0, 0.0, 1.0] }        increasing edges, by parameter or observable
 """
 
 from __future__ import annotations
@@ -27,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from sde.constraints import settings_of
+from sde.settings import SETTINGS, Gather
 from sde.spec import observed
 from sde.spec.distribution_tables import read_distribution
 from sde.spec.error_list import ErrorList, is_number, nearest
@@ -34,24 +29,9 @@ from symbolic.errors import InputError
 from symbolic.problem.optimizer import SGD
 from symbolic.problem.parameter import Parameter, assign, parameter
 
-WATCHED = ("observables", "events", "covariance", "histogram")
-KEYS = (
-    "start",
-    "time",
-    "steps",
-    "dt",
-    "paths",
-    "seed",
-    "save_at",
-    "steps_at",
-    "check",
-    "scheme",
-    "dtype",
-    "keep",
-    "warn_share",
-    *WATCHED,
-)
-CHOICES = {"dtype": ("float64", "float32"), "keep": ("statistics", "paths")}
+KEYS = tuple(s.name for s in SETTINGS.values() if s.spec)
+OWN = ("start", *settings_of(Gather))
+"""Keys whose values need the problem's names."""
 
 
 def read(
@@ -69,55 +49,13 @@ def read(
             errors.add(f"run.{key}", "unknown key", value, nearest(key, KEYS))
     if "start" in section:
         run["start"] = _starts(section["start"], parameters, errors)
-    for key in ("time", "dt"):
-        if key in section and (not is_number(section[key]) or not math.isfinite(section[key]) or section[key] <= 0):
-            errors.add(
-                f"run.{key}",
-                "must be a positive finite number",
-                section[key],
-                "Give learning-rate time, eta times steps.",
-            )
-        elif key in section:
-            run[key] = float(section[key])
-    for key, low in (("steps", 1), ("paths", 1), ("seed", 0)):
-        if key in section and (type(section[key]) is not int or not low <= section[key] < 2**63):
-            errors.add(
-                f"run.{key}",
-                f"must be a whole number of at least {low}",
-                section[key],
-                f"Write {key} = {max(low, 1) * 1000 if low else 0}.",
-            )
-        elif key in section:
-            run[key] = section[key]
-    for key, choices in CHOICES.items():
-        if key in section and section[key] not in choices:
-            errors.add(
-                f"run.{key}",
-                f"must be one of {', '.join(choices)}",
-                section[key],
-                f'Write {key} = "{choices[0]}".',
-            )
-        elif key in section:
-            run[key] = section[key]
-    if "scheme" in section and not isinstance(section["scheme"], str):
-        errors.add(
-            "run.scheme",
-            "must be the name of a scheme",
-            section["scheme"],
-            "`noetherflow schemes` lists them.",
-        )
-    elif "scheme" in section:
-        run["scheme"] = section["scheme"]
-    if "check" in section and not isinstance(section["check"], bool):
-        errors.add("run.check", "must be true or false", section["check"], "Write check = false to leave it out.")
-    elif "check" in section:
-        run["check"] = section["check"]
-    share = section.get("warn_share", 0.0)
-    if not is_number(share) or not 0 <= share <= 1:
-        errors.add("run.warn_share", "must be a share within [0, 1]", share, "Write warn_share = 0.001.")
-    elif "warn_share" in section:
-        run["warn_share"] = float(share)
-    _times(section, run, sgd, errors)
+    for key in section:
+        if key in KEYS and key not in OWN:
+            try:
+                run[key] = SETTINGS[key].read(section[key])
+            except InputError as error:
+                errors.add(f"run.{key}", error.rule, section[key], error.advice)
+    _agree(run, sgd, errors)
     watched = section.get("observables", observables)
     if "observables" in section and observables:
         errors.add(
@@ -196,7 +134,8 @@ def _array(value: Any) -> np.ndarray | None:
     return np.stack([entry for entry in parts if entry is not None])
 
 
-def _times(section: Mapping[str, Any], run: dict[str, Any], sgd: SGD | None, errors: ErrorList) -> None:
+def _agree(run: dict[str, Any], sgd: SGD | None, errors: ErrorList) -> None:
+    """Lengths agree, and no time lies past the end."""
     time, eta = run.get("time"), sgd.learning_rate if sgd else None
     if time is not None and "steps" in run and eta and abs(run["steps"] * eta - time) > eta:
         errors.add(
@@ -209,38 +148,7 @@ def _times(section: Mapping[str, Any], run: dict[str, Any], sgd: SGD | None, err
         time = run["steps"] * eta
     if time is not None and run.get("dt", 0.0) > time:
         errors.add("run.dt", f"must not exceed the run's time {time:g}", run["dt"], "Take a smaller dt.")
-    if "steps_at" in section:
-        places = _array(section["steps_at"]) if isinstance(section["steps_at"], list) else None
-        if places is None or places.ndim != 1 or not np.isfinite(places).all() or (places < 0).any():
-            errors.add(
-                "run.steps_at", "must be a list of times from 0 on", section["steps_at"], "Write steps_at = [0.5]."
-            )
-        elif time is not None and places.max() > time:
-            errors.add(
-                "run.steps_at", f"must not exceed the run's time {time:g}", places.max().item(), "Drop the later times."
-            )
-        else:
-            run["steps_at"] = places
-    if "save_at" not in section:
-        return
-    value = section["save_at"]
-    if type(value) is int and 2 <= value <= 1_000_000:
-        run["save_at"] = value
-        return
-    times = _array(value) if isinstance(value, list) else None
-    if times is None or times.ndim != 1 or not np.isfinite(times).all() or times[0] < 0 or (np.diff(times) <= 0).any():
-        errors.add(
-            "run.save_at",
-            "must be a count of at least 2, or increasing times from 0 on",
-            value,
-            "Write save_at = 101.",
-        )
-    elif time is not None and times[-1] > time * (1 + 1e-12):
-        errors.add(
-            "run.save_at",
-            f"must not exceed the run's time {time:g}",
-            times[-1].item(),
-            "Drop the later times.",
-        )
-    else:
-        run["save_at"] = times
+    for key in ("steps_at", "save_at"):
+        last = np.max(run.get(key, 0), initial=0.0) if np.ndim(run.get(key, 0)) else 0.0
+        if time is not None and last > time * (1 + 1e-12):
+            errors.add(f"run.{key}", f"must not exceed the run's time {time:g}", float(last), "Drop the later times.")

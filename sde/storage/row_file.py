@@ -49,8 +49,9 @@ class RowFile:
         with self._lock, failing_as(self.path, "checkpoint"):
             stream = self._opened(0)
             stream.seek(0)
-            if stream.read(len(self._head)) != self._head:
-                raise broken(self.path, "of another run")
+            head = stream.read(len(self._head))
+        if head != self._head:
+            raise broken(self.path, "of another run")
 
     def write(self, index: int, arrays: Sequence[np.ndarray]) -> bytes:
         """Write a record, the arrays one after another; its SHA-256. The first of a file that is not open begins it

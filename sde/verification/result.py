@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,7 @@ class VerificationResult:
     curves: tuple[Curves, ...]
     entries: tuple[Entry, ...]
     explosions: tuple[Explosions, ...]
+    _: KW_ONLY
     settings: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
     untested: tuple[Untested, ...] = ()

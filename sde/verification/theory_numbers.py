@@ -48,6 +48,15 @@ class Theory:
     weight_decay: float
     smooth: bool = True
 
+    @property
+    def moving(self) -> list[int]:
+        """Places of the charges that noise may move."""
+        return [j for j, c in enumerate(self.charges) if c.kind != "frozen"]
+
+    def values(self, theta: np.ndarray) -> np.ndarray:
+        """Of every charge at theta (n, D): (n, charges)."""
+        return np.array([c.value(theta) for c in self.charges]).T
+
     def noise(self, theta: np.ndarray, matrices: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """(Tr[Sigma M], gbar^T M gbar) for each matrix M, at theta (n, D): two arrays (n, len(matrices))."""
         n, chunk = len(theta), self.chunk(theta)

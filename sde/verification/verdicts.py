@@ -11,7 +11,7 @@ import numpy as np
 from symbolic.errors import InputError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Claim:
     """A statement with a number that can come out wrong.
 
@@ -61,7 +61,7 @@ class Claim:
         return self.estimate - half, self.estimate + half
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """A claim judged. verdict: "supported" (agreement within the margin was shown), "refuted" (disagreement beyond the
     margin was shown) or "inconclusive". interval: simultaneous, at level 1 - alpha over all claims of the report."""
@@ -95,17 +95,17 @@ def judge(claims: Sequence[Claim], alpha: float) -> tuple[Verdict, ...]:
         word = "supported" if refused[2 * k] else "refuted" if refused[2 * k + 1] else "inconclusive"
         out.append(
             Verdict(
-                c.text,
-                word,
-                float(c.estimate),
-                c.interval(level),
-                c.margin,
-                c.expected,
-                alpha,
-                c.paths,
-                c.group,
-                c.note,
-                c.subject,
+                claim=c.text,
+                verdict=word,
+                statistic=float(c.estimate),
+                interval=c.interval(level),
+                margin=c.margin,
+                expected=c.expected,
+                alpha=alpha,
+                paths=c.paths,
+                group=c.group,
+                note=c.note,
+                subject=c.subject,
             )
         )
     return tuple(out)

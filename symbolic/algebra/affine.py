@@ -1,142 +1,284 @@
-"""Affine vector fields v(theta) = A theta + b as sparse vectors over (A row-major, b): their bracket, kind and fixed
-point."""
+"""Affine vector fields v(theta) = A theta + b, exact and sparse over Q: the generators of symmetries.
+
+Bracket: that of vector fields, [v, w] = (Dw) v - (Dv) w. For v = A theta + b and w = A' theta + b' it is (A'A - AA',
+A'b - Ab'), minus the commutator of the matrices.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from math import gcd, lcm
+from numbers import Rational
+from typing import Any, Literal
 
-from symbolic.algebra.nullspace import Number, Solver, Vector, kernel
+import numpy as np
+import sympy as sp
+
+from symbolic.algebra.nullspace import Number, Vector, kernel
 from symbolic.algebra.polynomial import add
+from symbolic.algebra.span import tidy
+from symbolic.errors import InputError
 
+Array = np.ndarray
 Kind = Literal["rescaling", "scale", "rotation", "translation", "shear", "mixed"]
+Entries = Sequence[Any] | Array
+"""D symbols, D numbers, or an array with D rows."""
 Rows = dict[int, Vector]
 """The matrix [[A, b], [0, 0]] by rows; column D holds b."""
 
 
-def rows(vector: Mapping[int, Number], size: int) -> Rows:
-    """A field by the rows of [[A, b], [0, 0]]."""
-    out: Rows = {}
-    for index, c in vector.items():
-        i, j = divmod(index, size) if index < size * size else (index - size * size, size)
-        out.setdefault(i, {})[j] = c
-    return out
+def rational(value: Number) -> sp.Rational:
+    """A number as SymPy's."""
+    return sp.Rational(value.numerator, value.denominator)
 
 
-def flat(matrix: Mapping[int, Mapping[int, Number]], size: int) -> Vector:
-    """The inverse of `rows`."""
-    return {i * size + j if j < size else size * size + i: c for i, row in matrix.items() for j, c in row.items() if c}
+@dataclass(frozen=True)
+class AffineField:
+    """The vector field A theta + b on R^size.
 
-
-def coordinates(vectors: Iterable[Mapping[int, Number]], size: int) -> set[int]:
-    """The entries of theta that fields move or depend on."""
-    out: set[int] = set()
-    for vector in vectors:
-        for index in vector:
-            out.update(divmod(index, size) if index < size * size else (index - size * size,))
-    return out
-
-
-def product(x: Rows, y: Rows) -> Rows:
-    """The matrix product."""
-    out: Rows = {}
-    for i, row in x.items():
-        total: Vector = {}
-        for k, c in row.items():
-            if k in y:
-                add(total, y[k], c)
-        if total:
-            out[i] = total
-    return out
-
-
-def bracket(x: Rows, y: Rows, size: int) -> Vector:
-    """The Lie bracket of vector fields, [v, w] = (Dw) v - (Dv) w.
-
-    For v = A theta + b and w = A' theta + b' it is (A'A - AA', A'b - Ab'): minus the commutator of the matrices.
+    A: {(row, column): entry} and b: {row: entry} hold what is not zero, as int or Fraction.
     """
-    out = flat(product(y, x), size)
-    return add(out, flat(product(x, y), size), -1)
+
+    size: int
+    A: Mapping[tuple[int, int], Number]
+    b: Mapping[int, Number] = field(default_factory=dict)
+
+    @classmethod
+    def from_vector(cls, vector: Mapping[int, Number], size: int) -> AffineField:
+        """From {position: entry} over (A row-major, b), the order of a linear solver's unknowns."""
+        A: dict[tuple[int, int], Number] = {}
+        b: Vector = {}
+        for position, c in vector.items():
+            i, j = divmod(position, size)
+            if i < size:
+                A[i, j] = c
+            else:
+                b[position - size * size] = c
+        return cls(size, A, b)
+
+    def to_vector(self) -> Vector:
+        """The inverse of `from_vector`."""
+        size = self.size
+        out = {i * size + j: c for (i, j), c in self.A.items()}
+        out.update((size * size + i, c) for i, c in self.b.items())
+        return out
+
+    @classmethod
+    def from_matrices(cls, A: Any, b: Any = None) -> AffineField:
+        """From A (D, D) and b (D,) or (D, 1), zero when left out: SymPy matrices, arrays or lists of rationals.
+
+        Raises InputError for other shapes, and for entries that are not exact.
+        """
+        matrix = np.array(A.tolist() if isinstance(A, sp.MatrixBase) else A, dtype=object)
+        size = len(matrix) if matrix.ndim else 0
+        shift = [0] * size if b is None else b.tolist() if isinstance(b, sp.MatrixBase) else b
+        offset = np.array(shift, dtype=object)
+        if matrix.shape != (size, size) or not size or offset.shape not in ((size,), (size, 1)):
+            raise InputError(
+                f"AffineField: A must be square and b have a row for each of A's; got shapes {matrix.shape} and"
+                f" {offset.shape}. One row per entry of theta."
+            )
+        return cls(
+            size,
+            {index: _exact(c) for index, c in np.ndenumerate(matrix) if c != 0},
+            {i: _exact(c) for i, c in enumerate(offset.ravel()) if c != 0},
+        )
+
+    @staticmethod
+    def combination(pairs: Iterable[tuple[AffineField, Number]]) -> AffineField:
+        """The sum of factor * field over one pair or more."""
+        A: dict[tuple[int, int], Number] = {}
+        b: Vector = {}
+        size = 0
+        for x, factor in pairs:
+            size = x.size
+            add(A, x.A, factor)
+            add(b, x.b, factor)
+        return AffineField(size, A, b)
+
+    def __hash__(self) -> int:
+        return hash((self.size, frozenset(self.A.items()), frozenset(self.b.items())))
+
+    def __len__(self) -> int:
+        """How many entries are not zero; so the zero field counts as false."""
+        return len(self.A) + len(self.b)
+
+    def __add__(self, other: AffineField) -> AffineField:
+        return self.combination([(self, 1), (other, 1)])
+
+    def __sub__(self, other: AffineField) -> AffineField:
+        return self.combination([(self, 1), (other, -1)])
+
+    def __rmul__(self, factor: Number) -> AffineField:
+        return self.combination([(self, factor)])
+
+    @cached_property
+    def rows(self) -> Rows:
+        """[[A, b], [0, 0]] by rows."""
+        out: Rows = {}
+        for (i, j), c in self.A.items():
+            out.setdefault(i, {})[j] = c
+        for i, c in self.b.items():
+            out.setdefault(i, {})[self.size] = c
+        return out
+
+    @cached_property
+    def reads(self) -> frozenset[int]:
+        """The entries of theta that it depends on."""
+        return frozenset(j for _, j in self.A)
+
+    @cached_property
+    def touches(self) -> frozenset[int]:
+        """The entries of theta that it moves or depends on."""
+        return self.reads.union(self.rows)
+
+    def __matmul__(self, other: AffineField) -> AffineField:
+        """(Dv) w, the derivative of this field along another: the product of the matrices [[A, b], [0, 0]]."""
+        A: dict[tuple[int, int], Number] = {}
+        b: Vector = {}
+        for i, row in self.rows.items():
+            total: Vector = {}
+            for k, c in row.items():
+                if k in other.rows:
+                    add(total, other.rows[k], c)
+            for j, c in total.items():
+                if j < self.size:
+                    A[i, j] = c
+                else:
+                    b[i] = c
+        return AffineField(self.size, A, b)
+
+    def bracket(self, other: AffineField) -> AffineField:
+        """The Lie bracket [self, other], see above."""
+        return other @ self - self @ other
+
+    @cached_property
+    def is_symmetric(self) -> bool:
+        """Whether A = A^T, so that there is a charge."""
+        return all(self.A.get((j, i), 0) == c for (i, j), c in self.A.items())
+
+    @cached_property
+    def is_antisymmetric(self) -> bool:
+        """Whether A = -A^T, whatever b is."""
+        return all(self.A.get((j, i), 0) == -c for (i, j), c in self.A.items())
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether b = 0."""
+        return not self.b
+
+    @property
+    def is_translation(self) -> bool:
+        """Whether A = 0."""
+        return not self.A
+
+    @cached_property
+    def kind(self) -> Kind:
+        """What it is, exactly.
+
+        "translation": A = 0. "scale", "rescaling": A diagonal with one sign, with both; b = 0. "rotation": A
+        antisymmetric, about the origin or about a fixed point (b in the range of A). "shear": A^2 = 0 and Ab = 0, so
+        that the flow is theta + t v. "mixed": anything else.
+        """
+        if self.is_translation:
+            return "translation"
+        if all(i == j for i, j in self.A):
+            signs = {c > 0 for c in self.A.values()}
+            return "mixed" if self.b else "scale" if len(signs) == 1 else "rescaling"
+        if self.is_antisymmetric:
+            return "rotation" if self.fixed_point is not None else "mixed"
+        return "mixed" if self @ self else "shear"
+
+    @cached_property
+    def fixed_point(self) -> Vector | None:
+        """The sparse theta_0 with A theta_0 + b = 0, 0 where it is free; None when there is none."""
+        return common_fixed_point([self])
+
+    def apply(self, theta: Entries, number: Callable[[Number], Any] = lambda c: c) -> list[Any]:
+        """A theta + b by entries, for D numbers, symbols or arrays; number: what an entry of A or b becomes first."""
+        out: list[Any] = [0] * self.size
+        for (i, j), c in self.A.items():
+            out[i] = out[i] + number(c) * theta[j]
+        for i, c in self.b.items():
+            out[i] = out[i] + number(c)
+        return out
+
+    def form(self, left: Entries, right: Entries, shift: int = 1) -> Any:
+        """left.(A right + shift b), for D symbols each (an expression) or D numbers or arrays (floats)."""
+        exact = isinstance(left[0], sp.Basic)
+        number: Callable[[Number], Any] = rational if exact else float
+        terms = [number(c) * left[i] * right[j] for (i, j), c in self.A.items()]
+        terms += [number(c) * shift * left[i] for i, c in self.b.items()] if shift else []
+        return sp.Add(*terms) if exact else sum(terms, np.zeros(np.shape(left[0])))
+
+    def charge(self, theta: Entries) -> Any:
+        """C = theta^T A theta + 2 b^T theta, with grad C = 2 (A theta + b), as `form`. Raises InputError for A != A^T.
+
+        Nothing is symmetrised: theta^T A theta of another A sees a part of it that need not be a symmetry.
+        """
+        if not self.is_symmetric:
+            raise InputError(
+                f"AffineField.charge: a charge needs A = A^T; got a field without, of kind {self.kind!r}. Restrict to the"
+                " symmetric part of the algebra."
+            )
+        return self.form(theta, theta, 2)
+
+    def scaled(self) -> AffineField:
+        """The positive multiple of a symmetric field whose charge has coprime whole coefficients."""
+        coefficients = [Fraction(c) * (1 if i == j else 2) for (i, j), c in self.A.items()]
+        coefficients += [Fraction(2 * c) for c in self.b.values()]
+        scale = lcm(*(c.denominator for c in coefficients))
+        factor = Fraction(scale, gcd(*(int(c * scale) for c in coefficients)))
+        return AffineField(
+            self.size,
+            {index: tidy(c * factor) for index, c in self.A.items()},
+            {i: tidy(c * factor) for i, c in self.b.items()},
+        )
+
+    def trace(self, matrix: Array | None = None) -> Any:
+        """Tr A, the divergence of the field; with a matrix M (D, D) Tr[A M]."""
+        if matrix is None:
+            return sum(c for (i, j), c in self.A.items() if i == j)
+        return sum((float(c) * matrix[j, i] for (i, j), c in self.A.items()), 0.0)
+
+    def matrices(self) -> tuple[sp.Matrix, sp.Matrix]:
+        """(A, b) as SymPy matrices, D x D and D x 1."""
+        A, b = sp.zeros(self.size, self.size), sp.zeros(self.size, 1)
+        for index, c in self.A.items():
+            A[index] = rational(c)
+        for i, c in self.b.items():
+            b[i] = rational(c)
+        return A, b
+
+    def arrays(self) -> tuple[Array, Array]:
+        """(A, b) as floats, (D, D) and (D,)."""
+        A, b = np.zeros((self.size, self.size)), np.zeros(self.size)
+        for index, c in self.A.items():
+            A[index] = float(c)
+        for i, c in self.b.items():
+            b[i] = float(c)
+        return A, b
 
 
-def fixed_point(fields: Sequence[Rows], size: int) -> Vector | None:
-    """The sparse theta_0 with A theta_0 + b = 0 for every field, 0 where it is free; None when there is none."""
-    lines = [line for field in fields for line in field.values()]
-    if not any(size in line for line in lines):
+def common_fixed_point(fields: Sequence[AffineField]) -> Vector | None:
+    """The sparse theta_0 that every field leaves where it is, 0 where it is free; None when there is none."""
+    if all(x.is_linear for x in fields):
         return {}
-    touched = sorted({j for line in lines for j in line})
-    position = {j: k for k, j in enumerate(touched)}
+    size, lines = fields[0].size, [line for x in fields for line in x.rows.values()]
+    columns = sorted({j for line in lines for j in line})
+    position = {j: k for k, j in enumerate(columns)}
     last = position[size]
-    found = kernel([{position[j]: c for j, c in line.items()} for line in lines], len(touched))
-    return next(({touched[k]: c for k, c in v.items() if k != last} for v in found if last in v), None)
+    found = kernel([{position[j]: c for j, c in line.items()} for line in lines], len(columns))
+    return next(({columns[k]: c for k, c in v.items() if k != last} for v in found if last in v), None)
 
 
-def kind(vector: Mapping[int, Number], size: int) -> Kind:
-    """What a generator (A, b) is, exactly.
-
-    "translation": A = 0. "scale", "rescaling": A diagonal with one sign, with both; b = 0. "rotation": A antisymmetric,
-    about the origin or about a fixed point (b in the range of A). "shear": A^2 = 0 and Ab = 0, so that the flow is
-    theta + t v. "mixed": anything else.
-    """
-    matrix, offset = {k: c for k, c in vector.items() if k < size * size}, max(vector) >= size * size
-    if not matrix:
-        return "translation"
-    places = {divmod(k, size): c for k, c in matrix.items()}
-    if all(i == j for i, j in places):
-        return "mixed" if offset else "scale" if len({c > 0 for c in places.values()}) == 1 else "rescaling"
-    field = rows(vector, size)
-    if all(places.get((j, i), 0) == -c for (i, j), c in places.items()):
-        return "rotation" if not offset or fixed_point([field], size) is not None else "mixed"
-    return "mixed" if product(field, field) else "shear"
-
-
-def invariant_form(fields: Sequence[Rows], size: int) -> tuple[list[int], Vector] | None:
-    """The one quadratic form, up to scale, that linear fields keep: (coordinates, {i*n + j: Q_ij}), i <= j.
-
-    Solves A^T Q + Q A = 0 for symmetric Q over the n coordinates involved. None when there is none, or more than one.
-    """
-    touched = sorted(
-        {j for field in fields for j in (*field, *(c for line in field.values() for c in line)) if j < size}
-    )
-    n, position = len(touched), {j: k for k, j in enumerate(touched)}
-    solver = Solver(n * n)
-    solver.add(
-        [
-            {position[i] * n + position[j]: 1, position[j] * n + position[i]: -1}
-            for i in touched
-            for j in touched
-            if i < j
-        ]
-    )
-    for field in fields:
-        equations: dict[tuple[int, int], Vector] = {}
-        for i, line in field.items():
-            for j, c in line.items():
-                if j == size:
-                    continue
-                for k in range(n):
-                    a, b = sorted((position[j], k))
-                    add(equations.setdefault((a, b), {}), {position[i] * n + k: c})
-        solver.add(equations.values())
-    found = solver.basis()
-    return (touched, {k: c for k, c in found[0].items() if k // n <= k % n}) if len(found) == 1 else None
-
-
-def components(vectors: Sequence[Vector], size: int) -> list[list[Vector]]:
-    """Fields grouped so that different groups touch different entries of theta."""
-    parent = list(range(size))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    places = [sorted(coordinates([v], size)) for v in vectors]
-    for position in places:
-        for i in position[1:]:
-            parent[root(i)] = root(position[0])
-    out: dict[int, list[Vector]] = {}
-    for vector, position in zip(vectors, places, strict=True):
-        out.setdefault(root(position[0]), []).append(vector)
-    return list(out.values())
+def _exact(value: Any) -> Number:
+    if not isinstance(value, Rational):
+        raise InputError(
+            f"AffineField: entries must be whole numbers or fractions; got {value!r} ({type(value).__name__}). Write"
+            " 0.1 as Fraction(1, 10)."
+        )
+    return tidy(Fraction(int(value.numerator), int(value.denominator)))

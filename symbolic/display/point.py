@@ -76,15 +76,7 @@ def point_record(theory: Derivation, at: Mapping[Any, Any], sgd: SGD) -> dict[st
 
 def _terms(charge: Charge, theta: np.ndarray, sigma: np.ndarray) -> laws.Terms:
     """What the order-1 drift needs, read off the sparse generator."""
-    d, trace, decay = len(theta), 0.0, 0.0
-    for k, c in charge.vector.items():
-        if k >= d * d:
-            decay += float(c) * theta[k - d * d]
-            continue
-        i, j = divmod(k, d)
-        trace += float(c) * sigma[i, j]
-        decay += float(c) * theta[i] * theta[j]
-    return laws.Terms(trace, 0.0, 0.0, 0.0, decay)
+    return laws.Terms(charge.field.trace(sigma), 0.0, 0.0, 0.0, charge.field.form(theta, theta))
 
 
 def _snapped(values: np.ndarray, scale: float) -> np.ndarray:

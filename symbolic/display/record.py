@@ -7,7 +7,8 @@ from typing import Any
 
 import sympy as sp
 
-from symbolic.algebra.nullspace import Number, Vector
+from symbolic.algebra.affine import AffineField
+from symbolic.algebra.nullspace import Number
 from symbolic.predictions.charge import Charge
 from symbolic.predictions.derivation import Derivation
 
@@ -17,21 +18,14 @@ LONG = 2000
 
 def operator_form(charge: Charge) -> str:
     """The drift as a formula in Sigma and A."""
-    quadratic, linear = parts(charge)
-    decay = f"-2*lambda_wd*{charge.name}" if quadratic and not linear else "-2*lambda_wd*(A*theta + b).theta"
-    return f"{decay} + T*Tr[Sigma*A]" if quadratic else decay
-
-
-def parts(charge: Charge) -> tuple[bool, bool]:
-    """Whether A and b are not zero."""
-    n = charge.loss.dimension**2
-    return min(charge.vector) < n, max(charge.vector) >= n
+    decay = f"-2*lambda_wd*{charge.name}" if charge.field.is_linear else "-2*lambda_wd*(A*theta + b).theta"
+    return decay if charge.field.is_translation else f"{decay} + T*Tr[Sigma*A]"
 
 
 def is_brief(charge: Charge) -> bool:
     """Whether the drift is written out: an expression short enough to read."""
     size = charge.loss.dimension
-    a = sp.SparseMatrix(size, size, {(0, 0): 1} if parts(charge)[0] else {})
+    a = sp.SparseMatrix(size, size, {} if charge.field.is_translation else {(0, 0): 1})
     return charge.noise.brief(a)
 
 
@@ -49,10 +43,10 @@ def briefs(charges: Sequence[Charge]) -> list[bool]:
     known: dict[bool, bool] = {}
     out = []
     for charge in charges:
-        quadratic = parts(charge)[0]
-        if quadratic not in known:
-            known[quadratic] = is_brief(charge)
-        out.append(known[quadratic])
+        linear = charge.field.is_translation
+        if linear not in known:
+            known[linear] = is_brief(charge)
+        out.append(known[linear])
     return out
 
 
@@ -60,21 +54,15 @@ def _entry(value: Number) -> int | str:
     return int(value) if value.denominator == 1 else f"{value.numerator}/{value.denominator}"
 
 
-def _dense(vector: Vector, size: int) -> dict[str, list[Any]]:
+def _dense(field: AffineField) -> dict[str, list[Any]]:
     """A and b as lists of whole numbers and strings "1/2"; rows without entries are one shared list."""
-    zeros: list[int | str] = [0] * size
-    rows: list[list[int | str]] = [zeros] * size
-    b = zeros
-    for index, c in vector.items():
-        if index >= size * size:
-            b = list(b) if b is zeros else b
-            b[index - size * size] = _entry(c)
-            continue
-        i, j = divmod(index, size)
+    zeros: list[int | str] = [0] * field.size
+    rows: list[list[int | str]] = [zeros] * field.size
+    for (i, j), c in field.A.items():
         if rows[i] is zeros:
             rows[i] = list(zeros)
         rows[i][j] = _entry(c)
-    return {"A": rows, "b": b}
+    return {"A": rows, "b": [_entry(field.b.get(i, 0)) for i in range(field.size)]}
 
 
 def to_json(theory: Derivation, details: bool = False) -> dict[str, Any]:
@@ -82,7 +70,7 @@ def to_json(theory: Derivation, details: bool = False) -> dict[str, Any]:
 
     details: also "structure" (the algebra's name and groups) and "families" (charges in matrix form).
     """
-    algebra, size = theory.algebra, theory.loss.dimension
+    algebra = theory.algebra
     record = {
         "name": theory.loss.name,
         "parameters": {p.name: list(p.shape) for p in theory.loss.parameters},
@@ -98,7 +86,7 @@ def to_json(theory: Derivation, details: bool = False) -> dict[str, Any]:
         "charges": [
             {
                 "expression": str(charge.expression),
-                "generator": _dense(charge.vector, size),
+                "generator": _dense(charge.field),
                 "kind": charge.kind,
                 "class": charge.classification,
                 "drift": drift_text(charge, brief),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import sympy as sp
 
-from symbolic.display.record import briefs, drift_text, parts
+from symbolic.display.record import briefs, drift_text
 from symbolic.language.names import latex
 from symbolic.predictions.charge import Charge
 from symbolic.predictions.derivation import Derivation
@@ -131,8 +131,7 @@ def _written(theory: Derivation) -> list[int]:
 
 def _terms(charge: Charge) -> int:
     """How many terms its expression has."""
-    d = charge.loss.dimension
-    return sum(k >= d * d or k // d <= k % d for k in charge.vector)
+    return sum(i <= j for i, j in charge.field.A) + len(charge.field.b)
 
 
 def summary(theory: Derivation) -> str:
@@ -168,10 +167,9 @@ def summary(theory: Derivation) -> str:
 def _drift_latex(charge: Charge, brief: bool) -> str:
     if brief and len(str(charge.drift())) <= 300:
         return latex(charge.drift(), _names(charge))
-    quadratic, linear = parts(charge)
-    if not quadratic:
+    if charge.field.is_translation:
         return r"-2\lambda_{\mathrm{wd}}\, b^{\mathsf T}\theta"
-    decay = charge.name if not linear else r"(A\theta+b)^{\mathsf T}\theta"
+    decay = charge.name if charge.field.is_linear else r"(A\theta+b)^{\mathsf T}\theta"
     return rf"-2\lambda_{{\mathrm{{wd}}}}\, {decay} + T\,\mathrm{{Tr}}[\Sigma A]"
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import mpmath
 import numpy as np
 import sympy as sp
 
+from symbolic.algebra.affine import AffineField
 from symbolic.evaluation.tape import Tape
 from symbolic.problem.base_distribution import Distribution
 from symbolic.problem.loss import Loss
@@ -128,26 +129,20 @@ def nullity(rows: Array, unknowns: int, tolerance: float = 1e-8) -> int:
 
 
 def residual(
-    loss: Loss, vectors: list[dict[int, Any]], rng: np.random.Generator, digits: int = 40, points: int = 12
+    loss: Loss, fields: Sequence[AffineField], rng: np.random.Generator, digits: int = 40, points: int = 12
 ) -> float:
-    """Largest |<g, A theta + b>| / (|g| |A theta + b|) over fresh points at high precision; vectors index (A row-major,
-    b)."""
-    if not vectors:
+    """Largest |<g, A theta + b>| / (|g| |A theta + b|) of some fields over fresh points at high precision."""
+    if not fields:
         return 0.0
     probe = Probe(loss, digits)
     theta, g = probe.gradients(max(points, 3 * min(pattern_count(loss), 40)), rng)
     worst, d = mpmath.mpf(0), loss.dimension
     with mpmath.workdps(digits):
-        for vector in vectors:
-            field = [[mpmath.mpf(0)] * theta.shape[1] for _ in range(d)]
-            for index, c in vector.items():
-                i, j = divmod(index, d) if index < d * d else (index - d * d, None)
-                value = mpmath.mpf(c.numerator) / c.denominator
-                for n in range(theta.shape[1]):
-                    field[i][n] += value * (theta[j, n] if j is not None else 1)
+        for field in fields:
             for n in range(theta.shape[1]):
+                v = field.apply(theta[:, n], lambda c: mpmath.mpf(c.numerator) / c.denominator)
                 size_g = mpmath.sqrt(sum(g[i, n] ** 2 for i in range(d)))
-                size_v = mpmath.sqrt(sum(field[i][n] ** 2 for i in range(d)))
+                size_v = mpmath.sqrt(sum(c**2 for c in v))
                 if size_g > mpmath.mpf(10) ** (-digits // 2) and size_v:
-                    worst = max(worst, abs(sum(g[i, n] * field[i][n] for i in range(d))) / (size_g * size_v))
+                    worst = max(worst, abs(sum(g[i, n] * v[i] for i in range(d))) / (size_g * size_v))
     return float(worst)

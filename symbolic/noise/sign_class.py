@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import sympy as sp
 
-from symbolic.algebra.nullspace import Vector
+from symbolic.algebra.affine import AffineField, rational
 from symbolic.evaluation import random_points as probing
 from symbolic.evaluation.lie_brackets import jacobian
 from symbolic.evaluation.prime_field import PRIME, JetArithmetic, Unsupported, modular
@@ -64,9 +64,9 @@ def classify(sigma: Array, a: Array, tolerance: float = 1e-10) -> tuple[Class, s
     return verdict(f"{up:.3g}" if up > floor else "", f"{down:.3g}" if down > floor else "")
 
 
-def blocks(vector: Vector, size: int) -> list[Row]:
+def blocks(field: AffineField) -> list[Row]:
     """The connected blocks of A: (indices, entries row-major), each once."""
-    entry = {divmod(k, size): sp.Rational(c.numerator, c.denominator) for k, c in vector.items() if k < size * size}
+    entry = {index: rational(c) for index, c in field.A.items()}
     home: dict[int, int] = {}
 
     def root(i: int) -> int:
@@ -133,11 +133,11 @@ class GenericNoise:
             pass
         return None
 
-    def _exact(self, vector: Vector, noise: Array) -> tuple[set[str], set[str]]:
+    def _exact(self, field: AffineField, noise: Array) -> tuple[set[str], set[str]]:
         """Parameters whose noise lies on the positive, and on the negative eigenspaces."""
         up: set[str] = set()
         down: set[str] = set()
-        for members, entries in blocks(vector, self.loss.dimension):
+        for members, entries in blocks(field):
             names = {self.owner[i] for i in members}
             for projection, positive, negative in _factors(entries, len(members)):
                 touched = _product(
@@ -159,11 +159,11 @@ class GenericNoise:
         )
         return [noise.sigma(t) for t in rng.standard_normal((2, self.loss.dimension))]
 
-    def _numeric(self, vector: Vector, sigma: Array) -> tuple[set[str], set[str]]:
+    def _numeric(self, field: AffineField, sigma: Array) -> tuple[set[str], set[str]]:
         up: set[str] = set()
         down: set[str] = set()
         floor = 1e-10 * float(np.trace(sigma))
-        for members, entries in blocks(vector, self.loss.dimension):
+        for members, entries in blocks(field):
             a = np.array(entries, dtype=float).reshape(len(members), -1)
             above, below = sign_split(sigma[np.ix_(members, members)], a)
             names = {self.owner[i] for i in members}
@@ -171,15 +171,15 @@ class GenericNoise:
             down |= names if below > floor else set()
         return up, down
 
-    def classify(self, vector: Vector) -> tuple[Class | None, str]:
+    def classify(self, field: AffineField) -> tuple[Class | None, str]:
         """Class of a symmetric generator, and why; None when the law cannot be averaged over."""
-        if all(k >= self.loss.dimension**2 for k in vector):
+        if field.is_translation:
             return TRANSLATION
         if self.range is not None:
-            found = [self._exact(vector, self.range)]
+            found = [self._exact(field, self.range)]
         else:
             try:
-                found = [self._numeric(vector, s) for s in self.sigmas if np.isfinite(s).all()]
+                found = [self._numeric(field, s) for s in self.sigmas if np.isfinite(s).all()]
             except ValueError as error:
                 return None, str(error)
             if not found:

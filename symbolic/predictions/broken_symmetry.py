@@ -18,7 +18,7 @@ import sympy as sp
 
 from symbolic.errors import InputError
 from symbolic.evaluation.tape import Tape
-from symbolic.functions.activations import relu, step
+from symbolic.functions.registry import KINKED
 from symbolic.language.names import latex
 from symbolic.noise import drift as laws
 from symbolic.noise.covariance import Noise
@@ -39,7 +39,6 @@ LONG = 1000
 """Characters beyond which a term is shown in operator form."""
 SHORT = 150
 """Operations up to which an expression is factored, or shown in typeset form."""
-KINKED = (relu, step, sp.Abs, sp.sign, sp.Max, sp.Min, sp.Piecewise, sp.Heaviside, sp.DiracDelta, sp.floor, sp.ceiling)
 
 
 class Breaking:
@@ -122,17 +121,18 @@ class Breaking:
         pull = 0.0 if abs(pull) <= floor * (float(np.linalg.norm(mean)) + noisy) else pull
         spread = 0.0 if float(np.linalg.norm(channels)) <= floor * noisy else float(channels @ channels)
         descent = mean + r.weight_decay * point
+        bend = float(np.einsum("ik,ij,jk->", root, hessian, root, optimize=True))
         return BreakingSizes(
-            self.name,
-            value,
-            -speed * pull + 0.0,
-            -speed * r.weight_decay * float(slope @ point) + 0.0,
-            speed**2 * r.temperature / 2 * float(np.einsum("ik,ij,jk->", root, hessian, root, optimize=True)) + 0.0,
-            speed**2 * r.temperature * spread,
-            None if sgd.momentum else r.learning_rate / 2 * float(descent @ hessian @ descent) + 0.0,
-            float(np.abs(point * slope).sum()) / 2,
-            self._relaxation(point, slope, hessian, root, r) if self.quadratic else 0.0,
-            sgd.learning_rate,
+            name=self.name,
+            value=value,
+            breaking=-speed * pull + 0.0,
+            decay=-speed * r.weight_decay * float(slope @ point) + 0.0,
+            noise=speed**2 * r.temperature / 2 * bend + 0.0,
+            diffusion=speed**2 * r.temperature * spread,
+            finite_step=None if sgd.momentum else r.learning_rate / 2 * float(descent @ hessian @ descent) + 0.0,
+            size=float(np.abs(point * slope).sum()) / 2,
+            relaxation=self._relaxation(point, slope, hessian, root, r) if self.quadratic else 0.0,
+            learning_rate=sgd.learning_rate,
         )
 
     @staticmethod

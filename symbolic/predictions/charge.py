@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
-from math import gcd, lcm
 from typing import Any
 
 import numpy as np
 import sympy as sp
 
-from symbolic.algebra.affine import kind
-from symbolic.algebra.nullspace import Vector
+from symbolic.algebra.affine import AffineField
 from symbolic.language.names import latex
 from symbolic.noise import drift as laws
 from symbolic.noise.covariance import Noise
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD
-from symbolic.symmetry.generators import matrices
 
 Array = np.ndarray
-
-
-def scaled(vector: Vector, size: int) -> Vector:
-    """The positive multiple of a symmetric generator whose charge has coprime whole coefficients."""
-    coefficients = []
-    for index, c in vector.items():
-        i, j = divmod(index, size) if index < size * size else (-1, -1)
-        coefficients.append(Fraction(c) * (1 if i == j >= 0 else 2))
-    scale = lcm(*(c.denominator for c in coefficients))
-    content = gcd(*(int(c * scale) for c in coefficients))
-    return {i: Fraction(c) * scale / content for i, c in vector.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +24,12 @@ class Charge:
     """C(theta) = theta^T A theta + 2 b^T theta, kept by gradient flow because <grad loss, A theta + b> = 0 for every
     sample.
 
-    name: "C_1", ... classification: "convergent", "divergent" or "frozen" at a generic theta, None when undecided;
+    field: A theta + b, with A = A^T. name: "C_1", ... classification: "convergent", "divergent" or "frozen" at a generic theta, None when undecided;
     reason: why. Expressions are in the loss's own symbols. Source: Ziyin et al., arXiv 2402.07193; THEORY sections 1-3.
     """
 
     loss: Loss
-    vector: Vector
+    field: AffineField
     noise: Noise
     name: str
     classification: str | None
@@ -53,7 +38,7 @@ class Charge:
     @cached_property
     def generator(self) -> tuple[sp.Matrix, sp.Matrix]:
         """(A, b) with grad C = 2 (A theta + b): SymPy matrices D x D and D x 1."""
-        return matrices(self.vector, self.loss.dimension)
+        return self.field.matrices()
 
     @cached_property
     def A(self) -> Array:
@@ -67,36 +52,17 @@ class Charge:
 
     @cached_property
     def _dense(self) -> tuple[Array, Array]:
-        d = self.loss.dimension
-        flat = np.zeros(d * d + d)
-        for index, c in self.vector.items():
-            flat[index] = float(c)
-        return flat[: d * d].reshape(d, d), flat[d * d :]
+        return self.field.arrays()
 
     @cached_property
     def kind(self) -> str:
         """ "rescaling" (diagonal A of both signs), "scale" (diagonal, one sign), "translation" (A = 0) or "mixed"."""
-        return kind(self.vector, self.loss.dimension)
-
-    @cached_property
-    def _parts(self) -> tuple[sp.Expr, sp.Expr]:
-        """theta^T A theta and b^T theta."""
-        theta, d = self.loss.theta, self.loss.dimension
-        quadratic, linear = [], []
-        for index, c in self.vector.items():
-            value = sp.Rational(c.numerator, c.denominator)
-            if index >= d * d:
-                linear.append(value * theta[index - d * d])
-                continue
-            i, j = divmod(index, d)
-            quadratic.append(value * theta[i] * theta[j])
-        return sp.Add(*quadratic), sp.Add(*linear)
+        return self.field.kind
 
     @cached_property
     def expression(self) -> sp.Expr:
         """C in the loss's symbols."""
-        quadratic, linear = self._parts
-        return quadratic + 2 * linear
+        return self.field.charge(self.loss.theta)
 
     def value(self, theta: Array) -> Any:
         """C at theta of shape (..., D): shape (...)."""
@@ -116,8 +82,7 @@ class Charge:
         return self.expression * sp.factor(quotient)
 
     def _symbolic(self, with_mean: bool) -> laws.Terms:
-        a, b = self.generator
-        quadratic, linear = self._parts
+        (a, b), theta = self.generator, self.loss.theta
 
         def named(value: sp.Expr | None, text: str) -> sp.Expr:
             return sp.Symbol(text, real=True) if value is None else value
@@ -125,7 +90,7 @@ class Charge:
         trace = named(self._trace, f"Tr[Sigma*A({self.name})]")
         mean_form = named(self.noise.mean_form(a), f"g*A({self.name})*g") if with_mean else sp.S.Zero
         mean_dot = named(self.noise.mean_dot(b), f"b({self.name})*g") if with_mean else sp.S.Zero
-        return laws.Terms(trace, mean_form, mean_dot, quadratic, quadratic + linear)
+        return laws.Terms(trace, mean_form, mean_dot, *(self.field.form(theta, theta, shift) for shift in (0, 1)))
 
     def terms(self, theta: Array) -> laws.Terms:
         """The numbers that every drift formula needs, at one theta of shape (D,)."""

@@ -60,7 +60,7 @@ class Derivation:
     @cached_property
     def families(self) -> Forms:
         """The charges in matrix form, such as U.T @ U - W @ W.T."""
-        return find_families(self.loss, [c.vector for c in self.charges])
+        return find_families(self.loss, [c.field for c in self.charges])
 
     @cached_property
     def further_laws(self) -> tuple[sp.Expr, ...]:

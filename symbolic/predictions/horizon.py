@@ -17,7 +17,7 @@ import numpy as np
 from symbolic.errors import InputError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BreakingSizes:
     """The terms of dC at one theta, per unit of time t = eta*k, for one SGD setting.
 

@@ -229,7 +229,7 @@ class LabelNoise:
         Gradient descent on N rows with fresh labels: part "label" and SGD(batch_size=N).
         """
         noise = self._of_origin(origin, charge)
-        kind, reason = _GenericOrigin(self.loss, noise).classify(charge.vector)
+        kind, reason = _GenericOrigin(self.loss, noise).classify(charge.field)
         return replace(charge, noise=noise, classification=kind, reason=reason)
 
     def classify_at(self, charge: Charge, theta: Array, origin: Origin = "label") -> tuple[Class, str]:

@@ -18,7 +18,6 @@ u_k^T A u_k), so that for A = -A^T it decays by exactly beta a step and from res
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -26,13 +25,14 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from symbolic.algebra.nullspace import Solver, Vector, readable
-from symbolic.algebra.span import Span
+from symbolic.algebra.affine import AffineField
+from symbolic.algebra.field_span import FieldSpan
 from symbolic.errors import InputError
 from symbolic.language.names import latex
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD, t
-from symbolic.symmetry.generators import Algebra, matrices
+from symbolic.symmetry.generators import Algebra
+from symbolic.symmetry.solve import antisymmetric_part, translation_part
 
 Array = np.ndarray
 MASS = sp.Symbol("m", positive=True)
@@ -56,39 +56,20 @@ class MomentumLaw:
     """d/dt expression = source along every solution of the heavy ball; conserved where source is 0.
 
     kind: "charge" (expression m C' + c C), "rotation", "translation" or "mixed" (expression theta'.(A theta + b)
-    e^{ct/m}). name: "M_1", ... vector: the generator over (A row-major, b). Expressions are in the loss's theta,
+    e^{ct/m}). name: "M_1", ... field: the generator A theta + b. Expressions are in the loss's theta,
     `velocities(loss)`, the time `symbolic.problem.optimizer.t` and the symbols MASS (m) and FRICTION (c); theta and
     velocity as numbers have shape (..., D).
     """
 
     loss: Loss
-    vector: Vector
+    field: AffineField
     kind: str
     name: str
 
     @cached_property
     def generator(self) -> tuple[sp.Matrix, sp.Matrix]:
         """(A, b): SymPy matrices D x D and D x 1."""
-        return matrices(self.vector, self.loss.dimension)
-
-    @cached_property
-    def _split(self) -> tuple[list[tuple[int, int, sp.Rational]], list[tuple[int, sp.Rational]]]:
-        d, quadratic, linear = self.loss.dimension, [], []
-        for index, c in sorted(self.vector.items()):
-            value = sp.Rational(c.numerator, c.denominator)
-            if index < d * d:
-                quadratic.append((*divmod(index, d), value))
-            else:
-                linear.append((index - d * d, value))
-        return quadratic, linear
-
-    def _form(self, left: Any, right: Any, shift: int = 1) -> Any:
-        """left.(A right + shift b), for symbols or for arrays with the D entries first."""
-        quadratic, linear = self._split
-        exact = isinstance(left[0], sp.Basic)
-        terms = [(c if exact else float(c)) * left[i] * right[j] for i, j, c in quadratic]
-        terms += [(c if exact else float(c)) * shift * left[i] for i, c in linear] if shift else []
-        return sp.Add(*terms) if exact else sum(terms, np.zeros(np.shape(left[0])))
+        return self.field.matrices()
 
     @cached_property
     def conserved(self) -> bool:
@@ -98,12 +79,12 @@ class MomentumLaw:
     @cached_property
     def charge(self) -> sp.Expr | None:
         """C = theta^T A theta + 2 b.theta for kind "charge", else None."""
-        return self._form(self.loss.theta, self.loss.theta, 2) if self.kind == "charge" else None
+        return self.field.charge(self.loss.theta) if self.kind == "charge" else None
 
     @cached_property
     def moment(self) -> sp.Expr:
         """P = theta'.(A theta + b)."""
-        return self._form(velocities(self.loss), self.loss.theta)
+        return self.field.form(velocities(self.loss), self.loss.theta)
 
     @cached_property
     def expression(self) -> sp.Expr:
@@ -118,21 +99,21 @@ class MomentumLaw:
         conserved."""
         dot = velocities(self.loss)
         factor = 2 * MASS if self.kind == "charge" else sp.exp(FRICTION * t / MASS)
-        return factor * self._form(dot, dot, 0)
+        return factor * self.field.form(dot, dot, 0)
 
     @cached_property
     def decay(self) -> sp.Expr:
         """What weight decay adds to the right side, per unit of lambda_wd."""
         factor = -2 if self.kind == "charge" else -sp.exp(FRICTION * t / MASS) / MASS
-        return factor * self._form(self.loss.theta, self.loss.theta)
+        return factor * self.field.form(self.loss.theta, self.loss.theta)
 
     def value(self, theta: Array, velocity: Array, t: Any = 0.0, mass: float = 1.0, friction: float = 0.0) -> Any:
         """`expression` as a number, shape (...,) with t broadcast. Raises ValueError for a bad mass or friction, or
         overflow."""
         x, y, growth = self._numbers(theta, velocity, t, mass, friction)
-        moment = self._form(y, x)
+        moment = self.field.form(y, x)
         if self.kind == "charge":
-            return _finite(2 * mass * moment + friction * self._form(x, x, 2), self.name)
+            return _finite(2 * mass * moment + friction * self.field.form(x, x, 2), self.name)
         return _finite(growth * moment, self.name)
 
     def rate(
@@ -146,7 +127,7 @@ class MomentumLaw:
     ) -> Any:
         """`source` + weight_decay * `decay` as a number: d/dt of `value` along the heavy ball, shape (...,)."""
         x, y, growth = self._numbers(theta, velocity, t, mass, friction)
-        square, pull = self._form(y, y, 0), weight_decay * self._form(x, x)
+        square, pull = self.field.form(y, y, 0), weight_decay * self.field.form(x, x)
         return _finite(
             2 * mass * square - 2 * pull if self.kind == "charge" else growth * (square - pull / mass), self.name
         )
@@ -179,7 +160,7 @@ class MomentumLaw:
             return latex(e, dots)
 
         dot = velocities(self.loss)
-        square = self._form(dot, dot, 0)
+        square = self.field.form(dot, dot, 0)
         if self.charge is not None:
             return rf"m\,\ddot C + c\,\dot C = {tex(2 * MASS * square)},\quad C = {tex(self.charge)}"
         right = "0" if square == 0 else rf"e^{{ct/m}}\left({tex(square)}\right)"
@@ -211,57 +192,15 @@ def momentum_laws(algebra: Algebra, loss: Loss) -> tuple[MomentumLaw, ...]:
     A = A^T (with translations): kind "charge". A = -A^T: "translation" where A = 0, else "rotation". A complement of
     these: "mixed". A translation so gives two laws, any other generator of the basis one.
     """
-    d = algebra.size
-    if d != loss.dimension:
+    if algebra.size != loss.dimension:
         raise InputError(
-            f"momentum_laws: algebra and loss must belong together; got sizes {d} and {loss.dimension}. Use"
+            f"momentum_laws: algebra and loss must belong together; got sizes {algebra.size} and {loss.dimension}. Use"
             " theory.algebra and theory.loss."
         )
-    skew = _antisymmetric(algebra.vectors, d)
-    shifts = readable(_without_linear_part(skew, d))
-    turns = _extension(shifts, skew)
-    rest = _extension([*shifts, *turns, *algebra.symmetric_vectors], algebra.vectors)
-    kinds = [("charge", algebra.symmetric_vectors), ("translation", shifts), ("rotation", turns), ("mixed", rest)]
-    listed = [(kind, v) for kind, vectors in kinds for v in vectors]
-    return tuple(MomentumLaw(loss, dict(v), kind, f"M_{k}") for k, (kind, v) in enumerate(listed, start=1))
-
-
-def _solved(vectors: Sequence[Vector], rows: dict[Any, Vector]) -> list[Vector]:
-    """The combinations of `vectors` whose mixing coefficients annihilate every row."""
-    solver = Solver(len(vectors))
-    solver.add([kept for row in rows.values() if (kept := {k: c for k, c in row.items() if c})])
-    out = []
-    for mix in solver.basis():
-        total: Vector = {}
-        for k, factor in mix.items():
-            for index, c in vectors[k].items():
-                total[index] = total.get(index, 0) + factor * c
-        out.append({i: c for i, c in total.items() if c})
-    return out
-
-
-def _antisymmetric(vectors: Sequence[Vector], size: int) -> list[Vector]:
-    """The part of a span with A = -A^T, b free, in a readable basis."""
-    rows: dict[Any, Vector] = {}
-    for k, vector in enumerate(vectors):
-        for index, c in vector.items():
-            if index < size * size:
-                row = rows.setdefault(tuple(sorted(divmod(index, size))), {})
-                row[k] = row.get(k, 0) + c
-    return readable(_solved(vectors, rows))
-
-
-def _without_linear_part(vectors: Sequence[Vector], size: int) -> list[Vector]:
-    """The part of a span with A = 0."""
-    rows: dict[Any, Vector] = {}
-    for k, vector in enumerate(vectors):
-        for index, c in vector.items():
-            if index < size * size:
-                rows.setdefault(index, {})[k] = c
-    return _solved(vectors, rows)
-
-
-def _extension(base: Sequence[Vector], vectors: Sequence[Vector]) -> list[Vector]:
-    """The vectors, in order, that are independent of the base and of those taken before."""
-    span = Span(base)
-    return [vector for vector in vectors if span.insert(vector)]
+    skew = antisymmetric_part(algebra.fields, linear=False)
+    shifts = translation_part(skew)
+    turns = FieldSpan(shifts).extended(skew)
+    rest = FieldSpan([*shifts, *turns, *algebra.symmetric_fields]).extended(algebra.fields)
+    kinds = [("charge", algebra.symmetric_fields), ("translation", shifts), ("rotation", turns), ("mixed", rest)]
+    listed = [(kind, x) for kind, fields in kinds for x in fields]
+    return tuple(MomentumLaw(loss, x, kind, f"M_{k}") for k, (kind, x) in enumerate(listed, start=1))

@@ -7,34 +7,28 @@ missed (THEORY section 1).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
 import sympy as sp
 
-from symbolic.algebra.nullspace import Number, Solver, Vector, readable
-from symbolic.algebra.polynomial import Monomial, Polynomial, TooLarge
+from symbolic.algebra.affine import AffineField
+from symbolic.algebra.polynomial import TooLarge
 from symbolic.errors import InputError
 from symbolic.evaluation import random_points as probing
 from symbolic.evaluation.prime_field import Unsupported
+from symbolic.functions.registry import PROVABLE
 from symbolic.problem.loss import Loss
 from symbolic.symmetry.activation_patterns import labels_separated, separated
 from symbolic.symmetry.independence import free_functions
 from symbolic.symmetry.invariants import Formal
+from symbolic.symmetry.solve import antisymmetric_part, rationalise, slices, solve, symmetric_part
 
 NUMERIC_LIMIT = 45
 """Largest D for which the D*D + D unknowns are also solved for numerically."""
 TOLERANCE = 1e-25
 """Residual at 40 digits below which a rationalised generator is accepted."""
-
-PROVABLE = {"exp", "log", "tanh", "erf", "relu", "step", "Heaviside", "Abs", "sign", "Max", "Min", "Piecewise"}
-"""Functions whose formal atoms are independent where their arguments are."""
-
-Slice = dict[int, Polynomial]
-"""One coefficient of the gradient in the data and atoms: {i: polynomial in theta}, a vector field on theta space."""
 
 
 @dataclass(frozen=True)
@@ -51,128 +45,37 @@ class Certificate:
 
 @dataclass(frozen=True)
 class Algebra:
-    """The Lie algebra of affine symmetries, as vectors over the entries of (A row-major, b).
+    """The Lie algebra of affine symmetries.
 
-    vectors: a sparse whole-numbered basis. symmetric_vectors: readable basis of its A = A^T part (a restriction,
-    nothing is symmetrised). antisymmetric_vectors: of its part with A = -A^T and b = 0.
+    fields: a sparse whole-numbered basis. symmetric_fields: readable basis of its A = A^T part (a restriction, nothing
+    is symmetrised). antisymmetric_fields: of its part with A = -A^T and b = 0.
     """
 
     size: int
-    vectors: tuple[Vector, ...]
-    symmetric_vectors: tuple[Vector, ...]
-    antisymmetric_vectors: tuple[Vector, ...]
+    fields: tuple[AffineField, ...]
+    symmetric_fields: tuple[AffineField, ...]
+    antisymmetric_fields: tuple[AffineField, ...]
     certificate: Certificate
 
     @property
     def dimension(self) -> int:
         """Number of independent generators (A, b)."""
-        return len(self.vectors)
+        return len(self.fields)
 
     @property
     def symmetric(self) -> int:
         """Dimension of the subspace with A = A^T."""
-        return len(self.symmetric_vectors)
+        return len(self.symmetric_fields)
 
     @property
     def antisymmetric(self) -> int:
         """Dimension of the subspace with A = -A^T and b = 0."""
-        return len(self.antisymmetric_vectors)
+        return len(self.antisymmetric_fields)
 
     @cached_property
     def generators(self) -> list[tuple[sp.Matrix, sp.Matrix]]:
         """A basis of the algebra as SymPy matrices (A: D x D, b: D x 1)."""
-        return [matrices(v, self.size) for v in self.vectors]
-
-
-def matrices(vector: Vector, size: int) -> tuple[sp.Matrix, sp.Matrix]:
-    """(A, b) as SymPy matrices."""
-    a, b = sp.zeros(size, size), sp.zeros(size, 1)
-    for index, c in vector.items():
-        value = sp.Rational(c.numerator, c.denominator)
-        if index < size * size:
-            a[divmod(index, size)] = value
-        else:
-            b[index - size * size] = value
-    return a, b
-
-
-def slices(formal: Formal) -> list[Slice]:
-    """The gradients' coefficients in the data and atoms, shortest first: each must be orthogonal to A theta + b."""
-    d, found = formal.dimension, []
-    for gradient in formal.gradients:
-        out: dict[Monomial, Slice] = {}
-        for i, p in enumerate(gradient):
-            for monomial, c in p.items():
-                at = len(monomial)
-                while at and monomial[at - 1] >= d:
-                    at -= 1
-                row = out.setdefault(monomial[at:], {}).setdefault(i, {})
-                row[monomial[:at]] = row.get(monomial[:at], 0) + c
-        found += out.values()
-    return sorted(found, key=lambda s: sum(map(len, s.values())))
-
-
-class _Unknowns:
-    """The entries of (A row-major, b) that may still be non-zero, row by row, under the equations seen so far."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.solver = Solver(size * size + size)
-        self.alive = [[*range(i * size, i * size + size), size * size + i] for i in range(size)]
-
-    def _row(self, i: int) -> list[tuple[int, int, Number]]:
-        """(column j, or size for b; root unknown; its factor) for the unknowns of row i."""
-        size, solver, out, kept = self.size, self.solver, [], []
-        for unknown in self.alive[i]:
-            root, factor = solver.root(unknown)
-            if not solver.zero[root]:
-                kept.append(unknown)
-                out.append((unknown - i * size if unknown < size * size else size, root, factor))
-        self.alive[i] = kept
-        return out
-
-    def require(self, part: Slice) -> None:
-        """Add the coefficient equations of sum_i part_i (A theta + b)_i = 0."""
-        rows: dict[Monomial, Vector] = {}
-        for i, p in part.items():
-            for j, root, factor in self._row(i):
-                for monomial, c in p.items():
-                    key = tuple(sorted((*monomial, j))) if j < self.size else monomial
-                    row = rows.setdefault(key, {})
-                    row[root] = row.get(root, 0) + c * factor
-        self.solver.add([{k: c for k, c in row.items() if c} for row in sorted(rows.values(), key=len)])
-
-
-def solve(parts: Sequence[Slice], size: int) -> list[Vector]:
-    """A basis of all (A, b) that annihilate every slice."""
-    unknowns = _Unknowns(size)
-    for part in parts:
-        unknowns.require(part)
-    return unknowns.solver.basis()
-
-
-def restrict(vectors: Sequence[Vector], size: int, sign: int) -> list[Vector]:
-    """The part of a span with A^T = sign * A (and b = 0 for sign = -1), in a readable basis."""
-    rows: dict[tuple[int, int], Vector] = {}
-    for k, vector in enumerate(vectors):
-        for index, c in vector.items():
-            i, j = divmod(index, size) if index < size * size else (index, -1)
-            if sign > 0 and (j < 0 or i == j):
-                continue
-            key, factor = ((i, j), 1) if i <= j or j < 0 else ((j, i), -sign)
-            row = rows.setdefault(key, {})
-            row[k] = row.get(k, 0) + factor * c
-    solver = Solver(len(vectors))
-    solver.add([{k: c for k, c in row.items() if c} for row in rows.values()])
-    return readable([_combine(vectors, mix) for mix in solver.basis()])
-
-
-def _combine(vectors: Sequence[Vector], mix: Vector) -> Vector:
-    out: Vector = {}
-    for k, factor in mix.items():
-        for index, c in vectors[k].items():
-            out[index] = out.get(index, 0) + factor * c
-    return {i: c for i, c in out.items() if c}
+        return [x.matrices() for x in self.fields]
 
 
 def find_algebra(loss: Loss, formal: Formal | None) -> Algebra:
@@ -181,12 +84,10 @@ def find_algebra(loss: Loss, formal: Formal | None) -> Algebra:
     exact = solve(slices(formal), size) if formal is not None else []
     reason = _proof(loss, formal)
     if reason:
-        vectors, certificate = exact, Certificate("proved", 0.0, reason)
+        fields, certificate = exact, Certificate("proved", 0.0, reason)
     else:
-        vectors, certificate = _complete(loss, formal, exact)
-    return Algebra(
-        size, tuple(vectors), tuple(restrict(vectors, size, 1)), tuple(restrict(vectors, size, -1)), certificate
-    )
+        fields, certificate = _complete(loss, formal, exact)
+    return Algebra(size, tuple(fields), tuple(symmetric_part(fields)), tuple(antisymmetric_part(fields)), certificate)
 
 
 def _proof(loss: Loss, formal: Formal | None) -> str:
@@ -210,7 +111,7 @@ def _proof(loss: Loss, formal: Formal | None) -> str:
     return ", ".join(parts)
 
 
-def _complete(loss: Loss, formal: Formal | None, exact: list[Vector]) -> tuple[list[Vector], Certificate]:
+def _complete(loss: Loss, formal: Formal | None, exact: list[AffineField]) -> tuple[list[AffineField], Certificate]:
     """Bound the algebra from above at random points and, where the exact part falls short, rationalise the rest."""
     size, rng = loss.dimension, np.random.default_rng(20)
     if size > NUMERIC_LIMIT:
@@ -227,8 +128,8 @@ def _complete(loss: Loss, formal: Formal | None, exact: list[Vector]) -> tuple[l
     unknowns = size * size + size
     if probing.nullity(rows, unknowns) == len(exact):
         return exact, Certificate("proved", 0.0, "exact with its functions as free atoms; random points allow no more")
-    found = rationalise(probing.null_vectors(rows, unknowns))
-    good = [v for v in found if probing.residual(loss, [v], rng) < TOLERANCE]
+    found = rationalise(probing.null_vectors(rows, unknowns), size)
+    good = [x for x in found if probing.residual(loss, [x], rng) < TOLERANCE]
     if len(good) < len(found) or len(good) < len(exact):
         good = exact
     return good, Certificate(
@@ -251,25 +152,3 @@ def dimension_on_data(loss: Loss) -> int:
         )
     rows = probing.constraints(probing.Probe(loss), np.random.default_rng(22), as_drawn=True)
     return probing.nullity(rows, size * size + size)
-
-
-def rationalise(null: np.ndarray, limit: int = 60) -> list[Vector]:
-    """Echelon form of a numerical null space with its entries replaced by nearby fractions of small denominator."""
-    rows = null.copy()
-    lead = 0
-    for column in range(rows.shape[1]):
-        if lead == len(rows):
-            break
-        pivot = lead + int(np.argmax(np.abs(rows[lead:, column])))
-        if abs(rows[pivot, column]) < 1e-6:
-            continue
-        rows[[lead, pivot]] = rows[[pivot, lead]]
-        rows[lead] /= rows[lead, column]
-        others = np.arange(len(rows)) != lead
-        rows[others] -= np.outer(rows[others, column], rows[lead])
-        lead += 1
-    out = []
-    for row in rows[:lead]:
-        vector = {int(i): Fraction(float(row[i])).limit_denominator(limit) for i in np.flatnonzero(np.abs(row) > 1e-6)}
-        out.append({i: c for i, c in vector.items() if c})
-    return out

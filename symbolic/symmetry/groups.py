@@ -15,20 +15,10 @@ from math import gcd
 import numpy as np
 import sympy as sp
 
-from symbolic.algebra.affine import (
-    bracket,
-    components,
-    coordinates,
-    fixed_point,
-    flat,
-    invariant_form,
-    kind,
-    product,
-    rows,
-)
-from symbolic.algebra.nullspace import Number, Vector, rank, readable
-from symbolic.algebra.span import Span, combine
-from symbolic.functions.activations import relu, step
+from symbolic.algebra.affine import AffineField, common_fixed_point
+from symbolic.algebra.field_span import FieldSpan, components, invariant_form
+from symbolic.algebra.nullspace import Number, rank
+from symbolic.functions.registry import KINKED
 from symbolic.problem.loss import Loss
 from symbolic.symmetry.axes import Axis, axes, wholes
 
@@ -49,26 +39,26 @@ class Group:
 
     name: str
     action: str
-    vectors: tuple[Vector, ...]
+    fields: tuple[AffineField, ...]
     ideal: bool = False
 
     @property
     def dimension(self) -> int:
         """Number of independent generators."""
-        return len(self.vectors)
+        return len(self.fields)
 
 
 def has_kinks(loss: Loss) -> bool:
     """Whether the loss has gates or kinks (ReLU, abs, max ...): its rescalings then hold for positive factors only."""
-    return loss.expression.has(relu, step, sp.Abs, sp.Max, sp.Min, sp.Piecewise, sp.Heaviside, sp.sign)
+    return loss.expression.has(*KINKED)
 
 
 class Recogniser:
     """Collects the groups of one algebra; `covered` is the span of those accepted so far."""
 
-    def __init__(self, loss: Loss, basis: Sequence[Vector], one_sided: bool) -> None:
+    def __init__(self, loss: Loss, basis: Sequence[AffineField], one_sided: bool) -> None:
         self.loss, self.size, self.basis = loss, loss.dimension, basis
-        self.span, self.covered = Span(basis), Span()
+        self.span, self.covered = FieldSpan(basis), FieldSpan()
         self.scale = self._letter("c", "k", "s")
         self.factor = f"{self.scale} > 0 only" if one_sided else f"{self.scale} > 0"
         self.groups: list[Group] = []
@@ -78,24 +68,22 @@ class Recogniser:
         """Whether the groups found span the algebra."""
         return len(self.covered) == len(self.span)
 
-    def take(self, name: str, action: str, vectors: Iterable[Vector], ideal: bool = False) -> bool:
+    def take(self, name: str, action: str, fields: Sequence[AffineField], ideal: bool = False) -> bool:
         """Accept a group if its generators lie in the algebra, independent of each other and of all accepted."""
-        vectors, trial = tuple(vectors), self.covered.copy()
-        if len(self.span) - len(trial) < len(vectors) or not all(v in self.span and trial.insert(v) for v in vectors):
+        trial = self.covered.copy()
+        if len(self.span) - len(trial) < len(fields) or not all(x in self.span and trial.insert(x) for x in fields):
             return False
         self.covered = trial
-        self.groups.append(Group(name, action, vectors, ideal))
+        self.groups.append(Group(name, action, tuple(fields), ideal))
         return True
 
     def shifts(self) -> None:
         """Translations; with t also f(theta) t is a symmetry, for every affine f."""
-        d = self.size
-        actions = [v for v in self.basis if min(v) >= d * d]
+        d, fields = self.size, []
+        actions = [x for x in self.basis if x.is_translation]
+        for t in actions:
+            fields += [AffineField(d, {(i, j): c for i, c in t.b.items()}) for j in range(d)] + [t]
         if actions:
-            affine = [{i - d * d: c for i, c in t.items()} for t in actions]
-            fields = [
-                {(i * d + j if j < d else d * d + i): c for i, c in t.items()} for t in affine for j in range(d + 1)
-            ]
             what = "translation" if len(actions) == 1 else "translations"
             self.take(
                 f"{_power('R', len(actions))} ({what}, times any affine function of theta)",
@@ -109,11 +97,10 @@ class Recogniser:
         d, h = self.size, family[0].size
         candidates = [(axis, sign) for axis in family for sign in (1, -1)]
 
-        def generator(chosen: Sequence[tuple[Axis, int]], a: int, b: int) -> Vector:
-            return combine((_elementary(axis, sign, a, b, d), 1) for axis, sign in chosen)
+        def generator(chosen: Sequence[tuple[Axis, int]], a: int, b: int) -> AffineField:
+            return AffineField.combination((_elementary(axis, sign, a, b, d), 1) for axis, sign in chosen)
 
-        found = self.span.combinations(_elementary(axis, sign, 0, 1, d) for axis, sign in candidates)
-        for mix in readable(found):
+        for mix in self.span.combinations(_elementary(axis, sign, 0, 1, d) for axis, sign in candidates):
             chosen = [candidates[k] for k in sorted(mix)]
             turned = {id(axis) for axis, _ in chosen}
             if set(mix.values()) != {1}:
@@ -129,7 +116,7 @@ class Recogniser:
                 )
                 turns = [generator(chosen, a, b) for a in range(h) for b in range(h) if a != b]
                 scales = [generator(chosen, a, a) for a in range(h)]
-                steps = [combine([(scales[a], 1), (scales[a + 1], -1)]) for a in range(h - 1)]
+                steps = [scales[a] - scales[a + 1] for a in range(h - 1)]
                 if not self.take(f"gl({h})", action, turns + scales):
                     self.take(f"sl({h})", action.replace("GL(", "SL("), turns + steps)
 
@@ -160,12 +147,14 @@ class Recogniser:
 
     def units(self, family: Sequence[Axis]) -> None:
         """One rescaling for every index of axes of one size."""
-        h = family[0].size
-        for mix in readable(self.span.combinations(_identity(axis.lines[0], self.size) for axis in family)):
-            fields = [combine((_identity(family[k].lines[a], self.size), c) for k, c in mix.items()) for a in range(h)]
+        h, d = family[0].size, self.size
+        for mix in self.span.combinations(_identity(axis.lines[0], d) for axis in family):
+            fields = [
+                AffineField.combination((_identity(family[k].lines[a], d), c) for k, c in mix.items()) for a in range(h)
+            ]
             actions = [(family[k].line(), c) for k, c in mix.items()]
             self.take(
-                f"{_power('R', h)} ({kind(fields[0], self.size)}s)",
+                f"{_power('R', h)} ({fields[0].kind}s)",
                 f"{self._scaling(actions)}, {self.factor}, for every i",
                 fields,
             )
@@ -173,18 +162,17 @@ class Recogniser:
     def scales(self) -> None:
         """Rescalings of whole parameters."""
         whole = wholes(self.loss)
-        for mix in readable(self.span.combinations(_identity(p.lines[0], self.size) for p in whole)):
-            field = combine((_identity(whole[k].lines[0], self.size), c) for k, c in mix.items())
+        for mix in self.span.combinations(_identity(p.lines[0], self.size) for p in whole):
+            field = AffineField.combination((_identity(whole[k].lines[0], self.size), c) for k, c in mix.items())
             actions = [(whole[k].line(), c) for k, c in mix.items()]
-            self.take(f"R ({kind(field, self.size)})", f"{self._scaling(actions)}, {self.factor}", [field])
+            self.take(f"R ({field.kind})", f"{self._scaling(actions)}, {self.factor}", [field])
 
     def remainders(self) -> None:
         """What is left, cut where it shares no entry of theta: orthogonal groups and diagonal generators."""
-        trial = self.covered.copy()
-        for part in components([v for v in self.basis if trial.insert(v)], self.size):
-            kinds = {kind(v, self.size) for v in part}
+        for part in components(self.covered.copy().extended(self.basis)):
+            kinds = {x.kind for x in part}
             if kinds <= {"scale", "rescaling"}:
-                words = [self._diagonal(v) for v in part[:WRITTEN]]
+                words = [self._diagonal(x) for x in part[:WRITTEN]]
                 more = f" and {len(part) - WRITTEN} more" if len(part) > WRITTEN else ""
                 noun = "rescaling" if "rescaling" in kinds else "scale"
                 name = f"{_power('R', len(part))} ({noun}{'s' * (len(part) > 1)})"
@@ -195,22 +183,19 @@ class Recogniser:
     def shears(self) -> None:
         """What is left, if it commutes: shears, such as a bias moved by a constant and the next one by what undoes
         that."""
-        trial, d = self.covered.copy(), self.size
-        part = [v for v in self.basis if trial.insert(v)]
-        fields = [rows(v, d) for v in part]
-        if any(kind(v, d) != "shear" for v in part) or any(bracket(x, y, d) for x, y in combinations(fields, 2)):
+        part = self.covered.copy().extended(self.basis)
+        if any(x.kind != "shear" for x in part) or any(x.bracket(y) for x, y in combinations(part, 2)):
             return
-        moved = self._names(sorted({i for field in fields for i in field}))
+        moved = self._names(sorted({i for x in part for i in x.rows}))
         self.take(f"{_power('R', len(part))} (shear{'s' * (len(part) > 1)})", f"shears of {moved}", part, ideal=True)
 
-    def orthogonal(self, part: Sequence[Vector], kinds: Iterable[str]) -> None:
+    def orthogonal(self, part: Sequence[AffineField], kinds: Iterable[str]) -> None:
         """so(n) or so(p, q) of a quadratic form, also about a point."""
-        touched, d = sorted(coordinates(part, self.size)), self.size
+        touched = sorted(frozenset().union(*(x.touches for x in part)))
         n = len(touched)
         if len(part) != n * (n - 1) // 2 or n < 2:
             return
-        fields = [rows(v, d) for v in part]
-        centre = fixed_point(fields, d)
+        centre = common_fixed_point(part)
         if centre is None:
             return
         about = ""
@@ -220,11 +205,8 @@ class Recogniser:
         if set(kinds) == {"rotation"}:
             self.take(f"so({n})", f"rotations of {self._names(touched)}{about}", part)
             return
-        found = invariant_form(fields, d) if n <= FORM_LIMIT else None
-        if found is None:
-            return
-        form = [[found[1].get(min(i, j) * n + max(i, j), 0) for j in range(n)] for i in range(n)]
-        if rank(form) < n:
+        found = invariant_form(part) if n <= FORM_LIMIT else None
+        if found is None or rank(form := found[1]) < n:
             return
         plus = int((np.linalg.eigvalsh(np.array(form, dtype=float)) > 0).sum())
         p, q = max(plus, n - plus), min(plus, n - plus)
@@ -249,18 +231,18 @@ class Recogniser:
         )
         return str(sp.expand(total / content))
 
-    def _diagonal(self, vector: Vector) -> str:
-        return self._scaling([(str(self.loss.theta[index // self.size]), c) for index, c in sorted(vector.items())])
+    def _diagonal(self, x: AffineField) -> str:
+        return self._scaling([(str(self.loss.theta[i]), c) for (i, _), c in sorted(x.A.items())])
 
 
-def recognise(loss: Loss, basis: Sequence[Vector], one_sided: bool) -> tuple[tuple[Group, ...], bool]:
-    """(groups, whether they span the algebra). basis: the algebra's, readable symmetric vectors among it."""
+def recognise(loss: Loss, basis: Sequence[AffineField], one_sided: bool) -> tuple[tuple[Group, ...], bool]:
+    """(groups, whether they span the algebra). basis: the algebra's, readable symmetric fields among it."""
     r = Recogniser(loss, basis, one_sided)
     r.shifts()
     if not r.groups:
-        for part in components(basis, r.size):
+        for part in components(basis):
             if len(part) > 1:
-                r.orthogonal(part, {kind(v, r.size) for v in part})
+                r.orthogonal(part, {x.kind for x in part})
     families: dict[int, list[Axis]] = {}
     for axis in axes(loss):
         if axis.size > 1:
@@ -275,34 +257,29 @@ def recognise(loss: Loss, basis: Sequence[Vector], one_sided: bool) -> tuple[tup
     return tuple(r.groups), r.complete
 
 
-def commute(x: Group, y: Group, size: int) -> bool:
+def commute(x: Group, y: Group) -> bool:
     """Whether every generator of one commutes with every one of the other."""
-    if coordinates(x.vectors, size).isdisjoint(coordinates(y.vectors, size)):
-        return True
-    left, right = ([(rows(v, size), coordinates([v], size)) for v in g.vectors] for g in (x, y))
-    return all(p.isdisjoint(q) or not bracket(v, w, size) for v, p in left for w, q in right)
+    return all(v.touches.isdisjoint(w.touches) or not v.bracket(w) for v in x.fields for w in y.fields)
 
 
-def normalises(x: Group, ideal: Group, size: int) -> bool:
+def normalises(x: Group, ideal: Group) -> bool:
     """Whether all brackets of a group with an ideal lie in the ideal."""
-    actions = [v for v in ideal.vectors if min(v) >= size * size]
+    actions = [t for t in ideal.fields if t.is_translation]
     if actions:  # all affine multiples of translations: enough that the matrices keep the span of these
-        span = Span(actions)
-        turned = (flat(product(rows(v, size), rows(t, size)), size) for v in x.vectors for t in actions)
-        return all(t in span for t in turned)
-    span = Span(ideal.vectors)
-    fields = [rows(w, size) for w in ideal.vectors]
-    return all(bracket(rows(v, size), w, size) in span for v in x.vectors for w in fields)
+        span = FieldSpan(actions)
+        return all(v @ t in span for v in x.fields for t in actions)
+    span = FieldSpan(ideal.fields)
+    return all(v.bracket(w) in span for v in x.fields for w in ideal.fields)
 
 
-def _elementary(axis: Axis, sign: int, a: int, b: int, size: int) -> Vector:
+def _elementary(axis: Axis, sign: int, a: int, b: int, size: int) -> AffineField:
     """E_ab acting along an axis: v -> G v (sign 1) or v -> G^-T v (sign -1)."""
     pairs = zip(axis.lines[a], axis.lines[b], strict=True)
-    return {(i * size + j if sign > 0 else j * size + i): sign for i, j in pairs}
+    return AffineField(size, {((i, j) if sign > 0 else (j, i)): sign for i, j in pairs})
 
 
-def _identity(line: Sequence[int], size: int) -> Vector:
-    return {i * size + i: 1 for i in line}
+def _identity(line: Sequence[int], size: int) -> AffineField:
+    return AffineField(size, {(i, i): 1 for i in line})
 
 
 def _power(name: str, n: int) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from symbolic.algebra.nullspace import Vector
+from symbolic.algebra.affine import AffineField
 from symbolic.evaluation.lie_brackets import Fields, rank
 from symbolic.evaluation.prime_field import PRIME, Unsupported, modular
 from symbolic.evaluation.random_points import Probe
@@ -28,18 +28,12 @@ QUIET = 4
 Array = np.ndarray
 
 
-def independent(charges: Sequence[Vector], size: int) -> int:
+def independent(charges: Sequence[AffineField]) -> int:
     """Rank of the fields A theta + b at a random point: the number of functionally independent charges."""
-    point = np.random.default_rng(7).integers(1, PRIME, size)
-    rows = np.zeros((len(charges), size), dtype=np.int64)
-    for k, vector in enumerate(charges):
-        for index, c in vector.items():
-            i, value = index - size * size, modular(c)
-            if index < size * size:
-                i, j = divmod(index, size)
-                value = value * int(point[j]) % PRIME
-            rows[k, i] = (rows[k, i] + value) % PRIME
-    return rank(rows)
+    if not charges:
+        return 0
+    point = np.random.default_rng(7).integers(1, PRIME, charges[0].size).tolist()
+    return rank(np.array([[value % PRIME for value in x.apply(point, modular)] for x in charges]))
 
 
 def law_count(loss: Loss, charges: int) -> int | None:

@@ -16,21 +16,22 @@ from typing import overload
 
 import numpy as np
 
-from symbolic.algebra.nullspace import Number, Vector, readable
-from symbolic.algebra.span import Span, combine
+from symbolic.algebra.affine import AffineField
+from symbolic.algebra.field_span import FieldSpan
+from symbolic.algebra.nullspace import Number
 from symbolic.problem.loss import Loss
 from symbolic.symmetry import matrix_terms
 from symbolic.symmetry.axes import Axis, axes, wholes
 from symbolic.symmetry.matrix_terms import Index, Term
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Family:
     """Charges that are the entries of one array formula.
 
     kind: "gram", "cross", "unit", "step", "scale", "sum", or "product" (of sums, so that it follows from these). text:
     the formula in the expression language; its value at theta has shape `shape`. latex: the same, typeset. entries:
-    index -> generator (A, b), sparse, of the charge that is that entry; for a Gram form the upper triangle. number: how
+    index -> generator of the charge that is that entry; for a Gram form the upper triangle. number: how
     many are independent as quadratics. charges: positions, among the theory's, of those in their span. noise,
     noise_latex: the form in the gradients g_P = dl/dP, "" where the noise term vanishes.
     """
@@ -39,7 +40,7 @@ class Family:
     text: str
     latex: str
     shape: tuple[int, ...]
-    entries: Mapping[Index, Vector]
+    entries: Mapping[Index, AffineField]
     number: int
     charges: tuple[int, ...]
     noise: str
@@ -52,14 +53,11 @@ class Family:
 
     def at(self, theta: np.ndarray) -> np.ndarray:
         """Its value at theta of shape (D,): float array of shape `shape`."""
-        out, d = np.empty(self.shape), len(theta)
-        for index, vector in self.entries.items():
-            value = 0.0
-            for k, c in vector.items():
-                value += float(c) * (theta[k // d] * theta[k % d] if k < d * d else 2 * theta[k - d * d])
-            out[index] = value
+        out = np.empty(self.shape)
+        for index, field in self.entries.items():
+            out[index] = field.charge(theta)
             if self.symmetric:
-                out[index[::-1]] = value
+                out[index[::-1]] = out[index]
         return out
 
     def drift(self, name: str = "C") -> str:
@@ -112,9 +110,9 @@ class Forms(Sequence[Family]):
 class _Finder:
     """Grows a cover of the charges by families."""
 
-    def __init__(self, loss: Loss, charges: Sequence[Vector]) -> None:
+    def __init__(self, loss: Loss, charges: Sequence[AffineField]) -> None:
         self.loss, self.size, self.charges = loss, loss.dimension, charges
-        self.span, self.covered = Span(charges), Span()
+        self.span, self.covered = FieldSpan(charges), FieldSpan()
         self.families: list[Family] = []
 
     @property
@@ -128,35 +126,36 @@ class _Finder:
         """Offer every combination of the candidates whose entry at `probe` is a charge."""
         if self.complete or not candidates:
             return
-        for mix in readable(self.span.combinations(t.entry(probe) for t in candidates)):
+        for mix in self.span.combinations(t.entry(probe) for t in candidates):
             self.offer(kind, [(candidates[k], c) for k, c in sorted(mix.items())], indices, shape)
 
     def offer(self, kind: str, parts: Sequence[tuple[Term, Number]], indices: Iterable[Index], shape: Index) -> None:
         """Accept a combination if all its entries are charges and one is new."""
         entries = {}
         for index in indices:
-            entries[index] = combine((t.entry(index), c) for t, c in parts)
+            entries[index] = AffineField.combination((t.entry(index), c) for t, c in parts)
             if entries[index] not in self.span:
                 return
-        before = len(self.covered)
-        for vector in entries.values():
-            self.covered.insert(vector)
-        if len(self.covered) == before:
+        if not self.covered.extended(entries.values()):
             return
-        own = Span(entries.values())
-        members = tuple(k for k, v in enumerate(self.charges) if v in own)
-        quadratic = kind not in ("sum", "product")
-        texts = [
-            matrix_terms.join(parts, lambda t: t.text(str), "*"),
-            matrix_terms.join(parts, lambda t: t.latex(matrix_terms.symbol), r"\,"),
-            matrix_terms.join(parts, lambda t: t.text(lambda n: f"g_{n}"), "*") if quadratic else "",
-            (
-                matrix_terms.join(parts, lambda t: t.latex(lambda n: f"g_{{{matrix_terms.symbol(n)}}}"), r"\,")
-                if quadratic
-                else ""
-            ),
-        ]
-        self.families.append(Family(kind, texts[0], texts[1], shape, entries, len(own), members, texts[2], texts[3]))
+        own = FieldSpan(entries.values())
+        members = tuple(k for k, x in enumerate(self.charges) if x in own)
+        quadratic = parts if kind not in ("sum", "product") else ()
+        self.families.append(
+            Family(
+                kind=kind,
+                text=matrix_terms.join(parts, lambda t: t.text(str), "*"),
+                latex=matrix_terms.join(parts, lambda t: t.latex(matrix_terms.symbol), r"\,"),
+                shape=shape,
+                entries=entries,
+                number=len(own),
+                charges=members,
+                noise=matrix_terms.join(quadratic, lambda t: t.text(lambda n: f"g_{n}"), "*"),
+                noise_latex=matrix_terms.join(
+                    quadratic, lambda t: t.latex(lambda n: f"g_{{{matrix_terms.symbol(n)}}}"), r"\,"
+                ),
+            )
+        )
 
     def sums(self) -> None:
         """Linear charges: parameters and their sums along an axis, or over all entries."""
@@ -212,14 +211,14 @@ class _Finder:
         ):
             if self.complete:
                 return
-            term = _product(f, g, self.size)
+            term = _product(f, g)
             shape = f.shape + g.shape
             same = f is g and bool(shape)
             indices = list(combinations_with_replacement(range(shape[0]), 2) if same else product(*map(range, shape)))
             self.offer("product", [(term, 1)], indices, shape)
 
 
-def _product(f: Family, g: Family, size: int) -> Term:
+def _product(f: Family, g: Family) -> Term:
     left, right = (f"({h.text})" if " + " in h.text or " - " in h.text else h.text for h in (f, g))
     tex_left, tex_right = (h.latex if h.latex.isalnum() else rf"({h.latex})" for h in (f, g))
     if f.shape and g.shape:
@@ -230,15 +229,13 @@ def _product(f: Family, g: Family, size: int) -> Term:
             (f"{left}**2", f"{tex_left}^{{2}}") if f is g else (f"{left}*{right}", f"{tex_left}\\,{tex_right}")
         )
     at = len(f.shape)
-    return Term(
-        lambda i: matrix_terms.squared(f.entries[i[:at]], g.entries[i[at:]], size), lambda _: text, lambda _: latex
-    )
+    return Term(lambda i: matrix_terms.squared(f.entries[i[:at]], g.entries[i[at:]]), lambda _: text, lambda _: latex)
 
 
-def find_families(loss: Loss, charges: Sequence[Vector]) -> Forms:
-    """The families among charges, given as independent symmetric generators (A, b) of the loss, sparse."""
-    finder, d = _Finder(loss, charges), loss.dimension
-    if any(min(v) >= d * d for v in charges):
+def find_families(loss: Loss, charges: Sequence[AffineField]) -> Forms:
+    """The families among charges, given as independent symmetric generators of the loss."""
+    finder = _Finder(loss, charges)
+    if any(x.is_translation for x in charges):
         finder.sums()
         finder.products()
     families: dict[int, list[Axis]] = {}
@@ -251,14 +248,11 @@ def find_families(loss: Loss, charges: Sequence[Vector]) -> Forms:
     for h, family in families.items():
         finder.units(h, family)
     finder.scales()
-    left = tuple(k for k, v in enumerate(charges) if finder.covered.insert(v))
+    left = tuple(k for k, x in enumerate(charges) if finder.covered.insert(x))
     return Forms(tuple(finder.families), left)
 
 
-def arranged(loss: Loss, charges: Sequence[Vector]) -> list[Vector]:
+def arranged(loss: Loss, charges: Sequence[AffineField]) -> list[AffineField]:
     """Another basis of the same charges: the families' entries in order, then what they leave out."""
-    found, span, out = find_families(loss, charges), Span(), []
-    for vector in [*(v for f in found for v in f.entries.values()), *(charges[k] for k in found.left)]:
-        if span.insert(vector):
-            out.append(vector)
-    return out
+    found = find_families(loss, charges)
+    return FieldSpan().extended([*(x for f in found for x in f.entries.values()), *(charges[k] for k in found.left)])

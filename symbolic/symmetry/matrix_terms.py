@@ -6,16 +6,16 @@ Texts are in the package's expression language. A generator (A, b) stands for it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
 
 import sympy as sp
 
-from symbolic.algebra.nullspace import Number, Vector
-from symbolic.algebra.polynomial import add
-from symbolic.algebra.span import combine, tidy
+from symbolic.algebra.affine import AffineField
+from symbolic.algebra.nullspace import Number
+from symbolic.algebra.span import tidy
 from symbolic.language.names import latex
 from symbolic.symmetry.axes import Axis
 
@@ -30,36 +30,34 @@ class Term:
     """entry(index): the generator of one entry. text, latex: the formula, given a naming of the parameters. single:
     whether it is one summand."""
 
-    entry: Callable[[Index], Vector]
+    entry: Callable[[Index], AffineField]
     text: Callable[[Rename], str]
     latex: Callable[[Rename], str]
     single: bool = True
 
 
-def pairing(left: Sequence[int], right: Sequence[int], size: int) -> Vector:
+def pairing(left: Sequence[int], right: Sequence[int], size: int) -> AffineField:
     """The generator of sum_m theta_left[m] theta_right[m]."""
-    out: Vector = {}
-    for i, j in zip(left, right, strict=True):
-        if i == j:
-            add(out, {i * size + i: 1})
-        else:
-            add(out, {i * size + j: Fraction(1, 2), j * size + i: Fraction(1, 2)})
-    return {k: tidy(c) for k, c in out.items()}
+    return _quadratic(((i, j, Fraction(1, 2)) for i, j in zip(left, right, strict=True)), size)
 
 
-def linear(line: Sequence[int], size: int) -> Vector:
+def linear(line: Sequence[int], size: int) -> AffineField:
     """The generator of sum_m theta_line[m]."""
-    return {size * size + i: Fraction(1, 2) for i in line}
+    return AffineField(size, {}, dict.fromkeys(line, Fraction(1, 2)))
 
 
-def squared(x: Vector, y: Vector, size: int) -> Vector:
+def squared(x: AffineField, y: AffineField) -> AffineField:
     """The generator of the product of two linear charges."""
-    out: Vector = {}
-    for i, c in x.items():
-        for j, e in y.items():
-            for p, q in ((i, j), (j, i)):
-                add(out, {(p - size * size) * size + q - size * size: 2 * c * e})
-    return {k: tidy(c) for k, c in out.items()}
+    return _quadratic(((i, j, 2 * c * e) for i, c in x.b.items() for j, e in y.b.items()), x.size)
+
+
+def _quadratic(terms: Iterable[tuple[int, int, Number]], size: int) -> AffineField:
+    """The generator of sum 2 c theta_i theta_j over (i, j, c)."""
+    out: dict[tuple[int, int], Number] = {}
+    for i, j, c in terms:
+        for index in ((i, j), (j, i)):
+            out[index] = out.get(index, 0) + c
+    return AffineField(size, {index: tidy(c) for index, c in out.items() if c})
 
 
 def symbol(name: str) -> str:
@@ -165,8 +163,9 @@ def _norm(x: Axis, y: Axis, rename: Rename, index: str) -> str:
 def step(x: Axis, size: int) -> Term:
     """Squared norms per index, less that of the next index: one number fewer than indices."""
 
-    def entry(a: Index) -> Vector:
-        return combine([(pairing(x.lines[k], x.lines[k], size), c) for k, c in ((a[0], 1), (a[0] + 1, -1))])
+    def entry(a: Index) -> AffineField:
+        here, ahead = (x.lines[k] for k in (a[0], a[0] + 1))
+        return pairing(here, here, size) - pairing(ahead, ahead, size)
 
     return Term(
         entry,
@@ -199,7 +198,7 @@ def sums(x: Axis, size: int) -> tuple[Term, tuple[int, ...]]:
     shape = x.rest
     places = {index: n for n, index in enumerate(product(*(range(m) for m in shape)))}
 
-    def entry(index: Index) -> Vector:
+    def entry(index: Index) -> AffineField:
         return linear(x.lines[0] if k is None else [line[places[index]] for line in x.lines], size)
 
     def text(rename: Rename) -> str:

@@ -24,9 +24,9 @@ from symbolic.evaluation.prime_field import PRIME, Jet, JetArithmetic, Unsupport
 from symbolic.evaluation.tape import Tape
 from symbolic.functions.activations import relu, step
 from symbolic.problem.loss import Loss
-from symbolic.symmetry.generators import slices
 from symbolic.symmetry.independence import free_functions
 from symbolic.symmetry.invariants import Formal
+from symbolic.symmetry.solve import slices
 
 Array = np.ndarray
 MOST = 20_000

@@ -1,8 +1,7 @@
 """What the algebra of symmetries is: kinds of its generators, a split basis, the bracket table, and the groups it is
 made of.
 
-Bracket: that of vector fields, [v, w] = (Dw) v - (Dv) w. For v = A theta + b and w = A' theta + b' it is (A'A - AA',
-A'b - Ab'), so that [X, Y] has minus the commutator of the matrices.
+Bracket: that of vector fields (`symbolic.algebra.affine`), so that [X, Y] has minus the commutator of the matrices.
 """
 
 from __future__ import annotations
@@ -14,12 +13,13 @@ from typing import Any
 
 import sympy as sp
 
-from symbolic.algebra.affine import Kind, Rows, bracket, fixed_point, kind, rows
+from symbolic.algebra.affine import AffineField, Kind, rational
+from symbolic.algebra.field_span import FieldSpan
 from symbolic.algebra.nullspace import Solver, Vector
 from symbolic.algebra.span import Span
 from symbolic.errors import InputError
 from symbolic.problem.loss import Loss
-from symbolic.symmetry.generators import Algebra, matrices
+from symbolic.symmetry.generators import Algebra
 from symbolic.symmetry.groups import Group, commute, has_kinks, normalises, recognise
 
 SHOWN = 12
@@ -28,22 +28,25 @@ SHOWN = 12
 
 @dataclass(frozen=True)
 class Generator:
-    """One basis element (A, b). name: S1, S2, ... symmetric A, R1, ... antisymmetric A with b = 0, X1, ... the rest.
+    """One basis element. name: S1, S2, ... symmetric A, R1, ... antisymmetric A with b = 0, X1, ... the rest.
 
-    vector: sparse, over the entries of (A row-major, b). kind: see `symbolic.algebra.affine.kind`. about: the fixed
-    point {parameter entry: value} of a rotation about a point other than the origin, else None.
+    field: A theta + b. about: the fixed point {parameter entry: value} of a rotation about a point other than the
+    origin, else None.
     """
 
     name: str
-    kind: Kind
-    vector: Vector
+    field: AffineField
     about: dict[sp.Symbol, sp.Rational] | None
-    size: int
+
+    @property
+    def kind(self) -> Kind:
+        """See `AffineField.kind`."""
+        return self.field.kind
 
     @property
     def matrices(self) -> tuple[sp.Matrix, sp.Matrix]:
         """(A, b) as SymPy matrices, D x D and D x 1."""
-        return matrices(self.vector, self.size)
+        return self.field.matrices()
 
     def __str__(self) -> str:
         if self.about is None:
@@ -104,11 +107,10 @@ class Structure:
 
         Raises ValueError when a bracket leaves the span: then this is no algebra.
         """
-        size, out = self.generators[0].size if self.generators else 0, {}
-        fields = [rows(g.vector, size) for g in self.generators]
-        span = Span((g.vector for g in self.generators), tracked=True)
-        for i, j in _meeting(fields, size):
-            found = bracket(fields[i], fields[j], size)
+        fields, out = [g.field for g in self.generators], {}
+        span = FieldSpan(fields, tracked=True)
+        for i, j in _meeting(fields):
+            found = fields[i].bracket(fields[j])
             if not found:
                 continue
             mix = span.coordinates(found)
@@ -197,52 +199,49 @@ def structure(loss: Loss, algebra: Algebra, one_sided: bool | None = None) -> St
             f"structure: the algebra must be the loss's own; got one on {size} parameters for D = {loss.dimension}"
             " (int). Derive it from the loss."
         )
-    symmetric = sorted(algebra.symmetric_vectors, key=lambda v: any(i < size * size for i in v))
-    parts = {"S": symmetric, "R": list(algebra.antisymmetric_vectors), "X": _rest(algebra)}
+    symmetric = sorted(algebra.symmetric_fields, key=lambda x: not x.is_translation)
+    parts = {"S": symmetric, "R": algebra.antisymmetric_fields, "X": _rest(algebra)}
     generators = tuple(
-        _generator(f"{letter}{k}", vector, loss)
-        for letter, part in parts.items()
-        for k, vector in enumerate(part, start=1)
+        _generator(f"{letter}{k}", x, loss) for letter, part in parts.items() for k, x in enumerate(part, start=1)
     )
-    basis = [g.vector for g in generators]
+    basis = [g.field for g in generators]
     groups, complete = recognise(loss, basis, has_kinks(loss) if one_sided is None else one_sided)
-    name = _name(groups, size) if complete else None
+    name = _name(groups) if complete else None
     out = Structure(generators, groups, name is not None, name or f"algebra of dimension {len(basis)}")
     if name is None and algebra.certificate.status == "proved":
         out.brackets  # noqa: B018 - raises unless the algebra closes
     return out
 
 
-def _rest(algebra: Algebra) -> list[Vector]:
-    """Shortest basis vectors that complete the symmetric and antisymmetric ones."""
-    span = Span([*algebra.symmetric_vectors, *algebra.antisymmetric_vectors])
+def _rest(algebra: Algebra) -> list[AffineField]:
+    """Shortest basis fields that complete the symmetric and antisymmetric ones."""
+    span = FieldSpan([*algebra.symmetric_fields, *algebra.antisymmetric_fields])
     if len(span) == algebra.dimension:
         return []
-    return [v for v in sorted(algebra.vectors, key=len) if span.insert(v)]
+    return span.extended(sorted(algebra.fields, key=len))
 
 
-def _generator(name: str, vector: Vector, loss: Loss) -> Generator:
-    size, what, about = loss.dimension, kind(vector, loss.dimension), None
-    if what == "rotation" and max(vector) >= size * size:
-        point = fixed_point([rows(vector, size)], size) or {}
-        touched = sorted(rows(vector, size))
-        about = {loss.theta[i]: sp.Rational(point.get(i, 0)) for i in touched}
-    return Generator(name, what, vector, about, size)
+def _generator(name: str, x: AffineField, loss: Loss) -> Generator:
+    about = None
+    if x.kind == "rotation" and not x.is_linear:
+        point = x.fixed_point or {}
+        about = {loss.theta[i]: rational(point.get(i, 0)) for i in sorted(x.rows)}
+    return Generator(name, x, about)
 
 
-def _name(groups: Sequence[Group], size: int) -> str | None:
+def _name(groups: Sequence[Group]) -> str | None:
     """The groups' names joined, if their sum is one of ideals or acts on the shifts; None where brackets mix them
     otherwise."""
     if not groups:
         return "no symmetry"
     ideals, rest = [g for g in groups if g.ideal], [g for g in groups if not g.ideal]
-    if len(ideals) > 1 or not all(commute(x, y, size) for i, x in enumerate(rest) for y in rest[:i]):
+    if len(ideals) > 1 or not all(commute(x, y) for i, x in enumerate(rest) for y in rest[:i]):
         return None
     counted: Mapping[str, int] = {g.name: sum(o.name == g.name for o in rest) for g in rest}
     joined = " + ".join(_several(name, n) for name, n in counted.items())
     if not ideals:
         return joined
-    if not all(normalises(g, ideals[0], size) for g in rest):
+    if not all(normalises(g, ideals[0]) for g in rest):
         return None
     return f"{joined} acting on {ideals[0].name}" if rest else ideals[0].name
 
@@ -254,16 +253,16 @@ def _several(name: str, n: int) -> str:
     return f"{n} x {name}" if n > 2 else " + ".join([name] * n)
 
 
-def _meeting(fields: Sequence[Rows], size: int) -> Iterable[tuple[int, int]]:
+def _meeting(fields: Sequence[AffineField]) -> Iterable[tuple[int, int]]:
     """Pairs i < j whose bracket can differ from zero."""
-    moved: dict[int, list[int]] = {}
-    for j, field in enumerate(fields):
-        for row in field:
-            moved.setdefault(row, []).append(j)
+    movers: dict[int, list[int]] = {}
+    for j, x in enumerate(fields):
+        for row in x.rows:
+            movers.setdefault(row, []).append(j)
     pairs = set()
-    for i, field in enumerate(fields):
-        for column in {c for line in field.values() for c in line if c < size}:
-            pairs.update((min(i, j), max(i, j)) for j in moved.get(column, ()) if i != j)
+    for i, x in enumerate(fields):
+        for column in x.reads:
+            pairs.update((min(i, j), max(i, j)) for j in movers.get(column, ()) if i != j)
     return sorted(pairs)
 
 

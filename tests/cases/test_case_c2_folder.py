@@ -100,7 +100,7 @@ def test_case_c2_without_a_home_a_temporary_folder_is_told(tmp_path: Path, home:
     """A user without a home, as in a container, whose XDG folders and HOME lead nowhere."""
     script = (
         "import pwd; pwd.getpwuid = lambda uid: (_ for _ in ()).throw(KeyError(uid))\n"
-        + "from sde import module_cache; print(module_cache.folder()); module_cache.save('a.nbc', b'1');"
+        + "from sde.storage import module_cache; print(module_cache.folder()); module_cache.save('a.nbc', b'1');"
         " print(module_cache.load('a.nbc'))"
     )
     clean = {k: v for k, v in os.environ.items() if k not in ("HOME", "NOETHERFLOW_CACHE", "XDG_CACHE_HOME")}

@@ -155,6 +155,6 @@ def test_case_a13_an_order_that_is_not_seen_is_said_so() -> None:
 def test_case_a13_means_of_two_signs_tell_no_order() -> None:
     from tests.sde.test_multilevel import ladder_of
 
-    tallies = ladder_of(0.2, 2.0, count=3)
-    tallies[2].difference = Moments.of(-np.array([0.9, 1.1]))
-    assert weak_order(tallies, 2, 1.0) == 1.0
+    level_samples = ladder_of(0.2, 2.0, count=3)
+    level_samples[2].difference = Moments.of(-np.array([0.9, 1.1]))
+    assert weak_order(level_samples, 2, 1.0) == 1.0

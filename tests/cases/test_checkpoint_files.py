@@ -26,6 +26,7 @@ from sde.engine import checkpoint, chunk, engine_identity
 from sde.engine.checkpoint import Checkpoint
 from sde.storage.archive import DIGEST, HEADER, MAGIC
 from sde.storage.files import fingerprint
+from sde.storage.row_file import RowFile
 from symbolic.library import LIBRARY
 from tests.commands import GOOD, run
 
@@ -40,6 +41,7 @@ KINDS: dict[str, dict[str, Any]] = {
     },
     "few": {"paths": 3000},
     "paths": {"keep": "paths", "paths": 3000, "events": {"low": 0.3 - w}, "bound": 1.21},
+    "stream": {"keep": "paths", "paths": 3000, "events": {"low": 0.3 - w}, "bound": 1.21},
 }
 
 
@@ -52,7 +54,9 @@ class Half:
     """A run's checkpoint with about half of its chunks, and the result of the undisturbed run."""
 
     def __init__(self, kind: str, folder: Path) -> None:
-        self.kind, self.path, self.whole = kind, folder / kind, call(kind)
+        self.kind, self.path = kind, folder / kind
+        self.out = {"out": folder / "out.nc"} if kind == "stream" else {}
+        self.whole = call(kind, **self.out).load()
         begun, advance = list[int](), chunk.advance
 
         def stopping(*arguments: Any) -> Any:
@@ -65,15 +69,18 @@ class Half:
             patch.setattr(chunk, "advance", stopping)
             patch.setattr(Checkpoint, "due", lambda _: True)
             with pytest.raises(RuntimeError, match="power cut"):
-                call(kind, checkpoint=self.path)
-        self.data = self.path.read_bytes()
+                call(kind, checkpoint=self.path, **self.out)
+        self.data, rows = self.path.read_bytes(), RowFile.beside(self.path)
+        self.rows = rows.read_bytes() if self.out else None
         self.header, self.state = checkpoint.read(self.path)
 
     def goes_on(self) -> str | None:
         """What a run says that continues from the file; None where it came to the undisturbed result."""
         said = ""
+        if self.rows is not None:
+            RowFile.beside(self.path).write_bytes(self.rows)
         try:
-            found = call(self.kind, checkpoint=self.path)
+            found = call(self.kind, checkpoint=self.path, **self.out)
         except (OSError, ValueError) as error:
             said = str(error)
         if said:

@@ -13,13 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sde import simulate
 from sde.engine import ensemble
 from sde.engine.ensemble import CheckpointWarning
 from sde.engine.interruption import InterruptedWarning
 from tests.cases.long_runs import (
     COMPOSITE,
-    OU,
     X,
     interrupted_at,
     numbers,
@@ -94,8 +92,6 @@ def test_case_d_another_run_is_refused_a_folder(kind: str, tmp_path: Path) -> No
 def test_case_d_a_stream_of_a_sweep_is_refused_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no stream in common"):
         sweep(keep="paths", out=tmp_path / "p.nc")
-    with pytest.raises(ValueError, match="a stream of paths has no checkpoint"):
-        simulate(OU, start={X: 0.0}, time=1.0, keep="paths", out=tmp_path / "p.nc", checkpoint=tmp_path / "c")
 
 
 def test_case_d_an_interrupted_sweep_gives_the_values_that_are_complete(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,8 @@ import sys
 from sde import SGD, simulate
 from symbolic.library import LIBRARY
 loss = LIBRARY["rescaling"].build()
-simulate(loss, SGD(0.05), start={"u": 1.2, "w": 0.6}, time=10.0, dt=0.01, paths=20_000, seed=3, keep="paths", save_at=11, out=sys.argv[1])
+simulate(loss, SGD(0.05), start={"u": 1.2, "w": 0.6}, time=10.0, dt=0.01, paths=20_000, seed=3, keep="paths", save_at=11, out=sys.argv[1],
+         checkpoint=sys.argv[2] if len(sys.argv) > 2 else None)
 """
 )
 
@@ -35,6 +36,7 @@ SURVIVORS = {
     "simulate paths": saved("simulate", "--paths", 20_000, "--time", 4, "--keep", "paths"),
     "train": saved("train", "--paths", 40_000, "--time", 4),
     "stream": Survivor(["s.nc"], ["s.nc"], "s.nc", program=STREAM),
+    "stream with a checkpoint": Survivor(["s.nc", "c"], ["s.nc", "c"], "s.nc", frozenset({"c"}), STREAM),
 }
 
 

@@ -182,7 +182,7 @@ def test_levels_agree_on_what_they_estimate() -> None:
     (one, _), (_, two) = sample(1, 0, 40_000, True), sample(2, 0, 40_000, True)
     low, high = multilevel.Moments.of(one), multilevel.Moments.of(two)
     assert abs(low.mean - high.mean) < 5 * np.hypot(low.sem, high.sem)
-    assert abs(low.variance / high.variance - 1) < 5 * np.hypot(low.doubt, high.doubt)
+    assert abs(low.variance / high.variance - 1) < 5 * np.hypot(low.variance_error, high.variance_error)
 
 
 def test_one_program_serves_every_level(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,10 +256,10 @@ def test_single_precision() -> None:
 
 
 def test_coarse_paths_of_their_own_are_seen_in_the_cost(monkeypatch: pytest.MonkeyPatch) -> None:
-    coupled, ends = run(CASES["call"], tolerance=0.004), expectations._Sampler._ends
+    coupled, ends = run(CASES["call"], tolerance=0.004), expectations._Sampler._final_states
     monkeypatch.setattr(
         expectations._Sampler,
-        "_ends",
+        "_final_states",
         lambda self, level, at, first, n: ends(self, level, at, first + (at < level) * 2**30, n),
     )
     loose = run(CASES["call"], tolerance=0.004)
@@ -268,10 +268,10 @@ def test_coarse_paths_of_their_own_are_seen_in_the_cost(monkeypatch: pytest.Monk
 
 def test_coarse_steps_of_the_wrong_length_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """Level l's coarse steps twice too long: the sum does not telescope, and the levels say so."""
-    ends = expectations._Sampler._ends
+    ends = expectations._Sampler._final_states
     monkeypatch.setattr(
         expectations._Sampler,
-        "_ends",
+        "_final_states",
         lambda self, level, at, first, n: ends(self, level, at - (1 if 0 < at < level else 0), first, n),
     )
     with pytest.raises(ValueError, match="levels must agree on E f at .* standard errors apart"):

@@ -43,9 +43,9 @@ def test_moments_are_numpys() -> None:
     found, d = Moments.of(x), x - x.mean()
     assert found.variance == pytest.approx(x.var(ddof=1)) and found.sem == pytest.approx(x.std(ddof=1) / 5000**0.5)
     assert found.kurtosis == pytest.approx((d**4).mean() / x.var() ** 2)
-    assert found.doubt == pytest.approx(np.sqrt((found.kurtosis - 1) / 5000))
+    assert found.variance_error == pytest.approx(np.sqrt((found.kurtosis - 1) / 5000))
     assert found.m3 == pytest.approx((d**3).sum()) and (found.low, found.high) == (x.min(), x.max())
-    assert Moments.of(np.full(7, 0.1)).doubt == 0 and np.isnan(Moments.of(x[:1]).variance)
+    assert Moments.of(np.full(7, 0.1)).variance_error == 0 and np.isnan(Moments.of(x[:1]).variance)
 
 
 def test_the_variances_doubt_is_what_it_varies_by() -> None:
@@ -53,7 +53,7 @@ def test_the_variances_doubt_is_what_it_varies_by() -> None:
     rng = np.random.default_rng(2)
     found = [Moments.of(rng.exponential(size=1000)) for _ in range(2000)]
     spread = np.std([m.variance for m in found])
-    assert np.mean([m.doubt for m in found]) == pytest.approx(spread, rel=0.15)
+    assert np.mean([m.variance_error for m in found]) == pytest.approx(spread, rel=0.15)
 
 
 def levels(
@@ -119,9 +119,9 @@ def test_the_allocation_is_the_cheapest() -> None:
     """Against a search: no other split of the same variance costs less."""
     level_set = LevelSet(levels(), plan(tolerance=1e-3))
     level_set.add(), level_set.add()
-    level_set.tallies[0].fine = Moments.of(np.array([0.0, 2**0.5]))
-    v, cost = np.array([1.0, 0.3, 0.01]), np.array([t.cost for t in level_set.tallies], dtype=float)
-    n = np.array(level_set.wanted(v)[0])
+    level_set.level_samples[0].fine = Moments.of(np.array([0.0, 2**0.5]))
+    v, cost = np.array([1.0, 0.3, 0.01]), np.array([t.cost for t in level_set.level_samples], dtype=float)
+    n = np.array(level_set.required(v)[0])
     assert (v / n).sum() == pytest.approx(0.75e-6, rel=1e-3) and (v / n).sum() <= 0.75e-6
     rng = np.random.default_rng(3)
     for other in n * np.exp(0.2 * rng.normal(size=(200, 3))):
@@ -233,12 +233,12 @@ def test_the_weak_order_is_the_stated_one_until_levels_speak_against_it() -> Non
 def test_the_bias_that_is_left() -> None:
     """sum over finer levels of 2**-level is the last one's own; a last difference that is 0 by chance does not hide
     those before it."""
-    tallies = ladder_of(1.0, 2.0)
-    assert remaining_bias(tallies, 1.0, 2)[0] == pytest.approx(1 / 16, rel=1e-4)
-    tallies[-1].difference = Moments.of(np.array([-1e-9, 1e-9]))
-    assert remaining_bias(tallies, 1.0, 2)[0] == pytest.approx(1 / 16, rel=1e-4)
-    tallies[-2].difference = tallies[-1].difference
-    assert remaining_bias(tallies, 1.0, 2)[0] == pytest.approx(1 / 16, rel=1e-4)
+    level_samples = ladder_of(1.0, 2.0)
+    assert remaining_bias(level_samples, 1.0, 2)[0] == pytest.approx(1 / 16, rel=1e-4)
+    level_samples[-1].difference = Moments.of(np.array([-1e-9, 1e-9]))
+    assert remaining_bias(level_samples, 1.0, 2)[0] == pytest.approx(1 / 16, rel=1e-4)
+    level_samples[-2].difference = level_samples[-1].difference
+    assert remaining_bias(level_samples, 1.0, 2)[0] == pytest.approx(1 / 16, rel=1e-4)
 
 
 def test_levels_that_agree_are_not_told_apart() -> None:

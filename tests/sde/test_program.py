@@ -23,10 +23,10 @@ a, u, x, y = sp.symbols("a u x y", real=True)
 SCRIPT = """
 import sympy as sp
 from sde import SGD, simulate, train
-from sde.kernels import programs
+from sde.kernels import compiled_program
 from symbolic import Loss, Normal
-made, compile_emitted = [], programs.compile_emitted
-programs.compile_emitted = lambda *a: made.append(compile_emitted(*a)) or made[-1]
+made, compile_emitted = [], compiled_program.compile_emitted
+compiled_program.compile_emitted = lambda *a: made.append(compile_emitted(*a)) or made[-1]
 u, w, x, e = sp.symbols("u w x e", real=True)
 loss = Loss((u*w*x - x - e)**2 + (u - w)**4/1000, [u, w], {x: Normal(0, 1), e: Normal(0, 1)})
 run = simulate(loss, SGD(0.01), start={"u": 1.0, "w": 0.5}, time=0.1, dt=0.01, paths=10, save_at=2)

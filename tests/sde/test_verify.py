@@ -12,7 +12,7 @@ from sde import SGD, verify
 from sde.verification.theory_numbers import Theory
 from symbolic import Dataset, Loss, Normal, parameters
 from symbolic.library import LIBRARY
-from symbolic.predictions.equilibrium import geometric_mean_equilibrium
+from symbolic.predictions.joint_equilibrium import geometric_mean_equilibrium
 from symbolic.problem.optimizer import cosine, warmup
 
 

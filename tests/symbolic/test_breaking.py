@@ -196,7 +196,8 @@ def test_horizon_is_where_the_deviation_reaches_the_limit(
     b: float, v: float, k: float, fraction: float, size: float
 ) -> None:
     k = 0.0 if abs(k) < 1e-3 else k
-    sizes = BreakingSizes("C", 1.0, b, 0.0, 0.0, v, 0.0, size, k, 0.01)
+    rates = {"breaking": b, "decay": 0.0, "noise": 0.0, "diffusion": v, "finite_step": 0.0, "relaxation": k}
+    sizes = BreakingSizes(name="C", value=1.0, size=size, learning_rate=0.01, **rates)
     until = sizes.horizon(fraction)
     if until == inf:
         assert b == v == 0 or k > 0

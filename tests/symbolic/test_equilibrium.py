@@ -9,7 +9,7 @@ from scipy.linalg import expm
 
 from symbolic import SGD
 from symbolic.library import LIBRARY
-from symbolic.predictions.equilibrium import geometric_mean_equilibrium, joint_equilibrium
+from symbolic.predictions.joint_equilibrium import geometric_mean_equilibrium, joint_equilibrium
 from symbolic.theory import derive
 from tests.symbolic import losses
 from tests.symbolic.losses import u, w

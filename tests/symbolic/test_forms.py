@@ -11,12 +11,13 @@ import pytest
 import sympy as sp
 
 from symbolic import Loss, Normal, parameters
-from symbolic.algebra.nullspace import Vector
-from symbolic.algebra.span import Span
+from symbolic.algebra.affine import AffineField
+from symbolic.algebra.field_span import FieldSpan
+from symbolic.algebra.nullspace import Number
 from symbolic.language.parser import parse
 from symbolic.library import LIBRARY, matrix_factorization
 from symbolic.noise.covariance import Noise
-from symbolic.predictions.charge import Charge, scaled
+from symbolic.predictions.charge import Charge
 from symbolic.symmetry.generators import find_algebra
 from symbolic.symmetry.invariants import Formal
 from symbolic.symmetry.matrix_forms import Family, Forms, arranged, find_families
@@ -26,28 +27,29 @@ from tests.symbolic.losses import u, w, x, y
 DATA = {x: Normal(0, 1), y: Normal(0, 1)}
 
 
-def charges_of(loss: Loss) -> list[Vector]:
-    algebra, n = find_algebra(loss, Formal(loss)), loss.dimension
-    found = (scaled(vector, n) for vector in algebra.symmetric_vectors)
-    return sorted(found, key=lambda vector: any(i < n * n for i in vector))
+def charges_of(loss: Loss) -> list[AffineField]:
+    found = (x.scaled() for x in find_algebra(loss, Formal(loss)).symmetric_fields)
+    return sorted(found, key=lambda x: not x.is_translation)
+
+
+def with_signs_flipped(x: AffineField, start: int) -> AffineField:
+    """The rows of A from `start` on, times -1."""
+    return AffineField(x.size, {(i, j): -c if i >= start else c for (i, j), c in x.A.items()}, x.b)
 
 
 def names_of(loss: Loss, prefix: str = "") -> dict[str, np.ndarray]:
     return {prefix + p.name: np.array(p.symbols, dtype=object).reshape(p.shape) for p in loss.parameters}
 
 
-def expression(vector: Vector, theta: Sequence[sp.Symbol]) -> sp.Expr:
-    """theta' A theta + 2 b' theta, term by term."""
-    d, total = len(theta), sp.S.Zero
-    for k, c in vector.items():
-        factor = theta[k // d] * theta[k % d] if k < d * d else 2 * theta[k - d * d]
-        total += sp.Rational(c.numerator, c.denominator) * factor
-    return sp.expand(total)
+def expression(x: AffineField, theta: Sequence[sp.Symbol]) -> sp.Expr:
+    """theta' A theta + 2 b' theta, by matrices."""
+    (a, b), t = x.matrices(), sp.Matrix(theta)
+    return sp.expand((t.T * a * t + 2 * b.T * t)[0])
 
 
-def check(loss: Loss, charges: list[Vector], forms: Forms) -> None:
+def check(loss: Loss, charges: list[AffineField], forms: Forms) -> None:
     """Every family's text parses to its entries, these are charges, and nothing is lost."""
-    whole, cover = Span(charges), Span()
+    whole, cover = FieldSpan(charges), FieldSpan()
     for family in forms:
         value = parse(family.text, names_of(loss))
         assert value.shape == family.shape
@@ -59,7 +61,7 @@ def check(loss: Loss, charges: list[Vector], forms: Forms) -> None:
             if family.symmetric:
                 assert sp.expand(value[index] - value[index[::-1]]) == 0
         assert seen == set(np.ndindex(*family.shape))
-        own = Span(family.entries.values())
+        own = FieldSpan(family.entries.values())
         assert family.number == len(own)
         assert family.charges == tuple(k for k, c in enumerate(charges) if c in own)
         for vector in family.entries.values():
@@ -186,7 +188,7 @@ def test_sums_of_tensors() -> None:
     charges = charges_of(loss)
     check(loss, charges, find_families(loss, charges))
     loss = Loss(sum((p[k] - q[k]) * x for k in np.ndindex(2, 3, 2)), [p, q], {x: Normal(0, 1)})
-    shifts = [vector for vector in charges_of(loss) if min(vector) >= 24 * 24]
+    shifts = [x for x in charges_of(loss) if x.is_translation]
     forms = find_families(loss, shifts)
     check(loss, shifts, forms)
     assert "T + S" in str(forms)
@@ -197,15 +199,15 @@ def test_gram_matrices_of_large_tensors_are_not_written() -> None:
     core, factor, z = parameters(G=(2, 3, 3, 3), A=(2, 2), Z=(2, 3, 3, 3))
     d = 2 * 27 + 4
 
-    def entry(a: int, b: int) -> Vector:
-        out: Vector = {}
+    def entry(a: int, b: int) -> AffineField:
+        out: dict[tuple[int, int], Number] = {}
         for m in range(27):
             for i, j in ((a * 27 + m, b * 27 + m), (b * 27 + m, a * 27 + m)):
-                out[i * d + j] = out.get(i * d + j, 0) + 1
+                out[i, j] = out.get((i, j), 0) + 1
         for m in range(2):
             for i, j in ((54 + 2 * m + a, 54 + 2 * m + b), (54 + 2 * m + b, 54 + 2 * m + a)):
-                out[i * d + j] = out.get(i * d + j, 0) - 1
-        return out
+                out[i, j] = out.get((i, j), 0) - 1
+        return AffineField(d, out)
 
     total = sum(core[0, i, i, i] * factor[0, 0] * z[0, i, i, i] for i in range(3))
     loss = Loss(total, [core, factor], {z: Normal(0, 1)})
@@ -227,9 +229,9 @@ def test_wrong_charges_get_no_matrix_form() -> None:
     none."""
     loss = losses.linear_net([3, 2, 4])
     charges = charges_of(loss)
-    flipped = [{k: -c if k // 14 >= 6 else c for k, c in vector.items()} for vector in charges]
+    flipped = [with_signs_flipped(x, 6) for x in charges]
     assert str(find_families(loss, flipped)) == "W0.T @ W0 + W1 @ W1.T"
-    changed = [*charges[:2], {**charges[2], 15: 2}]
+    changed = [*charges[:2], AffineField(14, {**charges[2].A, (1, 1): 2})]
     forms = find_families(loss, changed)
     assert "@" not in str(forms)
     check(loss, changed, forms)
@@ -295,8 +297,8 @@ def test_arranged_charges_are_entries_of_the_families(name: str) -> None:
     loss = LIBRARY[name].build()
     charges = charges_of(loss)
     out = arranged(loss, charges)
-    whole = Span(charges)
-    assert len(Span(out)) == len(out) == len(charges)
+    whole = FieldSpan(charges)
+    assert len(FieldSpan(out)) == len(out) == len(charges)
     assert all(vector in whole for vector in out)
     again = find_families(loss, out)
     assert {k for f in again for k in f.charges} | set(again.left) == set(range(len(out)))

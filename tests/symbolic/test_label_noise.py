@@ -219,7 +219,7 @@ def test_bad_input_is_named() -> None:
         label_noise(Loss((u * x - y) ** 2, [u], {pair: Normal(0, covariance=[[1, HALF], [HALF, 1]])}), y)
     apart = label_noise(Loss((u * x - y) ** 2, [u], {pair: Normal(0, 1)}), y)
     assert float(apart.sigma(np.array([0.3]))[0][0, 0]) == pytest.approx(4)
-    with pytest.raises(ValueError, match="part must be"):
+    with pytest.raises(ValueError, match="origin must be"):
         label_noise(loss, e).charge(derive(loss).charges[0], "labels")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="same loss"):
         label_noise(loss, e).charge(derive(losses.rescaling()).charges[0])

@@ -13,7 +13,8 @@ import sympy as sp
 from scipy.integrate import solve_ivp
 
 from symbolic import SGD, Dataset, Loss, Normal, derive
-from symbolic.algebra.nullspace import rank
+from symbolic.algebra.affine import AffineField
+from symbolic.algebra.field_span import FieldSpan
 from symbolic.evaluation.tape import Tape
 from symbolic.noise import drift
 from symbolic.predictions.charge import Charge
@@ -98,24 +99,30 @@ def test_a_wrong_sign_fails() -> None:
         theory = theories()[name]
         size = theory.loss.dimension
         for law in momentum_laws(theory.algebra, theory.loss):
-            first = next(iter(law.vector))
-            mutants = [WrongTime(law.loss, law.vector, law.kind, law.name)]
-            mutants += [replace(law, vector={i: -c if i == first else c for i, c in law.vector.items()})]
-            if any(i >= size**2 for i in law.vector):
-                mutants += [replace(law, vector={i: -c if i >= size**2 else c for i, c in law.vector.items()})]
+            field = law.field
+            first = next(iter(field.A or field.b))
+            flipped = [
+                AffineField(size, *({k: -c if k == first else c for k, c in e.items()} for e in (field.A, field.b)))
+            ]
+            if field.b:
+                flipped += [AffineField(size, field.A, {i: -c for i, c in field.b.items()})]
+            mutants = [WrongTime(law.loss, field, law.kind, law.name), *(replace(law, field=x) for x in flipped)]
             if not law.conserved:
-                mutants += [WrongSource(law.loss, law.vector, law.kind, law.name)]
+                mutants += [WrongSource(law.loss, field, law.kind, law.name)]
             assert residuals(mutants, theory, 0.8, 0.5).min() > 1e-4, (name, law)
 
 
 def test_basis_is_symmetric_plus_antisymmetric_plus_rest() -> None:
     counts = {}
     for name, theory in theories().items():
-        laws, size = momentum_laws(theory.algebra, theory.loss), theory.loss.dimension
+        laws = momentum_laws(theory.algebra, theory.loss)
         kinds = [law.kind for law in laws]
         counts[name] = {k: kinds.count(k) for k in ("charge", "rotation", "translation", "mixed")}
-        rows = [[law.vector.get(i, 0) for i in range(size * size + size)] for law in laws]
-        assert rank(rows) == theory.algebra.dimension == len(laws) - counts[name]["translation"]
+        assert (
+            len(FieldSpan(law.field for law in laws))
+            == theory.algebra.dimension
+            == len(laws) - counts[name]["translation"]
+        )
         for law in laws:
             a, _ = law.generator
             symmetric, skew = a == a.T, a == -a.T

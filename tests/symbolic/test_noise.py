@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 import numpy as np
 import pytest
 import sympy as sp
 
 from symbolic import Bernoulli, Loss, Moments, Normal, Uniform, parameters
-from symbolic.algebra.nullspace import Vector
+from symbolic.algebra.affine import AffineField
 from symbolic.evaluation.tape import Tape
 from symbolic.functions.activations import relu
 from symbolic.library import LIBRARY
@@ -130,8 +128,7 @@ def test_class_is_exact_on_irrational_eigenspaces() -> None:
     loss = Loss((u * x + w * y) ** 2, [u, w], {x: Normal(0, 1), y: Normal(0, 1)})
     generic = GenericNoise(loss, Noise(loss))
     assert generic.range is not None
-    vector: Vector = {0: Fraction(1), 1: Fraction(1), 2: Fraction(1), 3: Fraction(-2)}
-    kind, reason = generic.classify(vector)
+    kind, reason = generic.classify(AffineField.from_matrices([[1, 1], [1, -2]]))
     assert kind == "convergent"
     assert "+: u, w; -: u, w" in reason
 
@@ -142,7 +139,7 @@ def test_class_follows_the_law_not_only_the_loss() -> None:
     a, b = sp.symbols("a b", real=True)
     loss = Loss((a * x - 1) ** 2 + (b * y - 1) ** 2, [a, b], {x: Normal(1, 1), y: Normal(1, 0)})
     generic = GenericNoise(loss, Noise(loss))
-    sign: Vector = {0: Fraction(1), 3: Fraction(-1)}
+    sign = AffineField.from_matrices([[1, 0], [0, -1]])
     assert generic.classify(sign)[0] == "divergent"
     noisy = Loss(loss.expression, [a, b], {x: Normal(1, 1), y: Normal(1, 1)})
     assert GenericNoise(noisy, Noise(noisy)).classify(sign)[0] == "convergent"

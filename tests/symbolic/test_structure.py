@@ -10,11 +10,11 @@ import pytest
 import sympy as sp
 
 from symbolic import Dataset, Loss, Normal, parameters
-from symbolic.algebra.affine import bracket, kind, rows
-from symbolic.algebra.span import Span, combine
+from symbolic.algebra.affine import AffineField
+from symbolic.algebra.field_span import FieldSpan
 from symbolic.library import LIBRARY, matrix_factorization
 from symbolic.symmetry import Structure, structure
-from symbolic.symmetry.generators import Algebra, find_algebra, matrices
+from symbolic.symmetry.generators import Algebra, find_algebra
 from symbolic.symmetry.groups import has_kinks
 from symbolic.symmetry.invariants import Formal
 from tests.symbolic import losses
@@ -88,9 +88,9 @@ def test_split_is_a_basis_of_the_algebra(loss: Loss, split: tuple[int, int, int]
     algebra = algebra_of(loss)
     found = structure(loss, algebra)
     assert (len(found.symmetric), len(found.antisymmetric), len(found.rest)) == split
-    span = Span(algebra.vectors)
-    assert len(Span(g.vector for g in found.generators)) == algebra.dimension == found.dimension
-    assert all(g.vector in span for g in found.generators)
+    span = FieldSpan(algebra.fields)
+    assert len(FieldSpan(g.field for g in found.generators)) == algebra.dimension == found.dimension
+    assert all(g.field in span for g in found.generators)
     for g in found.symmetric:
         assert g.matrices[0] == g.matrices[0].T
     for g in found.antisymmetric:
@@ -106,7 +106,7 @@ def test_symmetric_part_of_a_generator_is_no_generator() -> None:
     a = generator.matrices[0]
     half = (a + a.T) / 2
     assert not half.is_zero_matrix
-    assert {1: half[0, 1], 2: half[1, 0]} not in Span([generator.vector])
+    assert AffineField.from_matrices(half) not in FieldSpan([generator.field])
     assert not found.symmetric
 
 
@@ -142,13 +142,6 @@ def test_brackets_are_those_of_vector_fields(loss: Loss) -> None:
     assert np.abs(nested + nested.transpose(1, 2, 0, 3) + nested.transpose(2, 0, 1, 3)).max(initial=0) < 1e-12
 
 
-def test_bracket_is_minus_the_commutator_of_the_matrices() -> None:
-    rng = np.random.default_rng(0)
-    p, q = ({int(k): int(c) for k, c in enumerate(rng.integers(-3, 4, 12)) if c} for _ in range(2))
-    (a, b), (c, d) = matrices(p, 3), matrices(q, 3)
-    assert matrices(bracket(rows(p, 3), rows(q, 3), 3), 3) == (c * a - a * c, c * b - a * d)
-
-
 @pytest.mark.parametrize(
     ("loss", "centre", "derived"),
     [
@@ -166,10 +159,9 @@ def test_centre_and_derived_algebra(loss: Loss, centre: int, derived: int) -> No
     """gl(h) = R + sl(h): centre 1, derived h^2 - 1; semisimple algebras: centre 0, derived all of it."""
     found = structure_of(loss)
     assert (len(found.centre), found.derived_dimension, found.abelian) == (centre, derived, derived == 0)
-    size = loss.dimension
     for mix in found.centre:
-        central = rows(combine((found.generators[k].vector, c) for k, c in mix.items()), size)
-        assert all(not bracket(central, rows(g.vector, size), size) for g in found.generators)
+        central = AffineField.combination((found.generators[k].field, c) for k, c in mix.items())
+        assert all(not central.bracket(g.field) for g in found.generators)
 
 
 def test_table_shows_the_brackets() -> None:
@@ -192,7 +184,7 @@ def test_what_does_not_close_is_refused() -> None:
     """so(3) without one of its rotations: [R1, R2] leaves the span."""
     loss = LIBRARY["radial"].build()
     algebra = algebra_of(loss)
-    broken = replace(algebra, vectors=algebra.vectors[:2], antisymmetric_vectors=algebra.antisymmetric_vectors[:2])
+    broken = replace(algebra, fields=algebra.fields[:2], antisymmetric_fields=algebra.antisymmetric_fields[:2])
     with pytest.raises(ValueError, match=r"must close under the bracket; got \[R1, R2\]"):
         structure(loss, broken)
 
@@ -240,10 +232,10 @@ def test_groups_are_named(loss: Loss, name: str, action: str) -> None:
     assert found.name.startswith(name)
     assert action in found.action
     assert found.complete
-    whole = Span(algebra.vectors)
-    parts = [vector for g in found.groups for vector in g.vectors]
-    assert all(vector in whole for vector in parts)
-    assert len(Span(parts)) == len(parts) == sum(g.dimension for g in found.groups) == algebra.dimension
+    whole = FieldSpan(algebra.fields)
+    parts = [field for g in found.groups for field in g.fields]
+    assert all(field in whole for field in parts)
+    assert len(FieldSpan(parts)) == len(parts) == sum(g.dimension for g in found.groups) == algebra.dimension
     assert name.partition(" acting")[0] in str(found)
     assert {g["name"] for g in found.to_json()["groups"]} == {g.name for g in found.groups}
 
@@ -258,9 +250,8 @@ def test_group_actions_leave_a_factorisation_alone() -> None:
     first, second, g = rng.normal(size=(3, 2)), rng.normal(size=(2, 4)), rng.normal(size=(2, 2))
     assert np.allclose((first @ np.linalg.inv(g)) @ (g @ second), first @ second)
     theta = np.concatenate([first.ravel(), second.ravel()])
-    for vector in group.vectors:
-        a = np.array(matrices(vector, 14)[0], dtype=float)
-        moved = expm(0.3 * a) @ theta
+    for field in group.fields:
+        moved = expm(0.3 * field.arrays()[0]) @ theta
         assert np.allclose(moved[:6].reshape(3, 2) @ moved[6:].reshape(2, 4), first @ second)
         assert not np.allclose(moved, theta)
 
@@ -268,10 +259,9 @@ def test_group_actions_leave_a_factorisation_alone() -> None:
 def test_algebra_with_a_sign_flipped_is_not_called_gl() -> None:
     loss = losses.linear_net([3, 2, 4])
     algebra = algebra_of(loss)
-    at = 6 * 14 + 6
-    wrong = [{k: -c if k // 14 >= 6 else c for k, c in vector.items()} for vector in algebra.vectors]
-    assert any(at in vector for vector in wrong)
-    fake = replace(algebra, vectors=tuple(wrong), symmetric_vectors=(), antisymmetric_vectors=())
+    wrong = [AffineField(14, {(i, j): -c if i >= 6 else c for (i, j), c in x.A.items()}) for x in algebra.fields]
+    assert any((6, 6) in x.A for x in wrong)
+    fake = replace(algebra, fields=tuple(wrong), symmetric_fields=(), antisymmetric_fields=())
     fake = replace(fake, certificate=replace(fake.certificate, status="numerical"))
     found = structure(loss, fake)
     assert "gl" not in found.name
@@ -281,13 +271,13 @@ def test_part_of_gl_is_not_called_gl() -> None:
     """Dropping the identity leaves sl(2); dropping a shear leaves the triangular matrices."""
     loss = losses.linear_net([3, 2, 4])
     algebra = algebra_of(loss)
-    diagonal = [vector for vector in algebra.vectors if kind(vector, 14) == "rescaling"]
-    shears = [vector for vector in algebra.vectors if kind(vector, 14) == "shear"]
+    diagonal = [x for x in algebra.fields if x.kind == "rescaling"]
+    shears = [x for x in algebra.fields if x.kind == "shear"]
     assert (len(diagonal), len(shears)) == (2, 2)
-    step = combine([(diagonal[0], 1), (diagonal[1], -1)])
-    empty = replace(algebra, symmetric_vectors=(), antisymmetric_vectors=())
-    assert structure(loss, replace(empty, vectors=(step, *shears))).name == "sl(2)"
-    borel = structure(loss, replace(empty, vectors=(*diagonal, shears[0])))
+    step = diagonal[0] - diagonal[1]
+    empty = replace(algebra, symmetric_fields=(), antisymmetric_fields=())
+    assert structure(loss, replace(empty, fields=(step, *shears))).name == "sl(2)"
+    borel = structure(loss, replace(empty, fields=(*diagonal, shears[0])))
     assert borel.name == "R^2 (rescalings) acting on R (shear)"
     assert (len(borel.brackets), borel.derived_dimension) == (2, 1)
 
@@ -308,7 +298,8 @@ def test_groups_that_do_not_commute_are_no_sum() -> None:
     weights = parameters(w=(2,))
     loss = Loss((weights.dot(weights) * x - y) ** 2, [weights], DATA)
     algebra = algebra_of(loss)
-    fake = replace(algebra, vectors=({1: 1, 2: -1}, {0: 1, 3: -1}), antisymmetric_vectors=())
+    pair = tuple(AffineField.from_matrices(a) for a in ([[0, 1], [-1, 0]], [[1, 0], [0, -1]]))
+    fake = replace(algebra, fields=pair, antisymmetric_fields=())
     found = structure(loss, replace(fake, certificate=replace(algebra.certificate, status="numerical")))
     assert (found.name, found.complete) == ("algebra of dimension 2", False)
     assert sorted(g.name for g in found.groups) == ["R (rescaling)", "so(2)"]

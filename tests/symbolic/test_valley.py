@@ -61,7 +61,7 @@ def test_all_charges_together_are_the_slow_motion_of_the_valley() -> None:
     assert trace(theta) == pytest.approx(found.value)
     measured = 0.005 * bent(theory, theta)
     assert found.rate == pytest.approx(measured, rel=1e-4)
-    charges = [c.vector for c in theory.charges]
+    charges = [c.field for c in theory.charges]
     alone = motion(charges, charges, theta, found.hessian, 0 * theta, theory.noise.factor(theta)[1]).rate
     assert abs(0.01 * alone / measured - 1) > 0.03
 

@@ -56,7 +56,7 @@ class ChargeSharpness:
     value_star: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Sharpness:
     """S = Tr Hess L at theta, where noise takes it, and at which rate; str() in plain words.
 
@@ -137,7 +137,7 @@ class Sharpness:
 
         def velocity(_: float, theta: Array) -> Array:
             mean, root = theory.noise.factor(theta)
-            found = motion(theory.algebra.vectors, (), theta, hessian_of(theta), mean, root, True)
+            found = motion(theory.algebra.fields, (), theta, hessian_of(theta), mean, root, True)
             return heat * found.noise + decay * found.decay
 
         solved: Any = solve_ivp(
@@ -242,14 +242,14 @@ def sharpness(theory: Derivation, at: Mapping[Any, Any], sgd: SGD) -> Sharpness:
         rate = 0.0 if still else -temperature * bend * push / float(v @ v)
         star = on_orbit(a, h, own.lambda_star)
         charges.append(ChargeSharpness(charge, -2 * bend, rate, _verdict(rate), own.lambda_star, star))
-    moved = motion(theory.algebra.vectors, [c.vector for c in theory.charges], theta, h, mean, root)
+    moved = motion(theory.algebra.fields, [c.field for c in theory.charges], theta, h, mean, root)
     rate, decay = temperature * moved.rate, rates.speed * rates.weight_decay * moved.decay_rate
     theta_star, value_star = _star(theory, found, h, hessian_of, charges)
     rate_star = np.nan
     if theta_star is not None and moved.at_minimum and not rates.weight_decay:
         mean, root = noise.factor(theta_star)
         rate_star = (
-            temperature * motion(theory.algebra.vectors, (), theta_star, hessian_of(theta_star), mean, root, True).rate
+            temperature * motion(theory.algebra.fields, (), theta_star, hessian_of(theta_star), mean, root, True).rate
         )
     return Sharpness(
         theory=theory,

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from symbolic.algebra.nullspace import Vector
+from symbolic.algebra.affine import AffineField
 
 Array = np.ndarray
 RELATIVE = 1e-9
@@ -62,25 +62,15 @@ def on_orbit(a: Array, h: Array, at: float) -> float:
     return float(np.sign(weights[fastest].sum()) * np.inf)
 
 
-def _traces(generators: Sequence[Vector], theta: Array, pull: Array, h: Array) -> tuple[Array, Array, Array]:
-    """For sparse generators (B, b): the fields B theta + b, shape (n, D), Tr[pull B] and Tr[H B], shapes (n,)."""
-    d = len(theta)
-    fields, pushes, bends = np.zeros((len(generators), d)), np.zeros(len(generators)), np.zeros(len(generators))
-    for k, vector in enumerate(generators):
-        for index, c in vector.items():
-            if index >= d * d:
-                fields[k, index - d * d] += float(c)
-                continue
-            i, j = divmod(index, d)
-            fields[k, i] += float(c) * theta[j]
-            pushes[k] += float(c) * pull[j, i]
-            bends[k] += float(c) * h[j, i]
-    return fields, pushes, bends
+def _traces(generators: Sequence[AffineField], theta: Array, pull: Array, h: Array) -> tuple[Array, Array, Array]:
+    """For generators (B, b): the fields B theta + b, shape (n, D), Tr[pull B] and Tr[H B], shapes (n,)."""
+    fields = np.array([x.apply(theta, float) for x in generators], dtype=float)
+    return fields, np.array([x.trace(pull) for x in generators]), np.array([x.trace(h) for x in generators])
 
 
 def motion(
-    generators: Sequence[Vector],
-    symmetric: Sequence[Vector],
+    generators: Sequence[AffineField],
+    symmetric: Sequence[AffineField],
     theta: Array,
     h: Array,
     mean: Array,

@@ -72,11 +72,10 @@ def positive_roots(terms: Sequence[tuple[float, float]]) -> list[float]:
 
 
 @dataclass(frozen=True)
-class Slope:
-    """d/dx of log density of x = log v, plus a tilt k (for the k-th moment): 1 + k - 3D/n - v C_2'/C_2 - (b1 v - b)
-    v^{-(n-2)/n}/(n T C_2).
+class Numbers:
+    """The floats behind a chain on its branch v > 0.
 
-    a1, a2, a3, floor: C_2 and its minimum. b1, b: the mean slope. n: number of factors.
+    a1, a2, a3, floor: C_2 and its minimum. b1, b: the mean slope; b = b2 - lambda_wd/2 for two factors, b2 for more.
     """
 
     a1: float
@@ -85,39 +84,51 @@ class Slope:
     floor: float
     b1: float
     b: float
+
+
+@dataclass(frozen=True)
+class Slope:
+    """d/dx of log density of x = log v, plus a tilt k (for the k-th moment): 1 + k - 3D/n - v C_2'/C_2 - (b1 v - b)
+    v^{-(n-2)/n}/(n T C_2).
+
+    n: number of factors.
+    """
+
+    numbers: Numbers
     n: int
     temperature: float
     tilt: float = 0.0
 
     def __call__(self, x: Array) -> tuple[Array, Array]:
         """The slope, and how far a relative error of one in its terms or in v can move it."""
-        gamma = (self.n - 2) / self.n
+        c, gamma = self.numbers, (self.n - 2) / self.n
         with np.errstate(all="ignore"):
             small = x <= 0
             v = np.exp(np.where(small, x, -x))  # v itself, or 1/v
-            if self.a1:
-                centre = self.a2 / self.a1
+            if c.a1:
+                centre = c.a2 / c.a1
                 gap = np.where(small, v - centre, 1 - centre * v)
-                c2 = self.a1 * gap**2 + self.floor * np.where(small, 1.0, v**2)
-                bend = 2 * self.a1 * gap * np.where(small, v, 1.0) / c2
+                c2 = c.a1 * gap**2 + c.floor * np.where(small, 1.0, v**2)
+                bend = 2 * c.a1 * gap * np.where(small, v, 1.0) / c2
             else:
-                c2, bend = self.a3 * np.where(small, 1.0, v**2), 0.0
+                c2, bend = c.a3 * np.where(small, 1.0, v**2), 0.0
             scale = self.n * self.temperature * c2
-            up = self.b1 * np.where(small, v ** (1 - gamma), v ** (1 + gamma)) / scale
-            down = self.b * np.where(small, v**-gamma, v ** (2 + gamma)) / scale
+            up = c.b1 * np.where(small, v ** (1 - gamma), v ** (1 + gamma)) / scale
+            down = c.b * np.where(small, v**-gamma, v ** (2 + gamma)) / scale
         constant = 1 + self.tilt - 3 * (self.n - 1) / self.n
         size = (np.abs(constant) + np.abs(bend) + np.abs(up) + np.abs(down)) * (1 + (1 + np.abs(x)) * np.abs(bend))
         return constant - bend - (up - down), size
 
     def turning_points(self) -> list[float]:
         """Every x > -inf where the slope changes sign; C_2 times the slope is a sum of five powers of v."""
-        c, scale, gamma = 1 + self.tilt - 3 * (self.n - 1) / self.n, self.n * self.temperature, (self.n - 2) / self.n
+        c, scale, gamma = self.numbers, self.n * self.temperature, (self.n - 2) / self.n
+        constant = 1 + self.tilt - 3 * (self.n - 1) / self.n
         terms = [
-            ((c - 2) * self.a1, 2.0),
-            (2 * (1 - c) * self.a2, 1.0),
-            (c * self.a3, 0.0),
-            (-self.b1 / scale, 1 - gamma),
-            (self.b / scale, -gamma),
+            ((constant - 2) * c.a1, 2.0),
+            (2 * (1 - constant) * c.a2, 1.0),
+            (constant * c.a3, 0.0),
+            (-c.b1 / scale, 1 - gamma),
+            (c.b / scale, -gamma),
         ]
         return positive_roots(terms)
 

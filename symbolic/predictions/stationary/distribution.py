@@ -12,25 +12,13 @@ import sympy as sp
 
 from symbolic.errors import InputError
 from symbolic.language.names import latex
-from symbolic.predictions.stationary.density import Slope, Table
+from symbolic.predictions.stationary.density import Numbers, Slope, Table
 from symbolic.predictions.stationary.scalar_chains import Chain
 
 Array = np.ndarray
 
 
-@dataclass(frozen=True)
-class Numbers:
-    """The floats behind a chain on its branch v > 0; b = b2 - lambda_wd/2 for two factors, b2 for more."""
-
-    a1: float
-    a2: float
-    a3: float
-    floor: float
-    b1: float
-    b: float
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class StationaryLaw:
     """Law of v = prod theta under the SDE as t -> oo, on the balanced branch where all factors have the same size.
 
@@ -82,8 +70,7 @@ class StationaryLaw:
         return 1.0 if self.branch == "positive" else -1.0
 
     def _slope(self, tilt: float = 0.0) -> Slope:
-        c = self.numbers
-        return Slope(c.a1, c.a2, c.a3, c.floor, c.b1, c.b, self.chain.factors, self.temperature, tilt)
+        return Slope(self.numbers, self.chain.factors, self.temperature, tilt)
 
     @cached_property
     def _tail_ends(self) -> tuple[float, float]:

@@ -7,7 +7,8 @@ import sympy as sp
 
 from symbolic.errors import InputError
 from symbolic.noise.covariance import Noise
-from symbolic.predictions.stationary.distribution import Numbers, StationaryLaw
+from symbolic.predictions.stationary.density import Numbers
+from symbolic.predictions.stationary.distribution import StationaryLaw
 from symbolic.predictions.stationary.scalar_chains import chain, on_branch
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD
@@ -47,7 +48,17 @@ def stationary_law(loss: Loss, sgd: SGD, branch: str = "positive") -> Stationary
     c = Numbers(a1, a2, a3, floor, b1, b2 - decay / 2 if n == 2 else b2)
     T_c = _critical(c, n, decay)
     atom, limits = _support(c, n, temperature, decay, T_c)
-    return StationaryLaw(found, branch, temperature, decay, exact, T_c, atom, limits, c)
+    return StationaryLaw(
+        chain=found,
+        branch=branch,
+        temperature=temperature,
+        weight_decay=decay,
+        exact=exact,
+        T_c=T_c,
+        atom=atom,
+        limits=limits,
+        numbers=c,
+    )
 
 
 def _critical(c: Numbers, n: int, decay: float) -> float:
