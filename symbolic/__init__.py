@@ -29,7 +29,7 @@ __getattr__, __dir__, __all__ = attach(
         "Moments": "symbolic.problem.distributions",
         "MomentumLaw": "symbolic.predictions.momentum",
         "Normal": "symbolic.problem.distributions",
-        "Parameter": "symbolic.problem.loss",
+        "Parameter": "symbolic.problem.parameter",
         "SDE": "symbolic.dynamics.equation",
         "SGD": "symbolic.problem.optimizer",
         "Sharpness": "symbolic.predictions.sharpness.sharpening",
@@ -43,7 +43,7 @@ __getattr__, __dir__, __all__ = attach(
         "eta": "symbolic.noise.drift:LEARNING_RATE",
         "lambda_wd": "symbolic.noise.drift:WEIGHT_DECAY",
         "library": "symbolic.library:",
-        "parameters": "symbolic.problem.loss",
+        "parameters": "symbolic.problem.parameter",
         "warmup": "symbolic.problem.optimizer",
     },
 )

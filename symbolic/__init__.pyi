@@ -21,11 +21,11 @@ from symbolic.problem.distributions import Moments as Moments
 from symbolic.problem.distributions import Normal as Normal
 from symbolic.problem.distributions import Uniform as Uniform
 from symbolic.problem.loss import Loss as Loss
-from symbolic.problem.loss import Parameter as Parameter
-from symbolic.problem.loss import parameters as parameters
 from symbolic.problem.optimizer import SGD as SGD
 from symbolic.problem.optimizer import cosine as cosine
 from symbolic.problem.optimizer import warmup as warmup
+from symbolic.problem.parameter import Parameter as Parameter
+from symbolic.problem.parameter import parameters as parameters
 from symbolic.symmetry.generators import Algebra as Algebra
 from symbolic.symmetry.generators import Certificate as Certificate
 from symbolic.symmetry.structure import Structure as Structure

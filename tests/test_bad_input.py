@@ -86,7 +86,7 @@ SPECS = {
     "negative std": ("std = 0.5", "std = -0.5", "data.e: std must not be negative; got -0.5 (float)"),
     "start infinite": ("u = 1.2", "u = inf", "run.start.u: must be finite; got inf (float)"),
     "start nan": ("w = 0.6", "w = nan", "run.start.w: must be finite; got nan (float)"),
-    "start missing": ("u = 1.2, ", "", "run.start.u: every parameter needs a value"),
+    "start missing": ("u = 1.2, ", "", "run.start.u: every parameter needs one value"),
     "dt past the end": ("paths = 8", "dt = 1.5", "run.dt: must not exceed the run's time 1; got 1.5 (float)"),
     "time": ("time = 1.0", "time = -1.0", "run.time: must be positive and finite; got -1.0 (float)"),
     "paths": ("paths = 8", "paths = 0", "run.paths: must be a whole number of at least 1; got 0 (int)"),

@@ -29,7 +29,7 @@ def spec() -> Spec:
 def table() -> np.ndarray:
     """(442, 11): standardised inputs and target."""
     (block,) = spec().loss.blocks
-    return block.parameters["table"]
+    return block.table
 
 
 class Diabetes(Problem):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from symbolic.dynamics import tracing
 from symbolic.dynamics.equation import SDE
 from symbolic.dynamics.step_map import t as time_symbol
 from symbolic.errors import InputError, as_whole
+from symbolic.problem.parameter import Parameter, assign
 from symbolic.schemes import find
 
 Exact = Sequence[Any] | Callable[..., Any]
@@ -201,13 +203,13 @@ def _solution(sde: SDE, exact: Exact, start: Mapping[Any, Any], time: float) -> 
             f"convergence.exact: must have one entry per state ({len(sde.states)}); got {len(entries)}. Match the"
             " states."
         )
-    values: dict[Any, Any] = {clock: sp.Float(time)}
-    for x in sde.states:
-        value = start.get(x, start.get(x.name))
-        if value is None or np.ndim(value) != 0 or hasattr(value, "bind"):
-            raise InputError(
-                f"convergence.start[{x.name}]: an exact solution needs one number; got {value!r}"
-                f" ({type(value).__name__}). Give a number."
-            )
-        values[x] = sp.Float(value) if isinstance(value, float) else sp.sympify(value, strict=True)
+    begin = assign("convergence.start", sde.parts, start, _one_point)
+    values: dict[Any, Any] = {clock: sp.Float(time), **dict(zip(sde.states, chain(*begin), strict=True))}
     return [e.xreplace(values) for e in entries]
+
+
+def _one_point(p: Parameter, here: str, value: Any) -> list[sp.Expr]:
+    if hasattr(value, "bind") or value is None or np.shape(value) != p.shape:
+        raise InputError.of(here, "an exact solution needs one number", value, "Give a number.")
+    flat = np.array(value, dtype=object).ravel()
+    return [sp.Float(e) if isinstance(e, float) else sp.sympify(e, strict=True) for e in flat]

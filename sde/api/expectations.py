@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from sde.api import explosion_reasons, provenance, sweep
+from sde.api import explosion_reasons, provenance, starts, sweep
 from sde.api.estimate_store import Remembered, run_name
 from sde.api.step_inputs import constants
 from sde.api.survey import Survey
-from sde.engine import checkpoint_folder, dataset, ensemble, initial_states, inputs, interruption, time_grid
+from sde.engine import checkpoint_folder, dataset, ensemble, inputs, interruption, time_grid
 from sde.engine.accumulators.explosions import Explosions
 from sde.engine.checkpoint import CheckpointTarget
 from sde.engine.pilot import PATHS
@@ -27,6 +27,7 @@ from sde.estimators.estimate import Expectation
 from symbolic.codegen.prepare import Prepared, parameters_of, prepare
 from symbolic.dynamics.equation import SDE
 from symbolic.errors import InputError, as_real, as_whole
+from symbolic.problem.parameter import Parameter, assign
 from symbolic.schemes import find, fitting, for_step
 
 SHIFT = 40
@@ -223,7 +224,7 @@ class _Sampler:
         prepared = self._ready(for_step(sde, scheme, time / steps))
         self.bound = bound if bound is not None else ensemble.BOUND[dtype]
         width = len(prepared.module.manifest["states"])  # type: ignore[arg-type]
-        self.start: Start = initial_states.reader(parameters_of(sde), start, 0, seed, width)
+        self.start: Start = starts.reader(parameters_of(sde), start, 0, seed, width)
         numbers = sweep.numbers(sde, parameters)
         survey = Survey(sde, numbers, start, PATHS, seed, time)
         self.parameters = constants(sde, prepared, parameters, lambda: survey.pilot.size).astype(dtype)
@@ -344,12 +345,11 @@ def _check(
     swept = sweep.axes(sde, parameters)
     if swept:
         raise refuse(".parameters", "takes one number each", sorted(swept), "Call expectation for each value.")
-    for key, value in start.items():
-        shapes = [p.shape for p in sde.parts if str(getattr(key, "name", key)) == p.name]
-        if shapes and not hasattr(value, "bind") and np.ndim(value) > len(shapes[0]):
-            raise refuse(
-                f".start[{key}]",
-                "paths are not known in advance, so none has its own start",
-                np.shape(value),
-                "Give a number, or a law.",
-            )
+    assign("expectation.start", sde.parts, start, _shared)
+
+
+def _shared(p: Parameter, here: str, value: Any) -> None:
+    """Refuse a start for each path."""
+    if not hasattr(value, "bind") and np.ndim(value) > len(p.shape):
+        rule = "paths are not known in advance, so none has its own start"
+        raise InputError.of(here, rule, np.shape(value), "Give a number, or a law.")

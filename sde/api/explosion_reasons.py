@@ -13,7 +13,8 @@ from sde.engine.dataset import Explain
 from sde.engine.plan import Plan
 from sde.engine.rerun import state_at, step_of
 from symbolic.codegen.prepare import Prepared
-from symbolic.dynamics.equation import SDE, LossDynamics
+from symbolic.dynamics.equation import SDE
+from symbolic.dynamics.gradient import LossDynamics
 from symbolic.dynamics.step_map import h, t
 from symbolic.functions.domains import Evaluator, Finding
 from symbolic.problem.loss import Loss

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sde.api import explosion_reasons, gathered, provenance, step_inputs, sweep, time_steps
+from sde.api import explosion_reasons, gathered, provenance, starts, step_inputs, sweep, time_steps
 from sde.api.run_arguments import check_files, refuse_too_many
 from sde.api.run_identity import problem_identity, run_identity
 from sde.api.step_inputs import Motion, constants
 from sde.api.survey import Survey, schedule_jumps
 from sde.api.time_steps import Steps
-from sde.engine import compiling, dataset, ensemble, initial_states, stream, time_grid
+from sde.engine import compiling, dataset, ensemble, stream, time_grid
 from sde.engine.checkpoint import Checkpoint, CheckpointTarget
 from sde.engine.interruption import InterruptedWarning
 from sde.engine.plan import Plan
@@ -288,7 +288,7 @@ def run_prepared(
     width = sum(v.rows for v in layout.variables) * len(run_clock.saves) * np.dtype(str(manifest["dtype"])).itemsize
     if keep == "paths" and out is None:
         refuse_too_many(paths, width)
-    beginning = initial_states.reader(parameters_of(problem), settings.start, paths, seed, len(manifest["states"]))  # type: ignore[arg-type]
+    beginning = starts.reader(parameters_of(problem), settings.start, paths, seed, len(manifest["states"]))  # type: ignore[arg-type]
     with compiling.reporting(settings.progress is True):
         program = load(prepared.module.text, manifest)
     plan = Plan(

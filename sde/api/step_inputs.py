@@ -16,6 +16,7 @@ from sde.engine.time_grid import Grid, Rule, RunClock
 from sde.kernels.drivers import Driver
 from symbolic.codegen.prepare import Prepared
 from symbolic.dynamics.equation import SDE
+from symbolic.dynamics.gradient import LossDynamics
 from symbolic.dynamics.step_map import t as time_symbol
 from symbolic.functions.numeric import Numeric
 from symbolic.problem.optimizer import SGD
@@ -52,13 +53,14 @@ def of_sde(problem: SDE, prepared: Prepared, scheme: Scheme, dtype: str, values:
 
 def of_loss(prepared: Prepared, sgd: SGD, dtype: str) -> Motion:
     """The noise of minibatch gradients as the SDE sees it: in the features, or in the weights of a data set's rows."""
-    _, population = inputs.noise(prepared, dtype, sgd.replacement)
-    temperature = sgd.temperature * sgd.noise_factor(population)
+    assert isinstance(prepared.dynamics, LossDynamics)
+    inputs.noise(prepared, dtype)
+    r = sgd.rates(prepared.dynamics.loss)
     return Motion(
-        lambda refine: inputs.noise(prepared, dtype, sgd.replacement, refine)[0],
-        time_grid.Scheduled(sgd.factor, 1 - sgd.momentum),
-        time_grid.Thermal(temperature),
-        np.array([sgd.weight_decay]),
+        lambda refine: inputs.noise(prepared, dtype, refine),
+        time_grid.Scheduled(sgd.factor, r.inertia),
+        time_grid.Thermal(r.temperature),
+        np.array([r.weight_decay]),
         prepared.mean is not None,
     )
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from sde.api import starts
 from sde.api.step_inputs import Coefficients
-from sde.engine import initial_states, step_check, time_grid
+from sde.engine import step_check, time_grid
 from sde.engine.pilot import Pilot
 from sde.engine.time_grid import Grid
 from symbolic.codegen.prepare import parameters_of
@@ -53,7 +54,7 @@ class Survey:
     @cached_property
     def pilot(self) -> Pilot:
         """Rates and size along a few paths."""
-        begin = initial_states.reader(parameters_of(self.sde), self.start, self.paths, self.seed, len(self.sde.states))
+        begin = starts.reader(parameters_of(self.sde), self.start, self.paths, self.seed, len(self.sde.states))
         found = self.coefficients.pilot(begin, self.paths, self.time) if self.coefficients else None
         return found or Pilot(0.0, 0.0, 1.0)
 
@@ -69,9 +70,7 @@ class Survey:
 
     def _begin(self) -> np.ndarray:
         """The state at which the first path begins, (D,)."""
-        return initial_states.reader(parameters_of(self.sde), self.start, self.paths, self.seed, len(self.sde.states))(
-            0, 1
-        )[0]
+        return starts.reader(parameters_of(self.sde), self.start, self.paths, self.seed, len(self.sde.states))(0, 1)[0]
 
     def step(self) -> float:
         """The step of a run that was given none: a thousandth of its time, or as short as its rates and its input ask

@@ -19,9 +19,9 @@ from sde.engine.interruption import InterruptedWarning
 from sde.storage.files import fingerprint
 from symbolic.dynamics.equation import SDE
 from symbolic.errors import InputError, as_reals
-from symbolic.language import names
 from symbolic.problem import assumptions
 from symbolic.problem.loss import Loss
+from symbolic.problem.parameter import Parameter, assign, parameter
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -30,37 +30,27 @@ if TYPE_CHECKING:
 def _by_name(problem: Loss | SDE, given: Mapping[Any, Any] | None) -> dict[str, np.ndarray]:
     """{name: numbers, 0-d or 1-d}, in the order of the SDE's parameters. Raises ValueError with all problems at
     once."""
-    requested = {p.name: p for p in problem.parameters} if isinstance(problem, SDE) else {}
-    values = {str(getattr(key, "name", key)): value for key, value in (given or {}).items()}
-    errors, found = [], {}
-    for name in requested:
-        if name not in values:
-            errors.append(f"parameters[{name}]: every parameter of the SDE needs a number; got none. Give one.")
-            continue
-        try:
-            array = as_reals(values[name])
-        except ValueError:
-            array = np.array([np.nan])
-        if array.ndim > 1 or not array.size or not np.isfinite(array).all():
-            errors.append(
-                f"parameters[{name}]: must be a finite number or a list of them; got {values[name]!r}"
-                f" ({type(values[name]).__name__}). Give numbers."
-            )
-        elif not assumptions.holds(requested[name], array.min(), array.max(), array.ravel()):
-            errors.append(
-                f"parameters[{name}]: must be what its symbol is assumed to be, {assumptions.known(requested[name])};"
-                f" got {values[name]!r} ({type(values[name]).__name__}). Write sympy.Symbol({name!r}, real=True), and"
-                " every expression with it."
-            )
-        found[name] = array
-    for name in values.keys() - set(requested):
-        errors.append(
-            f"parameters[{names.printable(name, 80)}]: must be a parameter of the SDE; got"
-            f" {names.printable(repr(name), 80)} (str). Its parameters are {list(requested)}."
+    parts = [parameter(p) for p in problem.parameters] if isinstance(problem, SDE) else []
+    found = assign("parameters", parts, {} if given is None else given, _axis, kind="parameter of the SDE")
+    return {p.name: array for p, array in zip(parts, found, strict=True)}
+
+
+def _axis(p: Parameter, here: str, value: Any) -> np.ndarray:
+    try:
+        array = as_reals(value)
+    except ValueError:
+        array = np.array([np.nan])
+    if array.ndim > 1 or not array.size or not np.isfinite(array).all():
+        raise InputError.of(here, "must be a finite number or a list of them", value, "Give numbers.")
+    (symbol,) = p.symbols
+    if not assumptions.holds(symbol, array.min(), array.max(), array.ravel()):
+        raise InputError.of(
+            here,
+            f"must be what its symbol is assumed to be, {assumptions.known(symbol)}",
+            value,
+            f"Write sympy.Symbol({p.name!r}, real=True), and every expression with it.",
         )
-    if errors:
-        raise InputError("\n".join(sorted(errors)))
-    return found
+    return array
 
 
 def axes(problem: Loss | SDE, given: Mapping[Any, Any] | None) -> dict[str, np.ndarray]:

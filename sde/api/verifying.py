@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from sde.api import provenance
+from sde.api import provenance, starts
 from sde.api.verification_runs import Ensembles
 from sde.engine import checkpoint_folder, compiling
-from sde.engine import initial_states as starts
 from sde.engine.checkpoint import CheckpointTarget
 from sde.engine.interruption import InterruptedWarning
 from sde.engine.progress import phases
@@ -123,17 +122,16 @@ def verify(
         raise InputError(
             f"verify.time: must hold at least two steps of {sgd.learning_rate}; got {time!r}. Take a longer time."
         )
-    theory.noise.rates(sgd)
-    f = sgd.noise_factor(theory.noise.population)
+    r = sgd.rates(loss)
     charges = tuple(theory_numbers.Charge(_label(c), c.A, c.b, c.classification or "") for c in theory.charges)
     figures = theory_numbers.Theory(charges, theory.noise.factors, sgd.weight_decay, not loss.expression.has(*KINKED))
     figures = numeric(figures) if numeric else figures
     setting = Setting(
-        learning_rate=sgd.learning_rate,
-        temperature=sgd.temperature * f,
-        variance=f / sgd.batch_size,
-        weight_decay=sgd.weight_decay,
-        speed=1 / (1 - sgd.momentum),
+        learning_rate=r.learning_rate,
+        temperature=r.temperature,
+        variance=r.variance,
+        weight_decay=r.weight_decay,
+        speed=1 / r.inertia,
         plain=sgd.momentum == 0,
         closed=theory.noise.source in ("features", "dataset"),
         factor=sgd.factor,

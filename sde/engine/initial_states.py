@@ -1,10 +1,10 @@
-"""Where paths begin: one point for all, a point for each, or a law."""
+"""Where paths begin: one point for all, a point for each, or draws of a distribution."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -66,109 +66,54 @@ class InitialStates:
         return out
 
 
-class Named(Protocol):
-    """A parameter: name, shape and row-major symbols."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    @property
-    def symbols(self) -> tuple[Any, ...]: ...
-
-
-def reader(parameters: Sequence[Named], start: Mapping[Any, Any], paths: int, seed: int, width: int) -> Start:
-    """start as a function of path numbers, (first, n) -> (n, width); columns past the parameters (velocities) are 0.
-
-    Values are numbers or arrays of the parameter's shape (all paths alike), arrays (paths, *shape), or laws (Normal,
-    Uniform, Laplace, Bernoulli with numbers). Raises ValueError with all problems at once.
-    """
-    if not isinstance(start, Mapping):
-        raise InputError(
-            f"start: must be a mapping {{parameter: value}}; got {type(start).__name__}. The parameters are"
-            f" {[p.name for p in parameters]}."
-        )
-    left, errors, parts = dict(start), [], []
-    at = 0
-    for p in parameters:
-        keys = [k for k in left if _matches(k, p)]
-        rows = len(p.symbols)
-        if len(keys) != 1:
-            errors.append(
-                f"start[{p.name}]: every parameter needs one value; got {len(keys)}. Give a number or an array of shape"
-                f" {p.shape}."
-            )
-            at += rows
-            continue
-        value = left.pop(keys[0])
-        try:
-            parts.append((at, rows, _block(p, value, paths, seed, at)))
-        except ValueError as error:
-            errors.append(str(error))
-        at += rows
-    for key in left:
-        errors.append(
-            f"start[{repr(str(key))[1:-1]}]: must name a parameter; got {key!r} ({type(key).__name__}). Parameters are"
-            f" {[p.name for p in parameters]}."
-        )
-    if errors:
-        raise InputError("\n".join(errors))
-
-    return InitialStates(width, tuple(parts))
-
-
-def _matches(key: Any, p: Named) -> bool:
-    if isinstance(key, str):
-        return key == p.name
-    try:
-        return tuple(key) == tuple(p.symbols)
-    except TypeError:
-        return len(p.symbols) == 1 and key == p.symbols[0]
-
-
-def _block(p: Named, value: Any, paths: int, seed: int, offset: int) -> Start:
+def of_part(
+    symbols: Sequence[Any], shape: tuple[int, ...], value: Any, paths: int, seed: int, offset: int, here: str
+) -> Start:
+    """Where paths begin in one parameter, whose entries begin at `offset`: numbers, rows for each path, or draws of a
+    distribution. here: the value's name in errors. Raises InputError."""
     if hasattr(value, "bind"):
-        return _drawn(p, value, seed, offset)
+        return _drawn(symbols, shape, value, seed, offset, here)
     try:
         array = as_reals(value)
     except ValueError as reason:
         shown = " ".join(repr(value).split())[:200]
         raise InputError(
-            f"start[{p.name}]: must be numbers; got {shown} ({type(value).__name__}): {reason}. Give a number or an"
-            f" array of shape {p.shape}."
+            f"{here}: must be numbers; got {shown} ({type(value).__name__}): {reason}. Give a number or an"
+            f" array of shape {shape}."
         ) from None
-    rows = len(p.symbols)
+    rows = len(symbols)
     if not np.isfinite(array).all():
         raise InputError(
-            f"start[{p.name}]: must be finite; got"
+            f"{here}: must be finite; got"
             f" {array.tolist() if array.size < 20 else 'an array with NaN or infinity'}. Give finite numbers."
         )
-    if array.shape == p.shape or (array.size == rows and array.shape in ((*p.shape, 1), (rows, 1))):
+    if array.shape == shape or (array.size == rows and array.shape in ((*shape, 1), (rows, 1))):
         flat = array.reshape(1, rows)
         return OnePoint(flat)
-    if array.shape == (paths, *p.shape):
+    if array.shape == (paths, *shape):
         table = array.reshape(paths, rows)
         return Listed(table)
     raise InputError(
-        f"start[{p.name}]: must have shape {p.shape} or (paths, *{p.shape}) = {(paths, *p.shape)}; got {array.shape}."
-        " Reshape it."
+        f"{here}: must have shape {shape} or (paths, *{shape}) = {(paths, *shape)}; got {array.shape}. Reshape it."
     )
 
 
-def _drawn(p: Named, distribution: Any, seed: int, offset: int) -> Start:
+def _drawn(
+    symbols: Sequence[Any], shape: tuple[int, ...], distribution: Any, seed: int, offset: int, here: str
+) -> Start:
     """Draws of a start law: a path's numbers depend on seed, path and parameter entry only."""
     try:
         if distribution.table is not None:
             raise TypeError
-        block = distribution.bind(p.symbols, p.shape)
+        block = distribution.bind(symbols, shape)
     except (AttributeError, TypeError):
         raise InputError(
-            f"start[{p.name}]: must be numbers or a law; got {type(distribution).__name__}. Give an array (paths,"
+            f"{here}: must be numbers or a law; got {type(distribution).__name__}. Give an array (paths,"
             " *shape) for rows of your own."
         ) from None
     if block.unsampled:
         raise InputError(
-            f"start[{p.name}]: a law must be one to draw from; got {block.name} without numbers. Use Normal, Uniform,"
+            f"{here}: a law must be one to draw from; got {block.name} without numbers. Use Normal, Uniform,"
             " Laplace or Bernoulli with numbers."
         )
     return Drawn(block.recipe({}), seed, offset)

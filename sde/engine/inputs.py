@@ -59,22 +59,14 @@ def adaptive(factor: np.ndarray | None, dtype: str) -> kernel.Driver:
     return kernel.adaptive(0 if factor is None else factor.shape[1], np.dtype(dtype))
 
 
-def noise(problem: Problem, dtype: str, replacement: bool = True, refine: int = 1) -> tuple[kernel.Driver, int | None]:
-    """SGD's noise as the SDE sees it, and the population N of a data set (None for fresh samples). refine: as for
-    `brownian`.
+def noise(problem: Problem, dtype: str, refine: int = 1) -> kernel.Driver:
+    """SGD's noise as the SDE sees it. refine: as for `brownian`.
 
     Through the features' covariance when the loss is polynomial in the data, else through weights on all rows. Raises
-    ValueError when neither gives Sigma.
+    InputError when neither gives Sigma.
     """
     if problem.mean is not None:
-        table, mixed = _table(problem)
-        if mixed and not replacement:
-            raise InputError(
-                "SGD.replacement: without replacement the SDE needs all data from the data set; got a data set with"
-                " laws beside it. Use replacement=True, or put samples of the laws into the data set."
-            )
-        driver = brownian(problem.mean, problem.factor, dtype, refine)
-        return driver, None if table is None else len(table)
+        return brownian(problem.mean, problem.factor, dtype, refine)
     if refine > 1:
         raise InputError(
             f"refine: the noise must come as normals; got {refine!r} (int) and a loss whose noise is in the weights of"
@@ -82,7 +74,7 @@ def noise(problem: Problem, dtype: str, replacement: bool = True, refine: int = 
         )
     plan = _whole_table(problem, "simulate: the SDE needs Sigma")
     n = len(plan.table)
-    return kernel.weighted(np.full(n, 1.0 / n), plan.table, plan.table_rows, np.dtype(dtype)), n
+    return kernel.weighted(np.full(n, 1.0 / n), plan.table, plan.table_rows, np.dtype(dtype))
 
 
 def full_batch(problem: Problem, dtype: str) -> kernel.Driver:
@@ -111,16 +103,6 @@ def minibatch(problem: Problem, sgd: Settings, dtype: str) -> kernel.Driver:
         plan.mixing,
         plan.drawn_rows,
     )
-
-
-def _table(problem: Problem) -> tuple[np.ndarray | None, bool]:
-    """The data set that all data come from, if they do; and whether laws stand beside a data set."""
-    try:
-        plan = problem.plan
-    except ValueError:  # a law known by its moments only has no samples, and no rows
-        return None, False
-    mixed = plan.table is not None and len(plan.drawn_rows) > 0
-    return (None if mixed else plan.table), mixed
 
 
 def _whole_table(problem: Problem, who: str) -> Any:

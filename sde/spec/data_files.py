@@ -15,7 +15,7 @@ from sde.spec.error_list import ErrorList, nearest
 from symbolic.errors import InputError
 from symbolic.language.names import printable
 from symbolic.problem.distributions import Dataset
-from symbolic.problem.loss import entries
+from symbolic.problem.parameter import entries
 
 FILE_KEYS = ("file", "inputs", "targets", "standardize", "classes")
 SHOWN = 5

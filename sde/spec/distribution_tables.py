@@ -13,7 +13,7 @@ from sde.spec.error_list import ErrorList, is_number, nearest
 from symbolic.language.parser import ExpressionError, parse_scalar
 from symbolic.problem.base_distribution import Distribution
 from symbolic.problem.distributions import NAMED
-from symbolic.problem.loss import entries
+from symbolic.problem.parameter import entries
 
 
 def read_distribution(

@@ -40,8 +40,9 @@ from symbolic.language import names
 from symbolic.language.parser import ExpressionError, parse, parse_scalar
 from symbolic.language.vocabulary import CONSTANTS, FUNCTIONS, MAX_ENTRIES
 from symbolic.problem.base_distribution import Distribution
-from symbolic.problem.loss import Loss, entries
+from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD, t
+from symbolic.problem.parameter import entries
 
 SECTIONS = ("name", "parameters", "data", "loss", "sgd", "run", "observables")
 SGD_KEYS = ("learning_rate", "batch_size", "weight_decay", "momentum", "replacement", "schedule")

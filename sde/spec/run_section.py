@@ -27,6 +27,7 @@ from sde.spec.distribution_tables import read_distribution
 from sde.spec.error_list import ErrorList, is_number, nearest
 from symbolic.errors import InputError
 from symbolic.problem.optimizer import SGD
+from symbolic.problem.parameter import Parameter, assign, parameter
 
 KEYS = tuple(s.name for s in SETTINGS.values() if s.spec)
 OWN = ("start", *settings_of(Gather))
@@ -85,21 +86,10 @@ def _start(where: str, table: Any, parameters: Mapping[str, np.ndarray], errors:
     if not isinstance(table, dict):
         errors.add(where, "must be a table with a value per parameter", table, "Write start = { u = 1.2, w = 0.6 }.")
         return {}
-    out: dict[str, Any] = {}
-    for name, value in table.items():
-        if name not in parameters and name not in errors.failed:
-            errors.add(f"{where}.{name}", "must be a parameter", value, nearest(name, list(parameters) or ["(none)"]))
-    for name, array in parameters.items():
-        here, value = f"{where}.{name}", table.get(name)
-        if value is None:
-            errors.add(
-                here,
-                "every parameter needs a value",
-                None,
-                f"Add {name} with shape {list(array.shape)}, or a law.",
-            )
-        elif isinstance(value, dict):
-            drawn, _ = read_distribution(here, value, array.shape, errors)
+
+    def read(p: Parameter, here: str, value: Any) -> Any:
+        if isinstance(value, dict):
+            drawn, _ = read_distribution(here, value, p.shape, errors)
             if drawn is not None and drawn.unsampled:
                 errors.add(
                     here,
@@ -107,28 +97,26 @@ def _start(where: str, table: Any, parameters: Mapping[str, np.ndarray], errors:
                     value,
                     "Use normal or uniform.",
                 )
-            out[name] = drawn
-        else:
-            numbers = _array(value)
-            if numbers is None:
-                errors.add(
-                    here,
-                    "must be a number, a rectangular array of numbers, or a law",
-                    value,
-                    f"Its shape is {list(array.shape)}.",
-                )
-            elif not np.isfinite(numbers).all():
-                errors.add(here, "must be finite", value, "Give finite numbers.")
-            elif numbers.shape != array.shape:
-                errors.add(
-                    here,
-                    f"must have the parameter's shape {list(array.shape)}, here {list(numbers.shape)}",
-                    value,
-                    "Reshape it.",
-                )
-            else:
-                out[name] = numbers
-    return out
+            return drawn
+        numbers = _array(value)
+        if numbers is None:
+            rule = "must be a number, a rectangular array of numbers, or a law"
+            errors.add(here, rule, value, f"Its shape is {list(p.shape)}.")
+        elif not np.isfinite(numbers).all():
+            errors.add(here, "must be finite", value, "Give finite numbers.")
+        elif numbers.shape != p.shape:
+            rule = f"must have the parameter's shape {list(p.shape)}, here {list(numbers.shape)}"
+            errors.add(here, rule, value, "Reshape it.")
+        return numbers
+
+    parts = [parameter(array if array.shape else array.item(), name) for name, array in parameters.items()]
+    given = {name: value for name, value in table.items() if name in parameters or name not in errors.failed}
+    try:
+        found = assign(where, parts, given, read, place="{where}.{name}")
+    except InputError as error:
+        errors.found += str(error).splitlines()
+        return {}
+    return {p.name: value for p, value in zip(parts, found, strict=True)}
 
 
 def _array(value: Any) -> np.ndarray | None:

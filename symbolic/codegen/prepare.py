@@ -12,14 +12,16 @@ import numpy as np
 import sympy as sp
 
 from symbolic.codegen.emit import Module, emit
-from symbolic.dynamics.equation import SDE, LossDynamics
+from symbolic.dynamics.equation import SDE
+from symbolic.dynamics.gradient import LossDynamics
 from symbolic.dynamics.step_map import StepMap, t
 from symbolic.errors import InputError
 from symbolic.language import names
 from symbolic.language.reserved_names import OURS
-from symbolic.problem.loss import Loss, Parameter
+from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import t as time_symbol
-from symbolic.problem.sampling import SamplingPlan, factorise, sampling_plan
+from symbolic.problem.parameter import Parameter
+from symbolic.problem.sampling import SamplingPlan, sampling_plan
 from symbolic.schemes import find, step_map
 
 
@@ -101,10 +103,7 @@ def prepare(
         )
     dynamics = LossDynamics(problem)
     module = emit(step_map(dynamics, scheme), rows, dynamics.accumulation, dtype)
-    mean = factor = None
-    if dynamics.features is not None:
-        mean, covariance = dynamics.features.numeric_moments()
-        factor = factorise(covariance)
+    mean, factor = dynamics.moments or (None, None)
     return Prepared(module, outputs, mean, factor, dynamics)
 
 

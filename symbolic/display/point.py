@@ -36,7 +36,7 @@ def point_record(theory: Derivation, at: Mapping[Any, Any], sgd: SGD) -> dict[st
     there is none. Infinite numbers are the strings "inf" and "-inf". Raises ValueError for a wrong point, a schedule,
     or a law that cannot be averaged over.
     """
-    theta = theory.loss.pack(at)
+    theta = theory.loss.pack(at, "at")
     rates, scale = theory.noise.rates(sgd, numeric=True), float(theta @ theta)
     found = theory.equilibrium(at, sgd) if theory.charges else None
     sigma = theory.sigma(theta) if theory.charges else np.zeros((0, 0))

@@ -1,4 +1,4 @@
-"""Stochastic differential equations: general ones, and SGD's own (docs/theory.md eq. (1.1))."""
+"""Stochastic differential equations."""
 
 from __future__ import annotations
 
@@ -9,21 +9,17 @@ from typing import Any
 import sympy as sp
 
 from symbolic.dynamics import tracing
-from symbolic.dynamics.autodiff import Statement, gradient, shared
-from symbolic.dynamics.step_map import Accumulation
+from symbolic.dynamics.gradient import LossDynamics
 from symbolic.dynamics.step_map import t as time_symbol
 from symbolic.dynamics.stochastic_calculus import commutes, correction
 from symbolic.errors import InputError
 from symbolic.language import names, reserved_names
 from symbolic.problem import assumptions
-from symbolic.problem.features import Features, features
-from symbolic.problem.loss import Loss, Parameter
+from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD
 from symbolic.problem.optimizer import t as learning_time
-from symbolic.problem.sampling import factorise
+from symbolic.problem.parameter import Parameter
 
-weight_decay = sp.Symbol(":weight_decay", real=True)
-"""The parameter lambda_wd of a loss's dynamics."""
 NOISE_CLASSES = ("additive", "scalar", "diagonal", "commutative", "general")
 
 
@@ -257,39 +253,9 @@ class SDE:
         InputError
             For a loss that is not polynomial in the data.
         """
-        dynamics = LossDynamics(loss)
-        if dynamics.features is None:
-            raise InputError(
-                "SDE.from_loss: needs the diffusion as a formula; got a loss that is not polynomial in the data. Use"
-                " euler-maruyama."
-            )
-        mean, covariance = dynamics.features.numeric_moments()
-        tables = [b for b in dynamics.features.blocks if b.size]
-        if tables and len(tables) < len(dynamics.features.blocks) and not sgd.replacement:
-            raise InputError(
-                "SGD.replacement: without replacement the SDE needs all data from the data set; got a data set with"
-                " laws beside it. Use replacement=True, or put samples of the laws into the data set."
-            )
-        entries = dynamics.gradient
-        for name, value in reversed(dynamics.statements):
-            entries = entries.xreplace({name: value})
-        H = entries.jacobian(dynamics.inputs) if dynamics.inputs else sp.zeros(len(loss.theta), 0)
-        factor = sp.S.One if sgd.schedule is None else sgd.schedule
-        factor = factor / (1 - sgd.momentum) if sgd.momentum else factor
-        population = tables[0].size if tables else None
-        strength = (sgd.temperature * sgd.noise_factor(population)) ** 0.5
-        slope = entries.xreplace(dict(zip(dynamics.inputs, map(sp.Float, mean), strict=True)))
-        root = factorise(covariance)
-        noise = -factor * strength * H * sp.Matrix(*root.shape, [sp.Float(r) if r else sp.S.Zero for r in root.ravel()])
-        decay = sgd.weight_decay * sp.ImmutableMatrix(loss.theta) if sgd.weight_decay else sp.zeros(len(loss.theta), 1)
+        drift, diffusion = LossDynamics(loss).formulas(sgd)
         clock = None if "t" in {s.name for s in loss.theta} and sgd.schedule is None else learning_time
-        made = cls(
-            loss.theta,
-            list(-factor * (slope + decay)),
-            (noise if noise.cols else sp.zeros(len(loss.theta), 1)).tolist(),
-            time=clock,
-            name=loss.name,
-        )
+        made = cls(loss.theta, drift, diffusion, time=clock, name=loss.name)
         made.parts = loss.parameters
         return made
 
@@ -345,34 +311,3 @@ class SDE:
 
     def _at(self, x: sp.Matrix, t: sp.Expr) -> dict[sp.Basic, sp.Basic]:
         return {a: b for a, b in (*zip(self.states, x, strict=True), (time_symbol, t)) if a != b}
-
-
-class LossDynamics:
-    """Gradient dynamics of a loss, driven by inputs that carry the noise (docs/theory.md eq. (6.1): one gradient,
-    three dynamics).
-
-    inputs: the averaged data features m when the loss is polynomial in the data (`features` is then set), else the
-    averaged per-sample gradient itself. GD, SGD and the order-1 SDE are this one object under different inputs.
-    """
-
-    def __init__(self, loss: Loss) -> None:
-        self.loss, self.name, self.states = loss, loss.name, loss.theta
-        self.features: Features | None = features(loss)
-        if self.features is not None:
-            f = self.features
-            self.inputs = tuple(sp.Symbol(f":m_{k}", real=True) for k in range(len(f.reduced)))
-            output = sp.Add(*(c * m for c, m in zip(f.reduced, self.inputs, strict=True)), f.offset)
-            statements, entries = gradient(f.definitions, output, self.states)
-            self.accumulation = Accumulation(f.z, (), f.monomials)
-        else:
-            self.inputs = tuple(sp.Symbol(f":g_{k}", real=True) for k in range(len(self.states)))
-            statements, entries = [], list(self.inputs)
-            shares, terms = gradient(*shared(loss.expression), self.states)
-            used = tuple(s for s in loss.z if s in loss.expression.free_symbols)
-            self.accumulation = Accumulation(used, tuple(shares), tuple(terms))
-        self.statements: tuple[Statement, ...] = tuple(statements)
-        self.gradient = sp.ImmutableMatrix(entries)
-
-    def increment(self, x: sp.Matrix, t: sp.Expr, dt: sp.Expr, inputs: sp.Matrix) -> sp.Matrix:
-        """-(gradient + weight_decay x) dt, the noise being in the inputs; x must be the states themselves."""
-        return -dt * (self.gradient + weight_decay * x)

@@ -9,8 +9,9 @@ import sympy as sp
 
 from symbolic.library._shared import Entry, array, cloud, each, squares, start
 from symbolic.problem.distributions import Dataset
-from symbolic.problem.loss import Loss, entries
+from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD
+from symbolic.problem.parameter import entries
 
 
 def softmax_regression(inputs: int = 2, classes: int = 3, rows: int = 60) -> Loss:

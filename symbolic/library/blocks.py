@@ -10,8 +10,9 @@ import sympy as sp
 from symbolic.functions.activations import relu, silu
 from symbolic.library._shared import Entry, array, cloud, each, squares, start
 from symbolic.problem.distributions import Dataset
-from symbolic.problem.loss import Loss, entries
+from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD
+from symbolic.problem.parameter import entries
 
 
 def swiglu(inputs: int = 2, hidden: int = 2, outputs: int = 1, rows: int = 64) -> Loss:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from symbolic.library._shared import Entry, array, fall, frame, squares, start
 from symbolic.problem.distributions import Normal
-from symbolic.problem.loss import Loss, entries
+from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD
+from symbolic.problem.parameter import entries
 
 
 def matrix_factorization(dy: int = 3, h: int = 2, dx: int = 4) -> Loss:

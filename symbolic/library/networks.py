@@ -11,8 +11,9 @@ import sympy as sp
 from symbolic.functions.activations import gelu, leaky_relu, relu, silu
 from symbolic.library._shared import Entry, array, cloud, each, fall, start
 from symbolic.problem.distributions import Dataset, Normal
-from symbolic.problem.loss import Loss, entries
+from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD
+from symbolic.problem.parameter import entries
 
 SLOPE = sp.Rational(1, 10)
 """Default slope of the leaky ReLU: ten times PyTorch's, so that both sides carry noise."""

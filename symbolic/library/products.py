@@ -10,8 +10,9 @@ import sympy as sp
 
 from symbolic.library._shared import Entry, array, fall, frame, squares, start
 from symbolic.problem.distributions import Normal
-from symbolic.problem.loss import Loss, entries
+from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD
+from symbolic.problem.parameter import entries
 
 
 def rescaling(noise: Any = 0.5) -> Loss:

@@ -18,14 +18,10 @@ from symbolic.noise import drift as laws
 from symbolic.problem.base_distribution import numbers
 from symbolic.problem.features import Features, features
 from symbolic.problem.loss import Loss
-from symbolic.problem.optimizer import SGD
+from symbolic.problem.optimizer import SGD, Rates
 from symbolic.problem.sampling import factorise
 
 Array = np.ndarray
-MIXED = (
-    "SGD.replacement: without replacement the noise needs all data from the data set; got a data set with laws beside"
-    " it. Use replacement=True, or put samples of the laws into the data set."
-)
 Source = Literal["features", "dataset", "samples", "unknown"]
 SAMPLES = 4096
 """Samples of the law behind an estimated Sigma."""
@@ -57,24 +53,26 @@ class Noise:
         """How Sigma is computed."""
         if self.features is not None:
             return "features"
-        used = [b for b in self.loss.blocks if set(b.symbols) & self.loss.expression.free_symbols]
-        if len(used) == 1 and used[0].size:
+        used = self.loss.used
+        if self.loss.population:
             return "dataset"
         return "unknown" if any(not b.sampled for b in used) else "samples"
 
     @property
     def population(self) -> int | None:
         """Rows of the data set that SGD draws from; None for fresh samples."""
-        sizes = [b.size for b in self.loss.blocks if b.size]
-        return sizes[0] if len(sizes) == len(self.loss.blocks) == 1 else None
+        return self.loss.population
 
-    def rates(self, sgd: SGD | None, order: int = 1, numeric: bool = False) -> laws.Rates:
-        """What a setting means for this loss's noise. Raises ValueError without replacement from rows that laws are
-        mixed into."""
-        used = [b for b in self.loss.blocks if set(b.symbols) & self.loss.expression.free_symbols]
-        if sgd is not None and not sgd.replacement and self.population is None and any(b.size for b in used):
-            raise InputError(MIXED)
-        return laws.rates(sgd, self.population, order, numeric)
+    def rates(self, sgd: SGD | None, order: int = 1, numeric: bool = False) -> Rates:
+        """What a setting means for this noise, exact unless `numeric`; symbols without one. Raises InputError for what
+        the formulas do not cover."""
+        if sgd is None:
+            return laws.symbols(order)
+        laws.refuse(sgd, order, numeric)
+        return self._rates(sgd, exact=not numeric)
+
+    def _rates(self, sgd: SGD, exact: bool) -> Rates:
+        return sgd.rates(self.loss, exact)
 
     @cached_property
     def moments(self) -> tuple[Array, Array]:

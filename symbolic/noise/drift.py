@@ -33,7 +33,7 @@ import sympy as sp
 
 from symbolic.errors import InputError
 from symbolic.problem import optimizer as settings
-from symbolic.problem.optimizer import SGD
+from symbolic.problem.optimizer import SGD, Rates
 
 TEMPERATURE = sp.Symbol("T", nonnegative=True)
 WEIGHT_DECAY = sp.Symbol("lambda_wd", nonnegative=True)
@@ -54,45 +54,32 @@ class Terms:
     decay: Any
 
 
-@dataclass(frozen=True)
-class Rates:
-    """Temperature, weight decay, learning rate and the speed (schedule and momentum) that an SGD setting means."""
-
-    temperature: Any
-    weight_decay: Any
-    learning_rate: Any
-    speed: Any
+def symbols(order: int = 1) -> Rates:
+    """T, lambda_wd and eta in place of numbers. Raises InputError for an order that the formulas do not cover."""
+    _refuse_order(order)
+    return Rates(TEMPERATURE, WEIGHT_DECAY, LEARNING_RATE)
 
 
-def rates(sgd: SGD | None, population: int | None, order: int = 1, numeric: bool = False) -> Rates:
-    """The numbers of a setting (symbols T, lambda_wd, eta without one). Raises ValueError for what the formulas do not
-    cover."""
-    if order not in (1, 2):
-        raise InputError(
-            f"drift: order must be 1 or 2; got {order!r} ({type(order).__name__}). Use 2 for the order-2 SDE."
-        )
-    if sgd is None:
-        return Rates(TEMPERATURE, WEIGHT_DECAY, LEARNING_RATE, 1)
+def refuse(sgd: SGD, order: int = 1, numeric: bool = False) -> None:
+    """Raise InputError for a setting that the formulas do not cover, or that has no number where one is needed."""
+    _refuse_order(order)
     if sgd.momentum and order == 2:
         raise InputError(
             f"drift: order 2 is for plain SGD; got momentum {sgd.momentum}. Use order=1, the small-step limit of"
             " momentum SGD."
         )
-    speed: Any = 1
-    if sgd.momentum:
-        speed = 1 / (1 - sgd.momentum) if numeric else 1 / (1 - sp.nsimplify(sgd.momentum))
-    if sgd.schedule is not None:
-        if numeric:
-            raise InputError(
-                "drift: a schedule makes the drift depend on time; got one where a number is needed. Use .drift(sgd),"
-                " an expression of t."
-            )
-        speed = speed * sgd.schedule
-    factor = sgd.noise_factor(population)
-    if numeric:
-        return Rates(sgd.temperature * factor, sgd.weight_decay, sgd.learning_rate, speed)
-    eta = sp.nsimplify(sgd.learning_rate)
-    return Rates(eta / sgd.batch_size * sp.nsimplify(factor), sp.nsimplify(sgd.weight_decay), eta, speed)
+    if sgd.schedule is not None and numeric:
+        raise InputError(
+            "drift: a schedule makes the drift depend on time; got one where a number is needed. Use .drift(sgd),"
+            " an expression of t."
+        )
+
+
+def _refuse_order(order: int) -> None:
+    if order not in (1, 2):
+        raise InputError(
+            f"drift: order must be 1 or 2; got {order!r} ({type(order).__name__}). Use 2 for the order-2 SDE."
+        )
 
 
 def refuse_svag(svag: int | None, sgd: SGD | None, order: int) -> None:

@@ -27,6 +27,7 @@ from symbolic.predictions.horizon import BreakingSizes
 from symbolic.problem.base_distribution import exact
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD
+from symbolic.problem.parameter import Parameter, assign
 
 Array = np.ndarray
 ROUNDING = 1e-12
@@ -124,7 +125,7 @@ class Breaking:
         -------
         BreakingSizes
         """
-        point = self.loss.pack(theta) if isinstance(theta, Mapping) else np.asarray(theta, dtype=float)
+        point = self.loss.pack(theta, "breaking.at") if isinstance(theta, Mapping) else np.asarray(theta, dtype=float)
         if point.shape != (self.loss.dimension,) or not np.isfinite(point).all():
             raise InputError(
                 f"breaking.at: theta must be {self.loss.dimension} finite numbers; got shape {point.shape}. Pack it"
@@ -348,22 +349,16 @@ Quadratic = tuple[sp.Expr, tuple[Array, Array] | None]
 
 def _weighted(loss: Loss, weights: Mapping[Any, Any]) -> Quadratic:
     """sum of weight * entry^2, and (A, b)."""
-    left, diagonal = dict(weights), []
-    for p in loss.parameters:
-        keys = [k for k in left if k == p.name or (isinstance(k, sp.Symbol) and p.symbols == (k,))]
-        keys += [k for k in left if isinstance(k, (sp.MatrixBase, sp.NDimArray)) and tuple(sp.flatten(k)) == p.symbols]
-        values = [np.array(left.pop(k), dtype=object) for k in keys] or [np.array(0, dtype=object)]
-        if len(values) > 1 or values[0].shape not in ((), p.shape):
+
+    def entries(p: Parameter, here: str, value: Any) -> list[sp.Expr]:
+        array = np.array(value, dtype=object)
+        if array.shape not in ((), p.shape):
             raise InputError(
-                f"breaking[{p.name}]: one weight is needed, a number or of shape {p.shape}; got shapes"
-                f" {[v.shape for v in values]}. Reshape it."
+                f"{here}: one weight is needed, a number or of shape {p.shape}; got shape {array.shape}. Reshape it."
             )
-        diagonal += [exact(c) for c in np.broadcast_to(values[0], p.shape).ravel()]
-    if left:
-        raise InputError(
-            f"breaking: keys must be parameters; got {sorted(map(str, left))}. The loss has"
-            f" {[p.name for p in loss.parameters]}."
-        )
+        return [exact(c) for c in np.broadcast_to(array, p.shape).ravel()]
+
+    diagonal = [c for row in assign("breaking", loss.parameters, weights, entries, default=0) for c in row]
     return _built(loss, {(i, i): c for i, c in enumerate(diagonal)}, [sp.S.Zero] * loss.dimension)
 
 

@@ -132,4 +132,4 @@ class Derivation:
         >>> print(f"{found[0].lambda_star:.6f}")
         -0.346574
         """
-        return equilibrium(self.charges, self.noise, self.loss.pack(at), sgd)
+        return equilibrium(self.charges, self.noise, self.loss.pack(at, "at"), sgd)

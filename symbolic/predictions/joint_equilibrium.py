@@ -1,4 +1,4 @@
-"""Where the drifts of several charges vanish at once (THEORY section 3).
+"""Where the drifts of several charges vanish at once (docs/theory.md eq. (4.2)).
 
 The joint equilibrium minimises lambda_wd |theta|^2 + (T/2) Tr Sigma over the group, a geodesically convex problem.
 Noise that also turns theta along rotations (`symbolic.predictions.sharpness.valley`) may end a little off it.

@@ -21,14 +21,13 @@ import sympy as sp
 
 from symbolic.errors import InputError
 from symbolic.evaluation import random_points as probing
-from symbolic.noise import drift as laws
 from symbolic.noise.covariance import Noise, Source
 from symbolic.noise.sign_class import Class, GenericNoise, classify
 from symbolic.predictions.charge import Charge
 from symbolic.problem.base_distribution import Distribution, numbers
 from symbolic.problem.features import Features
 from symbolic.problem.loss import Loss
-from symbolic.problem.optimizer import SGD
+from symbolic.problem.optimizer import SGD, Rates
 
 Array = np.ndarray
 Origin = Literal["label", "rest"]
@@ -102,8 +101,7 @@ class OriginNoise(Noise):
         """How the part is computed."""
         if self.features is not None:
             return "features"
-        used = [b for b in self.loss.blocks if set(b.symbols) & self.loss.expression.free_symbols]
-        if any(not b.sampled for b in used):
+        if any(not b.sampled for b in self.loss.used):
             return "unknown"
         return "dataset" if self._countable(False) and self._countable(True) else "samples"
 
@@ -114,15 +112,10 @@ class OriginNoise(Noise):
         used = self._blocks(False)
         return used[0].size if self.origin == "rest" and len(used) == 1 else None
 
-    def rates(self, sgd: SGD | None, order: int = 1, numeric: bool = False) -> laws.Rates:
-        """What a setting means for this part: sampling without replacement thins only the rest."""
-        if self.origin == "label":
-            return laws.rates(sgd, None, order, numeric)
-        return (
-            super().rates(sgd, order, numeric)
-            if self.population is None
-            else laws.rates(sgd, self.population, order, numeric)
-        )
+    def _rates(self, sgd: SGD, exact: bool) -> Rates:
+        """Sampling without replacement thins only the rest."""
+        fresh = self.origin == "rest" and self.population is None
+        return super()._rates(sgd, exact) if fresh else sgd.rates_of(self.population, exact)
 
     def _blocks(self, inside: bool) -> list[Distribution]:
         free = self.loss.expression.free_symbols

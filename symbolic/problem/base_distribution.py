@@ -51,7 +51,10 @@ def exact_array(value: Any) -> Array:
 def floats(where: str, value: Any) -> Array:
     """Real numbers as a float64 array. Raises ValueError for text, truth values and complex numbers rather than turn
     them into numbers."""
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise InputError(f"{where}: must be real numbers; got rows of unequal lengths. Make them equal.") from None
     if array.dtype.kind in "cbSUmM" or any(
         isinstance(e, (str, bool, complex)) for e in array.ravel() if array.dtype == object
     ):

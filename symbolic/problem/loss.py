@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,89 +12,9 @@ import sympy as sp
 from symbolic.errors import InputError
 from symbolic.language import names, reserved_names
 from symbolic.problem import assumptions
-from symbolic.problem.base_distribution import Distribution, floats
+from symbolic.problem.base_distribution import Distribution
 from symbolic.problem.distributions import bind
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A named parameter of a loss.
-
-    Attributes
-    ----------
-    name
-        What it is called in starts and results.
-    shape
-        Its dimensions; () for a number.
-    symbols
-        Its entries' symbols, row-major.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    symbols: tuple[sp.Symbol, ...]
-
-
-def entries(name: str, shape: Sequence[int] = ()) -> np.ndarray:
-    """Object array of real symbols "name[i,j]" of the given shape (0-d, holding `name` itself, for a scalar)."""
-    out = np.empty(tuple(shape), dtype=object)
-    for index in np.ndindex(*shape):
-        out[index] = sp.Symbol(f"{name}[{','.join(map(str, index))}]" if index else name, real=True)
-    return out
-
-
-def parameters(**shapes: Sequence[int]) -> Any:
-    """Symbolic parameters, or data variables, of given shapes.
-
-    Parameters
-    ----------
-    **shapes
-        Name and shape of each.
-
-    Returns
-    -------
-    symbol, matrix, array, or a tuple of them
-        () gives a symbol, (n,) a column, (n, m) a SymPy matrix, more dimensions a SymPy array. One name gives the
-        object itself, several a tuple.
-
-    Examples
-    --------
-    >>> from symbolic import parameters
-    >>> U, W = parameters(U=(3, 2), W=(2, 4))
-    >>> (U @ W).shape
-    (3, 4)
-    """
-    made = tuple(_as_sympy(entries(name, shape)) for name, shape in shapes.items())
-    return made[0] if len(made) == 1 else made
-
-
-def _as_sympy(array: np.ndarray) -> Any:
-    if array.ndim == 0:
-        return array.item()
-    if array.ndim <= 2:
-        return sp.ImmutableMatrix(array.tolist())
-    return sp.ImmutableDenseNDimArray(array.tolist())
-
-
-def _parameter(item: Any, name: str | None = None) -> Parameter:
-    if isinstance(item, sp.Symbol):
-        return Parameter(name or item.name, (), (item,))
-    if isinstance(item, sp.MatrixBase):
-        shape: tuple[int, ...] = (item.rows,) if item.cols == 1 else item.shape
-        symbols = tuple(item)
-    elif isinstance(item, (np.ndarray, sp.NDimArray)):
-        array = np.array(item.tolist(), dtype=object)
-        shape, symbols = array.shape, tuple(array.ravel())
-    else:
-        raise InputError(
-            f"Loss.parameters: each must be a symbol or a matrix or array of symbols; got {item!r}"
-            f" ({type(item).__name__}). Use sympy.symbols or symbolic.parameters."
-        )
-    if not symbols or not all(isinstance(s, sp.Symbol) for s in symbols):
-        raise InputError(
-            f"Loss.parameters: a matrix must hold symbols only; got {item!r}. Use symbolic.parameters(U=(3, 2))."
-        )
-    return Parameter(name or symbols[0].name.split("[")[0], tuple(int(n) for n in shape), symbols)
+from symbolic.problem.parameter import Parameter, parameter, point
 
 
 class Loss:
@@ -150,7 +69,7 @@ class Loss:
             )
         pairs = parameters.items() if isinstance(parameters, Mapping) else ((None, item) for item in parameters)
         self.expression: sp.Expr = cast(sp.Expr, expression).replace(_whole_float_power, lambda e: e.base ** int(e.exp))
-        self.parameters: tuple[Parameter, ...] = tuple(_parameter(item, label) for label, item in pairs)
+        self.parameters: tuple[Parameter, ...] = tuple(parameter(item, label) for label, item in pairs)
         self.blocks: tuple[Distribution, ...] = bind(data)
         self.name = names.check("Loss.name", name)
         self.files: tuple[Path, ...] = ()
@@ -220,17 +139,31 @@ class Loss:
         return len(self.theta)
 
     @property
+    def used(self) -> tuple[Distribution, ...]:
+        """The distributions that the expression draws on."""
+        free = self.expression.free_symbols
+        return tuple(b for b in self.blocks if free & set(b.symbols))
+
+    @property
+    def population(self) -> int | None:
+        """N, the rows of the data set that all data in the expression come from; None for fresh samples."""
+        used = self.used
+        return used[0].size if len(used) == 1 else None
+
+    @property
     def distribution_parameters(self) -> tuple[sp.Symbol, ...]:
         """Symbols that stand in the laws instead of numbers, sorted by name."""
         return tuple(sorted({s for b in self.blocks for s in b.free_symbols}, key=str))
 
-    def pack(self, values: Mapping[Any, Any]) -> np.ndarray:
+    def pack(self, values: Mapping[Any, Any], where: str = "start") -> np.ndarray:
         """The point theta of given values.
 
         Parameters
         ----------
         values
             {symbol, matrix or name: number or array}, one for every parameter.
+        where
+            What messages call the values.
 
         Returns
         -------
@@ -241,33 +174,7 @@ class Loss:
         InputError
             For a missing, unknown, misshapen or infinite value.
         """
-        out, left = np.empty(self.dimension), dict(values)
-        at = 0
-        for p in self.parameters:
-            keys = [
-                k for k in left if k == p.name or (isinstance(k, sp.Symbol) and k in p.symbols and len(p.symbols) == 1)
-            ]
-            keys += [
-                k for k in left if k not in keys and not isinstance(k, (str, sp.Symbol)) and _symbols_of(k) == p.symbols
-            ]
-            if len(keys) != 1:
-                raise InputError(
-                    f"start[{p.name}]: every parameter needs one value; got {len(keys)} of them. Give a number or an"
-                    f" array of shape {p.shape}."
-                )
-            value = floats(f"start[{p.name}]", left.pop(keys[0]))
-            if value.shape != p.shape and not (len(p.shape) == 1 and value.shape == (*p.shape, 1)):
-                raise InputError(f"start[{p.name}]: must have shape {p.shape}; got {value.shape}. Reshape it.")
-            if not np.isfinite(value).all():
-                raise InputError(f"start[{p.name}]: must be finite; got {value.tolist()}. Give finite numbers.")
-            out[at : at + len(p.symbols)] = value.ravel()
-            at += len(p.symbols)
-        if left:
-            raise InputError(
-                f"start: keys must be parameters; got {sorted(map(str, left))}. The loss has"
-                f" {[p.name for p in self.parameters]}."
-            )
-        return out
+        return point(self.parameters, where, values)
 
     def unpack(self, theta: np.ndarray) -> dict[str, np.ndarray]:
         """Values by name, the inverse of `pack`.
@@ -296,7 +203,3 @@ class Loss:
 
 def _whole_float_power(e: sp.Basic) -> bool:
     return isinstance(e, sp.Pow) and isinstance(e.exp, sp.Float) and e.exp == int(e.exp)
-
-
-def _symbols_of(key: Any) -> tuple[sp.Symbol, ...] | None:
-    return tuple(key) if isinstance(key, sp.MatrixBase) else None

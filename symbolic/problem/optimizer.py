@@ -5,15 +5,40 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isfinite
 from numbers import Real
+from typing import Any
 
 import numpy as np
 import sympy as sp
 
 from symbolic.errors import InputError
 from symbolic.functions.numeric import Numeric
+from symbolic.problem.loss import Loss
 
 t = sp.Symbol("t", real=True)
 """Time t = eta*k, the argument of a schedule."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """The coefficients that a setting of SGD means for one loss, as numbers or exact.
+
+    d theta = -speed (gbar + weight_decay theta) dt + speed sqrt(temperature) Sigma^(1/2) dW in t = learning_rate k.
+    temperature: T = f eta/S; variance: f/S, of a minibatch gradient per Sigma; f: (N - S)/(N - 1) without replacement
+    from a population of N rows, else 1. inertia: 1 - momentum. schedule: what multiplies the rate, 1 or an expression.
+    """
+
+    temperature: Any
+    weight_decay: Any
+    learning_rate: Any
+    variance: Any = None
+    inertia: Any = 1
+    schedule: Any = 1
+    population: int | None = None
+
+    @property
+    def speed(self) -> Any:
+        """Schedule over inertia: to first order, momentum multiplies the rate by 1/(1 - momentum)."""
+        return self.schedule if self.inertia == 1 else self.schedule * (1 / self.inertia)
 
 
 @dataclass(frozen=True)
@@ -120,6 +145,31 @@ class SGD:
                 f" expression {self.schedule}."
             )
         return values
+
+    def rates(self, loss: Loss, exact: bool = False) -> Rates:
+        """The coefficients for a loss. Raises InputError without replacement from rows that laws are mixed into."""
+        if not self.replacement and loss.population is None and any(b.size for b in loss.used):
+            raise InputError(
+                "SGD.replacement: without replacement the noise needs all data from the data set; got a data set with"
+                " laws beside it. Use replacement=True, or put samples of the laws into the data set."
+            )
+        return self.rates_of(loss.population, exact)
+
+    def rates_of(self, population: int | None, exact: bool = False) -> Rates:
+        """The coefficients for gradient noise from N rows, or from fresh samples (None)."""
+        factor: Any = self.noise_factor(population)
+        schedule: Any = 1 if self.schedule is None else self.schedule
+        number = sp.nsimplify if exact else float
+        eta, factor, inertia = (number(v) for v in (self.learning_rate, factor, 1 - number(self.momentum)))
+        return Rates(
+            eta / self.batch_size * factor,
+            number(self.weight_decay),
+            eta,
+            factor / self.batch_size,
+            inertia,
+            schedule,
+            population,
+        )
 
     def noise_factor(self, population: int | None) -> float:
         """Covariance of the minibatch gradient over Sigma/S.

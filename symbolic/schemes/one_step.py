@@ -7,7 +7,8 @@ from typing import Any
 
 import sympy as sp
 
-from symbolic.dynamics.equation import SDE, LossDynamics, weight_decay
+from symbolic.dynamics.equation import SDE
+from symbolic.dynamics.gradient import LossDynamics, weight_decay
 from symbolic.dynamics.step_map import StepMap, h, t
 from symbolic.errors import InputError
 from symbolic.schemes.choice import check_pairing, find

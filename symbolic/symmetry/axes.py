@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from symbolic.problem.loss import Loss, Parameter
+from symbolic.problem.loss import Loss
+from symbolic.problem.parameter import Parameter
 
 
 @dataclass(frozen=True)

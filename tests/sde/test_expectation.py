@@ -333,9 +333,9 @@ def test_a_problem_without_chance_is_refused() -> None:
         ({"scheme": "adaptive-euler"}, "expectation.scheme: levels need steps that are the same for all paths"),
         ({"scheme": "heun"}, "integrates stratonovich equations"),
         ({"scheme": "rk4"}, "scheme: must be one of"),
-        ({"start": {}}, r"start\[X\]: every parameter needs one value; got 0"),
+        ({"start": {}}, r"start\[X\]: every parameter needs one value; got nothing"),
         ({"start": {X: [1.0, 2.0]}}, r"expectation.start\[X\]: paths are not known in advance"),
-        ({"parameters": {"mu": 1.0}}, r"parameters\[mu\]: must be a parameter of the SDE"),
+        ({"parameters": {"mu": 1.0}}, r"parameters\[mu\]: must name a parameter of the SDE"),
     ],
 )
 def test_what_it_refuses(changes: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ TANH = Loss((sp.tanh(u * x) * w - x) ** 2, [u, w], {x: Normal(0, 1)})
         (lambda k: simulate(RESCALING, SGD(0.1), **k | {"refine": 0}), "refine: must be a whole number of at least 1"),
         (
             lambda k: simulate(RESCALING, SGD(0.1), **k | {"parameters": {"u": 1.0}}),
-            r"parameters\[u\]: must be a parameter of the SDE; got 'u'",
+            r"parameters\[u\]: must name a parameter of the SDE; got 'u'",
         ),
         (
             lambda k: simulate(SDE([X], [0], [[X]], interpretation="stratonovich"), **k | {"start": {X: 1.0}}),

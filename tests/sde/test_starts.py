@@ -9,7 +9,7 @@ import pytest
 import sympy as sp
 from scipy import stats
 
-from sde.engine.initial_states import reader
+from sde.api.starts import reader
 from symbolic import Bernoulli, Dataset, Laplace, Loss, Moments, Normal, Uniform, parameters
 
 U, v, u, x = *parameters(U=(3, 2), v=(2,), u=()), sp.Symbol("x", real=True)

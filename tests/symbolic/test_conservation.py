@@ -8,7 +8,7 @@ import sympy as sp
 
 from symbolic import Dataset, Loss, Normal
 from symbolic.library import LIBRARY
-from symbolic.problem.loss import entries
+from symbolic.problem.parameter import entries
 from symbolic.symmetry.generators import find_algebra
 from symbolic.symmetry.independence import free_functions
 from symbolic.symmetry.invariants import Formal

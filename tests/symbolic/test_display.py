@@ -291,7 +291,7 @@ def test_large_matrices_at_a_point_give_their_norm() -> None:
 
 def test_points_that_make_no_sense_are_refused() -> None:
     theory = theory_of("rescaling")
-    with pytest.raises(ValueError, match=r"start\[w\]: every parameter needs one value"):
+    with pytest.raises(ValueError, match=r"at\[w\]: every parameter needs one value"):
         display.at_point(theory, {"u": 1.0}, RATE)
     with pytest.raises(ValueError, match="must be finite"):
         display.at_point(theory, {"u": 1.0, "w": math.nan}, RATE)

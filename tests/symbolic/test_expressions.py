@@ -20,7 +20,7 @@ from symbolic.functions.registry import ROWS
 from symbolic.language import parser, vocabulary
 from symbolic.language.parser import ExpressionError, parse, parse_scalar
 from symbolic.language.vocabulary import FUNCTIONS, MAX_ENTRIES
-from symbolic.problem.loss import entries
+from symbolic.problem.parameter import entries
 
 SHAPES = {"u": (), "v": (), "x": (4,), "y": (3,), "U": (3, 2), "W": (2, 4), "S": (3, 3)}
 NAMES = {name: entries(name, shape) for name, shape in SHAPES.items()}

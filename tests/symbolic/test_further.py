@@ -10,7 +10,7 @@ from scipy.integrate import solve_ivp
 from symbolic import Loss, Normal
 from symbolic.evaluation.tape import Tape
 from symbolic.library import LIBRARY
-from symbolic.problem.loss import entries
+from symbolic.problem.parameter import entries
 from symbolic.symmetry.nonquadratic_laws import new_laws, polynomial_laws, separable_laws
 from symbolic.theory import derive
 from tests.symbolic import losses

@@ -9,7 +9,7 @@ import pytest
 import sympy as sp
 
 from symbolic import Loss, Normal, Uniform, parameters
-from symbolic.problem.loss import entries
+from symbolic.problem.parameter import entries
 
 u, w, x, y = sp.symbols("u w x y", real=True)
 GAUSS = {x: Normal(0, 1)}
@@ -63,7 +63,7 @@ def test_pack_and_unpack_are_inverse() -> None:
         ({"U": np.zeros((2, 3)), "u": 1.0}, r"start\[U\]: must have shape \(3, 2\); got \(2, 3\)"),
         ({"u": 1.0}, r"start\[U\]: every parameter needs one value"),
         ({"U": np.zeros((3, 2)), "u": np.inf}, r"start\[u\]: must be finite"),
-        ({"U": np.zeros((3, 2)), "u": 1.0, "q": 1.0}, r"keys must be parameters; got \['q'\]"),
+        ({"U": np.zeros((3, 2)), "u": 1.0, "q": 1.0}, r"start\[q\]: must name a parameter; got 'q' \(str\)"),
     ],
 )
 def test_pack_refuses(values: dict[str, Any], message: str) -> None:

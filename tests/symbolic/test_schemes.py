@@ -11,7 +11,7 @@ import sympy as sp
 
 import symbolic.schemes
 from symbolic import SDE, Loss, Normal
-from symbolic.dynamics.equation import LossDynamics, weight_decay
+from symbolic.dynamics.gradient import LossDynamics, weight_decay
 from symbolic.dynamics.step_map import StepMap, h, t
 from symbolic.schemes import SCHEMES, beta, step_map
 from symbolic.schemes.scheme import NO_ORDER, order

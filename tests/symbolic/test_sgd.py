@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import sympy as sp
 
+from symbolic import SDE, Dataset, Loss, Normal
 from symbolic.problem.optimizer import SGD, cosine, t, warmup
 
 
@@ -85,3 +86,46 @@ def test_noise_factor_by_enumeration(rows: int, batch: int) -> None:
 def test_a_batch_without_replacement_fits_the_data() -> None:
     with pytest.raises(ValueError, match=r"SGD.batch_size: without replacement .* got 7 \(int\) of 6 rows"):
         SGD(0.1, 7, replacement=False).noise_factor(6)
+
+
+u, w, x, e, q = sp.symbols("u w x e q", real=True)
+ROWS = Dataset({x: [1.0, 2.0, -1.0, 0.5, 3.0], e: [0.0, 1.0, -1.0, 2.0, 0.5]})
+
+
+def test_rates_are_the_coefficients_of_the_setting() -> None:
+    loss = Loss((u * x - w * e) ** 2, [u, w], ROWS)
+    sgd = SGD(0.1, 2, weight_decay=0.3, momentum=0.9, replacement=False, schedule=warmup(4.0))
+    exact, numbers = sgd.rates(loss, exact=True), sgd.rates(loss)
+    assert (exact.temperature, exact.variance) == (sp.Rational(3, 80), sp.Rational(3, 8))
+    assert (exact.weight_decay, exact.learning_rate, exact.population) == (sp.Rational(3, 10), sp.Rational(1, 10), 5)
+    assert exact.inertia == sp.Rational(1, 10) and sp.expand(exact.speed - 10 * sp.Min(t / 4, 1)) == 0
+    for field in ("temperature", "variance", "weight_decay", "learning_rate", "inertia"):
+        assert getattr(numbers, field) == pytest.approx(float(getattr(exact, field)), rel=1e-15)
+        assert type(getattr(numbers, field)) is float
+    assert SGD(0.1).rates(loss).speed == 1 and SGD(0.1, 2).rates(loss).temperature == 0.05
+
+
+def test_what_the_loss_does_not_use_has_no_part_in_its_population() -> None:
+    sgd = SGD(0.1, 2, replacement=False)
+    beside: Any = [ROWS, {q: Normal(0, 1)}]
+    assert sgd.rates(Loss((u * x - e) ** 2, [u], beside)).population == 5
+    assert SGD(0.1, 2).rates(Loss((u * x - q) ** 2, [u], beside)).population is None
+    with pytest.raises(ValueError, match="SGD.replacement: without replacement the noise needs all data"):
+        sgd.rates(Loss((u * x - q) ** 2, [u], beside))
+    with pytest.raises(ValueError, match=r"SGD.batch_size: without replacement .* got 7 \(int\) of 5 rows"):
+        SGD(0.1, 7, replacement=False).rates(Loss((u * x - e) ** 2, [u], ROWS))
+
+
+def test_the_equation_has_the_rates_and_the_noise_of_its_rows() -> None:
+    """Drift -s (mean gradient + wd theta) and diffusion s^2 T Sigma, by plain averages over the rows."""
+    loss = Loss((u * w * x - e) ** 2, [u, w], ROWS)
+    sgd = SGD(0.1, 2, weight_decay=0.3, momentum=0.5, replacement=False, schedule=warmup(4.0))
+    sde, theta = SDE.from_loss(loss, sgd), np.array([1.5, -0.5])
+    a, b = ROWS.table.T
+    gradients = 2 * (theta[0] * theta[1] * a - b) * a * theta[::-1, None]
+    s, heat = 0.25 * 2, 0.05 * 3 / 4  # at t = 1: a quarter of the rate, doubled by momentum
+    at = {u: theta[0], w: theta[1]}
+    f = np.array(sde.drift(sp.Matrix([u, w]), sp.Integer(1)).subs(at).tolist(), float)[:, 0]
+    g = np.array(sde.diffusion(sp.Matrix([u, w]), sp.Integer(1)).subs(at).tolist(), float)
+    assert f == pytest.approx(-s * (gradients.mean(axis=1) + 0.3 * theta), rel=1e-12)
+    assert g @ g.T == pytest.approx(s**2 * heat * np.cov(gradients, bias=True), rel=1e-12)

@@ -16,8 +16,8 @@ from symbolic.library import LIBRARY, matrix_factorization, rescaling
 from symbolic.noise.covariance import Noise
 from symbolic.predictions.sharpness import sharpness
 from symbolic.predictions.sharpness.hessian import MeanHessian, trace_expression
-from symbolic.problem.loss import entries
 from symbolic.problem.optimizer import warmup
+from symbolic.problem.parameter import entries
 from symbolic.theory import Theory, derive
 from tests.symbolic import losses
 from tests.symbolic.losses import u, w, x, y

@@ -177,13 +177,13 @@ def test_several_starts_steps_and_laws_with_shapes() -> None:
             "data.e: parameters must broadcast to the variable's shape (3,); got shape (2,)",
         ),
         ("u = 1.2", "u = nan", "run.start.u: must be finite; got nan (float)"),
-        ("u = 1.2, ", "", "run.start.u: every parameter needs a value; got nothing (missing)"),
+        ("u = 1.2, ", "", "run.start.u: every parameter needs one value; got nothing (missing)"),
         (
             "u = 1.2",
             "u = [1.2]",
             "run.start.u: must have the parameter's shape [], here [1]; got [1.2] (list)",
         ),
-        ("u = 1.2", "uu = 1.2", "run.start.uu: must be a parameter; got 1.2 (float)"),
+        ("u = 1.2", "uu = 1.2", "run.start.uu: must name a parameter; got 'uu' (str). Did you mean 'u'?"),
         (
             "u = 1.2",
             'u = "1.2"',

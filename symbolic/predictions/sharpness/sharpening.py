@@ -288,7 +288,7 @@ def sharpness(theory: Derivation, at: Mapping[Any, Any], sgd: SGD) -> Sharpness:
             f"sharpness: a schedule makes the rates depend on time; got {sgd.schedule}. Leave it out; Sharpness.stable"
             " takes one."
         )
-    theta, noise = theory.loss.pack(at), theory.noise
+    theta, noise = theory.loss.pack(at, "at"), theory.noise
     rates = noise.rates(sgd, numeric=True)
     hessian_of = MeanHessian(noise)
     h, (mean, root) = hessian_of(theta), noise.factor(theta)

@@ -1,0 +1,27 @@
+"""Where paths begin, from what a user gives for each parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sde.engine.initial_states import InitialStates, of_part
+from symbolic.problem.parameter import Parameter, assign
+
+
+def reader(parts: Sequence[Parameter], start: Mapping[Any, Any], paths: int, seed: int, width: int) -> InitialStates:
+    """start as a function of path numbers, (first, n) -> (n, width); columns past the parameters (velocities) are 0.
+
+    Values are numbers or arrays of the parameter's shape (all paths alike), arrays (paths, *shape), or laws (Normal,
+    Uniform, Laplace, Bernoulli with numbers). Raises InputError with all problems at once.
+    """
+    columns, at = {}, 0
+    for p in parts:
+        columns[p.name] = at
+        at += len(p.symbols)
+
+    def read(p: Parameter, here: str, value: Any) -> Any:
+        at = columns[p.name]
+        return at, len(p.symbols), of_part(p.symbols, p.shape, value, paths, seed, at, here)
+
+    return InitialStates(width, tuple(assign("start", parts, start, read)))
