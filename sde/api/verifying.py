@@ -26,7 +26,7 @@ from sde.verification import experiment, one_step_drift, theory_numbers
 from sde.verification import setting as records
 from sde.verification.verdicts import judge
 from symbolic.display import drift_text, paragraph
-from symbolic.errors import InputError, as_real
+from symbolic.errors import InputError, as_real, warn
 from symbolic.functions.activations import relu, step
 from symbolic.predictions.charge import Charge
 from symbolic.problem.loss import Loss
@@ -108,7 +108,7 @@ def verify(
         found = experiment.run_experiment(figures, setting, simulators, begins, steps, margins)
     if found.interrupted:
         why = "the report holds the claims that were measured, and lists the others as not tested"
-        warnings.warn(f"verify: interrupted; {why}.", InterruptedWarning, stacklevel=2)
+        warn(f"verify: interrupted; {why}.", InterruptedWarning)
     names = experiment.start_names(len(begins))
     settings = {
         "learning rate": sgd.learning_rate,
