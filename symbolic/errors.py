@@ -1,4 +1,4 @@
-"""Bad input: the one exception that means it, its sentence, and the checks that raise it; warnings that name the call."""
+"""Bad input: the one exception that means it, its sentence, the checks that raise it; warnings at the call."""
 
 from __future__ import annotations
 
