@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from sde.engine.checkpoint import CheckpointTarget
+from sde.storage import row_file
 from sde.storage.archive import check_kind
 from sde.storage.distinct_files import check_apart
 from sde.storage.files import check_writable
-from sde.storage.row_file import RowFile
 from symbolic.errors import InputError
 
 MEMORY_SHARE = 0.5
@@ -20,8 +20,10 @@ MEMORY_SHARE = 0.5
 def check_files(problem: Any, target: str | Path | CheckpointTarget | None, out: str | Path | None) -> None:
     """Raise before any work for files that cannot be written, and for those that the problem was read from."""
     path = target.path if isinstance(target, CheckpointTarget) else target
-    rows = None if path is None or out is None else RowFile.beside(Path(path))
+    rows = None if path is None or out is None else row_file.beside(Path(path))
     check_apart([path, out, rows], getattr(problem, "files", ()))
+    if rows is not None:
+        row_file.check(rows)
     if path is not None:
         check_writable(path, "checkpoint")
         check_kind(Path(path))

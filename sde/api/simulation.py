@@ -127,7 +127,8 @@ def simulate(
         File of the complete chunks, written every few seconds. A call with the same arguments continues from it to the
         same bits; other arguments are refused.
     out : path, optional
-        With keep="paths": NetCDF file that paths are streamed to, chunk by chunk, instead of memory.
+        With keep="paths": NetCDF file that paths are streamed to, chunk by chunk, instead of memory. With a checkpoint
+        they lie in a file beside that, named as it is with ".rows" after it, until there are all.
     progress : bool or callable
         Show a bar, or a function that is told of every n path-steps.
 

@@ -15,7 +15,7 @@ from sde.engine.engine_identity import engine
 from sde.storage import archive
 from sde.storage.archive import HEADER, MAGIC, Malformed, write
 from sde.storage.files import check_writable
-from sde.storage.row_file import RowFile
+from sde.storage.row_file import RowFile, beside
 from symbolic.errors import InputError
 
 __all__ = ["EVERY", "HEADER", "MAGIC", "Checkpoint", "CheckpointTarget", "Malformed", "engine", "read", "write"]
@@ -78,7 +78,7 @@ class Checkpoint:
     def row_file(self, length: int) -> RowFile:
         """Where the rows of a streamed run lie, in records of at most `length` bytes; what is saved here is then worth
         nothing without it. Raises OSError."""
-        self._rows = RowFile(RowFile.beside(self.path), str(self.header["identity"]), length)
+        self._rows = RowFile(beside(self.path), str(self.header["identity"]), length)
         return self._rows
 
     def load(self, check: Callable[[Mapping[str, np.ndarray]], None] | None = None) -> dict[str, np.ndarray] | None:

@@ -23,6 +23,18 @@ MAGIC = b"noetherflow rows 1\n"
 _FLAGS = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
+def beside(checkpoint: Path) -> Path:
+    """Where the rows of a checkpoint lie."""
+    target = located(checkpoint, "checkpoint")
+    return target.with_name(f"{target.name}.rows")
+
+
+def check(path: Path) -> None:
+    """Raise OSError, naming the file, where rows cannot be written, or something else lies."""
+    check_writable(path, "checkpoint")
+    check_kind(path, MAGIC)
+
+
 class RowFile:
     """Records of at most `length` bytes of the run `mark` (ASCII). Raises OSError for a path that cannot be written, or
     where something else lies."""
@@ -31,14 +43,7 @@ class RowFile:
         self.path, self.length = path, length
         self._head = MAGIC + mark.encode("ascii") + b"\n"
         self._lock, self._stream = Lock(), cast("BinaryIO | None", None)
-        check_writable(path, "checkpoint")
-        check_kind(path, MAGIC)
-
-    @staticmethod
-    def beside(checkpoint: Path) -> Path:
-        """Where the rows of a checkpoint lie."""
-        target = located(checkpoint, "checkpoint")
-        return target.with_name(f"{target.name}.rows")
+        check(path)
 
     def exists(self) -> bool:
         """Whether there are any."""

@@ -26,7 +26,7 @@ from sde.engine import checkpoint, chunk, engine_identity
 from sde.engine.checkpoint import Checkpoint
 from sde.storage.archive import DIGEST, HEADER, MAGIC
 from sde.storage.files import fingerprint
-from sde.storage.row_file import RowFile
+from sde.storage.row_file import beside
 from symbolic.library import LIBRARY
 from tests.commands import GOOD, run
 
@@ -70,7 +70,7 @@ class Half:
             patch.setattr(Checkpoint, "due", lambda _: True)
             with pytest.raises(RuntimeError, match="power cut"):
                 call(kind, checkpoint=self.path, **self.out)
-        self.data, rows = self.path.read_bytes(), RowFile.beside(self.path)
+        self.data, rows = self.path.read_bytes(), beside(self.path)
         self.rows = rows.read_bytes() if self.out else None
         self.header, self.state = checkpoint.read(self.path)
 
@@ -78,7 +78,7 @@ class Half:
         """What a run says that continues from the file; None where it came to the undisturbed result."""
         said = ""
         if self.rows is not None:
-            RowFile.beside(self.path).write_bytes(self.rows)
+            beside(self.path).write_bytes(self.rows)
         try:
             found = call(self.kind, checkpoint=self.path, **self.out)
         except (OSError, ValueError) as error:

@@ -135,3 +135,12 @@ def test_the_result_may_go_elsewhere(half: Path, monkeypatch: pytest.MonkeyPatch
     indices = begun(monkeypatch)
     assert run(half, out=half / "elsewhere.nc").attrs["interrupted"] == 0
     assert 0 < len(indices) < 24 and (half / "elsewhere.nc").exists()
+
+
+def test_a_file_in_the_place_of_rows_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "c.rows").write_bytes(b"somebody's thesis")
+    monkeypatch.setattr("sde.api.simulation.load", lambda *_: pytest.fail("compiled before refusing"))
+    with pytest.raises(OSError, match=r"c\.rows \(not a checkpoint\)"):
+        run(tmp_path)
