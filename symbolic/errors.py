@@ -1,8 +1,10 @@
-"""Bad input: the one exception that means it, its one sentence, and the checks that raise it."""
+"""Bad input: the one exception that means it, its sentence, the checks that raise it; warnings at the call."""
 
 from __future__ import annotations
 
 import re
+import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
@@ -152,3 +154,11 @@ class check:
         if not isinstance(value, Mapping):
             raise InputError.of(where, "must be a mapping", value, advice)
         return value
+
+
+def warn(text: str, category: type[Warning]) -> None:
+    """Warn at the line of the user's that called us, however deep within we are."""
+    frame, level = sys._getframe(1), 2
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("sde", "symbolic"):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, category, stacklevel=level)

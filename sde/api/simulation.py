@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
@@ -29,7 +28,7 @@ from sde.settings import Gather, RunSettings, SaveAt
 from sde.storage.files import fingerprint
 from symbolic.codegen.prepare import Prepared, parameters_of, prepare
 from symbolic.dynamics.equation import SDE
-from symbolic.errors import InputError
+from symbolic.errors import InputError, warn
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD
 from symbolic.schemes import find, for_step
@@ -351,11 +350,10 @@ def run_prepared(
             data = made(ensemble.run(plan, settings.threads, tick, store))
             data = data.assign_attrs(result_hash=fingerprint(data))
     if data.attrs["interrupted"]:
-        warnings.warn(
+        warn(
             f"{settings.command}: interrupted; the result holds the {data.attrs['paths']} of {paths} paths that were"
             " complete.",
             InterruptedWarning,
-            stacklevel=4,
         )
     return data
 

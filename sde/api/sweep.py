@@ -18,7 +18,7 @@ from sde.engine import checkpoint_folder, interruption
 from sde.engine.interruption import InterruptedWarning
 from sde.storage.files import fingerprint
 from symbolic.dynamics.equation import SDE
-from symbolic.errors import InputError, as_reals
+from symbolic.errors import InputError, as_reals, warn
 from symbolic.problem import assumptions
 from symbolic.problem.loss import Loss
 from symbolic.problem.parameter import Parameter, assign, parameter
@@ -90,11 +90,10 @@ def over(swept: Mapping[str, np.ndarray], given: Given, run: Callable[[Given], x
     axis, asked = next(iter(swept)), prod(len(v) for v in swept.values())
     whole_runs = len(combinations) * len(swept[axis]) // asked
     if len(combinations) < asked:
-        warnings.warn(
+        warn(
             f"simulate: interrupted; the result holds {axis} = {swept[axis][:whole_runs].tolist()}, the values that"
             " were complete.",
             InterruptedWarning,
-            stacklevel=3,
         )
         swept = {**swept, axis: swept[axis][:whole_runs]}
     shape = [len(v) for v in swept.values()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ from sde.engine.accumulators.moments import Moments
 from sde.engine.ensemble import Outcome
 from sde.engine.plan import Plan
 from sde.engine.time_grid import Grid
-from symbolic.errors import InputError
+from symbolic.errors import InputError, warn
 
 
 class StepWarning(UserWarning):
@@ -75,33 +74,30 @@ def warn_of_short_steps(grid: Grid, dt: float, time: float) -> None:
     requested = int(np.ceil(time / dt * (1 - 1e-12)))
     closest = float(np.diff(grid.at(grid.saves)).min(initial=time))
     if closest < dt * (1 - 1e-6):
-        warnings.warn(
+        warn(
             f"save_at: saves that lie {closest:.3g} apart shorten the steps between them below dt = {dt:g}:"
             f" {grid.steps} steps instead of {requested}, and another error than that of dt. Save less often, or take"
             " the smaller dt throughout.",
             StepWarning,
-            stacklevel=4,
         )
 
 
 def warn_of_unseen(found: tuple[float, float], dt: float) -> None:
     """Say that coefficients change within a step."""
-    warnings.warn(
+    warn(
         f"dt: the coefficients change in time within a step of {dt:g}: over the run one adds up to {found[0]:.4g} by"
         f" the steps, and to {found[1]:.4g} by closer looks. Take a smaller dt, or name the times with steps_at=.",
         StepWarning,
-        stacklevel=4,
     )
 
 
 def warn_of_rounding(name: str, dtype: str, steps: int) -> None:
     """Say that a state's steps are lost in rounding."""
-    warnings.warn(
+    warn(
         f"dtype: the steps of {name} are so small beside it that {dtype} rounds {steps} of them to the same side, which"
         f" adds up to more than {step_check.ROUNDED:.0%} of its change. Use"
         f" {'float64' if dtype == 'float32' else 'a longer dt'}.",
         StepWarning,
-        stacklevel=6,
     )
 
 
@@ -131,6 +127,4 @@ def report(finding: step_check.Finding, names: Sequence[str], dt: float, order: 
     shorter = (
         dt / 2 if finding.loses else dt * min(0.5, (step_check.TOLERATED / 2 / finding.error) ** (1 / max(order, 0.5)))
     )
-    warnings.warn(
-        f"dt: {recorded}. Try dt = {shorter:.2g}; check=False leaves this check out.", StepWarning, stacklevel=6
-    )
+    warn(f"dt: {recorded}. Try dt = {shorter:.2g}; check=False leaves this check out.", StepWarning)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -25,7 +24,7 @@ from sde.verification.forecast import orbit_starts
 from sde.verification.setting import Margins, Setting
 from sde.verification.verdicts import judge
 from symbolic.display import drift_text, paragraph
-from symbolic.errors import InputError, as_real
+from symbolic.errors import InputError, as_real, warn
 from symbolic.functions.registry import KINKED
 from symbolic.predictions.charge import Charge
 from symbolic.problem.loss import Loss
@@ -148,7 +147,7 @@ def verify(
         found = run_experiment(experiment, ensembles.simulators(names, shown, folder))
     if found.interrupted:
         why = "the report holds the claims that were measured, and lists the others as not tested"
-        warnings.warn(f"verify: interrupted; {why}.", InterruptedWarning, stacklevel=2)
+        warn(f"verify: interrupted; {why}.", InterruptedWarning)
     settings = {
         "learning rate": sgd.learning_rate,
         "batch size": sgd.batch_size,

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 from sde.engine.checkpoint import Checkpoint, CheckpointTarget
 from sde.engine.ensemble import CheckpointWarning
 from sde.storage.files import check_writable, write_text
-from symbolic.errors import InputError
+from symbolic.errors import InputError, warn
 
 FORMAT = "noetherflow checkpoint folder 1"
 MANIFEST = "manifest.json"
@@ -105,7 +104,7 @@ class Folder:
     def warn(self, error: OSError) -> None:
         """Say once that the folder cannot be written; the work goes on."""
         if not self._warned:
-            warnings.warn(f"{error} Meanwhile the run goes on.", CheckpointWarning, stacklevel=4)
+            warn(f"{error} Meanwhile the run goes on.", CheckpointWarning)
         self._warned = True
 
 

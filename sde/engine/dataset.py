@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from sde.engine.ensemble import Outcome
 from sde.engine.quantiles import Sketch
 from sde.engine.result_layout import ResultLayout
 from sde.kernels.statistics.moments import COUNT, HIGH, LOW, M2, MEAN
+from symbolic.errors import warn
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -107,13 +107,12 @@ def _undefined(outcome: Outcome, layout: ResultLayout) -> dict[str, Any]:
         if count.any():
             data[f"{v.name}_{UNDEFINED}"] = (("time", *v.dims), count.reshape(len(layout.saves), *v.shape))
             first = int(np.argmax(count.any(axis=1)))
-            warnings.warn(
+            warn(
                 f"{v.name} is not a finite number on up to {count.max()} of {explosions.paths} paths that are alive,"
                 f" first at time {float(layout.time(layout.saves[first])):.6g}; its own statistics leave them out,"
                 f" which biases what is left. See {v.name}_{UNDEFINED}, or write it so that it is a number wherever"
                 " paths go, e.g. with sympy.Max.",
                 UndefinedWarning,
-                stacklevel=6,
             )
     return data
 
@@ -139,12 +138,11 @@ def _explosions(outcome: Outcome, layout: ResultLayout, warn_share: float, expla
     if total > warn_share * n:
         advice = dict.fromkeys(e["advice"] for e in named if e.get("advice"))
         others = f"; then paths {', '.join(str(e['path']) for e in named[1:4])}" if len(named) > 1 else ""
-        warnings.warn(
+        warn(
             f"{total} of {n} paths exploded ({total / n:.3%}) and are left out of every statistic from then on, which"
             f" biases what is left; the first: {in_words(named[0])}{others}."
             f" {'. '.join(advice) or 'See attrs, explosions'}.",
             ExplosionWarning,
-            stacklevel=6,
         )
     found = {"paths": n, "exploded_paths": total, "warn_share": warn_share}
     return found | ({"first_explosion": named[0]["time"], "explosions": json.dumps(named)} if total else {})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from sde.engine.quantiles import Sketch
 from sde.engine.schedulers.scheduler import Scheduler
 from sde.engine.schedulers.threads import Threads
 from sde.kernels.loop import run_block
+from symbolic.errors import warn
 
 BOUND = {"float32": 1e18, "float64": 1e100}
 """|x| beyond which a path counts as exploded, so that squares still fit the number type."""
@@ -162,5 +162,5 @@ class _Saver:
         except OSError as error:
             if last or not self.failing:
                 what = "the run's end is not saved" if last else "the run goes on, and will try again"
-                warnings.warn(f"{error} Meanwhile {what}.", CheckpointWarning, stacklevel=6)
+                warn(f"{error} Meanwhile {what}.", CheckpointWarning)
             self.failing = True

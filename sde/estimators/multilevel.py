@@ -7,7 +7,6 @@ Source: Giles, Oper. Res. 56 (2008) 607 and Acta Numerica 24 (2015) 259, algorit
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -29,7 +28,7 @@ from sde.estimators.level_rates import (
     weak_slope,
 )
 from sde.estimators.sample_moments import Memory, Moments, Parts
-from symbolic.errors import InputError
+from symbolic.errors import InputError, warn
 
 BIAS_SHARE = 0.25
 """Of the squared tolerance, what the squared bias may take; the variance has the rest."""
@@ -370,12 +369,11 @@ def _conclude(level_set: LevelSet, variances: np.ndarray, bias: Bias, order: flo
     variance_error = float(np.linalg.norm(doubts) / parts.sum())
     if variance_error > VAGUE:
         worst = int(np.argmax(doubts))
-        warnings.warn(
+        warn(
             f"expectation: the standard error {sem:.2g} is itself uncertain by {variance_error:.0%}, as few paths make"
             f" it (kurtosis {level_samples[worst].difference.kurtosis:.3g} on level {level_samples[worst].level})."
             " Raise first_paths, or smooth f.",
             VarianceWarning,
-            stacklevel=4,
         )
     steady = fit(level_set.seen, order).steady
     steps, cost = plain(level_samples, order, math.hypot(sem, bias.size), level_set.all) or (None, None)
