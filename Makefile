@@ -9,7 +9,7 @@ OLDEST_TESTS := tests/cases/test_case_c7_oldest.py tests/test_cli.py tests/test_
 TORCH ?= torch
 RIVALS := "$(TORCH)" "jax>=0.10" "diffrax>=0.6" "torchsde>=0.2.6" "sdeint>=0.3" "jitcsde>=1.6" "mkl_random>=1.2"
 
-.PHONY: demo test oldest slow fuzz lint format bench notebooks clean
+.PHONY: demo test nojit oldest slow fuzz lint format bench notebooks clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -21,7 +21,12 @@ demo: $(STAMP)
 	$(BIN)/python -m examples.demo
 
 test: $(STAMP) lint
-	$(BIN)/python -m pytest -q -n 2 -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 -m "not slow" --durations=15
+
+# Kernels as plain Python, with the coverage that this gives; loops that call machine code by address are left out.
+nojit: $(STAMP)
+	NUMBA_DISABLE_JIT=1 $(BIN)/coverage run --source=sde/kernels -m tests.nojit
+	$(BIN)/coverage report --sort=cover
 
 # The lowest versions that pyproject.toml states, in an environment of their own: command line, NetCDF, simulate, derive, report.
 oldest: $(OLDEST)/.installed
@@ -42,6 +47,7 @@ fuzz: $(STAMP)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 

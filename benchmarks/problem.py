@@ -85,7 +85,7 @@ class Problem:
         return np.concatenate([np.ravel(a) for a in self.begin])
 
     def on(self, library: Any, convert: Callable[[np.ndarray], Any]) -> Any:
-        """This problem over the arrays of `library`, its constants made by `convert`."""
+        """The problem over the arrays of `library`, its constants made by `convert`."""
         made = copy.copy(self)
         made.xp = library
         for name, value in self.constants.items():

@@ -1,22 +1,36 @@
-"""Ensembles of SGD and of its SDE, compiled, and the verification of a derived theory against them."""
+"""Ensembles of SGD and of its SDE, compiled, and the verification of a derived theory against them.
 
-from __future__ import annotations
+`simulate` integrates SGD's SDE, or any other; `train` runs discrete SGD; `verify` holds a derived theory against both;
+`expectation` and `convergence` estimate by levels and measure orders; `resume` continues a checkpoint. Losses, their
+data and the theory come from `symbolic`.
+"""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from symbolic.lazy import attach
 
-from symbolic.dynamics.equation import SDE
-from symbolic.problem.optimizer import SGD
-
-if TYPE_CHECKING:
-    from sde.api import convergence, expectation, resume, simulate, train, verify
-
-__all__ = ["SDE", "SGD", "convergence", "expectation", "resume", "simulate", "train", "verify"]
-
-
-def __getattr__(name: str) -> Any:
-    """What a user calls, from `sde.api`, loaded when first asked for."""
-    if name not in __all__:
-        raise AttributeError(f"module 'sde' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module("sde.api"), name)
-    return value
+__getattr__, __dir__, __all__ = attach(
+    "sde",
+    {
+        "CacheWarning": "sde.storage.module_cache",
+        "CheckpointWarning": "sde.engine.ensemble",
+        "Convergence": "sde.estimators.convergence_order",
+        "Expectation": "sde.estimators.estimate",
+        "ExplosionWarning": "sde.engine.dataset",
+        "InputError": "symbolic.errors",
+        "InterruptedWarning": "sde.engine.interruption",
+        "Level": "sde.estimators.estimate",
+        "Margins": "sde.verification.setting",
+        "Report": "sde.reports.report",
+        "SDE": "symbolic.dynamics.equation",
+        "SGD": "symbolic.problem.optimizer",
+        "StepWarning": "sde.api.time_steps",
+        "UndefinedWarning": "sde.engine.dataset",
+        "VarianceWarning": "sde.estimators.multilevel",
+        "Verdict": "sde.verification.verdicts",
+        "convergence": "sde.api.convergence_study",
+        "expectation": "sde.api.expectations",
+        "resume": "sde.api.spec_runs",
+        "simulate": "sde.api.simulation",
+        "train": "sde.api.training",
+        "verify": "sde.api.verifying",
+    },
+)

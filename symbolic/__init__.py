@@ -1,54 +1,49 @@
-"""Exact derivation: losses, symmetries, charges, their noise and equilibria; and the text of the programs that simulate
-them."""
+"""Exact derivation: losses, symmetries, charges, their noise and equilibria.
 
-from __future__ import annotations
+`Loss` holds a loss with the distribution of its data (`Normal`, `Uniform`, `Bernoulli`, `Moments`, `Dataset`), `derive`
+finds what it conserves and what the noise of `SGD` does to that, `SDE` holds any stochastic differential equation.
+`library` has named losses; `T`, `eta` and `lambda_wd` are the symbols of temperature, learning rate and weight decay.
+Ensembles and verification are in `sde`.
+"""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from symbolic.lazy import attach
 
-from symbolic.dynamics.equation import SDE
-from symbolic.problem.dataset import Dataset
-from symbolic.problem.distributions import Bernoulli, Laplace, Moments, Normal, Uniform
-from symbolic.problem.loss import Loss, parameters
-from symbolic.problem.optimizer import SGD
-
-if TYPE_CHECKING:
-    from symbolic.noise.drift import LEARNING_RATE as eta
-    from symbolic.noise.drift import TEMPERATURE as T
-    from symbolic.noise.drift import WEIGHT_DECAY as lambda_wd
-    from symbolic.theory import Theory, derive
-
-__all__ = [
-    "SDE",
-    "SGD",
-    "Bernoulli",
-    "Dataset",
-    "Laplace",
-    "Loss",
-    "Moments",
-    "Normal",
-    "T",
-    "Theory",
-    "Uniform",
-    "derive",
-    "eta",
-    "lambda_wd",
-    "parameters",
-]
-
-_LATER = {
-    "Theory": ("theory", "Theory"),
-    "derive": ("theory", "derive"),
-    "eta": ("noise.drift", "LEARNING_RATE"),
-    "T": ("noise.drift", "TEMPERATURE"),
-    "lambda_wd": ("noise.drift", "WEIGHT_DECAY"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    """The derivation is loaded when first asked for: a simulation does without."""
-    if name not in _LATER:
-        raise AttributeError(f"module 'symbolic' has no attribute {name!r}")
-    module, attribute = _LATER[name]
-    value = globals()[name] = getattr(import_module(f"symbolic.{module}"), attribute)
-    return value
+__getattr__, __dir__, __all__ = attach(
+    "symbolic",
+    {
+        "Algebra": "symbolic.symmetry.generators",
+        "Bernoulli": "symbolic.problem.distributions",
+        "Breaking": "symbolic.predictions.broken_symmetry",
+        "BreakingSizes": "symbolic.predictions.horizon",
+        "Certificate": "symbolic.symmetry.generators",
+        "Charge": "symbolic.predictions.charge",
+        "ChargeEquilibrium": "symbolic.predictions.equilibrium",
+        "Dataset": "symbolic.problem.dataset",
+        "Distribution": "symbolic.problem.base_distribution",
+        "Equilibrium": "symbolic.predictions.equilibrium",
+        "InputError": "symbolic.errors",
+        "JointEquilibrium": "symbolic.predictions.joint_equilibrium",
+        "Laplace": "symbolic.problem.distributions",
+        "LabelNoise": "symbolic.predictions.label_noise",
+        "Loss": "symbolic.problem.loss",
+        "Moments": "symbolic.problem.distributions",
+        "MomentumLaw": "symbolic.predictions.momentum",
+        "Normal": "symbolic.problem.distributions",
+        "Parameter": "symbolic.problem.loss",
+        "SDE": "symbolic.dynamics.equation",
+        "SGD": "symbolic.problem.optimizer",
+        "Sharpness": "symbolic.predictions.sharpness.sharpening",
+        "StationaryLaw": "symbolic.predictions.stationary.distribution",
+        "Structure": "symbolic.symmetry.structure",
+        "T": "symbolic.noise.drift:TEMPERATURE",
+        "Theory": "symbolic.theory",
+        "Uniform": "symbolic.problem.distributions",
+        "cosine": "symbolic.problem.optimizer",
+        "derive": "symbolic.theory",
+        "eta": "symbolic.noise.drift:LEARNING_RATE",
+        "lambda_wd": "symbolic.noise.drift:WEIGHT_DECAY",
+        "library": "symbolic.library:",
+        "parameters": "symbolic.problem.loss",
+        "warmup": "symbolic.problem.optimizer",
+    },
+)

@@ -29,15 +29,45 @@ from symbolic.symmetry.law_count import independent, law_count
 
 
 class Theory(Derivation):
-    """What a loss conserves and what SGD's noise does to it: what `derive` found, and the predictions that follow from
+    """What a loss conserves and what SGD's noise does to it, as `derive` found it, and the predictions that follow from
     it.
 
     Shows itself as LaTeX in a notebook; str() gives plain words.
+
+    Attributes
+    ----------
+    loss
+        The loss.
+    algebra
+        All affine symmetries, an `Algebra`.
+    charges
+        A readable basis of the conserved quadratics, `Charge` each.
+    independent_charges
+        How many of them are functionally independent.
+    conservation_laws
+        How many laws gradient flow has for all data, None when unknown.
+    noise
+        Mean and covariance of the gradient as functions of theta.
     """
 
     def polynomial_laws(self, degree: int) -> list[sp.Expr]:
-        """All conserved polynomials of degree 1 to `degree`, a basis. Raises ValueError where there are too many
-        coefficients."""
+        """All conserved polynomials up to a degree.
+
+        Parameters
+        ----------
+        degree
+            Highest degree, at least 1.
+
+        Returns
+        -------
+        list of Expr
+            A basis.
+
+        Raises
+        ------
+        InputError
+            Where there are too many coefficients.
+        """
         return nonquadratic_laws.polynomial_laws(self.loss, degree)
 
     @cached_property
@@ -50,24 +80,97 @@ class Theory(Derivation):
         """How any function C(theta), or a generator that is no symmetry, moves: breaking, noise and diffusion side by
         side.
 
-        of: (A, b), {parameter: weight}, an expression, or a Charge; see
-        `symbolic.predictions.broken_symmetry.breaking`. Raises ValueError.
+        Parameters
+        ----------
+        of
+            An expression, (A, b), {parameter: weight}, or a `Charge`.
+
+        Returns
+        -------
+        Breaking
+
+        Raises
+        ------
+        InputError
+            For what is no function of the parameters.
+
+        Examples
+        --------
+        >>> import sympy as sp
+        >>> from symbolic import SGD, derive, library
+        >>> u, w = sp.symbols("u w", real=True)
+        >>> theory = derive(library.rescaling())
+        >>> theory.breaking(u**2 - w**2).at({u: 1.2, w: 0.6}, SGD(0.01)).breaking
+        0.0
         """
         return breaking(self.loss, of, self.noise)
 
     def label_noise(self, variables: Sequence[Any]) -> LabelNoise:
         """The noise of some data variables alone, the others averaged over: full-batch descent with fresh labels.
-        Raises ValueError."""
+
+        Parameters
+        ----------
+        variables
+            Data variables, symbols or names, that are drawn anew.
+
+        Returns
+        -------
+        LabelNoise
+
+        Raises
+        ------
+        InputError
+            For what is no data variable of the loss.
+        """
         return label_noise(self.loss, variables)
 
     def sharpness(self, at: Mapping[Any, Any], sgd: SGD) -> Sharpness:
-        """Tr Hess L at a point, how noise moves it along the orbit, and to what: sharpening or flattening. Raises
-        ValueError."""
+        """Tr Hess L at a point, how noise moves it along the orbit, and to what: sharpening or flattening.
+
+        Parameters
+        ----------
+        at
+            {symbol or name: number or array}.
+        sgd
+            The optimiser.
+
+        Returns
+        -------
+        Sharpness
+
+        Raises
+        ------
+        InputError
+            For a point or setting that does not fit the loss.
+        """
         return sharpness(self, at, sgd)
 
     def stationary_law(self, sgd: SGD, branch: str = "positive") -> StationaryLaw:
-        """The law that a scalar chain's product settles in, as a frozen SciPy distribution. Raises ValueError for other
-        losses."""
+        """The distribution that a scalar chain's product settles in, as a frozen SciPy distribution.
+
+        Parameters
+        ----------
+        sgd
+            The optimiser.
+        branch
+            "positive" or "negative": the sign of the product.
+
+        Returns
+        -------
+        StationaryLaw
+
+        Raises
+        ------
+        InputError
+            For losses that are no scalar chain.
+
+        Examples
+        --------
+        >>> from symbolic import SGD, derive, library
+        >>> law = derive(library.rescaling()).stationary_law(SGD(learning_rate=0.1))
+        >>> law.collapsed, float(round(law.T_c, 3))
+        (False, 0.444)
+        """
         return stationary_law(self.loss, sgd, branch)
 
     @cached_property
@@ -77,8 +180,18 @@ class Theory(Derivation):
         return dimension_on_data(self.loss)
 
     def to_json(self, *, details: bool = False) -> dict[str, Any]:
-        """The record that `noetherflow derive --json` writes, plain lists, numbers and strings; details: with structure
-        and families."""
+        """The record that `noetherflow derive --json` writes.
+
+        Parameters
+        ----------
+        details
+            With structure and families.
+
+        Returns
+        -------
+        dict
+            Plain lists, numbers and strings.
+        """
         return display.to_json(self, details=details)
 
     def to_latex(self) -> str:
@@ -102,7 +215,33 @@ class Theory(Derivation):
 
 
 def derive(loss: Loss) -> Theory:
-    """All affine symmetries of a loss, its charges, and their class under SGD's noise. Raises TypeError, ValueError."""
+    """All affine symmetries of a loss, its charges, and their class under SGD's noise.
+
+    Parameters
+    ----------
+    loss
+        The loss with the distribution of its data.
+
+    Returns
+    -------
+    Theory
+
+    Raises
+    ------
+    InputError
+        For a loss without a finite gradient, or with one that vanishes everywhere.
+
+    References
+    ----------
+    Ziyin, Wang, Li, Wu, Parameter Symmetry and Noise Equilibrium of SGD, arXiv 2402.07193.
+
+    Examples
+    --------
+    >>> from symbolic import SGD, derive, library
+    >>> theory = derive(library.rescaling())
+    >>> theory.charges[0].expression, theory.charges[0].classification, theory.complete
+    (u**2 - w**2, 'convergent', True)
+    """
     if not isinstance(loss, Loss):
         raise TypeError(f"derive: needs a Loss; got {loss!r} ({type(loss).__name__}). Build one with symbolic.Loss.")
     _check_gradient(loss)

@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 
 import xarray as xr
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from sde.cli.commands import app
 

@@ -32,8 +32,8 @@ def lowest(named: list[str], text: str) -> list[str]:
     for name in named:
         extra, _, package = name.partition("/")
         found = [
-            pin(r) for r in project["optional-dependencies"][extra] if re.match(r"[A-Za-z0-9._-]+", r)[0] == package
-        ]  # type: ignore[index]
+            pin(r) for r in project["optional-dependencies"][extra] if re.split("[^A-Za-z0-9._-]", r)[0] == package
+        ]
         if not found:
             raise ValueError(f"pyproject.toml: no {package!r} in the extra {extra!r}.")
         pins += found

@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-import sde.api
-import sde.engine.ensemble
+from sde.api import verifying
 from symbolic.library import LIBRARY
 from tests.commands import GOOD, STATISTICS, opened, record, run
 
@@ -103,7 +102,7 @@ def flipped(figures):
 
 
 def test_exit_code_1_when_something_is_refuted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sde.api, "verify", partial(sde.api.verify, numeric=flipped))
+    monkeypatch.setattr(verifying, "verify", partial(verifying.verify, numeric=flipped))
     result = run("verify", "good.toml", "--paths", 4, "--json", "v.json")
     assert result.exit_code == 1
     found = json.loads(Path("v.json").read_text())

@@ -37,16 +37,62 @@ def convergence(
     seed: int = 0,
     threads: int | None = None,
 ) -> Convergence:
-    """Strong and weak order at `time`, from steps time/steps, halved levels - 1 times, all on the same Brownian paths.
+    """Strong and weak order of a scheme, from halved steps on the same Brownian paths.
 
-    Errors are taken against, in this order: exact, the solution as expressions of the states (their values at time 0),
-    sde.time and sde.W (the Brownian motions' values), or a function (x0, t, W) that returns them; reference, a scheme
-    run at a quarter of the shortest step; else the run at half the step, E|Y_h - Y_(h/2)|, which shows the order but
-    not that the limit is right. Strong: root mean square of the final state's error. Weak: |E f(Y) - E f(X)| with f =
-    functional, an expression of the states (the sum of their squares when left out), estimated by the difference on the
-    same path, whose variance is small. Schemes whose paths choose their steps need exact, and take new paths at every
-    step. Intervals: `sde.estimators.convergence_order.slope`. Raises ValueError, also when a path explodes: an order
-    over what is left would mean nothing.
+    Strong errors are root mean squares of the final state's error. Weak ones are |E f(Y) - E f(X)|, estimated by the
+    difference on the same path, whose variance is small. Schemes whose paths choose their steps need `exact`, and take
+    new paths at every step.
+
+    Parameters
+    ----------
+    sde
+        The equation.
+    scheme
+        See `noetherflow schemes`.
+    exact
+        The solution as expressions of the states (their values at time 0), sde.time and sde.W (the Brownian motions'
+        values), or a function (x0, t, W) that returns them.
+    reference
+        Instead: a scheme, run at a quarter of the shortest step. With neither, errors are taken against the run at half
+        the step, E|Y_h - Y_(h/2)|, which shows the order but not that the limit is right.
+    start
+        {state: number}.
+    time
+        The final time.
+    steps
+        Of the longest step.
+    levels
+        How many steps are tried, each half the one before; at least 4.
+    paths
+        At least 100.
+    functional
+        f, an expression of the states; the sum of their squares when left out.
+    parameters
+        {symbol or name: number}.
+    seed
+        Of all paths.
+    threads
+        As many as there are cores when left out; no number depends on it.
+
+    Returns
+    -------
+    Convergence
+
+    Raises
+    ------
+    InputError
+        For bad input; also when a path explodes: an order over what is left would mean nothing.
+
+    Examples
+    --------
+    >>> import sympy as sp
+    >>> from sde import SDE, convergence
+    >>> X = sp.Symbol("X", real=True)
+    >>> gbm = SDE([X], drift=[0.75*X], diffusion=[[0.5*X]], time=sp.Symbol("t", real=True))
+    >>> exact = [X * sp.exp((0.75 - 0.125)*gbm.time + 0.5*gbm.W[0])]
+    >>> found = convergence(gbm, "milstein", exact=exact, start={X: 1.0}, paths=1000)
+    >>> abs(found.strong - 1) < 0.2
+    True
     """
     _check(sde, steps, levels, paths, exact, reference)
     chosen, _ = find(scheme)

@@ -17,7 +17,7 @@ from symbolic.dynamics.equation import SDE, LossDynamics
 from symbolic.dynamics.step_map import h, t
 from symbolic.functions.domains import Evaluator, Finding
 from symbolic.problem.loss import Loss
-from symbolic.schemes import find, sgd_momentum, sgd_step, size, step_map
+from symbolic.schemes import find, size, step_map
 
 EXPLAINED, SECONDS, ROWS, MOST_STATES = 3, 1.0, 64, 64
 """How many paths are explained, how long that may take in all, how many rows of data are tried for a sample that did
@@ -84,9 +84,10 @@ def _why(
 
 def _smaller(problem: Loss | SDE, scheme: str) -> str:
     """What to do about growth."""
-    if scheme in (sgd_step.NAME, sgd_momentum.NAME):
+    chosen = find(scheme)[0]
+    if chosen.calculus == "discrete":
         return "Take a smaller learning rate"
-    if find(scheme)[0].own_clock:
+    if chosen.own_clock:
         return "Look whether the solution itself stays finite; if so, give a larger bound"
     return 'Take a smaller dt, or scheme="adaptive-euler", where the solution itself stays finite'
 

@@ -37,6 +37,7 @@ def _memory() -> int:
 
 
 def refuse_too_many(paths: int, width: int) -> None:
+    """Refuse paths of `width` bytes each that would take more than MEMORY_SHARE of memory."""
     memory = _memory()
     if width * paths > MEMORY_SHARE * memory:
         raise InputError(

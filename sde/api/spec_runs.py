@@ -119,7 +119,7 @@ def resume_verification(
 def _verify(
     spec: Spec, alpha: float, threads: int | None, progress: bool, save: Path | None, call: Mapping[str, Any]
 ) -> Report:
-    from sde.api import verify
+    from sde.api.verifying import verify
 
     chosen = {k: v for k, v in spec.run.items() if k in taken("verify")}
     target = None if save is None else checkpoint.CheckpointTarget(save, call)
@@ -134,8 +134,30 @@ def resume(
 
     The spec is the one in the checkpoint, parsed as any spec is; a data file beside it is read again, and the run
     refused if it is not the one it was. Checkpoints of Python calls hold no problem: call `simulate` or `train` again
-    with the same arguments instead. outputs: where the result will be written, refused if that is the checkpoint, the
-    spec or its data. Raises OSError for a file that is not whole, ValueError.
+    with the same arguments instead.
+
+    Parameters
+    ----------
+    path
+        The checkpoint.
+    threads
+        As many as there are cores when left out; no number depends on it.
+    progress
+        Show a bar.
+    outputs
+        Where the result will be written, refused if that is the checkpoint, the spec or its data.
+
+    Returns
+    -------
+    Dataset
+        As of `simulate` or `train`.
+
+    Raises
+    ------
+    InputError
+        For a checkpoint of a Python call, or other data.
+    OSError
+        For a file that is not whole.
     """
     path = Path(path)
     header, _ = checkpoint.read(path, arrays=False)

@@ -4,40 +4,34 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
-from itertools import count
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import sympy as sp
 
 from sde.api import provenance
-from sde.api.simulation import simulate
-from sde.api.training import train
-from sde.engine import checkpoint_folder, compiling, interruption
+from sde.api.verification_runs import Ensembles
+from sde.engine import checkpoint_folder, compiling
 from sde.engine import initial_states as starts
 from sde.engine.checkpoint import CheckpointTarget
 from sde.engine.interruption import InterruptedWarning
-from sde.engine.progress import Phases, phases
+from sde.engine.progress import phases
 from sde.reports.report import Report
 from sde.settings import SETTINGS
-from sde.verification import experiment, one_step_drift, theory_numbers
-from sde.verification import setting as records
+from sde.verification import theory_numbers
+from sde.verification.experiment import Experiment
+from sde.verification.findings import run_experiment, runs_of, tasks
+from sde.verification.forecast import orbit_starts
+from sde.verification.setting import Margins, Setting
 from sde.verification.verdicts import judge
 from symbolic.display import drift_text, paragraph
 from symbolic.errors import InputError, as_real
-from symbolic.functions.activations import relu, step
+from symbolic.functions.registry import KINKED
 from symbolic.predictions.charge import Charge
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD
 from symbolic.theory import Theory, derive
-
-if TYPE_CHECKING:
-    import xarray as xr
-
-EACH = "every single step of"
-KINKS = (relu, step, sp.Max, sp.Min, sp.Abs, sp.sign, sp.Heaviside, sp.Piecewise)
 
 
 def verify(
@@ -49,23 +43,69 @@ def verify(
     paths: int = 2000,
     seed: int = 0,
     alpha: float = 0.01,
-    margins: records.Margins | None = None,
+    margins: Margins | None = None,
     theory: Theory | None = None,
     threads: int | None = None,
     numeric: Callable[[theory_numbers.Theory], theory_numbers.Theory] | None = None,
     checkpoint: str | Path | CheckpointTarget | None = None,
     progress: bool = False,
 ) -> Report:
-    """Hold the derived theory against discrete SGD, its SDE and gradient descent, charge by charge (THEORY section 7).
+    """Hold the derived theory against discrete SGD, its SDE and gradient descent, charge by charge.
 
-    start: one or several points (a law is drawn from once); when a charge is convergent, points on the first one's
-    symmetry orbit are added up to three. time: length of the runs in t = eta*k. paths: per start. alpha: the chance of
-    any wrong verdict, Holm over all claims. margins: how far from the theory still counts as agreement. theory: to be
-    held to another theory than derive(loss); numeric: to alter its numbers. checkpoint: a folder that holds all runs,
-    complete or not; a call with the same arguments goes on from it to the same report. progress: show phases, share and
-    time left. Returns a Report with .verdicts, .supported, .to_html(path), .to_json(path). Ctrl-C gives one of what was
-    measured (.interrupted, .untested), with an InterruptedWarning; where nothing was, KeyboardInterrupt goes on. Raises
-    ValueError, OSError for a checkpoint that cannot be one.
+    Ctrl-C gives a report of what was measured (`.interrupted`, `.untested`), with an InterruptedWarning; where nothing
+    was, KeyboardInterrupt goes on.
+
+    Parameters
+    ----------
+    loss
+        The loss with the distribution of its data.
+    sgd
+        The optimiser.
+    start
+        One or several points {symbol or name: number or array}; a distribution is drawn from once. When a charge is
+        convergent, points on the first one's symmetry orbit are added up to three.
+    time
+        Length of the runs, in t = eta*k.
+    paths
+        Per start.
+    seed
+        Of all runs.
+    alpha
+        The chance of any wrong verdict, by Holm's procedure over all claims.
+    margins
+        How far from the theory still counts as agreement.
+    theory
+        To be held to another theory than derive(loss).
+    threads
+        As many as there are cores when left out; no number depends on it.
+    numeric
+        To alter the theory's numbers.
+    checkpoint
+        A folder that holds all runs, complete or not; a call with the same arguments goes on from it to the same
+        report.
+    progress
+        Show phases, share and time left.
+
+    Returns
+    -------
+    Report
+        With .verdicts, .supported, .to_html(path), .to_json(path).
+
+    Raises
+    ------
+    InputError
+        For bad input, before any run.
+    OSError
+        For a checkpoint that cannot be one.
+
+    Examples
+    --------
+    >>> from sde import SGD, verify
+    >>> from symbolic import library
+    >>> start = {"W": [[1, 0], [0, 1]], "a": [1, 1]}
+    >>> report = verify(library.two_layer_tanh(), SGD(0.05), start=start, time=0.1, paths=2)
+    >>> report.outcome, len(report.verdicts)
+    ('inconclusive', 0)
     """
     paths, seed, threads, checkpoint = (
         SETTINGS[name].read(value)
@@ -73,7 +113,7 @@ def verify(
     )
     judge([], alpha)
     theory = theory or _derived(loss, progress)
-    margins = margins or records.Margins()
+    margins = margins or Margins()
     several: list[Any] = list(start) if isinstance(start, (list, tuple)) else [start]
     points = [starts.reader(loss.parameters, s, 1, seed, loss.dimension)(0, 1)[0] for s in several]
     if not points:
@@ -86,30 +126,31 @@ def verify(
     theory.noise.rates(sgd)
     f = sgd.noise_factor(theory.noise.population)
     charges = tuple(theory_numbers.Charge(_label(c), c.A, c.b, c.classification or "") for c in theory.charges)
-    figures = theory_numbers.Theory(charges, theory.noise.factors, sgd.weight_decay, not loss.expression.has(*KINKS))
+    figures = theory_numbers.Theory(charges, theory.noise.factors, sgd.weight_decay, not loss.expression.has(*KINKED))
     figures = numeric(figures) if numeric else figures
-    setting = records.Setting(
-        sgd.learning_rate,
-        sgd.temperature * f,
-        f / sgd.batch_size,
-        sgd.weight_decay,
-        1 / (1 - sgd.momentum),
-        sgd.momentum == 0,
-        sgd.factor,
+    setting = Setting(
+        learning_rate=sgd.learning_rate,
+        temperature=sgd.temperature * f,
+        variance=f / sgd.batch_size,
+        weight_decay=sgd.weight_decay,
+        speed=1 / (1 - sgd.momentum),
+        plain=sgd.momentum == 0,
+        closed=theory.noise.source in ("features", "dataset"),
+        factor=sgd.factor,
     )
-    begins = experiment.orbit_starts(figures, points)
+    experiment = Experiment(figures, setting, orbit_starts(figures, points), steps, margins)
+    begins, names = experiment.starts, experiment.names
     known = {"time": time, "steps": steps, "paths": paths, "seed": seed, "alpha": alpha, "margins": asdict(margins)}
     recorded = provenance.record("verify", loss, sgd, {**known, "start": [loss.unpack(theta) for theta in begins]})
     parts = [a for c in figures.charges for a in (c.kind, c.A, c.b)]
     folder = checkpoint_folder.folder(checkpoint, "verify", provenance.identity(recorded, *parts), recorded)
-    plan = _plan(theory, sgd, len(begins), steps, paths, time) if charges else []
+    ensembles = Ensembles(loss, sgd, theory, paths, seed, threads)
+    plan = [(run.phase(names), ensembles.work(run, steps)) for run in runs_of(tasks(experiment))]
     with compiling.reporting(progress), phases(f"verify {loss.name}", plan, progress) as shown:
-        simulators = _simulators(loss, sgd, theory, paths, seed, threads, shown, folder, len(begins))
-        found = experiment.run_experiment(figures, setting, simulators, begins, steps, margins)
+        found = run_experiment(experiment, ensembles.simulators(names, shown, folder))
     if found.interrupted:
         why = "the report holds the claims that were measured, and lists the others as not tested"
         warnings.warn(f"verify: interrupted; {why}.", InterruptedWarning, stacklevel=2)
-    names = experiment.start_names(len(begins))
     settings = {
         "learning rate": sgd.learning_rate,
         "batch size": sgd.batch_size,
@@ -140,11 +181,11 @@ def verify(
         tuple(found.curves),
         tuple(found.entries),
         tuple(found.explosions),
-        settings,
-        loss.files,
-        tuple(found.untested),
-        found.interrupted,
-        recorded,
+        settings=settings,
+        files=loss.files,
+        untested=tuple(found.untested),
+        interrupted=found.interrupted,
+        run=recorded,
     )
 
 
@@ -162,148 +203,3 @@ def _derived(loss: Loss, progress: bool) -> Theory:
 def _start_text(loss: Loss, theta: np.ndarray) -> str:
     values = {str(getattr(k, "name", k)): provenance.plain(v) for k, v in loss.unpack(theta).items()}
     return ", ".join(f"{name} = {value}" for name, value in values.items())
-
-
-def _sizes(theory: Theory, sgd: SGD, paths: int) -> tuple[int, float, int, int]:
-    """(the SDE's paths, its step, gradients a step of it takes and of SGD)."""
-    cheap = theory.noise.source == "features"
-    n, dt = (min(paths, 1000), sgd.learning_rate / 2) if cheap else (min(paths, 128), sgd.learning_rate)
-    return n, dt, 1 if cheap else theory.noise.population or 1, sgd.batch_size
-
-
-def _plan(theory: Theory, sgd: SGD, starts: int, steps: int, paths: int, time: float) -> list[tuple[str, float]]:
-    """The phases in the order of `run_experiment`, with the gradients that each takes."""
-    (n, dt, rows, batch), names = _sizes(theory, sgd, paths), experiment.start_names(starts)
-    closed, plain, every = (
-        theory.noise.source in ("features", "dataset"),
-        sgd.momentum == 0,
-        min(steps, experiment.EVERY),
-    )
-    plan: list[tuple[str, float]] = [(f"SGD from {name}", paths * steps * batch) for name in names]
-    if plain:
-        plan += [(f"{EACH} SGD", 4 * every * batch)] + [(f"{EACH} gradient descent", every * rows)] * closed
-    if closed:
-        drift = one_step_drift.MOST // 4
-        plan += [("mean drift of SGD", drift * batch)] * plain + [("mean drift of the SDE", drift * rows)]
-        for name in names:
-            plan += [(f"SDE from {name}", n * time / dt * rows), (f"gradient descent from {name}", steps * rows)]
-        plan += [("gradient descent with smaller steps", 12 * steps * rows)] * (not sgd.weight_decay)
-    return plan
-
-
-def _simulators(
-    loss: Loss,
-    sgd: SGD,
-    theory: Theory,
-    paths: int,
-    seed: int,
-    threads: int | None,
-    shown: Phases,
-    folder: checkpoint_folder.Folder | None,
-    starts: int,
-) -> records.Simulators:
-    """The three dynamics as functions of a point: each with a seed of its own."""
-    eta, asked, names = sgd.learning_rate, interruption.count(), experiment.start_names(starts)
-    some, fine, rows, batch_size = _sizes(theory, sgd, paths)
-    descents = iter([f"{EACH} gradient descent"] * (sgd.momentum == 0) + [f"gradient descent from {n}" for n in names])
-    number = count()
-
-    def begin(theta: np.ndarray) -> dict[Any, Any]:
-        return dict(loss.unpack(theta))
-
-    def flat(data: xr.Dataset) -> np.ndarray:
-        return np.concatenate(
-            [data[p.name].values.reshape(data.sizes["path"], data.sizes["time"], -1) for p in loss.parameters], axis=2
-        )
-
-    def sample(data: xr.Dataset) -> records.Sample:
-        states, exploded = flat(data), data.exploded.values
-        alive = np.asarray(np.isfinite(states).all(axis=(1, 2)))
-        first = float(data.time.values[np.argmax(exploded > 0)]) if exploded[-1] else None
-        return records.Sample(states[alive], data.time.values, int(exploded[-1]), len(alive), first)
-
-    def kept(
-        run: Callable[..., xr.Dataset],
-        own: SGD,
-        theta: np.ndarray,
-        phase: str,
-        work: float,
-        saved: bool = True,
-        **options: Any,
-    ) -> xr.Dataset:
-        target = folder.target(f"run-{next(number):05}") if folder and saved else None
-        tick = shown.enter(phase, work)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*paths exploded", category=RuntimeWarning)
-            warnings.simplefilter("ignore", InterruptedWarning)
-            data = run(
-                loss,
-                own,
-                start=begin(theta),
-                keep="paths",
-                threads=threads,
-                checkpoint=target,
-                progress=tick,
-                **options,
-            )
-        if data.attrs["interrupted"] or interruption.count() > asked:
-            raise KeyboardInterrupt
-        return data
-
-    def stochastic(theta: np.ndarray, saves: np.ndarray, index: int) -> records.Sample:
-        n = paths if index >= 0 else 4
-        options = {"steps": int(saves[-1]), "save_at": saves * eta, "seed": seed + 1 + index}
-        phase = f"SGD from {names[index]}" if index >= 0 else f"{EACH} SGD"
-        return sample(kept(train, sgd, theta, phase, batch_size, paths=n, **options))
-
-    def descent(theta: np.ndarray, saves: np.ndarray, slower: float) -> records.Sample:
-        own = replace(sgd, learning_rate=eta * slower)
-        options = {"steps": int(saves[-1]), "save_at": saves * own.learning_rate}
-        phase = next(descents, "gradient descent with smaller steps")
-        return sample(kept(train, own, theta, phase, rows, paths=1, full_batch=True, **options))
-
-    def diffusion(theta: np.ndarray, times: np.ndarray, index: int) -> records.Sample:
-        options = {"time": float(times[-1]), "save_at": times, "seed": seed + 1000 + index}
-        return sample(
-            kept(simulate, sgd, theta, f"SDE from {names[index]}", rows, paths=some, dt=fine, check=False, **options)
-        )
-
-    single = replace(sgd, schedule=None)
-
-    def one_sgd(states: np.ndarray, batch: int) -> np.ndarray:
-        options = {"steps": 1, "paths": len(states), "seed": seed + 5000 + batch, "save_at": 2}
-        return flat(kept(train, single, states, "mean drift of SGD", batch_size, False, **options))[:, -1]
-
-    def one_sde(states: np.ndarray, batch: int, dt: float) -> np.ndarray:
-        options = {
-            "time": dt,
-            "dt": dt,
-            "paths": len(states),
-            "seed": seed + 6000 + batch,
-            "save_at": 2,
-            "check": False,
-        }
-        return flat(kept(simulate, single, states, "mean drift of the SDE", rows, False, **options))[:, -1]
-
-    def memory(name: str, arrays: tuple[np.ndarray, ...]) -> records.Memory | None:
-        return None if folder is None else folder.memory(name, *arrays)
-
-    def resting(theta: np.ndarray) -> np.ndarray | None:
-        try:
-            joint = theory.equilibrium(loss.unpack(theta), replace(sgd, schedule=None)).joint
-        except ValueError:
-            return None
-        return (
-            None if joint is None or not joint.converged else np.array([c.value(joint.theta) for c in theory.charges])
-        )
-
-    closed = theory.noise.source in ("features", "dataset")
-    return records.Simulators(
-        stochastic,
-        descent if closed else None,
-        diffusion if closed else None,
-        one_sgd,
-        one_sde if closed else None,
-        resting,
-        memory,
-    )

@@ -82,8 +82,9 @@ class Checkpoint:
         return self._rows
 
     def load(self, check: Callable[[Mapping[str, np.ndarray]], None] | None = None) -> dict[str, np.ndarray] | None:
-        """The state saved there, None where there is no file, or none of its rows. check: raises `Malformed` for a state that this run
-        cannot have had. Raises OSError for a file that is not whole or not consistent, ValueError for another run's."""
+        """The state saved there, None where there is no file, or none of its rows. check: raises `Malformed` for a
+        state that this run cannot have had. Raises OSError for a file that is not whole or not consistent, ValueError
+        for another run's."""
         if not self.path.exists():
             return None
         header, state = read(self.path)

@@ -108,10 +108,10 @@ def _undefined(outcome: Outcome, layout: ResultLayout) -> dict[str, Any]:
             data[f"{v.name}_{UNDEFINED}"] = (("time", *v.dims), count.reshape(len(layout.saves), *v.shape))
             first = int(np.argmax(count.any(axis=1)))
             warnings.warn(
-                f"{v.name} is not a finite number on up to {count.max()} of {explosions.paths} paths that are alive, first"
-                f" at time {float(layout.time(layout.saves[first])):.6g}; its own statistics leave them out, which"
-                f" biases what is left. See {v.name}_{UNDEFINED}, or write it so that it is a number wherever paths go,"
-                " e.g. with sympy.Max.",
+                f"{v.name} is not a finite number on up to {count.max()} of {explosions.paths} paths that are alive,"
+                f" first at time {float(layout.time(layout.saves[first])):.6g}; its own statistics leave them out,"
+                f" which biases what is left. See {v.name}_{UNDEFINED}, or write it so that it is a number wherever"
+                " paths go, e.g. with sympy.Max.",
                 UndefinedWarning,
                 stacklevel=6,
             )

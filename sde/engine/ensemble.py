@@ -72,8 +72,8 @@ def run(
     sink: Sink | None = None,
 ) -> Outcome:
     """Run a plan on a pool of threads. tick(n) is told of every n path-steps done. store: continue from what it holds,
-    and save there from time to time; where that fails the run goes on with a CheckpointWarning. sink: takes the saves of
-    kept paths, instead of memory; where it is Gathered the store holds its state too.
+    and save there from time to time; where that fails the run goes on with a CheckpointWarning. sink: takes the saves
+    of kept paths, instead of memory; where it is Gathered the store holds its state too.
 
     Ctrl-C keeps the chunks that are complete; without a single one KeyboardInterrupt goes on. So does SIGTERM: see
     `sde.engine.interruption`.

@@ -1,4 +1,4 @@
-"""From a prepared problem to what drives its inputs: noise, minibatches, or nothing (THEORY section 6)."""
+"""From a prepared problem to what drives its inputs: noise, minibatches, or nothing (docs/theory.md eq. (6.1))."""
 
 from __future__ import annotations
 

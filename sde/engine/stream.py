@@ -105,8 +105,8 @@ class Stream:
 
 @dataclass(frozen=True)
 class Target:
-    """What a streamed run ends in: the file `out`, of this layout; attrs(name): attributes of a variable; rest(outcome):
-    what is not path by path."""
+    """What a streamed run ends in: the file `out`, of this layout; attrs(name): attributes of a variable;
+    rest(outcome): what is not path by path."""
 
     out: str | Path
     layout: ResultLayout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,7 @@ def slope(h: np.ndarray, mean: np.ndarray, influence: np.ndarray) -> Slope:
     noise's alone.
     """
     ones, scaled = np.ones_like(h), h / h.max()
-    terms = [[scaled], [np.sqrt(scaled)]] if len(h) > 3 else [[]]
+    terms: list[list[np.ndarray]] = [[scaled], [np.sqrt(scaled)]] if len(h) > 3 else [[]]
     weights = np.array([np.linalg.pinv(np.column_stack([ones, np.log(h), *more]))[1] for more in terms])
     fits = weights @ np.log(mean)
     value, each = float(fits.mean()), weights.mean(axis=0) @ influence
@@ -71,11 +72,24 @@ def weak_slope(h: np.ndarray, gaps: np.ndarray) -> Slope:
 
 @dataclass(frozen=True)
 class Convergence:
-    """Orders of a scheme on one problem.
+    """Orders of a scheme on one problem, with what they rest on.
 
-    strong, weak: estimates, with two-sided 95 % intervals; stated: the scheme's own claims (strong, weak), NaN for
-    none. dt, and per step: strong_error (root mean square of the final state's error), weak_error (mean gap of the
-    functional), and their standard errors. against: what the errors are differences to.
+    Attributes
+    ----------
+    problem, scheme, noise_class, paths, seed
+        What was asked.
+    against
+        What the errors are differences to.
+    stated
+        The scheme's own (strong, weak) orders, NaN for none.
+    dt
+        Steps, (K,).
+    strong_error, strong_sem
+        Root mean square of the final state's error at each step, and its standard error, (K,).
+    weak_error, weak_sem
+        Mean gap of the functional, and its standard error, (K,).
+    strong_fit, weak_fit
+        Slopes with two-sided 95 % intervals; `strong`, `strong_interval`, `weak`, `weak_interval` give their parts.
     """
 
     problem: str
@@ -95,18 +109,22 @@ class Convergence:
 
     @property
     def strong(self) -> float:
+        """The strong order."""
         return self.strong_fit.value
 
     @property
     def strong_interval(self) -> tuple[float, float]:
+        """Its two-sided 95 % interval."""
         return self.strong_fit.interval
 
     @property
     def weak(self) -> float:
+        """The weak order."""
         return self.weak_fit.value
 
     @property
     def weak_interval(self) -> tuple[float, float]:
+        """Its two-sided 95 % interval."""
         return self.weak_fit.interval
 
     @property
@@ -133,11 +151,21 @@ class Convergence:
         return "\n".join(lines)
 
     def plot(self, path: str | Path) -> Path:
-        """Both errors over dt on log axes, with the stated slopes; the file's ending says the format."""
+        """Draw both errors over dt on log axes, with the stated slopes.
+
+        Parameters
+        ----------
+        path
+            File; its ending says the format.
+
+        Returns
+        -------
+        Path
+        """
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(5.2, 3.8), layout="constrained")
-        axes = figure.subplots()
+        axes: Any = figure.subplots()
         for kind, colour, said, fit in (
             ("strong", "#0072b2", self.stated[0], self.strong_fit),
             ("weak", "#d97706", self.stated[1], self.weak_fit),

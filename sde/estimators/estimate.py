@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,12 +17,29 @@ MOST_ORDER_ERROR = 0.3
 
 @dataclass(frozen=True)
 class Level:
-    """One level: steps of `dt`, whose f less that of `refine` times longer steps on the same paths has this mean and
-    variance.
+    """One level of a multilevel estimate: f at steps of dt, less f at `refine` times longer steps on the same paths.
 
-    The first level's mean and variance are f's own. steps: per path at the level itself; cost: path-steps of one
-    sample, the longer steps included. plain_variance: of f at this step. mismatch: standard errors between f's mean at
-    this level and what the next finer one found for the same step (NaN for the last).
+    The first level's mean and variance are f's own.
+
+    Attributes
+    ----------
+    steps
+        Per path at the level itself.
+    dt
+        Their length.
+    paths
+        How many.
+    mean, variance, kurtosis
+        Of the difference.
+    cost
+        Path-steps of one sample, the longer steps included.
+    path_steps
+        Taken in all.
+    plain_variance
+        Of f at this step.
+    mismatch
+        Standard errors between f's mean at this level and what the next finer one found for the same step; NaN for the
+        last.
     """
 
     steps: int
@@ -92,7 +110,33 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class Expectation(Estimate):
-    """An estimate of E f(X_time), and what was asked. seconds: wall clock, compilation among it."""
+    """A multilevel estimate of E f(X_time), and what was asked.
+
+    Attributes
+    ----------
+    value, sem
+        The estimate and its standard error.
+    bias, bias_sem
+        Estimate of the scheme's |bias| that is left, from the last levels, and its standard error.
+    order, decay
+        The weak order and the levels' variance order that were reckoned with.
+    order_seen, decay_seen
+        Those that the levels show, and their standard errors; None where they show none.
+    steady
+        Whether the last levels' means fall like one power of the step; if not, the bias is the most that they allow at
+        weak order 1/2.
+    levels
+        `Level` each.
+    discarded
+        Path-steps on levels whose steps were too long to pay, or that were not needed.
+    plain_steps, plain_path_steps
+        Per path, and altogether, of the cheapest plain Monte Carlo run of the same scheme to the same error; None where
+        the bias is not steady, or within its noise.
+    problem, functional, scheme, noise_class, time, tolerance, seed, refine
+        What was asked.
+    seconds
+        Wall clock, compilation among it.
+    """
 
     problem: str
     functional: str
@@ -133,11 +177,20 @@ class Expectation(Estimate):
         return "\n".join(lines)
 
     def plot(self, path: str | Path) -> Path:
-        """log2 of the levels' variance and of |mean| over dt, beside those of f itself; the file's ending says the
-        format."""
+        """Draw log2 of the levels' variance and of |mean| over dt, beside those of f itself.
+
+        Parameters
+        ----------
+        path
+            File; its ending says the format.
+
+        Returns
+        -------
+        Path
+        """
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(7.6, 3.4), layout="constrained")
+        figure: Any = Figure(figsize=(7.6, 3.4), layout="constrained")
         base = max(len(self.levels) - 1, 1)
         for axes, name, plain, order in (
             (figure.add_subplot(121), "variance", [level.plain_variance for level in self.levels], self.decay),

@@ -169,7 +169,7 @@ def _power(level_samples: Sequence[LevelSample], order: float, last: int) -> Fit
     pairs = list(zip(level_samples[:-1], level_samples[1:], strict=True))[-last:]
     x = np.array([high.steps**-order - low.steps**-order for low, high in pairs])
     y = np.array([t.difference.mean for _, t in pairs])
-    noise, c = np.array([max(t.sem**2, 1e-300) for _, t in pairs]), 0.0
+    noise, c, square = np.array([max(t.sem**2, 1e-300) for _, t in pairs]), 0.0, 0.0
     for _ in range(3):
         w = 1 / (noise + (SLACK * c * x) ** 2)
         c, square = float((w * x * y).sum() / (w * x * x).sum()), 1 / float((w * x * x).sum())
@@ -188,7 +188,8 @@ def remaining_bias(level_samples: Sequence[LevelSample], order: float, refine: i
     """The largest of what the last three differences, each brought to the finest step, leave over; sure: the order by
     which one that shows falls from there on. The noise expected of a difference is taken out of its square where it
     shows, and added where it does not."""
-    found, last = [], level_samples[-1].level
+    found: list[Bias] = []
+    last = level_samples[-1].level
     tail, longer = (1 / (refine**by - 1) for by in (order, sure or order))
     for t in level_samples[1:][-3:]:
         mean, sem, fall = t.difference.mean, t.sem, refine ** (order * (t.level - last))

@@ -291,9 +291,10 @@ def _sample_first_levels(level_set: LevelSet) -> None:
             level_set.grow(level_sample, paths)
     if not level_set.reach:
         raise InputError(
-            f"expectation: f must vary for its mean to have an error; got {level_samples[0].fine.mean:.6g} (float) on each of"
-            f" {level_samples[0].paths} paths of {level_samples[0].steps} steps, and of {level_samples[-1].paths} of {level_samples[-1].steps}."
-            " Raise first_paths if f is rarely anything else; for a problem without chance, use simulate."
+            f"expectation: f must vary for its mean to have an error; got {level_samples[0].fine.mean:.6g} (float) on"
+            f" each of {level_samples[0].paths} paths of {level_samples[0].steps} steps, and of"
+            f" {level_samples[-1].paths} of {level_samples[-1].steps}. Raise first_paths if f is rarely anything else;"
+            " for a problem without chance, use simulate."
         )
     if paths > plan.first:
         often = next((k for k, t in enumerate(level_samples) if t.varies(t.fine) and t.fine.variance_error < VAGUE), 0)
@@ -371,8 +372,8 @@ def _conclude(level_set: LevelSet, variances: np.ndarray, bias: Bias, order: flo
         worst = int(np.argmax(doubts))
         warnings.warn(
             f"expectation: the standard error {sem:.2g} is itself uncertain by {variance_error:.0%}, as few paths make"
-            f" it (kurtosis {level_samples[worst].difference.kurtosis:.3g} on level {level_samples[worst].level}). Raise"
-            " first_paths, or smooth f.",
+            f" it (kurtosis {level_samples[worst].difference.kurtosis:.3g} on level {level_samples[worst].level})."
+            " Raise first_paths, or smooth f.",
             VarianceWarning,
             stacklevel=4,
         )

@@ -7,7 +7,7 @@ Sampled   n = (1/S) sum_s f(x, z_s)                            SGD: rows of a da
 Weighted  n = sum_i (wbar_i + scale[k] (xi_i - mean xi)/sqrt(N)) f(x, z_i)   the SDE over a data set; full batch at
 scale 0
 
-One gradient, several dynamics (THEORY section 6). F is the dtype of the run.
+One gradient, several dynamics (docs/theory.md eq. (6.1)). F is the dtype of the run.
 """
 
 from typing import Any, NamedTuple

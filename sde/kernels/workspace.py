@@ -35,7 +35,7 @@ class Space(NamedTuple):
     index: Any
     stamp: Any
     own_steps: Any  # (3,) int64: steps that paths chose themselves, how many paths gave up, lanes left alive
-    stop: Any  # (1,) int64, the caller's: once it is not 0, whatever runs leaves off, and what it leaves is not to be used
+    stop: Any  # (1,) int64, the caller's: once not 0, whatever runs leaves off, and what it leaves is not to be used
 
 
 def make_space(functions: SharedFunctions, program: Program, driver: Driver, dtype: Any, stop: Any = None) -> Space:

@@ -81,7 +81,7 @@ def words(value: Any) -> str:
 
 
 def counted(part: int, whole: int) -> str:
-    """ "3 of 2000"."""
+    """As in "3 of 2000"."""
     return f"{part} of {whole}"
 
 

@@ -13,17 +13,61 @@ from sde.verification.result import VerificationResult
 
 
 class Report(VerificationResult):
-    """A verification's verdicts, and the curves and tables behind them, as text, HTML or JSON."""
+    """A verification's verdicts, and the curves and tables behind them, as text, HTML or JSON.
+
+    Attributes
+    ----------
+    name
+        The loss's.
+    verdicts
+        `Verdict` each.
+    summary
+        The theory in plain words.
+    charges
+        Its charges as text.
+    curves, entries, explosions
+        What figures and tables show.
+    settings
+        What was asked, for readers.
+    files
+        That the loss was read from.
+    untested
+        Claims that no verdict stands for, and why.
+    interrupted
+        Whether Ctrl-C cut it short.
+    run
+        What was run, whole, for machines.
+    """
 
     def _repr_html_(self) -> str:
         return f"<pre>{escape(str(self))}</pre>"
 
     def to_json(self, path: str | Path) -> Path:
-        """Write the JSON beside the report, whole or not at all."""
+        """Write the JSON beside the report, whole or not at all.
+
+        Parameters
+        ----------
+        path
+            File; refused if it is one that the loss was read from.
+
+        Returns
+        -------
+        Path
+        """
         check_apart([path], self.files)
         return write_text(path, json.dumps(self.to_dict(), indent=1) + "\n")
 
     def to_html(self, path: str | Path) -> Path:
-        """Write one self-contained HTML page with figures, whole or not at all."""
+        """Write one self-contained HTML page with figures, whole or not at all.
+
+        Parameters
+        ----------
+        path
+            File; refused if it is one that the loss was read from.
+
+        Returns
+        -------
+        Path
+        """
         check_apart([path], self.files)
         return write_text(path, render(self))

@@ -5,8 +5,9 @@ once.
     [parameters]  u = []  a = [4]  W = [3, 2]      # a shape per parameter
     [data]        e = { law = "normal", mean = 0, std = 0.5, shape = [3] }
 Laws: normal (mean = 0, std = 1, or covariance = matrix), uniform (low = 0, high = 1), laplace (mean = 0, scale = 1),
-bernoulli (p), moments (moments = [m1, m2, ...]). Values are numbers, arrays, or constant expressions such as "1/3"; shape defaults to that of the values.
-Rows of a file are drawn with equal chance, and may stand beside laws (label noise):
+bernoulli (p), moments (moments = [m1, m2, ...]). Values are numbers, arrays, or constant expressions such as "1/3";
+shape defaults to that of the values. Rows of a file are drawn with equal chance, and may stand beside laws (label
+noise):
     file = "train.csv"        comma-separated, with a header; relative to the spec file
     inputs = ["c1", "c2"]     columns that make the data vector x, shape [number of inputs] (also for one input)
     targets = ["c3"]          columns that make y: a scalar for one target (it broadcasts against outputs of shape [1]),

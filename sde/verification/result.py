@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -84,11 +84,12 @@ class VerificationResult:
     curves: tuple[Curves, ...]
     entries: tuple[Entry, ...]
     explosions: tuple[Explosions, ...]
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    _: KW_ONLY
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     files: tuple[Path, ...] = ()
     untested: tuple[Untested, ...] = ()
     interrupted: bool = False
-    run: Mapping[str, Any] = field(default_factory=dict)
+    run: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __str__(self) -> str:
         lines = [f"{self.name}: {self.outcome}" + (", interrupted" if self.interrupted else "")]
@@ -98,13 +99,15 @@ class VerificationResult:
 
     @property
     def outcome(self) -> str:
-        words = {v.verdict for v in self.verdicts} | ({"inconclusive"} if self.interrupted else set())
+        """One of "supported" (every verdict is), "refuted" (any is), "inconclusive"."""
+        words = {v.verdict for v in self.verdicts} | ({"inconclusive"} if self.interrupted else set[str]())
         return (
             "refuted" if "refuted" in words else "inconclusive" if "inconclusive" in words or not words else "supported"
         )
 
     @property
     def supported(self) -> bool:
+        """Whether every verdict is supported, and the run was not broken off."""
         return self.outcome == "supported"
 
     def to_dict(self) -> dict[str, Any]:
@@ -125,13 +128,11 @@ class VerificationResult:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): _plain(v) for k, v in cast(dict[Any, Any], value).items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, (float, np.floating)):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, np.integer):
-        return int(value)
+        return [_plain(v) for v in cast(Sequence[Any], value)]
+    if isinstance(value, (np.ndarray, np.generic)):
+        return _plain(cast(Any, value).tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
     return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -48,6 +49,15 @@ class Theory:
     weight_decay: float
     smooth: bool = True
 
+    @property
+    def moving(self) -> list[int]:
+        """Places of the charges that noise may move."""
+        return [j for j, c in enumerate(self.charges) if c.kind != "frozen"]
+
+    def values(self, theta: np.ndarray) -> np.ndarray:
+        """Of every charge at theta (n, D): (n, charges)."""
+        return np.array([c.value(theta) for c in self.charges]).T
+
     def noise(self, theta: np.ndarray, matrices: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """(Tr[Sigma M], gbar^T M gbar) for each matrix M, at theta (n, D): two arrays (n, len(matrices))."""
         n, chunk = len(theta), self.chunk(theta)
@@ -67,7 +77,7 @@ class Theory:
         """Predicted mean change of every charge over one step, and the size of what enters it; both (n, charges).
 
         The step is theta <- theta - h (g + lambda theta) with E g = gbar, Cov g = variance * Sigma: SGD with h = eta
-        and variance = 1/S, Euler-Maruyama with h = dt and variance = T/dt (THEORY section 2).
+        and variance = 1/S, Euler-Maruyama with h = dt and variance = T/dt (docs/theory.md eq. (3.4)).
         """
         matrices = [m for c in self.charges for m in (c.A, c.gross)]
         trace, square = self.noise(theta, matrices)
@@ -94,12 +104,13 @@ class Theory:
         """Velocity of the mean-field path (D,): gradient flow, plus the motion along the orbits that moves every charge
         at its predicted rate T Tr[Sigma A] + step * gbar^T A gbar. Fluctuations around the path are left out."""
         mean, factor = (a[0] for a in self.moments(theta[None]))
-        velocity = -mean - self.weight_decay * theta
+        velocity: np.ndarray = -mean - self.weight_decay * theta
         if self.charges:
             directions = np.array([c.A @ theta + c.b for c in self.charges])
             trace, square = _forms([c.A for c in self.charges], factor[None], mean[None])
             rates = (temperature * trace + step * square)[0]
-            velocity = velocity + directions.T @ np.linalg.lstsq(directions @ directions.T, rates / 2, rcond=1e-10)[0]
+            along = cast(np.ndarray, np.linalg.lstsq(directions @ directions.T, rates / 2, rcond=1e-10)[0])
+            velocity = velocity + directions.T @ along
         return velocity
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 
 from symbolic.errors import InputError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Claim:
     """A statement with a number that can come out wrong.
 
@@ -41,10 +43,10 @@ class Claim:
         if self.error == 0.0:
             inside = low <= self.estimate <= high
             return (0.0, 1.0) if inside else (1.0, 0.0)
-        from scipy.special import stdtr  # slow to load
+        special: Any = import_module("scipy.special")  # slow to load
 
         least = min((self.estimate - low) / self.error, (high - self.estimate) / self.error)
-        return float(stdtr(self.degrees, -least)), min(1.0, 2 * float(stdtr(self.degrees, least)))
+        return float(special.stdtr(self.degrees, -least)), min(1.0, 2 * float(special.stdtr(self.degrees, least)))
 
     @property
     def degrees(self) -> int:
@@ -55,16 +57,40 @@ class Claim:
         """Two-sided confidence interval of the estimate."""
         if not self.measured or not np.isfinite(self.error):
             return (-np.inf, np.inf)
-        from scipy.special import stdtrit  # slow to load
+        special: Any = import_module("scipy.special")  # slow to load
 
-        half = float(stdtrit(self.degrees, (1 + level) / 2)) * self.error if self.error else 0.0
+        half = float(special.stdtrit(self.degrees, (1 + level) / 2)) * self.error if self.error else 0.0
         return self.estimate - half, self.estimate + half
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """A claim judged. verdict: "supported" (agreement within the margin was shown), "refuted" (disagreement beyond the
-    margin was shown) or "inconclusive". interval: simultaneous, at level 1 - alpha over all claims of the report."""
+    """A claim judged.
+
+    Attributes
+    ----------
+    claim
+        The statement in words.
+    verdict
+        "supported" (agreement within the margin was shown), "refuted" (disagreement beyond it was shown) or
+        "inconclusive".
+    statistic
+        The measured number.
+    interval
+        Of it, simultaneous, at level 1 - alpha over all claims of the report.
+    margin
+        The interval within which the statement counts as true.
+    expected
+        The theory's value.
+    alpha
+        The chance of any wrong verdict in the report.
+    paths
+        Independent samples behind it.
+    group, subject
+        The kind of claim, and which dynamics and charge.
+    note
+        What a reader should know, such as why nothing could be measured.
+    """
 
     claim: str
     verdict: str
@@ -90,22 +116,22 @@ def judge(claims: Sequence[Claim], alpha: float) -> tuple[Verdict, ...]:
     p = np.array([v for c in claims for v in c.p_values()])
     refused = holm(p, alpha)
     level = 1 - alpha / max(len(p), 1)
-    out = []
+    out: list[Verdict] = []
     for k, c in enumerate(claims):
         word = "supported" if refused[2 * k] else "refuted" if refused[2 * k + 1] else "inconclusive"
         out.append(
             Verdict(
-                c.text,
-                word,
-                float(c.estimate),
-                c.interval(level),
-                c.margin,
-                c.expected,
-                alpha,
-                c.paths,
-                c.group,
-                c.note,
-                c.subject,
+                claim=c.text,
+                verdict=word,
+                statistic=float(c.estimate),
+                interval=c.interval(level),
+                margin=c.margin,
+                expected=c.expected,
+                alpha=alpha,
+                paths=c.paths,
+                group=c.group,
+                note=c.note,
+                subject=c.subject,
             )
         )
     return tuple(out)

@@ -221,8 +221,8 @@ class AffineField:
         """
         if not self.is_symmetric:
             raise InputError(
-                f"AffineField.charge: a charge needs A = A^T; got a field without, of kind {self.kind!r}. Restrict to the"
-                " symmetric part of the algebra."
+                f"AffineField.charge: a charge needs A = A^T; got a field without, of kind {self.kind!r}. Restrict to"
+                " the symmetric part of the algebra."
             )
         return self.form(theta, theta, 2)
 

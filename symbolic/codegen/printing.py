@@ -4,26 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import reduce
 
 import sympy as sp
 
 from symbolic.errors import InputError
-from symbolic.functions.activations import relu, step
+from symbolic.functions.registry import ELEMENTARY, Elementary
 
-UNARY = {
-    sp.exp: "math.exp",
-    sp.log: "math.log",
-    sp.tanh: "math.tanh",
-    sp.sin: "math.sin",
-    sp.cos: "math.cos",
-    sp.tan: "math.tan",
-    sp.sinh: "math.sinh",
-    sp.cosh: "math.cosh",
-    sp.asinh: "math.asinh",
-    sp.atan: "math.atan",
-    sp.erf: "math.erf",
-    sp.Abs: "abs",
-}
 RELATIONS = {
     sp.StrictLessThan: "<",
     sp.LessThan: "<=",
@@ -70,24 +57,8 @@ class ScalarPrinter:
             return self._mul(e)
         if isinstance(e, sp.Pow):
             return self._pow(e)
-        if type(e) in UNARY:
-            return f"{UNARY[type(e)]}({self(e.args[0])})"
-        x = (
-            [f"({self(a)})" for a in e.args]
-            if isinstance(e, (relu, step, sp.sign, sp.Heaviside, sp.Max, sp.Min))
-            else []
-        )
-        if isinstance(e, relu):
-            return f"(F(0.0) if {x[0]} <= F(0.0) else {x[0]})"
-        if isinstance(e, step):
-            return f"(F(1.0) if {x[0]} > F(0.0) else (F(0.0) if {x[0]} <= F(0.0) else {x[0]}))"
-        if isinstance(e, sp.Heaviside):
-            at_zero = f"({x[1]} if {x[0]} == F(0.0) else {x[0]})"
-            return f"(F(1.0) if {x[0]} > F(0.0) else (F(0.0) if {x[0]} < F(0.0) else {at_zero}))"
-        if isinstance(e, sp.sign):
-            return f"(F(1.0) if {x[0]} > F(0.0) else (F(-1.0) if {x[0]} < F(0.0) else F(0.0)*{x[0]}))"
-        if isinstance(e, (sp.Max, sp.Min)):
-            return self._extremum(e)
+        if (row := ELEMENTARY.get(type(e))) is not None:
+            return self._function(row, e)
         if isinstance(e, sp.Piecewise):
             return self._piecewise(e)
         raise InputError(
@@ -98,9 +69,7 @@ class ScalarPrinter:
     @staticmethod
     def known() -> str:
         """The functions that can be printed, for messages."""
-        return ", ".join(
-            sorted([f.__name__ for f in UNARY] + ["Heaviside", "Max", "Min", "Piecewise", "relu", "sign", "step"])
-        )
+        return ", ".join(sorted([row.name for row in ELEMENTARY.values()] + ["Piecewise"]))
 
     def _add(self, e: sp.Add) -> str:
         out = ""
@@ -146,14 +115,9 @@ class ScalarPrinter:
         half = ScalarPrinter._repeated(base, n // 2)
         return f"({half}*{half})" if n % 2 == 0 else f"({half}*{half}*{base})"
 
-    def _extremum(self, e: sp.Basic) -> str:
-        ahead = ">" if isinstance(e, sp.Max) else "<"
-        out = self(e.args[0])
-        for other in e.args[1:]:
-            text = self(other)
-            tie = f"(({text}) if ({text}) {ahead}= ({out}) else ({out}) + ({text}))"
-            out = f"(({out}) if ({out}) {ahead} ({text}) else {tie})"
-        return out
+    def _function(self, row: Elementary, e: sp.Basic) -> str:
+        texts = [self(a) for a in e.args]
+        return reduce(row.text.format, texts) if row.fold else row.text.format(*texts)
 
     def _piecewise(self, e: sp.Piecewise) -> str:
         out = "math.nan" if e.args[-1][1] != sp.true else ""

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import sympy as sp
 
+from symbolic.functions.registry import derivative
+
 Statement = tuple[sp.Symbol, sp.Expr]
 
 
@@ -21,7 +23,7 @@ def gradient(
 
     def pull_back(expression: sp.Expr, seed: sp.Expr) -> None:
         for symbol in sorted(expression.free_symbols & active, key=str):
-            terms.setdefault(symbol, []).append(seed * _slope(expression, symbol))
+            terms.setdefault(symbol, []).append(seed * derivative(expression, symbol))
 
     active = set(inputs)
     for name, value in definitions:
@@ -35,11 +37,6 @@ def gradient(
             statements.append((adjoint, sp.Add(*terms.pop(name))))
             pull_back(value, adjoint)
     return statements, [sp.Add(*terms.get(s, [sp.S.Zero])) for s in inputs]
-
-
-def _slope(expression: sp.Expr, symbol: sp.Symbol) -> sp.Expr:
-    """The derivative almost everywhere: a jump's own derivative counts as 0, as it does for `step`."""
-    return sp.diff(expression, symbol).replace(sp.DiracDelta, lambda *_: sp.S.Zero)
 
 
 def shared(expression: sp.Expr, prefix: str = ":s") -> tuple[list[Statement], sp.Expr]:

@@ -9,7 +9,7 @@ import sympy as sp
 
 from symbolic.dynamics.step_map import StepMap, h, t
 from symbolic.errors import InputError
-from symbolic.functions.activations import step as unit_step
+from symbolic.functions import registry as functions
 from symbolic.functions.numeric import Numeric
 
 SAMPLES = 1 << 16
@@ -21,7 +21,8 @@ MOST = 4096
 def jumps(
     expressions: Iterable[sp.Expr], clock: sp.Symbol, time: float, values: Mapping[sp.Symbol, float]
 ) -> list[float]:
-    """Times in (0, time) at which a Piecewise, Heaviside, sign or unit step of the expressions switches by time alone.
+    """Times in (0, time) at which a Piecewise or a function that jumps (Heaviside, sign, floor, ...) in the expressions
+    does so by time alone.
 
     clock: the symbol of time; values: numbers of the parameters. Raises ValueError for more than MOST.
     """
@@ -42,7 +43,7 @@ def jumps(
 
 def _switches(e: sp.Expr) -> set[sp.Expr]:
     """Expressions at whose zeros something switches."""
-    found = {f.args[0] for f in e.atoms(sp.Heaviside, sp.sign, unit_step)}
+    found = functions.switches(e)
     for piece in e.atoms(sp.Piecewise):
         for _, condition in piece.args:
             found |= {r.lhs - r.rhs for r in condition.atoms(sp.core.relational.Relational)}

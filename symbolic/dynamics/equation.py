@@ -1,4 +1,4 @@
-"""Stochastic differential equations: general ones, and SGD's own (THEORY section 0)."""
+"""Stochastic differential equations: general ones, and SGD's own (docs/theory.md eq. (1.1))."""
 
 from __future__ import annotations
 
@@ -28,15 +28,44 @@ NOISE_CLASSES = ("additive", "scalar", "diagonal", "commutative", "general")
 
 
 class SDE:
-    """dX = drift(X, t) dt + diffusion(X, t) dW, with states X of shape (D,), drift (D,), diffusion (D, J) for J
-    independent noises.
+    """dX = drift(X, t) dt + diffusion(X, t) dW, with D states and J independent noises.
 
-    states: symbols, or names. drift and diffusion: entries, or plain Python functions of (x, t) that return them,
-    called a few times with an array of symbols (see `tracing.trace`: what compares, branches or changes from call to
-    call is refused). interpretation: "ito" or "stratonovich" (the sense in which the noise term is written). time: the
-    symbol of time in the coefficients, if any. parameters: symbols that a run gives numbers to. States may be assumed
-    real, and no more (a positive X would delete Max(X, 0) before it is seen); what is assumed of parameters must hold
-    for their numbers. W: symbols of the Brownian motions' values W_j(t), for observables. Raises ValueError.
+    Parameters
+    ----------
+    states
+        Symbols, or names, (D,). They may be assumed real and no more: a positive X would delete Max(X, 0) before it is
+        seen.
+    drift
+        D entries, or a plain Python function of (x, t) that returns them, called a few times with an array of symbols;
+        what compares, branches or changes from call to call is refused.
+    diffusion
+        D rows of J entries, or a function that returns them.
+    interpretation
+        "ito" or "stratonovich": the sense in which the noise term is written.
+    time
+        The symbol of time in the coefficients, if any.
+    name
+        What results and messages call it.
+    parameters
+        Symbols that a run gives numbers to.
+
+    Attributes
+    ----------
+    W
+        Symbols of the Brownian motions' values W_j(t), (J,), for observables and exact solutions.
+
+    Raises
+    ------
+    InputError
+        For names that clash, shapes that do not match, and symbols that are neither state, time nor parameter.
+
+    Examples
+    --------
+    >>> import sympy as sp
+    >>> from symbolic import SDE
+    >>> X = sp.Symbol("X", real=True)
+    >>> SDE([X], drift=[0.75*X], diffusion=[[0.5*X]]).noise_class
+    'scalar'
     """
 
     def __init__(
@@ -144,8 +173,17 @@ class SDE:
         return "commutative" if commutes(b, self.states) else "general"
 
     def allows(self, noise: str) -> bool:
-        """Whether a scheme for the noise class `noise` may be used: a scheme for commutative noise takes diagonal noise
-        too, and so on."""
+        """Whether a scheme for a noise class may be used.
+
+        Parameters
+        ----------
+        noise
+            The scheme's class; one for commutative noise takes diagonal noise too, and so on.
+
+        Returns
+        -------
+        bool
+        """
         if noise == "general" or self.noise_class == noise:
             return True
         if noise == "commutative":
@@ -153,8 +191,17 @@ class SDE:
         return noise == "diagonal" and (self.noises == 1 or self.diagonal)
 
     def to(self, interpretation: str) -> SDE:
-        """The same process written in the other sense: the drift gains or loses (1/2) sum_j (grad b_j) b_j. Raises
-        ValueError."""
+        """The same process written in the other sense: the drift gains or loses (1/2) sum_j (grad b_j) b_j.
+
+        Parameters
+        ----------
+        interpretation
+            "ito" or "stratonovich".
+
+        Returns
+        -------
+        SDE
+        """
         if interpretation == self.interpretation:
             return self
         sign = 1 if interpretation == "ito" else -1
@@ -163,7 +210,19 @@ class SDE:
         return made
 
     def replaced(self, drift: sp.Matrix, interpretation: str) -> SDE:
-        """This SDE with another drift, in another sense."""
+        """The SDE with another drift, in another sense.
+
+        Parameters
+        ----------
+        drift
+            D entries.
+        interpretation
+            "ito" or "stratonovich".
+
+        Returns
+        -------
+        SDE
+        """
         clock = {} if self.time is None else {time_symbol: self.time}
         return SDE(
             self.states,
@@ -177,11 +236,26 @@ class SDE:
 
     @classmethod
     def from_loss(cls, loss: Loss, sgd: SGD) -> SDE:
-        """SGD's order-1 SDE with drift and diffusion as formulas: d theta = -s (grad L + wd theta) dt - s sqrt(T) H R
-        dW.
+        """SGD's order-1 SDE with drift and diffusion as formulas.
 
-        H m the gradient in the data features, R R^T = Cov m, T = f eta/S, s the schedule over 1 - momentum (THEORY
-        section 6); J = rank Cov m noises. Raises ValueError for a loss that is not polynomial in the data.
+        d theta = -s (grad L + lambda theta) dt - s sqrt(T) H R dW, with H m the gradient in the data features m, R R^T
+        = Cov m, T = f eta/S and s the schedule over 1 - momentum (docs/theory.md eq. (6.1)); J = rank Cov m noises.
+
+        Parameters
+        ----------
+        loss
+            A loss that is polynomial in the data.
+        sgd
+            The optimiser.
+
+        Returns
+        -------
+        SDE
+
+        Raises
+        ------
+        InputError
+            For a loss that is not polynomial in the data.
         """
         dynamics = LossDynamics(loss)
         if dynamics.features is None:
@@ -220,15 +294,53 @@ class SDE:
         return made
 
     def drift(self, x: sp.Matrix, t: sp.Expr) -> sp.Matrix:
-        """Drift at state x and time t, (D, 1)."""
+        """Drift at a state.
+
+        Parameters
+        ----------
+        x
+            State, (D,) expressions.
+        t
+            Time.
+
+        Returns
+        -------
+        Matrix (D, 1)
+        """
         return self.drift_vector.xreplace(self._at(x, t))
 
     def diffusion(self, x: sp.Matrix, t: sp.Expr) -> sp.Matrix:
-        """Diffusion at state x and time t, (D, J)."""
+        """Diffusion at a state.
+
+        Parameters
+        ----------
+        x
+            State, (D,) expressions.
+        t
+            Time.
+
+        Returns
+        -------
+        Matrix (D, J)
+        """
         return self.diffusion_matrix.xreplace(self._at(x, t))
 
     def increment(self, x: sp.Matrix, t: sp.Expr, dt: sp.Expr, dW: sp.Matrix) -> sp.Matrix:
-        """drift dt + diffusion dW."""
+        """The increment drift dt + diffusion dW.
+
+        Parameters
+        ----------
+        x
+            State, (D,) expressions.
+        t, dt
+            Time and step.
+        dW
+            Increments of the Brownian motions, (J,).
+
+        Returns
+        -------
+        Matrix (D, 1)
+        """
         return self.drift(x, t) * dt + self.diffusion(x, t) * dW
 
     def _at(self, x: sp.Matrix, t: sp.Expr) -> dict[sp.Basic, sp.Basic]:
@@ -236,8 +348,8 @@ class SDE:
 
 
 class LossDynamics:
-    """Gradient dynamics of a loss, driven by inputs that carry the noise (THEORY section 6: one gradient, three
-    dynamics).
+    """Gradient dynamics of a loss, driven by inputs that carry the noise (docs/theory.md eq. (6.1): one gradient,
+    three dynamics).
 
     inputs: the averaged data features m when the loss is polynomial in the data (`features` is then set), else the
     averaged per-sample gradient itself. GD, SGD and the order-1 SDE are this one object under different inputs.

@@ -7,15 +7,15 @@ from fractions import Fraction
 
 import sympy as sp
 
+from symbolic.functions.registry import derivative
+
 POINTS = 3
 """Random states at which a commutator must vanish before a proof is tried."""
 
 
 def jacobian(vector: sp.Matrix, states: Sequence[sp.Symbol]) -> sp.ImmutableMatrix:
     """d vector / d states, (len(vector), len(states)), almost everywhere: a jump's own derivative counts as 0."""
-    return sp.ImmutableMatrix(
-        [[sp.diff(e, s).replace(sp.DiracDelta, lambda *_: sp.S.Zero) for s in states] for e in vector]
-    )
+    return sp.ImmutableMatrix([[derivative(e, s) for s in states] for e in vector])
 
 
 def correction(diffusion: sp.Matrix, states: Sequence[sp.Symbol]) -> sp.ImmutableMatrix:

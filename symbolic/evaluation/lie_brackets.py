@@ -14,10 +14,10 @@ import numpy as np
 from symbolic.evaluation import random_points as probing
 from symbolic.evaluation.prime_field import PRIME, Jet, JetArithmetic, Unsupported
 from symbolic.evaluation.tape import Tape
+from symbolic.functions.registry import Elementary
 from symbolic.problem.loss import Loss
 
 Array = np.ndarray
-KINKS = ("relu", "step", "Heaviside", "Abs", "sign")
 TRIES, SCOUTS = 200, 20
 """Thetas tried, and samples drawn at each, until what depends on theta alone has its square roots."""
 
@@ -35,9 +35,9 @@ class Fields:
         for op, _, _, extra in self.tape.steps:
             if op == "power" and not (extra.is_Rational and extra.q <= 2):
                 raise Unsupported(f"modular: no value mod p for the power {extra}.")
-            if op == "call" and extra not in (*JetArithmetic(0).f, *KINKS):
-                raise Unsupported(f"modular: no value mod p for the function {extra}.")
-            self.kinked |= op in ("max", "min", "where") or (op == "call" and extra in KINKS)
+            if op == "call" and not (isinstance(extra, Elementary) and (extra.modular or extra.gates)):
+                raise Unsupported(f"modular: no value mod p for the function {getattr(extra, 'name', extra)}.")
+            self.kinked |= op in ("max", "min", "where") or (op == "call" and extra.kinked)
         for _ in range(TRIES):
             self.theta = self._uniform(loss.dimension)
             if self.draw(SCOUTS).shape[1]:

@@ -18,6 +18,8 @@ from zlib import crc32
 import numpy as np
 import sympy as sp
 
+from symbolic.functions.registry import Elementary
+
 Array = np.ndarray
 PRIME = (1 << 31) - 1
 
@@ -113,13 +115,13 @@ class Jet:
     def __pow__(self, n: int) -> Jet:
         if n < 0:
             return self.inverse() ** -n
-        out = Jet(np.zeros_like(self.data)) + 1
-        base = self
+        out, base = None, self
         while n:
             if n & 1:
-                out = out * base
-            base, n = base * base, n >> 1
-        return out
+                out = base if out is None else out * base
+            n >>= 1
+            base = base * base if n else base
+        return Jet(np.zeros_like(self.data)) + 1 if out is None else out
 
     def inverse(self) -> Jet:
         """1/x, by Newton steps from the value's own inverse."""
@@ -163,30 +165,26 @@ class Unsupported(ValueError):
 class JetArithmetic:
     """The functions of a tape on jets.
 
-    arguments: what exponential and trigonometric functions were taken of, as values (n,) mod p; squares: what roots
-    were taken of. bad: points where a root or an inverse does not exist mod p. salt seeds the kinks, salt_log the
-    made-up values of log.
+    arguments: what transcendental functions were taken of, as values (n,) mod p, by family (functions of one family may
+    depend on each other) and then by function; squares: what roots were taken of. bad: points where a root or an
+    inverse does not exist mod p. salt seeds the kinks, salt_log the made-up values of log.
     """
 
     digits = None
 
-    def __init__(self, points: int, salt: int = 0, salt_log: int = 5) -> None:
+    def __init__(self, points: int = 0, salt: int = 0, salt_log: int = 5) -> None:
         self.salt, self.salt_log = salt, salt_log
         self.bad = np.zeros(points, dtype=bool)
-        self.arguments: dict[str, list[Array]] = {"exp": [], "tanh": [], "gauss": [], "trig": [], "erf": []}
+        self.arguments: dict[str, dict[str, list[Array]]] = {}
         self.squares: list[Array] = []
-        self.f: dict[str, Callable[[Jet], Jet]] = {
-            "exp": self.exp,
-            "log": self.log,
-            "tanh": lambda x: 1 - 2 / (self.exp(x, 2, "tanh") + 1),
-            "sinh": lambda x: ((y := self.exp(x)) - 1 / y) / 2,
-            "cosh": lambda x: ((y := self.exp(x)) + 1 / y) / 2,
-            "sqrt": self.sqrt,
-            "sin": lambda x: self._circle(x)[0],
-            "cos": lambda x: self._circle(x)[1],
-            "tan": lambda x: (y := self._circle(x))[0] / y[1],
-            "erf": self.erf,
-        }
+
+    def call(self, row: Elementary, x: Jet) -> Jet:
+        """A function of one argument. Raises Unsupported for one without a faithful value mod p."""
+        if row.gates is not None:
+            return row.gates(self.positive, x)
+        if row.modular is None:
+            raise Unsupported(f"modular: no value mod p for the function {row.name}.")
+        return row.modular(self, x)
 
     def number(self, e: Any) -> int:
         """A constant: algebraic ones exactly, others (pi, e, ...) as fixed pseudo-random squares."""
@@ -213,20 +211,25 @@ class JetArithmetic:
         data[0] = np.where(q == 0, 0, (_mixed(q, 101 + self.salt) & 1) ^ flip)
         return Jet(data)
 
-    def _record(self, kind: str, x: Jet, factor: int = 1) -> tuple[Array, Array]:
+    def ahead(self, x: Jet) -> Jet:
+        """`positive`: at random points, nothing ties."""
+        return self.positive(x)
+
+    def _record(self, family: str, of: str, x: Jet, factor: int = 1) -> tuple[Array, Array]:
         q = x.data[0] * factor % PRIME
-        self.arguments[kind].append(q)
+        self.arguments.setdefault(family, {}).setdefault(of, []).append(q)
         return _canonical(q)
 
     def exp(self, x: Jet, factor: int = 1, of: str = "exp") -> Jet:
         """exp(factor x), with exp(-q) exp(q) = 1; `of` says which function needs it."""
-        q, flip = self._record(of, x, factor)
+        q, flip = self._record("exp", of, x, factor)
         value = np.where(q == 0, 1, _mixed(q, 3))
         value = np.where(flip, inverse(value), value)
         return (x * factor).lift(value, lambda x, y: y)
 
-    def _circle(self, x: Jet) -> tuple[Jet, Jet]:
-        q, flip = self._record("trig", x)
+    def circle(self, x: Jet) -> tuple[Jet, Jet]:
+        """(sin x, cos x), a rational point of the circle."""
+        q, flip = self._record("trig", "trig", x)
         t = np.where(q == 0, 0, _mixed(q, 9))
         scale = inverse((1 + t * t) % PRIME)
         s, c = 2 * t % PRIME * scale % PRIME, (1 - t * t) % PRIME * scale % PRIME
@@ -249,7 +252,7 @@ class JetArithmetic:
 
     def erf(self, x: Jet) -> Jet:
         """erf x, its value made up, its slope 2/sqrt(pi) exp(-x^2)."""
-        q, flip = self._record("erf", x)
+        q, flip = self._record("erf", "erf", x)
         value = np.where(q == 0, 0, _mixed(q, 13))
         scale = self.number(2 / sp.sqrt(sp.pi))
         return x.lift(np.where(flip, -value % PRIME, value), lambda x, y: self.exp(-(x * x), of="gauss") * scale)

@@ -8,6 +8,7 @@ out.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import mpmath
@@ -15,20 +16,12 @@ import numpy as np
 import sympy as sp
 
 from symbolic.errors import InputError
+from symbolic.functions.activations import step
+from symbolic.functions.registry import ELEMENTARY, VALUE, Elementary, X
 
 Array = np.ndarray
 FEW_POINTS = 64
 """Below this many points, gradients of several outputs share one backward pass."""
-
-
-def _mp(name: str) -> Any:
-    return np.frompyfunc(getattr(mpmath, name), 1, 1)
-
-
-def _erf(x: Array) -> Array:
-    from scipy.special import erf
-
-    return erf(x)
 
 
 class Arithmetic:
@@ -36,63 +29,29 @@ class Arithmetic:
 
     def __init__(self, digits: int | None = None) -> None:
         self.digits = digits
-        names = ("exp", "log", "tanh", "sqrt", "sin", "cos", "sinh", "cosh", "tan", "atan", "asinh", "erf")
-        plain = {"atan": np.arctan, "asinh": np.arcsinh, "erf": _erf}
-        self.f = {n: plain.get(n) or getattr(np, n) for n in names} if digits is None else {n: _mp(n) for n in names}
+
+    def call(self, row: Elementary, x: Any) -> Any:
+        """A function of one argument."""
+        return row.value(x) if self.digits is None else np.frompyfunc(row.exact, 1, 1)(x)
+
+    def sqrt(self, x: Any) -> Any:
+        """The positive root."""
+        return np.sqrt(x) if self.digits is None else np.frompyfunc(mpmath.sqrt, 1, 1)(x)
 
     def number(self, e: sp.Expr) -> Any:
         """A constant at this precision."""
-        return float(e) if self.digits is None else mpmath.mpf(sp.N(e, self.digits))
+        if self.digits is None:
+            return float(e)
+        with mpmath.workdps(self.digits):  # an mpf made with fewer would be rounded to them
+            return mpmath.mpf(sp.N(e, self.digits))
 
     def positive(self, x: Any) -> Any:
         """1 where x > 0, else 0."""
-        return np.where(x > 0, 1.0, 0.0) if self.digits is None else np.frompyfunc(lambda v: mpmath.mpf(v > 0), 1, 1)(x)
+        return self.call(ELEMENTARY[step], x)
 
-
-def _unary(name: str, x: Any, m: Arithmetic) -> tuple[Any, Any]:
-    """f(x) and f'(x)."""
-    f = m.f
-    match name:
-        case "exp":
-            y = f["exp"](x)
-            return y, y
-        case "log":
-            return f["log"](x), 1 / x
-        case "tanh":
-            y = f["tanh"](x)
-            return y, 1 - y * y
-        case "sin":
-            return f["sin"](x), f["cos"](x)
-        case "cos":
-            return f["cos"](x), -f["sin"](x)
-        case "sinh":
-            return f["sinh"](x), f["cosh"](x)
-        case "cosh":
-            return f["cosh"](x), f["sinh"](x)
-        case "tan":
-            y = f["tan"](x)
-            return y, 1 + y * y
-        case "atan":
-            return f["atan"](x), 1 / (1 + x * x)
-        case "asinh":
-            return f["asinh"](x), 1 / f["sqrt"](1 + x * x)
-        case "erf":
-            return f["erf"](x), f["exp"](-x * x) * m.number(2 / sp.sqrt(sp.pi))
-        case "relu":
-            gate = m.positive(x)
-            return gate * x, gate
-        case "step" | "Heaviside":
-            gate = m.positive(x)
-            return gate, 0 * x
-        case "Abs":
-            sign = 2 * m.positive(x) - 1
-            return sign * x, sign
-        case "sign":
-            return 2 * m.positive(x) - 1, 0 * x
-    raise InputError(
-        f"tape: no rule for the function {name}. Write the loss with exp, log, tanh, erf, relu, sqrt, sin, cos and"
-        " arithmetic."
-    )
+    def ahead(self, x: Any) -> Any:
+        """1 where x > 0, 1/2 where x = 0, else 0."""
+        return (self.call(ELEMENTARY[sp.sign], x) + 1) / 2
 
 
 class Tape:
@@ -148,8 +107,12 @@ class Tape:
             return out
         if isinstance(e, sp.Piecewise):
             return self._pieces(list(e.args))
+        row = ELEMENTARY.get(type(e))
+        if row is not None and row.gates is not None and row.arity > 1:
+            return self._slot(row.gates(step, *e.args))
         if isinstance(e, sp.Function) and len(e.args) == 1:
-            return self._push("call", (self._slot(e.args[0]),), type(e).__name__)
+            known = row if row is not None and row.derivable else type(e).__name__
+            return self._push("call", (self._slot(e.args[0]),), known)
         raise InputError(
             f"tape: no rule for {type(e).__name__}; got {e}. Write it with + - * / ** and functions of one argument."
         )
@@ -177,8 +140,9 @@ class Tape:
                 wanted.update(args)
         return out
 
-    def forward(self, values: Any) -> tuple[list[Any], list[Any]]:
-        """Every slot's value, and the slope of every step that has one, from one value per input in any arithmetic."""
+    def forward(self, values: Any, sloped: bool = True) -> tuple[list[Any], list[Any]]:
+        """Every slot's value, and, if sloped, the slope of every step that has one, from one value per input in any
+        arithmetic."""
         m, slots = self.arithmetic, list(values)
         slopes: list[Any] = [None] * len(self.steps)
         for k, (op, _, args, extra) in enumerate(self.steps):
@@ -197,22 +161,27 @@ class Tape:
                     if extra.is_Integer:
                         n = int(extra)
                         slots.append(x**n)
-                        slopes[k] = n * x ** (n - 1)
+                        slopes[k] = n * x ** (n - 1) if sloped else None
                     else:
                         half = extra.is_Rational and extra.q == 2
-                        y = m.f["sqrt"](x) ** int(extra.p) if half else m.f["exp"](m.number(extra) * m.f["log"](x))
+                        y = m.sqrt(x) ** int(extra.p) if half else _general(x, extra, m)
                         slots.append(y)
-                        slopes[k] = m.number(extra) * y / x
+                        slopes[k] = m.number(extra) * y / x if sloped else None
                 case "max" | "min":
                     x, y = slots[args[0]], slots[args[1]]
-                    slopes[k] = m.positive(x - y if op == "max" else y - x)
+                    slopes[k] = m.ahead(x - y if op == "max" else y - x)
                     slots.append(y + slopes[k] * (x - y))
                 case "where":
                     slopes[k] = m.positive(slots[args[0]])
                     slots.append(slopes[k] * slots[args[1]] + (1 - slopes[k]) * slots[args[2]])
                 case _:
-                    y, slopes[k] = _unary(extra, slots[args[0]], m)
-                    slots.append(y)
+                    if not isinstance(extra, Elementary):
+                        raise InputError(
+                            f"tape: no rule for the function {extra}. Write the loss with {_derivable()} and"
+                            " arithmetic."
+                        )
+                    slots.append(m.call(extra, slots[args[0]]))
+                    slopes[k] = _slope(extra, slots[args[0]], slots[-1], m) if sloped else None
         return slots, slopes
 
     def evaluate(self, values: Array) -> Array:
@@ -276,3 +245,28 @@ class Tape:
             weights = [slopes[k]]
         for a, w in zip(args, weights, strict=True):
             adjoint[a] = adjoint.get(a, 0) + seed * w
+
+
+def _general(x: Any, power: sp.Expr, m: Any) -> Any:
+    return m.call(ELEMENTARY[sp.exp], m.number(power) * m.call(ELEMENTARY[sp.log], x))
+
+
+def _slope(row: Elementary, x: Any, y: Any, m: Any) -> Any:
+    """f'(x), from x and y = f(x)."""
+    if row.slope == VALUE:
+        return y
+    if row.slope.is_zero:
+        return 0 * x
+    tape = _formula(row, type(m), m.digits)
+    tape.arithmetic = m
+    return tape.forward((x, y), sloped=False)[0][tape.outputs[0]]
+
+
+@cache
+def _formula(row: Elementary, kind: type, digits: int | None) -> Tape:
+    """The slope's own tape, in numbers of one kind."""
+    return Tape([row.slope], [X, VALUE], arithmetic=kind(digits) if digits else kind())
+
+
+def _derivable() -> str:
+    return ", ".join(sorted(row.name for row in ELEMENTARY.values() if row.derivable))

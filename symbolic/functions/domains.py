@@ -9,27 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import sympy as sp
 
-from symbolic.functions.activations import relu, step
-
-UNARY = {
-    sp.exp: math.exp,
-    sp.log: math.log,
-    sp.tanh: math.tanh,
-    sp.sin: math.sin,
-    sp.cos: math.cos,
-    sp.tan: math.tan,
-    sp.sinh: math.sinh,
-    sp.cosh: math.cosh,
-    sp.asinh: math.asinh,
-    sp.atan: math.atan,
-    sp.erf: math.erf,
-    sp.Abs: abs,
-    sp.sign: lambda x: float((x > 0) - (x < 0)),
-    relu: lambda x: x if x > 0 else 0.0,
-    step: lambda x: float(x > 0),
-}
-LARGEST_ANGLE = {"float32": 2.0**20, "float64": 2.0**45}
-"""|x| beyond which kernels give no sin, cos or tan (`sde.kernels.math.circular`)."""
+from symbolic.functions.registry import ELEMENTARY
 
 
 @dataclass(frozen=True)
@@ -70,8 +50,9 @@ class Evaluator:
     ) -> None:
         self.values: dict[sp.Basic, float | None] = dict(values)
         self.dtype, self.shown, self._cast = dtype, dict(shown or {}), np.dtype(dtype).type
-        self.seen: list[tuple[sp.Basic, float]] = []
-        """Functions whose argument could leave its domain, with the argument's value here."""
+        self.seen: list[tuple[sp.Basic, float, float]] = []
+        """Functions whose argument could leave its domain, the argument's value here and how far that is from an
+        end."""
 
     def find(self, expressions: Sequence[sp.Basic]) -> Finding | None:
         """The first function, innermost first, that has no finite value."""
@@ -118,25 +99,21 @@ class Evaluator:
             return math.prod(x)
         if isinstance(e, sp.Pow):
             return self._power(e, *x)
-        if isinstance(e, (sp.Max, sp.Min)):
-            return math.nan if any(map(math.isnan, x)) else (max(x) if isinstance(e, sp.Max) else min(x))
-        if isinstance(e, sp.Heaviside):
-            return x[1] if x[0] == 0 else float(x[0] > 0)
-        if not isinstance(e, tuple(UNARY)):
+        row = ELEMENTARY.get(type(e))
+        if row is None:
             return None
-        if isinstance(e, sp.log):
-            self.seen.append((e, x[0]))
-            if x[0] <= 0:
-                why = "the logarithm of a number that is not positive"
-                self._tell(e, e.args[0], x[0], why, self._instead(e))
-        if isinstance(e, (sp.sin, sp.cos, sp.tan)) and abs(x[0]) > LARGEST_ANGLE[self.dtype]:
-            self._tell(e, e.args[0], x[0], "an angle too large to have one", "Reduce the angle, e.g. with Mod by 2*pi")
-        return UNARY[type(e)](*x) if math.isfinite(x[0]) or not isinstance(e, (sp.sin, sp.cos, sp.tan)) else math.nan
+        if row.domain is not None:
+            if row.domain.edged:
+                self.seen.append((e, x[0], row.domain.margin(x[0])))
+            if row.domain.left(x[0], self.dtype):
+                self._tell(e, e.args[0], x[0], row.domain.why, self._instead(e))
+        with np.errstate(all="ignore"):
+            return float(row.at(*x))
 
     def _power(self, e: sp.Basic, base: float, power: float) -> float:
         whole = float(power).is_integer()
         if power < 0 or not whole:
-            self.seen.append((e, base))
+            self.seen.append((e, base, abs(base)))
         if base == 0 and power < 0:
             self._tell(e, e.args[0], base, "a division by zero", self._instead(e))
         if base < 0 and not whole:
@@ -145,10 +122,10 @@ class Evaluator:
         return math.pow(base, power)
 
     def _instead(self, e: sp.Basic) -> str:
-        """What to write in place of a logarithm or a power."""
+        """What to write in place of a function of a domain, or of a power."""
         text = self._text(e.args[0])
-        if isinstance(e, sp.log):
-            return f"Write log(Max({text}, c)) with a small c > 0"
+        if (row := ELEMENTARY.get(type(e))) is not None:
+            return row.domain.advice.format(text) if row.domain is not None else ""
         if e.args[1].is_integer:
             return (
                 f"Keep the divisor from 0, e.g. by Max({text}, c) with a small c > 0 where it is meant to be positive"
@@ -201,7 +178,8 @@ class Evaluator:
         for e in dict.fromkeys(n for f in formulas for n in sp.preorder_traversal(f) if n.func == found.node.func):
             places = {s: sp.Wild(s.name) for s in e.free_symbols}
             if places and found.node.match(e.xreplace(places)):
-                advice = self._instead(e) if isinstance(e, (sp.log, sp.Pow)) else found.advice
+                known = isinstance(e, sp.Pow) or type(e) in ELEMENTARY
+                advice = self._instead(e) if known else found.advice
                 return Finding(
                     self._text(e), self._text(e.args[0]), found.value, found.why, advice and found.advice and advice, e
                 )
@@ -210,5 +188,5 @@ class Evaluator:
     def suspects(self) -> Iterator[Finding]:
         """Functions that could leave their domain elsewhere, the nearest to its edge first, with their argument's value
         here."""
-        for e, value in sorted(self.seen, key=lambda pair: abs(pair[1])):
+        for e, value, _ in sorted(self.seen, key=lambda one: one[2]):
             yield Finding(self._text(e), self._text(e.args[0]), value, "", self._instead(e), e)

@@ -11,49 +11,14 @@ import numpy as np
 import sympy as sp
 
 from symbolic.errors import InputError
-from symbolic.functions.activations import relu, step
+from symbolic.functions.registry import ROWS
 
 Array = np.ndarray
 
 
-def _heaviside(x: Array, at_zero: Any = 0.5) -> Array:
-    return np.where(x == 0, at_zero, (x > 0) * 1.0 + 0 * x)
-
-
-def _erf(x: Array) -> Array:
-    from scipy.special import erf  # slow to load, and rarely asked for
-
-    return erf(x)
-
-
-FUNCTIONS: dict[type, Callable[..., Any]] = {
-    sp.exp: np.exp,
-    sp.log: np.log,
-    sp.sin: np.sin,
-    sp.cos: np.cos,
-    sp.tan: np.tan,
-    sp.tanh: np.tanh,
-    sp.sinh: np.sinh,
-    sp.cosh: np.cosh,
-    sp.asinh: np.arcsinh,
-    sp.atan: np.arctan,
-    sp.asin: np.arcsin,
-    sp.acos: np.arccos,
-    sp.atanh: np.arctanh,
-    sp.atan2: np.arctan2,
-    sp.Mod: np.mod,
-    sp.erf: _erf,
-    sp.Abs: np.abs,
-    sp.sign: np.sign,
-    sp.floor: np.floor,
-    sp.ceiling: np.ceil,
-    sp.Heaviside: _heaviside,
-    relu: lambda x: np.maximum(x, 0),
-    step: lambda x: (x > 0) * 1.0 + 0 * x,
+FUNCTIONS: dict[type, Callable[..., Any]] = {row.function: row.at for row in ROWS} | {
     sp.Add: lambda *a: sum(a),
     sp.Mul: lambda *a: reduce(np.multiply, a),
-    sp.Max: lambda *a: reduce(np.maximum, a),
-    sp.Min: lambda *a: reduce(np.minimum, a),
     sp.StrictLessThan: np.less,
     sp.LessThan: np.less_equal,
     sp.StrictGreaterThan: np.greater,

@@ -17,7 +17,19 @@ from typing import Any, NoReturn
 import numpy as np
 import sympy as sp
 
-from symbolic.language.vocabulary import CONSTANTS, FUNCTIONS, WITH_AXIS, Fault, check, fits, matmul, power, stack, wrap
+from symbolic.language.vocabulary import (
+    CONSTANTS,
+    FUNCTIONS,
+    OF_TWO,
+    WITH_AXIS,
+    Fault,
+    check,
+    fits,
+    matmul,
+    power,
+    stack,
+    wrap,
+)
 
 MAX_LENGTH = 10_000
 MAX_DEPTH = 60
@@ -158,7 +170,7 @@ class _Walker:
         function = FUNCTIONS.get(name)
         if function is None:
             self.refuse(node, f"unknown function {name!r}", f"Functions: {', '.join(sorted(FUNCTIONS))}.", "call")
-        wanted = 2 if name in ("dot", "outer") else 1
+        wanted = 2 if name in OF_TWO else 1
         if len(node.args) != wanted and not (name in ("max", "min") and node.args):
             self.refuse(
                 node,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from symbolic.functions import activations
+from symbolic.functions.registry import EXPRESSIONS, ROWS
 
 MAX_ENTRIES = 4_096
 MAX_EXPONENT = 64
@@ -108,22 +108,21 @@ def _trace(a: np.ndarray) -> np.ndarray:
     return wrap(sp.Add(*a.diagonal()))
 
 
+def _pairs(function: Callable[..., sp.Expr]) -> Callable[..., np.ndarray]:
+    """Apply a scalar function of two arguments entry by entry, with broadcasting."""
+    ufunc: Any = np.frompyfunc(function, 2, 1)
+
+    def apply(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        fits(a, b)
+        return wrap(ufunc(a, b))
+
+    return apply
+
+
 _exp = _each(sp.exp)
 _ELEMENTWISE: dict[str, Callable[..., np.ndarray]] = {
-    "exp": _exp,
-    "log": _each(sp.log),
-    "sqrt": _each(sp.sqrt),
-    "abs": _each(sp.Abs),
-    "square": _each(lambda x: x**2),
-    "sin": _each(sp.sin),
-    "cos": _each(sp.cos),
-    "tanh": _each(sp.tanh),
-    "relu": _each(activations.relu),
-    "leaky_relu": _each(activations.leaky_relu),
-    "sigmoid": _each(activations.sigmoid),
-    "silu": _each(activations.silu),
-    "gelu": _each(activations.gelu),
-    "softplus": _each(activations.softplus),
+    **{r.spec: _each(r.function) for r in ROWS if r.spec and r.arity == 1},
+    **{name: _each(function) for name, function in EXPRESSIONS.items()},
 }
 WITH_AXIS: dict[str, Callable[..., np.ndarray]] = {
     "sum": _sum,
@@ -131,11 +130,14 @@ WITH_AXIS: dict[str, Callable[..., np.ndarray]] = {
     "norm": _norm,
     "softmax": _softmax,
     "logsumexp": _logsumexp,
-    "max": _extreme(sp.Max),
-    "min": _extreme(sp.Min),
+    **{r.spec: _extreme(r.function) for r in ROWS if r.spec and r.fold},
 }
-_OTHER: dict[str, Callable[..., np.ndarray]] = {"dot": _dot, "outer": _outer, "trace": _trace}
-FUNCTIONS: Mapping[str, Callable[..., np.ndarray]] = {**WITH_AXIS, **_ELEMENTWISE, **_OTHER}
+OF_TWO: dict[str, Callable[..., np.ndarray]] = {
+    "dot": _dot,
+    "outer": _outer,
+    **{r.spec: _pairs(r.function) for r in ROWS if r.spec and r.arity == 2 and not r.fold},
+}
+FUNCTIONS: Mapping[str, Callable[..., np.ndarray]] = {**WITH_AXIS, **_ELEMENTWISE, **OF_TWO, "trace": _trace}
 CONSTANTS: Mapping[str, sp.Expr] = {"pi": sp.pi}
 
 
@@ -216,7 +218,7 @@ def check(value: np.ndarray) -> None:
     """Refuse values that are too many, too large, infinite or imaginary."""
     check_size(value.size)
     for x in value.flat:
-        if x.has(sp.zoo, sp.nan, sp.oo, -sp.oo, sp.I):
+        if x.has(sp.zoo, sp.nan, sp.oo, -sp.oo, sp.I) or (x.is_number and x.is_extended_real is False):
             raise Fault(
                 "the value is not a finite real number",
                 "Look for a division by zero, or a log or root of a negative number.",

@@ -1,7 +1,7 @@
 """The gradient noise of a loss: its covariance Sigma(theta) for one sample, and the mean gradient.
 
 Polynomial in the data: Sigma = H M H^T from the features, exact. A data set: the average over its rows, exact. Anything
-else: an average over samples of the law, marked as an estimate (THEORY sections 0 and 6).
+else: an average over samples of the law, marked as an estimate (docs/theory.md eq. (6.1)).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How a charge C = theta^T A theta + 2 b^T theta moves on average: under the SDE of order 1 and 2, and per step of
 discrete SGD.
 
-Formulas of THEORY section 2, for every affine generator. With v = A theta + b (so <g, v> = 0 for every sample), w =
-gbar + lambda theta:
+Formulas of docs/theory.md eq. (3.2) to (3.7), for every affine generator. With v = A theta + b (so <g, v> = 0 for every
+sample), w = gbar + lambda theta:
     order 1    dC/dt = -2 lambda v.theta + T Tr[Sigma A]
     order 2    adds eta (gbar^T A gbar - lambda b.gbar - lambda^2 v.theta)
     one step   -2 eta lambda v.theta + eta^2 (Tr[Sigma A] f/S + w^T A w),

@@ -1,4 +1,5 @@
-"""The class of a charge under noise: which eigenspaces of its generator carry gradient noise (THEORY section 3).
+"""The class of a charge under noise: which eigenspaces of its generator carry gradient noise (docs/theory.md eq.
+(4.1)).
 
 At a generic theta it is decided exactly: the range of Sigma = H M H^T is that of H M, whose entries are known mod p at
 a random theta (and random values of symbols in the laws); on an irreducible factor f of A's characteristic polynomial

@@ -1,5 +1,5 @@
-"""How any function C(theta) moves under SGD when the symmetry behind it is broken, or was never there (THEORY section
-4).
+"""How any function C(theta) moves under SGD when the symmetry behind it is broken, or was never there (docs/theory.md
+eq. (5.2)).
 
 Ito: dC = [-<grad C, gbar + lambda theta> + (T/2) Tr(Sigma Hess C)] dt + sqrt(T) grad C^T Sigma^{1/2} dW. For the charge
 of an exact symmetry the breaking drift -<grad C, gbar> and the diffusion T grad C^T Sigma grad C vanish.
@@ -18,7 +18,7 @@ import sympy as sp
 
 from symbolic.errors import InputError
 from symbolic.evaluation.tape import Tape
-from symbolic.functions.activations import relu, step
+from symbolic.functions.registry import KINKED
 from symbolic.language.names import latex
 from symbolic.noise import drift as laws
 from symbolic.noise.covariance import Noise
@@ -38,15 +38,24 @@ LONG = 1000
 """Characters beyond which a term is shown in operator form."""
 SHORT = 150
 """Operations up to which an expression is factored, or shown in typeset form."""
-KINKED = (relu, step, sp.Abs, sp.sign, sp.Max, sp.Min, sp.Piecewise, sp.Heaviside, sp.DiracDelta, sp.floor, sp.ceiling)
 
 
 class Breaking:
-    """A function C(theta) of a loss's parameters and its Ito law: symbolic where Sigma has an expression, numeric at
-    any theta.
+    """A function C(theta) of a loss's parameters and its Ito formula: symbolic where Sigma has an expression, else
+    numeric.
 
-    loss, noise: what moves theta. name, expression: C, in the loss's symbols. form: (A, b) as floats where C = theta^T
-    A theta + 2 b.theta was given so.
+    Parameters
+    ----------
+    loss
+        The loss.
+    noise
+        Mean and covariance of its gradient, what moves theta.
+    expression
+        C, in the loss's symbols.
+    name
+        What C is called.
+    form
+        (A, b) as floats where C = theta^T A theta + 2 b.theta was given so.
     """
 
     def __init__(
@@ -102,8 +111,19 @@ class Breaking:
         return float(values[0]), gradient, hessian
 
     def at(self, theta: Mapping[Any, Any] | Array, sgd: SGD) -> BreakingSizes:
-        """All terms as numbers at theta, a packed vector (D,) or {symbol or name: value}. Raises ValueError (schedule,
-        shapes, NaN)."""
+        """All terms as numbers at a point.
+
+        Parameters
+        ----------
+        theta
+            A packed vector (D,), or {symbol or name: value}.
+        sgd
+            The optimiser.
+
+        Returns
+        -------
+        BreakingSizes
+        """
         point = self.loss.pack(theta) if isinstance(theta, Mapping) else np.asarray(theta, dtype=float)
         if point.shape != (self.loss.dimension,) or not np.isfinite(point).all():
             raise InputError(
@@ -137,7 +157,8 @@ class Breaking:
 
     @staticmethod
     def _relaxation(point: Array, slope: Array, hessian: Array, root: Array, r: laws.Rates) -> float:
-        """-(dF/d lambda)/(2 |v|^2) along the orbit of v = grad C/2, F = noise + decay (THEORY section 3, the rate at
+        """-(dF/d lambda)/(2 |v|^2) along the orbit of v = grad C/2, F = noise + decay (docs/theory.md eq. (4.4), the
+        rate at
         lambda*)."""
         v, a = slope / 2, hessian / 2
         pushed, size = a @ root, float(v @ v)
@@ -191,10 +212,18 @@ class Breaking:
         return inner, _short(sp.Add(*(g * theta[i] for i, g in self.gradient.items()))), trace, spread
 
     def parts(self, sgd: SGD | None = None) -> dict[str, sp.Expr]:
-        """{"breaking", "decay", "noise", "diffusion"} as expressions; symbols T, lambda_wd stand for a setting left
-        out.
+        """The terms of C's drift, and its diffusion, as expressions.
 
-        A term without an expression that is fit to write stands as a symbol naming it: `at` gives its number.
+        Parameters
+        ----------
+        sgd
+            The optimiser; symbols T and lambda_wd stand for it where it is left out.
+
+        Returns
+        -------
+        dict
+            "breaking", "decay", "noise", "diffusion". A term without an expression fit to write is a symbol that names
+            it: `at` gives its number.
         """
         r, (inner, scaling, trace, spread) = self.noise.rates(sgd), self._forms
         speed: Any = r.speed
@@ -206,12 +235,24 @@ class Breaking:
         }
 
     def drift(self, sgd: SGD | None = None) -> sp.Expr:
-        """The drift of C under the SDE of order 1, an expression."""
+        """The drift of C under the SDE of order 1.
+
+        Parameters
+        ----------
+        sgd
+            The optimiser; symbols stand for it where it is left out.
+        """
         parts = self.parts(sgd)
         return parts["breaking"] + parts["decay"] + parts["noise"]
 
     def diffusion(self, sgd: SGD | None = None) -> sp.Expr:
-        """The squared diffusion T grad C^T Sigma grad C, an expression; 0 where every sample respects the symmetry."""
+        """The squared diffusion T grad C^T Sigma grad C; 0 where every sample respects the symmetry.
+
+        Parameters
+        ----------
+        sgd
+            The optimiser; symbols stand for it where it is left out.
+        """
         return self.parts(sgd)["diffusion"]
 
     def __str__(self) -> str:

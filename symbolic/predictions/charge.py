@@ -21,11 +21,26 @@ Array = np.ndarray
 
 @dataclass(frozen=True, eq=False)
 class Charge:
-    """C(theta) = theta^T A theta + 2 b^T theta, kept by gradient flow because <grad loss, A theta + b> = 0 for every
-    sample.
+    """C(theta) = theta^T A theta + 2 b^T theta, kept by gradient flow as <grad loss, A theta + b> = 0 for every sample.
 
-    field: A theta + b, with A = A^T. name: "C_1", ... classification: "convergent", "divergent" or "frozen" at a generic theta, None when undecided;
-    reason: why. Expressions are in the loss's own symbols. Source: Ziyin et al., arXiv 2402.07193; THEORY sections 1-3.
+    Attributes
+    ----------
+    loss
+        The loss.
+    field
+        The generator A theta + b, with A = A^T.
+    noise
+        Mean and covariance of the gradient.
+    name
+        "C_1", ...
+    classification
+        "convergent", "divergent" or "frozen" at a generic theta, None when undecided.
+    reason
+        Why.
+
+    References
+    ----------
+    Ziyin et al., arXiv 2402.07193; docs/theory.md eq. (2.2), (3.2).
     """
 
     loss: Loss
@@ -56,7 +71,7 @@ class Charge:
 
     @cached_property
     def kind(self) -> str:
-        """ "rescaling" (diagonal A of both signs), "scale" (diagonal, one sign), "translation" (A = 0) or "mixed"."""
+        """Kind: "rescaling" (diagonal A of both signs), "scale" (one sign), "translation" (A = 0), or "mixed"."""
         return self.field.kind
 
     @cached_property
@@ -65,7 +80,17 @@ class Charge:
         return self.field.charge(self.loss.theta)
 
     def value(self, theta: Array) -> Any:
-        """C at theta of shape (..., D): shape (...)."""
+        """C as a number.
+
+        Parameters
+        ----------
+        theta
+            Points, (..., D).
+
+        Returns
+        -------
+        float or ndarray (...)
+        """
         theta = np.asarray(theta, dtype=float)
         out = np.einsum("...i,ij,...j->...", theta, self.A, theta) + 2 * theta @ self.b
         return float(out) if out.ndim == 0 else out
@@ -93,7 +118,17 @@ class Charge:
         return laws.Terms(trace, mean_form, mean_dot, *(self.field.form(theta, theta, shift) for shift in (0, 1)))
 
     def terms(self, theta: Array) -> laws.Terms:
-        """The numbers that every drift formula needs, at one theta of shape (D,)."""
+        """The numbers that every drift formula needs.
+
+        Parameters
+        ----------
+        theta
+            A point, (D,).
+
+        Returns
+        -------
+        Terms
+        """
         theta = np.asarray(theta, dtype=float)
         mean, root = self.noise.factor(theta)
         quadratic = float(theta @ self.A @ theta)
@@ -106,43 +141,151 @@ class Charge:
         )
 
     def drift(self, sgd: SGD | None = None, order: int = 1, svag: int | None = None) -> sp.Expr:
-        """E dC/dt under the SDE of order 1 or 2, at theta; symbols T, lambda_wd and eta stand for a setting left out.
+        """E dC/dt at theta, as an expression; time t = eta*k.
 
-        svag: a whole factor l >= 1 gives discrete SVAG instead, exact per unit time (l = 1: SGD, l -> oo: order 1).
         Where Sigma has no expression fit to write, a symbol named Tr[Sigma*A(..)] stands for it: `drift_at` gives its
-        numbers. Time t = eta*k. Raises ValueError for momentum at order 2 or with svag.
+        numbers.
+
+        Parameters
+        ----------
+        sgd
+            The optimiser; symbols T, lambda_wd and eta stand for it where it is left out.
+        order
+            1 or 2: which SDE.
+        svag
+            A whole l >= 1 for discrete SVAG instead, exact per unit time: l = 1 is SGD, l -> oo the SDE of order 1.
+
+        Returns
+        -------
+        Expr
+
+        Raises
+        ------
+        InputError
+            For momentum at order 2 or with svag.
+
+        Examples
+        --------
+        >>> from symbolic import SGD, derive, library
+        >>> derive(library.rescaling()).charges[0].drift(SGD(learning_rate=0.02))
+        (u**2 - w**2)*(-8*u**2*w**2 + 16*u*w - 9)/50
         """
         laws.refuse_svag(svag, sgd, order)
         terms = self._symbolic(order == 2 or svag is not None)
         return sp.sympify(laws.sde(terms, self.noise.rates(sgd, order), order, svag), strict=True)
 
     def increment(self, sgd: SGD | None = None) -> sp.Expr:
-        """E[C_{k+1} - C_k | theta] for one step of discrete SGD, exact in eta; weight decay and sampling included."""
+        """E[C_{k+1} - C_k | theta] for one step of discrete SGD, exact in eta, with weight decay and sampling.
+
+        Parameters
+        ----------
+        sgd
+            The optimiser; symbols stand for it where it is left out.
+
+        Returns
+        -------
+        Expr
+
+        Raises
+        ------
+        InputError
+            For momentum.
+        """
         laws.refuse_momentum(sgd)
         return sp.sympify(laws.step(self._symbolic(True), self.noise.rates(sgd)), strict=True)
 
     def momentum_increment(self, sgd: SGD, step: int | None = None) -> sp.Expr:
-        """E[C_n - C_{n-1}] for step n of momentum SGD from rest, up to O(eta^3), at theta_{n-1}; None: once the
-        transient is over.
+        """E[C_n - C_{n-1}] for a step of momentum SGD from rest, at theta_{n-1}, up to O(eta^3).
 
-        The transient lasts about 1/(1 - beta) steps. Formula and proof: symbolic.noise.drift. Raises ValueError for a
-        schedule.
+        Parameters
+        ----------
+        sgd
+            The optimiser.
+        step
+            n; None once the transient, about 1/(1 - beta) steps, is over.
+
+        Returns
+        -------
+        Expr
+
+        Raises
+        ------
+        InputError
+            For a schedule.
         """
         r = self.noise.rates(laws.without_momentum(sgd, step))
         return sp.sympify(laws.momentum_step(self._symbolic(True), r, sp.nsimplify(sgd.momentum), step), strict=True)
 
     def drift_at(self, theta: Array, sgd: SGD, order: int = 1, svag: int | None = None) -> float:
-        """`drift` as a number at theta of shape (D,). Raises ValueError for a schedule."""
+        """`drift` as a number.
+
+        Parameters
+        ----------
+        theta
+            A point, (D,).
+        sgd
+            The optimiser.
+        order, svag
+            As for `drift`.
+
+        Returns
+        -------
+        float
+            Per unit of t = eta*k.
+
+        Raises
+        ------
+        InputError
+            For a schedule.
+        """
         laws.refuse_svag(svag, sgd, order)
         return float(laws.sde(self.terms(theta), self.noise.rates(sgd, order, numeric=True), order, svag))
 
     def increment_at(self, theta: Array, sgd: SGD) -> float:
-        """`increment` as a number at theta of shape (D,). Raises ValueError for momentum or a schedule."""
+        """`increment` as a number.
+
+        Parameters
+        ----------
+        theta
+            A point, (D,).
+        sgd
+            The optimiser.
+
+        Returns
+        -------
+        float
+            Per step.
+
+        Raises
+        ------
+        InputError
+            For momentum or a schedule.
+        """
         laws.refuse_momentum(sgd)
         return float(laws.step(self.terms(theta), self.noise.rates(sgd, numeric=True)))
 
     def momentum_increment_at(self, theta: Array, sgd: SGD, step: int | None = None) -> float:
-        """`momentum_increment` as a number at theta of shape (D,). Raises ValueError for a schedule."""
+        """`momentum_increment` as a number.
+
+        Parameters
+        ----------
+        theta
+            A point, (D,).
+        sgd
+            The optimiser.
+        step
+            As for `momentum_increment`.
+
+        Returns
+        -------
+        float
+            Per step.
+
+        Raises
+        ------
+        InputError
+            For a schedule.
+        """
         r = self.noise.rates(laws.without_momentum(sgd, step), numeric=True)
         return float(laws.momentum_step(self.terms(theta), r, sgd.momentum, step))
 

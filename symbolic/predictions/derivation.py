@@ -79,13 +79,57 @@ class Derivation:
         return tuple(nonquadratic_laws.new_laws(self.loss, found, [c.expression for c in self.charges]))
 
     def sigma(self, theta: Array) -> Array:
-        """Sigma(theta), the gradient covariance of one sample: (..., D) -> (..., D, D)."""
+        """Sigma, the gradient's covariance for one sample.
+
+        Parameters
+        ----------
+        theta
+            Points, (..., D).
+
+        Returns
+        -------
+        ndarray (..., D, D)
+        """
         return self.noise.sigma(theta)
 
     def mean_gradient(self, theta: Array) -> Array:
-        """grad L(theta): (..., D) -> (..., D)."""
+        """The gradient of L = E l.
+
+        Parameters
+        ----------
+        theta
+            Points, (..., D).
+
+        Returns
+        -------
+        ndarray (..., D)
+        """
         return self.noise.mean_gradient(theta)
 
     def equilibrium(self, at: Mapping[Any, Any], sgd: SGD) -> Equilibrium:
-        """Where the noise leads this point, and how fast. at: {symbol or name: number or array}. Raises ValueError."""
+        """Where the noise leads a point, and how fast.
+
+        Parameters
+        ----------
+        at
+            {symbol or name: number or array}.
+        sgd
+            The optimiser.
+
+        Returns
+        -------
+        Equilibrium
+
+        Raises
+        ------
+        InputError
+            For a point that does not fit the loss.
+
+        Examples
+        --------
+        >>> from symbolic import SGD, derive, library
+        >>> found = derive(library.rescaling()).equilibrium({"u": 1.2, "w": 0.6}, SGD(0.02))
+        >>> print(f"{found[0].lambda_star:.6f}")
+        -0.346574
+        """
         return equilibrium(self.charges, self.noise, self.loss.pack(at), sgd)

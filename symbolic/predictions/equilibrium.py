@@ -1,4 +1,4 @@
-"""Where gradient noise leads a point along its symmetry orbit, and how fast (THEORY section 3).
+"""Where gradient noise leads a point along its symmetry orbit, and how fast (docs/theory.md eq. (4.2)).
 
 On the orbit theta_lambda of A the loss is constant and Sigma -> e^{-lambda A} Sigma e^{-lambda A}; C drifts by
 F(lambda) = -2 lambda_wd v.theta + T Tr[Sigma A], decreasing in lambda: its zero is the noise equilibrium. Several
@@ -29,8 +29,20 @@ FAR = 200.0
 class ChargeEquilibrium:
     """One charge's own equilibrium on the orbit of its generator.
 
-    lambda_star: the orbit parameter (inf, -inf or 0.0 when frozen); theta there (None when infinitely far), C there,
-    rate of relaxation per unit time at it (0 when frozen or infinite), classification and reason at this theta.
+    Attributes
+    ----------
+    charge
+        The charge.
+    lambda_star
+        The orbit parameter there: infinite where noise has one sign only, 0.0 when frozen.
+    theta
+        The point, (D,); None when infinitely far.
+    value
+        C there.
+    rate
+        Rate of relaxation per unit of t at it; 0 when frozen or infinite.
+    classification, reason
+        The charge's class at this theta, and why.
     """
 
     charge: Charge
@@ -44,8 +56,17 @@ class ChargeEquilibrium:
 
 @dataclass(frozen=True)
 class Equilibrium:
-    """Equilibria of all charges from one theta: one by one, and jointly (None when there is no quadratic charge or A's
-    do not close)."""
+    """Equilibria of all charges from one point, one by one and jointly.
+
+    Attributes
+    ----------
+    theta
+        The point, (D,).
+    charges
+        A `ChargeEquilibrium` each; indexing gives the same.
+    joint
+        A `JointEquilibrium`; None without quadratic charges, or where their generators do not close.
+    """
 
     theta: Array
     charges: tuple[ChargeEquilibrium, ...]

@@ -3,8 +3,8 @@ holds.
 
 The symmetric theory says dC/dt = decay + noise. Left out are the breaking drift and the diffusion; the distance e that
 they drive C away from it obeys, with the terms frozen, de = (breaking - k e) dt + sqrt(diffusion) dW: noise and weight
-decay pull C back to its equilibrium at the rate k (THEORY section 3). The theory holds until the mean of |e| plus one
-standard deviation reaches a stated share of the size of C.
+decay pull C back to its equilibrium at the rate k (docs/theory.md eq. (4.4)). The theory holds until the mean of |e|
+plus one standard deviation reaches a stated share of the size of C.
 """
 
 from __future__ import annotations
@@ -21,11 +21,26 @@ from symbolic.errors import InputError
 class BreakingSizes:
     """The terms of dC at one theta, per unit of time t = eta*k, for one SGD setting.
 
-    value: C. breaking, decay, noise: the parts of the drift. diffusion: d<C>/dt, so that C spreads by
-    sqrt(diffusion*t). finite_step: (eta/2) w^T Hess C w with w = gbar + lambda theta, what a discrete step adds to the
-    SDE's drift, exact for quadratic C (None with momentum). size: sum_i |theta_i dC/dtheta_i|/2, the scale of C (u^2 +
-    w^2 for C = u^2 - w^2). relaxation: the rate at which the symmetric theory forgets a disturbance of C along the
-    orbit, T Tr[Sigma A^2]/|A theta + b|^2 plus weight decay's (0 unless C is quadratic).
+    Attributes
+    ----------
+    name
+        What C is called.
+    value
+        C.
+    breaking, decay, noise
+        The parts of its drift.
+    diffusion
+        d<C>/dt, so that C spreads by sqrt(diffusion*t).
+    finite_step
+        (eta/2) w^T Hess C w with w = gbar + lambda theta: what a discrete step adds to the SDE's drift, exact for
+        quadratic C; None with momentum.
+    size
+        sum_i |theta_i dC/dtheta_i|/2, the scale of C (u^2 + w^2 for C = u^2 - w^2).
+    relaxation
+        The rate at which the symmetric theory forgets a disturbance of C along the orbit, T Tr[Sigma A^2]/|A theta +
+        b|^2 plus weight decay's; 0 unless C is quadratic.
+    learning_rate
+        eta.
     """
 
     name: str
@@ -66,6 +81,15 @@ class BreakingSizes:
 
         |breaking| phi(k, t) + sqrt(diffusion phi(2 k, t)), phi(k, t) = (1 - e^{-k t})/k (t for k = 0), k = relaxation:
         the distance e of C from what dC/dt = decay + noise gives obeys de = (breaking - k e) dt + sqrt(diffusion) dW.
+
+        Parameters
+        ----------
+        t
+            Time, eta*k.
+
+        Returns
+        -------
+        float
         """
         if not (isfinite(t) and t >= 0):
             raise InputError(
@@ -78,11 +102,28 @@ class BreakingSizes:
         return abs(self.breaking) * phi(self.relaxation) + sqrt(self.diffusion * phi(2 * self.relaxation))
 
     def horizon(self, fraction: float = 0.1, scale: float | None = None) -> float:
-        """The time at which `deviation` reaches fraction*scale (scale: `size` unless given); inf when it never does.
+        """The time at which `deviation` reaches a share of the scale; inf when it never does.
 
         With L = fraction*scale, B = |breaking|, V = diffusion, k = relaxation: for k = 0 sqrt(t) = 2 L/(sqrt(V) +
         sqrt(V + 4 B L)); else t = -log(1 - s)/k with s = L^2/(L P + Q + sqrt(Q (Q + 2 L P - L^2))), P = B/k, Q = V/(2
-        k) (the root of opposite sign for k < 0), and never if k > 0 and P + sqrt(Q) <= L. Raises ValueError.
+        k) (the root of opposite sign for k < 0), and never if k > 0 and P + sqrt(Q) <= L.
+
+        Parameters
+        ----------
+        fraction
+            The share.
+        scale
+            `size` unless given.
+
+        Returns
+        -------
+        float
+            In t = eta*k.
+
+        Raises
+        ------
+        InputError
+            For a fraction or scale that is not positive.
         """
         scale = self.size if scale is None else scale
         if not (isfinite(fraction) and fraction > 0 and isfinite(scale) and scale >= 0):

@@ -22,9 +22,20 @@ NEAR = 1e-3
 class JointEquilibrium:
     """The point of the group orbit where every charge's drift vanishes.
 
-    theta (D,); residual: largest |dC/dt| over T Tr Sigma there; transform: the group element e^B... as a D x D matrix;
-    steps: Newton steps taken. converged is False where the minimum lies at infinity. rates: the relaxation rates per
-    unit time of all directions of the orbit there, ascending (empty when not converged).
+    Attributes
+    ----------
+    theta
+        The point, (D,).
+    residual
+        Largest |dC/dt| over T Tr Sigma there.
+    transform
+        The group element that leads to it, (D, D).
+    steps
+        Newton steps taken.
+    converged
+        False where the minimum lies at infinity.
+    rates
+        Relaxation rates per unit of t of all directions of the orbit there, ascending; empty when not converged.
     """
 
     theta: Array

@@ -84,7 +84,7 @@ class OriginNoise(Noise):
 
     def __init__(
         self, loss: Loss, redrawn: frozenset[sp.Symbol], origin: Origin, values: dict[sp.Symbol, float] | None = None
-    ):
+    ) -> None:
         super().__init__(loss, values)
         self.redrawn = redrawn
         self.origin: Origin = origin
@@ -209,11 +209,17 @@ def _clean(sigma: Array, other: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class LabelNoise:
-    """The gradient noise of a loss split in two: label = E[Cov(g | rest)], from the redrawn variables, and rest =
-    Cov(E[g | rest]).
+    """The gradient noise of a loss split in two: label = E[Cov(g | rest)], from the redrawn variables, and rest.
 
-    variables: the redrawn entries. Both parts are a `Noise`: sigma(theta), trace(A), mean_gradient(theta), ... They add
-    up to Sigma.
+    Attributes
+    ----------
+    loss
+        The loss.
+    variables
+        The redrawn entries.
+    label, rest
+        Both parts, E[Cov(g | rest)] and Cov(E[g | rest]), with sigma(theta), trace(A), mean_gradient(theta), ... They
+        add up to Sigma.
     """
 
     loss: Loss
@@ -222,26 +228,72 @@ class LabelNoise:
     rest: OriginNoise
 
     def sigma(self, theta: Array) -> tuple[Array, Array]:
-        """(label, rest) parts of Sigma at theta (..., D): (..., D, D) each, for one sample."""
+        """Both parts of Sigma, for one sample.
+
+        Parameters
+        ----------
+        theta
+            Points, (..., D).
+
+        Returns
+        -------
+        tuple of two ndarray (..., D, D)
+            Of the label, and of the rest.
+        """
         return self.label.sigma(theta), self.rest.sigma(theta)
 
     def share(self, theta: Array) -> float:
-        """Tr of the label part over Tr Sigma at theta (D,); 0 without noise."""
+        """Trace of the label part over Tr Sigma; 0 without noise.
+
+        Parameters
+        ----------
+        theta
+            A point, (D,).
+
+        Returns
+        -------
+        float
+        """
         label, rest = (float(np.trace(s)) for s in self.sigma(theta))
         return label / (label + rest) if label + rest else 0.0
 
     def charge(self, charge: Charge, origin: Origin = "label") -> Charge:
-        """The charge as this part of the noise alone moves it: drift, increment, class and reason at a generic theta.
+        """The charge as one part of the noise alone moves it: drift, increment, class and reason at a generic theta.
 
-        Gradient descent on N rows with fresh labels: part "label" and SGD(batch_size=N).
+        Gradient descent on N rows with fresh labels: the part "label" and SGD(batch_size=N).
+
+        Parameters
+        ----------
+        charge
+            A charge of the loss.
+        origin
+            "label" or "rest".
+
+        Returns
+        -------
+        Charge
         """
         noise = self._of_origin(origin, charge)
         kind, reason = _GenericOrigin(self.loss, noise).classify(charge.field)
         return replace(charge, noise=noise, classification=kind, reason=reason)
 
     def classify_at(self, charge: Charge, theta: Array, origin: Origin = "label") -> tuple[Class, str]:
-        """(class, reason) of a charge at theta (D,) under this part alone; a part below the rounding of Sigma is no
-        noise."""
+        """Class of a charge at a point under one part alone; a part below the rounding of Sigma is no noise.
+
+        Parameters
+        ----------
+        charge
+            A charge of the loss.
+        theta
+            A point, (D,).
+        origin
+            "label" or "rest".
+
+        Returns
+        -------
+        tuple of str
+            (class, reason).
+        """
         self._of_origin(origin, charge)
         label, rest = self.sigma(np.asarray(theta, dtype=float))
         own, other = (label, rest) if origin == "label" else (rest, label)

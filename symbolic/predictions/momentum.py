@@ -53,12 +53,21 @@ def heavy_ball(sgd: SGD) -> tuple[float, float]:
 
 @dataclass(frozen=True, eq=False)
 class MomentumLaw:
-    """d/dt expression = source along every solution of the heavy ball; conserved where source is 0.
+    """d/dt expression = source along every solution of the heavy ball m theta'' + c theta' = -grad L.
 
-    kind: "charge" (expression m C' + c C), "rotation", "translation" or "mixed" (expression theta'.(A theta + b)
-    e^{ct/m}). name: "M_1", ... field: the generator A theta + b. Expressions are in the loss's theta,
-    `velocities(loss)`, the time `symbolic.problem.optimizer.t` and the symbols MASS (m) and FRICTION (c); theta and
-    velocity as numbers have shape (..., D).
+    Conserved where source is 0. Expressions are in the loss's theta, the velocities, the time
+    `symbolic.problem.optimizer.t` and the symbols m and c; theta and velocity as numbers have shape (..., D).
+
+    Attributes
+    ----------
+    loss
+        The loss.
+    field
+        The generator A theta + b.
+    kind
+        "charge" (expression m C' + c C), "rotation", "translation" or "mixed" (theta'.(A theta + b) e^{ct/m}).
+    name
+        "M_1", ...
     """
 
     loss: Loss
@@ -108,8 +117,26 @@ class MomentumLaw:
         return factor * self.field.form(self.loss.theta, self.loss.theta)
 
     def value(self, theta: Array, velocity: Array, t: Any = 0.0, mass: float = 1.0, friction: float = 0.0) -> Any:
-        """`expression` as a number, shape (...,) with t broadcast. Raises ValueError for a bad mass or friction, or
-        overflow."""
+        """`expression` as a number.
+
+        Parameters
+        ----------
+        theta, velocity
+            Points and their time derivatives, (..., D).
+        t
+            Time, broadcast.
+        mass, friction
+            m > 0 and c >= 0.
+
+        Returns
+        -------
+        float or ndarray (...)
+
+        Raises
+        ------
+        InputError
+            For a bad mass or friction, or overflow.
+        """
         x, y, growth = self._numbers(theta, velocity, t, mass, friction)
         moment = self.field.form(y, x)
         if self.kind == "charge":
@@ -125,7 +152,23 @@ class MomentumLaw:
         friction: float = 0.0,
         weight_decay: float = 0.0,
     ) -> Any:
-        """`source` + weight_decay * `decay` as a number: d/dt of `value` along the heavy ball, shape (...,)."""
+        """d/dt of `value` along the heavy ball: `source` + weight_decay * `decay` as a number.
+
+        Parameters
+        ----------
+        theta, velocity
+            Points and their time derivatives, (..., D).
+        t
+            Time, broadcast.
+        mass, friction
+            m > 0 and c >= 0.
+        weight_decay
+            lambda.
+
+        Returns
+        -------
+        float or ndarray (...)
+        """
         x, y, growth = self._numbers(theta, velocity, t, mass, friction)
         square, pull = self.field.form(y, y, 0), weight_decay * self.field.form(x, x)
         return _finite(

@@ -16,7 +16,26 @@ FEW = 10_000
 
 
 class Dataset(Distribution):
-    """N rows drawn with equal chance: {symbol or array of symbols: array of shape (N, *shape of the key)}."""
+    """N rows drawn with equal chance.
+
+    Parameters
+    ----------
+    columns
+        {symbol or array of symbols: array (N, *shape of the key)}.
+
+    Raises
+    ------
+    InputError
+        For columns of different lengths or shapes, and for missing entries.
+
+    Examples
+    --------
+    >>> import sympy as sp
+    >>> from symbolic import Dataset
+    >>> x, y = sp.symbols("x y", real=True)
+    >>> Dataset({x: [0.0, 1.0, 2.0], y: [1.0, 3.0, 5.0]}).table.shape
+    (3, 2)
+    """
 
     name = "dataset"
     table: Array
@@ -38,7 +57,8 @@ class Dataset(Distribution):
                 )
             if not np.isfinite(values).all():
                 raise InputError(
-                    "Dataset: all entries must be finite; got a missing or infinite entry (float). Drop or fill those rows."
+                    "Dataset: all entries must be finite; got a missing or infinite entry (float). Drop or fill those"
+                    " rows."
                 )
         self.symbols = tuple(s for entries, _ in self.columns for s in entries)
         self.table = np.concatenate([v.reshape(len(v), -1) for v in self.columns.values()], axis=1)

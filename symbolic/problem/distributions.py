@@ -29,7 +29,23 @@ MOST_BITS = 11
 
 
 class Normal(Distribution):
-    """Gaussian with mean and standard deviation per entry, or with a joint covariance matrix over the entries."""
+    """Gaussian, with independent entries or with a joint covariance over them.
+
+    Parameters
+    ----------
+    mean
+        Number or array of the variable's shape; numbers are taken as exact (0.1 is 1/10), symbols may stand for them.
+    std
+        Standard deviation per entry.
+    covariance
+        Instead of std: covariance matrix over the n entries, row-major, (n, n).
+
+    Examples
+    --------
+    >>> from symbolic import Normal
+    >>> Normal(0, 2).std.item()
+    2
+    """
 
     name = "normal"
 
@@ -121,7 +137,13 @@ class Normal(Distribution):
 
 
 class Uniform(Independent):
-    """Uniform on [low, high], independently per entry."""
+    """Uniform on an interval, independently per entry.
+
+    Parameters
+    ----------
+    low, high
+        Ends, numbers or arrays of the variable's shape.
+    """
 
     name = "uniform"
 
@@ -157,7 +179,13 @@ class Uniform(Independent):
 
 
 class Bernoulli(Independent):
-    """1 with probability p, else 0, independently per entry."""
+    """1 with probability p, else 0, independently per entry.
+
+    Parameters
+    ----------
+    p
+        Probability, number or array of the variable's shape.
+    """
 
     name, binary = "bernoulli", True
 
@@ -198,8 +226,15 @@ class Bernoulli(Independent):
 
 
 class Laplace(Independent):
-    """Density exp(-|z - mean|/scale) / (2 scale), variance 2 scale^2, independently per entry: noise with heavy
-    tails."""
+    """Density exp(-|z - mean|/scale) / (2 scale), independently per entry: noise with heavy tails.
+
+    Parameters
+    ----------
+    mean
+        Centre, number or array of the variable's shape.
+    scale
+        Mean distance from it; the variance is 2 scale^2.
+    """
 
     name = "laplace"
 
@@ -225,7 +260,13 @@ class Laplace(Independent):
 
 
 class Moments(Independent):
-    """A law known through its raw moments [E z, E z^2, ...] only, independently per entry. Cannot be sampled."""
+    """A distribution known through its raw moments only, independently per entry. It cannot be sampled.
+
+    Parameters
+    ----------
+    moments
+        [E z, E z^2, ...], up to the order that the loss's covariance needs.
+    """
 
     name, sampled = "moments", False
 

@@ -1,5 +1,5 @@
 """Losses polynomial in the data, written as l(theta, z) = c_0(theta) + sum_k c_k(theta) m_k(z) without expanding theta
-(THEORY section 6).
+(docs/theory.md eq. (6.1)).
 
 The m_k are the distinct data monomials ("features"): the gradient is linear in them, so Sigma = H Cov(m) H^T with H the
 Jacobian of (c_1, ..., c_K).

@@ -19,7 +19,17 @@ from symbolic.problem.distributions import bind
 
 @dataclass(frozen=True)
 class Parameter:
-    """A named parameter: its shape and its entry symbols, row-major."""
+    """A named parameter of a loss.
+
+    Attributes
+    ----------
+    name
+        What it is called in starts and results.
+    shape
+        Its dimensions; () for a number.
+    symbols
+        Its entries' symbols, row-major.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -35,10 +45,25 @@ def entries(name: str, shape: Sequence[int] = ()) -> np.ndarray:
 
 
 def parameters(**shapes: Sequence[int]) -> Any:
-    """Symbolic parameters (or data variables) of given shapes: `U, W = parameters(U=(3, 2), W=(2, 4))`.
+    """Symbolic parameters, or data variables, of given shapes.
 
-    A matrix comes as a SymPy matrix, a vector as a column, () as a symbol, higher orders as a SymPy array. One name
-    gives the object itself, several a tuple.
+    Parameters
+    ----------
+    **shapes
+        Name and shape of each.
+
+    Returns
+    -------
+    symbol, matrix, array, or a tuple of them
+        () gives a symbol, (n,) a column, (n, m) a SymPy matrix, more dimensions a SymPy array. One name gives the
+        object itself, several a tuple.
+
+    Examples
+    --------
+    >>> from symbolic import parameters
+    >>> U, W = parameters(U=(3, 2), W=(2, 4))
+    >>> (U @ W).shape
+    (3, 4)
     """
     made = tuple(_as_sympy(entries(name, shape)) for name, shape in shapes.items())
     return made[0] if len(made) == 1 else made
@@ -74,12 +99,41 @@ def _parameter(item: Any, name: str | None = None) -> Parameter:
 
 
 class Loss:
-    """Per-sample loss l(theta, z) with z drawn from a law.
+    """Per-sample loss l(theta, z), with z drawn from the distribution of the data.
 
-    expression: a scalar SymPy expression. parameters: symbols, matrices or arrays of symbols (see `parameters`), or a
-    mapping name -> these; theta is their entries in order, row-major. data: {variable: law}, a Dataset, or a list of
-    both. Attributes: parameters (tuple of Parameter), blocks (independent data laws), theta, z, name, files (that it
-    was read from: its spec and data). Raises ValueError, all problems at once.
+    Parameters
+    ----------
+    expression
+        A scalar SymPy expression.
+    parameters
+        Symbols, matrices or arrays of symbols (see `parameters`), or a mapping from names to these. theta is their
+        entries in order, row-major, of shape (D,).
+    data
+        {variable: distribution}, a `Dataset`, or a list of both.
+    name
+        What reports and messages call it.
+
+    Attributes
+    ----------
+    theta, z
+        Symbols of the parameters' and of the data's entries.
+    blocks
+        Independent blocks of data.
+    files
+        What it was read from: a spec and its data.
+
+    Raises
+    ------
+    InputError
+        All problems at once, one a line.
+
+    Examples
+    --------
+    >>> import sympy as sp
+    >>> from symbolic import Loss, Normal
+    >>> u, w, x, e = sp.symbols("u w x e", real=True)
+    >>> Loss((u*w*x - x - e)**2, [u, w], {x: Normal(0, 1), e: Normal(0, 1)}, name="rescaling")
+    Loss(rescaling: D = 2; u, w)
     """
 
     def __init__(
@@ -171,7 +225,22 @@ class Loss:
         return tuple(sorted({s for b in self.blocks for s in b.free_symbols}, key=str))
 
     def pack(self, values: Mapping[Any, Any]) -> np.ndarray:
-        """theta as a float array of shape (D,) from {symbol or name: number or array}. Raises ValueError."""
+        """The point theta of given values.
+
+        Parameters
+        ----------
+        values
+            {symbol, matrix or name: number or array}, one for every parameter.
+
+        Returns
+        -------
+        ndarray (D,)
+
+        Raises
+        ------
+        InputError
+            For a missing, unknown, misshapen or infinite value.
+        """
         out, left = np.empty(self.dimension), dict(values)
         at = 0
         for p in self.parameters:
@@ -201,7 +270,18 @@ class Loss:
         return out
 
     def unpack(self, theta: np.ndarray) -> dict[str, np.ndarray]:
-        """{name: array} from theta of shape (..., D)."""
+        """Values by name, the inverse of `pack`.
+
+        Parameters
+        ----------
+        theta
+            Points, (..., D).
+
+        Returns
+        -------
+        dict
+            {name: array (..., *shape)}.
+        """
         theta, out, at = np.asarray(theta), {}, 0
         for p in self.parameters:
             n = len(p.symbols)

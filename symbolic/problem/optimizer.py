@@ -20,10 +20,32 @@ t = sp.Symbol("t", real=True)
 class SGD:
     """Minibatch SGD in PyTorch's convention: theta <- theta - eta*(minibatch gradient + weight_decay*theta).
 
-    learning_rate: eta > 0. batch_size: S samples per step. weight_decay: added to the gradient as weight_decay*theta.
-    momentum: beta in [0, 1), heavy ball v <- beta*v + g, theta <- theta - eta*v. replacement: whether a minibatch from
-    a data set may hold a row twice. schedule: None, or an expression of `symbolic.problem.optimizer.t` (t = eta*k, the
-    base rate's time) that multiplies the learning rate. Raises ValueError.
+    Parameters
+    ----------
+    learning_rate
+        eta > 0. Time in runs is t = eta*k after k steps.
+    batch_size
+        S, samples per step.
+    weight_decay
+        lambda, added to the gradient as lambda*theta.
+    momentum
+        beta in [0, 1): heavy ball, v <- beta*v + g, theta <- theta - eta*v.
+    replacement
+        Whether a minibatch from a data set may hold a row twice.
+    schedule
+        None, or an expression of `symbolic.problem.optimizer.t` (time at the base rate) that multiplies the learning
+        rate, such as `warmup(5.0)`.
+
+    Raises
+    ------
+    InputError
+        For a setting out of its range.
+
+    Examples
+    --------
+    >>> from symbolic import SGD
+    >>> SGD(learning_rate=0.02, batch_size=4).temperature
+    0.005
     """
 
     learning_rate: float
@@ -68,12 +90,26 @@ class SGD:
 
     @property
     def temperature(self) -> float:
-        """T = eta/S, the strength of the noise in the SDE (THEORY section 0)."""
+        """T = eta/S, the strength of the noise in the SDE (docs/theory.md eq. (1.1))."""
         return self.learning_rate / self.batch_size
 
     def factor(self, times: np.ndarray) -> np.ndarray:
-        """The schedule's multiplier of the learning rate at times (K,). Raises ValueError where it is negative or not
-        finite."""
+        """The schedule's multiplier of the learning rate.
+
+        Parameters
+        ----------
+        times
+            t = eta*k, (K,).
+
+        Returns
+        -------
+        ndarray (K,)
+
+        Raises
+        ------
+        InputError
+            Where it is negative or not finite.
+        """
         if self.schedule is None:
             return np.ones(len(times))
         values = Numeric([self.schedule], [t])([times])[0]
@@ -86,8 +122,18 @@ class SGD:
         return values
 
     def noise_factor(self, population: int | None) -> float:
-        """Covariance of the minibatch gradient over Sigma/S: (N - S)/(N - 1) without replacement from N points, else
-        1."""
+        """Covariance of the minibatch gradient over Sigma/S.
+
+        Parameters
+        ----------
+        population
+            N, rows of the data set; None for fresh samples.
+
+        Returns
+        -------
+        float
+            (N - S)/(N - 1) without replacement from N rows, else 1.
+        """
         if self.replacement or population is None:
             return 1.0
         if population < self.batch_size:
@@ -99,12 +145,36 @@ class SGD:
 
 
 def warmup(time: float) -> sp.Expr:
-    """Linear warmup from 0 to the full rate at t = time."""
+    """Linear warmup from 0 to the full rate.
+
+    Parameters
+    ----------
+    time
+        When the full rate is reached, in t = eta*k at the base rate.
+
+    Returns
+    -------
+    Expr
+        For `SGD(schedule=...)`.
+    """
     return sp.Min(t / _exact("warmup.time", time), 1)
 
 
 def cosine(time: float, floor: float = 0.0) -> sp.Expr:
-    """Half a cosine from 1 at t = 0 to floor at t = time, constant after."""
+    """Half a cosine from 1 at t = 0, constant after it.
+
+    Parameters
+    ----------
+    time
+        Where it ends, in t = eta*k at the base rate.
+    floor
+        The multiplier it ends at.
+
+    Returns
+    -------
+    Expr
+        For `SGD(schedule=...)`.
+    """
     floor_, time_ = _exact("cosine.floor", floor), _exact("cosine.time", time)
     return floor_ + (1 - floor_) * (1 + sp.cos(sp.pi * sp.Min(t / time_, 1))) / 2
 

@@ -12,8 +12,7 @@ from typing import Any
 
 import sympy as sp
 
-NAME, CALCULUS, NOISE, STRONG, WEAK = "adaptive-euler", "ito", "general", {"general": "1/2", "additive": "1"}, "1"
-REFERENCE = "Fang & Giles, Ann. Appl. Probab. 30 (2020) 526; Kelly & Lord 2018"
+from symbolic.schemes.scheme import Scheme, order
 
 
 def step(sde: Any, x: Any, t: Any, dt: Any, dW: Any) -> Any:
@@ -29,3 +28,16 @@ def pace(sde: Any, x: Any, t: Any, dt: Any, size: Any) -> sp.Expr:
     slope = sp.sqrt(sum(e**2 for e in f.jacobian(x)))
     noisy = 0 if sde.noise_class == "additive" else sum(e**2 for e in sde.diffusion(x, t)) / square
     return dt / (1 + sp.sqrt(steep) + slope + noisy + dt * steep / (1 + 2 * inward))
+
+
+SCHEME = Scheme(
+    name="adaptive-euler",
+    calculus="ito",
+    noise="general",
+    strong=order("1/2", additive="1"),
+    weak=order("1"),
+    reference="Fang & Giles, Ann. Appl. Probab. 30 (2020) 526; Kelly & Lord 2018",
+    step=step,
+    pace=pace,
+    position=3,
+)

@@ -2,11 +2,21 @@
 
 from typing import Any
 
-NAME, CALCULUS, NOISE = "euler-heun", "stratonovich", "general"
-STRONG, WEAK = {"general": "1/2", "commutative": "1"}, "1"
-REFERENCE = "Kloeden & Platen 1992, eq. 4.9.25; Rumelin 1982"
+from symbolic.schemes.scheme import Scheme, order
 
 
 def step(sde: Any, x: Any, t: Any, dt: Any, dW: Any, let: Any) -> Any:
     kick = let(sde.diffusion(x, t) * dW)
     return x + sde.drift(x, t) * dt + (kick + sde.diffusion(let(x + kick), t + dt) * dW) / 2
+
+
+SCHEME = Scheme(
+    name="euler-heun",
+    calculus="stratonovich",
+    noise="general",
+    strong=order("1/2", commutative="1"),
+    weak=order("1"),
+    reference="Kloeden & Platen 1992, eq. 4.9.25; Rumelin 1982",
+    step=step,
+    position=11,
+)

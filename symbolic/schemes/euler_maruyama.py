@@ -2,9 +2,21 @@
 
 from typing import Any
 
-NAME, CALCULUS, NOISE, STRONG, WEAK = "euler-maruyama", "ito", "general", {"general": "1/2", "additive": "1"}, "1"
-REFERENCE = "Kloeden & Platen 1992, eq. 10.2.4"
+from symbolic.schemes.scheme import Scheme, order
 
 
 def step(sde: Any, x: Any, t: Any, dt: Any, dW: Any) -> Any:
     return x + sde.increment(x, t, dt, dW)
+
+
+SCHEME = Scheme(
+    name="euler-maruyama",
+    calculus="ito",
+    noise="general",
+    strong=order("1/2", additive="1"),
+    weak=order("1"),
+    reference="Kloeden & Platen 1992, eq. 10.2.4",
+    step=step,
+    steps_losses=True,
+    position=1,
+)

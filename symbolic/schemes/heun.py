@@ -2,11 +2,21 @@
 
 from typing import Any
 
-NAME, CALCULUS, NOISE = "heun", "stratonovich", "general"
-STRONG, WEAK = {"general": "1/2", "commutative": "1"}, {"general": "1", "additive": "2"}
-REFERENCE = "Rumelin, SIAM J. Numer. Anal. 19 (1982) 604"
+from symbolic.schemes.scheme import Scheme, order
 
 
 def step(sde: Any, x: Any, t: Any, dt: Any, dW: Any, let: Any) -> Any:
     first = let(sde.increment(x, t, dt, dW))
     return x + (first + sde.increment(let(x + first), t + dt, dt, dW)) / 2
+
+
+SCHEME = Scheme(
+    name="heun",
+    calculus="stratonovich",
+    noise="general",
+    strong=order("1/2", commutative="1"),
+    weak=order("1", additive="2"),
+    reference="Rumelin, SIAM J. Numer. Anal. 19 (1982) 604",
+    step=step,
+    position=10,
+)

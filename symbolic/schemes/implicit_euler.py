@@ -9,9 +9,8 @@ from typing import Any
 import sympy as sp
 
 from symbolic.dynamics.stochastic_calculus import jacobian
+from symbolic.schemes.scheme import Scheme, order
 
-NAME, CALCULUS, NOISE, STRONG, WEAK = "implicit-euler", "ito", "general", {"general": "1/2", "additive": "1"}, "1"
-REFERENCE = "Kloeden & Platen 1992, eq. 12.2.2"
 LARGEST, ITERATIONS, TOLERANCE = 4, 12, sp.Rational(1, 10**5)
 
 
@@ -44,3 +43,16 @@ def solve(matrix: Any, right: Any, let: Any) -> Any:
     cofactors = let(matrix.adjugate())
     determinant = let(sum(matrix[0, k] * cofactors[k, 0] for k in range(matrix.rows)))
     return cofactors * right / determinant
+
+
+SCHEME = Scheme(
+    name="implicit-euler",
+    calculus="ito",
+    noise="general",
+    strong=order("1/2", additive="1"),
+    weak=order("1"),
+    reference="Kloeden & Platen 1992, eq. 12.2.2",
+    step=step,
+    refuse=refuse,
+    position=4,
+)

@@ -6,9 +6,7 @@ from typing import Any
 import sympy as sp
 
 from symbolic.dynamics.stochastic_calculus import jacobian
-
-NAME, CALCULUS, NOISE, STRONG, WEAK = "milstein", "ito", "commutative", "1", "1"
-REFERENCE = "Kloeden & Platen 1992, eq. 10.3.16"
+from symbolic.schemes.scheme import Scheme, order
 
 
 def step(sde: Any, x: Any, t: Any, dt: Any, dW: Any) -> Any:
@@ -19,3 +17,15 @@ def second(sde: Any, x: Any, t: Any, integrals: Any) -> Any:
     """sum_jk (grad b_k) b_j I_(j,k), x being the states themselves."""
     b = sde.diffusion(x, t)
     return sum((jacobian(b[:, k], list(x)) * (b * integrals[:, k]) for k in range(b.cols)), sp.zeros(b.rows, 1))
+
+
+SCHEME = Scheme(
+    name="milstein",
+    calculus="ito",
+    noise="commutative",
+    strong=order("1"),
+    weak=order("1"),
+    reference="Kloeden & Platen 1992, eq. 10.3.16",
+    step=step,
+    position=5,
+)

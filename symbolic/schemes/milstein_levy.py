@@ -7,10 +7,10 @@ out have mean square dt^2/(4 (2n + 1)), so strong order 1 needs n to grow like 1
 from math import ceil
 from typing import Any
 
+from symbolic.errors import InputError
 from symbolic.schemes.milstein import second
+from symbolic.schemes.scheme import Scheme, order
 
-NAME, CALCULUS, NOISE, STRONG, WEAK = "milstein-levy", "ito", "general", "1", "1"
-REFERENCE = "Kloeden & Platen 1992, eq. 10.3.3; Kuznetsov 2006; Foster & Habermann 2023"
 MOST_TERMS = 64
 
 
@@ -19,11 +19,24 @@ def step(sde: Any, x: Any, t: Any, dt: Any, dW: Any, integrals: Any) -> Any:
 
 
 def levy_terms(dt: float) -> int:
-    """Terms for which the areas' error over a unit of time is dt. Raises ValueError past 64."""
+    """Terms for which the areas' error over a unit of time is dt. Raises InputError past 64."""
     terms = max(1, ceil((1 / dt - 2) / 4 * (1 - 1e-12)))
     if terms > MOST_TERMS:
-        raise ValueError(
+        raise InputError(
             f"scheme: milstein-levy takes 1/(4 dt) terms of the Levy areas, at most {MOST_TERMS}; got dt = {dt}"
             f" (float), {terms} terms. Say how many in the name, 'milstein-levy:{MOST_TERMS}'."
         )
     return terms
+
+
+SCHEME = Scheme(
+    name="milstein-levy",
+    calculus="ito",
+    noise="general",
+    strong=order("1"),
+    weak=order("1"),
+    reference="Kloeden & Platen 1992, eq. 10.3.3; Kuznetsov 2006; Foster & Habermann 2023",
+    step=step,
+    terms=levy_terms,
+    position=6,
+)

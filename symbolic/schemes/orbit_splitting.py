@@ -19,10 +19,7 @@ import sympy as sp
 
 from symbolic.dynamics.stochastic_calculus import jacobian
 from symbolic.schemes.rescaling_blocks import blocks
-
-NAME, CALCULUS, NOISE = "orbit-splitting", "ito", "general"
-STRONG, WEAK = {"general": "1/2", "additive": "1"}, "1"
-REFERENCE = "Lie-Trotter; Kloeden & Platen 1992, eq. 4.4.6; arXiv 2308.06671"
+from symbolic.schemes.scheme import Scheme, order
 
 
 def refuse(sde: Any) -> str | None:
@@ -66,3 +63,16 @@ def change(rates: Any, x: Any, steps: Any, dt: Any) -> Any:
     slopes, width = jacobian(rates.T, list(x)) * steps * dt, steps.cols
     terms = [slopes[i, j] * (sp.sqrt(dt) if i % width == 0 else 1) for i in range(slopes.rows) for j in range(width)]
     return sp.Add(*(e**2 for e in terms))
+
+
+SCHEME = Scheme(
+    name="orbit-splitting",
+    calculus="ito",
+    noise="general",
+    strong=order("1/2", additive="1"),
+    weak=order("1"),
+    reference="Lie-Trotter; Kloeden & Platen 1992, eq. 4.4.6; arXiv 2308.06671",
+    step=step,
+    refuse=refuse,
+    position=12,
+)

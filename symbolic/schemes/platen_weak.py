@@ -4,9 +4,7 @@ from typing import Any
 
 import sympy as sp
 
-NAME, CALCULUS, NOISE = "platen-weak-2", "ito", "general"
-STRONG, WEAK = {"general": "1/2", "commutative": "1"}, "2"
-REFERENCE = "Kloeden & Platen 1992, eq. 15.1.3"
+from symbolic.schemes.scheme import Scheme, order
 
 
 def auxiliary(noises: int) -> int:
@@ -36,3 +34,16 @@ def step(sde: Any, x: Any, t: Any, dt: Any, dW: Any, auxiliary: Any, let: Any) -
                     out += (up[:, j] + down[:, j] - 2 * b[:, j]) * dW[j] / 4
                     out += (up[:, j] - down[:, j]) * (dW[j] * dW[r] + V[r, j]) / (4 * root)
     return out
+
+
+SCHEME = Scheme(
+    name="platen-weak-2",
+    calculus="ito",
+    noise="general",
+    strong=order("1/2", commutative="1"),
+    weak=order("2"),
+    reference="Kloeden & Platen 1992, eq. 15.1.3",
+    step=step,
+    auxiliary=auxiliary,
+    position=9,
+)

@@ -2,10 +2,22 @@
 
 from typing import Any
 
-NAME, CALCULUS, NOISE, STRONG, WEAK = "sgd-momentum", "discrete", "minibatch", "-", "-"
-REFERENCE = "PyTorch torch.optim.SGD"
+from symbolic.schemes.scheme import NO_ORDER, Scheme
 
 
 def step(loss: Any, x: Any, v: Any, beta: Any, t: Any, eta: Any, minibatch: Any) -> Any:
     velocity = beta * v - loss.increment(x, t, 1, minibatch)
     return x - eta * velocity, velocity
+
+
+SCHEME = Scheme(
+    name="sgd-momentum",
+    calculus="discrete",
+    noise="minibatch",
+    strong=NO_ORDER,
+    weak=NO_ORDER,
+    reference="PyTorch torch.optim.SGD",
+    step=step,
+    steps_losses=True,
+    position=14,
+)

@@ -2,9 +2,21 @@
 
 from typing import Any
 
-NAME, CALCULUS, NOISE, STRONG, WEAK = "sgd", "discrete", "minibatch", "-", "-"
-REFERENCE = "PyTorch torch.optim.SGD"
+from symbolic.schemes.scheme import NO_ORDER, Scheme
 
 
 def step(loss: Any, x: Any, t: Any, eta: Any, minibatch: Any) -> Any:
     return x + loss.increment(x, t, eta, minibatch)
+
+
+SCHEME = Scheme(
+    name="sgd",
+    calculus="discrete",
+    noise="minibatch",
+    strong=NO_ORDER,
+    weak=NO_ORDER,
+    reference="PyTorch torch.optim.SGD",
+    step=step,
+    steps_losses=True,
+    position=13,
+)

@@ -4,8 +4,7 @@ from typing import Any
 
 import sympy as sp
 
-NAME, CALCULUS, NOISE, STRONG, WEAK = "sra1", "ito", "additive", "3/2", "2"
-REFERENCE = "Roessler, SIAM J. Numer. Anal. 48 (2010) 922, scheme SRA1"
+from symbolic.schemes.scheme import Scheme, order
 
 
 def step(sde: Any, x: Any, t: Any, dt: Any, dW: Any, dZ: Any, let: Any) -> Any:
@@ -14,3 +13,15 @@ def step(sde: Any, x: Any, t: Any, dt: Any, dW: Any, dZ: Any, let: Any) -> Any:
     later = let(x + sp.Rational(3, 4) * a * dt + sp.Rational(3, 2) * end * dZ / dt)
     drift = (a + 2 * sde.drift(later, t + sp.Rational(3, 4) * dt)) / 3
     return x + drift * dt + end * dW + (start - end) * dZ / dt
+
+
+SCHEME = Scheme(
+    name="sra1",
+    calculus="ito",
+    noise="additive",
+    strong=order("3/2"),
+    weak=order("2"),
+    reference="Roessler, SIAM J. Numer. Anal. 48 (2010) 922, scheme SRA1",
+    step=step,
+    position=7,
+)

@@ -8,8 +8,7 @@ from typing import Any
 
 import sympy as sp
 
-NAME, CALCULUS, NOISE, STRONG, WEAK = "sriw1", "ito", "diagonal", "3/2", {"general": "3/2", "additive": "2"}
-REFERENCE = "Roessler, SIAM J. Numer. Anal. 48 (2010) 922, scheme SRIW1"
+from symbolic.schemes.scheme import Scheme, order
 
 
 def step(sde: Any, x: Any, t: Any, dt: Any, dW: Any, dZ: Any, let: Any) -> Any:
@@ -31,3 +30,15 @@ def step(sde: Any, x: Any, t: Any, dt: Any, dW: Any, dZ: Any, let: Any) -> Any:
         out += second * let((4 * one + 4 * two - 4 * late + 5 * three) * third)
         out += third_ * let((2 * one - two - 2 * late - 2 * three) * third) + fourth * let(three)
     return out
+
+
+SCHEME = Scheme(
+    name="sriw1",
+    calculus="ito",
+    noise="diagonal",
+    strong=order("3/2"),
+    weak=order("3/2", additive="2"),
+    reference="Roessler, SIAM J. Numer. Anal. 48 (2010) 922, scheme SRIW1",
+    step=step,
+    position=8,
+)

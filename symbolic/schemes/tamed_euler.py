@@ -5,10 +5,21 @@ from typing import Any
 
 import sympy as sp
 
-NAME, CALCULUS, NOISE, STRONG, WEAK = "tamed-euler", "ito", "general", {"general": "1/2", "additive": "1"}, "1"
-REFERENCE = "Hutzenthaler, Jentzen & Kloeden, Ann. Appl. Probab. 22 (2012) 1611"
+from symbolic.schemes.scheme import Scheme, order
 
 
 def step(sde: Any, x: Any, t: Any, dt: Any, dW: Any, let: Any, size: Any) -> Any:
     a = let(sde.drift(x, t))
     return x + a * dt / (1 + dt * sp.sqrt(sum(e**2 for e in a)) / size) + sde.diffusion(x, t) * dW
+
+
+SCHEME = Scheme(
+    name="tamed-euler",
+    calculus="ito",
+    noise="general",
+    strong=order("1/2", additive="1"),
+    weak=order("1"),
+    reference="Hutzenthaler, Jentzen & Kloeden, Ann. Appl. Probab. 22 (2012) 1611",
+    step=step,
+    position=2,
+)

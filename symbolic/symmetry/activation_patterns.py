@@ -11,13 +11,14 @@ import numpy as np
 from symbolic.algebra.polynomial import Polynomial
 from symbolic.evaluation.lie_brackets import rank
 from symbolic.evaluation.random_points import Probe, label_patterns
+from symbolic.functions.registry import ROWS
 from symbolic.problem.loss import Loss
 from symbolic.symmetry.invariants import Formal
 
 Array = np.ndarray
 MOST = 3000
 """Gate products beyond which the question is not asked."""
-FUNCTIONS = {"inverse": np.reciprocal, "exp": np.exp, "log": np.log, "tanh": np.tanh}
+FUNCTIONS = {row.name: row.value for row in ROWS if row.arity == 1} | {"inverse": np.reciprocal}
 
 
 def products(formal: Formal) -> list[tuple[int, ...]]:

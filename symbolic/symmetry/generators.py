@@ -2,7 +2,7 @@
 
 Polynomial, rational and piecewise-polynomial losses are solved exactly over Q. Others are solved exactly with their
 exp, tanh, roots ... taken as free atoms, which proves what is found; random points then show whether anything was
-missed (THEORY section 1).
+missed (docs/theory.md eq. (2.1)).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from symbolic.algebra.polynomial import TooLarge
 from symbolic.errors import InputError
 from symbolic.evaluation import random_points as probing
 from symbolic.evaluation.prime_field import Unsupported
+from symbolic.functions.registry import PROVABLE
 from symbolic.problem.loss import Loss
 from symbolic.symmetry.activation_patterns import labels_separated, separated
 from symbolic.symmetry.independence import free_functions
@@ -29,13 +30,20 @@ NUMERIC_LIMIT = 45
 TOLERANCE = 1e-25
 """Residual at 40 digits below which a rationalised generator is accepted."""
 
-PROVABLE = {"exp", "log", "tanh", "erf", "relu", "step", "Heaviside", "Abs", "sign", "Max", "Min", "Piecewise"}
-"""Functions whose formal atoms are independent where their arguments are."""
-
 
 @dataclass(frozen=True)
 class Certificate:
-    """How sure the algebra is: status "proved" or "numerical"; residual of a numerical one; what it rests on."""
+    """How sure an algebra is.
+
+    Attributes
+    ----------
+    status
+        "proved" or "numerical".
+    residual
+        Of a numerical one.
+    reason
+        What it rests on.
+    """
 
     status: str
     residual: float = 0.0
@@ -49,8 +57,18 @@ class Certificate:
 class Algebra:
     """The Lie algebra of affine symmetries.
 
-    fields: a sparse whole-numbered basis. symmetric_fields: readable basis of its A = A^T part (a restriction, nothing
-    is symmetrised). antisymmetric_fields: of its part with A = -A^T and b = 0.
+    Attributes
+    ----------
+    size
+        D.
+    fields
+        A sparse whole-numbered basis.
+    symmetric_fields
+        A readable basis of its A = A^T part: a restriction, nothing is symmetrised.
+    antisymmetric_fields
+        A basis of its part with A = -A^T and b = 0.
+    certificate
+        How sure it is.
     """
 
     size: int

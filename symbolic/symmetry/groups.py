@@ -18,7 +18,7 @@ import sympy as sp
 from symbolic.algebra.affine import AffineField, common_fixed_point
 from symbolic.algebra.field_span import FieldSpan, components, invariant_form
 from symbolic.algebra.nullspace import Number, rank
-from symbolic.functions.activations import relu, step
+from symbolic.functions.registry import KINKED
 from symbolic.problem.loss import Loss
 from symbolic.symmetry.axes import Axis, axes, wholes
 
@@ -50,7 +50,7 @@ class Group:
 
 def has_kinks(loss: Loss) -> bool:
     """Whether the loss has gates or kinks (ReLU, abs, max ...): its rescalings then hold for positive factors only."""
-    return loss.expression.has(relu, step, sp.Abs, sp.Max, sp.Min, sp.Piecewise, sp.Heaviside, sp.sign)
+    return loss.expression.has(*KINKED)
 
 
 class Recogniser:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from itertools import chain
 
 import numpy as np
+import sympy as sp
 
 from symbolic.evaluation.lie_brackets import Fields, rank
 from symbolic.evaluation.prime_field import PRIME, power
@@ -45,11 +46,11 @@ def _distinct(rows: Sequence[Array]) -> list[int]:
 
 def _apart(fields: Fields, by_name: bool) -> bool:
     at, beside = fields.arguments(POINTS)
-    most = sum(map(len, at.arguments.values()))
+    most = sum(len(rows) for family in at.arguments.values() for rows in family.values())
     if most > POINTS // 2:
         at, beside = fields.arguments(2 * most)
-    for family in (("exp", "tanh", "gauss"), ("trig",), ("erf",)):
-        groups = [(at.arguments[kind], beside.arguments[kind]) for kind in family]
+    for family, members in at.arguments.items():
+        groups = [(rows, beside.arguments[family][of]) for of, rows in members.items()]
         if not by_name:
             groups = [([*chain(*(g[0] for g in groups))], [*chain(*(g[1] for g in groups))])]
         pairs = [(rows[k], others[k]) for rows, others in groups for k in _distinct(rows)]
@@ -86,7 +87,7 @@ def _roots_apart(squares: Sequence[Array]) -> bool:
 
 def _logs_do_not_matter(fields: Fields) -> bool:
     """Whether the gradient is free of the values of logarithms (only their slopes occur)."""
-    if not any(op == "call" and extra == "log" for op, _, _, extra in fields.tape.steps):
+    if not any(op == "call" and extra.function is sp.log for op, _, _, extra in fields.tape.steps):
         return True
     rest = fields.draw(3)
     theta, gradients = fields.start(rest.shape[1]), []

@@ -12,7 +12,7 @@ exactly.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
@@ -23,7 +23,8 @@ import sympy as sp
 from symbolic.algebra import polynomial as poly
 from symbolic.algebra.polynomial import Monomial, Polynomial
 from symbolic.errors import InputError
-from symbolic.functions.activations import relu, step
+from symbolic.functions.activations import step
+from symbolic.functions.registry import ELEMENTARY, VALUE, Elementary, H, X
 from symbolic.problem.loss import Loss
 
 LIMIT = 3_000_000
@@ -147,7 +148,7 @@ class Formal:
             me = self.known[key]
             if kind == "gate":
                 self.idempotent.add(me)
-            own = {"exp": {(me,): 1}, "inverse": {(me, me): -1}, "tanh": {poly.ONE: 1, (me, me): -1}}.get(kind, {})
+            own: Polynomial = {(me, me): -1} if kind == "inverse" else {}
             self.atoms[me] = Atom(kind, argument, slope if slope is not None else own, order)
         return {(self.known[key],): 1}
 
@@ -185,7 +186,27 @@ class Formal:
         """exp(q), with exp(-q) as its inverse."""
         if q and q[min(q)] < 0:
             return self.inverse(self._exponential({m: -c for m, c in q.items()}))
-        return self._new(("exp", poly.freeze(q)), "exp", q) if q else poly.constant(1)
+        return self._elementary(ELEMENTARY[sp.exp], q) if q else poly.constant(1)
+
+    def _elementary(self, row: Elementary, q: Polynomial) -> Polynomial:
+        """f(q) for a smooth f whose slope is algebraic in q and f(q)."""
+        key = (row.name, poly.freeze(q))
+        if key in self.known:
+            return {(self.known[key],): 1}
+        own = row.slope.has(VALUE)
+        atom = self._new(key, row.name, q, {} if own else self._substituted(row.slope, {X: q}))
+        if own:
+            me = self.known[key]
+            self.atoms[me] = replace(self.atoms[me], slope=self._substituted(row.slope, {X: q, VALUE: atom}))
+        return atom
+
+    def _substituted(self, e: sp.Expr, values: dict[sp.Expr, Polynomial]) -> Polynomial:
+        """A formula of the registry with polynomials for its symbols."""
+        memo, self.memo = self.memo, values
+        try:
+            return self.convert(e)
+        finally:
+            self.memo = memo
 
     def convert(self, e: Any) -> Polynomial:
         """The polynomial that an expression stands for."""
@@ -240,26 +261,22 @@ class Formal:
             return largest
         if isinstance(e, sp.Piecewise):
             return self._convert_pieces(list(e.args))
+        row = ELEMENTARY.get(type(e))
+        if row is not None and row.gates is not None:
+            x = [self.convert(a) for a in e.args]
+            if isinstance(e, step):
+                return self.gate(x[0])
+            return self._substituted(row.in_gates, dict(zip((X, H), x, strict=False)))
         if len(e.args) != 1 or not isinstance(e, sp.Function):
             raise InputError(
                 f"derive: no rule for {type(e).__name__}; got {e}. Write it with + - * / ** and functions of one"
                 " argument."
             )
         q = self.convert(e.args[0])
-        if isinstance(e, (relu, step, sp.Heaviside, sp.Abs, sp.sign)):
-            gate = self.gate(q)
-            if isinstance(e, relu):
-                return self.times(gate, q)
-            if isinstance(e, (step, sp.Heaviside)):
-                return gate
-            sign = poly.add({m: 2 * c for m, c in gate.items()}, {poly.ONE: -1})
-            return self.times(sign, q) if isinstance(e, sp.Abs) else sign
         if isinstance(e, sp.exp):
             return self._exponential(q)
-        if isinstance(e, sp.log):
-            return self._new(("log", poly.freeze(q)), "log", q, self.inverse(q))
-        if isinstance(e, sp.tanh):
-            return self._new(("tanh", poly.freeze(q)), "tanh", q)
+        if row is not None and not row.kinked and row.algebraic:
+            return self._elementary(row, q)
         return self.opaque(type(e).__name__, q)
 
     def _convert_pieces(self, pieces: list[Any]) -> Polynomial:

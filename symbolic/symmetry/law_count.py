@@ -1,4 +1,4 @@
-"""Counting: independent charges, and all conservation laws of gradient flow (THEORY section 1).
+"""Counting: independent charges, and all conservation laws of gradient flow (docs/theory.md eq. (2.3), (2.4)).
 
 The laws that hold for all data number D - dim Lie{fields}(theta) at a generic theta, the fields being grad l(., z) for
 every z: the distribution they span is closed under brackets level by level, at a random point over a prime field, until

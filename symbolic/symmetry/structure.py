@@ -56,11 +56,20 @@ class Generator:
 
 @dataclass(frozen=True, eq=False)
 class Structure:
-    """An algebra in the basis `generators`: symmetric, then antisymmetric, then a complement of both ("the rest").
+    """An algebra in a basis of generators: symmetric, then antisymmetric, then a complement of both ("the rest").
 
-    Nothing is symmetrised: the symmetric part of a generator of the rest need not be a generator. groups: what was
-    recognised, each with its action in words. complete: whether the groups span the algebra and their brackets make it
-    the sum that `name` says, such as "gl(2) + gl(3)"; otherwise the name is "algebra of dimension n".
+    Nothing is symmetrised: the symmetric part of a generator of the rest need not be a generator.
+
+    Attributes
+    ----------
+    generators
+        The basis.
+    groups
+        What was recognised, each with its action in words.
+    complete
+        Whether the groups span the algebra and their brackets make it the sum that `name` says.
+    name
+        Such as "gl(2) + gl(3)"; "algebra of dimension n" when not complete.
     """
 
     generators: tuple[Generator, ...]

@@ -41,7 +41,7 @@ def until(holds: Callable[[], bool], process: subprocess.Popen[str], seconds: fl
 def after_chunks(monkeypatch: pytest.MonkeyPatch, chunks: int, how: Callable[[], None] = press) -> None:
     advance, begun = chunk.advance, []
 
-    def counted(*arguments: Any) -> bool:
+    def counted(*arguments: Any) -> Any:
         begun.append(0)
         if len(begun) == chunks:
             how()

@@ -78,7 +78,8 @@ def assert_only_ours(text: str) -> None:
     """Every identifier of the text is one that the emitter has; its only string is the first line."""
     tree = ast.parse(text)
     strings = [n for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, (str, bytes))]
-    assert len(strings) == 1 and re.fullmatch(r"A step map as emitted text, one block of \d+ paths\.", strings[0].value)
+    first = str(strings[0].value)
+    assert len(strings) == 1 and re.fullmatch(r"A step map as emitted text, one block of \d+ paths\.", first)
     used = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
     assert not [name for name in used if not ALLOWED.fullmatch(name)]
     reached = {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}

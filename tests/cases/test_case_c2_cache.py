@@ -258,7 +258,8 @@ import sympy as sp
 from sde import SGD, train
 from symbolic import Loss, Normal
 u, x = sp.symbols("u x", real=True)
-found = train(Loss((u * x - 5) ** 2, [u], {x: Normal(1, 0)}), SGD(0.25), start={u: 0.0}, steps=1, paths=1, save_at=2, keep="paths")
+loss = Loss((u * x - 5) ** 2, [u], {x: Normal(1, 0)})
+found = train(loss, SGD(0.25), start={u: 0.0}, steps=1, paths=1, save_at=2, keep="paths")
 print(float(found.u.values[0, -1]))
 """
 

@@ -75,7 +75,7 @@ def test_case_a3_nothing_of_a_thousand_paths() -> None:
         return x, x if coarse else None
 
     plan = Plan(tolerance=3e-5, time=1.0)
-    found = [estimate(lambda *a, seed=seed: sample(*a, seed), plan) for seed in range(30)]
+    found = [estimate(lambda *a, seed=seed: sample(*a, seed), plan) for seed in range(30)]  # pyright: ignore[reportCallIssue]
     gaps = np.array([e.value - 1e-4 for e in found])
     assert np.sqrt((gaps**2).mean()) < 3e-5 * (1 + 4 / sqrt(60)) and all(e.sem > 0 for e in found)
 

@@ -86,7 +86,7 @@ def test_case_a16_whole_numbers_of_every_kind_are_taken() -> None:
 
 
 def test_case_a16_masks_are_not_dropped() -> None:
-    masked = np.ma.masked_array([1.0, 2.0, 3.0], mask=[0, 1, 0])
+    masked = np.ma.masked_array([1.0, 2.0, 3.0], mask=[False, True, False])
     refused(r"start\[X\]: must be numbers.*masked", start={X: masked})
 
 

@@ -106,7 +106,7 @@ LONG: dict[str, Callable[[], Any]] = {
 def test_case_d_ctrl_c_is_answered_within_a_second(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, advance = threading.Event(), chunk.advance
 
-    def told(*arguments: Any) -> bool:
+    def told(*arguments: Any) -> Any:
         begun.set()
         return advance(*arguments)
 

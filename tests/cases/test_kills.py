@@ -15,8 +15,9 @@ import sys
 from sde import SGD, simulate
 from symbolic.library import LIBRARY
 loss = LIBRARY["rescaling"].build()
-simulate(loss, SGD(0.05), start={"u": 1.2, "w": 0.6}, time=10.0, dt=0.01, paths=20_000, seed=3, keep="paths", save_at=11, out=sys.argv[1],
-         checkpoint=sys.argv[2] if len(sys.argv) > 2 else None)
+start, kept = {"u": 1.2, "w": 0.6}, {"keep": "paths", "save_at": 11, "out": sys.argv[1]}
+kept["checkpoint"] = sys.argv[2] if len(sys.argv) > 2 else None
+simulate(loss, SGD(0.05), start=start, time=10.0, dt=0.01, paths=20_000, seed=3, **kept)
 """
 )
 

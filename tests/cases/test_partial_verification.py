@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from sde.engine.interruption import InterruptedWarning
-from sde.verification import experiment
+from sde.verification.runs import Evidence, Kind, Run
 from tests.cases.long_runs import (
     verification,
 )
@@ -23,33 +23,34 @@ from tests.commands import COMMAND, opened, run
 # ------------------------------------------------------------------------------------
 
 
-def break_off(monkeypatch: pytest.MonkeyPatch, stage: str, at: int = 1) -> None:
-    """Ctrl-C as the stage begins for the so-manieth time."""
-    inner, calls = getattr(experiment, stage), []
+def break_off(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
+    """Ctrl-C as the run begins."""
+    inner = Evidence.make
 
-    def pressing(*arguments: Any) -> Any:
-        calls.append(0)
-        if len(calls) == at:
+    def pressing(evidence: Evidence, begun: Run) -> None:
+        if begun == run:
             raise KeyboardInterrupt
-        return inner(*arguments)
+        inner(evidence, begun)
 
-    monkeypatch.setattr(experiment, stage, pressing)
+    monkeypatch.setattr(Evidence, "make", pressing)
 
 
 @pytest.mark.parametrize(
-    ("stage", "at", "missing"),
+    ("run", "missing"),
     [
-        ("drifts", 1, {"mean drift", "approach", "equilibrium", "gradient descent"}),
-        ("trajectories", 1, {"approach", "equilibrium", "gradient descent"}),
-        ("trajectories", 3, {"approach", "equilibrium", "gradient descent"}),
-        ("_descent", 1, {"gradient descent"}),
+        (Run(Kind.EVERY_SGD), {"pathwise identity", "mean drift", "approach", "equilibrium", "gradient descent"}),
+        (Run(Kind.DRIFT_SGD), {"mean drift", "approach", "equilibrium", "gradient descent"}),
+        (Run(Kind.SDE), {"approach", "equilibrium", "gradient descent"}),
+        (Run(Kind.SDE, 2), {"approach", "equilibrium", "gradient descent"}),
+        (Run(Kind.GD, 2), {"equilibrium", "gradient descent"}),
+        (Run(Kind.EIGHTH_GD), {"gradient descent"}),
     ],
 )
 def test_case_d_an_interrupted_verification_reports_what_was_measured(
-    stage: str, at: int, missing: set[str], monkeypatch: pytest.MonkeyPatch
+    run: Run, missing: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = verification()
-    break_off(monkeypatch, stage, at)
+    break_off(monkeypatch, run)
     with pytest.warns(InterruptedWarning, match="the report holds the claims that were measured"):
         part = verification()
     assert part.interrupted and not part.supported and part.outcome == "inconclusive"
@@ -66,7 +67,7 @@ def test_case_d_an_interrupted_verification_reports_what_was_measured(
 
 
 def test_case_d_a_verification_with_nothing_measured_raises(monkeypatch: pytest.MonkeyPatch) -> None:
-    break_off(monkeypatch, "mean_field")
+    break_off(monkeypatch, Run(Kind.SGD, 1))
     with pytest.raises(KeyboardInterrupt):
         verification()
 
@@ -75,7 +76,7 @@ def test_case_d_a_verification_with_nothing_measured_raises(monkeypatch: pytest.
 def test_case_d_the_command_writes_json_first(monkeypatch: pytest.MonkeyPatch) -> None:
     from sde.reports.report import Report
 
-    break_off(monkeypatch, "trajectories", 2)
+    break_off(monkeypatch, Run(Kind.SDE, 1))
     done = run("verify", "good.toml", "--paths", 50, "--json", "v.json", "--report", "v.html")
     found = json.loads(Path("v.json").read_text())
     assert done.exit_code == 130 and found["interrupted"] and not found["supported"] and found["not_tested"]

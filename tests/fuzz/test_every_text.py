@@ -19,10 +19,9 @@ from typing import Any
 import pytest
 import sympy as sp
 import xarray as xr
-from click.testing import Result
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from sde import SGD, simulate
 from sde.cli.commands import app

@@ -56,4 +56,4 @@ def lambda_star(
     for _ in range(44):
         middle = (low + high) / 2
         low, high = (middle, high) if f(middle) > 0 else (low, middle)
-    return (low + high) / 2
+    return float(low + high) / 2

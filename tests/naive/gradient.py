@@ -1,5 +1,6 @@
 """Per-sample values and gradients of a loss: a small evaluator of SymPy trees, and the complex step."""
 
+# pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
 
 from functools import reduce

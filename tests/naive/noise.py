@@ -120,7 +120,8 @@ class Noise:
 
 
 def noise_class(noise: Noise, theta: np.ndarray, A: np.ndarray, threshold: float = 1e-9) -> str:
-    """ "convergent", "divergent" or "frozen" (THEORY section 3): the signs of a_i on which v_i' Sigma v_i > 0, A v_i =
+    """ "convergent", "divergent" or "frozen" (docs/theory.md eq. (4.1)): the signs of a_i on which v_i' Sigma v_i > 0,
+    A v_i =
     a_i v_i."""
     a, v = np.linalg.eigh(A)
     sigma = noise.sigma(theta)

@@ -216,7 +216,8 @@ import sympy as sp
 from sde import SDE, simulate
 X = sp.Symbol("X", real=True)
 try:
-    simulate(SDE([X], [-X], [[1]]), start={X: 0.0}, time=1.0, dt=0.1, paths=6000, **{sys.argv[1]: "big"}, **eval(sys.argv[2]))
+    options = {sys.argv[1]: "big", **eval(sys.argv[2])}
+    simulate(SDE([X], [-X], [[1]]), start={X: 0.0}, time=1.0, dt=0.1, paths=6000, **options)
     print("done")
 except OSError as error:
     print(error)

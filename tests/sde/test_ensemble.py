@@ -208,7 +208,8 @@ def test_all_paths_gone_leaves_no_numbers() -> None:
 
 
 def test_the_explosion_that_theory_tells_of() -> None:
-    """THEORY section 5: about a tenth of paths within t = 60 at eta = 0.1, dt = 0.01. 2560 paths, 5 standard errors
+    """docs/theory.md, section 7: about a tenth of paths within t = 60 at eta = 0.1, dt = 0.01. 2560 paths, 5 standard
+    errors
     (0.03)."""
     with pytest.warns(RuntimeWarning, match="paths exploded"):
         run = simulate(

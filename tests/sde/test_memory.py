@@ -16,8 +16,10 @@ import sympy as sp
 from sde import SDE, simulate
 X = sp.Symbol("X", real=True)
 paths, steps = int(sys.argv[1]), int(sys.argv[2])
-run = simulate(SDE([X], [-X], [[1]]), start={X: 0.5}, time=1.0, dt=1.0 / steps, paths=paths, save_at=int(sys.argv[3]), bound=4.0)
-print(json.dumps({"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "exploded": run.attrs["exploded_paths"],
+saved = int(sys.argv[3])
+run = simulate(SDE([X], [-X], [[1]]), start={X: 0.5}, time=1.0, dt=1.0 / steps, paths=paths, save_at=saved, bound=4.0)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps({"peak": peak, "exploded": run.attrs["exploded_paths"],
                   "paths": run.attrs["paths"], "q50": float(run.X.sel(statistic="q50")[-1])}))
 """
 

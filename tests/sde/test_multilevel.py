@@ -183,7 +183,9 @@ def test_what_plain_monte_carlo_would_cost() -> None:
             Moments.of(fine),
         )
 
-    steps, cost = plain([tally(k) for k in range(5)], 1.0, 0.01)
+    cheapest = plain([tally(k) for k in range(5)], 1.0, 0.01)
+    assert cheapest is not None
+    steps, cost = cheapest
     n = np.arange(101, 2000)
     costs = n / (1e-4 - 1 / n**2)
     assert steps == n[costs.argmin()] and cost == pytest.approx(costs.min(), rel=1e-6)

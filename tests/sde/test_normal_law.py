@@ -161,7 +161,16 @@ def radii64(words):
     return out
 
 
-@pytest.mark.parametrize(("dtype", "cut", "off"), [("float32", 4, 2e-6), ("float32", 5, 2e-4), ("float32", 6, 0.02), ("float64", 7, 1e-5), ("float64", 8, 0.02)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("dtype", "cut", "off"),
+    [
+        ("float32", 4, 2e-6),
+        ("float32", 5, 2e-4),
+        ("float32", 6, 0.02),
+        ("float64", 7, 1e-5),
+        ("float64", 8, 0.02),
+    ],
+)
 def test_the_tail_by_enumeration(dtype: str, cut: float, off: float) -> None:
     """Every word whose radius passes the cut, through the kernel: P(|Z| > cut) without a random number. float32 ends at
     6.76: there, the normal law's tail is known to a few per cent only, and no generator of 2**32 radii knows it

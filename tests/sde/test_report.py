@@ -35,7 +35,18 @@ def verdict(
     group="mean drift of SGD",
     note="",
 ):
-    return Verdict(claim, word, statistic, interval, margin, expected, 0.01, 2000, group, note)
+    return Verdict(
+        claim=claim,
+        verdict=word,
+        statistic=statistic,
+        interval=interval,
+        margin=margin,
+        expected=expected,
+        alpha=0.01,
+        paths=2000,
+        group=group,
+        note=note,
+    )
 
 
 def curves(charge: str, start: str, first: float, rate: float, rng: np.random.Generator) -> Curves:
@@ -212,7 +223,7 @@ def report() -> Report:
         "The loss has two charges. Under SGD's noise both fall to their noise equilibrium at the "
         "predicted rate; gradient descent leaves them where they were.\n\nTwo claims were refuted, see below."
     )
-    return Report(f"rescaling {HOSTILE}", verdicts, summary, facts, lines, entries, runs, settings)
+    return Report(f"rescaling {HOSTILE}", verdicts, summary, facts, lines, entries, runs, settings=settings)
 
 
 class Checker(HTMLParser):

@@ -1,5 +1,4 @@
-"""The stationary law of SGD on (u w x - y)^2 below T_c (THEORY section 4), where plain Euler-Maruyama explodes (section
-5).
+"""The stationary law of SGD on (u w x - y)^2 below T_c (docs/theory.md eq. (5.3)), where plain Euler-Maruyama explodes.
 
 x ~ N(0, 1), y = x + N(0, 1/4), T = 0.1, T_c = 4/9. The law is of the balanced branch u = w > 0, and has no fourth
 moment: laws are compared, by Kolmogorov and Smirnov. Relaxation is done by t = 10 from u = w = 1 (the same at 20 and

@@ -9,7 +9,9 @@ from sde.verification.verdicts import Claim, holm, judge, unmeasured
 
 
 def claim(estimate: float, error: float, margin=(0.95, 1.05)) -> Claim:
-    return Claim("g", "s", "g: s", estimate, error, margin, 1.0, 100)
+    return Claim(
+        group="g", subject="s", text="g: s", estimate=estimate, error=error, margin=margin, expected=1.0, paths=100
+    )
 
 
 @pytest.mark.parametrize(

@@ -160,6 +160,7 @@ def test_the_equilibrium_is_predicted_in_closed_form():
     residual = U * (W * x) - sp.Matrix(target) * x - e
     loss = Loss(residual.dot(residual), [U, W], {x: Normal(0, x_std), e: Normal(0, e_std)})
     joint = derive(loss).equilibrium({"U": u0, "W": w0}, SGD(0.01)).joint
+    assert joint is not None
     found = loss.unpack(joint.theta)
     left, right = geometric_mean_equilibrium(
         u0, w0, 4 * (x_std**2).sum() * np.diag(e_std**2), 4 * (e_std**2).sum() * np.diag(x_std**2)

@@ -270,8 +270,8 @@ def test_svag_has_an_expression_and_refuses_what_it_is_not() -> None:
 
 
 def test_rescaling_drift_is_the_known_rate() -> None:
-    """dC/dt = -(4 T C_2(v) + 2 lambda) C with C_2 = alpha_1 v^2 - 2 alpha_2 v + alpha_3. Source: 2308.06671, THEORY
-    section 3."""
+    """dC/dt = -(4 T C_2(v) + 2 lambda) C with C_2 = alpha_1 v^2 - 2 alpha_2 v + alpha_3. Source: 2308.06671,
+    docs/theory.md eq. (4.6)."""
     mean, std, noise = sp.symbols("mu s q", positive=True)
     charge = derive(losses.rescaling(mean, std, noise)).charges[0]
     v = u * w
@@ -306,7 +306,7 @@ def test_second_order_is_the_modified_gradient_flow(decay: float) -> None:
 
 
 def test_matrix_law_of_factorisation() -> None:
-    """d(U^T U - W W^T)/dt = T (W Gamma_W W^T - U^T Gamma_U U), entry by entry. Source: THEORY section 3."""
+    """d(U^T U - W W^T)/dt = T (W Gamma_W W^T - U^T Gamma_U U), entry by entry. Source: docs/theory.md eq. (4.8)."""
     theory = derive(losses.linear_net([3, 2, 4], (2, sp.Rational(1, 3))))
     rng = np.random.default_rng(7)
     theta = rng.normal(size=14)

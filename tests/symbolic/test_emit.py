@@ -130,9 +130,12 @@ from symbolic.library import LIBRARY
 from symbolic.codegen.prepare import prepare
 a, b, c, d, x, y = sp.symbols("a b c d x y", real=True)
 rows = Dataset({x: np.arange(4.0), y: np.ones(4)})
-tanh = Loss((a*sp.tanh(b*x + c) + d*sp.tanh(b*x - c)*sp.exp(a*x*b) - y)**2 + sp.log(1 + sp.exp(-b*x*c)) + sp.sqrt(1 + (b*x + c)**2), [a, b, c, d], rows)
-kinks = Loss((sp.Max(0, a*x, b*x + c)*sp.Max(a*x, d) + sp.Abs(b*x + c) - y)**2 + sp.Piecewise((a, x > y), (b*x, True)), [a, b, c, d], rows)
-for loss in [tanh, kinks, *(LIBRARY[n].build() for n in ("matrix-factorization", "net-b", "two-layer-relu", "softmax-regression"))]:
+tanh = (a*sp.tanh(b*x + c) + d*sp.tanh(b*x - c)*sp.exp(a*x*b) - y)**2
+tanh = Loss(tanh + sp.log(1 + sp.exp(-b*x*c)) + sp.sqrt(1 + (b*x + c)**2), [a, b, c, d], rows)
+kinks = (sp.Max(0, a*x, b*x + c)*sp.Max(a*x, d) + sp.Abs(b*x + c) - y)**2
+kinks = Loss(kinks + sp.Piecewise((a, x > y), (b*x, True)), [a, b, c, d], rows)
+named = ("matrix-factorization", "net-b", "two-layer-relu", "softmax-regression")
+for loss in [tanh, kinks, *(LIBRARY[n].build() for n in named)]:
     text = prepare(loss, "sgd-momentum", {"o": loss.theta[0]**2 + loss.theta[-1]}).module.text
     print(hashlib.sha256(text.encode()).hexdigest())
 """

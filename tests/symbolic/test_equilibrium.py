@@ -22,7 +22,7 @@ def covariance(n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def test_sign_split_closed_form_and_rate() -> None:
-    """lambda* = ln(Tr Sigma_u / Tr Sigma_w)/4; relaxation rate 4 T C_2(v) + 2 lambda. Source: THEORY section 3."""
+    """lambda* = ln(Tr Sigma_u / Tr Sigma_w)/4; rate 4 T C_2(v) + 2 lambda. Source: docs/theory.md eq. (4.6)."""
     theory = derive(losses.rescaling())
     at = {u: 1.2, w: 0.6}
     sigma = theory.sigma(np.array([1.2, 0.6]))
@@ -54,7 +54,7 @@ def test_rate_is_the_slope_of_the_drift() -> None:
 
 
 def test_scale_invariance_diverges_and_weight_decay_stops_it() -> None:
-    """|theta|^4 -> T Tr Sigma-hat/(2 lambda). Source: THEORY section 3."""
+    """|theta|^4 -> T Tr Sigma-hat/(2 lambda). Source: docs/theory.md, section 4."""
     theory = derive(losses.scale_invariant())
     at = np.array([0.8, -0.4, 0.5])
     free = theory.equilibrium(at={"w": at}, sgd=SGD(0.1))

@@ -31,7 +31,8 @@ def noisy_rows(function: Any = lambda a: a) -> Loss:
 def test_parts_add_up_to_sigma() -> None:
     """Law of total covariance, for polynomial losses and for others on what can be enumerated."""
     rng = np.random.default_rng(1)
-    mixed = Loss((u * w * x - y * m) ** 2 + u * p**2, [u, w], {x: Uniform(-1, 2), y: Normal(1, HALF), m: Bernoulli(HALF), p: Moments([0, 1, 0, 3])})  # fmt: skip
+    data = {x: Uniform(-1, 2), y: Normal(1, HALF), m: Bernoulli(HALF), p: Moments([0, 1, 0, 3])}
+    mixed = Loss((u * w * x - y * m) ** 2 + u * p**2, [u, w], data)
     cases: list[tuple[Loss, Any]] = [
         (losses.rescaling(1), e),
         (losses.rescaling(1), "x"),
@@ -125,7 +126,7 @@ def test_charge_increment_under_label_noise_is_exact() -> None:
 
 def test_regression_at_an_interpolating_minimum() -> None:
     """Gamma_U = 4 Tr(Sigma_x) Sigma_e, Gamma_W = 4 Tr(Sigma_e) Sigma_x; input noise alone is frozen there. Source:
-    THEORY section 3."""
+    docs/theory.md eq. (4.9)."""
     loss = LIBRARY["matrix-factorization"].build()
     theory, split, rng = derive(loss), label_noise(loss, "e"), np.random.default_rng(2)
     x_, e_ = ([s for s in loss.z if s.name.startswith(n)] for n in "xe")

@@ -96,7 +96,7 @@ def slopes(loss: Loss, charges: Callable[[Parameters], list[Any]], theta: np.nda
     rows = []
     for i in range(len(theta)):
         tilted = loss.unpack(theta + 1j * STEP * np.eye(len(theta))[i])
-        rows.append(np.concatenate([np.zeros(0), *(np.ravel(c).imag / STEP for c in charges(tilted))]))
+        rows.append(np.concatenate([np.zeros(0), *(np.imag(np.ravel(c)) / STEP for c in charges(tilted))]))
     return np.array(rows).T
 
 
@@ -244,7 +244,7 @@ def test_activations_are_the_textbook_ones() -> None:
         (gelu, at * norm.cdf(at)),
         (softplus, np.log1p(np.exp(at))),
     ):
-        assert np.allclose(evaluate(function(s), {s: at + 0j}).real, expected, rtol=1e-14, atol=1e-16)
+        assert np.allclose(np.real(evaluate(function(s), {s: at + 0j})), expected, rtol=1e-14, atol=1e-16)
 
 
 def test_data_sets_are_fixed() -> None:

@@ -307,7 +307,11 @@ def test_momentum_gd_follows_its_heavy_ball_to_second_order() -> None:
             theta = theta - eta * speed
         mass, friction = heavy_ball(SGD(eta, momentum=beta))
         first = np.concatenate([start, -theory.mean_gradient(start) / (1 + beta)])
-        found = solve_ivp(lambda _, s: np.concatenate([s[2:], (-theory.mean_gradient(s[:2]) - friction * s[2:]) / mass]), (0, 0.2), first, method="Radau", rtol=1e-9, atol=1e-11)  # fmt: skip  # noqa: B023
+
+        def rate(_: float, s: np.ndarray, mass: float = mass, friction: float = friction) -> np.ndarray:
+            return np.concatenate([s[2:], (-theory.mean_gradient(s[:2]) - friction * s[2:]) / mass])
+
+        found = solve_ivp(rate, (0, 0.2), first, method="Radau", rtol=1e-9, atol=1e-11)
         errors.append(np.abs(found.y[:2, -1] - theta).max())
     assert errors[0] / errors[1] > 3
 

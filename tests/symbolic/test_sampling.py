@@ -76,9 +76,9 @@ def test_plan_states_the_moments_of_the_law(name: str) -> None:
     plan = sampling_plan(blocks, z)
     covered = [*plan.table_rows, *plan.drawn_rows]
     assert sorted(covered) == list(range(len(z)))
-    variance = {-1.0: 1 / 12, -2.0: 1.0}
-    spread = np.concatenate([np.ones(plan.normals), [variance.get(q, q * (1 - q)) for q in plan.chance]])
-    centre = np.concatenate([np.zeros(plan.normals), [{-1.0: 0.5, -2.0: 1.0}.get(q, q) for q in plan.chance]])
+    variance: Any = {-1.0: 1 / 12, -2.0: 1.0}
+    spread = np.concatenate([np.ones(plan.normals), np.array([variance.get(q, q * (1 - q)) for q in plan.chance])])
+    centre = np.concatenate([np.zeros(plan.normals), np.array([{-1.0: 0.5, -2.0: 1.0}.get(q, q) for q in plan.chance])])
     mean, covariance = plan.location + plan.mixing @ centre, (plan.mixing * spread) @ plan.mixing.T
     for i, row in enumerate(plan.drawn_rows):
         assert mean[i] == pytest.approx(expectation(blocks, {z[row]: 1}), abs=1e-13)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import sympy as sp
 
+import symbolic.schemes
 from symbolic import SDE, Loss, Normal
 from symbolic.dynamics.equation import LossDynamics, weight_decay
 from symbolic.dynamics.step_map import StepMap, h, t
 from symbolic.schemes import SCHEMES, beta, step_map
+from symbolic.schemes.scheme import NO_ORDER, order
+from symbolic.schemes.table import OTHERS
 
 X, Y, s, u, w, x, y = sp.symbols("X Y s u w x y", real=True)
 LOSS = Loss((u * w * x - y) ** 2, [u, w], {x: Normal(0, 1), y: Normal(0, 1)})
@@ -35,7 +40,7 @@ def test_euler_maruyama_is_its_formula() -> None:
 
 @pytest.mark.parametrize("scheme", ["euler-maruyama", "sgd"])
 def test_sgd_and_the_sde_are_the_same_map(scheme: str) -> None:
-    """THEORY section 6: one gradient, driven by two noises."""
+    """docs/theory.md eq. (6.1): one gradient, driven by two noises."""
     dynamics = LossDynamics(LOSS)
     step = step_map(dynamics, scheme)
     inputs = dict(zip(dynamics.accumulation.terms, step.inputs, strict=True))
@@ -120,3 +125,17 @@ def test_every_scheme_names_its_source_and_orders() -> None:
     for name, scheme in SCHEMES.items():
         assert scheme.name == name and scheme.reference and scheme.strong and scheme.weak
         assert scheme.calculus in ("ito", "stratonovich", "discrete")
+
+
+def test_every_file_is_a_scheme_of_its_own_name() -> None:
+    """All that is in the folder is in the table, once, in an order that does not depend on the folder's."""
+    files = {path.stem for path in Path(symbolic.schemes.__file__).parent.glob("*.py")} - {"__init__"}
+    assert files >= OTHERS and len(files - OTHERS) == len(SCHEMES)
+    assert list(SCHEMES) == sorted(SCHEMES, key=lambda name: (SCHEMES[name].position, name))
+
+
+def test_an_order_is_a_number_by_noise_class() -> None:
+    found = order("1/2", commutative="1", additive="3/2")
+    asked = ("general", "commutative", "diagonal", "scalar", "additive")
+    assert [found.on(name) for name in asked] == [Fraction(1, 2), 1, 1, 1, Fraction(3, 2)]
+    assert str(found) == "1/2; commutative 1; additive 3/2" and str(NO_ORDER) == "-"

@@ -11,6 +11,7 @@ import pytest
 import sympy as sp
 
 from symbolic import SDE, SGD, Dataset, Loss, Normal, derive
+from symbolic.errors import InputError
 from symbolic.library import LIBRARY
 from symbolic.problem.optimizer import warmup
 from symbolic.schemes import SCHEMES, find, fitting, for_step, step_map
@@ -124,7 +125,7 @@ def test_levy_terms_follow_the_step() -> None:
     assert for_step(general, "milstein-levy:7", 0.1) == "milstein-levy:7"
     assert for_step(commuting, "milstein-levy", 1e-6) == "milstein-levy:1"
     assert for_step(general, "heun", 1e-6) == "heun"
-    with pytest.raises(ValueError, match="at most 64; got dt = 0.001.*'milstein-levy:64'"):
+    with pytest.raises(InputError, match="at most 64; got dt = 0.001.*'milstein-levy:64'"):
         for_step(general, "milstein-levy", 0.001)
     for wrong in ("milstein-levy:0", "milstein-levy:x", "milstein-levy:1001"):
         with pytest.raises(ValueError, match="takes 1 to 1000 terms"):

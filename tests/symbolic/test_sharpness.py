@@ -62,7 +62,7 @@ def test_hessian_is_exact() -> None:
 
 
 def test_two_layer_regression_has_the_closed_form() -> None:
-    """S = 2 (dy Tr[W Sx W'] + |U|^2 Tr Sx). Source: THEORY section 4; arXiv 2402.07193."""
+    """S = 2 (dy Tr[W Sx W'] + |U|^2 Tr Sx). Source: docs/theory.md, section 5; arXiv 2402.07193."""
     loss = matrix_factorization(3, 2, 4)
     theta = np.random.default_rng(0).normal(size=loss.dimension)
     big_u, big_w = theta[:6].reshape(3, 2), theta[6:].reshape(2, 4)
@@ -183,7 +183,7 @@ BALANCED = {"U": [[1.0], [0.0]], "W": [[1.0, 0.0]]}
 )
 def test_the_data_alone_decide_the_sign(deviations: list[Any], verdict: str) -> None:
     """Label noise along U against across it, everything else equal; discrete SGD agrees in sign and size. Source:
-    THEORY section 4."""
+    docs/theory.md eq. (5.1)."""
     theory = designed(deviations)
     found = sharpness(theory, BALANCED, SGD(0.01))
     assert (found.verdict, found.at_minimum, found.flat) == (verdict, True, 0)

@@ -1,4 +1,4 @@
-"""Specs: DESIGN's format is read exactly, and every problem is told, all at once, in one line each."""
+"""Specs: the format of docs/specs.md is read exactly, and every problem is told, all at once, in one line each."""
 
 from __future__ import annotations
 

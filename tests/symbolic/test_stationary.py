@@ -163,7 +163,8 @@ def test_positive_roots() -> None:
 
 
 def simulate(start: list[float], temperature: float, decay: float, time: float, paths: int, seed: int) -> np.ndarray:
-    """Adaptive Euler-Maruyama of every factor (THEORY section 5), for x ~ N(0, 1), y = x + N(0, 1/4): the product at
+    """Adaptive Euler-Maruyama of every factor (docs/theory.md, section 7), for x ~ N(0, 1), y = x + N(0, 1/4): the
+    product at
     `time`."""
     rng, n, h = np.random.default_rng(seed), len(start), 0.005
     out, ids = np.empty(paths), np.arange(paths)

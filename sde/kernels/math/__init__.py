@@ -4,21 +4,24 @@ float32 and float64.
 `compiled_program.compile_emitted` puts this module in `math`'s place, so the text itself stays plain Python on `math`
 and remains the oracle. Errors are below 1 to 2 units in the last place (tests/sde/test_functions.py), NaN and
 infinities come out as in C, and where `math` raises, the value is NaN or infinite. Only what a problem uses is
-compiled. `asinh` and general powers are still the C library's, lane by lane.
+compiled. Inverse functions other than `atan`, and general powers, are still the C library's, lane by lane.
 """
 
 from collections.abc import Callable
-from math import asinh, inf, nan, sqrt
+from math import acos, asin, asinh, atan2, atanh, inf, nan, sqrt
 from typing import Any
 
 from numba import types
 from numba.extending import overload
 
 from ..options import INLINED
-from . import circular, exponential, logarithm
+from . import circular, exponential, logarithm, rounding
 from .arithmetic import F32, F64
 
-__all__ = ["asinh", "atan", "cos", "cosh", "erf", "exp", "inf", "log", "nan", "sin", "sinh", "sqrt", "tan", "tanh"]
+__all__ = [
+    "acos", "asin", "asinh", "atan", "atan2", "atanh", "ceil", "cos", "cosh", "erf", "exp", "floor", "inf", "log",
+    "nan", "sin", "sinh", "sqrt", "tan", "tanh",
+]  # fmt: skip
 
 
 def _declare(name: str, make: Callable[..., Any]) -> Callable[[Any], Any]:
@@ -44,3 +47,4 @@ def _declare(name: str, make: Callable[..., Any]) -> Callable[[Any], Any]:
 exp, tanh, sinh, cosh, erf = (_declare(name, make) for name, make in exponential.MAKERS.items())
 (log,) = (_declare(name, make) for name, make in logarithm.MAKERS.items())
 sin, cos, tan, atan = (_declare(name, make) for name, make in circular.MAKERS.items())
+floor, ceil = (_declare(name, make) for name, make in rounding.MAKERS.items())

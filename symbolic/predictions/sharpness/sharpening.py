@@ -1,5 +1,5 @@
 """What gradient noise does to the sharpness S = Tr Hess L by way of the charges: it sharpens, flattens or neither
-(THEORY section 4).
+(docs/theory.md eq. (5.1)).
 
 L is constant along theta_lambda = e^{lambda A} theta, a linear map; hence H(theta_lambda) = e^{-lambda A} H e^{-lambda
 A} at every theta, minimum or not, and S(lambda) = Tr[H e^{-2 lambda A}]. Noise moves the charge by T Tr[Sigma A] = 2
@@ -60,14 +60,43 @@ class ChargeSharpness:
 class Sharpness:
     """S = Tr Hess L at theta, where noise takes it, and at which rate; str() in plain words.
 
-    theta (D,); hessian (D, D); value: S; rate: dS/dt by noise, all generators together, and decay_rate: by weight decay
-    along the orbit (per unit of t = eta*k); verdict on rate. At a minimum (`at_minimum`) the rate is the small-step
-    limit of SGD; elsewhere the gradient moves theta off the orbit as well, and rate is the part of the symmetric
-    generators along it. flat: directions in which a minimum is flat beside the orbit: S may drift along them too.
-    theta_star, value_star: the joint equilibrium of noise and weight decay (None where it is at infinity; then the
-    limit of S, nan where unknown). rate_star: dS/dt there, from a minimum without weight decay (else nan): not 0 where
-    rotations keep theta moving, see `symbolic.predictions.sharpness.valley` and `path`. source: "samples" when L is an
-    average over draws.
+    At a minimum (`at_minimum`) the rate is the small-step limit of SGD; elsewhere the gradient moves theta off the
+    orbit as well, and rate is the part of the symmetric generators along it.
+
+    Attributes
+    ----------
+    theory
+        The theory it belongs to.
+    sgd
+        The optimiser.
+    theta
+        The point, (D,).
+    hessian
+        Hess L there, (D, D).
+    value
+        S.
+    rate
+        dS/dt by noise, all generators together, per unit of t = eta*k.
+    decay_rate
+        dS/dt by weight decay along the orbit.
+    verdict
+        Of rate: "sharpens", "flattens" or "neutral".
+    charges
+        Each charge's hold on S: slope, rate, verdict, its own equilibrium.
+    at_minimum
+        Whether theta is a minimum of L.
+    flat
+        Directions in which a minimum is flat beside the orbit: S may drift along them too.
+    theta_star, value_star
+        The joint equilibrium of noise and weight decay and S there; None and the limit of S, nan where unknown, where
+        it is at infinity.
+    rate_star
+        dS/dt there, from a minimum without weight decay (else nan): not 0 where rotations keep theta moving, see
+        `path`.
+    equilibrium
+        As of `Theory.equilibrium`.
+    source
+        "samples" when L is an average over draws.
     """
 
     theory: Derivation = field(repr=False)
@@ -105,8 +134,20 @@ class Sharpness:
         return trace_expression(self.theory.noise)
 
     def along(self, charge: int | str, lambdas: Any) -> Array:
-        """S(theta_lambda) on the orbit of one charge (its index or name), in the shape of lambdas: exact, minimum or
-        not."""
+        """S(theta_lambda) on the orbit of one charge: exact, minimum or not.
+
+        Parameters
+        ----------
+        charge
+            Its index or name.
+        lambdas
+            Orbit parameters, any shape.
+
+        Returns
+        -------
+        ndarray
+            In the shape of lambdas.
+        """
         names = [c.charge.name for c in self.charges]
         index = names.index(charge) if charge in names else charge
         if not isinstance(index, (int, np.integer)) or not -len(names) <= index < len(names):
@@ -118,11 +159,23 @@ class Sharpness:
         return np.exp(-2 * np.multiply.outer(np.asarray(lambdas, dtype=float), values)) @ weights
 
     def path(self, times: Any) -> tuple[Array, Array]:
-        """(theta (K, D), S (K,)) at times t = eta*k (K,), rising from 0 on: the mean motion in the valley, from a
-        minimum.
+        """The mean motion in the valley of minima, the small-step limit of SGD's mean; also where it ends when
+        rotations keep on.
 
-        The small-step limit of SGD's mean; also shows where it ends when rotations keep it moving. Raises ValueError
-        away from a minimum.
+        Parameters
+        ----------
+        times
+            t = eta*k, rising from 0 on, (K,).
+
+        Returns
+        -------
+        tuple of ndarray
+            theta (K, D), S (K,).
+
+        Raises
+        ------
+        InputError
+            Away from a minimum.
         """
         from scipy.integrate import solve_ivp  # slow to load
 
@@ -151,8 +204,17 @@ class Sharpness:
         return thetas, np.array([np.trace(hessian_of(theta)) for theta in thetas])
 
     def stable(self, sgd: SGD | None = None) -> Stability:
-        """Whether the learning rate is below the stability limit here and at the noise equilibrium; sgd: another
-        setting, schedules too."""
+        """Whether the learning rate is below the stability limit here and at the noise equilibrium.
+
+        Parameters
+        ----------
+        sgd
+            Another setting, schedules too.
+
+        Returns
+        -------
+        Stability
+        """
         return stability(self.sgd if sgd is None else sgd, self.largest, self.largest_star)
 
     def summary(self) -> str:

@@ -1,5 +1,5 @@
-"""The largest stable learning rate, now and at the noise equilibrium, and what that says about warmup (THEORY section
-4)."""
+"""The largest stable learning rate, now and at the noise equilibrium, and what that says about warmup (docs/theory.md
+eq. (5.1))."""
 
 from __future__ import annotations
 

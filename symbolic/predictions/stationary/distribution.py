@@ -20,17 +20,38 @@ Array = np.ndarray
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class StationaryLaw:
-    """Law of v = prod theta under the SDE as t -> oo, on the balanced branch where all factors have the same size.
+    """Distribution of v = prod theta under the SDE as t -> oo, on the balanced branch, where all factors have the same
+    size.
 
-    chain: the loss, seen on this branch as a function of |v|; branch: "positive" (v > 0) or "negative" (v < 0);
-    temperature: T = eta/S times the factors of momentum 1/(1 - beta) and of sampling without replacement; weight_decay:
-    lambda_wd. Arguments and results of pdf, logpdf, cdf, sf, ppf, isf are numbers or arrays of any shape. T_c: critical
-    temperature, 0.0 where all mass is at 0 at every temperature. exact: (T, lambda_wd) as exact numbers; limits: ends
-    of the support of |v|; numbers: the law's coefficients. atom: None, or the point that holds all mass: 0.0 at T >=
-    T_c (`collapsed`), or the minimum where the noise vanishes (interpolation). A point mass has cdf, quantiles and
-    moments, but pdf and logpdf raise ValueError. Off the balanced branch the charges decay exponentially (rate 4 T
-    C_2(v) for two factors), so SGD from any start nears the law of the branch it ends on. Source: Ziyin, Li, Ueda
-    (2308.06671); THEORY section 4. Weight decay for more than two factors: by Ito's formula, `Chain.density`.
+    Arguments and results of pdf, logpdf, cdf, sf, ppf and isf are numbers or arrays of any shape. A point mass has cdf,
+    quantiles and moments; its pdf and logpdf raise InputError. Off the balanced branch the charges decay exponentially
+    (rate 4 T C_2(v) for two factors), so SGD from any start nears the distribution of the branch it ends on.
+
+    Attributes
+    ----------
+    chain
+        The loss, seen on this branch as a function of |v|.
+    branch
+        "positive" (v > 0) or "negative" (v < 0).
+    temperature
+        T = eta/S times the factors of momentum 1/(1 - beta) and of sampling without replacement.
+    weight_decay
+        lambda_wd.
+    exact
+        (T, lambda_wd) as exact numbers.
+    T_c
+        Critical temperature, 0.0 where all mass is at 0 at every temperature.
+    atom
+        None, or the point that holds all mass: 0.0 at T >= T_c (`collapsed`), or the minimum where the noise vanishes.
+    limits
+        Ends of the support of |v|.
+    numbers
+        Coefficients of the density.
+
+    References
+    ----------
+    Ziyin, Li, Ueda, arXiv 2308.06671; docs/theory.md eq. (5.3). Weight decay for more than two factors: by Ito's
+    formula, `Chain.density`.
     """
 
     chain: Chain
@@ -94,7 +115,17 @@ class StationaryLaw:
         return values.reshape(shape) if shape else float(values[0])
 
     def logpdf(self, v: Any) -> Any:
-        """log p(v), normalised; -inf off the support. Raises ValueError for a point mass."""
+        """log p(v), normalised; -inf off the support.
+
+        Parameters
+        ----------
+        v
+            Points, any shape.
+
+        Returns
+        -------
+        float or ndarray
+        """
         if self.atom is not None:
             raise InputError(
                 "StationaryLaw.pdf: a point mass has no density; all mass is at v ="
@@ -121,7 +152,17 @@ class StationaryLaw:
         return float(self._table.log_density(x)[0] - x[0])
 
     def pdf(self, v: Any) -> Any:
-        """p(v); 0 off the support, inf at v = 0 above T_c/3. Raises ValueError for a point mass."""
+        """The density p(v); 0 off the support, inf at v = 0 above T_c/3.
+
+        Parameters
+        ----------
+        v
+            Points, any shape.
+
+        Returns
+        -------
+        float or ndarray
+        """
         with np.errstate(over="ignore"):
             return np.exp(self.logpdf(v))
 
@@ -144,11 +185,31 @@ class StationaryLaw:
         return self._shaped(np.where(np.isnan(u), np.nan, out), shape)
 
     def cdf(self, v: Any) -> Any:
-        """P(V <= v); accurate relative to itself far into the lower tail."""
+        """P(V <= v), accurate relative to itself far into the lower tail.
+
+        Parameters
+        ----------
+        v
+            Points, any shape.
+
+        Returns
+        -------
+        float or ndarray
+        """
         return self._mass(v, upper=False)
 
     def sf(self, v: Any) -> Any:
-        """P(V > v) = 1 - cdf, accurate relative to itself far into the upper tail."""
+        """P(V > v) = 1 - cdf, accurate relative to itself far into the upper tail.
+
+        Parameters
+        ----------
+        v
+            Points, any shape.
+
+        Returns
+        -------
+        float or ndarray
+        """
         return self._mass(v, upper=True)
 
     def _quantile(self, q: Any, upper: bool) -> Any:
@@ -170,11 +231,31 @@ class StationaryLaw:
         return self._shaped(self._sign * out + 0.0, array.shape)
 
     def ppf(self, q: Any) -> Any:
-        """Quantile: the v with cdf(v) = q; nan outside [0, 1]. 0.0 where it is below the smallest float (near T_c)."""
+        """Quantile: the v with cdf(v) = q; nan outside [0, 1], 0.0 where it is below the smallest float (near T_c).
+
+        Parameters
+        ----------
+        q
+            Probabilities, any shape.
+
+        Returns
+        -------
+        float or ndarray
+        """
         return self._quantile(q, upper=False)
 
     def isf(self, q: Any) -> Any:
-        """The v with sf(v) = q: upper quantiles without the rounding of 1 - q."""
+        """The v with sf(v) = q: upper quantiles without the rounding of 1 - q.
+
+        Parameters
+        ----------
+        q
+            Probabilities, any shape.
+
+        Returns
+        -------
+        float or ndarray
+        """
         return self._quantile(q, upper=True)
 
     def median(self) -> float:
@@ -182,7 +263,13 @@ class StationaryLaw:
         return self.ppf(0.5)
 
     def interval(self, confidence: float) -> tuple[float, float]:
-        """Ends of the central interval with this probability."""
+        """Ends of the central interval with a probability.
+
+        Parameters
+        ----------
+        confidence
+            The probability.
+        """
         rest = (1 - confidence) / 2
         return self.ppf(rest), self.isf(rest)
 
@@ -192,8 +279,17 @@ class StationaryLaw:
         return (low, high) if self._sign > 0 else (-high + 0.0, -low + 0.0)
 
     def moment(self, order: float) -> float:
-        """E |v|^order times the branch's sign for odd whole orders; inf (with that sign) where it does not exist: order
-        >= tail_exponent - 1."""
+        """E |v|^order times the branch's sign for odd whole orders; infinite where it does not exist.
+
+        Parameters
+        ----------
+        order
+            It exists below tail_exponent - 1.
+
+        Returns
+        -------
+        float
+        """
         if not order >= 0:
             raise InputError(f"StationaryLaw.moment: order must be 0 or more; got {order!r} ({type(order).__name__}).")
         sign = self._sign if order % 2 == 1 else 1.0
@@ -234,12 +330,29 @@ class StationaryLaw:
         return self._sign * float(np.exp(x[np.argmax(self._table.log_density(x) - x)]))
 
     def rvs(self, size: int | tuple[int, ...] = 1, seed: int | np.random.Generator | None = None) -> Array:
-        """Independent draws of v of shape `size`, by inversion."""
+        """Independent draws of v, by inversion.
+
+        Parameters
+        ----------
+        size
+            Their shape.
+        seed
+            A seed or a generator.
+        """
         return self.ppf(np.random.default_rng(seed).uniform(np.finfo(float).tiny, 1.0, size))
 
     def density(self, v: sp.Expr | None = None) -> sp.Expr:
-        """p as a SymPy expression, not normalised, in v (a symbol or expression of the branch's sign); see
-        `Chain.density`."""
+        """The density as an expression, not normalised; see `Chain.density`.
+
+        Parameters
+        ----------
+        v
+            A symbol or expression of the branch's sign.
+
+        Returns
+        -------
+        Expr
+        """
         positive = self._sign > 0
         at: sp.Expr = sp.Symbol("v", positive=positive, negative=not positive) if v is None else v
         return self.chain.density(at if positive else -at, *self.exact)

@@ -1,4 +1,4 @@
-"""From a loss and a setting to its stationary law: is there one, where does it live, and is it a point?"""
+"""From a loss and a setting to its stationary law: whether there is one, where it lives, whether it is a point."""
 
 from __future__ import annotations
 

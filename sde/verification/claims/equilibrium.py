@@ -1,0 +1,106 @@
+"""SGD ends at the noise equilibrium, where Tr[Sigma A] balances weight decay, and gradient descent does not: claimed
+once the forecast has arrived there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from sde.verification.claim_kind import Case, ClaimKind, Note, standard_error, undecided_if_exploded
+from sde.verification.experiment import Experiment
+from sde.verification.result import Entry, Untested
+from sde.verification.runs import Evidence, Kind, Run
+from sde.verification.verdicts import Claim
+
+
+def applies(experiment: Experiment) -> Iterator[Case]:
+    """To convergent charges, from every start."""
+    convergent = experiment.of_class("convergent")
+    for k, name in enumerate(experiment.names if experiment.setting.closed and convergent else ()):
+        yield Case.of(experiment, convergent, f"SGD from {name}, {{charge}}", [Run(Kind.SGD, k), Run(Kind.GD, k)], k)
+
+
+def measure(case: Case, evidence: Evidence) -> Iterator[Claim | Untested | Entry | Note]:
+    """The mean change of the charge per step vanishes at the end, as a share of the gross change."""
+    given, sample, which = evidence.experiment, evidence.sample(Kind.SGD, case.start), list(case.charges)
+    if not len(sample.states):
+        for subject in case.subjects:
+            yield CLAIM.undecided(subject, 0.0, "every path exploded: lower the learning rate")
+        return
+    if not np.isfinite(given.forecasts[case.start]).all():
+        return
+    name, margin, found = given.names[case.start], given.margins.equilibrium, _balances(evidence, case.start)
+    distance = float(np.abs(found.foreseen[which]).max())
+    arrived = distance <= margin / 2
+    if not arrived:
+        yield Note(
+            f"By the mean-field forecast the run from {name} ends before the noise equilibrium (largest net over gross"
+            f" noise {distance:.2g}), so no equilibrium is claimed there: it needs more time."
+        )
+    for subject, j in case.pairs:
+        share, error = ratio_of_means(found.net[:, j], found.gross[:, j])
+        claim = CLAIM.claim(subject, share, error, (-margin, margin), 0.0, len(found.net))
+        claim = undecided_if_exploded(claim, sample)
+        reason = "by the forecast the run ends before the noise equilibrium: it needs more time"
+        yield claim if arrived else CLAIM.untested(subject, reason)
+        interval = claim.interval(0.99) if claim.measured else (np.nan, np.nan)
+        yield Entry(
+            given.theory.charges[j].label, name, float(found.at_start[j]), share, interval, float(found.resting[j])
+        )
+    began, rest = (float(np.abs(shares[which]).max()) for shares in (found.at_start, found.resting))
+    if arrived and began > 4 * margin and np.isfinite(rest):
+        subject = f"GD from {name} stays away, the charge with most"
+        yield CLAIM.claim(subject, rest, 0.0, (margin, np.inf), began, 1)
+
+
+@dataclass(frozen=True)
+class Balances:
+    """Predicted mean change of every charge per step, net and gross, of SGD's late states, both (paths, charges); and
+    net over gross, (charges,): at the start and late on the forecast, and where gradient descent ends (NaN without)."""
+
+    net: np.ndarray
+    gross: np.ndarray
+    at_start: np.ndarray
+    foreseen: np.ndarray
+    resting: np.ndarray
+
+
+def _balances(evidence: Evidence, start: int) -> Balances:
+    given, sample, descent = evidence.experiment, evidence.sample(Kind.SGD, start), evidence.sample(Kind.GD, start)
+    late, path = sample.time >= 0.9 * sample.time[-1], given.forecasts[start]
+    net, gross = changes(given, sample.states[:, late])
+    at_start, foreseen = _ratio(*changes(given, path[None, :1])), _ratio(*changes(given, path[None, late]))
+    resting = np.full(len(given.theory.charges), np.nan)
+    if len(descent.states):
+        resting = _ratio(*changes(given, descent.states[:, -1:]))
+    return Balances(net, gross, at_start, foreseen, resting)
+
+
+def changes(given: Experiment, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Predicted mean change of every charge per step and its gross change at states (paths, times, D), averaged over
+    times: two (paths, charges)."""
+    paths, times, d = states.shape
+    change, size = given.theory.step_change(states.reshape(-1, d), given.setting.learning_rate, given.setting.variance)
+    return change.reshape(paths, times, -1).mean(axis=1), size.reshape(paths, times, -1).mean(axis=1)
+
+
+def ratio_of_means(net: np.ndarray, gross: np.ndarray) -> tuple[float, float]:
+    """(mean of net over mean of gross, its standard error); both (paths,)."""
+    share = float(net.mean() / gross.mean())
+    return share, standard_error(net - share * gross) / float(gross.mean())
+
+
+def _ratio(net: np.ndarray, gross: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return net.mean(axis=0) / gross.mean(axis=0)
+
+
+CLAIM = ClaimKind(
+    group="equilibrium",
+    statement="net over gross change of the charge per step at the end: 0 at the noise equilibrium",
+    position=5,
+    applies=applies,
+    measure=measure,
+)

@@ -1,0 +1,45 @@
+"""Where the theory says that the mean goes, and the starts that it is held against."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from sde.verification.setting import Setting
+from sde.verification.theory_numbers import Theory
+
+
+def orbit_starts(
+    theory: Theory, starts: Sequence[np.ndarray], count: int = 3, size: float = 0.35
+) -> tuple[np.ndarray, ...]:
+    """The given starts, filled up to `count` with points on the first one's orbit under the convergent charges'
+    generators."""
+    linalg: Any = import_module("scipy.linalg")  # slow to load
+
+    out = [np.asarray(s, dtype=np.float64) for s in starts]
+    movers = [c.A for c in theory.charges if c.kind == "convergent" and not c.b.any()]
+    rng = np.random.default_rng(7)
+    while movers and len(out) < count:
+        mixed = np.einsum("k,kij->ij", rng.standard_normal(len(movers)), np.array(movers))
+        out.append(linalg.expm(size * mixed / np.linalg.norm(mixed, 2)) @ out[0])
+    return tuple(out)
+
+
+def mean_field(theory: Theory, setting: Setting, theta: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """The predicted path (times, D): gradient flow with every charge moved at its predicted rate. NaN where it cannot
+    be followed."""
+
+    def velocity(time: float, at: np.ndarray) -> np.ndarray:
+        s = float(setting.factor(np.array([time]))[0]) * setting.speed
+        return s * theory.closure(at, s * setting.temperature, s * setting.learning_rate if setting.plain else 0.0)
+
+    integrate: Any = import_module("scipy.integrate")  # slow to load
+
+    method = "LSODA" if theory.smooth else "RK23"  # a multistep method crawls over kinks
+    solution = integrate.solve_ivp(velocity, (0.0, float(times[-1])), theta, method, t_eval=times, rtol=1e-4, atol=1e-6)
+    if not solution.success or solution.y.shape[1] != len(times):
+        return np.full((len(times), len(theta)), np.nan)
+    return solution.y.T

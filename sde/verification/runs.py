@@ -1,0 +1,166 @@
+"""The runs of a verification: which there are, in which order they are made, and what those made so far gave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from sde.verification import one_step_drift
+from sde.verification.experiment import Experiment
+from sde.verification.one_step_drift import Drift, Memory
+
+EVERY = 10_000
+"""Most steps whose identities are looked at one by one."""
+
+
+class Kind(Enum):
+    """What is run; the text is what progress calls it."""
+
+    SGD = "SGD from {}"
+    EVERY_SGD = "every single step of SGD"
+    EVERY_GD = "every single step of gradient descent"
+    DRIFT_SGD = "mean drift of SGD"
+    DRIFT_SDE = "mean drift of the SDE"
+    SDE = "SDE from {}"
+    GD = "gradient descent from {}"
+    QUARTER_GD = "gradient descent with smaller steps, eta/4"
+    EIGHTH_GD = "gradient descent with smaller steps, eta/8"
+
+
+SLOWER = {Kind.QUARTER_GD: 4, Kind.EIGHTH_GD: 8}
+"""Gradient descent whose steps are so much smaller than the learning rate, over the same time."""
+ORDER = (
+    (Kind.SGD,),
+    (Kind.EVERY_SGD, Kind.EVERY_GD),
+    (Kind.DRIFT_SGD, Kind.DRIFT_SDE),
+    (Kind.SDE, Kind.GD),
+    (Kind.QUARTER_GD, Kind.EIGHTH_GD),
+)
+"""Stages of a verification; in each, runs go start by start."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run. start: its number, of those that an experiment has."""
+
+    kind: Kind
+    start: int = 0
+
+    @property
+    def rank(self) -> tuple[int, int, int]:
+        """By which runs are ordered."""
+        stage = next(i for i, kinds in enumerate(ORDER) if self.kind in kinds)
+        return stage, self.start, ORDER[stage].index(self.kind)
+
+    def phase(self, names: Sequence[str]) -> str:
+        """What progress calls it. names: of the starts."""
+        return self.kind.value.format(names[self.start])
+
+
+def in_order(runs: Iterable[Run]) -> list[Run]:
+    """Each once, in the order in which they are made."""
+    return sorted(set(runs), key=lambda run: run.rank)
+
+
+def from_every_start(experiment: Experiment, kind: Kind) -> tuple[Run, ...]:
+    """A run of one kind from each start."""
+    return tuple(Run(kind, k) for k in range(len(experiment.starts)))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """States of one run: (paths, times, D) at times (times,), exploded paths dropped and counted; first: time of the
+    first of them."""
+
+    states: np.ndarray
+    time: np.ndarray
+    exploded: int
+    total: int
+    first: float | None
+
+
+class Sampler(Protocol):
+    """Runs from theta (D,), saved at those steps of the run's own length."""
+
+    def __call__(self, run: Run, theta: np.ndarray, saves: np.ndarray, /) -> Sample: ...
+
+
+@dataclass(frozen=True)
+class Simulators:
+    """How to run things.
+
+    one_step(run, states (n, D), number of the batch): a single step from each state, without schedule.
+    equilibrium(theta): the charges at the joint equilibrium of its orbit. memory(name, arrays that decide what is kept
+    there): None where nothing is kept.
+    """
+
+    sample: Sampler
+    one_step: Callable[[Run, np.ndarray, int], np.ndarray]
+    equilibrium: Callable[[np.ndarray], np.ndarray | None]
+    memory: Callable[[str, tuple[np.ndarray, ...]], Memory | None] = lambda name, arrays: None
+
+
+class Evidence:
+    """What the runs made so far gave, as plain arrays."""
+
+    def __init__(self, experiment: Experiment, simulators: Simulators) -> None:
+        self.experiment, self.simulators = experiment, simulators
+        self._samples: dict[Run, Sample] = {}
+        self._drifts: dict[Run, Drift] = {}
+
+    def holds(self, runs: Iterable[Run]) -> bool:
+        """Whether all of them are made."""
+        return all(run in self._samples or run in self._drifts for run in runs)
+
+    def make(self, run: Run) -> None:
+        """Make a run; those that come before it in the order, and that it needs, are made."""
+        given = self.experiment
+        if run.kind in (Kind.DRIFT_SGD, Kind.DRIFT_SDE):
+            self._drifts[run] = self._drift(run)
+            return
+        if run.kind in SLOWER:
+            saves = np.array([0, SLOWER[run.kind] * given.steps])
+        elif run.kind in (Kind.EVERY_SGD, Kind.EVERY_GD):
+            saves = np.arange(min(given.steps, EVERY) + 1)
+        else:
+            saves = given.saves
+        self._samples[run] = self.simulators.sample(run, given.starts[run.start], saves)
+
+    def sample(self, kind: Kind, start: int = 0) -> Sample:
+        return self._samples[Run(kind, start)]
+
+    def drift(self, kind: Kind) -> Drift:
+        return self._drifts[Run(kind)]
+
+    @cached_property
+    def pool(self) -> np.ndarray:
+        """States of SGD from every start, (paths, saves, D)."""
+        return np.concatenate([self.sample(Kind.SGD, k).states for k in range(len(self.experiment.starts))])
+
+    @cached_property
+    def _visited(self) -> np.ndarray:
+        """States from which drifts are measured, (n, D)."""
+        given, pool = self.experiment, self.pool
+        pool = np.concatenate([pool[:, given.before].reshape(-1, pool.shape[2]), given.starts])
+        return one_step_drift.visited(given.theory, given.setting, pool)
+
+    def _drift(self, run: Run) -> Drift:
+        given, setting = self.experiment, self.experiment.setting
+        who, h, variance = "SGD", setting.learning_rate, setting.variance
+        if run.kind is Kind.DRIFT_SDE:
+            dt = setting.learning_rate / one_step_drift.FINE
+            who, h, variance = "SDE", dt * setting.speed, setting.temperature / dt
+        theory, margin = given.theory, given.margins.drift
+        predicted = one_step_drift.predict(theory, self._visited, h, variance)
+        decides = (predicted.states, predicted.change, predicted.size, np.array([margin, *theory.moving]))
+        memory = self.simulators.memory(f"drift-{who}", decides)
+
+        def step(states: np.ndarray, batch: int) -> np.ndarray:
+            return self.simulators.one_step(run, states, batch)
+
+        return one_step_drift.measure(theory, predicted, step, margin, memory)

@@ -1,0 +1,67 @@
+"""Which scheme goes with which equation."""
+
+from __future__ import annotations
+
+from symbolic.dynamics.equation import SDE
+from symbolic.errors import InputError
+from symbolic.schemes.scheme import Scheme
+from symbolic.schemes.table import SCHEMES
+
+MOST_TERMS = 1000
+
+
+def find(scheme: str) -> tuple[Scheme, int | None]:
+    """A scheme by name, and the n of "milstein-levy:n". Raises InputError for what is not there."""
+    name, colon, count = scheme.partition(":") if isinstance(scheme, str) else ("", "", "")
+    if name not in SCHEMES or (colon and SCHEMES[name].terms is None):
+        known = ", ".join(name for name, s in SCHEMES.items() if s.calculus != "discrete")
+        raise InputError(
+            f"scheme: must be one of {known}; got {scheme!r} ({type(scheme).__name__}). See `noetherflow schemes`."
+        )
+    if colon and not (count.isdigit() and 1 <= int(count) <= MOST_TERMS):
+        raise InputError(
+            f"scheme: {name}:n takes 1 to {MOST_TERMS} terms; got {scheme!r} (str). Write e.g. '{name}:8'."
+        )
+    return SCHEMES[name], int(count) if colon else None
+
+
+def for_step(problem: SDE | object, scheme: str, dt: float) -> str:
+    """The name in full: how many terms of the Levy areas it takes at this step, where the name does not say: 1 where
+    areas cancel. Raises InputError."""
+    chosen, terms = find(scheme)
+    if chosen.terms is None or terms is not None or not isinstance(problem, SDE):
+        return scheme
+    return f"{scheme}:{chosen.terms(dt) if problem.noise_class == 'general' else 1}"
+
+
+def check_pairing(problem: SDE, chosen: Scheme) -> None:
+    """Raises InputError, with the reason, for a scheme that would not converge, or not at its order, on this SDE."""
+    name = chosen.name
+    if chosen.calculus == "discrete":
+        raise InputError(f"scheme: {name} is a minibatch optimiser; got a general SDE. Use euler-maruyama.")
+    if chosen.calculus != problem.interpretation and problem.noise_class != "additive":
+        raise InputError(
+            f"scheme: {name} integrates {chosen.calculus} equations; got one written in the {problem.interpretation}"
+            f" sense. Convert the drift with sde.to({chosen.calculus!r}), or choose a scheme of that calculus."
+        )
+    if not problem.allows(chosen.noise):
+        why = {
+            "additive": "a diffusion that does not depend on the state",
+            "diagonal": "one noise, or a noise of its own for each state",
+            "commutative": "noises that commute (L^i b_j = L^j b_i), whose Levy areas cancel",
+        }[chosen.noise]
+        raise InputError(
+            f"scheme: {name} needs {why}; got {problem.noise_class} noise. Use one of {', '.join(fitting(problem))}."
+        )
+    reason = chosen.refuse(problem)
+    if reason:
+        raise InputError(f"scheme: {name} {reason}. Use one of {', '.join(fitting(problem))}.")
+
+
+def fitting(problem: SDE) -> list[str]:
+    """Names of the schemes that may be used on this SDE as it is written."""
+    return [
+        s.name
+        for s in SCHEMES.values()
+        if s.calculus == problem.interpretation and problem.allows(s.noise) and not s.refuse(problem)
+    ]

@@ -1,0 +1,1 @@
+"""The kernels as plain Python: `make nojit`."""
