@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -333,22 +334,23 @@ def run_prepared(
     explain = explosion_reasons.explainer(problem, prepared, record["scheme"], plan)
     labels = provenance.labels(given.problem, settings.gather.observables)
 
-    def made(outcome: ensemble.Outcome) -> xr.Dataset:
-        step = {}
-        if stepped.order is not None and not outcome.interrupted:
-            step["step_error"] = stepped.check(plan, moving, outcome, names)
-        kept = keep if out is None else "stream"
-        data = dataset.dataset(outcome, layout, kept, settings.warn_share, attrs | step, explain)
-        provenance.label(data, labels)
-        return data
-
     watched = compiling.reporting(settings.progress is True)
-    with watched, bar(paths * run_clock.steps, problem.name, settings.progress) as tick:
-        if out is not None:
-            data = stream.run(plan, stream.Target(out, layout, labels, made), settings.threads, tick, store)
+    with watched, bar(paths * run_clock.steps, problem.name, settings.progress) as tick, ExitStack() as files:
+        put = None
+        if out is None:
+            outcome = ensemble.run(plan, settings.threads, tick, store)
         else:
-            data = made(ensemble.run(plan, settings.threads, tick, store))
+            target = stream.Target(out, layout, labels)
+            outcome, put = files.enter_context(stream.run(plan, target, settings.threads, tick, store))
+        if stepped.order is not None and not outcome.interrupted:
+            attrs["step_error"] = stepped.check(plan, moving, outcome, names)
+        data = dataset.dataset(outcome, layout, keep if put is None else "stream", settings.warn_share, attrs, explain)
+        provenance.label(data, labels)
+        if put is None:
             data = data.assign_attrs(result_hash=fingerprint(data))
+        else:
+            put(data)
+    data = data if out is None else stream.opened(out)
     if data.attrs["interrupted"]:
         warn(
             f"{settings.command}: interrupted; the result holds the {data.attrs['paths']} of {paths} paths that were"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -105,13 +106,11 @@ class Stream:
 
 @dataclass(frozen=True)
 class Target:
-    """What a streamed run ends in: the file `out`, of this layout; attrs(name): attributes of a variable;
-    rest(outcome): what is not path by path."""
+    """What a streamed run ends in: the file `out`, of this layout; attrs(name): attributes of a variable."""
 
     out: str | Path
     layout: ResultLayout
     attrs: Callable[[str], Mapping[str, Any]]
-    rest: Callable[[ensemble.Outcome], xr.Dataset]
 
     @contextmanager
     def begun(self, plan: Plan) -> Iterator[Stream]:
@@ -123,37 +122,44 @@ class Target:
             yield stream
 
 
+@contextmanager
 def run(
     plan: Plan,
     target: Target,
     threads: int | None = None,
     tick: Callable[[int], None] | None = None,
     store: Checkpoint | None = None,
-) -> xr.Dataset:
-    """Run a plan with its paths streamed to a file, which appears when all is written. Returns it opened, its variables
-    not yet read.
+) -> Iterator[tuple[ensemble.Outcome, Callable[[xr.Dataset], None]]]:
+    """Run a plan with its paths streamed to a file. Yields the outcome, and what is to be called once with what is not
+    path by path: then the file appears.
 
     store: the paths lie in a file beside the checkpoint until there are all, and what is there is not run again; it
     goes with the end of the run.
     """
-    import xarray as xr
-
     check_writable(target.out)
     if store is None:
         with target.begun(plan) as stream:
-            outcome = ensemble.run(plan, threads, tick, None, stream)
-            stream.finish(target.rest(outcome), target.attrs)
-    else:
-        rows = StoredRows(plan, store.row_file(StoredRows.length(plan)))
-        try:
-            outcome = ensemble.run(plan, threads, tick, store, rows)
-            rest = target.rest(outcome)
-            with target.begun(plan) as stream:
-                for chunk in rows.chunks():
-                    stream.write(*chunk)
-                stream.finish(rest, target.attrs)
-        finally:
-            rows.file.close()
-        if not outcome.interrupted:
-            rows.file.remove()
-    return xr.open_dataset(target.out, engine="h5netcdf")
+            yield ensemble.run(plan, threads, tick, None, stream), partial(stream.finish, attrs=target.attrs)
+        return
+    rows = StoredRows(plan, store.row_file(StoredRows.length(plan)))
+
+    def put(rest: xr.Dataset) -> None:
+        with target.begun(plan) as stream:
+            for chunk in rows.chunks():
+                stream.write(*chunk)
+            stream.finish(rest, target.attrs)
+
+    try:
+        outcome = ensemble.run(plan, threads, tick, store, rows)
+        yield outcome, put
+    finally:
+        rows.file.close()
+    if not outcome.interrupted:
+        rows.file.remove()
+
+
+def opened(out: str | Path) -> xr.Dataset:
+    """A result in a file, its variables not yet read."""
+    import xarray as xr
+
+    return xr.open_dataset(out, engine="h5netcdf")

@@ -31,15 +31,20 @@ class Explosions(Accumulator):
     def add(self, chunk: ChunkPaths) -> None:
         dead, left, row, value = chunk.events[:4]
         exploded = np.flatnonzero(dead >= 0)
-        first = exploded[np.lexsort((exploded, left[exploded]))][:NAMED]
-        named = np.stack([chunk.first + first, left[first], row[first], value[first]], axis=1).astype(np.float64)
-        self._together(chunk.count, len(exploded), by_saves(dead, self.saves), named)
+        self._count(chunk.count, len(exploded), by_saves(dead, self.saves))
+        if len(exploded):
+            first = exploded[np.lexsort((exploded, left[exploded]))][:NAMED]
+            self._name(np.stack([chunk.first + first, left[first], row[first], value[first]], axis=1))
 
     def merge(self, other: Self) -> None:
-        self._together(other.paths, other.count, other.by_then, other.named)
+        self._count(other.paths, other.count, other.by_then)
+        if len(other.named):
+            self._name(other.named)
 
-    def _together(self, paths: int, count: int, by_then: np.ndarray, named: np.ndarray) -> None:
+    def _count(self, paths: int, count: int, by_then: np.ndarray) -> None:
         self.paths, self.count, self.by_then = self.paths + paths, self.count + count, self.by_then + by_then
+
+    def _name(self, named: np.ndarray) -> None:
         every = np.concatenate([self.named, named])
         self.named = every[np.lexsort((every[:, 0], every[:, 1]))][:NAMED]
 
