@@ -13,7 +13,7 @@ from sde.engine.values import check_ensemble, real, whole
 from sde.storage.archive import check_kind
 from sde.storage.distinct_files import check_apart
 from sde.storage.files import check_writable
-from symbolic.errors import InputError
+from symbolic.errors import InputError, nearest
 
 MEMORY_SHARE = 0.5
 """The share of the machine's memory that kept paths may take."""
@@ -42,24 +42,20 @@ class RunRequest:
         keep, threads = self.keep, self.threads
         check_ensemble(self.paths, self.seed)
         if not isinstance(keep, str) or keep not in ("statistics", "paths"):
-            raise InputError(f"keep: must be 'statistics' or 'paths'; got {keep!r} ({type(keep).__name__}). Pick one.")
+            hint = nearest(keep, ("statistics", "paths"), "Pick one.")
+            raise InputError.of("keep", "must be 'statistics' or 'paths'", keep, hint)
         if threads is not None and (whole(threads) or 0) < 1:
             raise InputError(
                 f"threads: must be a whole number of at least 1; got {threads!r} ({type(threads).__name__}). Leave it"
                 " out for all cores."
             )
-        share, bound = real(self.warn_share), self.bound
+        share = real(self.warn_share)
         if share is None or not 0 <= share <= 1:
             raise InputError(
                 f"warn_share: must be a share within [0, 1]; got {self.warn_share!r}"
                 f" ({type(self.warn_share).__name__}). Give e.g. 0.001."
             )
-        endless = isinstance(bound, float) and bound == float("inf")
-        if bound is not None and not endless and (real(bound) or 0) <= 0:
-            raise InputError(
-                f"bound: must be positive; got {bound!r} ({type(bound).__name__}). Leave it out, or give the |state| at"
-                " which a path is lost."
-            )
+        check_bound(self.bound)
         if self.out is not None and keep != "paths":
             raise InputError(
                 f"out: streams paths; got {str(self.out)!r} with keep={keep!r}. Use keep='paths', or leave it out."
@@ -71,8 +67,25 @@ class RunRequest:
             )
 
 
+def check_bound(bound: Any) -> None:
+    """Raise ValueError unless it is a |state| beyond which a path is lost, or None."""
+    endless = isinstance(bound, float) and bound == float("inf")
+    if bound is not None and not endless and (real(bound) or 0) <= 0:
+        raise InputError.of(
+            "bound", "must be positive", bound, "Leave it out, or give the |state| at which a path is lost."
+        )
+
+
+def check_path(where: str, path: Any) -> None:
+    """Raise ValueError unless it may name a file, or is None."""
+    if path is not None and not (isinstance(path, (str, os.PathLike, CheckpointTarget)) and str(path)):
+        raise InputError.of(where, "must be a path", path, "Give a text or a pathlib.Path.")
+
+
 def check_files(problem: Any, target: str | Path | CheckpointTarget | None, out: str | Path | None) -> None:
     """Raise before any work for files that cannot be written, and for those that the problem was read from."""
+    check_path("checkpoint", target)
+    check_path("out", out)
     path = target.path if isinstance(target, CheckpointTarget) else target
     check_apart([path, out], getattr(problem, "files", ()))
     if path is not None:

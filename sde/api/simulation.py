@@ -27,10 +27,11 @@ from sde.engine.values import whole
 from sde.storage.files import fingerprint
 from symbolic.codegen.prepare import Prepared, parameters_of, prepare
 from symbolic.dynamics.equation import SDE
-from symbolic.errors import InputError
+from symbolic.errors import InputError, instance
+from symbolic.language.calls import OF_SGD, called
 from symbolic.problem.loss import Loss
-from symbolic.problem.optimizer import SGD
-from symbolic.schemes import find, for_step
+from symbolic.problem.optimizer import SGD, require_sgd
+from symbolic.schemes import find, for_step, require_scheme
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -39,6 +40,13 @@ WARN_SHARE = 0.0
 """Share of lost paths beyond which a warning is given: any at all."""
 
 
+STEPS = "Give time=, steps times the learning rate; train takes steps=."
+TIME = "Give steps=, the time over the learning rate; simulate takes time=."
+OF_TIME = {"steps": "Give dt=, the length of a step.", "T": "Give time=.", "t": "Give time=."}
+OF_SDE = "It belongs to the SDE: use simulate."
+
+
+@called(lambda problem: OF_TIME if isinstance(problem, SDE) else {**OF_SGD, **OF_TIME, "steps": STEPS})
 def simulate(
     problem: Loss | SDE,
     sgd: SGD | None = None,
@@ -106,14 +114,13 @@ def simulate(
     a file that cannot be written, or a checkpoint that is not whole.
     Source: Li, Tai, E, JMLR 20 (2019) 40; Ziyin et al. arXiv 2402.07193.
     """
+    instance("simulate", problem, (Loss, SDE), "needs a Loss or an SDE", "Build one with symbolic.Loss or sde.SDE.")
     if isinstance(problem, Loss):
-        if sgd is None:
-            raise InputError("simulate: a loss needs the optimiser's settings; got none. Pass SGD(learning_rate=...).")
+        require_sgd("simulate", sgd)
     elif sgd is not None:
-        raise InputError(f"simulate: an SDE stands by itself; got sgd={sgd!r}. Leave it out.")
-    elif not isinstance(problem, SDE):
-        raise InputError(f"simulate: needs a Loss or an SDE; got {type(problem).__name__}. See symbolic.Loss.")
+        raise InputError.of("simulate.sgd", "an SDE stands by itself", sgd, "Leave it out.")
     swept = sweep.axes(problem, parameters)
+    sweep.check_start(problem, start)
     gathered.check_names(problem, observables, events, histogram, swept)
     if swept and out is not None:
         raise InputError(
@@ -136,7 +143,7 @@ def simulate(
     asked: dict[str, Any] = {"parameters": parameters, "observables": observables, "time": time, "save_at": save_at}
     asked["steps_at"] = steps_at
     given = provenance.Given("simulate", problem, sgd, asked)
-    time_grid.check_length("time", time)
+    time_grid.check_length("time", time, "t = eta*k" if isinstance(problem, Loss) else "time")
     if dt is not None:
         time_grid.check_length("dt", dt)
         dt = float(dt)
@@ -148,10 +155,9 @@ def simulate(
     even = time_grid.continuous(time, dt if dt is not None else time, save_at)
     step = even.longest if dt is not None else (sgd.learning_rate / 4 if sgd else None)
     jumps = time_steps.places(steps_at, time) + schedule_jumps(problem, sgd, time)
-    if isinstance(problem, Loss) and sgd is not None and _continuous(scheme) != "euler-maruyama":
-        find(scheme)
+    if isinstance(problem, Loss) and sgd is not None and require_scheme(scheme) != "euler-maruyama":
         problem, sgd = SDE.from_loss(problem, sgd), None
-    chosen = find(_continuous(scheme))[0]
+    chosen = find(require_scheme(scheme))[0]
     survey = None
     if isinstance(problem, SDE):
         survey = Survey(problem, sweep.numbers(problem, parameters), start, paths, seed, float(time))
@@ -191,6 +197,9 @@ def simulate(
     return _run(problem, prepared, moving, stepped, request, record, given)
 
 
+@called(
+    {**OF_SGD, "time": TIME, **dict.fromkeys(("dt", "scheme", "refine", "check", "steps_at", "parameters"), OF_SDE)}
+)
 def train(
     loss: Loss,
     sgd: SGD,
@@ -219,8 +228,9 @@ def train(
     steps: optimiser steps; the result's time is t = eta*k. full_batch: gradient descent, the mean gradient instead of a
     minibatch. Other arguments and the result are as for `simulate`. Raises ValueError before any compilation.
     """
-    if not isinstance(loss, Loss):
-        raise InputError(f"train: needs a Loss; got {type(loss).__name__}. Use simulate for an SDE.")
+    other = "Use simulate for an SDE." if isinstance(loss, SDE) else "Build one with symbolic.Loss."
+    instance("train", loss, Loss, "needs a Loss", other)
+    require_sgd("train", sgd)
     gathered.check_names(loss, observables, events, histogram)
     check_files(loss, checkpoint, out)
     grid = time_grid.discrete(steps, sgd.learning_rate, save_at)
@@ -238,12 +248,6 @@ def train(
     given = provenance.Given("train", loss, sgd, asked)
     moving = step_inputs.of_sgd(prepared, sgd, dtype, full_batch)
     return _run(loss, prepared, moving, Steps(grid), request, record, given)
-
-
-def _continuous(scheme: str) -> str:
-    if scheme in ("sgd", "sgd-momentum"):
-        raise InputError(f"simulate.scheme: must integrate an SDE; got {scheme!r}, a discrete optimiser. Use train.")
-    return scheme
 
 
 def _run(

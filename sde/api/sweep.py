@@ -16,8 +16,7 @@ from sde.engine.interruption import InterruptedWarning
 from sde.engine.values import reals
 from sde.storage.files import fingerprint
 from symbolic.dynamics.equation import SDE
-from symbolic.errors import InputError
-from symbolic.language import names
+from symbolic.errors import InputError, instance, near, unknown
 from symbolic.problem import assumptions
 from symbolic.problem.loss import Loss
 
@@ -25,15 +24,21 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
+NONE = "The SDE has none: name them by SDE(..., parameters=[...])."
+
+
 def _by_name(problem: Loss | SDE, given: Mapping[Any, Any] | None) -> dict[str, np.ndarray]:
     """{name: numbers, 0-d or 1-d}, in the order of the SDE's parameters. Raises ValueError with all problems at
     once."""
     requested = {p.name: p for p in problem.parameters} if isinstance(problem, SDE) else {}
+    if given is not None:
+        instance("parameters", given, Mapping, "must be a mapping {parameter: number or numbers}", "Write {mu: 0.1}.")
     values = {str(getattr(key, "name", key)): value for key, value in (given or {}).items()}
     errors, found = [], {}
     for name in requested:
         if name not in values:
-            errors.append(f"parameters[{name}]: every parameter of the SDE needs a number; got none. Give one.")
+            if not any(name in near(other, list(requested)) for other in values):
+                errors.append(f"parameters[{name}]: every parameter of the SDE needs a number; got none. Give one.")
             continue
         try:
             array = reals(values[name])
@@ -52,10 +57,9 @@ def _by_name(problem: Loss | SDE, given: Mapping[Any, Any] | None) -> dict[str, 
             )
         found[name] = array
     for name in values.keys() - set(requested):
-        errors.append(
-            f"parameters[{names.printable(name, 80)}]: must be a parameter of the SDE; got"
-            f" {names.printable(repr(name), 80)} (str). Its parameters are {list(requested)}."
-        )
+        moves = isinstance(problem, Loss) or name in {s.name for s in problem.states}
+        do = "It moves: start= says from where." if moves else "" if requested else NONE
+        errors.append(unknown("parameters", name, requested, "parameter of the SDE", do))
     if errors:
         raise InputError("\n".join(sorted(errors)))
     return found
@@ -64,6 +68,15 @@ def _by_name(problem: Loss | SDE, given: Mapping[Any, Any] | None) -> dict[str, 
 def axes(problem: Loss | SDE, given: Mapping[Any, Any] | None) -> dict[str, np.ndarray]:
     """The parameters given several values, {name: (n,)}."""
     return {name: array for name, array in _by_name(problem, given).items() if array.ndim}
+
+
+def check_start(problem: Loss | SDE, start: Any) -> None:
+    """Raise ValueError for a start of what stands still."""
+    fixed = {p.name for p in problem.parameters} if isinstance(problem, SDE) else set()
+    for key in start if fixed and isinstance(start, Mapping) else ():
+        if (name := str(getattr(key, "name", key))) in fixed:
+            rule, do = "must name a state, not a parameter", f"Give it by parameters={{{name!r}: ...}}."
+            raise InputError.of(f"start[{name}]", rule, key, do)
 
 
 def numbers(problem: SDE, given: Mapping[Any, Any] | None) -> np.ndarray:

@@ -13,23 +13,27 @@ import numpy as np
 import sympy as sp
 
 from sde.api import provenance
+from sde.api.run_arguments import check_path
 from sde.api.simulation import simulate, train
 from sde.engine import checkpoint_folder, compiling, interruption
 from sde.engine import initial_states as starts
 from sde.engine.checkpoint import CheckpointTarget
 from sde.engine.interruption import InterruptedWarning
 from sde.engine.progress import Phases, phases
-from sde.engine.values import check_ensemble, real
+from sde.engine.time_grid import check_length
+from sde.engine.values import check_ensemble
 from sde.reports.report import Report
 from sde.verification import experiment, one_step_drift, theory_numbers
 from sde.verification import setting as records
-from sde.verification.verdicts import judge
+from sde.verification.verdicts import check_alpha, judge
 from symbolic.display import drift_text, paragraph
-from symbolic.errors import InputError
+from symbolic.dynamics.equation import SDE
+from symbolic.errors import InputError, instance
 from symbolic.functions.activations import relu, step
+from symbolic.language.calls import OF_SGD, called
 from symbolic.predictions.charge import Charge
 from symbolic.problem.loss import Loss
-from symbolic.problem.optimizer import SGD
+from symbolic.problem.optimizer import SGD, require_sgd
 from symbolic.theory import Theory, derive
 
 if TYPE_CHECKING:
@@ -39,6 +43,7 @@ EACH = "every single step of"
 KINKS = (relu, step, sp.Max, sp.Min, sp.Abs, sp.sign, sp.Heaviside, sp.Piecewise)
 
 
+@called({**OF_SGD, "steps": "Give time=, steps times the learning rate."})
 def verify(
     loss: Loss,
     sgd: SGD,
@@ -66,20 +71,23 @@ def verify(
     measured (.interrupted, .untested), with an InterruptedWarning; where nothing was, KeyboardInterrupt goes on. Raises
     ValueError, OSError for a checkpoint that cannot be one.
     """
-    theory = theory or _derived(loss, progress)
-    margins = margins or records.Margins()
-    judge([], alpha)
+    _check(loss, sgd, start, margins, theory, numeric)
+    check_alpha(alpha)
+    check_ensemble(paths, seed)
+    check_path("checkpoint", checkpoint)
     points = [
         starts.reader(loss.parameters, s, 1, seed, loss.dimension)(0, 1)[0]
         for s in ([start] if isinstance(start, Mapping) else start)
     ]
     if not points:
         raise InputError("verify.start: at least one point is needed; got none. Give {parameter: value}.")
-    check_ensemble(paths, seed)
-    steps = round(time / sgd.learning_rate) if (real(time) or 0) > 0 else 0
+    check_length("verify.time", time, "t = eta*k")
+    theory = theory or _derived(loss, progress)
+    margins = margins or records.Margins()
+    steps = round(time / sgd.learning_rate)
     if steps < 2:
-        raise InputError(
-            f"verify.time: must hold at least two steps of {sgd.learning_rate}; got {time!r}. Take a longer time."
+        raise InputError.of(
+            "verify.time", f"must hold at least two steps of {sgd.learning_rate}", time, "Take a longer time."
         )
     theory.noise.rates(sgd)
     f = sgd.noise_factor(theory.noise.population)
@@ -144,6 +152,33 @@ def verify(
         found.interrupted,
         recorded,
     )
+
+
+def _check(loss: Any, sgd: Any, start: Any, margins: Any, theory: Any, numeric: Any) -> None:
+    """Raise ValueError for arguments of another type."""
+    do = (
+        "An SDE has no charges to verify: see sde.convergence."
+        if isinstance(loss, SDE)
+        else "Build one with symbolic.Loss."
+    )
+    instance("verify", loss, Loss, "needs a Loss", do)
+    require_sgd("verify", sgd)
+    rule = "must be a mapping {parameter: value}, or a list of them"
+    names = ", ".join(f"{p.name!r}: ..." for p in loss.parameters[:3])
+    for point in (
+        [start]
+        if isinstance(start, Mapping)
+        else instance("verify.start", start, (list, tuple), rule, f"Write {{{names}}}.")
+    ):
+        instance("verify.start", point, Mapping, rule, f"Write {{{names}}}.")
+    if margins is not None:
+        instance(
+            "verify.margins", margins, records.Margins, "must be Margins", "Write Margins(drift=0.05), or leave it out."
+        )
+    if theory is not None:
+        instance("verify.theory", theory, Theory, "must be a Theory", "Give derive(loss), or leave it out.")
+    if numeric is not None and not callable(numeric):
+        raise InputError.of("verify.numeric", "must be a function of a theory's numbers", numeric, "Leave it out.")
 
 
 def _label(charge: Charge) -> str:

@@ -1,11 +1,13 @@
 """The command line: derive, simulate, train, resume, verify, show, library, schemes, cache.
 
 Exit codes: 0 done / all supported, 1 something refuted or every path lost, 2 bad input, 3 inconclusive, 130 interrupted
-by Ctrl-C, 143 by SIGTERM (what was complete is saved either way; a second Ctrl-C or SIGTERM ends at once).
+by Ctrl-C, 143 by SIGTERM (what was complete is saved either way; a second Ctrl-C or SIGTERM ends at once), 70 an error
+of ours, with its traceback. Only InputError, and OSError that is about a file, mean bad input.
 """
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 import warnings
@@ -48,7 +50,7 @@ from sde.cli.outputs import begun, checked, emit, finish, judged, listing
 from sde.cli.terminal import LONGEST, Commands, drop, line, say, shown_for
 from sde.engine import compiling, interruption
 from sde.storage.distinct_files import check_apart
-from symbolic.errors import InputError
+from symbolic.errors import InputError, sentences, shown
 
 app = typer.Typer(
     cls=Commands,
@@ -99,12 +101,16 @@ def _guarded(command: Callable[..., int]) -> Callable[..., None]:
             with interruption.command(), compiling.reporting(not _quiet):
                 code = command(*args, **kwargs)
                 sys.stdout.flush()
-        except (ValueError, OSError) as error:
-            if isinstance(error, OSError) and error.errno is not None and error.filename is None:
-                drop(sys.stdout)
-                error = f"output: standard output must be writable; got {error.strerror}. Send it elsewhere."
+        except InputError as error:
             say(error, longest=LONGEST)
             code = 2
+        except OSError as error:
+            said = _file_error(error)
+            if said is None:
+                traceback.print_exc()
+            else:
+                say(said, longest=LONGEST)
+            code = DEFECT if said is None else 2
         except MemoryError:
             say("run: must fit in memory; got more than there is. Take fewer paths, steps or saves.")
             code = 2
@@ -122,6 +128,24 @@ def _guarded(command: Callable[..., int]) -> Callable[..., None]:
         raise typer.Exit(code)
 
     return run
+
+
+STREAM = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG, errno.EDQUOT)
+"""Reasons of the system for which a stream without a name, so standard output, takes no more."""
+
+
+def _file_error(error: OSError) -> str | None:
+    """What to say of an error that is about a file: ours say it in a sentence, the system's name the file. None for one
+    that is a defect."""
+    if sentences(str(error)):
+        return str(error)
+    reason = error.strerror or error
+    if error.filename is not None:
+        return f"file: must be there and open to this; got {shown(error.filename)} ({reason}). Check the path."
+    if error.errno in STREAM:
+        drop(sys.stdout)
+        return f"output: standard output must be writable; got {reason}. Send it elsewhere."
+    return None
 
 
 def _warned(message: Warning | str, category: type[Warning], *rest: Any) -> None:
@@ -161,7 +185,7 @@ def derive(
     settings = replace(read.sgd, **{k: v for k, v in sgd.items() if v is not None})
     point = None if at is None else point_of(at, read.run.get("start"))
     if point is not None:
-        read.loss.pack(point)
+        read.loss.check_point(point, "--at")
     theory = derive_theory(read.loss)
     shown, record = _shown(json_), theory.to_json()
     say(theory.summary(), shown)

@@ -10,7 +10,7 @@ import numpy as np
 from sde.engine.plan import Start
 from sde.engine.values import reals
 from sde.kernels.random import draws
-from symbolic.errors import InputError
+from symbolic.errors import InputError, instance, near, shown, unknown
 
 
 class Named(Protocol):
@@ -30,21 +30,21 @@ def reader(parameters: Sequence[Named], start: Mapping[Any, Any], paths: int, se
     Values are numbers or arrays of the parameter's shape (all paths alike), arrays (paths, *shape), or laws (Normal,
     Uniform, Bernoulli with numbers). Raises ValueError with all problems at once.
     """
-    if not isinstance(start, Mapping):
-        raise InputError(
-            f"start: must be a mapping {{parameter: value}}; got {type(start).__name__}. The parameters are"
-            f" {[p.name for p in parameters]}."
-        )
+    example = ", ".join(f"{p.name!r}: ..." for p in parameters[:3]) + (", ..." if len(parameters) > 3 else "")
+    instance("start", start, Mapping, "must be a mapping {name or symbol: value}", f"Write {{{example}}}.")
     left, errors, parts = dict(start), [], []
+    strange = [k for k in left if not any(_matches(k, p) for p in parameters)]
+    meant = {name for k in strange for name in near(getattr(k, "name", k), [p.name for p in parameters])}
     at = 0
     for p in parameters:
         keys = [k for k in left if _matches(k, p)]
         rows = len(p.symbols)
         if len(keys) != 1:
-            errors.append(
-                f"start[{p.name}]: every parameter needs one value; got {len(keys)}. Give a number or an array of shape"
-                f" {p.shape}."
-            )
+            if keys or p.name not in meant:
+                errors.append(
+                    f"start[{p.name}]: needs one value; got {len(keys) or 'none'}. Give"
+                    f" {f'an array of shape {p.shape}' if p.shape else 'a number'}, or a law."
+                )
             at += rows
             continue
         value = left.pop(keys[0])
@@ -53,11 +53,7 @@ def reader(parameters: Sequence[Named], start: Mapping[Any, Any], paths: int, se
         except ValueError as error:
             errors.append(str(error))
         at += rows
-    for key in left:
-        errors.append(
-            f"start[{repr(str(key))[1:-1]}]: must name a parameter; got {key!r} ({type(key).__name__}). Parameters are"
-            f" {[p.name for p in parameters]}."
-        )
+    errors += [unknown("start", key, {p.name: p.symbols[0] for p in parameters}) for key in strange]
     if errors:
         raise InputError("\n".join(errors))
 
@@ -85,10 +81,9 @@ def _block(p: Named, value: Any, paths: int, seed: int, offset: int) -> Start:
     try:
         array = reals(value)
     except ValueError as reason:
-        shown = " ".join(repr(value).split())[:200]
         raise InputError(
-            f"start[{p.name}]: must be numbers; got {shown} ({type(value).__name__}): {reason}. Give a number or an"
-            f" array of shape {p.shape}."
+            f"start[{p.name}]: must be numbers; got {shown(value)} ({type(value).__name__}): {reason}. Give"
+            f" {f'an array of shape {p.shape}' if p.shape else 'a number'}."
         ) from None
     rows = len(p.symbols)
     if not np.isfinite(array).all():
@@ -103,8 +98,9 @@ def _block(p: Named, value: Any, paths: int, seed: int, offset: int) -> Start:
         table = array.reshape(paths, rows)
         return lambda first, n: table[first : first + n]
     raise InputError(
-        f"start[{p.name}]: must have shape {p.shape} or (paths, *{p.shape}) = {(paths, *p.shape)}; got {array.shape}."
-        " Reshape it."
+        f"start[{p.name}]: must have shape {p.shape}, or that of a row per path, {(paths, *p.shape)}; got {array.shape}. Reshape it."
+        if p.shape
+        else f"start[{p.name}]: must be one number, or one per path, {(paths,)}; got shape {array.shape}. Reshape it."
     )
 
 

@@ -39,8 +39,9 @@ def reals(value: Any) -> np.ndarray:
         raise InputError("some entries are masked")
     try:
         array = np.asarray(value)
-    except ValueError:
-        raise InputError("rows have unequal lengths") from None
+    except ValueError as error:
+        deep = "dimension" in str(error) and "inhomogeneous" not in str(error)
+        raise InputError("it has too many dimensions" if deep else "rows have unequal lengths") from None
     if array.dtype.kind == "O":
         for entry in array.ravel():
             exact = getattr(entry, "is_number", False) and getattr(entry, "is_extended_real", False)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from sde.spec.error_list import ErrorList, is_number, nearest
+from sde.spec.error_list import ErrorList, is_number
+from symbolic.errors import nearest
 from symbolic.language.parser import ExpressionError, parse
 
 

@@ -29,7 +29,8 @@ import numpy as np
 
 from sde.spec import observed
 from sde.spec.distribution_tables import read_distribution
-from sde.spec.error_list import ErrorList, is_number, nearest
+from sde.spec.error_list import ErrorList, is_number
+from symbolic.errors import nearest
 from symbolic.problem.distributions import Moments
 from symbolic.problem.optimizer import SGD
 
@@ -65,7 +66,7 @@ def read(
     run: dict[str, Any] = {}
     for key, value in section.items():
         if key not in KEYS:
-            errors.add(f"run.{key}", "unknown key", value, nearest(key, KEYS))
+            errors.unknown("run", key, value)
     if "start" in section:
         run["start"] = _starts(section["start"], parameters, errors)
     for key in ("time", "dt"):

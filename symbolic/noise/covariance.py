@@ -18,7 +18,7 @@ from symbolic.evaluation.tape import Tape
 from symbolic.noise import drift as laws
 from symbolic.problem.features import Features, features
 from symbolic.problem.loss import Loss
-from symbolic.problem.optimizer import SGD
+from symbolic.problem.optimizer import SGD, require_sgd
 from symbolic.problem.sampling import factorise
 
 Array = np.ndarray
@@ -72,7 +72,12 @@ class Noise:
         """What a setting means for this loss's noise. Raises ValueError without replacement from rows that laws are
         mixed into."""
         used = [b for b in self.loss.blocks if set(b.symbols) & self.loss.expression.free_symbols]
-        if sgd is not None and not sgd.replacement and self.population is None and any(b.size for b in used):
+        if (
+            sgd is not None
+            and not require_sgd("sgd", sgd).replacement
+            and self.population is None
+            and any(b.size for b in used)
+        ):
             raise InputError(MIXED)
         return laws.rates(sgd, self.population, order, numeric)
 
@@ -184,7 +189,7 @@ class Noise:
 
     def sigma(self, theta: Array) -> Array:
         """Sigma(theta) for one sample: (D, D), or (..., D, D) for theta of shape (..., D)."""
-        theta = np.asarray(theta, dtype=float)
+        theta = self.loss.points(theta)
         if theta.ndim > 1:
             flat = [self.sigma(t) for t in theta.reshape(-1, theta.shape[-1])]
             return np.array(flat).reshape(*theta.shape, theta.shape[-1])
@@ -193,7 +198,7 @@ class Noise:
 
     def mean_gradient(self, theta: Array) -> Array:
         """gbar(theta) = grad L: same shape as theta, (..., D)."""
-        theta = np.asarray(theta, dtype=float)
+        theta = self.loss.points(theta)
         if theta.ndim > 1:
             return np.array([self.mean_gradient(t) for t in theta.reshape(-1, theta.shape[-1])]).reshape(theta.shape)
         return self.factor(theta)[0]

@@ -33,7 +33,7 @@ import sympy as sp
 
 from symbolic.errors import InputError
 from symbolic.problem import optimizer as settings
-from symbolic.problem.optimizer import SGD
+from symbolic.problem.optimizer import SGD, require_sgd
 
 TEMPERATURE = sp.Symbol("T", nonnegative=True)
 WEIGHT_DECAY = sp.Symbol("lambda_wd", nonnegative=True)
@@ -67,13 +67,13 @@ class Rates:
 def rates(sgd: SGD | None, population: int | None, order: int = 1, numeric: bool = False) -> Rates:
     """The numbers of a setting (symbols T, lambda_wd, eta without one). Raises ValueError for what the formulas do not
     cover."""
-    if order not in (1, 2):
+    if not isinstance(order, (int, np.integer)) or order not in (1, 2):
         raise InputError(
             f"drift: order must be 1 or 2; got {order!r} ({type(order).__name__}). Use 2 for the order-2 SDE."
         )
     if sgd is None:
         return Rates(TEMPERATURE, WEIGHT_DECAY, LEARNING_RATE, 1)
-    if sgd.momentum and order == 2:
+    if require_sgd("drift", sgd).momentum and order == 2:
         raise InputError(
             f"drift: order 2 is for plain SGD; got momentum {sgd.momentum}. Use order=1, the small-step limit of"
             " momentum SGD."
@@ -109,7 +109,7 @@ def refuse_svag(svag: int | None, sgd: SGD | None, order: int) -> None:
         raise InputError(
             f"drift: svag is a discrete dynamics of its own; got order {order} (int) beside it. Leave order out."
         )
-    if sgd is not None and sgd.momentum:
+    if sgd is not None and require_sgd("drift", sgd).momentum:
         raise InputError(
             f"drift: svag is for SGD without momentum; got momentum {sgd.momentum} (float). Use momentum=0."
         )
@@ -162,7 +162,7 @@ def momentum_step(x: Terms, r: Rates, beta: Any, n: int | None) -> Any:
 
 def without_momentum(sgd: SGD, n: int | None) -> SGD:
     """The setting that `momentum_step` takes its rates from. Raises ValueError for a schedule or a bad step number."""
-    if sgd.schedule is not None:
+    if require_sgd("momentum_increment", sgd).schedule is not None:
         raise InputError(
             f"momentum_increment: the learning rate must be constant; got the schedule {sgd.schedule}. Use drift(sgd),"
             " the small-step limit."
@@ -177,7 +177,7 @@ def without_momentum(sgd: SGD, n: int | None) -> SGD:
 
 def refuse_momentum(sgd: SGD | None) -> None:
     """Discrete momentum SGD has no increment that is a function of theta alone."""
-    if sgd is not None and sgd.momentum:
+    if sgd is not None and require_sgd("increment", sgd).momentum:
         raise InputError(
             f"increment: exact only for SGD without momentum; got momentum {sgd.momentum}. Use momentum_increment(sgd),"
             " or drift(sgd), its small-step limit."

@@ -13,6 +13,7 @@ import sympy as sp
 
 from symbolic.algebra.affine import kind
 from symbolic.algebra.nullspace import Vector
+from symbolic.errors import InputError
 from symbolic.language.names import latex
 from symbolic.noise import drift as laws
 from symbolic.noise.covariance import Noise
@@ -100,7 +101,7 @@ class Charge:
 
     def value(self, theta: Array) -> Any:
         """C at theta of shape (..., D): shape (...)."""
-        theta = np.asarray(theta, dtype=float)
+        theta = self.loss.points(theta)
         out = np.einsum("...i,ij,...j->...", theta, self.A, theta) + 2 * theta @ self.b
         return float(out) if out.ndim == 0 else out
 
@@ -129,7 +130,9 @@ class Charge:
 
     def terms(self, theta: Array) -> laws.Terms:
         """The numbers that every drift formula needs, at one theta of shape (D,)."""
-        theta = np.asarray(theta, dtype=float)
+        theta = self.loss.points(theta)
+        if theta.ndim != 1:
+            raise InputError(f"theta: must be one point, ({self.loss.dimension},); got shape {theta.shape}. Give one.")
         mean, root = self.noise.factor(theta)
         quadratic = float(theta @ self.A @ theta)
         return laws.Terms(

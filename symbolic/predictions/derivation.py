@@ -88,4 +88,4 @@ class Derivation:
 
     def equilibrium(self, at: Mapping[Any, Any], sgd: SGD) -> Equilibrium:
         """Where the noise leads this point, and how fast. at: {symbol or name: number or array}. Raises ValueError."""
-        return equilibrium(self.charges, self.noise, self.loss.pack(at), sgd)
+        return equilibrium(self.charges, self.noise, self.loss.pack(at, "at"), sgd)

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import sympy as sp
 
-from symbolic.errors import InputError
+from symbolic.errors import InputError, unknown
 from symbolic.evaluation import random_points as probing
 from symbolic.noise import drift as laws
 from symbolic.noise.covariance import Noise, Source
@@ -259,7 +259,7 @@ class LabelNoise:
         """(class, reason) of a charge at theta (D,) under this part alone; a part below the rounding of Sigma is no
         noise."""
         self._of_origin(origin, charge)
-        label, rest = self.sigma(np.asarray(theta, dtype=float))
+        label, rest = self.sigma(theta)
         own, other = (label, rest) if origin == "label" else (rest, label)
         return classify(_clean(own, other), charge.A)
 
@@ -329,7 +329,5 @@ def _symbols(loss: Loss, variables: Any) -> list[sp.Symbol]:
         return [s for v in sp.flatten(variables) for s in _symbols(loss, v)]
     elif isinstance(variables, Iterable):
         return [s for v in variables for s in _symbols(loss, v)]
-    raise InputError(
-        f"label_noise: variables must be data variables of the loss; got {variables!r} ({type(variables).__name__})."
-        f" Choose among {list(loss.z)}."
-    )
+    known = {s.name.split("[")[0]: s for s in loss.z}
+    raise InputError(unknown("label_noise", variables, known, "data variable of the loss"))

@@ -11,9 +11,13 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from symbolic.errors import InputError
+from symbolic.errors import InputError, instance, nearest
+from symbolic.language.calls import called
 
 Number = int | float | sp.Expr
+
+
+SQUARE = "Give std=, its square root."
 
 
 def exact(value: Any) -> sp.Expr:
@@ -23,10 +27,7 @@ def exact(value: Any) -> sp.Expr:
     if isinstance(value, sp.Basic):
         return value  # type: ignore[return-value]
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise InputError(
-            f"law: a parameter must be a number or a SymPy expression; got {value!r} ({type(value).__name__}). Give a"
-            " number."
-        )
+        raise InputError.of("law", "a parameter must be a number or a SymPy expression", value, "Give a number.")
     if not np.isfinite(value):
         raise InputError(f"law: a parameter must be finite; got {value!r}. Give a finite number.")
     return sp.Integer(int(value)) if float(value).is_integer() else sp.Rational(repr(float(value)))
@@ -36,7 +37,7 @@ def _array(value: Any) -> np.ndarray:
     if isinstance(value, sp.MatrixBase):
         value = np.array(value.tolist(), dtype=object)
         value = value[:, 0] if value.shape[1] == 1 else value
-    source = np.array(value, dtype=object)
+    source = np.array(value, dtype=object) if not isinstance(value, str) else np.array([value], dtype=object)
     out = np.empty(source.shape, dtype=object)
     for index, entry in np.ndenumerate(source):
         out[index] = exact(entry)
@@ -44,19 +45,26 @@ def _array(value: Any) -> np.ndarray:
 
 
 def _refuse(law: str, rule: str, got: Any, do: str) -> InputError:
-    return InputError(f"{law}: {rule}; got {got} ({type(got).__name__}). {do}")
+    shape = isinstance(got, tuple) and all(isinstance(n, int) for n in got)
+    return InputError(f"{law}: {rule}; got {got} (tuple). {do}") if shape else InputError.of(law, rule, got, do)
 
 
 def floats(where: str, value: Any) -> np.ndarray:
     """Real numbers as a float64 array. Raises ValueError for text, truth values and complex numbers rather than turn
     them into numbers."""
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise InputError.of(where, "must be numbers in rows of equal length", value, "Fill or cut the rows.") from None
     if array.dtype.kind in "cbSUmM" or any(
         isinstance(e, (str, bool, complex)) for e in array.ravel() if array.dtype == object
     ):
         kind = type(array.ravel()[0]).__name__ if array.size else array.dtype
         raise InputError(f"{where}: must be real numbers; got an array of {kind}. Convert it to numbers first.")
-    return array.astype(np.float64)
+    try:
+        return array.astype(np.float64)
+    except (TypeError, ValueError):
+        raise InputError.of(where, "must be real numbers", value, "Give a number or an array of numbers.") from None
 
 
 class Distribution(ABC):
@@ -171,6 +179,16 @@ class Block:
         return sp.Float(float(product.mean()), 17)
 
 
+@called(
+    {
+        "sigma": "Give std=.",
+        "scale": "Give std=.",
+        "mu": "Give mean=.",
+        "loc": "Give mean=.",
+        "variance": SQUARE,
+        "var": SQUARE,
+    }
+)
 class Normal(Distribution):
     """Gaussian with mean and standard deviation per entry, or with a joint covariance matrix over the entries."""
 
@@ -215,6 +233,7 @@ class Normal(Distribution):
         return Block("normal", tuple(symbols), {"mean": mean, "covariance": covariance})
 
 
+@called({"a": "Give low=.", "b": "Give high=.", "min": "Give low=.", "max": "Give high=."})
 class Uniform(Distribution):
     """Uniform on [low, high], independently per entry."""
 
@@ -240,6 +259,7 @@ class Uniform(Distribution):
         )
 
 
+@called({"probability": "Give p=.", "q": "Give p=."})
 class Bernoulli(Distribution):
     """1 with probability p, else 0, independently per entry."""
 
@@ -253,10 +273,13 @@ class Bernoulli(Distribution):
         return Block("bernoulli", tuple(symbols), {"p": _spread("Bernoulli", self.p, symbols, shape)})
 
 
+@called()
 class Moments(Distribution):
     """A law known through its raw moments [E z, E z^2, ...] only, independently per entry. Cannot be sampled."""
 
     def __init__(self, moments: Sequence[Any]) -> None:
+        if not isinstance(moments, (list, tuple, np.ndarray)) or not len(moments):
+            raise _refuse("Moments", "must be a list of raw moments, at least one", moments, "Write Moments([m1, m2]).")
         self.moments = [exact(m) for m in moments]
         if len(self.moments) > 1 and (self.moments[1] - self.moments[0] ** 2).is_negative:
             raise _refuse(
@@ -270,11 +293,16 @@ class Moments(Distribution):
         return Block("moments", tuple(symbols), {"moments": self.moments})
 
 
+@called()
 class Dataset:
     """N rows drawn with equal chance: {symbol or array of symbols: array of shape (N, *shape of the key)}."""
 
     def __init__(self, columns: Mapping[Any, Any]) -> None:
+        instance("Dataset", columns, Mapping, "must be a mapping {symbol: rows}", "Write Dataset({x: rows}).")
         self.columns = {_key(k): floats(f"Dataset[{k}]", v) for k, v in columns.items()}
+        for key, (_, values) in zip(columns, self.columns.items(), strict=True):
+            if not values.ndim:
+                raise _refuse(f"Dataset[{key}]", "must be rows, (N, ...)", columns[key], "Give one entry per row.")
         sizes = {len(v) for v in self.columns.values()}
         if len(sizes) != 1 or not min(sizes):
             raise _refuse(
@@ -329,15 +357,21 @@ def bind(data: Any) -> tuple[Block, ...]:
         for variable, law in data.items():
             symbols, shape = _key(variable)
             if not isinstance(law, Distribution):
-                raise InputError(
-                    f"data[{variable}]: needs a law (Normal, Uniform, Bernoulli, Moments); got {law!r}"
-                    f" ({type(law).__name__}). For rows of data use Dataset."
-                )
+                rule = "needs a law (Normal, Uniform, Bernoulli, Moments)"
+                raise InputError.of(f"data[{variable}]", rule, law, _law_advice(law))
             blocks.append(law.bind(symbols, shape))
         return tuple(blocks)
     if isinstance(data, (list, tuple)):
         return tuple(block for part in data for block in bind(part))
-    raise InputError(
-        f"data: must be a mapping {{variable: law}}, a Dataset, or a list of these; got {type(data).__name__}. See"
-        " symbolic.problem.distributions."
-    )
+    rule = "must be a mapping {variable: law}, a Dataset, or a list of these"
+    raise InputError.of("data", rule, data, "Write {x: Normal(0, 1)} or Dataset({x: rows}).")
+
+
+def _law_advice(law: Any) -> str:
+    """What to write in place of what is no law."""
+    made = {c.__name__: c for c in (Normal, Uniform, Bernoulli, Moments)}
+    if isinstance(law, str):
+        return f"{nearest(law, list(made))[:-1]}, as in Normal(0, 1)."
+    if isinstance(law, type) and law in made.values():
+        return f"Call it: {law.__name__}(...)."
+    return "Write e.g. Normal(0, 1); for rows of data use Dataset."

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import sympy as sp
 
-from symbolic.errors import InputError
+from symbolic.errors import InputError, instance, shown, unknown
 from symbolic.language import names, reserved_names
+from symbolic.language.calls import called
 from symbolic.problem import assumptions
 from symbolic.problem.distributions import Block, bind, floats
 
@@ -23,6 +25,12 @@ class Parameter:
     name: str
     shape: tuple[int, ...]
     symbols: tuple[sp.Symbol, ...]
+
+
+MOST_AXES = 16
+"""Dimensions of a parameter: arrays of 33 and more are none, and a result adds its own."""
+MOST_ENTRIES = 10_000_000
+PARAMETERS = "must be a list of symbols, matrices or arrays, or a mapping name -> these"
 
 
 def entries(name: str, shape: Sequence[int] = ()) -> np.ndarray:
@@ -39,8 +47,24 @@ def parameters(**shapes: Sequence[int]) -> Any:
     A matrix comes as a SymPy matrix, a vector as a column, () as a symbol, higher orders as a SymPy array. One name
     gives the object itself, several a tuple.
     """
-    made = tuple(_as_sympy(entries(name, shape)) for name, shape in shapes.items())
+    made = tuple(_as_sympy(entries(name, _shape(name, shape))) for name, shape in shapes.items())
     return made[0] if len(made) == 1 else made
+
+
+def _shape(name: str, shape: Any) -> tuple[int, ...]:
+    sizes: tuple[Any, ...] = tuple(shape) if isinstance(shape, (tuple, list, np.ndarray)) else (None,)
+    if (
+        len(sizes) > MOST_AXES
+        or not all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 1 for n in sizes)
+        or prod(map(int, sizes)) > MOST_ENTRIES
+    ):
+        rule = (
+            f"must be a shape of at most {MOST_AXES} whole numbers from 1 on, with a product of at most {MOST_ENTRIES}"
+        )
+        many = isinstance(shape, int) and not isinstance(shape, bool) and shape > 0
+        advice = f"Write ({shape},) for a vector." if many else "Write (), (4,) or (3, 2)."
+        raise InputError.of(f"parameters.{names.symbol('parameters', name)}", rule, shape, advice)
+    return tuple(map(int, sizes))
 
 
 def _as_sympy(array: np.ndarray) -> Any:
@@ -61,10 +85,8 @@ def _parameter(item: Any, name: str | None = None) -> Parameter:
         array = np.array(item.tolist(), dtype=object)
         shape, symbols = array.shape, tuple(array.ravel())
     else:
-        raise InputError(
-            f"Loss.parameters: each must be a symbol or a matrix or array of symbols; got {item!r}"
-            f" ({type(item).__name__}). Use sympy.symbols or symbolic.parameters."
-        )
+        rule = "each must be a symbol or a matrix or array of symbols"
+        raise InputError.of("Loss.parameters", rule, item, "Use sympy.symbols or symbolic.parameters.")
     if not symbols or not all(isinstance(s, sp.Symbol) for s in symbols):
         raise InputError(
             f"Loss.parameters: a matrix must hold symbols only; got {item!r}. Use symbolic.parameters(U=(3, 2))."
@@ -72,6 +94,7 @@ def _parameter(item: Any, name: str | None = None) -> Parameter:
     return Parameter(name or symbols[0].name.split("[")[0], tuple(int(n) for n in shape), symbols)
 
 
+@called({"params": "Give parameters=.", "law": "Give data=.", "expr": "Give expression=."})
 class Loss:
     """Per-sample loss l(theta, z) with z drawn from a law.
 
@@ -89,10 +112,14 @@ class Loss:
         if isinstance(expression, np.ndarray) and expression.shape == ():
             expression = expression.item()
         if not isinstance(expression, sp.Expr) or isinstance(expression, sp.MatrixBase):
-            raise InputError(
-                f"Loss.expression: must be a scalar SymPy expression; got {type(expression).__name__}. Sum or take a"
-                " norm to make it one number."
-            )
+            array = isinstance(expression, (sp.MatrixBase, sp.NDimArray, np.ndarray, list, tuple))
+            advice = "Sum or take a norm to make it one number." if array else "Write it with SymPy's symbols."
+            raise InputError.of("Loss.expression", "must be a scalar SymPy expression", expression, advice)
+        if isinstance(parameters, (sp.Symbol, sp.MatrixBase, sp.NDimArray)):
+            raise InputError.of("Loss.parameters", PARAMETERS, parameters, f"Write [{shown(parameters, 60)}].")
+        if isinstance(parameters, str) or not isinstance(parameters, Iterable):
+            advice = "Write [u, w], of sympy.symbols or symbolic.parameters."
+            raise InputError.of("Loss.parameters", PARAMETERS, parameters, advice)
         pairs = parameters.items() if isinstance(parameters, Mapping) else ((None, item) for item in parameters)
         self.expression: sp.Expr = cast(sp.Expr, expression).replace(_whole_float_power, lambda e: e.base ** int(e.exp))
         self.parameters: tuple[Parameter, ...] = tuple(_parameter(item, label) for label, item in pairs)
@@ -138,13 +165,20 @@ class Loss:
             s for b in self.blocks for v in b.parameters.values() for s in getattr(_sum(v), "free_symbols", ())
         }
         loose = sorted((free | distribution_symbols) - set(known) - distribution_symbols, key=str)
-        for s in loose:
+        own = {s.name: s for s in known}
+        twins = [s for s in loose if s.name in own]
+        for s in twins:
+            found.append(
+                f"Loss.expression: must be written with the same symbols as parameters and data; got {s} with other"
+                f" assumptions than theirs. Make it once, by sympy.Symbol({s.name!r}, real=True)."
+            )
+        for s in loose if not twins else ():
             found.append(
                 f"Loss.expression: every symbol must be a parameter or have a law; got {s} with neither. Add it to"
                 " parameters or to data."
             )
         for p in self.parameters:
-            if not free & set(p.symbols):
+            if not free & set(p.symbols) and not {s.name for s in twins} & {s.name for s in p.symbols}:
                 found.append(
                     f"Loss.parameters: each must occur in the expression; got {p.name}, which does not. Remove it or"
                     " use it."
@@ -172,34 +206,45 @@ class Loss:
         inside = {s for b in self.blocks for v in b.parameters.values() for s in getattr(_sum(v), "free_symbols", ())}
         return tuple(sorted(inside, key=str))
 
-    def pack(self, values: Mapping[Any, Any]) -> np.ndarray:
-        """theta as a float array of shape (D,) from {symbol or name: number or array}. Raises ValueError."""
+    def check_point(self, values: Mapping[Any, Any], where: str = "start") -> None:
+        """Raise ValueError unless `pack` takes the values."""
+        self.pack(values, where)
+
+    def points(self, theta: Any, where: str = "theta") -> np.ndarray:
+        """theta as floats of shape (..., D): an array of them, or one point as `pack` takes it. Raises ValueError."""
+        if isinstance(theta, Mapping):
+            return self.pack(theta, where)
+        found = floats(where, theta)
+        if not found.ndim or found.shape[-1] != self.dimension:
+            rule = f"must be {{parameter: value}}, or numbers of shape (..., {self.dimension})"
+            raise InputError.of(where, rule, theta, "Pack a point with loss.pack.")
+        return found
+
+    def pack(self, values: Mapping[Any, Any], where: str = "start") -> np.ndarray:
+        """theta as a float array of shape (D,) from {symbol or name: number or array}; where: what messages call the
+        values. Raises ValueError."""
+        names_ = [p.name for p in self.parameters]
+        instance(where, values, Mapping, "must be a mapping {parameter: value}", f"The parameters are {names_}.")
         out, left = np.empty(self.dimension), dict(values)
+        strange = [k for k in left if not any(_stands_for(k, p) for p in self.parameters)]
+        if strange:
+            own = {p.name: p.symbols[0] for p in self.parameters}
+            raise InputError("\n".join(unknown(where, k, own) for k in strange))
         at = 0
         for p in self.parameters:
-            keys = [
-                k for k in left if k == p.name or (isinstance(k, sp.Symbol) and k in p.symbols and len(p.symbols) == 1)
-            ]
-            keys += [
-                k for k in left if k not in keys and not isinstance(k, (str, sp.Symbol)) and _symbols_of(k) == p.symbols
-            ]
+            keys = [k for k in left if _stands_for(k, p)]
             if len(keys) != 1:
                 raise InputError(
-                    f"start[{p.name}]: every parameter needs one value; got {len(keys)} of them. Give a number or an"
-                    f" array of shape {p.shape}."
+                    f"{where}[{p.name}]: every parameter needs one value; got {len(keys) or 'none'}. Give"
+                    f" {f'an array of shape {p.shape}' if p.shape else 'a number'}."
                 )
-            value = floats(f"start[{p.name}]", left.pop(keys[0]))
+            value = floats(f"{where}[{p.name}]", left.pop(keys[0]))
             if value.shape != p.shape and not (len(p.shape) == 1 and value.shape == (*p.shape, 1)):
-                raise InputError(f"start[{p.name}]: must have shape {p.shape}; got {value.shape}. Reshape it.")
+                raise InputError(f"{where}[{p.name}]: must have shape {p.shape}; got {value.shape}. Reshape it.")
             if not np.isfinite(value).all():
-                raise InputError(f"start[{p.name}]: must be finite; got {value.tolist()}. Give finite numbers.")
+                raise InputError(f"{where}[{p.name}]: must be finite; got {shown(value)}. Give finite numbers.")
             out[at : at + len(p.symbols)] = value.ravel()
             at += len(p.symbols)
-        if left:
-            raise InputError(
-                f"start: keys must be parameters; got {sorted(map(str, left))}. The loss has"
-                f" {[p.name for p in self.parameters]}."
-            )
         return out
 
     def unpack(self, theta: np.ndarray) -> dict[str, np.ndarray]:
@@ -225,5 +270,8 @@ def _sum(value: Any) -> Any:
     return sp.Tuple(*(v for v in flat if isinstance(v, sp.Basic)))
 
 
-def _symbols_of(key: Any) -> tuple[sp.Symbol, ...] | None:
-    return tuple(key) if isinstance(key, sp.MatrixBase) else None
+def _stands_for(key: Any, p: Parameter) -> bool:
+    """Whether a key of a mapping names this parameter."""
+    if isinstance(key, sp.MatrixBase):
+        return tuple(key) == p.symbols
+    return key == p.name if isinstance(key, str) else isinstance(key, sp.Symbol) and p.symbols == (key,)

@@ -13,7 +13,7 @@ import sympy as sp
 
 from symbolic.dynamics.equation import SDE, LossDynamics, weight_decay
 from symbolic.dynamics.step_map import StepMap, h, t
-from symbolic.errors import InputError
+from symbolic.errors import InputError, nearest
 from symbolic.schemes import (
     adaptive_euler,
     euler_heun,
@@ -113,15 +113,23 @@ def find(scheme: str) -> tuple[Scheme, int | None]:
     """A scheme by name, and the n of "milstein-levy:n". Raises ValueError for what is not there."""
     name, colon, count = scheme.partition(":") if isinstance(scheme, str) else ("", "", "")
     if name not in SCHEMES or (colon and name != milstein_levy.NAME):
-        known = ", ".join(name for name, s in SCHEMES.items() if s.calculus != "discrete")
-        raise InputError(
-            f"scheme: must be one of {known}; got {scheme!r} ({type(scheme).__name__}). See `noetherflow schemes`."
-        )
+        known = [name for name, s in SCHEMES.items() if s.calculus != "discrete"]
+        hint = nearest(scheme, known, "See `noetherflow schemes`.")
+        raise InputError.of("scheme", f"must be one of {', '.join(known)}", scheme, hint)
     if colon and not (count.isdigit() and 1 <= int(count) <= 1000):
         raise InputError(
             f"scheme: milstein-levy:n takes 1 to 1000 terms; got {scheme!r} (str). Write e.g. 'milstein-levy:8'."
         )
     return SCHEMES[name], int(count) if colon else None
+
+
+def require_scheme(scheme: Any) -> str:
+    """The name, which must be of a scheme that integrates an SDE. Raises ValueError."""
+    if find(scheme)[0].calculus == "discrete":
+        raise InputError.of(
+            "scheme", "must integrate an SDE", scheme, "It is a discrete optimiser: use train, of a loss."
+        )
+    return scheme
 
 
 def for_step(problem: SDE | object, scheme: str, dt: float) -> str:

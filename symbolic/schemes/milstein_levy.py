@@ -7,6 +7,7 @@ out have mean square dt^2/(4 (2n + 1)), so strong order 1 needs n to grow like 1
 from math import ceil
 from typing import Any
 
+from symbolic.errors import InputError
 from symbolic.schemes.milstein import second
 
 NAME, CALCULUS, NOISE, STRONG, WEAK = "milstein-levy", "ito", "general", "1", "1"
@@ -22,7 +23,7 @@ def levy_terms(dt: float) -> int:
     """Terms for which the areas' error over a unit of time is dt. Raises ValueError past 64."""
     terms = max(1, ceil((1 / dt - 2) / 4 * (1 - 1e-12)))
     if terms > MOST_TERMS:
-        raise ValueError(
+        raise InputError(
             f"scheme: milstein-levy takes 1/(4 dt) terms of the Levy areas, at most {MOST_TERMS}; got dt = {dt}"
             f" (float), {terms} terms. Say how many in the name, 'milstein-levy:{MOST_TERMS}'."
         )

@@ -62,7 +62,7 @@ def test_observables_may_use_parameters_and_the_brownian_motion() -> None:
         ({mu: "1", sigma: "a"}, r"parameters\[sigma\]: must be a finite number"),
         ({mu: 1.0, sigma: []}, r"parameters\[sigma\]: must be a finite number"),
         ({mu: 1.0, sigma: [[1.0]]}, r"parameters\[sigma\]: must be a finite number"),
-        ({mu: 1.0, sigma: 1.0, "nu": 2.0}, r"parameters\[nu\]: must be a parameter of the SDE; got 'nu'"),
+        ({mu: 1.0, sigma: 1.0, "nu": 2.0}, r"parameters\[nu\]: must name a parameter of the SDE; got 'nu'"),
     ],
 )
 def test_parameters_must_be_given(given: Any, message: str, monkeypatch: pytest.MonkeyPatch) -> None:

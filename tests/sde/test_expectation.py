@@ -312,9 +312,9 @@ def test_a_problem_without_chance_is_refused() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sde": "gbm"}, "expectation: needs an SDE; got str"),
+        ({"sde": "gbm"}, "expectation: needs an SDE; got 'gbm'"),
         ({"f": [X, X]}, r"expectation.f: must be one SymPy expression of the states; got \[X, X\] \(list\)"),
-        ({"f": sp.Symbol("Z")}, r"may use parameters and time only; got \['Z'\]"),
+        ({"f": sp.Symbol("Z")}, r"may use the problem's symbols and time only; got \['Z'\]"),
         ({"f": sp.Symbol("X")}, "with other assumptions"),
         ({"tolerance": 0}, "expectation.tolerance: must be positive and finite; got 0"),
         ({"tolerance": "small"}, "expectation.tolerance: must be positive and finite; got 'small'"),
@@ -333,9 +333,9 @@ def test_a_problem_without_chance_is_refused() -> None:
         ({"scheme": "adaptive-euler"}, "expectation.scheme: levels need steps that are the same for all paths"),
         ({"scheme": "heun"}, "integrates stratonovich equations"),
         ({"scheme": "rk4"}, "scheme: must be one of"),
-        ({"start": {}}, r"start\[X\]: every parameter needs one value; got 0"),
+        ({"start": {}}, r"start\[X\]: needs one value; got none"),
         ({"start": {X: [1.0, 2.0]}}, r"expectation.start\[X\]: paths are not known in advance"),
-        ({"parameters": {"mu": 1.0}}, r"parameters\[mu\]: must be a parameter of the SDE"),
+        ({"parameters": {"mu": 1.0}}, r"parameters\[mu\]: must name a parameter of the SDE"),
     ],
 )
 def test_what_it_refuses(changes: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
