@@ -119,8 +119,8 @@ def simulate(
         require_sgd("simulate", sgd)
     elif sgd is not None:
         raise InputError.of("simulate.sgd", "an SDE stands by itself", sgd, "Leave it out.")
-    swept = sweep.axes(problem, parameters)
     sweep.check_start(problem, start)
+    swept = sweep.axes(problem, parameters)
     gathered.check_names(problem, observables, events, histogram, swept)
     if swept and out is not None:
         raise InputError(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +12,34 @@ import typer
 
 from symbolic.errors import InputError
 
-SpecArgument = Annotated[str, typer.Argument(help="A TOML spec, or the name of a library loss.", metavar="SPEC")]
+
+def _losses(incomplete: str) -> list[str]:
+    """Names of library losses, and the specs at hand."""
+    from symbolic.library import LIBRARY
+
+    path = Path(incomplete)
+    folder = path if incomplete.endswith("/") else path.parent
+    with suppress(OSError):
+        here = [f"{p}/" if p.is_dir() else str(p) for p in folder.iterdir() if p.is_dir() or p.suffix == ".toml"]
+        return [name for name in [*LIBRARY, *sorted(here)] if name.startswith(incomplete)]
+    return [name for name in LIBRARY if name.startswith(incomplete)]
+
+
+def _schemes(incomplete: str) -> list[str]:
+    """Names of the schemes that integrate an SDE."""
+    from symbolic.schemes import SCHEMES
+
+    return [s.name for s in SCHEMES.values() if s.calculus != "discrete" and s.name.startswith(incomplete)]
+
+
+def _among(*names: str) -> Callable[[str], list[str]]:
+    return lambda incomplete: [name for name in names if name.startswith(incomplete)]
+
+
+SpecArgument = Annotated[
+    str,
+    typer.Argument(help="A TOML spec, or the name of a library loss.", metavar="SPEC", autocompletion=_losses),
+]
 CheckpointArgument = Annotated[
     Path, typer.Argument(help="The checkpoint of a simulate, train or verify that did not end.")
 ]
@@ -35,9 +64,15 @@ Dt = Annotated[float | None, typer.Option(help="Overrides [run] dt.")]
 Paths = Annotated[int | None, typer.Option(help="Overrides [run] paths.")]
 Seed = Annotated[int | None, typer.Option(help="Overrides [run] seed.")]
 SaveAt = Annotated[int | None, typer.Option(help="Overrides [run] save_at: how many times are saved.")]
-Keep = Annotated[str | None, typer.Option(help="Overrides [run] keep: statistics or paths.")]
-Dtype = Annotated[str | None, typer.Option(help="Overrides [run] dtype: float64 or float32.")]
-Scheme = Annotated[str | None, typer.Option(help="Overrides [run] scheme.")]
+Keep = Annotated[
+    str | None,
+    typer.Option(help="Overrides [run] keep: statistics or paths.", autocompletion=_among("statistics", "paths")),
+]
+Dtype = Annotated[
+    str | None,
+    typer.Option(help="Overrides [run] dtype: float64 or float32.", autocompletion=_among("float64", "float32")),
+]
+Scheme = Annotated[str | None, typer.Option(help="Overrides [run] scheme.", autocompletion=_schemes)]
 Check = Annotated[
     bool | None, typer.Option("--check/--no-check", help="Try the step against half of it on a few paths, and warn.")
 ]

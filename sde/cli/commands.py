@@ -7,13 +7,8 @@ of ours, with its traceback. Only InputError, and OSError that is about a file, 
 
 from __future__ import annotations
 
-import errno
 import sys
-import traceback
-import warnings
-from collections.abc import Callable
 from dataclasses import replace
-from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,21 +41,20 @@ from sde.cli.arguments import (
     Time,
     point_of,
 )
-from sde.cli.outputs import begun, checked, emit, finish, judged, listing
-from sde.cli.terminal import LONGEST, Commands, drop, line, say, shown_for
-from sde.engine import compiling, interruption
+from sde.cli.guard import guarded, words
+from sde.cli.outputs import checked, emit, finish, judged, listing
+from sde.cli.terminal import Commands, line, say, shown_for
 from sde.storage.distinct_files import check_apart
-from symbolic.errors import InputError, sentences, shown
+from symbolic.errors import InputError
 
 app = typer.Typer(
     cls=Commands,
     rich_markup_mode=None,  # what stands in brackets is a section of a spec, not markup
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     help=__doc__.splitlines()[0] if __doc__ else None,
 )
-_quiet = False
 
 
 def _version(asked: bool) -> None:
@@ -81,90 +75,20 @@ def settle(
     ] = False,
 ) -> None:
     """Options of all commands."""
-    global _quiet
-    _quiet = quiet
-
-
-DEFECT = 70
-"""Exit code of an error of ours, apart from all that mean something (EX_SOFTWARE of sysexits.h)."""
-
-
-def _guarded(command: Callable[..., int]) -> Callable[..., None]:
-    """Bad input ends as clear lines and exit code 2, an interruption as 130 or 143; anything else is a defect and shows
-    itself."""
-
-    @wraps(command)
-    def run(*args: Any, **kwargs: Any) -> None:
-        warnings.showwarning = _warned
-        asked, begun[:] = interruption.count(), []
-        try:
-            with interruption.command(), compiling.reporting(not _quiet):
-                code = command(*args, **kwargs)
-                sys.stdout.flush()
-        except InputError as error:
-            say(error, longest=LONGEST)
-            code = 2
-        except OSError as error:
-            said = _file_error(error)
-            if said is None:
-                traceback.print_exc()
-            else:
-                say(said, longest=LONGEST)
-            code = DEFECT if said is None else 2
-        except MemoryError:
-            say("run: must fit in memory; got more than there is. Take fewer paths, steps or saves.")
-            code = 2
-        except Exception:
-            traceback.print_exc()
-            code = DEFECT
-        except KeyboardInterrupt:
-            written = (
-                "what is there is whole, the rest is not written"
-                if begun
-                else "nothing was complete yet, nothing was written"
-            )
-            say(f"interrupted: {written}")
-            code = interruption.exit_code() if interruption.count() > asked else 130
-        raise typer.Exit(code)
-
-    return run
-
-
-STREAM = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG, errno.EDQUOT)
-"""Reasons of the system for which a stream without a name, so standard output, takes no more."""
-
-
-def _file_error(error: OSError) -> str | None:
-    """What to say of an error that is about a file: ours say it in a sentence, the system's name the file. None for one
-    that is a defect."""
-    if sentences(str(error)):
-        return str(error)
-    reason = error.strerror or error
-    if error.filename is not None:
-        return f"file: must be there and open to this; got {shown(error.filename)} ({reason}). Check the path."
-    if error.errno in STREAM:
-        drop(sys.stdout)
-        return f"output: standard output must be writable; got {reason}. Send it elsewhere."
-    return None
-
-
-def _warned(message: Warning | str, category: type[Warning], *rest: Any) -> None:
-    """A warning in a line; of an interruption the command itself speaks."""
-    if not issubclass(category, interruption.InterruptedWarning):
-        say(f"warning: {message}", longest=LONGEST)
+    words.quiet = quiet
 
 
 def _watched() -> bool:
-    return sys.stderr.isatty() and not _quiet
+    return sys.stderr.isatty() and not words.quiet
 
 
 def _shown(target: str | None) -> Any:
     """Where words for people go: aside when JSON takes standard output."""
-    return shown_for(target, quiet=_quiet)
+    return shown_for(target, quiet=words.quiet)
 
 
 @app.command(short_help="Symmetries, conserved charges, their drift and class.")
-@_guarded
+@guarded
 def derive(
     spec: SpecArgument,
     json_: Json = None,
@@ -197,7 +121,7 @@ def derive(
 
 
 @app.command(short_help="Integrate SGD's SDE over an ensemble.")
-@_guarded
+@guarded
 def simulate(
     spec: SpecArgument,
     output: Output,
@@ -241,7 +165,7 @@ def simulate(
 
 
 @app.command()
-@_guarded
+@guarded
 def train(
     spec: SpecArgument,
     output: Output,
@@ -275,7 +199,7 @@ def train(
 
 
 @app.command(short_help="Continue a run from its checkpoint, bit for bit.")
-@_guarded
+@guarded
 def resume(
     checkpoint: CheckpointArgument,
     output: ResultOf = None,
@@ -293,7 +217,7 @@ def resume(
             raise InputError(
                 f"resume: a verification writes a report, not NetCDF; got -o {output}. Give --report or --json."
             )
-        found = resume_verification(checkpoint, threads=threads, progress=not _quiet, outputs=(report, json_))
+        found = resume_verification(checkpoint, threads=threads, progress=not words.quiet, outputs=(report, json_))
         return judged(found, report, json_, checkpoint, _shown(json_))
     if output is None or report is not None:
         raise InputError(
@@ -304,7 +228,7 @@ def resume(
 
 
 @app.command(short_help="Hold theory against discrete SGD, its SDE and GD.")
-@_guarded
+@guarded
 def verify(
     spec: SpecArgument,
     report: Report = None,
@@ -330,12 +254,12 @@ def verify(
     check_apart([report, json_, checkpoint], read.inputs)
     sgd = {"learning_rate": learning_rate, "batch_size": batch_size, "weight_decay": weight_decay, "momentum": momentum}
     run = {"time": time, "steps": steps, "paths": paths, "seed": seed}
-    found = verify_spec(read, sgd, run, alpha=alpha, threads=threads, progress=not _quiet, save=checkpoint)
+    found = verify_spec(read, sgd, run, alpha=alpha, threads=threads, progress=not words.quiet, save=checkpoint)
     return judged(found, report, json_, checkpoint, _shown(json_))
 
 
 @app.command()
-@_guarded
+@guarded
 def show(
     path: Annotated[
         Path, typer.Argument(help="A NetCDF result, a verification's JSON, or a checkpoint.", metavar="FILE")
@@ -361,7 +285,7 @@ def show(
 
 
 @app.command()
-@_guarded
+@guarded
 def library(json_: Json = None) -> int:
     """The named losses; a name serves in place of SPEC."""
     from symbolic.library import rows
@@ -370,7 +294,7 @@ def library(json_: Json = None) -> int:
 
 
 @app.command(short_help="One-step maps: calculus, noise, orders, reference.")
-@_guarded
+@guarded
 def schemes(json_: Json = None) -> int:
     """The one-step maps: calculus, noise class, strong and weak order, reference."""
     from symbolic.schemes import SCHEMES
@@ -380,7 +304,7 @@ def schemes(json_: Json = None) -> int:
 
 
 @app.command()
-@_guarded
+@guarded
 def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Remove what it holds; runs then compile anew.")] = False,
     json_: Json = None,

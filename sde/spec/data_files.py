@@ -21,14 +21,15 @@ from symbolic.problem.loss import entries
 FILE_KEYS = ("file", "inputs", "targets", "standardize", "classes")
 SHOWN = 5
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+"""Marks that stand between cells where commas should, and their names; blanks too, where they part the wanted names."""
 _MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
 def not_utf8(where: str, path: Path, raw: bytes, error: UnicodeDecodeError | None = None) -> str:
     """The sentence for a file of text in another encoding."""
-    known = _MARKS.get(raw[:2]) or ("UTF-16 without its mark" if error is None or b"\0" in raw else None)
+    known = _MARKS.get(raw[:2]) or ("UTF-16, without its mark" if error is None or b"\0" in raw else None)
     at = "" if error is None else f"byte {raw[error.start]:#04x} in line {raw.count(10, 0, error.start) + 1}"
-    found = f"{known} text" if known else at
+    found = known or at
     return (
         f"{where}: the file must be UTF-8 text; got {printable(repr(str(path)), 300)} ({found}). Save it as UTF-8, e.g."
         " by iconv -t UTF-8."
@@ -123,15 +124,19 @@ def _read_columns(path: Path, columns: Sequence[str], where: str) -> tuple[np.nd
         return np.empty((0, 0)), [not_utf8(where, path, raw)]
     called = printable(path.name, 100)
     header = [cell.strip() for cell in lines[0]] if lines else []
+    if not lines:
+        return np.empty((0, 0)), [f"{where}: {called} must have a header and rows; got an empty file. Name another."]
     other = next((s for s in SEPARATORS if len(header) == 1 and s in header[0]), None)
+    if len(header) == 1 and not other and len(columns) > 1 and set(columns) <= set(header[0].split()):
+        other = " "
     if other:
         return np.empty((0, 0)), [
-            f"{where}: cells must be separated by commas; got {SEPARATORS[other]} in the header of {called},"
+            f"{where}: cells must be separated by commas; got {SEPARATORS.get(other, 'blanks')} in the header of {called},"
             f" {printable(repr(lines[0][0]), 100)} (str). Save it with commas, and points in decimals."
         ]
     errors = [
         f"{where}: every column must be in the header of {called}; got {printable(repr(name), 100)} (missing)."
-        f" {nearest(name, header or ['(empty file)'])}"
+        f" {nearest(name, header)}"
         for name in columns
         if name not in header
     ]

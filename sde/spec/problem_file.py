@@ -129,7 +129,7 @@ def parse_spec(text: str, path: str | Path = "spec.toml") -> Spec:
 def _shape_advice(value: Any) -> str:
     if isinstance(value, dict):
         return "A variable with a law goes under [data]; here write [] or [4] or [3, 2]."
-    if is_number(value) or isinstance(value, list):
+    if is_number(value) or (isinstance(value, list) and not all(type(n) is int for n in value)):
         return "Write [] or [4] or [3, 2]; values go under [run], start = { ... }."
     return "Write [] or [4] or [3, 2]."
 
@@ -253,6 +253,7 @@ class _Reader:
                     if isinstance(value, list) and all(type(n) is int for n in value) and not near(name, FILE_KEYS)
                     else f'Write {{ law = "normal", std = 1 }}. {nearest(name, FILE_KEYS)}',
                 )
+                self.declare(name, where, None)
                 continue
             requested = self.shape(f"{where}.shape", value["shape"]) if "shape" in value else None
             distribution, shape = read_distribution(

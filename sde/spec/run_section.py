@@ -13,7 +13,7 @@ fewer), or a list of times steps_at = [0.5]                             times at
 straddles one check = true                                 whether a few paths try the step against half of it, and a
 warning says what it does scheme = "euler-maruyama"   dtype = "float64" or "float32"   keep = "statistics" or "paths"
 observables = { C = "u**2 - w**2" }          expressions in the parameters; may be a section [observables] of its own
-events = { flat = "w - u" }                  dated where the expression becomes positive; as `simulate(events=...)`
+events = { flat = "w > u" }                  dated where the relation, or the sign of an expression, turns; as `simulate(events=...)`
 covariance = ["u", "C"]                      parameters and observables whose covariance is taken
 histogram = { C = [-1.0, 0.0, 1.0] }         increasing edges, by parameter or observable
 warn_share = 0.0                             the share of exploded paths beyond which a warning is given
@@ -30,7 +30,7 @@ import numpy as np
 from sde.spec import observed
 from sde.spec.distribution_tables import read_distribution
 from sde.spec.error_list import ErrorList, is_number
-from symbolic.errors import nearest
+from symbolic.errors import near, nearest
 from symbolic.problem.distributions import Moments
 from symbolic.problem.optimizer import SGD
 
@@ -95,7 +95,7 @@ def read(
                 f"run.{key}",
                 f"must be one of {', '.join(choices)}",
                 section[key],
-                f'Write {key} = "{choices[0]}".',
+                nearest(section[key], choices, f'Write {key} = "{choices[0]}".'),
             )
         elif key in section:
             run[key] = section[key]
@@ -154,6 +154,8 @@ def _start(where: str, table: Any, parameters: Mapping[str, np.ndarray], errors:
             errors.add(f"{where}.{name}", "must be a parameter", value, nearest(name, list(parameters) or ["(none)"]))
     for name, array in parameters.items():
         here, value = f"{where}.{name}", table.get(name)
+        if value is None and any(name in near(other, list(parameters)) for other in table if other not in parameters):
+            continue  # its name is misspelt, which is said above
         if value is None:
             errors.add(
                 here,

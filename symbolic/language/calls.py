@@ -44,7 +44,7 @@ def _checked(function: Callable[..., Any], name: str, hints: Any, skip: int) -> 
             form.bind(*args, **kwargs)
         except TypeError:
             given = args[skip:]
-            known: Hints = hints(given[0] if given else None) if callable(hints) else hints or {}
+            known: Any = hints(given[0] if given else None) if callable(hints) else hints or {}
             raise CallError(_sentence(name, form, skip, given, kwargs, known)) from None
         return function(*args, **kwargs)
 

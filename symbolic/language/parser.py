@@ -40,6 +40,10 @@ OTHER_SIGNS: Mapping[type[ast.AST], tuple[str, str]] = {
     ast.Not: ("not", ALLOWED),
 }
 """Operators of Python that mean something else to some: as they are written, and what to write."""
+OTHER_CHARACTERS = {"\u2212": "-", "\u00b7": "*", "\u22c5": "*", "\u00d7": "*", "\u00f7": "/"}
+OTHER_CHARACTERS |= {"\u00b2": "**2", "\u00b3": "**3", "\u2013": "-"}
+"""Characters of print, and what to write for them."""
+PRODUCT = "Write products with *, as in 2*u*w."
 OTHER_NAMES = {
     "ln": "Write log(...), the natural logarithm.",
     "pow": "Write ** for a power: u**2.",
@@ -240,6 +244,11 @@ def parse(text: str, names: Mapping[str, Any], where: str = "expression") -> np.
     )
     if odd is not None:
         raise ExpressionError(where, odd + 1, "the character is not allowed", source[odd], "character", ALLOWED)
+    foreign = next((i for i, c in enumerate(source) if c in OTHER_CHARACTERS), None)
+    if foreign is not None:
+        c = source[foreign]
+        do = f"Write {OTHER_CHARACTERS[c]} for it."
+        raise ExpressionError(where, foreign + 1, "the character is not allowed", c, "character", do)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SyntaxWarning)
@@ -247,7 +256,12 @@ def parse(text: str, names: Mapping[str, Any], where: str = "expression") -> np.
     except SyntaxError as error:
         column = max(error.offset or 1, 1)
         raise ExpressionError(
-            where, column, f"cannot be read: {error.msg}", source[column - 1 : column + 39], "syntax", ALLOWED
+            where,
+            column,
+            f"cannot be read: {error.msg}",
+            source[column - 1 : column + 39],
+            "syntax",
+            PRODUCT if "decimal literal" in error.msg or "forgot a comma" in error.msg else ALLOWED,
         ) from None
     except (ValueError, RecursionError, MemoryError, OverflowError) as error:
         raise ExpressionError(

@@ -71,9 +71,10 @@ def rates(sgd: SGD | None, population: int | None, order: int = 1, numeric: bool
         raise InputError(
             f"drift: order must be 1 or 2; got {order!r} ({type(order).__name__}). Use 2 for the order-2 SDE."
         )
-    if sgd is None:
+    if sgd is None and not numeric:
         return Rates(TEMPERATURE, WEIGHT_DECAY, LEARNING_RATE, 1)
-    if require_sgd("drift", sgd).momentum and order == 2:
+    sgd = require_sgd("drift", sgd)
+    if sgd.momentum and order == 2:
         raise InputError(
             f"drift: order 2 is for plain SGD; got momentum {sgd.momentum}. Use order=1, the small-step limit of"
             " momentum SGD."

@@ -17,7 +17,7 @@ from symbolic.noise.covariance import Noise
 from symbolic.predictions.charge import Charge
 from symbolic.predictions.equilibrium import Equilibrium, equilibrium
 from symbolic.problem.loss import Loss
-from symbolic.problem.optimizer import SGD
+from symbolic.problem.optimizer import SGD, require_sgd
 from symbolic.symmetry import Forms, Structure, find_families, nonquadratic_laws, structure
 from symbolic.symmetry.generators import Algebra, Certificate
 
@@ -88,4 +88,4 @@ class Derivation:
 
     def equilibrium(self, at: Mapping[Any, Any], sgd: SGD) -> Equilibrium:
         """Where the noise leads this point, and how fast. at: {symbol or name: number or array}. Raises ValueError."""
-        return equilibrium(self.charges, self.noise, self.loss.pack(at, "at"), sgd)
+        return equilibrium(self.charges, self.noise, self.loss.pack(at, "at"), require_sgd("equilibrium", sgd))

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import sympy as sp
 
-from symbolic.errors import InputError, unknown
+from symbolic.errors import InputError, instance, unknown
 from symbolic.evaluation import random_points as probing
 from symbolic.noise import drift as laws
 from symbolic.noise.covariance import Noise, Source
@@ -269,7 +269,10 @@ class LabelNoise:
                 f"LabelNoise: origin must be 'label' or 'rest'; got {origin!r} ({type(origin).__name__}). Name one of"
                 " them."
             )
-        if charge.loss is not self.loss:
+        if (
+            instance("LabelNoise", charge, Charge, "needs a charge", "Give one of theory.charges.").loss
+            is not self.loss
+        ):
             raise InputError(
                 f"LabelNoise: the charge must be of the same loss; got {charge.name} of {charge.loss}. Derive it from"
                 " this loss."

@@ -54,11 +54,15 @@ def floats(where: str, value: Any) -> np.ndarray:
     them into numbers."""
     try:
         array = np.asarray(value)
-    except ValueError:
-        raise InputError.of(where, "must be numbers in rows of equal length", value, "Fill or cut the rows.") from None
+    except ValueError as error:
+        deep = "inhomogeneous" not in str(error)
+        rule = "must be numbers of few dimensions" if deep else "must be numbers in rows of equal length"
+        raise InputError.of(where, rule, value, "Give a number or an array of numbers.") from None
     if array.dtype.kind in "cbSUmM" or any(
         isinstance(e, (str, bool, complex)) for e in array.ravel() if array.dtype == object
     ):
+        if not array.ndim:
+            raise InputError.of(where, "must be a real number", value, "Give a number.")
         kind = type(array.ravel()[0]).__name__ if array.size else array.dtype
         raise InputError(f"{where}: must be real numbers; got an array of {kind}. Convert it to numbers first.")
     try:

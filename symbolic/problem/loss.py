@@ -242,7 +242,9 @@ class Loss:
             if value.shape != p.shape and not (len(p.shape) == 1 and value.shape == (*p.shape, 1)):
                 raise InputError(f"{where}[{p.name}]: must have shape {p.shape}; got {value.shape}. Reshape it.")
             if not np.isfinite(value).all():
-                raise InputError(f"{where}[{p.name}]: must be finite; got {shown(value)}. Give finite numbers.")
+                raise InputError(
+                    f"{where}[{p.name}]: must be finite; got {shown(value.tolist())}. Give finite numbers."
+                )
             out[at : at + len(p.symbols)] = value.ravel()
             at += len(p.symbols)
         return out
