@@ -11,8 +11,9 @@ import sympy as sp
 
 from symbolic import display
 from symbolic.algebra.polynomial import TooLarge
-from symbolic.errors import InputError
+from symbolic.errors import InputError, instance
 from symbolic.evaluation.random_points import Probe
+from symbolic.language.calls import called
 from symbolic.noise.covariance import Noise
 from symbolic.noise.sign_class import GenericNoise
 from symbolic.predictions import Breaking, LabelNoise, MomentumLaw, breaking, label_noise, momentum_laws
@@ -214,6 +215,7 @@ class Theory(Derivation):
         return display.to_html(self)
 
 
+@called()
 def derive(loss: Loss) -> Theory:
     """All affine symmetries of a loss, its charges, and their class under SGD's noise.
 
@@ -242,8 +244,7 @@ def derive(loss: Loss) -> Theory:
     >>> theory.charges[0].expression, theory.charges[0].classification, theory.complete
     (u**2 - w**2, 'convergent', True)
     """
-    if not isinstance(loss, Loss):
-        raise TypeError(f"derive: needs a Loss; got {loss!r} ({type(loss).__name__}). Build one with symbolic.Loss.")
+    instance("derive", loss, Loss, "needs a Loss", "Build one with symbolic.Loss.")
     _check_gradient(loss)
     try:
         formal: Formal | None = Formal(loss)

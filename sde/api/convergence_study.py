@@ -11,18 +11,22 @@ import numpy as np
 import sympy as sp
 
 from sde.api.simulation import simulate
+from sde.engine import time_grid
 from sde.engine.dataset import in_words
 from sde.estimators.convergence_order import Convergence, strong_slope, weak_slope
+from symbolic.codegen.prepare import check_expression
 from symbolic.dynamics import tracing
 from symbolic.dynamics.equation import SDE
 from symbolic.dynamics.step_map import t as time_symbol
-from symbolic.errors import InputError, as_whole
+from symbolic.errors import InputError, as_whole, instance
+from symbolic.language.calls import called
 from symbolic.problem.parameter import Parameter, assign
-from symbolic.schemes import find
+from symbolic.schemes import find, require_scheme
 
 Exact = Sequence[Any] | Callable[..., Any]
 
 
+@called({"dt": "Give steps=, how many of the longest length.", "schemes": "Call it for each scheme."})
 def convergence(
     sde: SDE,
     scheme: str = "euler-maruyama",
@@ -97,13 +101,21 @@ def convergence(
     True
     """
     _check(sde, steps, levels, paths, exact, reference)
-    chosen, _ = find(scheme)
+    time_grid.check_length("convergence.time", time)
+    chosen, _ = find(require_scheme(scheme))
+    if reference is not None:
+        require_scheme(reference)
     if chosen.own_clock and exact is None:
         raise InputError(
             "convergence.exact: a scheme whose paths choose their steps cannot follow another run's path; got none"
             f" with {scheme}. Give the solution."
         )
-    functional = sp.sympify(functional, strict=True) if functional is not None else sp.Add(*(x**2 for x in sde.states))
+    if functional is None:
+        functional = sp.Add(*(x**2 for x in sde.states))
+    check_expression("convergence.functional", functional, sde)
+    if np.ndim(functional):
+        raise InputError.of("convergence.functional", "must be one expression of the states", functional, "Give one.")
+    functional = sp.sympify(functional, strict=True)
     solution = _solution(sde, exact, start, time) if exact is not None else None
     observables: dict[str, Any] = {"f_of_states": functional}
     if solution is not None:
@@ -174,8 +186,7 @@ def convergence(
 
 
 def _check(sde: Any, steps: int, levels: int, paths: int, exact: Any, reference: Any) -> None:
-    if not isinstance(sde, SDE):
-        raise InputError(f"convergence: needs an SDE; got {type(sde).__name__}. See SDE.from_loss for a loss.")
+    instance("convergence", sde, SDE, "needs an SDE", "Build one with sde.SDE, or SDE.from_loss(loss, sgd) of a loss.")
     for name, value, least in (("steps", steps, 1), ("levels", levels, 4), ("paths", paths, 100)):
         if (as_whole(value) or 0) < least:
             raise InputError(

@@ -13,6 +13,7 @@ import sympy as sp
 
 from sde.api import explosion_reasons, provenance, starts, sweep
 from sde.api.estimate_store import Remembered, run_name
+from sde.api.run_arguments import check_bound, check_path
 from sde.api.step_inputs import constants
 from sde.api.survey import Survey
 from sde.engine import checkpoint_folder, dataset, ensemble, inputs, interruption, time_grid
@@ -24,18 +25,21 @@ from sde.engine.program import Program, load
 from sde.engine.time_grid import RunClock
 from sde.estimators import multilevel
 from sde.estimators.estimate import Expectation
-from symbolic.codegen.prepare import Prepared, parameters_of, prepare
+from symbolic.codegen.prepare import Prepared, check_expression, parameters_of, prepare
 from symbolic.dynamics.equation import SDE
-from symbolic.errors import InputError, as_real, as_whole
+from symbolic.errors import InputError, as_real, as_whole, instance
+from symbolic.language.calls import called
 from symbolic.problem.parameter import Parameter, assign
 from symbolic.schemes import find, fitting, for_step
 
 SHIFT = 40
 """Level l takes the paths from l 2**40 on."""
+NO_SDE = "Build one with sde.SDE, or SDE.from_loss(loss, sgd) of a loss."
 BATCH_BYTES = 1 << 24
 """What one run's saves may take."""
 
 
+@called({"dt": "Levels choose their steps: leave it out.", "paths": "The tolerance chooses them: leave it out."})
 def expectation(
     sde: SDE,
     f: Any,
@@ -134,7 +138,23 @@ def expectation(
     True
     """
     began = perf_counter()
-    _check(sde, f, start, parameters, tolerance, steps, refine, levels, first_paths, budget, seed, threads)
+    _check(
+        sde,
+        f,
+        start,
+        time,
+        bound,
+        checkpoint,
+        parameters,
+        tolerance,
+        steps,
+        refine,
+        levels,
+        first_paths,
+        budget,
+        seed,
+        threads,
+    )
     if scheme is None:
         scheme = _default(sde)
     if find(scheme)[0].own_clock:
@@ -303,6 +323,9 @@ def _check(
     sde: Any,
     f: Any,
     start: Mapping[Any, Any],
+    time: Any,
+    bound: Any,
+    checkpoint: Any,
     parameters: Mapping[Any, Any] | None,
     tolerance: Any,
     steps: Any,
@@ -316,12 +339,19 @@ def _check(
     """Raise ValueError for what cannot be."""
 
     def refuse(name: str, rule: str, got: Any, do: str) -> InputError:
-        return InputError(f"expectation{name}: {rule}; got {got!r} ({type(got).__name__}). {do}")
+        return InputError.of(f"expectation{name}", rule, got, do)
 
-    if not isinstance(sde, SDE):
-        raise InputError(f"expectation: needs an SDE; got {type(sde).__name__}. See SDE.from_loss for a loss.")
-    if not isinstance(f, (sp.Expr, int, float)):
-        raise refuse(".f", "must be one SymPy expression of the states", f, "Call expectation for each of several.")
+    instance("expectation", sde, SDE, "needs an SDE", NO_SDE)
+    if isinstance(f, bool) or not isinstance(f, (sp.Expr, int, float)):
+        several = isinstance(f, (list, tuple, dict, np.ndarray, sp.MatrixBase))
+        do = "Call expectation for each of several." if several else "Write it with the states' symbols."
+        do = "Write Heaviside(a - b) for the chance of a > b." if isinstance(f, sp.Rel) else do
+        raise refuse(".f", "must be one SymPy expression of the states", f, do)
+    check_expression("expectation.f", f, sde)
+    time_grid.check_length("expectation.time", time)
+    check_bound(bound)
+    check_path("checkpoint", checkpoint)
+    instance("start", start, Mapping, "must be a mapping {name or symbol: value}", "Write {'X': 1.0}.")
     for name, value in (("tolerance", tolerance), ("budget", budget)):
         if (as_real(value) or 0) <= 0:
             raise refuse(
@@ -342,6 +372,7 @@ def _check(
         number = as_whole(value)
         if number is None or not least <= number <= most:
             raise refuse(f".{name}", f"must be a whole number from {least} to {most}", value, f"Give e.g. {least}.")
+    sweep.check_start(sde, start)
     swept = sweep.axes(sde, parameters)
     if swept:
         raise refuse(".parameters", "takes one number each", sorted(swept), "Call expectation for each value.")

@@ -7,15 +7,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import sympy as sp
 
 from sde.engine.result_layout import ResultLayout, Variable
 from sde.engine.time_grid import RunClock
 from sde.settings import Gather
-from symbolic.codegen.prepare import parameters_of
+from symbolic.codegen.prepare import check_expression, parameters_of
 from symbolic.dynamics.equation import SDE
-from symbolic.errors import InputError
+from symbolic.errors import InputError, instance, unknown
 from symbolic.language import names, reserved_names
 from symbolic.problem.loss import Loss
+
+WRITTEN = {
+    "observables": ("{name: expression}", '{"C": u**2 - w**2}'),
+    "events": ("{name: expression or relation}", '{"hit": u > 1}'),
+    "histogram": ("{name: edges}", '{"u": [0, 1, 2]}'),
+}
 
 
 @dataclass(frozen=True)
@@ -34,12 +41,33 @@ def together(gather: Gather) -> dict[str, Any]:
     both = set(observables) & set(events)
     if both:
         raise InputError(f"events[{min(both)}]: a name must be new text; got an observable's. Rename it.")
-    return {**observables, **events}
+    return {**observables, **{name: _excess(condition) for name, condition in events.items()}}
+
+
+def _excess(condition: Any) -> Any:
+    """The expression that is positive where a condition holds: a relation's one side less the other, the least of what
+    must hold together, the greatest of what may."""
+    if isinstance(condition, sp.And | sp.Or):
+        parts = [_excess(c) for c in condition.args]
+        return (sp.Min if isinstance(condition, sp.And) else sp.Max)(*parts)
+    if isinstance(condition, sp.Rel) and not isinstance(condition, sp.Eq | sp.Ne):
+        return condition.gts - condition.lts
+    return condition
 
 
 def check_names(problem: Loss | SDE, gather: Gather, swept: Iterable[str] = ()) -> None:
     """Raise ValueError where the result would hold a name twice, or one of ours that stands for something else."""
-    shapes = {name: np.shape(value) for name, value in (gather.observables or {}).items()}
+    observables, events, histogram = gather.observables, gather.events, gather.histogram
+    tables = {"observables": observables, "events": events, "histogram": histogram}
+    for where, table in tables.items():
+        if table is not None:
+            instance(where, table, Mapping, f"must be a mapping {WRITTEN[where][0]}", f"Write {WRITTEN[where][1]}.")
+        for name in table or {}:
+            names.variable(where, name)
+    for where, table in list(tables.items())[:2]:
+        for name, value in (table or {}).items():
+            check_expression(f"{where}[{name}]", value, problem, where == "events")
+    shapes = {name: np.shape(value) for name, value in (observables or {}).items()}
     both = [p.name for p in parameters_of(problem) if p.name in shapes]
     if both:
         raise InputError(
@@ -65,7 +93,11 @@ def result_layout(
     first = dict(zip((v.name for v in saved), np.cumsum([0, *(v.rows for v in saved)]), strict=False))
     sizes = {v.name: v for v in saved}
     chosen: list[tuple[str, int]] = []
-    for name in covariance:
+    if isinstance(covariance, str):
+        raise InputError(f"covariance: must be a list of names; got {covariance!r} (str). Write [{covariance!r}].")
+    if covariance is not None:
+        instance("covariance", covariance, (list, tuple), "must be a list of names", f"Write {list(sizes)[:2]}.")
+    for name in covariance or ():
         v = _known("covariance", name, sizes)
         labels = [f"{name}[{','.join(map(str, i))}]" if i else name for i in np.ndindex(v.shape)]
         chosen += [(label, int(first[name]) + k) for k, label in enumerate(labels)]
@@ -81,10 +113,7 @@ def result_layout(
 
 def _known(where: str, name: Any, sizes: Mapping[str, Variable]) -> Variable:
     if not isinstance(name, str) or name not in sizes:
-        raise InputError(
-            f"{where}[{names.printable(name, 80)}]: must name a parameter or an observable; got"
-            f" {names.printable(repr(name), 80)} ({type(name).__name__}). Known: {list(sizes)[:12]}."
-        )
+        raise InputError(unknown(where, name, dict.fromkeys(sizes), "parameter, state or observable"))
     return sizes[name]
 
 
@@ -94,8 +123,6 @@ def _edges(name: str, value: Any) -> np.ndarray:
     except (TypeError, ValueError):
         edges = np.empty(0)
     if edges.ndim != 1 or len(edges) < 2 or not np.isfinite(edges).all() or (np.diff(edges) <= 0).any():
-        raise InputError(
-            f"histogram[{name}]: needs at least two increasing finite edges; got {value!r} ({type(value).__name__}). "
-            "Give e.g. numpy.linspace(low, high, 51)."
-        )
+        rule = "needs at least two increasing finite edges"
+        raise InputError.of(f"histogram[{name}]", rule, value, "Give e.g. numpy.linspace(low, high, 51).")
     return edges

@@ -29,15 +29,21 @@ from sde.settings import Gather, RunSettings, SaveAt
 from sde.storage.files import fingerprint
 from symbolic.codegen.prepare import Prepared, parameters_of, prepare
 from symbolic.dynamics.equation import SDE
-from symbolic.errors import InputError, warn
+from symbolic.errors import InputError, instance, warn
+from symbolic.language.calls import OF_SGD, called
 from symbolic.problem.loss import Loss
-from symbolic.problem.optimizer import SGD
-from symbolic.schemes import find, for_step
+from symbolic.problem.optimizer import SGD, require_sgd
+from symbolic.schemes import find, for_step, require_scheme
 
 if TYPE_CHECKING:
     import xarray as xr
 
 
+STEPS = "Give time=, steps times the learning rate; train takes steps=."
+OF_TIME = {"steps": "Give dt=, the length of a step.", "T": "Give time=.", "t": "Give time=."}
+
+
+@called(lambda problem: OF_TIME if isinstance(problem, SDE) else {**OF_SGD, **OF_TIME, "steps": STEPS})
 def simulate(
     problem: Loss | SDE,
     sgd: SGD | None = None,
@@ -177,13 +183,12 @@ def simulate(
     >>> run.X.sel(statistic="mean").values[[0, -1]].round(1).tolist()
     [2.0, 0.7]
     """
+    instance("simulate", problem, (Loss, SDE), "needs a Loss or an SDE", "Build one with symbolic.Loss or sde.SDE.")
     if isinstance(problem, Loss):
-        if sgd is None:
-            raise InputError("simulate: a loss needs the optimiser's settings; got none. Pass SGD(learning_rate=...).")
+        require_sgd("simulate", sgd)
     elif sgd is not None:
-        raise InputError(f"simulate: an SDE stands by itself; got sgd={sgd!r}. Leave it out.")
-    elif not isinstance(problem, SDE):
-        raise InputError(f"simulate: needs a Loss or an SDE; got {type(problem).__name__}. See symbolic.Loss.")
+        raise InputError.of("simulate.sgd", "an SDE stands by itself", sgd, "Leave it out.")
+    sweep.check_start(problem, start)
     settings = RunSettings(
         command="simulate",
         start=start,
@@ -221,10 +226,9 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
     even = time_grid.continuous(time, dt if dt is not None else time, save_at)
     step = even.longest if dt is not None else (sgd.learning_rate / 4 if sgd else None)
     jumps = time_steps.places(settings.steps_at, time) + schedule_jumps(problem, sgd, time)
-    if isinstance(problem, Loss) and sgd is not None and _continuous(scheme) != "euler-maruyama":
-        find(scheme)
+    if isinstance(problem, Loss) and sgd is not None and require_scheme(scheme) != "euler-maruyama":
         problem, sgd = SDE.from_loss(problem, sgd), None
-    chosen = find(_continuous(scheme))[0]
+    chosen = find(require_scheme(scheme))[0]
     survey = None
     if isinstance(problem, SDE):
         numbers = sweep.numbers(problem, settings.parameters)
@@ -261,12 +265,6 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
     pull = survey.pull() if survey is not None and settings.check and settings.dtype == "float32" else ()
     stepped = Steps(grid, refine, order if settings.check else None, pull)
     return run_prepared(problem, prepared, moving, stepped, record, given)
-
-
-def _continuous(scheme: str) -> str:
-    if scheme in ("sgd", "sgd-momentum"):
-        raise InputError(f"simulate.scheme: must integrate an SDE; got {scheme!r}, a discrete optimiser. Use train.")
-    return scheme
 
 
 def run_prepared(

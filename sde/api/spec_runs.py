@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,8 @@ from sde.settings import SETTINGS, taken
 from sde.spec.problem_file import Spec, parse_spec, spec_for
 from sde.storage.archive import broken
 from sde.storage.distinct_files import check_apart
-from symbolic.errors import InputError
+from symbolic.errors import InputError, instance
+from symbolic.language.calls import called
 from symbolic.library import LIBRARY
 
 if TYPE_CHECKING:
@@ -103,6 +105,7 @@ def resume_verification(
 ) -> Report:
     """Continue the verification of a checkpoint folder that `noetherflow verify` made, to the report of an undisturbed
     one. The spec is the one in the folder. Raises OSError for a folder that is not whole, ValueError."""
+    instance("resume", path, (str, os.PathLike), "must be the path of a checkpoint", "Give a text or a pathlib.Path.")
     path = Path(path)
     call = checkpoint_folder.manifest(path)["call"]
     if not isinstance(call, dict) or call.get("format") != FORMAT or call.get("command") != "verify":
@@ -127,6 +130,7 @@ def _verify(
         return verify(spec.loss, spec.sgd, alpha=alpha, threads=threads, progress=progress, checkpoint=target, **chosen)
 
 
+@called()
 def resume(
     path: str | Path, *, threads: int | None = None, progress: bool = False, outputs: Sequence[str | Path | None] = ()
 ) -> xr.Dataset:
@@ -159,6 +163,7 @@ def resume(
     OSError
         For a file that is not whole.
     """
+    instance("resume", path, (str, os.PathLike), "must be the path of a checkpoint", "Give a text or a pathlib.Path.")
     path = Path(path)
     header, _ = checkpoint.read(path, arrays=False)
     call = header.get("call")

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
+NONE = "The SDE has none: name them by SDE(..., parameters=[...])."
+
+
 def _by_name(problem: Loss | SDE, given: Mapping[Any, Any] | None) -> dict[str, np.ndarray]:
     """{name: numbers, 0-d or 1-d}, in the order of the SDE's parameters. Raises ValueError with all problems at
     once."""
@@ -56,6 +59,15 @@ def _axis(p: Parameter, here: str, value: Any) -> np.ndarray:
 def axes(problem: Loss | SDE, given: Mapping[Any, Any] | None) -> dict[str, np.ndarray]:
     """The parameters given several values, {name: (n,)}."""
     return {name: array for name, array in _by_name(problem, given).items() if array.ndim}
+
+
+def check_start(problem: Loss | SDE, start: Any) -> None:
+    """Raise ValueError for a start of what stands still."""
+    fixed = {p.name for p in problem.parameters} if isinstance(problem, SDE) else set()
+    for key in start if fixed and isinstance(start, Mapping) else ():
+        if (name := str(getattr(key, "name", key))) in fixed:
+            rule, do = "must name a state, not a parameter", f"Give it by parameters={{{name!r}: ...}}."
+            raise InputError.of(f"start[{name}]", rule, key, do)
 
 
 def numbers(problem: SDE, given: Mapping[Any, Any] | None) -> np.ndarray:

@@ -14,14 +14,22 @@ from sde.engine import time_grid
 from sde.engine.checkpoint import CheckpointTarget
 from sde.settings import Gather, RunSettings, SaveAt
 from symbolic.codegen.prepare import prepare
-from symbolic.errors import InputError
+from symbolic.dynamics.equation import SDE
+from symbolic.errors import instance
+from symbolic.language.calls import OF_SGD, called
 from symbolic.problem.loss import Loss
-from symbolic.problem.optimizer import SGD
+from symbolic.problem.optimizer import SGD, require_sgd
 
 if TYPE_CHECKING:
     import xarray as xr
 
 
+TIME = "Give steps=, the time over the learning rate; simulate takes time=."
+OF_SDE = "It belongs to the SDE: use simulate."
+OTHERS = dict.fromkeys(("dt", "scheme", "refine", "check", "steps_at", "parameters"), OF_SDE)
+
+
+@called({**OF_SGD, "time": TIME, **OTHERS})
 def train(
     loss: Loss,
     sgd: SGD,
@@ -96,8 +104,9 @@ def train(
     >>> run.C.dims, float(run.time[-1])
     (('statistic', 'time'), 1.0)
     """
-    if not isinstance(loss, Loss):
-        raise InputError(f"train: needs a Loss; got {type(loss).__name__}. Use simulate for an SDE.")
+    other = "Use simulate for an SDE." if isinstance(loss, SDE) else "Build one with symbolic.Loss."
+    instance("train", loss, Loss, "needs a Loss", other)
+    require_sgd("train", sgd)
     settings = RunSettings(
         command="train",
         start=start,

@@ -15,6 +15,7 @@ from sde.engine import checkpoint_folder, compiling
 from sde.engine.checkpoint import CheckpointTarget
 from sde.engine.interruption import InterruptedWarning
 from sde.engine.progress import phases
+from sde.engine.time_grid import check_length
 from sde.reports.report import Report
 from sde.settings import SETTINGS
 from sde.verification import theory_numbers
@@ -22,16 +23,19 @@ from sde.verification.experiment import Experiment
 from sde.verification.findings import run_experiment, runs_of, tasks
 from sde.verification.forecast import orbit_starts
 from sde.verification.setting import Margins, Setting
-from sde.verification.verdicts import judge
+from sde.verification.verdicts import check_alpha, judge
 from symbolic.display import drift_text, paragraph
-from symbolic.errors import InputError, as_real, warn
+from symbolic.dynamics.equation import SDE
+from symbolic.errors import InputError, instance, warn
 from symbolic.functions.registry import KINKED
+from symbolic.language.calls import OF_SGD, called
 from symbolic.predictions.charge import Charge
 from symbolic.problem.loss import Loss
-from symbolic.problem.optimizer import SGD
+from symbolic.problem.optimizer import SGD, require_sgd
 from symbolic.theory import Theory, derive
 
 
+@called({**OF_SGD, "steps": "Give time=, steps times the learning rate."})
 def verify(
     loss: Loss,
     sgd: SGD,
@@ -105,21 +109,23 @@ def verify(
     >>> report.outcome, len(report.verdicts)
     ('inconclusive', 0)
     """
+    _check(loss, sgd, start, margins, theory, numeric)
+    check_alpha(alpha)
     paths, seed, threads, checkpoint = (
         SETTINGS[name].read(value)
         for name, value in {"paths": paths, "seed": seed, "threads": threads, "checkpoint": checkpoint}.items()
     )
-    judge([], alpha)
-    theory = theory or _derived(loss, progress)
-    margins = margins or Margins()
     several: list[Any] = list(start) if isinstance(start, (list, tuple)) else [start]
     points = [starts.reader(loss.parameters, s, 1, seed, loss.dimension)(0, 1)[0] for s in several]
     if not points:
         raise InputError("verify.start: at least one point is needed; got none. Give {parameter: value}.")
-    steps = round(time / sgd.learning_rate) if (as_real(time) or 0) > 0 else 0
+    check_length("verify.time", time, "t = eta*k")
+    theory = theory or _derived(loss, progress)
+    margins = margins or Margins()
+    steps = round(time / sgd.learning_rate)
     if steps < 2:
-        raise InputError(
-            f"verify.time: must hold at least two steps of {sgd.learning_rate}; got {time!r}. Take a longer time."
+        raise InputError.of(
+            "verify.time", f"must hold at least two steps of {sgd.learning_rate}", time, "Take a longer time."
         )
     r = sgd.rates(loss)
     charges = tuple(theory_numbers.Charge(_label(c), c.A, c.b, c.classification or "") for c in theory.charges)
@@ -184,6 +190,31 @@ def verify(
         interrupted=found.interrupted,
         run=recorded,
     )
+
+
+def _check(loss: Any, sgd: Any, start: Any, margins: Any, theory: Any, numeric: Any) -> None:
+    """Raise ValueError for arguments of another type."""
+    do = (
+        "An SDE has no charges to verify: see sde.convergence."
+        if isinstance(loss, SDE)
+        else "Build one with symbolic.Loss."
+    )
+    instance("verify", loss, Loss, "needs a Loss", do)
+    require_sgd("verify", sgd)
+    rule = "must be a mapping {parameter: value}, or a list of them"
+    names = ", ".join(f"{p.name!r}: ..." for p in loss.parameters[:3])
+    for point in (
+        [start]
+        if isinstance(start, Mapping)
+        else instance("verify.start", start, (list, tuple), rule, f"Write {{{names}}}.")
+    ):
+        instance("verify.start", point, Mapping, rule, f"Write {{{names}}}.")
+    if margins is not None:
+        instance("verify.margins", margins, Margins, "must be Margins", "Write Margins(drift=0.05), or leave it out.")
+    if theory is not None:
+        instance("verify.theory", theory, Theory, "must be a Theory", "Give derive(loss), or leave it out.")
+    if numeric is not None and not callable(numeric):
+        raise InputError.of("verify.numeric", "must be a function of a theory's numbers", numeric, "Leave it out.")
 
 
 def _label(charge: Charge) -> str:

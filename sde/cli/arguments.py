@@ -5,16 +5,45 @@ from __future__ import annotations
 import inspect
 import tomllib
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from sde.constraints import Setting
 from sde.settings import SETTINGS, options
 from symbolic.errors import InputError
 
-SpecArgument = Annotated[str, typer.Argument(help="A TOML spec, or the name of a library loss.", metavar="SPEC")]
+
+def _losses(incomplete: str) -> list[str]:
+    """Names of library losses, and the specs at hand."""
+    from symbolic.library import LIBRARY
+
+    path = Path(incomplete)
+    folder = path if incomplete.endswith("/") else path.parent
+    with suppress(OSError):
+        here = [f"{p}/" if p.is_dir() else str(p) for p in folder.iterdir() if p.is_dir() or p.suffix == ".toml"]
+        return [name for name in [*LIBRARY, *sorted(here)] if name.startswith(incomplete)]
+    return [name for name in LIBRARY if name.startswith(incomplete)]
+
+
+def _schemes(incomplete: str) -> list[str]:
+    """Names of the schemes that integrate an SDE."""
+    from symbolic.schemes import SCHEMES
+
+    return [s.name for s in SCHEMES.values() if s.calculus != "discrete" and s.name.startswith(incomplete)]
+
+
+def _among(*names: str) -> Callable[[str], list[str]]:
+    return lambda incomplete: [name for name in names if name.startswith(incomplete)]
+
+
+SpecArgument = Annotated[
+    str,
+    typer.Argument(help="A TOML spec, or the name of a library loss.", metavar="SPEC", autocompletion=_losses),
+]
 CheckpointArgument = Annotated[
     Path, typer.Argument(help="The checkpoint of a simulate, train or verify that did not end.")
 ]
@@ -53,7 +82,9 @@ def with_options(command: str) -> Callable[[Callable[..., int]], Callable[..., i
     `command` takes; it is called with the two as dicts."""
     groups: dict[str, dict[str, Any]] = {
         "sgd": {name: _option(kind, f"Overrides [sgd] {name}.") for name, kind in OPTIMISER.items()},
-        "run": {s.name: _option(s.option, f"Overrides [run] {s.name}: {s.help}") for s in options(command)},
+        "run": {
+            s.name: _option(s.option, f"Overrides [run] {s.name}: {s.help}", _completion(s)) for s in options(command)
+        },
     }
 
     def wrap(function: Callable[..., int]) -> Callable[..., int]:
@@ -74,8 +105,16 @@ def with_options(command: str) -> Callable[[Callable[..., int]], Callable[..., i
     return wrap
 
 
-def _option(kind: type | None, help: str) -> Any:
-    return Annotated[kind | None, typer.Option(help=help)]  # type: ignore[operator]
+def _option(kind: type | None, help: str, completion: Callable[[str], list[str]] | None = None) -> Any:
+    return Annotated[kind | None, typer.Option(help=help, autocompletion=completion)]  # type: ignore[operator]
+
+
+def _completion(known: Setting) -> Callable[[str], list[str]] | None:
+    """What completes a setting's value, where it is one of few."""
+    if known.name == "scheme":
+        return _schemes
+    choices = known.constraint.bounds.get("choices") if known.constraint else None
+    return _among(*choices) if choices else None
 
 
 def point_of(text: str, start: Any) -> dict[str, Any]:

@@ -1,17 +1,14 @@
 """The command line: derive, simulate, train, resume, verify, show, library, schemes, cache.
 
 Exit codes: 0 done / all supported, 1 something refuted or every path lost, 2 bad input, 3 inconclusive, 130 interrupted
-by Ctrl-C, 143 by SIGTERM (what was complete is saved either way; a second Ctrl-C or SIGTERM ends at once).
+by Ctrl-C, 143 by SIGTERM (what was complete is saved either way; a second Ctrl-C or SIGTERM ends at once), 70 an error
+of ours, with its traceback. Only InputError, and OSError that is about a file, mean bad input.
 """
 
 from __future__ import annotations
 
 import sys
-import traceback
-import warnings
-from collections.abc import Callable
 from dataclasses import replace
-from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,9 +30,9 @@ from sde.cli.arguments import (
     point_of,
     with_options,
 )
-from sde.cli.outputs import begun, checked, emit, finish, judged, listing
-from sde.cli.terminal import LONGEST, Commands, drop, line, say, shown_for
-from sde.engine import compiling, interruption
+from sde.cli.guard import guarded, words
+from sde.cli.outputs import checked, emit, finish, judged, listing
+from sde.cli.terminal import Commands, line, say, shown_for
 from sde.storage.distinct_files import check_apart
 from symbolic.errors import InputError
 
@@ -43,11 +40,10 @@ app = typer.Typer(
     cls=Commands,
     rich_markup_mode=None,  # what stands in brackets is a section of a spec, not markup
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     help=__doc__.splitlines()[0] if __doc__ else None,
 )
-_quiet = False
 
 
 def _version(asked: bool) -> None:
@@ -68,68 +64,20 @@ def settle(
     ] = False,
 ) -> None:
     """Options of all commands."""
-    global _quiet
-    _quiet = quiet
-
-
-DEFECT = 70
-"""Exit code of an error of ours, apart from all that mean something (EX_SOFTWARE of sysexits.h)."""
-
-
-def _guarded(command: Callable[..., int]) -> Callable[..., None]:
-    """Bad input ends as clear lines and exit code 2, an interruption as 130 or 143; anything else is a defect and shows
-    itself."""
-
-    @wraps(command)
-    def run(*args: Any, **kwargs: Any) -> None:
-        warnings.showwarning = _warned
-        asked, begun[:] = interruption.count(), []
-        try:
-            with interruption.command(), compiling.reporting(not _quiet):
-                code = command(*args, **kwargs)
-                sys.stdout.flush()
-        except (ValueError, OSError) as error:
-            if isinstance(error, OSError) and error.errno is not None and error.filename is None:
-                drop(sys.stdout)
-                error = f"output: standard output must be writable; got {error.strerror}. Send it elsewhere."
-            say(error, longest=LONGEST)
-            code = 2
-        except MemoryError:
-            say("run: must fit in memory; got more than there is. Take fewer paths, steps or saves.")
-            code = 2
-        except Exception:
-            traceback.print_exc()
-            code = DEFECT
-        except KeyboardInterrupt:
-            written = (
-                "what is there is whole, the rest is not written"
-                if begun
-                else "nothing was complete yet, nothing was written"
-            )
-            say(f"interrupted: {written}")
-            code = interruption.exit_code() if interruption.count() > asked else 130
-        raise typer.Exit(code)
-
-    return run
-
-
-def _warned(message: Warning | str, category: type[Warning], *rest: Any) -> None:
-    """A warning in a line; of an interruption the command itself speaks."""
-    if not issubclass(category, interruption.InterruptedWarning):
-        say(f"warning: {message}", longest=LONGEST)
+    words.quiet = quiet
 
 
 def _watched() -> bool:
-    return sys.stderr.isatty() and not _quiet
+    return sys.stderr.isatty() and not words.quiet
 
 
 def _shown(target: str | None) -> Any:
     """Where words for people go: aside when JSON takes standard output."""
-    return shown_for(target, quiet=_quiet)
+    return shown_for(target, quiet=words.quiet)
 
 
 @app.command(short_help="Symmetries, conserved charges, their drift and class.")
-@_guarded
+@guarded
 @with_options("derive")
 def derive(
     spec: SpecArgument,
@@ -148,7 +96,7 @@ def derive(
     settings = replace(read.sgd, **{k: v for k, v in sgd.items() if v is not None})
     point = None if at is None else point_of(at, read.run.get("start"))
     if point is not None:
-        read.loss.pack(point, "at")
+        read.loss.check_point(point, "at")
     theory = derive_theory(read.loss)
     shown, record = _shown(json_), theory.to_json()
     say(theory.summary(), shown)
@@ -160,7 +108,7 @@ def derive(
 
 
 @app.command(short_help="Integrate SGD's SDE over an ensemble.")
-@_guarded
+@guarded
 @with_options("simulate")
 def simulate(
     spec: SpecArgument,
@@ -183,7 +131,7 @@ def simulate(
 
 
 @app.command()
-@_guarded
+@guarded
 @with_options("train")
 def train(
     spec: SpecArgument,
@@ -208,7 +156,7 @@ def train(
 
 
 @app.command(short_help="Continue a run from its checkpoint, bit for bit.")
-@_guarded
+@guarded
 def resume(
     checkpoint: CheckpointArgument,
     output: ResultOf = None,
@@ -226,7 +174,7 @@ def resume(
             raise InputError(
                 f"resume: a verification writes a report, not NetCDF; got -o {output}. Give --report or --json."
             )
-        found = resume_verification(checkpoint, threads=threads, progress=not _quiet, outputs=(report, json_))
+        found = resume_verification(checkpoint, threads=threads, progress=not words.quiet, outputs=(report, json_))
         return judged(found, report, json_, checkpoint, _shown(json_))
     if output is None or report is not None:
         raise InputError(
@@ -237,7 +185,7 @@ def resume(
 
 
 @app.command(short_help="Hold theory against discrete SGD, its SDE and GD.")
-@_guarded
+@guarded
 @with_options("verify")
 def verify(
     spec: SpecArgument,
@@ -257,12 +205,12 @@ def verify(
     read = spec_for(spec)
     checked(read.inputs, report, json_)
     check_apart([report, json_, checkpoint], read.inputs)
-    found = verify_spec(read, sgd, run, alpha=alpha, threads=threads, progress=not _quiet, save=checkpoint)
+    found = verify_spec(read, sgd, run, alpha=alpha, threads=threads, progress=not words.quiet, save=checkpoint)
     return judged(found, report, json_, checkpoint, _shown(json_))
 
 
 @app.command()
-@_guarded
+@guarded
 def show(
     path: Annotated[
         Path, typer.Argument(help="A NetCDF result, a verification's JSON, or a checkpoint.", metavar="FILE")
@@ -288,7 +236,7 @@ def show(
 
 
 @app.command()
-@_guarded
+@guarded
 def library(json_: Json = None) -> int:
     """The named losses; a name serves in place of SPEC."""
     from symbolic.library import rows
@@ -297,7 +245,7 @@ def library(json_: Json = None) -> int:
 
 
 @app.command(short_help="One-step maps: calculus, noise, orders, reference.")
-@_guarded
+@guarded
 def schemes(json_: Json = None) -> int:
     """The one-step maps: calculus, noise class, strong and weak order, reference."""
     from symbolic.schemes import SCHEMES
@@ -307,7 +255,7 @@ def schemes(json_: Json = None) -> int:
 
 
 @app.command()
-@_guarded
+@guarded
 def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Remove what it holds; runs then compile anew.")] = False,
     json_: Json = None,

@@ -53,6 +53,15 @@ def shown_for(target: str | None, quiet: bool = False) -> Console:
     return Console(quiet=True) if quiet else err if target == "-" else Console(**PLAIN)
 
 
+ELSEWHERE = {
+    ("simulate", "--steps"): "Give --time; train takes --steps",
+    ("train", "--dt"): "A step of SGD is the learning rate; simulate takes --dt",
+    ("train", "--scheme"): "Schemes integrate the SDE: use simulate",
+    ("verify", "--dt"): "It chooses its steps: leave it out",
+}
+"""Options of other commands, and what to give instead."""
+
+
 class Commands(TyperGroup):
     """The commands. Arguments with control characters are refused before anything reads them; what is wrong with others
     is told in a short line."""
@@ -61,7 +70,11 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except UsageError as error:
-            error.message = line(error.message, LONGEST)
+            command = getattr(error.ctx, "info_name", None)
+            hint = ELSEWHERE.get((str(command), getattr(error, "option_name", "")))
+            if hint:
+                error.possibilities = []
+            error.message = line(error.message, LONGEST) + (f". {hint}" if hint else "")
             raise
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

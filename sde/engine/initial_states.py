@@ -11,7 +11,7 @@ import numpy as np
 from sde.engine.plan import Start
 from sde.kernels.minibatch import UNIFORM_BLOCKS
 from sde.kernels.random import draws
-from symbolic.errors import InputError, as_reals
+from symbolic.errors import InputError, as_reals, shown
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,9 @@ def of_part(
     try:
         array = as_reals(value)
     except ValueError as reason:
-        shown = " ".join(repr(value).split())[:200]
         raise InputError(
-            f"{here}: must be numbers; got {shown} ({type(value).__name__}): {reason}. Give a number or an"
-            f" array of shape {shape}."
+            f"{here}: must be numbers; got {shown(value)} ({type(value).__name__}): {reason}. Give"
+            f" {f'an array of shape {shape}' if shape else 'a number'}."
         ) from None
     rows = len(symbols)
     if not np.isfinite(array).all():
@@ -94,7 +93,9 @@ def of_part(
         table = array.reshape(paths, rows)
         return Listed(table)
     raise InputError(
-        f"{here}: must have shape {shape} or (paths, *{shape}) = {(paths, *shape)}; got {array.shape}. Reshape it."
+        f"{here}: must have shape {shape}, or that of a row per path, {(paths, *shape)}; got {array.shape}. Reshape it."
+        if shape
+        else f"{here}: must be one number, or one per path, {(paths,)}; got shape {array.shape}. Reshape it."
     )
 
 

@@ -185,8 +185,7 @@ def _count(save_at: Any) -> int | None:
     return int(save_at) if isinstance(save_at, (int, np.integer)) and not isinstance(save_at, bool) else None
 
 
-def _refuse(where: str, rule: str, got: Any, do: str) -> InputError:
-    return InputError(f"{where}: {rule}; got {got!r} ({type(got).__name__}). {do}")
+_refuse = InputError.of
 
 
 MOST_STEPS = 4_000_000_000
@@ -201,10 +200,10 @@ def _affordable(where: str, got: float, count: float, unit: str) -> None:
         raise _refuse(where, f"a run has at most {MOST_STEPS} {unit}", got, "Take a larger step or a shorter run.")
 
 
-def check_length(where: str, value: Any) -> None:
-    """Raise ValueError for what is no length of time."""
+def check_length(where: str, value: Any, unit: str = "time") -> None:
+    """Raise ValueError for what is no length of time; unit: what messages call the time."""
     if (as_real(value) or 0) <= 0:
-        advice = "Give a length in time (of learning-rate time t = eta*k)." if where == "time" else "Give a step."
+        advice = f"Give one number, the end in {unit}; runs begin at 0." if where.endswith("time") else "Give a step."
         raise _refuse(where, "must be positive and finite", value, advice)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,14 +12,28 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from sde.spec.error_list import ErrorList, nearest
-from symbolic.errors import InputError
+from sde.spec.error_list import ErrorList
+from symbolic.errors import InputError, nearest
 from symbolic.language.names import printable
 from symbolic.problem.distributions import Dataset
 from symbolic.problem.parameter import entries
 
 FILE_KEYS = ("file", "inputs", "targets", "standardize", "classes")
 SHOWN = 5
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+"""Marks that stand between cells where commas should, and their names; blanks too, where they part the wanted names."""
+_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+
+
+def not_utf8(where: str, path: Path, raw: bytes, error: UnicodeDecodeError | None = None) -> str:
+    """The sentence for a file of text in another encoding."""
+    known = _MARKS.get(raw[:2]) or ("UTF-16, without its mark" if error is None or b"\0" in raw else None)
+    at = "" if error is None else f"byte {raw[error.start]:#04x} in line {raw.count(10, 0, error.start) + 1}"
+    found = known or at
+    return (
+        f"{where}: the file must be UTF-8 text; got {printable(repr(str(path)), 300)} ({found}). Save it as UTF-8, e.g."
+        " by iconv -t UTF-8."
+    )
 
 
 def read_dataset(
@@ -94,19 +109,34 @@ def _read_columns(path: Path, columns: Sequence[str], where: str) -> tuple[np.nd
     try:
         if path.exists() and not path.is_file():
             raise InputError("no file")
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [line for line in csv.reader(file, strict=True) if line]
+        raw = path.read_bytes()
+        text = raw.decode("utf-8-sig")
+        lines = [line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line]
+    except UnicodeDecodeError as error:
+        return np.empty((0, 0)), [not_utf8(where, path, raw, error)]
     except (OSError, ValueError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         return np.empty((0, 0)), [
-            f"{where}: the file must be readable CSV; got {printable(repr(str(path)), 300)} ({reason}). Give a path"
+            f"{where}: the file must be readable CSV; got {printable(repr(_whole(path)), 300)} ({reason}). Give a path"
             " relative to the spec file."
         ]
+    if "\0" in text:
+        return np.empty((0, 0)), [not_utf8(where, path, raw)]
     called = printable(path.name, 100)
     header = [cell.strip() for cell in lines[0]] if lines else []
+    if not lines:
+        return np.empty((0, 0)), [f"{where}: {called} must have a header and rows; got an empty file. Name another."]
+    other = next((s for s in SEPARATORS if len(header) == 1 and s in header[0]), None)
+    if len(header) == 1 and not other and len(columns) > 1 and set(columns) <= set(header[0].split()):
+        other = " "
+    if other:
+        return np.empty((0, 0)), [
+            f"{where}: cells must be separated by commas; got {SEPARATORS.get(other, 'blanks')} in the header of"
+            f" {called}, {printable(repr(lines[0][0]), 100)} (str). Save it with commas, and points in decimals."
+        ]
     errors = [
         f"{where}: every column must be in the header of {called}; got {printable(repr(name), 100)} (missing)."
-        f" {nearest(name, header or ['(empty file)'])}"
+        f" {nearest(name, header)}"
         for name in columns
         if name not in header
     ]
@@ -146,6 +176,14 @@ def _read_columns(path: Path, columns: Sequence[str], where: str) -> tuple[np.nd
             " the file."
         ]
     return (np.empty((0, 0)), errors) if errors else (out, [])
+
+
+def _whole(path: Path) -> str:
+    """The whole path, as far as it can be said."""
+    try:
+        return str(path.absolute())
+    except OSError:
+        return str(path)
 
 
 def _number(cell: str) -> float | None:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from sde.spec.error_list import ErrorList, is_number, nearest
+from sde.spec.error_list import ErrorList, is_number
+from symbolic.errors import nearest
 from symbolic.language.parser import ExpressionError, parse_scalar
 from symbolic.problem.base_distribution import Distribution
 from symbolic.problem.distributions import NAMED

@@ -3,30 +3,35 @@ has."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
-from symbolic.language.names import LONGEST, printable
+from symbolic.errors import near, nearest, shown
+from symbolic.language.names import printable
 from symbolic.language.parser import ExpressionError
-
-MOST = 60
-"""Known words that a hint lists."""
-
-
-def nearest(word: str, known: Sequence[str]) -> str:
-    """A hint for a misspelt word: the nearest known one, else all of them."""
-    close = difflib.get_close_matches(word[:LONGEST], known, n=1, cutoff=0.6)
-    listed = ", ".join(printable(name, 40) for name in known[:MOST])
-    return f"Did you mean {close[0]!r}?" if close else f"Known: {listed}{', ...' if len(known) > MOST else ''}."
 
 
 class ErrorList:
     """A growing list of one-line problems, and the names whose meaning is unknown because of one of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, tables: Mapping[str, Sequence[str]] | None = None) -> None:
         self.found: list[str] = []
         self.failed: set[str] = set()
+        self.tables = tables or {}
+
+    def unknown(self, table: str, key: str, value: Any, rule: str = "unknown key") -> None:
+        """Note a key that its table has not: perhaps one of another table, or a near miss. "" is the top of the
+        file."""
+        others = {f"[{name}]" if name else "the top": k for name, k in self.tables.items() if name != table}
+        own, homes = self.tables[table], [name for name, keys in others.items() if key in keys]
+        near_ones = [(name, word) for name, keys in others.items() for word in near(key, keys)]
+        if homes:
+            do = f"It belongs under {' or '.join(homes)}."
+        elif near_ones and not near(key, own):
+            do = f"Did you mean {near_ones[0][1]!r} under {near_ones[0][0]}?"
+        else:
+            do = nearest(key, own)
+        self.add(f"{table}.{key}" if table else key, rule, value, do)
 
     def expression(self, error: ExpressionError, hint: str = "") -> None:
         """Note what is wrong with an expression, unless it only follows from a problem noted before."""
@@ -37,10 +42,8 @@ class ErrorList:
     def add(self, where: str, rule: str, value: Any, do: str) -> None:
         """Note "<where>: <rule>; got <value> (<type>). <do>"."""
         where = printable(where, 120)
-        shown = repr(value)
-        shown = shown if len(shown) <= 80 else shown[:77] + "..."
         self.found.append(
-            f"{where}: {rule}; got {shown} ({type(value).__name__}). {do}"
+            f"{where}: {rule}; got {shown(value, 80)} ({type(value).__name__}). {do}"
             if value is not None
             else f"{where}: {rule}; got nothing (missing). {do}"
         )

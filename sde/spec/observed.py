@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import sympy as sp
 
-from sde.spec.error_list import ErrorList, is_number, nearest
+from sde.spec.error_list import ErrorList, is_number
+from symbolic.errors import nearest
 from symbolic.language.parser import ExpressionError, parse
 
 
@@ -37,7 +39,7 @@ def expressions(
             )
             continue
         try:
-            value = parse(text, names, where)
+            value = _excess(text, names, where) if section == "events" else parse(text, names, where)
         except ExpressionError as error:
             errors.expression(error)
             continue
@@ -47,6 +49,19 @@ def expressions(
         else:
             out[name] = value if value.shape else value.item()
     return out
+
+
+RELATION = re.compile(r"[<>]=?")
+
+
+def _excess(text: Any, names: Mapping[str, np.ndarray], where: str) -> np.ndarray:
+    """The expression itself, or of a relation such as "u > w" the expression that is positive where it holds."""
+    found = RELATION.findall(text) if isinstance(text, str) else []
+    if len(found) != 1:
+        return parse(text, names, where)
+    left, right = RELATION.split(text)
+    less, more = (left, right) if found[0].startswith("<") else (right, left)
+    return np.asarray(parse(more, names, where) - parse(less, names, where), dtype=object)
 
 
 def events(

@@ -33,23 +33,26 @@ import numpy as np
 import sympy as sp
 
 from sde.spec import run_section
-from sde.spec.data_files import FILE_KEYS, read_dataset
+from sde.spec.data_files import FILE_KEYS, not_utf8, read_dataset
 from sde.spec.distribution_tables import read_distribution
-from sde.spec.error_list import ErrorList, is_number, nearest
+from sde.spec.error_list import ErrorList, is_number
+from symbolic.errors import InputError, near, nearest
 from symbolic.language import names
 from symbolic.language.parser import ExpressionError, parse, parse_scalar
 from symbolic.language.vocabulary import CONSTANTS, FUNCTIONS, MAX_ENTRIES
 from symbolic.problem.base_distribution import Distribution
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD, t
-from symbolic.problem.parameter import entries
+from symbolic.problem.parameter import MOST_AXES, entries
 
 SECTIONS = ("name", "parameters", "data", "loss", "sgd", "run", "observables")
 SGD_KEYS = ("learning_rate", "batch_size", "weight_decay", "momentum", "replacement", "schedule")
+LOSS_KEYS = ("where", "expression")
+TABLES = {"": SECTIONS, "data": FILE_KEYS, "loss": LOSS_KEYS, "sgd": SGD_KEYS, "run": run_section.KEYS}
 DECLARE = "A parameter goes under [parameters]; a data variable needs a law under [data]."
 
 
-class SpecError(ValueError):
+class SpecError(InputError):
     """All that is wrong with a spec: `problems`, one line each."""
 
     def __init__(self, errors: list[str]) -> None:
@@ -100,10 +103,16 @@ def read_spec(path: str | Path) -> Spec:
     """The spec in a TOML file (format: this module's docstring). Raises SpecError with every problem found."""
     path = Path(path)
     try:
-        text = path.read_bytes().decode("utf-8")
+        raw = path.read_bytes()
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not UTF-8 text, or no file name"
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "no file name"
         raise SpecError([f"spec: the file must be readable; got {str(path)!r} ({reason}). Check the path."]) from None
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise SpecError([not_utf8("spec", path, raw, error)]) from None
+    if "\0" in text:
+        raise SpecError([not_utf8("spec", path, raw)])
     return parse_spec(text, path)
 
 
@@ -111,7 +120,7 @@ def parse_spec(text: str, path: str | Path = "spec.toml") -> Spec:
     """Like `read_spec` for the TOML text itself; `path` names it and anchors relative file names."""
     path = Path(path)
     try:
-        raw = tomllib.loads(text)
+        raw = tomllib.loads(text.removeprefix("\ufeff"))
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
         raise SpecError(
             [f"{path.name}: must be valid TOML; got {str(error) or 'too deep nesting'} (syntax). Fix that line."]
@@ -119,11 +128,19 @@ def parse_spec(text: str, path: str | Path = "spec.toml") -> Spec:
     return _Reader(raw, path).spec()
 
 
+def _shape_advice(value: Any) -> str:
+    if isinstance(value, dict):
+        return "A variable with a law goes under [data]; here write [] or [4] or [3, 2]."
+    if is_number(value) or (isinstance(value, list) and not all(type(n) is int for n in value)):
+        return "Write [] or [4] or [3, 2]; values go under [run], start = { ... }."
+    return "Write [] or [4] or [3, 2]."
+
+
 class _Reader:
     """Reads one TOML document section by section, collecting problems instead of stopping at the first."""
 
     def __init__(self, raw: dict[str, Any], path: Path) -> None:
-        self.raw, self.path, self.errors = raw, path, ErrorList()
+        self.raw, self.path, self.errors = raw, path, ErrorList(TABLES)
         self.names: dict[str, np.ndarray] = {}
         self.parameters: dict[str, np.ndarray] = {}
         self.data: dict[str, np.ndarray] = {}
@@ -134,7 +151,7 @@ class _Reader:
     def spec(self) -> Spec:
         for key in self.raw:
             if key not in SECTIONS:
-                self.errors.add(key, "unknown section or key", self.raw[key], nearest(key, SECTIONS))
+                self.errors.unknown("", key, self.raw[key], "unknown section or key")
         name = self.raw.get("name", names.printable(self.path.stem, names.LONGEST))
         try:
             names.check("name", name)
@@ -199,14 +216,15 @@ class _Reader:
         if (
             isinstance(value, list)
             and all(type(n) is int and n >= 1 for n in value)
+            and len(value) <= MOST_AXES
             and math.prod(value) <= MAX_ENTRIES
         ):
             return tuple(value)
         self.errors.add(
             where,
-            f"must be a shape, whole numbers with a product of at most {MAX_ENTRIES}",
+            f"must be a shape, at most {MOST_AXES} whole numbers with a product of at most {MAX_ENTRIES}",
             value,
-            "Write [] or [4] or [3, 2].",
+            _shape_advice(value),
         )
         return None
 
@@ -233,8 +251,11 @@ class _Reader:
                     where,
                     "must be a law or a key for files",
                     value,
-                    f'Write {{ law = "normal", std = 1 }}. {nearest(name, FILE_KEYS)}',
+                    'A shape goes under [parameters]; here write { law = "normal", shape = [2] }.'
+                    if isinstance(value, list) and all(type(n) is int for n in value) and not near(name, FILE_KEYS)
+                    else f'Write {{ law = "normal", std = 1 }}. {nearest(name, FILE_KEYS)}',
                 )
+                self.declare(name, where, None)
                 continue
             requested = self.shape(f"{where}.shape", value["shape"]) if "shape" in value else None
             distribution, shape = read_distribution(
@@ -261,8 +282,8 @@ class _Reader:
     def read_loss(self) -> sp.Expr | None:
         section = self.section("loss", needed=True)
         for key, value in section.items():
-            if key not in ("where", "expression"):
-                self.errors.add(f"loss.{key}", "unknown key", value, nearest(key, ("where", "expression")))
+            if key not in LOSS_KEYS:
+                self.errors.unknown("loss", key, value)
         where = section.get("where", {})
         if not isinstance(where, dict):
             self.errors.add("loss.where", "must be a table of named expressions", where, 'Write where = { h = "W@x" }.')
@@ -309,7 +330,7 @@ class _Reader:
         for key, value in section.items():
             where = f"sgd.{key}"
             if key not in SGD_KEYS:
-                self.errors.add(where, "unknown key", value, nearest(key, SGD_KEYS))
+                self.errors.unknown("sgd", key, value)
             elif key == "replacement" and not isinstance(value, bool):
                 self.errors.add(where, "must be true or false", value, "Write replacement = true.")
             elif key == "schedule" and isinstance(value, str):

@@ -7,7 +7,7 @@ start = { u = 1.2, W = [[1, 0], [0, 1]] }   a number or nested array per paramet
 time = 50.0                                 learning-rate time t = eta*k; or steps = 5000 (time = eta*steps)
 save_at = 101                               a count of times, or a list of them
 observables = { C = "u**2 - w**2" }         expressions in the parameters; may be a section [observables] of its own
-events = { flat = "w - u" }                 dated where the expression becomes positive
+events = { flat = "w > u" }                 dated where the relation, or the sign of an expression, turns
 covariance = ["u", "C"]                     parameters and observables whose covariance is taken
 histogram = { C = [-1.0, 0.0, 1.0] }        increasing edges, by parameter or observable
 """
@@ -24,7 +24,7 @@ from sde.constraints import settings_of
 from sde.settings import SETTINGS, Gather
 from sde.spec import observed
 from sde.spec.distribution_tables import read_distribution
-from sde.spec.error_list import ErrorList, is_number, nearest
+from sde.spec.error_list import ErrorList, is_number
 from symbolic.errors import InputError
 from symbolic.problem.optimizer import SGD
 from symbolic.problem.parameter import Parameter, assign, parameter
@@ -46,7 +46,7 @@ def read(
     run: dict[str, Any] = {}
     for key, value in section.items():
         if key not in KEYS:
-            errors.add(f"run.{key}", "unknown key", value, nearest(key, KEYS))
+            errors.unknown("run", key, value)
     if "start" in section:
         run["start"] = _starts(section["start"], parameters, errors)
     for key in section:

@@ -105,14 +105,19 @@ class Verdict:
     subject: str = ""
 
 
+def check_alpha(alpha: Any) -> None:
+    """Raise ValueError unless it is the chance of an error."""
+    if isinstance(alpha, bool) or not isinstance(alpha, (int, float, np.floating)) or not 0 < alpha < 1:
+        raise InputError.of("verify.alpha", "must lie in (0, 1)", alpha, "Give e.g. 0.01.")
+
+
 def judge(claims: Sequence[Claim], alpha: float) -> tuple[Verdict, ...]:
     """Verdicts with the chance of any wrong "supported" or "refuted" at most alpha over all claims.
 
     Every claim puts two hypotheses up for refusal, "outside the margin" (two one-sided tests, Schuirmann 1987) and
     "inside it"; Holm's step-down procedure (1979) runs over all of them together.
     """
-    if not 0 < alpha < 1:
-        raise InputError(f"verify.alpha: must lie in (0, 1); got {alpha!r} ({type(alpha).__name__}). Give e.g. 0.01.")
+    check_alpha(alpha)
     p = np.array([v for c in claims for v in c.p_values()])
     refused = holm(p, alpha)
     level = 1 - alpha / max(len(p), 1)

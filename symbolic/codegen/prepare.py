@@ -15,7 +15,7 @@ from symbolic.codegen.emit import Module, emit
 from symbolic.dynamics.equation import SDE
 from symbolic.dynamics.gradient import LossDynamics
 from symbolic.dynamics.step_map import StepMap, t
-from symbolic.errors import InputError
+from symbolic.errors import InputError, nearest
 from symbolic.language import names
 from symbolic.language.reserved_names import OURS
 from symbolic.problem.loss import Loss
@@ -58,6 +58,9 @@ class Prepared:
         return sampling_plan(self.dynamics.loss.blocks, self.dynamics.accumulation.z)
 
 
+DTYPES = ("float32", "float64")
+
+
 def parameters_of(problem: Loss | SDE) -> tuple[Parameter, ...]:
     """The named parts of the state: a loss's parameters, or one scalar per state of an SDE."""
     if isinstance(problem, Loss):
@@ -70,17 +73,13 @@ def prepare(
 ) -> Prepared:
     """Emit a problem under a scheme. observables: {name: expression, or matrix or array of them, in the states and
     time}. Raises ValueError."""
-    if dtype not in ("float32", "float64"):
-        raise InputError(f"dtype: must be 'float32' or 'float64'; got {dtype!r} ({type(dtype).__name__}). Pick one.")
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        hint = nearest(dtype, DTYPES, "Pick one.")
+        raise InputError.of("dtype", "must be 'float32' or 'float64'", dtype, hint)
     parts = parameters_of(problem)
     taken = {p.name for p in parts} | OURS.keys()
-    states = {s for p in parts for s in p.symbols}
-    known = states | ({*problem.W, *problem.parameters} if isinstance(problem, SDE) else set())
-    clock = problem.time if isinstance(problem, SDE) else time_symbol
-    extra = [
-        _observable(name, value, taken, known, None if clock in states else clock)
-        for name, value in (observables or {}).items()
-    ]
+    known, clock = _known(problem)
+    extra = [_observable(name, value, taken, known, clock) for name, value in (observables or {}).items()]
     rows: dict[str, sp.Expr] = {str(s): s for p in parts for s in p.symbols}
     for output, entries in extra:
         if rows.keys() & entries.keys():
@@ -118,6 +117,54 @@ def _with_brownian(step: StepMap, problem: SDE, outputs: Iterable[sp.Expr]) -> S
     )
 
 
+def check_expression(where: str, value: Any, problem: Loss | SDE, condition: bool = False) -> None:
+    """Raise ValueError unless a value is an expression of a problem's states and time, or an array of them; condition:
+    or a relation, or several joined by And and Or."""
+    states, clock = _known(problem)
+    if isinstance(value, (sp.MatrixBase, sp.NDimArray)):
+        value = value.tolist()
+    for e in np.array(value, dtype=object).ravel():
+        if condition and isinstance(e, (sp.Rel, sp.And, sp.Or)):
+            if e.atoms(sp.Eq, sp.Ne):
+                advice = "Give the expression that becomes positive, e.g. u - 1, or u > 1."
+                raise InputError.of(where, "a path that moves is never exactly at a place", e, advice)
+            for side in (a for r in e.atoms(sp.Rel) for a in r.args):
+                _expression(where, side, states, clock)
+        else:
+            _expression(where, e, states, clock, " or a relation" if condition else " or an array of them")
+
+
+def _known(problem: Loss | SDE) -> tuple[set[sp.Symbol], sp.Symbol | None]:
+    """The symbols that expressions may use, and that of time, where it is no state."""
+    states = {s for p in parameters_of(problem) for s in p.symbols}
+    clock = problem.time if isinstance(problem, SDE) else time_symbol
+    known = states | ({*problem.W, *problem.parameters} if isinstance(problem, SDE) else set())
+    return known, None if clock in states else clock
+
+
+def _expression(
+    where: str, e: Any, states: set[sp.Symbol], clock: sp.Symbol | None, other: str = " or an array of them"
+) -> sp.Expr:
+    """An entry, in the time of a run."""
+    if isinstance(e, (bool, np.bool_)) or not isinstance(e, (sp.Expr, int, float)):
+        relation = isinstance(e, (sp.Rel, sp.logic.boolalg.Boolean))
+        advice = "Write Heaviside(a - b) for a > b." if relation else "Write it with the symbols of the problem."
+        raise InputError.of(where, f"must be a SymPy expression{other}", e, advice)
+    e = sp.sympify(e, strict=True).xreplace({} if clock is None else {clock: t})
+    named = {str(s): s for s in states if not s.name.startswith(":")}
+    loose = sorted(map(str, e.free_symbols - states - {t}))
+    twins = [name for name in loose if name in named or (clock is not None and name == clock.name)]
+    if twins:
+        raise InputError(
+            f"{where}: symbols must be the problem's own; got {twins} with other assumptions. Use the same objects,"
+            " sympy.symbols(..., real=True)."
+        )
+    if loose:
+        hint = nearest(loose[0], sorted(named))
+        raise InputError(f"{where}: may use the problem's symbols and time only; got {loose}. {hint}")
+    return e
+
+
 def _observable(
     name: str, value: Any, taken: set[str], states: set[sp.Symbol], clock: sp.Symbol | None
 ) -> tuple[Output, dict[str, sp.Expr]]:
@@ -132,22 +179,6 @@ def _observable(
     array = array.reshape(()) if array.shape == (1, 1) else array
     rows = {}
     for index, e in np.ndenumerate(array):
-        if not isinstance(e, (sp.Expr, int, float)):
-            raise InputError(
-                f"observables[{name}]: must be a SymPy expression or an array of them; got {type(e).__name__}. Write it"
-                " with the parameters."
-            )
-        e = sp.sympify(e, strict=True).xreplace({} if clock is None else {clock: t})
-        if e.free_symbols - states - {t}:
-            loose = sorted(map(str, e.free_symbols - states))
-            if set(loose) <= {str(s) for s in states}:
-                raise InputError(
-                    f"observables[{name}]: symbols must be the loss's own; got {loose} with other assumptions. "
-                    "Use the same objects, sympy.symbols(..., real=True)."
-                )
-            raise InputError(
-                f"observables[{name}]: may use parameters and time only; got {loose}. Known:"
-                f" {sorted(map(str, states))[:12]}."
-            )
+        e = _expression(f"observables[{name}]", e, states, clock)
         rows[f"{name}[{','.join(map(str, index))}]" if index else name] = e
     return Output(name, array.shape), rows

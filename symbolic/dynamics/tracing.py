@@ -10,8 +10,9 @@ import numpy as np
 import sympy as sp
 
 from symbolic.dynamics import source_reading, symbol_guards
-from symbolic.errors import InputError
+from symbolic.errors import InputError, shown
 
+ROWS = "must be rows, one per state, of one column per noise"
 MOST_CALLS, SECONDS = 8, 0.1
 """A function is called twice, and then on, up to so often, while it takes no longer than so many seconds."""
 BRANCHES = "Write branches as sympy.Piecewise((a, x[0] > 0), (b, True)), sympy.Max, sympy.Min or sympy.Heaviside"
@@ -61,6 +62,12 @@ def _call(where: str, function: Callable[..., Any], given: Given, order: str) ->
         except Exception as error:
             if not questions.first:
                 at = symbol_guards.where(error)
+                fitting = _other_remedy(error, given)
+                if fitting:
+                    raise InputError(
+                        f"{where}: a function is called as {order}; got {type(error).__name__}:"
+                        f" {error}{' at ' + at if at else ''}. {fitting}"
+                    ) from error
                 raise InputError(
                     f"{where}: a function is called as {order} with arrays of symbols, t a symbol; got"
                     f" {type(error).__name__}: {error}{' at ' + at if at else ''}. Use SymPy's functions (sympy.sin,"
@@ -73,6 +80,16 @@ def _call(where: str, function: Callable[..., Any], given: Given, order: str) ->
             f" that asks {questions.first} at {questions.frame}. {BRANCHES}."
         )
     return value
+
+
+def _other_remedy(error: Exception, given: Given) -> str | None:
+    """What to do about a failure that has nothing to do with symbols: an index past the end, or other arguments."""
+    if isinstance(error, IndexError):
+        sizes = [f"{name}[0] to {name}[{len(v) - 1}]" for name, v in given.items() if not isinstance(v, sp.Symbol)]
+        return f"There are {' and '.join(sizes)}: one entry per state, counted from 0."
+    if isinstance(error, TypeError) and "positional argument" in str(error):
+        return f"Take the arguments {', '.join(given)}, in that order, used or not."
+    return None
 
 
 def _flat(value: Any) -> list[sp.Expr]:
@@ -117,9 +134,9 @@ def vector(where: str, value: Any) -> list[sp.Expr]:
     elif isinstance(value, np.ndarray):
         value = value.tolist()
     if not isinstance(value, (list, tuple)):
-        raise InputError(
-            f"{where}: must be a list with one entry per state; got {value!r} ({type(value).__name__}). Write [f]."
-        )
+        scalar = isinstance(value, (sp.Expr, int, float))
+        advice = f"Write [{shown(value, 60)}]." if scalar else "Write [f], or a function f(x, t) that returns it."
+        raise InputError.of(where, "must be a list with one entry per state", value, advice)
     return [expression(where, e) for e in value]
 
 
@@ -128,10 +145,14 @@ def rows(where: str, value: Any) -> list[list[sp.Expr]]:
     if hasattr(value, "tolist"):
         value = value.tolist()
     if not isinstance(value, (list, tuple)):
-        raise InputError(
-            f"{where}: must be rows, one per state; got {value!r} ({type(value).__name__}). Write [[b]] for one noise."
-        )
-    lists = [row.tolist() if isinstance(row, np.ndarray) else row for row in value]
+        scalar = isinstance(value, (sp.Expr, int, float))
+        advice = f"Write [[{shown(value, 60)}]]." if scalar else "Write [[b]] for one state and one noise."
+        raise InputError.of(where, ROWS, value, advice)
+    lists = [row.tolist() if isinstance(row, (np.ndarray, sp.MatrixBase)) else row for row in value]
+    if lists and not any(isinstance(row, (list, tuple)) for row in lists):
+        entries = ", ".join(f"[{shown(e, 30)}]" for e in lists[:3]) + (", ..." if len(lists) > 3 else "")
+        own = "" if len(lists) == 1 else ", sympy.diag(...).tolist() where each state has a noise of its own"
+        raise InputError.of(where, ROWS, value, f"Write [{entries}] for one noise{own}.")
     return [[expression(where, e) for e in row] if isinstance(row, (list, tuple)) else [] for row in lists]
 
 
@@ -142,10 +163,8 @@ def expression(where: str, e: Any) -> sp.Expr:
     except (sp.SympifyError, TypeError):
         made = sp.S.EmptySet
     if not isinstance(made, sp.Expr):
-        raise InputError(
-            f"{where}: entries must be SymPy expressions or numbers; got {e!r} ({type(e).__name__}). Write them with"
-            " the states."
-        )
+        text = "Text is not read: write it with the symbols." if isinstance(e, str) else "Write them with the states."
+        raise InputError.of(where, "entries must be SymPy expressions or numbers", e, text)
     if made.has(sp.nan, sp.oo, sp.zoo, sp.I):
         raise InputError(
             f"{where}: entries must be real and finite; got {made} ({type(made).__name__}). Mend the formula."

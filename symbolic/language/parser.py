@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import numpy as np
 import sympy as sp
 
+from symbolic.errors import InputError, near, nearest
 from symbolic.language.vocabulary import (
     CONSTANTS,
     FUNCTIONS,
@@ -39,11 +40,34 @@ ALLOWED = (
 )
 
 
-class ExpressionError(ValueError):
+OTHER_SIGNS: Mapping[type[ast.AST], tuple[str, str]] = {
+    ast.BitXor: ("^", "Write ** for a power: u**2."),
+    ast.BitOr: ("|", "Write abs(a) for |a|, norm(a) for a length."),
+    ast.BitAnd: ("&", ALLOWED),
+    ast.Mod: ("%", ALLOWED),
+    ast.FloorDiv: ("//", "Write / for a quotient."),
+    ast.LShift: ("<<", ALLOWED),
+    ast.RShift: (">>", ALLOWED),
+    ast.Invert: ("~", "Write -a for minus a."),
+    ast.Not: ("not", ALLOWED),
+}
+"""Operators of Python that mean something else to some: as they are written, and what to write."""
+OTHER_CHARACTERS = {"\u2212": "-", "\u00b7": "*", "\u22c5": "*", "\u00d7": "*", "\u00f7": "/"}
+OTHER_CHARACTERS |= {"\u00b2": "**2", "\u00b3": "**3", "\u2013": "-"}
+"""Characters of print, and what to write for them."""
+PRODUCT = "Write products with *, as in 2*u*w."
+OTHER_NAMES = {
+    "ln": "Write log(...), the natural logarithm.",
+    "pow": "Write ** for a power: u**2.",
+}
+"""Functions that go by another name here."""
+
+
+class ExpressionError(InputError):
     """A text outside the expression language; `column` counts from 1, `text` is the offending piece."""
 
     def __init__(self, where: str, column: int, rule: str, text: str, kind: str, do: str) -> None:
-        self.where, self.column, self.rule, self.text = where, column, rule, text
+        self.column, self.text = column, text
         super().__init__(f"{where}, column {column}: {rule}; got {text!r} ({kind}). {do}")
 
 
@@ -107,12 +131,14 @@ class _Walker:
         if node.id in FUNCTIONS:
             self.refuse(node, f"{node.id} is a function", f"Call it: {node.id}(...).", "function")
         known = ", ".join(name for name in self.names if name not in CONSTANTS) or "none"
-        self.refuse(node, f"unknown name {node.id!r}", f"Known names: {known}.", "name")
+        meant = nearest(node.id, list(self.names)) if near(node.id, list(self.names)) else f"Known names: {known}."
+        self.refuse(node, f"unknown name {node.id!r}", meant, "name")
 
     def _binop(self, node: ast.BinOp) -> np.ndarray:
         operation = _BINARY.get(type(node.op))
         if operation is None:
-            self.refuse(node, f"the operator {type(node.op).__name__} is not allowed", ALLOWED)
+            sign, do = OTHER_SIGNS.get(type(node.op), (type(node.op).__name__, ALLOWED))
+            self.refuse(node, f"the operator {sign} is not allowed", do)
         a, b = self.visit(node.left), self.visit(node.right)
         if not isinstance(node.op, ast.MatMult):
             fits(a, b)
@@ -165,11 +191,15 @@ class _Walker:
 
     def _call(self, node: ast.Call) -> np.ndarray:
         if not isinstance(node.func, ast.Name):
-            self.refuse(node, "only functions can be called", f"Functions: {', '.join(sorted(FUNCTIONS))}.")
+            last = node.func.attr if isinstance(node.func, ast.Attribute) else None
+            do = f"Write {last}(...)." if last in FUNCTIONS else f"Functions: {', '.join(sorted(FUNCTIONS))}."
+            self.refuse(node, "only functions can be called", do)
         name = node.func.id
         function = FUNCTIONS.get(name)
         if function is None:
-            self.refuse(node, f"unknown function {name!r}", f"Functions: {', '.join(sorted(FUNCTIONS))}.", "call")
+            do = OTHER_NAMES.get(name.lower()) or nearest(name, sorted(FUNCTIONS), "Functions: {}.")
+            do = f"Write a product with *, as in {name}*(...)." if name in self.names else do
+            self.refuse(node, f"unknown function {name!r}", do, "call")
         wanted = 2 if name in OF_TWO else 1
         if len(node.args) != wanted and not (name in ("max", "min") and node.args):
             self.refuse(
@@ -226,6 +256,11 @@ def parse(text: str, names: Mapping[str, Any], where: str = "expression") -> np.
     )
     if odd is not None:
         raise ExpressionError(where, odd + 1, "the character is not allowed", source[odd], "character", ALLOWED)
+    foreign = next((i for i, c in enumerate(source) if c in OTHER_CHARACTERS), None)
+    if foreign is not None:
+        c = source[foreign]
+        do = f"Write {OTHER_CHARACTERS[c]} for it."
+        raise ExpressionError(where, foreign + 1, "the character is not allowed", c, "character", do)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SyntaxWarning)
@@ -233,7 +268,12 @@ def parse(text: str, names: Mapping[str, Any], where: str = "expression") -> np.
     except SyntaxError as error:
         column = max(error.offset or 1, 1)
         raise ExpressionError(
-            where, column, f"cannot be read: {error.msg}", source[column - 1 : column + 39], "syntax", ALLOWED
+            where,
+            column,
+            f"cannot be read: {error.msg}",
+            source[column - 1 : column + 39],
+            "syntax",
+            PRODUCT if "decimal literal" in error.msg or "forgot a comma" in error.msg else ALLOWED,
         ) from None
     except (ValueError, RecursionError, MemoryError, OverflowError) as error:
         raise ExpressionError(

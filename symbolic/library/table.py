@@ -24,11 +24,16 @@ def rows() -> list[dict[str, str]]:
     return [
         {
             "name": name,
-            "loss": e.formula,
-            "symmetry": e.symmetry,
-            "charges": e.charges,
+            "loss": _power(e.formula),
+            "symmetry": _power(e.symmetry),
+            "charges": _power(e.charges),
             "class": e.class_,
             "source": e.source,
         }
         for name, e in LIBRARY.items()
     ]
+
+
+def _power(text: str) -> str:
+    """Powers as the expression language writes them."""
+    return text.replace("^", "**")

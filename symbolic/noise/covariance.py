@@ -18,7 +18,7 @@ from symbolic.noise import drift as laws
 from symbolic.problem.base_distribution import numbers
 from symbolic.problem.features import Features, features
 from symbolic.problem.loss import Loss
-from symbolic.problem.optimizer import SGD, Rates
+from symbolic.problem.optimizer import SGD, Rates, require_sgd
 from symbolic.problem.sampling import factorise
 
 Array = np.ndarray
@@ -68,7 +68,7 @@ class Noise:
         the formulas do not cover."""
         if sgd is None:
             return laws.symbols(order)
-        laws.refuse(sgd, order, numeric)
+        laws.refuse(require_sgd("sgd", sgd), order, numeric)
         return self._rates(sgd, exact=not numeric)
 
     def _rates(self, sgd: SGD, exact: bool) -> Rates:
@@ -182,7 +182,7 @@ class Noise:
 
     def sigma(self, theta: Array) -> Array:
         """Sigma(theta) for one sample: (D, D), or (..., D, D) for theta of shape (..., D)."""
-        theta = np.asarray(theta, dtype=float)
+        theta = self.loss.points(theta)
         if theta.ndim > 1:
             flat = [self.sigma(t) for t in theta.reshape(-1, theta.shape[-1])]
             return np.array(flat).reshape(*theta.shape, theta.shape[-1])
@@ -191,7 +191,7 @@ class Noise:
 
     def mean_gradient(self, theta: Array) -> Array:
         """gbar(theta) = grad L: same shape as theta, (..., D)."""
-        theta = np.asarray(theta, dtype=float)
+        theta = self.loss.points(theta)
         if theta.ndim > 1:
             return np.array([self.mean_gradient(t) for t in theta.reshape(-1, theta.shape[-1])]).reshape(theta.shape)
         return self.factor(theta)[0]

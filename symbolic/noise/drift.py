@@ -33,7 +33,7 @@ import sympy as sp
 
 from symbolic.errors import InputError
 from symbolic.problem import optimizer as settings
-from symbolic.problem.optimizer import SGD, Rates
+from symbolic.problem.optimizer import SGD, Rates, require_sgd
 
 TEMPERATURE = sp.Symbol("T", nonnegative=True)
 WEIGHT_DECAY = sp.Symbol("lambda_wd", nonnegative=True)
@@ -62,6 +62,7 @@ def symbols(order: int = 1) -> Rates:
 
 def refuse(sgd: SGD, order: int = 1, numeric: bool = False) -> None:
     """Raise InputError for a setting that the formulas do not cover, or that has no number where one is needed."""
+    require_sgd("drift", sgd)
     _refuse_order(order)
     if sgd.momentum and order == 2:
         raise InputError(
@@ -96,7 +97,7 @@ def refuse_svag(svag: int | None, sgd: SGD | None, order: int) -> None:
         raise InputError(
             f"drift: svag is a discrete dynamics of its own; got order {order} (int) beside it. Leave order out."
         )
-    if sgd is not None and sgd.momentum:
+    if sgd is not None and require_sgd("drift", sgd).momentum:
         raise InputError(
             f"drift: svag is for SGD without momentum; got momentum {sgd.momentum} (float). Use momentum=0."
         )
@@ -149,7 +150,7 @@ def momentum_step(x: Terms, r: Rates, beta: Any, n: int | None) -> Any:
 
 def without_momentum(sgd: SGD, n: int | None) -> SGD:
     """The setting that `momentum_step` takes its rates from. Raises ValueError for a schedule or a bad step number."""
-    if sgd.schedule is not None:
+    if require_sgd("momentum_increment", sgd).schedule is not None:
         raise InputError(
             f"momentum_increment: the learning rate must be constant; got the schedule {sgd.schedule}. Use drift(sgd),"
             " the small-step limit."
@@ -164,7 +165,7 @@ def without_momentum(sgd: SGD, n: int | None) -> SGD:
 
 def refuse_momentum(sgd: SGD | None) -> None:
     """Discrete momentum SGD has no increment that is a function of theta alone."""
-    if sgd is not None and sgd.momentum:
+    if sgd is not None and require_sgd("increment", sgd).momentum:
         raise InputError(
             f"increment: exact only for SGD without momentum; got momentum {sgd.momentum}. Use momentum_increment(sgd),"
             " or drift(sgd), its small-step limit."

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from symbolic.errors import InputError
+from symbolic.errors import InputError, instance
 from symbolic.evaluation.tape import Tape
 from symbolic.functions.registry import KINKED
 from symbolic.language.names import latex
@@ -125,7 +125,7 @@ class Breaking:
         -------
         BreakingSizes
         """
-        point = self.loss.pack(theta, "breaking.at") if isinstance(theta, Mapping) else np.asarray(theta, dtype=float)
+        point = self.loss.points(theta)
         if point.shape != (self.loss.dimension,) or not np.isfinite(point).all():
             raise InputError(
                 f"breaking.at: theta must be {self.loss.dimension} finite numbers; got shape {point.shape}. Pack it"
@@ -303,10 +303,9 @@ def breaking(loss: Loss, of: Any, noise: Noise | None = None) -> Breaking:
     of: a pair (A, b) with A = A^T for C = theta^T A theta + 2 b.theta; a mapping {parameter: weight or array of
     weights} for C = the weighted sum of squares; a twice differentiable expression in the loss's parameters; or a
     Charge, also of another loss with the same parameters. noise: the loss's Noise, made when left out. Raises
-    TypeError, ValueError.
+    ValueError.
     """
-    if not isinstance(loss, Loss):
-        raise TypeError(f"breaking: needs a Loss; got {loss!r} ({type(loss).__name__}). Build one with symbolic.Loss.")
+    instance("breaking", loss, Loss, "needs a Loss", "Build one with symbolic.Loss.")
     name, form, expression = "C", None, sp.S.Zero
     if isinstance(of, Charge):
         if of.loss.theta != loss.theta:
@@ -322,10 +321,8 @@ def breaking(loss: Loss, of: Any, noise: Noise | None = None) -> Breaking:
     elif isinstance(of, sp.Expr) and not isinstance(of, sp.MatrixBase):
         expression = sp.S.Zero + of
     else:
-        raise TypeError(
-            f"breaking: of must be (A, b), a mapping {{parameter: weight}}, an expression or a Charge; got {of!r}"
-            f" ({type(of).__name__}). Write C(theta) in the loss's symbols."
-        )
+        rule = "of must be (A, b), a mapping {parameter: weight}, an expression or a Charge"
+        raise InputError.of("breaking", rule, of, "Write C(theta) in the loss's symbols.")
     free = expression.free_symbols
     if not free or free - set(loss.theta):
         raise InputError(

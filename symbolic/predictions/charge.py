@@ -10,6 +10,7 @@ import numpy as np
 import sympy as sp
 
 from symbolic.algebra.affine import AffineField
+from symbolic.errors import InputError
 from symbolic.language.names import latex
 from symbolic.noise import drift as laws
 from symbolic.noise.covariance import Noise
@@ -91,7 +92,7 @@ class Charge:
         -------
         float or ndarray (...)
         """
-        theta = np.asarray(theta, dtype=float)
+        theta = self.loss.points(theta)
         out = np.einsum("...i,ij,...j->...", theta, self.A, theta) + 2 * theta @ self.b
         return float(out) if out.ndim == 0 else out
 
@@ -129,7 +130,9 @@ class Charge:
         -------
         Terms
         """
-        theta = np.asarray(theta, dtype=float)
+        theta = self.loss.points(theta)
+        if theta.ndim != 1:
+            raise InputError(f"theta: must be one point, ({self.loss.dimension},); got shape {theta.shape}. Give one.")
         mean, root = self.noise.factor(theta)
         quadratic = float(theta @ self.A @ theta)
         return laws.Terms(

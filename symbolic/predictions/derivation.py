@@ -17,7 +17,7 @@ from symbolic.noise.covariance import Noise
 from symbolic.predictions.charge import Charge
 from symbolic.predictions.equilibrium import Equilibrium, equilibrium
 from symbolic.problem.loss import Loss
-from symbolic.problem.optimizer import SGD
+from symbolic.problem.optimizer import SGD, require_sgd
 from symbolic.symmetry import Forms, Structure, find_families, nonquadratic_laws, structure
 from symbolic.symmetry.generators import Algebra, Certificate
 
@@ -132,4 +132,4 @@ class Derivation:
         >>> print(f"{found[0].lambda_star:.6f}")
         -0.346574
         """
-        return equilibrium(self.charges, self.noise, self.loss.pack(at, "at"), sgd)
+        return equilibrium(self.charges, self.noise, self.loss.pack(at, "at"), require_sgd("equilibrium", sgd))

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import sympy as sp
 
-from symbolic.errors import InputError
+from symbolic.errors import InputError, instance, unknown
 from symbolic.evaluation import random_points as probing
 from symbolic.noise.covariance import Noise, Source
 from symbolic.noise.sign_class import Class, GenericNoise, classify
@@ -288,7 +288,7 @@ class LabelNoise:
             (class, reason).
         """
         self._of_origin(origin, charge)
-        label, rest = self.sigma(np.asarray(theta, dtype=float))
+        label, rest = self.sigma(theta)
         own, other = (label, rest) if origin == "label" else (rest, label)
         return classify(_clean(own, other), charge.A)
 
@@ -298,7 +298,10 @@ class LabelNoise:
                 f"LabelNoise: origin must be 'label' or 'rest'; got {origin!r} ({type(origin).__name__}). Name one of"
                 " them."
             )
-        if charge.loss is not self.loss:
+        if (
+            instance("LabelNoise", charge, Charge, "needs a charge", "Give one of theory.charges.").loss
+            is not self.loss
+        ):
             raise InputError(
                 f"LabelNoise: the charge must be of the same loss; got {charge.name} of {charge.loss}. Derive it from"
                 " this loss."
@@ -355,7 +358,5 @@ def _symbols(loss: Loss, variables: Any) -> list[sp.Symbol]:
         return [s for v in sp.flatten(variables) for s in _symbols(loss, v)]
     elif isinstance(variables, Iterable):
         return [s for v in variables for s in _symbols(loss, v)]
-    raise InputError(
-        f"label_noise: variables must be data variables of the loss; got {variables!r} ({type(variables).__name__})."
-        f" Choose among {list(loss.z)}."
-    )
+    known = {s.name.split("[")[0]: s for s in loss.z}
+    raise InputError(unknown("label_noise", variables, known, "data variable of the loss"))

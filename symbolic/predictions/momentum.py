@@ -29,6 +29,7 @@ from symbolic.algebra.affine import AffineField
 from symbolic.algebra.field_span import FieldSpan
 from symbolic.errors import InputError
 from symbolic.language.names import latex
+from symbolic.problem.base_distribution import floats
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD, t
 from symbolic.symmetry.generators import Algebra
@@ -176,17 +177,15 @@ class MomentumLaw:
         )
 
     def _numbers(self, theta: Array, velocity: Array, t: Any, mass: float, friction: float) -> tuple[Array, Array, Any]:
-        if not (np.isfinite(mass) and mass > 0 and np.isfinite(friction) and friction >= 0):
+        masses, frictions = floats("MomentumLaw.mass", mass), floats("MomentumLaw.friction", friction)
+        numbers = masses.ndim == frictions.ndim == 0 and np.isfinite(masses) and np.isfinite(frictions)
+        if not (numbers and masses > 0 and frictions >= 0):
             raise InputError(
                 f"MomentumLaw: mass must be positive and friction not negative; got {mass!r} and {friction!r}. Give"
                 " finite numbers."
             )
-        x, y = (np.moveaxis(np.asarray(a, dtype=float), -1, 0) for a in (theta, velocity))
-        if len(x) != self.loss.dimension or len(y) != self.loss.dimension:
-            raise InputError(
-                f"MomentumLaw: theta and velocity need {self.loss.dimension} entries each; got {len(x)} and {len(y)}."
-                " Pack them with loss.pack."
-            )
+        points = self.loss.points(theta), self.loss.points(velocity, "velocity")
+        x, y = (np.moveaxis(a, -1, 0) for a in points)
         with np.errstate(over="ignore"):
             return x, y, np.exp(friction * np.asarray(t, dtype=float) / mass)
 

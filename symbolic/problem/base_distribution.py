@@ -27,10 +27,7 @@ def exact(value: Any) -> sp.Expr:
     if isinstance(value, sp.Basic):
         return value  # type: ignore[return-value]
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise InputError(
-            f"law: a parameter must be a number or a SymPy expression; got {value!r} ({type(value).__name__}). Give a"
-            " number."
-        )
+        raise InputError.of("law", "a parameter must be a number or a SymPy expression", value, "Give a number.")
     if not np.isfinite(value):
         raise InputError(f"law: a parameter must be finite; got {value!r}. Give a finite number.")
     return sp.Integer(int(value)) if float(value).is_integer() else sp.Rational(repr(float(value)))
@@ -41,7 +38,7 @@ def exact_array(value: Any) -> Array:
     if isinstance(value, sp.MatrixBase):
         value = np.array(value.tolist(), dtype=object)
         value = value[:, 0] if value.shape[1] == 1 else value
-    source = np.array(value, dtype=object)
+    source = np.array(value, dtype=object) if not isinstance(value, str) else np.array([value], dtype=object)
     out = np.empty(source.shape, dtype=object)
     for index, entry in np.ndenumerate(source):
         out[index] = exact(entry)
@@ -53,14 +50,21 @@ def floats(where: str, value: Any) -> Array:
     them into numbers."""
     try:
         array = np.asarray(value)
-    except ValueError:
-        raise InputError(f"{where}: must be real numbers; got rows of unequal lengths. Make them equal.") from None
+    except ValueError as error:
+        deep = "inhomogeneous" not in str(error)
+        rule = "must be numbers of few dimensions" if deep else "must be real numbers, in rows of equal length"
+        raise InputError.of(where, rule, value, "Give a number or an array of numbers.") from None
     if array.dtype.kind in "cbSUmM" or any(
         isinstance(e, (str, bool, complex)) for e in array.ravel() if array.dtype == object
     ):
+        if not array.ndim:
+            raise InputError.of(where, "must be a real number", value, "Give a number.")
         kind = type(array.ravel()[0]).__name__ if array.size else array.dtype
         raise InputError(f"{where}: must be real numbers; got an array of {kind}. Convert it to numbers first.")
-    return array.astype(np.float64)
+    try:
+        return array.astype(np.float64)
+    except (TypeError, ValueError):
+        raise InputError.of(where, "must be real numbers", value, "Give a number or an array of numbers.") from None
 
 
 def numbers(entries: Any, values: Mapping[sp.Symbol, float]) -> Array:

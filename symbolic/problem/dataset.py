@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from symbolic.errors import InputError
+from symbolic.errors import InputError, instance
+from symbolic.language.calls import called
 from symbolic.problem.base_distribution import Array, Distribution, Recipe, floats
 
 FEW = 10_000
 """Distinct values of a column up to which all are listed."""
 
 
+@called()
 class Dataset(Distribution):
     """N rows drawn with equal chance.
 
@@ -41,7 +43,12 @@ class Dataset(Distribution):
     table: Array
 
     def __init__(self, columns: Mapping[Any, Any]) -> None:
+        instance("Dataset", columns, Mapping, "must be a mapping {symbol: rows}", "Write Dataset({x: rows}).")
         self.columns = {variable(k): floats(f"Dataset[{k}]", v) for k, v in columns.items()}
+        for key, (_, values) in zip(columns, self.columns.items(), strict=True):
+            if not values.ndim:
+                rule = "must be rows, (N, ...)"
+                raise InputError.of(f"Dataset[{key}]", rule, columns[key], "Give one entry per row.")
         sizes = {len(v) for v in self.columns.values()}
         if len(sizes) != 1 or not min(sizes):
             raise InputError.of(

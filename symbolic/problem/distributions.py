@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from symbolic.errors import InputError
+from symbolic.errors import InputError, nearest
+from symbolic.language.calls import called
 from symbolic.problem.base_distribution import (
     EXPONENTIAL,
     UNIFORM,
@@ -28,6 +29,11 @@ MOST_BITS = 11
 """Bernoulli entries whose joint values are gone through one by one."""
 
 
+SQUARE = "Give std=, its square root."
+SPREAD = {"sigma": "Give std=.", "scale": "Give std=.", "mu": "Give mean=.", "loc": "Give mean=."}
+
+
+@called({**SPREAD, "variance": SQUARE, "var": SQUARE})
 class Normal(Distribution):
     """Gaussian, with independent entries or with a joint covariance over them.
 
@@ -136,6 +142,7 @@ class Normal(Distribution):
         return given if "covariance" in given else {"std": 1, **given}
 
 
+@called({"a": "Give low=.", "b": "Give high=.", "min": "Give low=.", "max": "Give high=."})
 class Uniform(Independent):
     """Uniform on an interval, independently per entry.
 
@@ -178,6 +185,7 @@ class Uniform(Independent):
         return (low, high, None) if low.is_number and high.is_number else None
 
 
+@called({"probability": "Give p=.", "q": "Give p=."})
 class Bernoulli(Independent):
     """1 with probability p, else 0, independently per entry.
 
@@ -225,6 +233,7 @@ class Bernoulli(Independent):
         return bits.astype(float), np.prod(np.where(bits, p[:, None], 1 - p[:, None]), axis=0)
 
 
+@called({"b": "Give scale=.", "std": "Give scale=, std/sqrt(2).", "mu": "Give mean=.", "loc": "Give mean=."})
 class Laplace(Independent):
     """Density exp(-|z - mean|/scale) / (2 scale), independently per entry: noise with heavy tails.
 
@@ -259,6 +268,7 @@ class Laplace(Independent):
         return Recipe(mean, None, np.full(2 * len(mean), EXPONENTIAL), np.hstack([np.diag(scale), -np.diag(scale)]))
 
 
+@called()
 class Moments(Independent):
     """A distribution known through its raw moments only, independently per entry. It cannot be sampled.
 
@@ -271,6 +281,10 @@ class Moments(Independent):
     name, sampled = "moments", False
 
     def __init__(self, moments: Sequence[Any]) -> None:
+        if not isinstance(moments, (list, tuple, np.ndarray)) or not len(moments):
+            raise InputError.of(
+                "Moments", "must be a list of raw moments, at least one", moments, "Write Moments([m1, m2])."
+            )
         self.moments = [exact(m) for m in moments]
         if len(self.moments) > 1 and (self.moments[1] - self.moments[0] ** 2).is_negative:
             raise InputError.of(
@@ -321,15 +335,21 @@ def bind(data: Any) -> tuple[Distribution, ...]:
         for key, law in data.items():
             symbols, shape = variable(key)
             if not isinstance(law, Distribution) or isinstance(law, Dataset):
-                raise InputError(
-                    f"data[{key}]: needs a law ({', '.join(d.__name__ for d in NAMED.values())}); got {law!r}"
-                    f" ({type(law).__name__}). For rows of data use Dataset."
-                )
+                rule = f"needs a law ({', '.join(d.__name__ for d in NAMED.values())})"
+                raise InputError.of(f"data[{key}]", rule, law, _law_advice(law))
             blocks.append(law.bind(symbols, shape))
         return tuple(blocks)
     if isinstance(data, (list, tuple)):
         return tuple(block for part in data for block in bind(part))
-    raise InputError(
-        f"data: must be a mapping {{variable: law}}, a Dataset, or a list of these; got {type(data).__name__}. See"
-        " symbolic.problem.distributions."
-    )
+    rule = "must be a mapping {variable: law}, a Dataset, or a list of these"
+    raise InputError.of("data", rule, data, "Write {x: Normal(0, 1)} or Dataset({x: rows}).")
+
+
+def _law_advice(law: Any) -> str:
+    """What to write in place of what is no law."""
+    made = {c.__name__: c for c in NAMED.values()}
+    if isinstance(law, str):
+        return f"{nearest(law, list(made))[:-1]}, as in Normal(0, 1)."
+    if isinstance(law, type) and law in made.values():
+        return f"Call it: {law.__name__}(...)."
+    return "Write e.g. Normal(0, 1); for rows of data use Dataset."

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import sympy as sp
 
-from symbolic.errors import InputError
+from symbolic.errors import InputError, shown
 from symbolic.language import names, reserved_names
+from symbolic.language.calls import called
 from symbolic.problem import assumptions
-from symbolic.problem.base_distribution import Distribution
+from symbolic.problem.base_distribution import Distribution, floats
 from symbolic.problem.distributions import bind
 from symbolic.problem.parameter import Parameter, parameter, point
 
+PARAMETERS = "must be a list of symbols, matrices or arrays, or a mapping name -> these"
 
+
+@called({"params": "Give parameters=.", "law": "Give data=.", "expr": "Give expression=."})
 class Loss:
     """Per-sample loss l(theta, z), with z drawn from the distribution of the data.
 
@@ -63,10 +67,14 @@ class Loss:
         if isinstance(expression, np.ndarray) and expression.shape == ():
             expression = expression.item()
         if not isinstance(expression, sp.Expr) or isinstance(expression, sp.MatrixBase):
-            raise InputError(
-                f"Loss.expression: must be a scalar SymPy expression; got {type(expression).__name__}. Sum or take a"
-                " norm to make it one number."
-            )
+            array = isinstance(expression, (sp.MatrixBase, sp.NDimArray, np.ndarray, list, tuple))
+            advice = "Sum or take a norm to make it one number." if array else "Write it with SymPy's symbols."
+            raise InputError.of("Loss.expression", "must be a scalar SymPy expression", expression, advice)
+        if isinstance(parameters, (sp.Symbol, sp.MatrixBase, sp.NDimArray)):
+            raise InputError.of("Loss.parameters", PARAMETERS, parameters, f"Write [{shown(parameters, 60)}].")
+        if isinstance(parameters, str) or not isinstance(parameters, Iterable):
+            advice = "Write [u, w], of sympy.symbols or symbolic.parameters."
+            raise InputError.of("Loss.parameters", PARAMETERS, parameters, advice)
         pairs = parameters.items() if isinstance(parameters, Mapping) else ((None, item) for item in parameters)
         self.expression: sp.Expr = cast(sp.Expr, expression).replace(_whole_float_power, lambda e: e.base ** int(e.exp))
         self.parameters: tuple[Parameter, ...] = tuple(parameter(item, label) for label, item in pairs)
@@ -110,13 +118,20 @@ class Loss:
             found.append(f"Loss: a name may stand for one thing only; got {name!r} twice. Rename one.")
         distribution_symbols = set(self.distribution_parameters)
         loose = sorted((free | distribution_symbols) - set(known) - distribution_symbols, key=str)
-        for s in loose:
+        own = {s.name: s for s in known}
+        twins = [s for s in loose if s.name in own]
+        for s in twins:
+            found.append(
+                f"Loss.expression: must be written with the same symbols as parameters and data; got {s} with other"
+                f" assumptions than theirs. Make it once, by sympy.Symbol({s.name!r}, real=True)."
+            )
+        for s in loose if not twins else ():
             found.append(
                 f"Loss.expression: every symbol must be a parameter or have a law; got {s} with neither. Add it to"
                 " parameters or to data."
             )
         for p in self.parameters:
-            if not free & set(p.symbols):
+            if not free & set(p.symbols) and not {s.name for s in twins} & {s.name for s in p.symbols}:
                 found.append(
                     f"Loss.parameters: each must occur in the expression; got {p.name}, which does not. Remove it or"
                     " use it."
@@ -154,6 +169,20 @@ class Loss:
     def distribution_parameters(self) -> tuple[sp.Symbol, ...]:
         """Symbols that stand in the laws instead of numbers, sorted by name."""
         return tuple(sorted({s for b in self.blocks for s in b.free_symbols}, key=str))
+
+    def check_point(self, values: Mapping[Any, Any], where: str = "start") -> None:
+        """Raise ValueError unless `pack` takes the values."""
+        self.pack(values, where)
+
+    def points(self, theta: Any, where: str = "theta") -> np.ndarray:
+        """theta as floats of shape (..., D): an array of them, or one point as `pack` takes it. Raises ValueError."""
+        if isinstance(theta, Mapping):
+            return self.pack(theta, where)
+        found = floats(where, theta)
+        if not found.ndim or found.shape[-1] != self.dimension:
+            rule = f"must be {{parameter: value}}, or numbers of shape (..., {self.dimension})"
+            raise InputError.of(where, rule, theta, "Pack a point with loss.pack.")
+        return found
 
     def pack(self, values: Mapping[Any, Any], where: str = "start") -> np.ndarray:
         """The point theta of given values.
@@ -203,3 +232,8 @@ class Loss:
 
 def _whole_float_power(e: sp.Basic) -> bool:
     return isinstance(e, sp.Pow) and isinstance(e.exp, sp.Float) and e.exp == int(e.exp)
+
+
+def _sum(value: Any) -> Any:
+    flat = np.ravel(np.array(value, dtype=object))
+    return sp.Tuple(*(v for v in flat if isinstance(v, sp.Basic)))

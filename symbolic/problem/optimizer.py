@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from symbolic.errors import InputError
+from symbolic.errors import InputError, instance
 from symbolic.functions.numeric import Numeric
+from symbolic.language.calls import called
 from symbolic.problem.loss import Loss
 
 t = sp.Symbol("t", real=True)
 """Time t = eta*k, the argument of a schedule."""
 
 
+@called({"lr": "Give learning_rate=.", "eta": "Give learning_rate=.", "beta": "Give momentum=."})
 @dataclass(frozen=True)
 class Rates:
     """The coefficients that a setting of SGD means for one loss, as numbers or exact.
@@ -83,7 +85,7 @@ class SGD:
     def __post_init__(self) -> None:
         def refuse(field: str, rule: str, do: str) -> None:
             value = getattr(self, field)
-            raise InputError(f"SGD.{field}: {rule}; got {value!r} ({type(value).__name__}). {do}")
+            raise InputError.of(f"SGD.{field}", rule, value, do)
 
         for field in ("learning_rate", "weight_decay", "momentum"):
             value = getattr(self, field)
@@ -101,16 +103,19 @@ class SGD:
             refuse("weight_decay", "must not be negative", "Give 0 or more.")
         if not 0 <= self.momentum < 1:
             refuse("momentum", "must lie in [0, 1)", "Give beta such as 0.9.")
+        instance(
+            "SGD.replacement", self.replacement, (bool, np.bool_), "must be True or False", "Leave it out for True."
+        )
+        object.__setattr__(self, "replacement", bool(self.replacement))
         if self.schedule is not None:
             expression = (
                 sp.sympify(self.schedule, strict=True) if isinstance(self.schedule, (int, float)) else self.schedule
             )
             if not isinstance(expression, sp.Expr) or expression.free_symbols - {t}:
-                refuse(
-                    "schedule",
-                    "must be an expression of symbolic.problem.optimizer.t alone",
-                    "Write it with symbolic.problem.optimizer.t, e.g. warmup(5.0).",
-                )
+                own = getattr(expression, "free_symbols", set()) - {t}
+                other = "t" in {s.name for s in own} and "Its t must be sympy.Symbol('t', real=True). "
+                do = f"{other or ''}Write it with symbolic.problem.optimizer.t, e.g. warmup(5.0)."
+                refuse("schedule", "must be an expression of symbolic.problem.optimizer.t alone", do)
             object.__setattr__(self, "schedule", expression)
 
     @property
@@ -194,6 +199,13 @@ class SGD:
         return (population - self.batch_size) / max(population - 1, 1)
 
 
+def require_sgd(where: str, sgd: Any) -> SGD:
+    """The optimiser's settings, which nothing else stands for. Raises InputError."""
+    rate = sgd if isinstance(sgd, (int, float)) and not isinstance(sgd, bool) and sgd > 0 else "..."
+    rule = "needs the optimiser's settings"
+    return instance(where, sgd, SGD, rule, f"Pass SGD(learning_rate={rate}).")
+
+
 def warmup(time: float) -> sp.Expr:
     """Linear warmup from 0 to the full rate.
 
@@ -231,5 +243,5 @@ def cosine(time: float, floor: float = 0.0) -> sp.Expr:
 
 def _exact(where: str, value: float) -> sp.Expr:
     if isinstance(value, bool) or not isinstance(value, (Real, sp.Number)):
-        raise InputError(f"{where}: must be a number; got {value!r} ({type(value).__name__}). Give a time such as 5.0.")
+        raise InputError.of(where, "must be a number", value, "Give a time such as 5.0.")
     return sp.nsimplify(value)

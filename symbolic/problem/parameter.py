@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, TypeVar
 
 import numpy as np
 import sympy as sp
 
-from symbolic.errors import InputError
+from symbolic.errors import InputError, near, unknown
 from symbolic.language import names
 from symbolic.problem.base_distribution import floats
 
 T = TypeVar("T")
 _NEEDED = object()
+
+
+MOST_AXES = 16
+"""Dimensions of a parameter: arrays of 33 and more are none, and a result adds its own."""
+MOST_ENTRIES = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -66,8 +71,24 @@ def parameters(**shapes: Sequence[int]) -> Any:
     >>> (U @ W).shape
     (3, 4)
     """
-    made = tuple(_as_sympy(entries(name, shape)) for name, shape in shapes.items())
+    made = tuple(_as_sympy(entries(name, _shape(name, shape))) for name, shape in shapes.items())
     return made[0] if len(made) == 1 else made
+
+
+def _shape(name: str, shape: Any) -> tuple[int, ...]:
+    sizes: tuple[Any, ...] = tuple(shape) if isinstance(shape, (tuple, list, np.ndarray)) else (None,)
+    if (
+        len(sizes) > MOST_AXES
+        or not all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 1 for n in sizes)
+        or prod(map(int, sizes)) > MOST_ENTRIES
+    ):
+        rule = (
+            f"must be a shape of at most {MOST_AXES} whole numbers from 1 on, with a product of at most {MOST_ENTRIES}"
+        )
+        many = isinstance(shape, int) and not isinstance(shape, bool) and shape > 0
+        advice = f"Write ({shape},) for a vector." if many else "Write (), (4,) or (3, 2)."
+        raise InputError.of(f"parameters.{names.symbol('parameters', name)}", rule, shape, advice)
+    return tuple(map(int, sizes))
 
 
 def _as_sympy(array: np.ndarray) -> Any:
@@ -89,10 +110,8 @@ def parameter(item: Any, name: str | None = None) -> Parameter:
         array = np.array(item.tolist(), dtype=object)
         shape, symbols = array.shape, tuple(array.ravel())
     else:
-        raise InputError(
-            f"Loss.parameters: each must be a symbol or a matrix or array of symbols; got {item!r}"
-            f" ({type(item).__name__}). Use sympy.symbols or symbolic.parameters."
-        )
+        rule = "each must be a symbol or a matrix or array of symbols"
+        raise InputError.of("Loss.parameters", rule, item, "Use sympy.symbols or symbolic.parameters.")
     if not symbols or not all(isinstance(s, sp.Symbol) for s in symbols):
         raise InputError(
             f"Loss.parameters: a matrix must hold symbols only; got {item!r}. Use symbolic.parameters(U=(3, 2))."
@@ -118,16 +137,18 @@ def assign(
     """
     known = [p.name for p in parts]
     if not isinstance(given, Mapping):
-        raise InputError(
-            f"{where}: must be a mapping {{{kind}: value}}; got {type(given).__name__}. The names are {known}."
-        )
+        example = ", ".join(f"{name!r}: ..." for name in known[:3]) + (", ..." if len(known) > 3 else "")
+        raise InputError.of(where, f"must be a mapping {{{kind}: value}}", given, f"Write {{{example}}}.")
     items = [(next((p for p in parts if _means(key, p)), None), key, value) for key, value in given.items()]
     found, errors = [], []
+    meant = {name for owner, key, _ in items if owner is None for name in near(getattr(key, "name", key), known)}
     for p in parts:
         here = place.format(where=where, name=p.name)
         values = [value for owner, _, value in items if owner is p]
         if not values and default is not _NEEDED:
             values = [default]
+        if not values and p.name in meant:  # told of once, by the key that misses it
+            continue
         if len(values) != 1:
             got = f"{len(values)} of them (int)" if values else "nothing (missing)"
             what = f"an array of shape {p.shape}" if p.shape else "a number"
@@ -139,11 +160,8 @@ def assign(
             errors.append(str(error))
     for owner, key, _ in items:
         if owner is None:
-            text, shown = names.printable(key, names.SHOWN), names.printable(repr(key), names.SHOWN)
-            close = difflib.get_close_matches(text, known, n=1, cutoff=0.6)
-            hint = f"Did you mean {close[0]!r}?" if close else f"The names are {known}." if known else "There are none."
-            here = place.format(where=where, name=text)
-            errors.append(f"{here}: must name a {kind}; got {shown} ({type(key).__name__}). {hint}")
+            own = {p.name: p.symbols[0] if p.symbols else None for p in parts}
+            errors.append(unknown(where, key, own, kind))
     if errors:
         raise InputError("\n".join(errors))
     return found

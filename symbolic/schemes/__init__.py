@@ -3,9 +3,21 @@
 A new scheme is a file in this folder with a `SCHEME`.
 """
 
-from symbolic.schemes.choice import check_pairing, find, fitting, for_step
+from symbolic.schemes.choice import check_pairing, find, fitting, for_step, require_scheme
 from symbolic.schemes.one_step import SIZE, beta, size, step_map
 from symbolic.schemes.scheme import Scheme
 from symbolic.schemes.table import SCHEMES
 
-__all__ = ["SCHEMES", "SIZE", "Scheme", "beta", "check_pairing", "find", "fitting", "for_step", "size", "step_map"]
+__all__ = [
+    "SCHEMES",
+    "SIZE",
+    "Scheme",
+    "beta",
+    "check_pairing",
+    "find",
+    "fitting",
+    "for_step",
+    "require_scheme",
+    "size",
+    "step_map",
+]

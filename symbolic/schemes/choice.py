@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from symbolic.dynamics.equation import SDE
-from symbolic.errors import InputError
+from symbolic.errors import InputError, nearest
 from symbolic.schemes.scheme import Scheme
 from symbolic.schemes.table import SCHEMES
 
@@ -14,15 +16,22 @@ def find(scheme: str) -> tuple[Scheme, int | None]:
     """A scheme by name, and the n of "milstein-levy:n". Raises InputError for what is not there."""
     name, colon, count = scheme.partition(":") if isinstance(scheme, str) else ("", "", "")
     if name not in SCHEMES or (colon and SCHEMES[name].terms is None):
-        known = ", ".join(name for name, s in SCHEMES.items() if s.calculus != "discrete")
-        raise InputError(
-            f"scheme: must be one of {known}; got {scheme!r} ({type(scheme).__name__}). See `noetherflow schemes`."
-        )
+        known = [name for name, s in SCHEMES.items() if s.calculus != "discrete"]
+        hint = nearest(scheme, known, "See `noetherflow schemes`.")
+        raise InputError.of("scheme", f"must be one of {', '.join(known)}", scheme, hint)
     if colon and not (count.isdigit() and 1 <= int(count) <= MOST_TERMS):
         raise InputError(
             f"scheme: {name}:n takes 1 to {MOST_TERMS} terms; got {scheme!r} (str). Write e.g. '{name}:8'."
         )
     return SCHEMES[name], int(count) if colon else None
+
+
+def require_scheme(scheme: Any) -> str:
+    """The name, which must be of a scheme that integrates an SDE. Raises InputError."""
+    if find(scheme)[0].calculus == "discrete":
+        do = "It is a discrete optimiser: use train, of a loss."
+        raise InputError.of("scheme", "must integrate an SDE", scheme, do)
+    return scheme
 
 
 def for_step(problem: SDE | object, scheme: str, dt: float) -> str:

@@ -104,5 +104,5 @@ def test_case_a5_rows_of_data_are_looked_at() -> None:
 
 def test_case_a5_an_observable_of_another_x_is_refused() -> None:
     other = sp.Symbol("X", positive=True)
-    with pytest.raises(ValueError, match=r"observables\[o\]: symbols must be the loss's own; got \['X'\]"):
+    with pytest.raises(ValueError, match=r"observables\[o\]: symbols must be the problem's own; got \['X'\]"):
         simulate(SDE([X], [-X], [[1]]), start={X: 1.0}, time=0.1, paths=2, observables={"o": sp.Abs(other)})

@@ -152,7 +152,7 @@ def test_a_reference_run_stands_in_for_the_solution() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sde": "gbm"}, "convergence: needs an SDE; got str"),
+        ({"sde": "gbm"}, "convergence: needs an SDE; got 'gbm'"),
         ({"levels": 2}, "convergence.levels: must be a whole number of at least 4; got 2"),
         ({"paths": 10}, "convergence.paths: must be a whole number of at least 100"),
         ({"exact": solution, "reference": "sriw1"}, "give exact or reference, not both"),

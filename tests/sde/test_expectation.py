@@ -312,9 +312,9 @@ def test_a_problem_without_chance_is_refused() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sde": "gbm"}, "expectation: needs an SDE; got str"),
+        ({"sde": "gbm"}, "expectation: needs an SDE; got 'gbm'"),
         ({"f": [X, X]}, r"expectation.f: must be one SymPy expression of the states; got \[X, X\] \(list\)"),
-        ({"f": sp.Symbol("Z")}, r"may use parameters and time only; got \['Z'\]"),
+        ({"f": sp.Symbol("Z")}, r"may use the problem's symbols and time only; got \['Z'\]"),
         ({"f": sp.Symbol("X")}, "with other assumptions"),
         ({"tolerance": 0}, "expectation.tolerance: must be positive and finite; got 0"),
         ({"tolerance": "small"}, "expectation.tolerance: must be positive and finite; got 'small'"),

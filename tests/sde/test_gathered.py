@@ -238,7 +238,7 @@ def test_an_interrupted_stream_holds_what_is_complete(tmp_path: Path, monkeypatc
         ({"events": {"e": X}, "observables": {"e": X}}, r"events\[e\]: a name must be new"),
         ({"events": {"e": [X, X]}}, r"events\[e\]: must be one expression"),
         ({"events": {"e": X}, "observables": {"e_time": X}}, r"events\[e\]: a name must be new text; got 'e_time'"),
-        ({"covariance": ["X", "Y"]}, r"covariance\[Y\]: must name a parameter or an observable"),
+        ({"covariance": ["X", "Y"]}, r"covariance\[Y\]: must name a parameter, state or observable"),
         ({"covariance": "X"}, r"covariance: must be a list of names"),
         ({"covariance": ["X", "X"]}, r"covariance: each name may stand once"),
         ({"histogram": {"Y": [0, 1]}}, r"histogram\[Y\]: must name"),

@@ -21,14 +21,14 @@ TANH = Loss((sp.tanh(u * x) * w - x) ** 2, [u, w], {x: Normal(0, 1)})
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda k: simulate(RESCALING, **k), "simulate: a loss needs the optimiser's settings"),
-        (lambda k: simulate(SDE([X], [0], [[1]]), SGD(0.1), **k), "simulate: an SDE stands by itself"),
-        (lambda k: simulate(cast("Any", "rescaling"), **k), "simulate: needs a Loss or an SDE; got str"),
+        (lambda k: simulate(RESCALING, **k), "simulate: needs the optimiser's settings"),
+        (lambda k: simulate(SDE([X], [0], [[1]]), SGD(0.1), **k), "simulate.sgd: an SDE stands by itself"),
+        (lambda k: simulate(cast("Any", "rescaling"), **k), "simulate: needs a Loss or an SDE; got 'rescaling'"),
         (
             lambda k: simulate(TANH, SGD(0.1), **k),
             "simulate: the SDE needs Sigma; got a loss that is not polynomial in the data.*train",
         ),
-        (lambda k: simulate(RESCALING, SGD(0.1), **k | {"scheme": "sgd"}), "simulate.scheme: must integrate an SDE"),
+        (lambda k: simulate(RESCALING, SGD(0.1), **k | {"scheme": "sgd"}), "scheme: must integrate an SDE"),
         (lambda k: simulate(RESCALING, SGD(0.1), **k | {"scheme": "rk4"}), "scheme: must be one of"),
         (
             lambda k: simulate(RESCALING, SGD(0.1), **k | {"scheme": "heun"}),
@@ -67,7 +67,7 @@ TANH = Loss((sp.tanh(u * x) * w - x) ** 2, [u, w], {x: Normal(0, 1)})
         (lambda k: simulate(RESCALING, SGD(0.1), **k | {"dtype": "float16"}), "dtype: must be 'float32' or 'float64'"),
         (
             lambda k: simulate(RESCALING, SGD(0.1), **k | {"start": {"u": 1.0}}),
-            r"start\[w\]: every parameter needs one value",
+            r"start\[w\]: needs one value",
         ),
         (
             lambda k: simulate(RESCALING, SGD(0.1), **k | {"start": {"u": np.inf, "w": 1}}),
@@ -84,7 +84,7 @@ TANH = Loss((sp.tanh(u * x) * w - x) ** 2, [u, w], {x: Normal(0, 1)})
         ),
         (
             lambda k: simulate(RESCALING, SGD(0.1), **k | {"observables": {"o": a}}),
-            r"observables\[o\]: may use parameters and time only; got \['a'\]",
+            r"observables\[o\]: may use the problem's symbols and time only; got \['a'\]",
         ),
         (
             lambda k: simulate(RESCALING, SGD(0.1), **k | {"observables": {"o": "u"}}),

@@ -87,7 +87,7 @@ def test_a_law_belongs_to_seed_and_path() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"u": np.zeros(3)}, r"start\[u\]: must have shape \(\) or \(paths, \*\(\)\) = \(5,\); got \(3,\)"),
+        ({"u": np.zeros(3)}, r"start\[u\]: must be one number, or one per path, \(5,\); got shape \(3,\)"),
         ({"U": MATRIX.T}, r"start\[U\]: must have shape \(3, 2\).*got \(2, 3\)"),
         ({"U": np.zeros((4, 3, 2))}, r"got \(4, 3, 2\)"),
         ({"u": np.nan}, r"start\[u\]: must be finite; got nan"),

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from symbolic import SGD, Dataset, Loss, Normal, derive
+from symbolic.errors import InputError
 from symbolic.evaluation.tape import Tape
 from symbolic.noise.covariance import Noise
 from symbolic.predictions.broken_symmetry import breaking
@@ -144,9 +145,9 @@ def test_ways_to_name_the_same_function() -> None:
 
 def test_bad_input_is_named() -> None:
     loss = ridged()
-    with pytest.raises(TypeError, match="needs a Loss"):
+    with pytest.raises(InputError, match="needs a Loss"):
         breaking(u, u)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="of must be"):
+    with pytest.raises(InputError, match="of must be"):
         breaking(loss, 3)
     with pytest.raises(ValueError, match="A must be symmetric"):
         breaking(loss, (np.array([[0, 1], [-1, 0]]), None))
@@ -157,7 +158,7 @@ def test_bad_input_is_named() -> None:
             breaking(loss, bad)
     with pytest.raises(ValueError, match="twice differentiable"):
         breaking(loss, abs(u))
-    with pytest.raises(ValueError, match=r"breaking\[v\]: must name a parameter"):
+    with pytest.raises(ValueError, match="must name a parameter"):
         breaking(loss, {"v": 1})
     with pytest.raises(ValueError, match="one weight is needed"):
         breaking(loss, {"u": [1, 2]})
@@ -165,7 +166,7 @@ def test_bad_input_is_named() -> None:
         breaking(loss, derive(losses.scale_invariant(3)).charges[0])
     with pytest.raises(ValueError, match="this loss's own"):
         breaking(loss, u, Noise(losses.rescaling()))
-    with pytest.raises(ValueError, match="2 finite numbers"):
+    with pytest.raises(ValueError, match="must be .* of shape"):
         breaking(loss, u).at(np.ones(3), SGD(0.1))
     with pytest.raises(ValueError, match="must be finite at theta"):
         breaking(loss, sp.log(u)).at(np.array([-1.0, 1.0]), SGD(0.1))

@@ -331,7 +331,7 @@ def test_a_refusal_names_place_text_and_way_out() -> None:
     with pytest.raises(ExpressionError) as caught:
         parse("1 + foo(x)", NAMES, "loss.expression")
     error = caught.value
-    assert (error.where, error.column, error.text) == ("loss.expression", 5, "foo(x)")
+    assert (error.where, error.column, error.text) == ("loss.expression, column 5", 5, "foo(x)")
     assert str(error).startswith(
         "loss.expression, column 5: unknown function 'foo'; got 'foo(x)' (call). Functions: abs, "
     )

@@ -205,9 +205,9 @@ def test_sampled_parts_are_right_on_average() -> None:
 def test_bad_input_is_named() -> None:
     loss = losses.rescaling()
     for bad, match in (
-        (u, "must be data variables"),
-        ("noise", "must be data variables"),
-        (3, "must be data variables"),
+        (u, "must name a data variable"),
+        ("noise", "must name a data variable"),
+        (3, "must name a data variable"),
     ):
         with pytest.raises(ValueError, match=match):
             label_noise(loss, bad)

@@ -162,7 +162,10 @@ def test_levy_areas_have_their_variance() -> None:
         (lambda: SDE([X], lambda x, t: np.sin(x), [[1]]), "SDE.drift: a function is called"),
         (lambda: SDE([X], lambda x, t: [x[0] if x[0] > 0 else 0], [[1]]), "sympy.Piecewise"),
         (lambda: SDE([X], lambda x: [x[0]], [[1]]), "called as f.x, t."),  # type: ignore[misc]
-        (lambda: SDE([X, Y], [0, 0], lambda x, t: x), r"must be 2 rows of equal length.*lengths \[0, 0\]"),
+        (
+            lambda: SDE([X, Y], [0, 0], lambda x, t: x),
+            r"must be rows, one per state.*Write \[\[X\], \[Y\]\] for one noise",
+        ),
         (lambda: SDE([X], lambda x, t: [x[0], 1], [[1]]), r"SDE.drift: must have one entry per state \(1\); got 2"),
         (
             lambda: SDE.from_loss(Loss((sp.tanh(X * s) - 1) ** 2, [X], {s: Normal(0, 1)}), SGD(0.1)),

@@ -10,6 +10,7 @@ import pytest
 import sympy as sp
 
 from symbolic import SGD, Dataset, Loss, Moments, Normal
+from symbolic.errors import InputError
 from symbolic.library import LIBRARY, rescaling, scalar_chain
 from symbolic.predictions.stationary import Chain, NotAChain, StationaryLaw, chain, critical_temperature, stationary_law
 from symbolic.problem.optimizer import warmup
@@ -140,9 +141,9 @@ def test_library_chains_are_the_only_ones() -> None:
 
 
 def test_bad_input() -> None:
-    with pytest.raises(TypeError, match="needs a Loss"):
+    with pytest.raises(InputError, match="needs a Loss"):
         stationary_law(3, SGD(0.1))  # pyright: ignore
-    with pytest.raises(TypeError, match="needs an SGD"):
+    with pytest.raises(InputError, match="needs the optimiser's settings"):
         stationary_law(rescaling(), 0.1)  # pyright: ignore
     with pytest.raises(ValueError, match="branch"):
         stationary_law(rescaling(), SGD(0.1), "left")

@@ -9,6 +9,7 @@ import pytest
 import sympy as sp
 
 from symbolic import Bernoulli, Dataset, Loss, Normal, parameters
+from symbolic.errors import InputError
 from symbolic.evaluation.random_points import Probe, constraints, nullity, residual
 from symbolic.functions.activations import relu
 from symbolic.library import LIBRARY
@@ -229,7 +230,7 @@ def test_data_law_with_a_constant_in_the_sample() -> None:
 
 
 def test_derive_refuses_what_is_no_loss() -> None:
-    with pytest.raises(TypeError, match="derive: needs a Loss"):
+    with pytest.raises(InputError, match="derive: needs a Loss"):
         derive("u*w")  # type: ignore[arg-type]
 
 

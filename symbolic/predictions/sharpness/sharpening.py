@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from symbolic.errors import InputError
+from symbolic.errors import InputError, nearest
 from symbolic.language.names import latex
 from symbolic.predictions.charge import Charge
 from symbolic.predictions.derivation import Derivation
@@ -26,7 +26,7 @@ from symbolic.predictions.equilibrium import Equilibrium
 from symbolic.predictions.sharpness.hessian import MeanHessian, trace_expression
 from symbolic.predictions.sharpness.stability import Stability, stability
 from symbolic.predictions.sharpness.valley import RELATIVE, motion, on_orbit
-from symbolic.problem.optimizer import SGD
+from symbolic.problem.optimizer import SGD, require_sgd
 
 Array = np.ndarray
 FAR = 1e6
@@ -151,9 +151,8 @@ class Sharpness:
         names = [c.charge.name for c in self.charges]
         index = names.index(charge) if charge in names else charge
         if not isinstance(index, (int, np.integer)) or not -len(names) <= index < len(names):
-            raise InputError(
-                f"Sharpness.along: charge must be an index or one of {names}; got {charge!r} ({type(charge).__name__})."
-            )
+            rule = "charge must be an index or a name"
+            raise InputError.of("Sharpness.along", rule, charge, nearest(charge, names))
         values, vectors = np.linalg.eigh(self.charges[index].charge.A)
         weights = np.einsum("ji,jk,ki->i", vectors, self.hessian, vectors)
         return np.exp(-2 * np.multiply.outer(np.asarray(lambdas, dtype=float), values)) @ weights
@@ -283,7 +282,7 @@ def sharpness(theory: Derivation, at: Mapping[Any, Any], sgd: SGD) -> Sharpness:
     Raises ValueError for a schedule, for laws with symbols or bare moments, and where the loss has no finite second
     derivatives.
     """
-    if sgd.schedule is not None:
+    if require_sgd("sharpness", sgd).schedule is not None:
         raise InputError(
             f"sharpness: a schedule makes the rates depend on time; got {sgd.schedule}. Leave it out; Sharpness.stable"
             " takes one."

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from symbolic.problem.optimizer import SGD
+from symbolic.problem.optimizer import SGD, require_sgd
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ def stability(sgd: SGD, largest: float, largest_star: float) -> Stability:
         total = curvature + sgd.weight_decay
         return 2 * (1 + sgd.momentum) / total if total > 0 else np.nan if np.isnan(total) else np.inf
 
+    require_sgd("Sharpness.stable", sgd)
     first = sgd.learning_rate * float(sgd.factor(np.zeros(1))[0])
     here, there = limit(largest), limit(largest_star)
     later = None if np.isnan(there) else sgd.learning_rate < there

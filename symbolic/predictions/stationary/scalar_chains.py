@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from symbolic.errors import InputError
+from symbolic.errors import InputError, instance
 from symbolic.evaluation.random_points import Probe
 from symbolic.evaluation.tape import Tape
 from symbolic.noise.covariance import Noise
@@ -26,7 +26,7 @@ ROUNDING = 1e-24
 """Variance over mean square below which a column of a data set counts as constant."""
 
 
-class NotAChain(ValueError):
+class NotAChain(InputError):
     """The loss is not a per-sample quadratic in a product of scalar parameters."""
 
 
@@ -152,12 +152,8 @@ def _probe(loss: Loss) -> None:
 
 
 def chain(loss: Loss) -> Chain:
-    """Read a loss as a scalar chain. Raises TypeError for anything but a Loss, NotAChain (a ValueError) where it is not
-    one."""
-    if not isinstance(loss, Loss):
-        raise TypeError(
-            f"stationary law: needs a Loss; got {loss!r} ({type(loss).__name__}). Build one with symbolic.Loss."
-        )
+    """Read a loss as a scalar chain. Raises ValueError: NotAChain where it is not one."""
+    instance("stationary law", loss, Loss, "needs a Loss", "Build one with symbolic.Loss.")
     if loss.dimension < 2:
         raise _refusal(loss, f"one parameter, {loss.theta[0]},")
     _probe(loss)

@@ -11,21 +11,18 @@ from symbolic.predictions.stationary.density import Numbers
 from symbolic.predictions.stationary.distribution import StationaryLaw
 from symbolic.predictions.stationary.scalar_chains import chain, on_branch
 from symbolic.problem.loss import Loss
-from symbolic.problem.optimizer import SGD
+from symbolic.problem.optimizer import SGD, require_sgd
 
 
 def stationary_law(loss: Loss, sgd: SGD, branch: str = "positive") -> StationaryLaw:
     """The stationary law of v, the product of a scalar chain's parameters, on v > 0 or (branch="negative") on v < 0.
 
     loss: a per-sample quadratic in v, as (u*w*x - y)**2, recognised from its expression. sgd: a constant learning rate;
-    momentum enters through its small-step limit. Raises TypeError for other arguments, NotAChain (a ValueError) for
+    momentum enters through its small-step limit. Raises NotAChain (a ValueError) for
     other losses, and ValueError where there is no stationary law, more than one, or no noise.
     """
     found = on_branch(chain(loss), branch)
-    if not isinstance(sgd, SGD):
-        raise TypeError(
-            f"stationary_law: needs an SGD; got {sgd!r} ({type(sgd).__name__}). Build one with symbolic.SGD."
-        )
+    require_sgd("stationary_law", sgd)
     if sgd.schedule is not None:
         raise InputError(
             f"stationary_law: the learning rate must be constant; got the schedule {sgd.schedule}. Leave it out."
