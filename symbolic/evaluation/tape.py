@@ -25,14 +25,17 @@ FEW_POINTS = 64
 
 
 class Arithmetic:
-    """Elementary functions on float64 arrays (digits=None), or on object arrays of mpf."""
+    """Elementary functions on float64 arrays (digits=None), or on object arrays of mpf. Complex arrays are numbers with
+    a small imaginary step: kinks go by the real part."""
 
     def __init__(self, digits: int | None = None) -> None:
         self.digits = digits
 
     def call(self, row: Elementary, x: Any) -> Any:
         """A function of one argument."""
-        return row.value(x) if self.digits is None else np.frompyfunc(row.exact, 1, 1)(x)
+        if self.digits is not None:
+            return np.frompyfunc(row.exact, 1, 1)(x)
+        return row.gates(self.positive, x) if row.gates is not None and np.iscomplexobj(x) else row.value(x)
 
     def sqrt(self, x: Any) -> Any:
         """The positive root."""
@@ -47,7 +50,7 @@ class Arithmetic:
 
     def positive(self, x: Any) -> Any:
         """1 where x > 0, else 0."""
-        return self.call(ELEMENTARY[step], x)
+        return np.heaviside(np.real(x), 0.0) if self.digits is None else self.call(ELEMENTARY[step], x)
 
     def ahead(self, x: Any) -> Any:
         """1 where x > 0, 1/2 where x = 0, else 0."""

@@ -300,6 +300,8 @@ PROVABLE = frozenset({row.name for row in ROWS if row.provable} | {"Piecewise"})
 """Names of functions whose derivations can be proved."""
 KINKED = (*(row.function for row in ROWS if row.kinked), sp.Piecewise, sp.DiracDelta)
 """Classes that are not smooth somewhere, for `has`."""
+FLAT = tuple(f for f in KINKED if f is not sp.Abs)
+"""Those whose slope may be 0 on an interval."""
 _JUMPING = tuple(row.function for row in ROWS if row.jump)
 
 

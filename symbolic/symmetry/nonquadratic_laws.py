@@ -22,7 +22,7 @@ from symbolic.errors import InputError
 from symbolic.evaluation.lie_brackets import Fields, jacobian, rank
 from symbolic.evaluation.prime_field import PRIME, Jet, JetArithmetic, Unsupported
 from symbolic.evaluation.tape import Tape
-from symbolic.functions.activations import relu, step
+from symbolic.functions.registry import FLAT
 from symbolic.problem.loss import Loss
 from symbolic.symmetry.independence import free_functions
 from symbolic.symmetry.invariants import Formal
@@ -175,7 +175,7 @@ def _of_one(loss: Loss) -> dict[sp.Symbol, set[sp.Expr]]:
                 parts += [node.func(*own)] if own else []
         for part in parts:
             names = part.free_symbols
-            if len(names) == 1 and names <= theta and part.is_Symbol is False and not part.has(relu, step):
+            if len(names) == 1 and names <= theta and part.is_Symbol is False and not part.has(*FLAT):
                 out.setdefault(next(iter(names)), set()).add(part)
     return out
 

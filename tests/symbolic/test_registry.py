@@ -107,6 +107,18 @@ def test_tapes_agree(row: Elementary, digits: int | None) -> None:
             assert (abs(slopes[j] - exact) <= 1e-12 * (1 + abs(exact))).all()
 
 
+@pytest.mark.parametrize("row", [row for row in ROWS if row.derivable], ids=lambda row: row.name)
+def test_an_imaginary_step_gives_the_second_derivative(row: Elementary) -> None:
+    """Of f(x)^2, which bends where f itself is straight."""
+    symbols, at = arguments(row), points(row, 12)
+    e = row.function(*(symbols if row.function is not sp.Heaviside else (a, sp.Rational(1, 4)))) ** 2
+    stepped = at.astype(complex)
+    stepped[0] += 1e-100j
+    found = Tape([e], symbols).gradient(stepped)[0, 0].imag / 1e-100
+    exact = Numeric([derivative(derivative(e, a), a)], symbols)(list(at))[0]
+    assert (abs(found - exact) <= 1e-11 * (1 + abs(exact))).all()
+
+
 @pytest.mark.parametrize(
     "row", [row for row in ROWS if row.arity == 1 and (row.modular or row.gates)], ids=lambda r: r.name
 )
