@@ -31,7 +31,7 @@ SDE_ONLY, SGD_ONLY, ALL = ("simulate",), ("train",), ("simulate", "train", "veri
 LENGTHS = ("time", "steps")
 """Two ways to say how long a run is."""
 
-TIME = Constraint(must.positive, "Give a length in time (of learning-rate time t = eta*k).")
+TIME = Constraint(must.positive, "Give one number, the end of the run, which begins at 0.")
 STEPS = Constraint(must.whole, "Give the number of SGD steps.")
 STEP = Constraint(must.positive, "Give a step.")
 PATHS = Constraint(must.whole, "Give a count.", below=2**48)
@@ -57,9 +57,12 @@ PROGRESS = Constraint(shown_by, "Give True or False, or a function of path-steps
 SAVES = Constraint(saved_times, "Give a count, or sorted times inside the run.")
 KEEP = Constraint(must.one_of, "Pick one.", choices=("statistics", "paths"))
 VALUES = Constraint(must.mapping, "Write {name: number}.")
-EXPRESSIONS = Constraint(must.mapping, "Write {name: expression}.")
+EXPRESSIONS = Constraint(must.mapping, "Write {name: expression}.", rule="must be a mapping {name: expression}")
+CONDITIONS = Constraint(
+    must.mapping, "Write {name: expression}.", rule="must be a mapping {name: expression or relation}"
+)
 NAMES = Constraint(names, "Give e.g. ['u', 'w'], or leave it out.")
-EDGES = Constraint(must.mapping, "Write {name: edges}.")
+EDGES = Constraint(must.mapping, "Write {name: edges}.", rule="must be a mapping {name: edges}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +94,7 @@ class Gather(Checked):
     )
     events: Mapping[str, Any] | None = field(
         default=None,
-        metadata=setting("Expressions, dated where they become positive, by name.", EXPRESSIONS, spec=True),
+        metadata=setting("Expressions or relations, dated where they become true, by name.", CONDITIONS, spec=True),
     )
     covariance: Sequence[str] | None = field(
         default=None, metadata=setting("Names of variables whose covariance is taken.", NAMES, spec=True)

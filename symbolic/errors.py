@@ -136,7 +136,7 @@ class check:
         """One of a few words."""
         if not isinstance(value, str) or value not in choices:
             words = f"{', '.join(map(repr, choices[:-1]))} or {choices[-1]!r}"
-            raise InputError.of(where, f"must be {words}", value, advice)
+            raise InputError.of(where, f"must be {words}", value, nearest(value, choices, advice))
         return value
 
     @staticmethod
@@ -154,10 +154,10 @@ class check:
         return bool(value)
 
     @staticmethod
-    def mapping(where: str, value: Any, *, advice: str) -> Mapping[Any, Any]:
-        """Values by key."""
+    def mapping(where: str, value: Any, *, rule: str = "must be a mapping", advice: str) -> Mapping[Any, Any]:
+        """Values by key; rule: what else to call that."""
         if not isinstance(value, Mapping):
-            raise InputError.of(where, "must be a mapping", value, advice)
+            raise InputError.of(where, rule, value, advice)
         return value
 
 

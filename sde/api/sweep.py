@@ -33,8 +33,17 @@ NONE = "The SDE has none: name them by SDE(..., parameters=[...])."
 def _by_name(problem: Loss | SDE, given: Mapping[Any, Any] | None) -> dict[str, np.ndarray]:
     """{name: numbers, 0-d or 1-d}, in the order of the SDE's parameters. Raises ValueError with all problems at
     once."""
+    states = {s.name for s in problem.states} if isinstance(problem, SDE) else None
+
+    def advice(key: Any) -> str:
+        if states is None or getattr(key, "name", key) in states:
+            return "It moves: start= says from where."
+        return "" if parts else NONE
+
     parts = [parameter(p) for p in problem.parameters] if isinstance(problem, SDE) else []
-    found = assign("parameters", parts, {} if given is None else given, _axis, kind="parameter of the SDE")
+    found = assign(
+        "parameters", parts, {} if given is None else given, _axis, kind="parameter of the SDE", advice=advice
+    )
     return {p.name: array for p, array in zip(parts, found, strict=True)}
 
 

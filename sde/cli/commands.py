@@ -96,7 +96,7 @@ def derive(
     settings = replace(read.sgd, **{k: v for k, v in sgd.items() if v is not None})
     point = None if at is None else point_of(at, read.run.get("start"))
     if point is not None:
-        read.loss.check_point(point, "at")
+        read.loss.check_point(point, "--at")
     theory = derive_theory(read.loss)
     shown, record = _shown(json_), theory.to_json()
     say(theory.summary(), shown)

@@ -66,9 +66,10 @@ class Noise:
     def rates(self, sgd: SGD | None, order: int = 1, numeric: bool = False) -> Rates:
         """What a setting means for this noise, exact unless `numeric`; symbols without one. Raises InputError for what
         the formulas do not cover."""
-        if sgd is None:
+        if sgd is None and not numeric:
             return laws.symbols(order)
-        laws.refuse(require_sgd("sgd", sgd), order, numeric)
+        sgd = require_sgd("sgd", sgd)
+        laws.refuse(sgd, order, numeric)
         return self._rates(sgd, exact=not numeric)
 
     def _rates(self, sgd: SGD, exact: bool) -> Rates:

@@ -26,7 +26,7 @@ from symbolic.predictions.charge import Charge
 from symbolic.predictions.horizon import BreakingSizes
 from symbolic.problem.base_distribution import exact
 from symbolic.problem.loss import Loss
-from symbolic.problem.optimizer import SGD
+from symbolic.problem.optimizer import SGD, require_sgd
 from symbolic.problem.parameter import Parameter, assign
 
 Array = np.ndarray
@@ -125,7 +125,7 @@ class Breaking:
         -------
         BreakingSizes
         """
-        point = self.loss.points(theta)
+        point, sgd = self.loss.points(theta), require_sgd("breaking.at", sgd)
         if point.shape != (self.loss.dimension,) or not np.isfinite(point).all():
             raise InputError(
                 f"breaking.at: theta must be {self.loss.dimension} finite numbers; got shape {point.shape}. Pack it"

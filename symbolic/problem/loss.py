@@ -171,11 +171,36 @@ class Loss:
         return tuple(sorted({s for b in self.blocks for s in b.free_symbols}, key=str))
 
     def check_point(self, values: Mapping[Any, Any], where: str = "start") -> None:
-        """Raise ValueError unless `pack` takes the values."""
+        """Raise InputError unless `pack` takes the values.
+
+        Parameters
+        ----------
+        values
+            {symbol, matrix or name: number or array}, one for every parameter.
+        where
+            What messages call the values.
+        """
         self.pack(values, where)
 
     def points(self, theta: Any, where: str = "theta") -> np.ndarray:
-        """theta as floats of shape (..., D): an array of them, or one point as `pack` takes it. Raises ValueError."""
+        """Points as an array.
+
+        Parameters
+        ----------
+        theta
+            Numbers (..., D), or one point as `pack` takes it.
+        where
+            What messages call the points.
+
+        Returns
+        -------
+        ndarray (..., D)
+
+        Raises
+        ------
+        InputError
+            For other shapes, and for what is not numbers.
+        """
         if isinstance(theta, Mapping):
             return self.pack(theta, where)
         found = floats(where, theta)

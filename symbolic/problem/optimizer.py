@@ -43,6 +43,7 @@ class Rates:
         return self.schedule if self.inertia == 1 else self.schedule * (1 / self.inertia)
 
 
+@called({"lr": "Give learning_rate=.", "eta": "Give learning_rate=.", "beta": "Give momentum=."})
 @dataclass(frozen=True)
 class SGD:
     """Minibatch SGD in PyTorch's convention: theta <- theta - eta*(minibatch gradient + weight_decay*theta).
@@ -152,7 +153,24 @@ class SGD:
         return values
 
     def rates(self, loss: Loss, exact: bool = False) -> Rates:
-        """The coefficients for a loss. Raises InputError without replacement from rows that laws are mixed into."""
+        """The coefficients of the dynamics of a loss.
+
+        Parameters
+        ----------
+        loss
+            The loss, whose data say how many rows there are.
+        exact
+            Exact numbers, where floats else.
+
+        Returns
+        -------
+        Rates
+
+        Raises
+        ------
+        InputError
+            Without replacement, from rows with fresh samples beside them.
+        """
         if not self.replacement and loss.population is None and any(b.size for b in loss.used):
             raise InputError(
                 "SGD.replacement: without replacement the noise needs all data from the data set; got a data set with"
@@ -161,7 +179,19 @@ class SGD:
         return self.rates_of(loss.population, exact)
 
     def rates_of(self, population: int | None, exact: bool = False) -> Rates:
-        """The coefficients for gradient noise from N rows, or from fresh samples (None)."""
+        """The coefficients for gradient noise from rows, or from fresh samples.
+
+        Parameters
+        ----------
+        population
+            N rows; None for fresh samples.
+        exact
+            Exact numbers, where floats else.
+
+        Returns
+        -------
+        Rates
+        """
         factor: Any = self.noise_factor(population)
         schedule: Any = 1 if self.schedule is None else self.schedule
         number = sp.nsimplify if exact else float

@@ -128,12 +128,14 @@ def assign(
     kind: str = "parameter",
     place: str = "{where}[{name}]",
     default: Any = _NEEDED,
+    advice: Callable[[Any], str] = lambda key: "",
 ) -> list[T]:
     """What `read(part, place, value)` makes of the value given for each part, in their order.
 
     given: {name, symbol, or matrix or array of symbols: value}. kind: what the parts are called. place: how a value is
-    named in errors. default: the value of those left out, if they may be. Raises InputError with all problems at once:
-    those that `read` raises, values that miss or come twice, and keys that name no part, with the nearest name.
+    named in errors. default: the value of those left out, if they may be. advice(key): what to do about a key that
+    names no part. Raises InputError with all problems at once: those that `read` raises, values that miss or come
+    twice, and keys that name no part, with the nearest name.
     """
     known = [p.name for p in parts]
     if not isinstance(given, Mapping):
@@ -161,7 +163,7 @@ def assign(
     for owner, key, _ in items:
         if owner is None:
             own = {p.name: p.symbols[0] if p.symbols else None for p in parts}
-            errors.append(unknown(where, key, own, kind))
+            errors.append(unknown(where, key, own, kind, advice(key)))
     if errors:
         raise InputError("\n".join(errors))
     return found
@@ -171,7 +173,7 @@ def _means(key: Any, part: Parameter) -> bool:
     if isinstance(key, str):
         return key == part.name
     if isinstance(key, sp.Symbol):
-        return part.symbols == (key,) or (not part.shape and key.name == part.name)
+        return part.symbols == (key,)
     try:
         return tuple(np.array(key, dtype=object).ravel()) == part.symbols
     except (TypeError, ValueError):

@@ -76,11 +76,11 @@ def test_case_e_bad_input_and_errors_of_files_are_a_line(
 @pytest.mark.parametrize(
     ("at", "wanted"),
     [
-        ("u = 1.2", "--at[w]: every parameter needs one value; got none. Give a number."),
+        ("u = 1.2", "--at[w]: every parameter needs one value; got nothing (missing). Give a number."),
         ("U = 1.2, w = 1", "--at[U]: must name a parameter; got 'U' (str). Did you mean 'u'?"),
         ("u = 'a', w = 1", "--at[u]: must be a real number; got 'a' (str)."),
-        ("u = [1], w = 1", "--at[u]: must have shape (); got (1,)."),
-        ("u = nan, w = 1", "--at[u]: must be finite; got nan."),
+        ("u = [1], w = 1", "--at[u]: must have shape (); got (1,)"),
+        ("u = nan, w = 1", "--at[u]: must be finite; got nan"),
         ("u: 1.2, w: 1", "--at: must be values as in TOML; got 'u: 1.2, w: 1'"),
         ("u = " + "[" * 70 + "1" + "]" * 70 + ", w = 1", "--at[u]: must be numbers of few dimensions; got [[["),
         ("\udcff = 1", "--at: must be values as in TOML; got '\\udcff = 1'"),
@@ -163,6 +163,6 @@ def test_case_e_commands_options_schemes_and_losses_complete() -> None:
     assert completed("s") == ["simulate", "show", "schemes"]
     assert completed("simulate", "--sch") == ["--scheme"]
     assert completed("simulate", "good.toml", "--scheme", "mil") == [n for n in SCHEMES if n.startswith("mil")]
-    assert completed("train", "good.toml", "--dtype", "") == ["float64", "float32"]
+    assert completed("train", "good.toml", "--dtype", "") == ["float32", "float64"]
     assert completed("derive", "two-layer-") == [n for n in LIBRARY if n.startswith("two-layer-")]
     assert completed("verify", "g") == [*(n for n in LIBRARY if n.startswith("g")), "good.toml"]

@@ -65,8 +65,11 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     "rate for settings, theory": (lambda: THEORY.sharpness(START, ANY), "sharpness: needs the optimiser's settings"),
     "rate for a drift": (lambda: THEORY.charges[0].drift(0.02), "sgd: needs the optimiser's settings; got 0.02"),  # type: ignore[arg-type]
     "settings of an SDE": (lambda: simulate(OU, SET, start={X: 1.0}, time=1.0), "simulate.sgd: an SDE stands by"),
-    "time pair": (lambda: run(time=(0, 1)), "time: * got (0, 1) (tuple). Give one number, the end in t = eta*k"),
-    "time pair of an SDE": (lambda: flow(time=(0, 1)), "time: * got (0, 1) (tuple). Give one number, the end in time;"),
+    "time pair": (lambda: run(time=(0, 1)), "time: * got (0, 1) (tuple). Give one number, the end of the run"),
+    "time pair of an SDE": (
+        lambda: flow(time=(0, 1)),
+        "time: * got (0, 1) (tuple). Give one number, the end of the run",
+    ),
     "time pair of orders": (lambda: convergence(OU, start={X: 1.0}, time=ANY), "convergence.time: must be positive"),
     "time of an estimate": (
         lambda: expectation(OU, X, tolerance=0.1, start={X: 1.0}, time=(0, 1)),  # type: ignore[arg-type]
@@ -82,7 +85,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     "parameter of SDE": (lambda: SDE([X], [-X], [[1]], parameters=Y), "SDE.parameters: * Write [Y]."),  # type: ignore[arg-type]
     "points by lists": (
         lambda: THEORY.equilibrium([1.2, 0.6], SET),
-        "at: must be a mapping * parameters are ['u', 'w']",
+        "at: must be a mapping * Write {'u': ..., 'w': ...}.",
     ),  # type: ignore[arg-type]
     "points of another size": (lambda: THEORY.sigma([1.0]), "theta: must be * of shape (..., 2); got [1.0] (list)."),  # type: ignore[arg-type]
     "shape number": (lambda: parameters(u=3), "parameters.u: must be a shape * got 3 (int). Write (3,) for a vector."),  # type: ignore[arg-type]
@@ -98,7 +101,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "law class": (lambda: Loss(u * x, [u], {x: Normal}), "data[x]: needs a law * Call it: Normal(...)."),
     "rows for a law": (lambda: Loss(u * x, [u], {x: np.ones(3)}), "for rows of data use Dataset."),
-    "checkpoint number": (lambda: flow(checkpoint=3), "checkpoint: must be a path; got 3 (int)."),
+    "checkpoint number": (lambda: flow(checkpoint=3), "checkpoint: must be the name of a file; got 3 (int)."),
     "checkpoint of resume": (lambda: resume(ANY), "resume: must be the path of a checkpoint; got None (NoneType)."),
     # functions as coefficients
     "index past the states": (

@@ -46,7 +46,7 @@ SPECS = {
     "shape in data": ("[data]", "[data]\nz = [2]", "A shape goes under [parameters]"),
     "law": ('law = "normal", mean = 0, std = 1', 'law = "Normal"', "data.x.law: * Did you mean 'normal'?"),
     "law's key": ("mean = 0, std = 1", "mean = 0, sd = 1", "data.x.sd: * Did you mean 'std'?"),
-    "start": ("u = 1.2", "U = 1.2", "run.start.U: must be a parameter; * Did you mean 'u'?"),
+    "start": ("u = 1.2", "U = 1.2", "run.start[U]: must name a parameter; * Did you mean 'u'?"),
     "dtype": ("paths = 8", "dtype = 'Float32'", "run.dtype: * Did you mean 'float32'?"),
     "keep": ("paths = 8", "keep = 'path'", "run.keep: * Did you mean 'paths'?"),
     "covariance": ("paths = 8", "covariance = ['U']", "run.covariance: * Did you mean 'u'?"),
