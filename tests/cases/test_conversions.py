@@ -117,7 +117,7 @@ def test_case_a16_other_saves_are_refused(saves: Any) -> None:
 def test_case_a16_data_are_real_numbers(column: Any) -> None:
     with pytest.raises(ValueError, match=r"Dataset\[x\]: must be real numbers"):
         Dataset({x: column})
-    with pytest.raises(ValueError, match=r"start\[u\]: must be real numbers"):
+    with pytest.raises(ValueError, match=r"start\[u\]: must be a real number"):
         LOSS.pack({u: column[-1]})
 
 

@@ -17,7 +17,7 @@ from scipy.linalg import expm
 from sde import SGD, expectation, simulate
 from sde.api import expectations
 from sde.engine import ensemble
-from sde.estimators import multilevel
+from sde.estimators import sample_moments
 from symbolic import SDE, Normal
 from symbolic.library import LIBRARY
 
@@ -180,7 +180,7 @@ def test_levels_agree_on_what_they_estimate() -> None:
     """Level 2's coarse f has the law of level 1's fine one: means and variances within 5 standard errors."""
     sample = sampler()
     (one, _), (_, two) = sample(1, 0, 40_000, True), sample(2, 0, 40_000, True)
-    low, high = multilevel.Moments.of(one), multilevel.Moments.of(two)
+    low, high = sample_moments.Moments.of(one), sample_moments.Moments.of(two)
     assert abs(low.mean - high.mean) < 5 * np.hypot(low.sem, high.sem)
     assert abs(low.variance / high.variance - 1) < 5 * np.hypot(low.variance_error, high.variance_error)
 

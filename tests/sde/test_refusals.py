@@ -67,7 +67,7 @@ TANH = Loss((sp.tanh(u * x) * w - x) ** 2, [u, w], {x: Normal(0, 1)})
         (lambda k: simulate(RESCALING, SGD(0.1), **k | {"dtype": "float16"}), "dtype: must be 'float32' or 'float64'"),
         (
             lambda k: simulate(RESCALING, SGD(0.1), **k | {"start": {"u": 1.0}}),
-            r"start\[w\]: needs one value",
+            r"start\[w\]: every parameter needs one value",
         ),
         (
             lambda k: simulate(RESCALING, SGD(0.1), **k | {"start": {"u": np.inf, "w": 1}}),

@@ -227,7 +227,7 @@ def test_explosions_are_counted_and_leave_nothing_decided():
         ({"time": 0.01}, "verify.time: must hold at least two steps"),
         ({"time": float("nan")}, "verify.time"),
         ({"start": []}, "verify.start: at least one point"),
-        ({"start": {"u": 1.0}}, r"start\[w\]: needs one value"),
+        ({"start": {"u": 1.0}}, r"start\[w\]: every parameter needs one value"),
         ({"alpha": 0.0}, "verify.alpha"),
     ],
 )

@@ -332,9 +332,7 @@ def test_a_refusal_names_place_text_and_way_out() -> None:
         parse("1 + foo(x)", NAMES, "loss.expression")
     error = caught.value
     assert (error.where, error.column, error.text) == ("loss.expression, column 5", 5, "foo(x)")
-    assert str(error).startswith(
-        "loss.expression, column 5: unknown function 'foo'; got 'foo(x)' (call). Functions: abs, "
-    )
+    assert str(error).startswith("loss.expression, column 5: unknown function 'foo'; got 'foo(x)' (call). ")
     with pytest.raises(ExpressionError, match=r"column 3: unknown name 'q'; got 'q' \(name\). Known names: u, v, x"):
         parse("1+q", NAMES)
     with pytest.raises(ExpressionError, match="must be a scalar"):

@@ -259,5 +259,5 @@ def test_rows_tell_the_whole_table() -> None:
     table = library.rows()
     assert [row["name"] for row in table] == list(LIBRARY)
     assert all(row[key] for row in table for key in ("loss", "symmetry", "charges", "class", "source"))
-    assert all("Source: " in doc or "After " in doc for doc in (str(e.build.__doc__) for e in LIBRARY.values()))
-    assert all("ymmetry: " in str(e.build.__doc__) or "ymmetry and " in str(e.build.__doc__) for e in LIBRARY.values())
+    assert all("Source:" in doc or "After " in doc for doc in (str(e.build.__doc__) for e in LIBRARY.values()))
+    assert all("ymmetry:" in str(e.build.__doc__) or "ymmetry and" in str(e.build.__doc__) for e in LIBRARY.values())

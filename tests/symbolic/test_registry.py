@@ -180,7 +180,7 @@ def observed(dtype: str, at: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     lanes, number = plain.LANES, np.dtype(dtype).type
     state = np.concatenate(at).astype(dtype).ravel()
     out, compiled = (np.zeros(len(ROWS) * lanes, dtype) for _ in range(2))
-    observe = program.keep[1].ctypes
+    observe = program.compiled["observe"].ctypes
     values = [state, number(0), np.zeros(1, dtype), compiled]
     observe(
         *(

@@ -183,7 +183,7 @@ def test_several_starts_steps_and_laws_with_shapes() -> None:
             "u = [1.2]",
             "run.start.u: must have the parameter's shape [], here [1]; got [1.2] (list)",
         ),
-        ("u = 1.2", "uu = 1.2", "run.start.uu: must name a parameter; got 'uu' (str). Did you mean 'u'?"),
+        ("u = 1.2", "uu = 1.2", "run.start[uu]: must name a parameter; got 'uu' (str). Did you mean 'u'?"),
         (
             "u = 1.2",
             'u = "1.2"',
@@ -309,7 +309,7 @@ def test_standardize_and_classes(tmp_path: Path) -> None:
         (ROWS, ("train.csv", "other.csv"), "data.file: the file must be readable CSV; got "),
         (ROWS, ("train.csv", "."), "data.file: the file must be readable CSV; got "),
         ("a,b,label\n", ("", ""), "train.csv must have at least 2 rows of data; got 0 (rows)"),
-        ("", ("", ""), "every column must be in the header"),
+        ("", ("", ""), "must have a header and rows; got an empty file"),
         (
             ROWS.replace("label", "a"),
             ("", ""),
