@@ -142,18 +142,18 @@ def expectation(
         sde,
         f,
         start,
-        time,
-        bound,
-        checkpoint,
-        parameters,
-        tolerance,
-        steps,
-        refine,
-        levels,
-        first_paths,
-        budget,
-        seed,
-        threads,
+        time=time,
+        bound=bound,
+        checkpoint=checkpoint,
+        parameters=parameters,
+        tolerance=tolerance,
+        steps=steps,
+        refine=refine,
+        levels=levels,
+        first_paths=first_paths,
+        budget=budget,
+        seed=seed,
+        threads=threads,
     )
     if scheme is None:
         scheme = _default(sde)
@@ -181,7 +181,21 @@ def expectation(
     }
     recorded = provenance.record("expectation", sde, None, {**settings, "bound": bound})
     folder = checkpoint_folder.folder(checkpoint, "expectation", provenance.identity(recorded), recorded)
-    sampler = _Sampler(sde, f, start, time, scheme, parameters, steps, refine, seed, dtype, threads, bound, folder)
+    sampler = _Sampler(
+        sde,
+        f,
+        start,
+        time=time,
+        scheme=scheme,
+        parameters=parameters,
+        steps=steps,
+        refine=refine,
+        seed=seed,
+        dtype=dtype,
+        threads=threads,
+        bound=bound,
+        folder=folder,
+    )
     order = float(find(scheme)[0].order("weak", sde.noise_class))
     levels_plan = multilevel.Plan(
         tolerance=float(tolerance),
@@ -225,6 +239,7 @@ class _Sampler:
         sde: SDE,
         f: Any,
         start: Mapping[Any, Any],
+        *,
         time: float,
         scheme: str,
         parameters: Mapping[Any, Any] | None,
@@ -323,6 +338,7 @@ def _check(
     sde: Any,
     f: Any,
     start: Mapping[Any, Any],
+    *,
     time: Any,
     bound: Any,
     checkpoint: Any,

@@ -180,10 +180,10 @@ def features(loss: Loss) -> Features | None:
     definitions, theta = [], set(loss.theta)
     inline = {name: value for value, name in collector.names.items()}
 
-    def moves(c: sp.Expr) -> bool:
-        return any(s in theta or moves(inline[s]) for s in c.free_symbols if s in theta or s in inline)
+    def depends(c: sp.Expr) -> bool:
+        return any(s in theta or depends(inline[s]) for s in c.free_symbols if s in theta or s in inline)
 
-    kept = {k: c for k, c in sorted(polynomial.items(), reverse=True) if k != collector.one and c != 0 and moves(c)}
+    kept = {k: c for k, c in sorted(polynomial.items(), reverse=True) if k != collector.one and c != 0 and depends(c)}
     needed: set[sp.Symbol] = set()
 
     def need(c: sp.Expr) -> None:

@@ -146,7 +146,7 @@ def sampler(sde: SDE = GBM, f: Any = X, **changes: Any) -> Any:
         "seed": 7,
     }
     settings |= {"dtype": "float64", "threads": None, "bound": None} | changes
-    return expectations._Sampler(sde, f, *settings.values())
+    return expectations._Sampler(sde, f, **settings)
 
 
 def test_the_first_levels_paths_are_simulates() -> None:
