@@ -13,7 +13,6 @@ import sympy as sp
 
 from sde.api import explosion_reasons, provenance, starts, sweep
 from sde.api.estimate_store import Remembered, run_name
-from sde.api.run_arguments import check_bound, check_path
 from sde.api.step_inputs import constants
 from sde.api.survey import Survey
 from sde.engine import checkpoint_folder, dataset, ensemble, inputs, interruption, time_grid
@@ -25,6 +24,7 @@ from sde.engine.program import Program, load
 from sde.engine.time_grid import RunClock
 from sde.estimators import multilevel
 from sde.estimators.estimate import Expectation
+from sde.settings import SETTINGS
 from symbolic.codegen.prepare import Prepared, check_expression, parameters_of, prepare
 from symbolic.dynamics.equation import SDE
 from symbolic.errors import InputError, as_real, as_whole, instance
@@ -258,7 +258,7 @@ class _Sampler:
         self._prepared, self._programs = dict[str, Prepared](), dict[str, Program]()
         prepared = self._ready(for_step(sde, scheme, time / steps))
         self.bound = bound if bound is not None else ensemble.BOUND[dtype]
-        width = len(prepared.module.manifest["states"])  # type: ignore[arg-type]
+        width = len(prepared.module.manifest["states"])
         self.start: Start = starts.reader(parameters_of(sde), start, 0, seed, width)
         numbers = sweep.numbers(sde, parameters)
         survey = Survey(sde, numbers, start, PATHS, seed, time)
@@ -315,7 +315,7 @@ class _Sampler:
         explosions = run.total[Explosions]
         if explosions.count:
             path, when, row, value = explosions.named[0]
-            state = prepared.module.manifest["states"][int(row)]  # type: ignore[index]
+            state = prepared.module.manifest["states"][int(row)]
             entry = {"path": int(path), "time": float(when), "state": state, "value": float(value)}
             explosion_reasons.explainer(self.sde, prepared, for_step(self.sde, self.scheme, grid.longest), plan)(
                 [entry]
@@ -365,8 +365,8 @@ def _check(
         raise refuse(".f", "must be one SymPy expression of the states", f, do)
     check_expression("expectation.f", f, sde)
     time_grid.check_length("expectation.time", time)
-    check_bound(bound)
-    check_path("checkpoint", checkpoint)
+    for name, value in (("bound", bound), ("checkpoint", checkpoint)):
+        SETTINGS[name].read(value)
     instance("start", start, Mapping, "must be a mapping {name or symbol: value}", "Write {'X': 1.0}.")
     for name, value in (("tolerance", tolerance), ("budget", budget)):
         if (as_real(value) or 0) <= 0:

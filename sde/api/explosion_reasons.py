@@ -101,7 +101,7 @@ def _formulas(problem: Loss | SDE) -> tuple[sp.Basic, ...]:
 
 
 def _names(prepared: Prepared) -> list[str]:
-    return [str(s) for s in prepared.module.manifest["states"]]  # type: ignore[union-attr]
+    return [str(s) for s in prepared.module.manifest["states"]]
 
 
 def _shown(problem: Loss | SDE) -> dict[sp.Basic, sp.Basic]:

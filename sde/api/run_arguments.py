@@ -11,31 +11,14 @@ from sde.storage import row_file
 from sde.storage.archive import check_kind
 from sde.storage.distinct_files import check_apart
 from sde.storage.files import check_writable
-from symbolic.errors import InputError, as_real
+from symbolic.errors import InputError
 
 MEMORY_SHARE = 0.5
 """The share of the machine's memory that kept paths may take."""
 
 
-def check_bound(bound: Any) -> None:
-    """Raise ValueError unless it is a |state| beyond which a path is lost, or None."""
-    endless = isinstance(bound, float) and bound == float("inf")
-    if bound is not None and not endless and (as_real(bound) or 0) <= 0:
-        raise InputError.of(
-            "bound", "must be positive", bound, "Leave it out, or give the |state| at which a path is lost."
-        )
-
-
-def check_path(where: str, path: Any) -> None:
-    """Raise ValueError unless it may name a file, or is None."""
-    if path is not None and not (isinstance(path, (str, os.PathLike, CheckpointTarget)) and str(path)):
-        raise InputError.of(where, "must be a path", path, "Give a text or a pathlib.Path.")
-
-
 def check_files(problem: Any, target: str | Path | CheckpointTarget | None, out: str | Path | None) -> None:
     """Raise before any work for files that cannot be written, and for those that the problem was read from."""
-    check_path("checkpoint", target)
-    check_path("out", out)
     path = target.path if isinstance(target, CheckpointTarget) else target
     rows = None if path is None or out is None else row_file.beside(Path(path))
     check_apart([path, out, rows], getattr(problem, "files", ()))

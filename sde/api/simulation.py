@@ -286,7 +286,7 @@ def run_prepared(
     width = sum(v.rows for v in layout.variables) * len(run_clock.saves) * np.dtype(str(manifest["dtype"])).itemsize
     if keep == "paths" and out is None:
         refuse_too_many(paths, width)
-    beginning = starts.reader(parameters_of(problem), settings.start, paths, seed, len(manifest["states"]))  # type: ignore[arg-type]
+    beginning = starts.reader(parameters_of(problem), settings.start, paths, seed, len(manifest["states"]))
     with compiling.reporting(settings.progress is True):
         program = load(prepared.module.text, manifest)
     plan = Plan(

@@ -105,4 +105,4 @@ def constants(
 ) -> np.ndarray:
     """Numbers of the formula's parameters: the SDE's own, then the states' size where the scheme asks for it."""
     numbers = sweep.numbers(sde, parameters)
-    return np.append(numbers, size()) if SIZE in prepared.module.manifest["parameters"] else numbers  # type: ignore[operator]
+    return np.append(numbers, size()) if SIZE in prepared.module.manifest["parameters"] else numbers

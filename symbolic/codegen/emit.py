@@ -21,6 +21,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import sympy as sp
 
@@ -37,7 +38,7 @@ class Module:
     source."""
 
     text: str
-    manifest: Mapping[str, object] = field(hash=False)
+    manifest: Mapping[str, Any] = field(hash=False)
 
     @property
     def hash(self) -> str:
@@ -78,7 +79,7 @@ def emit(
             )
         )
     body = "\n\n".join(parts)
-    manifest: dict[str, object] = {
+    manifest: dict[str, Any] = {
         "name": step.name,
         "states": [str(s) for s in step.states],
         "inputs": len(step.inputs),

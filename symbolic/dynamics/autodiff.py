@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import sympy as sp
 
-from symbolic.functions.registry import derivative
+from symbolic.functions.registry import derivatives
 
 Statement = tuple[sp.Symbol, sp.Expr]
 
@@ -22,8 +22,9 @@ def gradient(
     terms: dict[sp.Symbol, list[sp.Expr]] = {}
 
     def pull_back(expression: sp.Expr, seed: sp.Expr) -> None:
-        for symbol in sorted(expression.free_symbols & active, key=str):
-            terms.setdefault(symbol, []).append(seed * derivative(expression, symbol))
+        symbols = sorted(expression.free_symbols & active, key=str)
+        for symbol, slope in zip(symbols, derivatives(expression, symbols), strict=True):
+            terms.setdefault(symbol, []).append(seed * slope)
 
     active = set(inputs)
     for name, value in definitions:

@@ -25,8 +25,6 @@ SENSES = ("ito", "stratonovich")
 COMPLEX = (sp.re, sp.im, sp.conjugate, sp.arg, sp.Derivative)
 MOST_LINES, LONGEST_TERM = 6, 60
 
-NOISE_CLASSES = ("additive", "scalar", "diagonal", "commutative", "general")
-
 
 @called({"f": "Give drift=.", "g": "Give diffusion=.", "sigma": "Give diffusion=.", "t": "Give time=."})
 class SDE:

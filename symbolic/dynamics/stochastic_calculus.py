@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import sympy as sp
 
-from symbolic.functions.registry import derivative
+from symbolic.functions.registry import derivatives
 
 POINTS = 3
 """Random states at which a commutator must vanish before a proof is tried."""
@@ -15,7 +15,7 @@ POINTS = 3
 
 def jacobian(vector: sp.Matrix, states: Sequence[sp.Symbol]) -> sp.ImmutableMatrix:
     """d vector / d states, (len(vector), len(states)), almost everywhere: a jump's own derivative counts as 0."""
-    return sp.ImmutableMatrix([[derivative(e, s) for s in states] for e in vector])
+    return sp.ImmutableMatrix([derivatives(e, states) for e in vector])
 
 
 def correction(diffusion: sp.Matrix, states: Sequence[sp.Symbol]) -> sp.ImmutableMatrix:

@@ -8,7 +8,7 @@ half of the slope.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from typing import Any
@@ -312,7 +312,15 @@ def switches(e: sp.Basic) -> set[sp.Expr]:
 
 def derivative(e: sp.Expr, s: sp.Symbol) -> sp.Expr:
     """d e / d s almost everywhere: a jump's own slope counts as 0."""
+    return derivatives(e, (s,))[0]
+
+
+def derivatives(e: sp.Expr, symbols: Sequence[sp.Symbol]) -> list[sp.Expr]:
+    """d e / d s for each symbol, almost everywhere; what jumps in e is looked for once."""
     if e.has(sp.Mod):
         e = e.replace(sp.Mod, lambda a, b: a - b * sp.floor(a / b))
     held = {f: sp.Dummy(real=True) for f in e.atoms(*_JUMPING)}
-    return sp.diff(e.xreplace(held), s).xreplace({v: k for k, v in held.items()}) if held else sp.diff(e, s)
+    if not held:
+        return [sp.diff(e, s) for s in symbols]
+    still, back = e.xreplace(held), {v: k for k, v in held.items()}
+    return [sp.diff(still, s).xreplace(back) for s in symbols]
