@@ -9,10 +9,10 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-import sympy as sp
 
 from sde.api import explosion_reasons, provenance, starts, sweep
 from sde.api.estimate_store import Remembered, run_name
+from sde.api.expectation_arguments import check_arguments
 from sde.api.step_inputs import constants
 from sde.api.survey import Survey
 from sde.engine import checkpoint_folder, dataset, ensemble, inputs, interruption, time_grid
@@ -24,17 +24,14 @@ from sde.engine.program import Program, load
 from sde.engine.time_grid import RunClock
 from sde.estimators import multilevel
 from sde.estimators.estimate import Expectation
-from sde.settings import SETTINGS
-from symbolic.codegen.prepare import Prepared, check_expression, parameters_of, prepare
+from symbolic.codegen.prepare import Prepared, parameters_of, prepare
 from symbolic.dynamics.equation import SDE
-from symbolic.errors import InputError, as_real, as_whole, instance
+from symbolic.errors import InputError
 from symbolic.language.calls import called
-from symbolic.problem.parameter import Parameter, assign
 from symbolic.schemes import find, fitting, for_step
 
 SHIFT = 40
 """Level l takes the paths from l 2**40 on."""
-NO_SDE = "Build one with sde.SDE, or SDE.from_loss(loss, sgd) of a loss."
 BATCH_BYTES = 1 << 24
 """What one run's saves may take."""
 
@@ -138,7 +135,7 @@ def expectation(
     True
     """
     began = perf_counter()
-    _check(
+    check_arguments(
         sde,
         f,
         start,
@@ -332,71 +329,3 @@ class _Sampler:
                 f" {len(wrong) - 1} others {where}. Write f so that it is a number wherever paths go."
             )
         return values
-
-
-def _check(
-    sde: Any,
-    f: Any,
-    start: Mapping[Any, Any],
-    *,
-    time: Any,
-    bound: Any,
-    checkpoint: Any,
-    parameters: Mapping[Any, Any] | None,
-    tolerance: Any,
-    steps: Any,
-    refine: Any,
-    levels: Any,
-    first_paths: Any,
-    budget: Any,
-    seed: Any,
-    threads: Any,
-) -> None:
-    """Raise ValueError for what cannot be."""
-
-    def refuse(name: str, rule: str, got: Any, do: str) -> InputError:
-        return InputError.of(f"expectation{name}", rule, got, do)
-
-    instance("expectation", sde, SDE, "needs an SDE", NO_SDE)
-    if isinstance(f, bool) or not isinstance(f, (sp.Expr, int, float)):
-        several = isinstance(f, (list, tuple, dict, np.ndarray, sp.MatrixBase))
-        do = "Call expectation for each of several." if several else "Write it with the states' symbols."
-        do = "Write Heaviside(a - b) for the chance of a > b." if isinstance(f, sp.Rel) else do
-        raise refuse(".f", "must be one SymPy expression of the states", f, do)
-    check_expression("expectation.f", f, sde)
-    time_grid.check_length("expectation.time", time)
-    for name, value in (("bound", bound), ("checkpoint", checkpoint)):
-        SETTINGS[name].read(value)
-    instance("start", start, Mapping, "must be a mapping {name or symbol: value}", "Write {'X': 1.0}.")
-    for name, value in (("tolerance", tolerance), ("budget", budget)):
-        if (as_real(value) or 0) <= 0:
-            raise refuse(
-                f".{name}",
-                "must be positive and finite",
-                value,
-                "Give e.g. 1e-3, in units of f." if name == "tolerance" else "Give e.g. 1e11.",
-            )
-    whole: list[tuple[str, Any, int, float]] = [
-        ("steps", steps, 1, 2**31),
-        ("refine", refine, 2, 64),
-        ("levels", levels, 2, 31),
-        ("first_paths", first_paths, 100, 2**32),
-        ("seed", seed, 0, 2**64 - 1),
-        *([("threads", threads, 1, 4096)] if threads is not None else []),
-    ]
-    for name, value, least, most in whole:
-        number = as_whole(value)
-        if number is None or not least <= number <= most:
-            raise refuse(f".{name}", f"must be a whole number from {least} to {most}", value, f"Give e.g. {least}.")
-    sweep.check_start(sde, start)
-    swept = sweep.axes(sde, parameters)
-    if swept:
-        raise refuse(".parameters", "takes one number each", sorted(swept), "Call expectation for each value.")
-    assign("expectation.start", sde.parts, start, _shared)
-
-
-def _shared(p: Parameter, here: str, value: Any) -> None:
-    """Refuse a start for each path."""
-    if not hasattr(value, "bind") and np.ndim(value) > len(p.shape):
-        rule = "paths are not known in advance, so none has its own start"
-        raise InputError.of(here, rule, np.shape(value), "Give a number, or a law.")
