@@ -132,4 +132,5 @@ class Derivation:
         >>> print(f"{found[0].lambda_star:.6f}")
         -0.346574
         """
-        return equilibrium(self.charges, self.noise, self.loss.pack(at, "at"), require_sgd("equilibrium", sgd))
+        theta = self.loss.pack(at, "at")
+        return equilibrium(self.charges, self.noise, theta, require_sgd("equilibrium", sgd), self.algebra.fields)

@@ -1,7 +1,7 @@
 """Where the drifts of several charges vanish at once (docs/theory.md eq. (4.2)).
 
 The joint equilibrium minimises lambda_wd |theta|^2 + (T/2) Tr Sigma over the group, a geodesically convex problem.
-Noise that also turns theta along rotations (`symbolic.predictions.sharpness.valley`) may end a little off it.
+Noise that also turns theta along rotations (`symbolic.predictions.valley`) ends a little off it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ class JointEquilibrium:
     converged
         False where the minimum lies at infinity.
     rates
-        Relaxation rates per unit of t of all directions of the orbit there, ascending; empty when not converged.
+        Relaxation rates per unit of t along the charges' own generators there, ascending, rotations held still (with
+        them: `RelativeEquilibrium.rates`); empty when not converged.
     """
 
     theta: Array
