@@ -1,17 +1,18 @@
 """Sparse polynomials over Q with small, fast, exact arithmetic: {monomial: coefficient}.
 
-A monomial is the sorted tuple of its variables' numbers, repeated by power: x0*x3**2 is (0, 3, 3). Coefficients are int
-or Fraction.
+A monomial is the sorted tuple of its variables' numbers, repeated by power: x0*x3**2 is (0, 3, 3). Coefficients are int,
+Fraction or numbers of a field over Q.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from fractions import Fraction
 from typing import TypeVar
 
+from symbolic.algebra.number_field import Number
+
 Monomial = tuple[int, ...]
-Coefficient = int | Fraction
+Coefficient = Number
 Key = TypeVar("Key")
 Polynomial = dict[Monomial, Coefficient]
 Rule = Callable[[Monomial], Monomial | None]

@@ -1,11 +1,11 @@
-"""A subspace of Q^n given by sparse vectors: membership, remainders and exact coordinates."""
+"""A subspace of Q^n, or over a field of numbers, given by sparse vectors: membership, remainders, coordinates."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from fractions import Fraction
 
-from symbolic.algebra.nullspace import Number, Solver, Vector
+from symbolic.algebra.nullspace import Solver, Vector
+from symbolic.algebra.number_field import Number, quotient, tidy
 from symbolic.algebra.polynomial import add
 
 
@@ -60,8 +60,8 @@ class Span:
         scale = rest[pivot]
         combination = {**{k: -x for k, x in mix.items()}, len(self._rows): 1} if self._tracked else {}
         if scale != 1:
-            rest = {c: tidy(Fraction(x) / scale) for c, x in rest.items()}
-            combination = {k: tidy(Fraction(x) / scale) for k, x in combination.items()}
+            rest = {c: quotient(x, scale) for c, x in rest.items()}
+            combination = {k: quotient(x, scale) for k, x in combination.items()}
         self._rows[pivot] = (rest, combination)
         return True
 
@@ -92,11 +92,6 @@ class Span:
         solver = Solver(n)
         solver.add(columns.values())
         return solver.basis()
-
-
-def tidy(value: Number) -> Number:
-    """A whole Fraction as an int."""
-    return int(value) if value.denominator == 1 else value
 
 
 def combine(vectors: Iterable[tuple[Mapping[int, Number], Number]]) -> Vector:

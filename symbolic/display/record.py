@@ -8,7 +8,7 @@ from typing import Any
 import sympy as sp
 
 from symbolic.algebra.affine import AffineField
-from symbolic.algebra.nullspace import Number
+from symbolic.algebra.number_field import Irrational, Number
 from symbolic.predictions.charge import Charge
 from symbolic.predictions.derivation import Derivation
 
@@ -51,6 +51,8 @@ def briefs(charges: Sequence[Charge]) -> list[bool]:
 
 
 def _entry(value: Number) -> int | str:
+    if isinstance(value, Irrational):
+        return str(value)
     return int(value) if value.denominator == 1 else f"{value.numerator}/{value.denominator}"
 
 

@@ -54,7 +54,8 @@ def paragraph(theory: Derivation) -> str:
     algebra, n = theory.algebra, len(theory.charges)
     first = f"{theory.loss.name}: {_plural(theory.loss.dimension, 'parameter')}; "
     if not algebra.dimension:
-        return f"{first}no affine symmetry ({theory.certificate}), so no quadratic charge. {verdict(theory)}"
+        found = "" if theory.certificate.status != "partial" else " found"
+        return f"{first}no affine symmetry{found} ({theory.certificate}), so no quadratic charge. {verdict(theory)}"
     parts = [f"{algebra.symmetric} symmetric", f"{algebra.antisymmetric} antisymmetric"]
     neither = algebra.dimension - algebra.symmetric - algebra.antisymmetric
     parts += [f"{neither} neither"] if neither else []

@@ -15,7 +15,8 @@ from typing import Literal
 import numpy as np
 import sympy as sp
 
-from symbolic.algebra.affine import AffineField, rational
+from symbolic.algebra.affine import AffineField
+from symbolic.algebra.number_field import has_irrational, rational
 from symbolic.evaluation import random_points as probing
 from symbolic.evaluation.lie_brackets import jacobian
 from symbolic.evaluation.prime_field import PRIME, JetArithmetic, Unsupported, modular
@@ -176,7 +177,7 @@ class GenericNoise:
         """Class of a symmetric generator, and why; None when the law cannot be averaged over."""
         if field.is_translation:
             return TRANSLATION
-        if self.range is not None:
+        if self.range is not None and not has_irrational(field.A):
             found = [self._exact(field, self.range)]
         else:
             try:

@@ -44,7 +44,7 @@ class Derivation:
 
     @property
     def certificate(self) -> Certificate:
-        """How sure the algebra is: .status "proved" or "numerical", with .residual."""
+        """How sure the algebra is: .status "proved", "numerical" (with .residual) or "partial", and .reason."""
         return self.algebra.certificate
 
     @property

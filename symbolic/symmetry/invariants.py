@@ -1,4 +1,5 @@
-"""What a symmetry must leave alone, and its exact gradients, as polynomials over Q in theta, z and atoms.
+"""What a symmetry must leave alone, and its exact gradients, as polynomials in theta, z and atoms, over Q or the field
+of the constants that the loss names.
 
 A loss sum_i c_i (f_i - y_i)^2 with a target y_i of its own in every term is invariant exactly when every f_i is
 (compare powers of y_i), so residuals stand in for it and squares are never expanded. Any other loss stands for itself.
@@ -21,8 +22,11 @@ import numpy as np
 import sympy as sp
 
 from symbolic.algebra import polynomial as poly
+from symbolic.algebra.number_field import quotient
 from symbolic.algebra.polynomial import Monomial, Polynomial
 from symbolic.errors import InputError
+from symbolic.evaluation.loss_constants import constants
+from symbolic.evaluation.random_points import label_patterns
 from symbolic.functions.activations import step
 from symbolic.functions.registry import ELEMENTARY, VALUE, Elementary, H, X
 from symbolic.problem.loss import Loss
@@ -81,6 +85,9 @@ class Formal:
         self.idempotent: set[int] = set()
         self.group: dict[int, int] = {}
         self.dependent: dict[int, Polynomial] = {}
+        self.labels: list[tuple[dict[int, int], np.ndarray]] = []
+        self.constants = constants(loss)
+        self.stray = False
         self._read_data(loss)
         free = {s for s in loss.z if self.number[s] not in self.group}
         self.values = [self.convert(e) for e in invariants(loss.expression, free)]
@@ -95,8 +102,15 @@ class Formal:
         """Whether the loss has kinks."""
         return any(a.kind == "gate" for a in self.atoms.values())
 
+    @property
+    def settled(self) -> bool:
+        """Whether every irrational constant is taken for what it is known to be."""
+        return not self.stray and self.constants.independent
+
     def _read_data(self, loss: Loss) -> None:
-        """0/1 variables square to themselves; the columns of a one-hot label exclude each other and sum to 1."""
+        """0/1 variables square to themselves; the columns of a one-hot label exclude each other and sum to 1.
+
+        labels: per data set, its 0/1 variables by number, and their patterns that occur."""
         for block in loss.blocks:
             columns = [self.number[s] for s in block.symbols]
             if block.binary:
@@ -104,14 +118,18 @@ class Formal:
             if block.table is None:
                 continue
             table = block.table
+            discrete, patterns = label_patterns(table)
+            numbers = [columns[j] for j in np.flatnonzero(discrete)]
+            self.idempotent.update(numbers)
+            if numbers:
+                rows = table[[rows[0] for rows in patterns]][:, discrete].astype(np.int64)
+                self.labels.append(({n: k for k, n in enumerate(numbers)}, rows))
             labels: dict[str, list[int]] = {}
-            for j, s in enumerate(block.symbols):
-                if np.isin(table[:, j], (0.0, 1.0)).all():
-                    labels.setdefault(s.name.split("[")[0], []).append(j)
+            for j in np.flatnonzero(discrete):
+                labels.setdefault(block.symbols[j].name.split("[")[0], []).append(int(j))
             for members in labels.values():
                 if len(members) > 1 and (table[:, members].sum(axis=1) == 1).all():
                     numbers = [columns[j] for j in members]
-                    self.idempotent.update(numbers)
                     self.group.update(dict.fromkeys(numbers, numbers[0]))
                     rest = {(n,): -1 for n in numbers[:-1]}
                     self.dependent[numbers[-1]] = {poly.ONE: 1, **rest}
@@ -155,7 +173,7 @@ class Formal:
     def inverse(self, q: Polynomial) -> Polynomial:
         """1/q."""
         if len(q) == 1 and poly.ONE in q:
-            return poly.constant(Fraction(1) / q[poly.ONE])
+            return poly.constant(quotient(1, q[poly.ONE]))
         return self._new(("inverse", poly.freeze(q)), "inverse", q)
 
     def root(self, q: Polynomial, order: int) -> Polynomial:
@@ -164,12 +182,15 @@ class Formal:
         if key not in self.known:
             inverse = self.inverse(q)
             t = {(self.size,): 1}
-            slope = self.times({m: Fraction(c) / order for m, c in t.items()}, inverse)
+            slope = self.times({m: Fraction(1, order) for m in t}, inverse)
             return self._new(key, "root", q, slope, order)
         return {(self.known[key],): 1}
 
     def gate(self, q: Polynomial) -> Polynomial:
         """1 where q > 0, else 0."""
+        if q:
+            scale = abs(q[min(q)])
+            q = {m: quotient(c, scale) for m, c in q.items()} if scale != 1 else q
         if ("gate", opposite := poly.freeze({m: -c for m, c in q.items()})) in self.known:
             return {poly.ONE: 1, (self.known["gate", opposite],): -1}
         if not poly.variables([q]):
@@ -219,11 +240,14 @@ class Formal:
             return poly.constant(int(e) if e.is_Integer else Fraction(int(e.p), int(e.q)))
         if e.is_Float:
             return poly.constant(Fraction(str(e)))
+        if e in self.constants.values:
+            return poly.constant(self.constants.values[e])
         if e.is_Symbol:
             if e not in self.number:
                 self.number[e] = self.size
                 self.size += 1
             return dict(self.dependent.get(self.number[e], {(self.number[e],): 1}))
+        self.stray |= e.is_number and not isinstance(e, (sp.Add, sp.Mul)) and not (e.is_Pow and e.exp.is_Integer)
         if not e.args:
             return self._new(("constant", e), "constant", {}, {})
         if isinstance(e, sp.Add):

@@ -18,7 +18,7 @@ import numpy as np
 
 from symbolic.algebra.affine import AffineField
 from symbolic.algebra.field_span import FieldSpan
-from symbolic.algebra.nullspace import Number
+from symbolic.algebra.number_field import Number
 from symbolic.problem.loss import Loss
 from symbolic.symmetry import matrix_terms
 from symbolic.symmetry.axes import Axis, axes, wholes

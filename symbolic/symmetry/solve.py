@@ -5,15 +5,18 @@ Here alone a field is a vector of unknowns over (A row-major, b).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
 from symbolic.algebra.affine import AffineField
 from symbolic.algebra.field_span import restricted
-from symbolic.algebra.nullspace import Number, Solver, Vector
-from symbolic.algebra.polynomial import Monomial, Polynomial
+from symbolic.algebra.nullspace import Solver, Vector, echelon
+from symbolic.algebra.number_field import Number
+from symbolic.algebra.polynomial import Monomial, Polynomial, add
+from symbolic.evaluation.lie_brackets import rank
 from symbolic.symmetry.invariants import Formal
 
 Slice = dict[int, Polynomial]
@@ -32,8 +35,45 @@ def slices(formal: Formal) -> list[Slice]:
                     at -= 1
                 row = out.setdefault(monomial[at:], {}).setdefault(i, {})
                 row[monomial[:at]] = row.get(monomial[:at], 0) + c
+        for columns, patterns in formal.labels:
+            out = _on_patterns(out, columns, patterns)
         found += out.values()
     return sorted(found, key=lambda s: sum(map(len, s.values())))
+
+
+def _on_patterns(parts: Mapping[Monomial, Slice], columns: Mapping[int, int], patterns: np.ndarray) -> dict[Any, Slice]:
+    """Coefficients of what the labels' monomials are on the patterns that occur, a basis of those functions, where the
+    patterns do not tell all monomials apart. columns: {variable: column of patterns}."""
+    sums: dict[Monomial, dict[Monomial, Slice]] = {}
+    for monomial, part in parts.items():
+        label = tuple(v for v in monomial if v in columns)
+        sums.setdefault(tuple(v for v in monomial if v not in columns), {})[label] = part
+    bases: dict[tuple[Monomial, ...], list[Vector] | None] = {}
+    out: dict[Any, Slice] = {}
+    for rest, members in sums.items():
+        labels = tuple(sorted(members))
+        if labels not in bases:
+            bases[labels] = _functions(labels, columns, patterns)
+        basis = bases[labels]
+        if basis is None:
+            out.update({tuple(sorted((*rest, *label))): part for label, part in members.items()})
+            continue
+        for k, row in enumerate(basis):
+            total: Slice = {}
+            for m, c in row.items():
+                for i, p in members[labels[m]].items():
+                    add(total.setdefault(i, {}), p, c)
+            out[*rest, -1 - k] = {i: p for i, p in total.items() if p}
+    return out
+
+
+def _functions(labels: Sequence[Monomial], columns: Mapping[int, int], patterns: np.ndarray) -> list[Vector] | None:
+    """A basis of the rows of the monomials' values on the patterns; None where the monomials are independent there."""
+    values = np.array([np.prod(patterns[:, [columns[v] for v in m]], axis=1, dtype=np.int64) for m in labels])
+    rows = np.unique(values.T, axis=0)
+    if rank(rows) == len(labels):
+        return None
+    return echelon([{int(j): 1 for j in np.flatnonzero(row)} for row in rows if row.any()])
 
 
 class _Unknowns:

@@ -13,9 +13,10 @@ from typing import Any
 
 import sympy as sp
 
-from symbolic.algebra.affine import AffineField, Kind, rational
+from symbolic.algebra.affine import AffineField, Kind
 from symbolic.algebra.field_span import FieldSpan
 from symbolic.algebra.nullspace import Solver, Vector
+from symbolic.algebra.number_field import rational, written
 from symbolic.algebra.span import Span
 from symbolic.errors import InputError
 from symbolic.problem.loss import Loss
@@ -176,7 +177,7 @@ class Structure:
     def _cell(self, i: int, j: int) -> str:
         sign, out = 1 if i < j else -1, ""
         for k, c in self.brackets.get((min(i, j), max(i, j)), {}).items():
-            size = "" if abs(c) == 1 else f"{abs(c)} "
+            size = "" if abs(c) == 1 else f"{written(abs(c))} "
             minus = " - " if out else "-"
             out += f"{minus if sign * c < 0 else ' + ' if out else ''}{size}{self.generators[k].name}"
         return out or "0"
