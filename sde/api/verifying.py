@@ -21,7 +21,7 @@ from sde.settings import SETTINGS
 from sde.verification import theory_numbers
 from sde.verification.findings import run_experiment, runs_of, tasks
 from sde.verification.setting import Margins
-from sde.verification.verdicts import check_alpha, judge
+from sde.verification.verdicts import check_alpha, judge, not_tested
 from symbolic.display import drift_text, paragraph
 from symbolic.errors import InputError, instance, warn
 from symbolic.language.calls import OF_SGD, called
@@ -151,7 +151,7 @@ def verify(
     )
     return Report(
         loss.name,
-        judge(found.claims, alpha) if found.claims else (),
+        judge(found.claims, alpha) + not_tested(found.untested, alpha),
         "\n\n".join([paragraph(theory), *found.notes]),
         rows,
         tuple(found.curves),
@@ -159,7 +159,7 @@ def verify(
         tuple(found.explosions),
         settings=settings,
         files=loss.files,
-        untested=tuple(found.untested),
+        looks=(paths,),
         interrupted=found.interrupted,
         run=recorded,
     )
