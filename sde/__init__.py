@@ -26,6 +26,7 @@ __getattr__, __dir__, __all__ = attach(
         "UndefinedWarning": "sde.engine.dataset",
         "VarianceWarning": "sde.estimators.multilevel",
         "Verdict": "sde.verification.verdicts",
+        "calibrate": "sde.api.calibration",
         "convergence": "sde.api.convergence_study",
         "expectation": "sde.api.expectations",
         "resume": "sde.api.spec_runs",

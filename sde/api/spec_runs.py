@@ -100,6 +100,13 @@ def verify_spec(
     return _verify(options(spec, sgd, run, _named(spec)), alpha, threads, progress, save, call)
 
 
+def setup_of(spec: Spec) -> dict[str, Any]:
+    """Arguments of `verify` that `calibrate` takes, of a spec."""
+    read = options(spec, {}, {}, _named(spec))
+    chosen = {k: v for k, v in read.run.items() if k in ("start", "time", "paths")}
+    return {"loss": read.loss, "sgd": read.sgd, **chosen}
+
+
 def resume_verification(
     path: str | Path, *, threads: int | None = None, progress: bool = False, outputs: Sequence[str | Path | None] = ()
 ) -> Report:

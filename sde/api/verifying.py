@@ -9,29 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from sde.api import provenance, starts
+from sde.api import provenance
+from sde.api.experiments import check_setup, experiment_of, start_points, step_count
 from sde.api.verification_runs import Ensembles
 from sde.engine import checkpoint_folder, compiling
 from sde.engine.checkpoint import CheckpointTarget
 from sde.engine.interruption import InterruptedWarning
 from sde.engine.progress import phases
-from sde.engine.time_grid import check_length
 from sde.reports.report import Report
 from sde.settings import SETTINGS
 from sde.verification import theory_numbers
-from sde.verification.experiment import Experiment
 from sde.verification.findings import run_experiment, runs_of, tasks
-from sde.verification.forecast import orbit_starts
-from sde.verification.setting import Margins, Setting
+from sde.verification.setting import Margins
 from sde.verification.verdicts import check_alpha, judge, not_tested
 from symbolic.display import drift_text, paragraph
-from symbolic.dynamics.equation import SDE
 from symbolic.errors import InputError, instance, warn
-from symbolic.functions.registry import KINKED
 from symbolic.language.calls import OF_SGD, called
-from symbolic.predictions.charge import Charge
 from symbolic.problem.loss import Loss
-from symbolic.problem.optimizer import SGD, require_sgd
+from symbolic.problem.optimizer import SGD
 from symbolic.theory import Theory, derive
 
 
@@ -115,33 +110,11 @@ def verify(
         SETTINGS[name].read(value)
         for name, value in {"paths": paths, "seed": seed, "threads": threads, "checkpoint": checkpoint}.items()
     )
-    several: list[Any] = list(start) if isinstance(start, (list, tuple)) else [start]
-    points = [starts.reader(loss.parameters, s, 1, seed, loss.dimension)(0, 1)[0] for s in several]
-    if not points:
-        raise InputError("verify.start: at least one point is needed; got none. Give {parameter: value}.")
-    check_length("verify.time", time, "t = eta*k")
+    start_points(loss, start, seed)  # bad ones are told before a long derivation
+    step_count(sgd, time)
     theory = theory or _derived(loss, progress)
-    margins = margins or Margins()
-    steps = round(time / sgd.learning_rate)
-    if steps < 2:
-        raise InputError.of(
-            "verify.time", f"must hold at least two steps of {sgd.learning_rate}", time, "Take a longer time."
-        )
-    r = sgd.rates(loss)
-    charges = tuple(theory_numbers.Charge(_label(c), c.A, c.b, c.classification or "") for c in theory.charges)
-    figures = theory_numbers.Theory(charges, theory.noise.factors, sgd.weight_decay, not loss.expression.has(*KINKED))
-    figures = numeric(figures) if numeric else figures
-    setting = Setting(
-        learning_rate=r.learning_rate,
-        temperature=r.temperature,
-        variance=r.variance,
-        weight_decay=r.weight_decay,
-        speed=1 / r.inertia,
-        plain=sgd.momentum == 0,
-        closed=theory.noise.source in ("features", "dataset"),
-        factor=sgd.factor,
-    )
-    experiment = Experiment(figures, setting, orbit_starts(figures, points), steps, margins)
+    experiment = experiment_of(loss, sgd, theory, start=start, time=time, seed=seed, margins=margins, numeric=numeric)
+    figures, steps, margins = experiment.theory, experiment.steps, experiment.margins
     begins, names = experiment.starts, experiment.names
     known = {"time": time, "steps": steps, "paths": paths, "seed": seed, "alpha": alpha, "margins": asdict(margins)}
     recorded = provenance.record("verify", loss, sgd, {**known, "start": [loss.unpack(theta) for theta in begins]})
@@ -165,7 +138,7 @@ def verify(
         "steps": steps,
         "paths per start": paths,
         "starts": {name: _start_text(loss, theta) for name, theta in zip(names, begins, strict=True)},
-        "starts added": len(begins) - len(points),
+        "starts added": len(begins) - (1 if isinstance(start, Mapping) else len(start)),
         "seed": seed,
         "alpha": alpha,
         "margins": asdict(margins),
@@ -194,32 +167,13 @@ def verify(
 
 def _check(loss: Any, sgd: Any, start: Any, margins: Any, theory: Any, numeric: Any) -> None:
     """Raise ValueError for arguments of another type."""
-    do = (
-        "An SDE has no charges to verify: see sde.convergence."
-        if isinstance(loss, SDE)
-        else "Build one with symbolic.Loss."
-    )
-    instance("verify", loss, Loss, "needs a Loss", do)
-    require_sgd("verify", sgd)
-    rule = "must be a mapping {parameter: value}, or a list of them"
-    names = ", ".join(f"{p.name!r}: ..." for p in loss.parameters[:3])
-    for point in (
-        [start]
-        if isinstance(start, Mapping)
-        else instance("verify.start", start, (list, tuple), rule, f"Write {{{names}}}.")
-    ):
-        instance("verify.start", point, Mapping, rule, f"Write {{{names}}}.")
+    check_setup(loss, sgd, start)
     if margins is not None:
         instance("verify.margins", margins, Margins, "must be Margins", "Write Margins(drift=0.05), or leave it out.")
     if theory is not None:
         instance("verify.theory", theory, Theory, "must be a Theory", "Give derive(loss), or leave it out.")
     if numeric is not None and not callable(numeric):
         raise InputError.of("verify.numeric", "must be a function of a theory's numbers", numeric, "Leave it out.")
-
-
-def _label(charge: Charge) -> str:
-    text = str(charge.expression)
-    return text if len(text) <= 40 else charge.name
 
 
 def _derived(loss: Loss, progress: bool) -> Theory:

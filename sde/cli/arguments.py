@@ -44,6 +44,10 @@ SpecArgument = Annotated[
     str,
     typer.Argument(help="A TOML spec, or the name of a library loss.", metavar="SPEC", autocompletion=_losses),
 ]
+SpecArguments = Annotated[
+    list[str] | None,
+    typer.Argument(help="TOML specs, or names of library losses.", metavar="[SPEC]...", autocompletion=_losses),
+]
 CheckpointArgument = Annotated[
     Path, typer.Argument(help="The checkpoint of a simulate, train or verify that did not end.")
 ]

@@ -128,5 +128,19 @@ def untested_words(found: Any, code: int) -> str:
     return f"{left} of {total} claims NOT TESTED (exit code {code}: {covers}). They need {needs}."
 
 
+def calibrated(found: Any, target: str | None, checkpoint: Path | None, shown: Any) -> int:
+    """Show and write a calibration, its JSON first; the exit code."""
+    from sde.reports.calibration_table import calibration_record, calibration_table
+
+    begun.append(Path(target or "-"))
+    emit(target, calibration_record(found))
+    shown.print(calibration_table(found))
+    if found.attrs["interrupted"]:
+        again = f"; the same command goes on from {line(checkpoint)}" if checkpoint else ""
+        say(f"interrupted: the table is of the verifications that were complete{again}")
+        return interruption.exit_code()
+    return 0
+
+
 def _again(checkpoint: Path) -> str:
     return shlex.join(["noetherflow", "resume", str(checkpoint)])

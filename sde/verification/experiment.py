@@ -17,13 +17,15 @@ PAIRS = 40
 
 @dataclass(frozen=True)
 class Experiment:
-    """A theory, and the runs that it is held against. starts: points (D,); steps: of SGD from each."""
+    """A theory, and the runs that it is held against. starts: points (D,); steps: of SGD from each. chooser: the theory
+    that chooses the states at which drifts are measured; left out, the same."""
 
     theory: Theory
     setting: Setting
     starts: tuple[np.ndarray, ...]
     steps: int
     margins: Margins
+    chooser: Theory | None = None
 
     @property
     def names(self) -> list[str]:

@@ -94,13 +94,14 @@ class Sampler(Protocol):
 class Simulators:
     """How to run things.
 
-    one_step(run, states (n, D), number of the batch): a single step from each state, without schedule.
+    one_step(run, states (n, D), number of the batch): a single step from each state, without schedule; None where
+    there are no more.
     equilibrium(theta): the charges at the joint equilibrium of its orbit. memory(name, arrays that decide what is kept
     there): None where nothing is kept.
     """
 
     sample: Sampler
-    one_step: Callable[[Run, np.ndarray, int], np.ndarray]
+    one_step: Callable[[Run, np.ndarray, int], np.ndarray | None]
     equilibrium: Callable[[np.ndarray], np.ndarray | None]
     memory: Callable[[str, tuple[np.ndarray, ...]], Memory | None] = lambda name, arrays: None
 
@@ -143,11 +144,11 @@ class Evidence:
         return np.concatenate([self.sample(Kind.SGD, k).states for k in range(len(self.experiment.starts))])
 
     @cached_property
-    def _visited(self) -> np.ndarray:
+    def visited(self) -> np.ndarray:
         """States from which drifts are measured, (n, D)."""
         given, pool = self.experiment, self.pool
         pool = np.concatenate([pool[:, given.before].reshape(-1, pool.shape[2]), given.starts])
-        return one_step_drift.visited(given.theory, given.setting, pool)
+        return one_step_drift.visited(given.chooser or given.theory, given.setting, pool)
 
     def _drift(self, run: Run) -> Drift:
         given, setting = self.experiment, self.experiment.setting
@@ -156,11 +157,11 @@ class Evidence:
             dt = setting.learning_rate / one_step_drift.FINE
             who, h, variance = "SDE", dt * setting.speed, setting.temperature / dt
         theory, margin = given.theory, given.margins.drift
-        predicted = one_step_drift.predict(theory, self._visited, h, variance)
+        predicted = one_step_drift.predict(theory, self.visited, h, variance)
         decides = (predicted.states, predicted.change, predicted.size, np.array([margin, *theory.moving]))
         memory = self.simulators.memory(f"drift-{who}", decides)
 
-        def step(states: np.ndarray, batch: int) -> np.ndarray:
+        def step(states: np.ndarray, batch: int) -> np.ndarray | None:
             return self.simulators.one_step(run, states, batch)
 
         return one_step_drift.measure(theory, predicted, step, margin, memory)
