@@ -38,8 +38,8 @@ def read_schedule(where: str, value: Any) -> sp.Expr | None:
             raise InputError.of(where, "a function of t must give the same twice", found, "Draw nothing in it.")
     if isinstance(found, Real) and not isinstance(found, (bool, np.bool_)) and np.isfinite(float(found)):
         found = sp.sympify(found, strict=True)
-    if not isinstance(found, sp.Expr) or found.free_symbols - {t}:
-        own = (found.free_symbols if isinstance(found, sp.Basic) else set()) - {t}
+    own = set(getattr(found, "free_symbols", ())) - {t}
+    if not isinstance(found, sp.Expr) or own:
         other = "t" in {s.name for s in own} and "Its t must be sympy.Symbol('t', real=True). "
         do = f"{other or ''}Write it with symbolic.problem.optimizer.t, e.g. warmup(5.0)."
         raise InputError.of(where, RULE, value, do)
