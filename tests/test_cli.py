@@ -76,10 +76,12 @@ def check_verdicts(found: dict) -> None:
     assert {"supported", "verdicts"} <= set(found)
     for verdict in found["verdicts"]:
         assert set(verdict) >= FIELDS
-        assert verdict["verdict"] in ("supported", "refuted", "inconclusive")
+        assert verdict["verdict"] in ("supported", "refuted", "inconclusive", "not tested")
+        assert (verdict["verdict"] == "not tested") == bool(verdict["reason"]) <= bool(verdict["needs"])
         assert isinstance(verdict["claim"], str) and len(verdict["interval"]) == 2
         assert 0 < verdict["alpha"] < 1 and isinstance(verdict["paths"], int)
-    words = {v["verdict"] for v in found["verdicts"]}
+    assert found["counts"] == {w: sum(v["verdict"] == w for v in found["verdicts"]) for w in found["counts"]}
+    words = {v["verdict"] for v in found["verdicts"]} - {"not tested"}
     assert found["supported"] is (words == {"supported"})
 
 
@@ -123,7 +125,25 @@ def test_exit_code_3_when_paths_are_too_few() -> None:
     assert result.exit_code == 3
     found = json.loads(Path("v.json").read_text())
     check_verdicts(found)
-    assert {v["verdict"] for v in found["verdicts"]} == {"supported", "inconclusive"}
+    assert {v["verdict"] for v in found["verdicts"]} == {"supported", "inconclusive", "not tested"}
+    assert {v["needs"] for v in found["verdicts"] if v["verdict"] == "not tested"}
+
+
+def test_what_was_not_tested_is_counted_everywhere() -> None:
+    """In the headline, the terminal, the JSON, the page and beside the exit code, with what it would take."""
+    result = run("verify", "good.toml", "--paths", 200, "--time", 4, "--json", "v.json", "--report", "v.html")
+    found = json.loads(Path("v.json").read_text())
+    left = [v for v in found["verdicts"] if v["verdict"] == "not tested"]
+    assert left and found["counts"]["not tested"] == len(left)
+    assert {v["group"] for v in left} >= {"equilibrium"} and all(v["reason"] and v["needs"] for v in left)
+    (needs,) = {v["needs"] for v in left if v["group"] == "equilibrium" and "start 1" in v["subject"]}
+    assert re.fullmatch(r"more time: about t = [\d.e+]+", needs) and float(needs.rpartition(" ")[2]) > 4
+    headline = f"{len(left)} not tested"
+    assert headline in result.stdout and headline in Path("v.html").read_text()
+    assert needs in result.stdout and needs in Path("v.html").read_text()
+    said = " ".join(result.stderr.split())
+    assert f"{len(left)} of {len(found['verdicts'])} claims NOT TESTED (exit code {result.exit_code}: " in said
+    assert needs in said
 
 
 def test_the_options_of_verify_reach_it() -> None:

@@ -23,7 +23,7 @@ from sde.verification.experiment import Experiment
 from sde.verification.findings import run_experiment, runs_of, tasks
 from sde.verification.forecast import orbit_starts
 from sde.verification.setting import Margins, Setting
-from sde.verification.verdicts import check_alpha, judge
+from sde.verification.verdicts import check_alpha, judge, not_tested
 from symbolic.display import drift_text, paragraph
 from symbolic.dynamics.equation import SDE
 from symbolic.errors import InputError, instance, warn
@@ -178,7 +178,7 @@ def verify(
     )
     return Report(
         loss.name,
-        judge(found.claims, alpha) if found.claims else (),
+        judge(found.claims, alpha) + not_tested(found.untested, alpha),
         "\n\n".join([paragraph(theory), *found.notes]),
         rows,
         tuple(found.curves),
@@ -186,7 +186,7 @@ def verify(
         tuple(found.explosions),
         settings=settings,
         files=loss.files,
-        untested=tuple(found.untested),
+        looks=(paths,),
         interrupted=found.interrupted,
         run=recorded,
     )

@@ -106,10 +106,26 @@ def judged(found: Any, report: Path | None, target: str | None, checkpoint: Path
         say(f"report: {line(report)}", shown)
     if found.interrupted:
         again = f"; {_again(checkpoint)} goes on" if checkpoint else ""
-        what = f"{len(found.verdicts)} claims were measured, {len(found.untested)} were not"
+        what = f"{len(found.tested)} claims were measured, {len(found.untested)} were not"
         say(f"interrupted: {what}{again}")
         return interruption.exit_code()
-    return {"supported": 0, "refuted": 1, "inconclusive": 3}[found.outcome]
+    code = {"supported": 0, "refuted": 1, "inconclusive": 3}[found.outcome]
+    if found.untested:
+        say(untested_words(found, code))
+    return code
+
+
+MOST_NEEDS = 6
+"""That are told beside an exit code; the table has them all."""
+
+
+def untested_words(found: Any, code: int) -> str:
+    """What an exit code leaves out: the claims that were not tested, and what they would take."""
+    left, total = len(found.untested), len(found.verdicts)
+    all_needs = list(dict.fromkeys(line(u.needs) for u in found.untested))
+    needs = "; ".join(all_needs[:MOST_NEEDS] + ["..."] * (len(all_needs) > MOST_NEEDS))
+    covers = "of the claims that were tested all are supported" if code == 0 else "it is of those that were tested"
+    return f"{left} of {total} claims NOT TESTED (exit code {code}: {covers}). They need {needs}."
 
 
 def _again(checkpoint: Path) -> str:

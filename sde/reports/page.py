@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -16,11 +15,10 @@ from sde.reports import strips
 from sde.reports.figures import COLOURS, colour_names, curve_svg, log_time, value_range
 from sde.reports.number_format import bounds, counted, measured, number, words
 from sde.verification.claims import STATEMENTS
-from sde.verification.result import Curves, Entry, Explosions, VerificationResult
+from sde.verification.result import WORDS, Curves, Entry, Explosions, VerificationResult
 from sde.verification.verdicts import Verdict
 
 MOST_FIGURES, MOST_ENTRIES = 12, 60
-WORDS = ("supported", "refuted", "inconclusive")
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ def render(report: VerificationResult) -> str:
         report=report,
         headline=headline(report),
         statements=STATEMENTS,
-        groups=_grouped([_row(v) for v in report.verdicts]),
+        groups=_grouped([_row(v) for v in report.tested]),
         charges=[_charge(c) for c in report.charges],
         drawings=_drawings(drawn),
         figures_left=len(report.curves) - len(drawn),
@@ -65,20 +63,20 @@ def render(report: VerificationResult) -> str:
         entries_left=max(len(report.entries) - MOST_ENTRIES, 0),
         explosions=[_explosion(e) for e in report.explosions],
         settings={_readable(k): _setting(v) for k, v in report.settings.items()},
-        alpha=", ".join(dict.fromkeys(number(v.alpha) for v in report.verdicts)) or words(report.settings.get("alpha")),
+        alpha=", ".join(dict.fromkeys(number(v.alpha) for v in report.tested)) or words(report.settings.get("alpha")),
         counted=counted,
     )
 
 
 def headline(report: VerificationResult) -> str:
     """The counts in one line: "10 of 12 claims supported, 1 refuted, 1 inconclusive, 3 not tested"."""
-    total, found = len(report.verdicts), Counter(v.verdict for v in report.verdicts)
+    total, found = len(report.tested), report.counts
     tail = [f"{len(report.untested)} not tested"] * bool(report.untested) + ["interrupted"] * report.interrupted
     if not total:
         return ", ".join(["no claim was tested", *tail])
     if found["supported"] == total:
         return ", ".join([f"all {total} claims supported" if total > 1 else "the one claim supported", *tail])
-    words = [f"{found[w]} {w}" for w in WORDS[1:] if found[w]]
+    words = [f"{found[w]} {w}" for w in WORDS[1:3] if found[w]]
     return ", ".join([f"{counted(found['supported'], total)} claims supported", *words, *tail])
 
 

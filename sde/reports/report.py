@@ -20,7 +20,8 @@ class Report(VerificationResult):
     name
         The loss's.
     verdicts
-        `Verdict` each.
+        `Verdict` each, of every claim: those not tested too, with why and what they would take (`.tested`,
+        `.untested` part them, `.counts` counts them).
     summary
         The theory in plain words.
     charges
@@ -31,8 +32,8 @@ class Report(VerificationResult):
         What was asked, for readers.
     files
         That the loss was read from.
-    untested
-        Claims that no verdict stands for, and why.
+    looks
+        Paths from each start at each look at the data.
     interrupted
         Whether Ctrl-C cut it short.
     run

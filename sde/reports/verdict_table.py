@@ -18,7 +18,7 @@ _MARKS = {"supported": "✓", "refuted": "✗", "inconclusive": "?"}
 
 def verdict_table(report: VerificationResult) -> RenderableType:
     """Verdict, subject, statistic, interval and margin of every claim, group by group; the counts are the last line."""
-    groups = list(dict.fromkeys(v.group for v in report.verdicts))
+    groups = list(dict.fromkeys(v.group for v in report.tested))
     parts: list[RenderableType] = [Text(report.name, style="bold")]
     for group in groups:
         parts.append(Text.assemble((group, "bold"), (f": {STATEMENTS[group]}" if group in STATEMENTS else "", "dim")))
@@ -27,16 +27,18 @@ def verdict_table(report: VerificationResult) -> RenderableType:
         table.add_column(overflow="fold")
         for _ in range(3):
             table.add_column(justify="right", overflow="fold")
-        for v in (v for v in report.verdicts if v.group == group):
+        for v in (v for v in report.tested if v.group == group):
             subject = Text(v.subject or v.claim)
             if v.note and v.verdict != "supported":
                 subject.append(f"\n{v.note}", style="dim italic")
+            if v.needs:
+                subject.append(f"\nneeds {v.needs}", style="dim italic")
             statistic, interval = measured(v.statistic, v.interval)
             badge = Text(f"{_MARKS.get(v.verdict, '')} {v.verdict}", style=_STYLES.get(v.verdict, ""))
             table.add_row(badge, subject, statistic, Text(interval), Text(f"margin {bounds(v.margin)}"))
         parts.append(Padding(table, (0, 0, 0, 2)))
     if report.untested:
-        parts.append(Text("not tested", style="bold"))
-        parts += [Text(f"  {u.group}: {u.subject} ({u.reason})", style="dim") for u in report.untested]
+        parts.append(Text(f"not tested: {len(report.untested)}", style="bold yellow"))
+        parts += [Text(f"  {u.group}: {u.subject} ({u.reason}; needs {u.needs})", style="dim") for u in report.untested]
     word = (f"{_MARKS[report.outcome]} {report.outcome}", _STYLES[report.outcome])
     return Group(*parts, Text.assemble(word, ": ", headline(report)))

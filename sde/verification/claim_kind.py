@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from sde.verification.experiment import Experiment
-from sde.verification.result import Curves, Entry, Untested
+from sde.verification.result import Curves, Entry
 from sde.verification.runs import Evidence, Run, Sample
-from sde.verification.verdicts import Claim, unmeasured
+from sde.verification.verdicts import Claim, Untested, unmeasured
 
+SMALLER = "a smaller learning rate"
+"""What it takes where paths explode."""
 TOLERATED = 1e-3
 """Share of exploded paths beyond which what is left is too biased to decide anything."""
 
@@ -21,7 +23,7 @@ class Case:
     """Claims that are measured together, and the runs that they need.
 
     subjects: what each is about; charges: the place of its charge in the theory, where it has one; start: number of the
-    start. reason: why they are not tested, where that is known before any run.
+    start. reason: why they are not tested, where that is known before any run; needs: what it would take.
     """
 
     runs: tuple[Run, ...]
@@ -29,6 +31,7 @@ class Case:
     charges: tuple[int, ...] = ()
     start: int = 0
     reason: str = ""
+    needs: str = ""
 
     @classmethod
     def of(
@@ -82,6 +85,8 @@ class ClaimKind(Reader):
         expected: float,
         paths: int,
         note: str = "",
+        *,
+        unit: str = "paths",
     ) -> Claim:
         """A claim about a subject; the numbers are those of `Claim`."""
         text = f"{self.statement}: {subject}"
@@ -95,15 +100,17 @@ class ClaimKind(Reader):
             expected=expected,
             paths=paths,
             note=note,
+            unit=unit,
         )
 
-    def undecided(self, subject: str, expected: float, why: str) -> Claim:
-        """A claim for which nothing could be measured."""
-        return unmeasured(self.claim(subject, np.nan, np.inf, (0.0, 0.0), expected, 0), why)
+    def undecided(self, subject: str, expected: float, why: str, needs: str) -> Claim:
+        """A claim for which nothing could be measured, and what it would take."""
+        return unmeasured(self.claim(subject, np.nan, np.inf, (0.0, 0.0), expected, 0), why, needs)
 
-    def untested(self, subject: str, reason: str) -> Untested:
-        """A claim that was not tested, in the words that its verdict would have."""
-        return Untested(f"{self.statement}: {subject}", self.group, subject, reason)
+    def untested(self, subject: str, reason: str, needs: str) -> Untested:
+        """A claim that was not tested, in the words that its verdict would have, why, and what it would take."""
+        text = f"{self.statement}: {subject}"
+        return Untested(claim=text, group=self.group, subject=subject, reason=reason, needs=needs)
 
 
 def undecided_if_exploded(claim: Claim, *samples: Sample) -> Claim:
@@ -111,7 +118,7 @@ def undecided_if_exploded(claim: Claim, *samples: Sample) -> Claim:
     for sample in samples:
         if sample.exploded > TOLERATED * sample.total:
             why = f"{sample.exploded} of {sample.total} paths exploded: what is left is biased. Lower the learning rate"
-            return unmeasured(claim, why)
+            return unmeasured(claim, why, SMALLER)
     return claim
 
 

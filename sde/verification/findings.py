@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sde.verification.claim_kind import Case, ClaimKind, Finding, Note, Reader
 from sde.verification.claims import CLAIMS
 from sde.verification.experiment import Experiment
-from sde.verification.result import Curves, Entry, Explosions, Untested
+from sde.verification.result import Curves, Entry, Explosions
 from sde.verification.runs import Evidence, Kind, Run, Simulators, in_order
 from sde.verification.trajectories import CURVES
-from sde.verification.verdicts import Claim
+from sde.verification.verdicts import Claim, Untested
 
 Task = tuple[Reader, Case]
 
@@ -43,19 +43,19 @@ class Findings:
                 case Note():
                     self.notes.append(finding.text)
 
-    def leave(self, tasks: Iterable[Task], reason: str) -> None:
+    def leave(self, tasks: Iterable[Task], reason: str, needs: str) -> None:
         """List the claims of these tasks that were not made as not tested."""
         made = {(c.group, c.subject) for c in self.claims}
         for kind, case in tasks:
             if isinstance(kind, ClaimKind):
                 left = [s for s in case.subjects if (kind.group, s) not in made]
-                self.untested += [kind.untested(subject, case.reason or reason) for subject in left]
+                self.untested += [kind.untested(s, case.reason or reason, case.needs or needs) for s in left]
 
 
-def tasks(experiment: Experiment) -> list[Task]:
-    """All that is read off the runs, in the order of the report."""
-    readers = (*CLAIMS, CURVES) if experiment.theory.charges else ()
-    return [(reader, case) for reader in readers for case in reader.applies(experiment)]
+def tasks(experiment: Experiment, claims: Sequence[ClaimKind] = ()) -> list[Task]:
+    """All that is read off the runs, in the order of the report. claims: kinds beside those that the theory makes."""
+    readers = [*CLAIMS, CURVES] if experiment.theory.charges else []
+    return [(reader, case) for reader in [*readers, *claims] for case in reader.applies(experiment)]
 
 
 def runs_of(found: Iterable[Task]) -> list[Run]:
@@ -63,11 +63,11 @@ def runs_of(found: Iterable[Task]) -> list[Run]:
     return in_order(run for _, case in found if not case.reason for run in case.runs)
 
 
-def run_experiment(experiment: Experiment, simulators: Simulators) -> Findings:
-    """Run everything and measure every claim that applies. Ctrl-C ends it with what was measured, and the list of what
-    was not; KeyboardInterrupt goes on where nothing was."""
-    found, evidence, pending = Findings(), Evidence(experiment, simulators), tasks(experiment)
-    found.leave([task for task in pending if task[1].reason], "")
+def run_experiment(experiment: Experiment, simulators: Simulators, claims: Sequence[ClaimKind] = ()) -> Findings:
+    """Run everything and measure every claim that applies; claims: kinds beside those that the theory makes. Ctrl-C
+    ends it with what was measured, and the list of what was not; KeyboardInterrupt goes on where nothing was."""
+    found, evidence, pending = Findings(), Evidence(experiment, simulators), tasks(experiment, claims)
+    found.leave([task for task in pending if task[1].reason], "", "")
     pending = [task for task in pending if not task[1].reason]
     try:
         for run in runs_of(pending):
@@ -83,7 +83,9 @@ def run_experiment(experiment: Experiment, simulators: Simulators) -> Findings:
         if not found.claims:
             raise
         found.interrupted = True
-        found.leave(pending, "interrupted before it was measured")
-    order = [kind.group for kind in CLAIMS]
+        found.leave(
+            pending, "interrupted before it was measured", "the rest of the runs: resume its checkpoint, or call again"
+        )
+    order = [kind.group for kind in [*CLAIMS, *claims]]
     found.claims.sort(key=lambda claim: order.index(claim.group))
     return found

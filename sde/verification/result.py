@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, field
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Any, cast
 import numpy as np
 
 from sde.verification.verdicts import Verdict
+
+WORDS = ("supported", "refuted", "inconclusive", "not tested")
+"""What a verdict may be."""
 
 
 @dataclass(frozen=True)
@@ -61,21 +65,10 @@ class Explosions:
 
 
 @dataclass(frozen=True)
-class Untested:
-    """A claim that was not tested, and why: the run was broken off, or would have to be longer."""
-
-    claim: str
-    group: str
-    subject: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class VerificationResult:
-    """The outcome of `verify`. supported: every verdict is, and it was not broken off. outcome: "supported", "refuted"
-    (any is) or "inconclusive". untested: claims that no verdict stands for; interrupted: whether Ctrl-C cut it short;
-    run: what was run, see `sde.api.provenance`. files: that the loss was read from, which the report may not
-    overwrite."""
+    """The outcome of `verify`. verdicts: of all claims, "not tested" among them. looks: paths from each start at each
+    look at the data. interrupted: whether Ctrl-C cut it short; run: what was run, see `sde.api.provenance`. files: that
+    the loss was read from, which the report may not overwrite."""
 
     name: str
     verdicts: tuple[Verdict, ...]
@@ -87,39 +80,58 @@ class VerificationResult:
     _: KW_ONLY
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     files: tuple[Path, ...] = ()
-    untested: tuple[Untested, ...] = ()
+    looks: tuple[int, ...] = ()
     interrupted: bool = False
     run: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __str__(self) -> str:
         lines = [f"{self.name}: {self.outcome}" + (", interrupted" if self.interrupted else "")]
-        lines += [f"  {v.verdict:12} {v.group}: {v.subject}  {v.statistic:.4g}" for v in self.verdicts]
-        lines += [f"  {'not tested':12} {u.group}: {u.subject}  ({u.reason})" for u in self.untested]
+        for v in self.verdicts:
+            said = f"{v.statistic:.4g}" if v.tested else f"({v.reason})"
+            lines.append(f"  {v.verdict:12} {v.group}: {v.subject}  {said}" + f"; needs {v.needs}" * bool(v.needs))
         return "\n".join(lines)
 
     @property
+    def tested(self) -> tuple[Verdict, ...]:
+        """The verdicts of claims that something was measured of."""
+        return tuple(v for v in self.verdicts if v.tested)
+
+    @property
+    def untested(self) -> tuple[Verdict, ...]:
+        """The verdicts "not tested", each with its .reason and what it .needs."""
+        return tuple(v for v in self.verdicts if not v.tested)
+
+    @property
     def outcome(self) -> str:
-        """One of "supported" (every verdict is), "refuted" (any is), "inconclusive"."""
-        words = {v.verdict for v in self.verdicts} | ({"inconclusive"} if self.interrupted else set[str]())
+        """One of "supported" (every claim that was tested is), "refuted" (any is), "inconclusive"."""
+        words = {v.verdict for v in self.tested} | ({"inconclusive"} if self.interrupted else set[str]())
         return (
             "refuted" if "refuted" in words else "inconclusive" if "inconclusive" in words or not words else "supported"
         )
 
     @property
     def supported(self) -> bool:
-        """Whether every verdict is supported, and the run was not broken off."""
+        """Whether every claim that was tested is supported, and the run was not broken off. Claims that were not tested
+        do not count: see `untested`."""
         return self.outcome == "supported"
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many claims have which verdict."""
+        found = Counter(v.verdict for v in self.verdicts)
+        return {word: found[word] for word in WORDS}
+
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able: name, supported, interrupted, verdicts (claim, verdict, statistic, interval, alpha, paths, ...),
-        not_tested, explosions, settings, run."""
+        """JSON-able: name, supported, interrupted, counts, looks, verdicts (claim, verdict, statistic, interval, alpha,
+        paths, reason, needs, ...), explosions, settings, run."""
         return {
             "name": self.name,
             "supported": self.supported,
             "outcome": self.outcome,
             "interrupted": self.interrupted,
+            "counts": self.counts,
+            "looks": list(self.looks),
             "verdicts": [_plain(asdict(v)) for v in self.verdicts],
-            "not_tested": [asdict(u) for u in self.untested],
             "explosions": [_plain(asdict(e)) for e in self.explosions],
             "settings": _plain(dict(self.settings)),
             "run": _plain(dict(self.run)),

@@ -58,11 +58,11 @@ def test_case_d_an_interrupted_verification_reports_what_was_measured(
     assert reasons == {"interrupted before it was measured"}
     left = {u.group for u in part.untested if u.reason.startswith("interrupted")}
     assert left == missing
-    measured = {v.claim: v.statistic for v in whole.verdicts}
-    assert 0 < len(part.verdicts) < len(whole.verdicts)
-    assert all(measured[v.claim] == v.statistic for v in part.verdicts)
-    told = {u.claim for u in part.untested}
-    assert {v.claim for v in whole.verdicts} <= {v.claim for v in part.verdicts} | told
+    measured = {v.claim: v.statistic for v in whole.tested}
+    assert 0 < len(part.tested) < len(whole.tested)
+    assert all(measured[v.claim] == v.statistic for v in part.tested)
+    assert {v.claim for v in whole.verdicts} <= {v.claim for v in part.verdicts}
+    assert all(u.needs for u in part.untested) and part.counts["not tested"] == len(part.untested)
     assert "interrupted" in str(part) and "not tested" in str(part)
 
 
@@ -79,7 +79,8 @@ def test_case_d_the_command_writes_json_first(monkeypatch: pytest.MonkeyPatch) -
     break_off(monkeypatch, Run(Kind.SDE, 1))
     done = run("verify", "good.toml", "--paths", 50, "--json", "v.json", "--report", "v.html")
     found = json.loads(Path("v.json").read_text())
-    assert done.exit_code == 130 and found["interrupted"] and not found["supported"] and found["not_tested"]
+    assert done.exit_code == 130 and found["interrupted"] and not found["supported"]
+    assert found["counts"]["not tested"] == sum(v["verdict"] == "not tested" for v in found["verdicts"]) > 0
     assert "interrupted: " in done.stderr and "claims were measured" in done.stderr
     page = Path("v.html").read_text()
     assert "This verification was interrupted." in page and "Not tested" in page

@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 
 import sde.verification.claims
-from sde import SGD, verify
-from sde.verification import findings
 from sde.verification.claim_kind import Case, ClaimKind
 from sde.verification.claims import CLAIMS, STATEMENTS
 from sde.verification.experiment import Experiment
@@ -18,8 +16,7 @@ from sde.verification.findings import run_experiment, runs_of, tasks
 from sde.verification.runs import Evidence, Kind, Run, Sample, Simulators
 from sde.verification.setting import Margins, Setting
 from sde.verification.theory_numbers import Charge, Theory
-from sde.verification.verdicts import Claim
-from symbolic.library import LIBRARY
+from sde.verification.verdicts import Claim, judge, not_tested
 
 
 def experiment(kind: str, *, plain: bool = True, closed: bool = True, weight_decay: float = 0.0) -> Experiment:
@@ -120,27 +117,38 @@ def test_a_run_is_made_once_and_only_where_a_claim_needs_it() -> None:
 
     found = run_experiment(experiment("convergent"), Simulators(sample, one_step, lambda theta: None))
     assert [run for run, before in zip(made, [None, *made], strict=False) if run != before] == EVERYTHING
-    assert {c.group for c in found.claims} == {"mean drift", "equilibrium"} and found.untested == []
+    assert {c.group for c in found.claims} == {"mean drift", "equilibrium"}
+    left = {"pathwise identity", "class", "approach", "gradient descent"}
+    assert {u.group for u in found.untested} == left
+    assert {(u.reason, u.needs) for u in found.untested} == {("every path exploded", "a smaller learning rate")}
 
 
-def test_a_claim_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kind_of_claim_of_ones_own() -> None:
     """It names its runs, is judged with the others, and says why where it is not tested."""
 
     def applies(given: Experiment) -> Iterator[Case]:
         yield Case(runs=(Run(Kind.SGD),), subjects=("the first start",))
-        yield Case(runs=(Run(Kind.SGD, 7),), subjects=("an eighth start",), reason="there are fewer starts")
+        reason, needs = "there are fewer starts", "an eighth start"
+        yield Case(runs=(Run(Kind.SGD, 7),), subjects=("an eighth start",), reason=reason, needs=needs)
 
     def measure(case: Case, evidence: Evidence) -> Iterator[Claim]:
         last = evidence.sample(Kind.SGD).states[:, -1]
         yield own.claim(case.subjects[0], float(np.isfinite(last).mean()), 0.0, (1.0, 1.0), 1.0, len(last))
 
     own = ClaimKind(group="finite", statement="share of finite states", applies=applies, measure=measure)
-    monkeypatch.setattr(findings, "CLAIMS", (*CLAIMS, own))
-    entry = LIBRARY["rescaling"]
-    report = verify(entry.build(), SGD(0.02), start=entry.start, time=0.5, paths=8)
-    last = report.verdicts[-1]
-    assert (last.claim, last.verdict) == ("share of finite states: the first start", "supported")
-    assert [(u.claim, u.reason) for u in report.untested if u.group == "finite"] == [
-        ("share of finite states: an eighth start", "there are fewer starts")
+    given = experiment("convergent")
+
+    def sample(run: Run, theta: np.ndarray, saves: np.ndarray) -> Sample:
+        return Sample(np.broadcast_to(theta, (5, len(saves), 2)), saves * 0.1, 0, 5, None)
+
+    def one_step(run: Run, states: np.ndarray, batch: int) -> np.ndarray:
+        return states + np.random.default_rng(batch).standard_normal(states.shape)
+
+    found = run_experiment(given, Simulators(sample, one_step, lambda theta: None), [own])
+    assert {kind.group for kind, _ in tasks(given, [own]) if isinstance(kind, ClaimKind)} >= {"finite", "approach"}
+    verdicts = judge(found.claims, 0.01) + not_tested(found.untested, 0.01)
+    last = [v for v in verdicts if v.group == "finite"]
+    assert [(v.claim, v.verdict, v.reason, v.needs) for v in last] == [
+        ("share of finite states: the first start", "supported", "", ""),
+        ("share of finite states: an eighth start", "not tested", "there are fewer starts", "an eighth start"),
     ]
-    assert last.claim in str(report.to_dict()) and "finite: an eighth start" in str(report)

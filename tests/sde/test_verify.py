@@ -44,6 +44,23 @@ def test_a_true_theory_is_supported(truth):
     assert all(e.exploded == 0 for e in truth.explosions)
 
 
+def test_the_time_that_an_equilibrium_needs_is_enough_and_not_far_too_much():
+    """What a short run says that it needs: from each start, a run of that time claims the equilibrium, one of two
+    thirds does not."""
+
+    def left(time: float) -> dict[str, float]:
+        report = verify(rescaling(), SGD(0.02), start=[START, {"u": 2.0, "w": 0.5}], time=time, paths=2)
+        found = [v for v in report.untested if v.group == "equilibrium"]
+        assert all(v.reason == "by the forecast the run ends before the noise equilibrium" for v in found)
+        return {v.subject: float(v.needs.removeprefix("more time: about t = ")) for v in found}
+
+    needed = left(60.0)
+    assert len(needed) == 3
+    for subject, time in needed.items():
+        assert subject not in left(time)
+        assert subject in left(time * 2 / 3)
+
+
 def test_report_writes_json_and_html(truth, tmp_path):
     record = json.loads(truth.to_json(tmp_path / "r.json").read_text())
     assert record["supported"] is True

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sde.verification.claim_kind import Case, ClaimKind, standard_error, undecided_if_exploded
+from sde.verification.claim_kind import SMALLER, Case, ClaimKind, standard_error, undecided_if_exploded
 from sde.verification.experiment import Experiment
 from sde.verification.runs import Evidence, Kind, Run
-from sde.verification.verdicts import Claim
+from sde.verification.verdicts import Claim, Untested
 
 LEAST_WAY = 0.02
 """Of a charge's size, below which no way has been gone that could be compared."""
@@ -22,17 +22,21 @@ def applies(experiment: Experiment) -> Iterator[Case]:
         yield Case.of(experiment, convergent, f"from {name}, {{charge}}", [Run(Kind.SGD, k), Run(Kind.SDE, k)], k)
 
 
-def measure(case: Case, evidence: Evidence) -> Iterator[Claim]:
+def measure(case: Case, evidence: Evidence) -> Iterator[Claim | Untested]:
     """The mean charge at the end of SGD against the SDE's, in units of the longest way that any charge goes under the
     SDE."""
     given, sgd, sde = evidence.experiment, evidence.sample(Kind.SGD, case.start), evidence.sample(Kind.SDE, case.start)
     if not len(sgd.states) or not len(sde.states):
+        for subject in case.subjects:
+            yield CLAIM.untested(subject, "every path exploded", SMALLER)
         return
     margin, begin = given.margins.approach, sde.states[0, 0]
     charges = [given.theory.charges[j] for j in case.charges]
     ends = [(c.value(sgd.states[:, -1]), c.value(sde.states[:, -1])) for c in charges]
     way = max(abs(float(b.mean() - c.value(begin))) for c, (_, b) in zip(charges, ends, strict=True))
     if way <= LEAST_WAY * max(float(c.size(begin)) for c in charges):
+        for subject in case.subjects:
+            yield CLAIM.untested(subject, "no charge goes far enough to compare", "more time, or another start")
         return
     for subject, (a, b) in zip(case.subjects, ends, strict=True):
         miss, error = float(a.mean() - b.mean()) / way, float(np.hypot(standard_error(a), standard_error(b))) / way

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sde.verification.claim_kind import Case, ClaimKind, standard_error, undecided_if_exploded
+from sde.verification.claim_kind import SMALLER, Case, ClaimKind, standard_error, undecided_if_exploded
 from sde.verification.experiment import Experiment
 from sde.verification.runs import Evidence, Kind, Run, Sample
 from sde.verification.theory_numbers import Charge
@@ -28,7 +28,7 @@ def measure(case: Case, evidence: Evidence) -> Iterator[Claim]:
     margin = given.margins.divergence
     for subject, j in case.pairs:
         if not len(sample.states):
-            yield CLAIM.undecided(subject, 0.0, "every path exploded: lower the learning rate")
+            yield CLAIM.undecided(subject, 0.0, "every path exploded: lower the learning rate", SMALLER)
             continue
         grown, predicted = growth(given, given.theory.charges[j], sample)
         slope = float(grown.mean() / predicted.mean())

@@ -3,16 +3,17 @@ once the forecast has arrived there."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from sde.verification.claim_kind import Case, ClaimKind, Note, standard_error, undecided_if_exploded
+from sde.verification.claim_kind import SMALLER, Case, ClaimKind, Note, standard_error, undecided_if_exploded
 from sde.verification.experiment import Experiment
-from sde.verification.result import Entry, Untested
+from sde.verification.result import Entry
 from sde.verification.runs import Evidence, Kind, Run
-from sde.verification.verdicts import Claim
+from sde.verification.verdicts import Claim, Untested
 
 
 def applies(experiment: Experiment) -> Iterator[Case]:
@@ -27,24 +28,27 @@ def measure(case: Case, evidence: Evidence) -> Iterator[Claim | Untested | Entry
     given, sample, which = evidence.experiment, evidence.sample(Kind.SGD, case.start), list(case.charges)
     if not len(sample.states):
         for subject in case.subjects:
-            yield CLAIM.undecided(subject, 0.0, "every path exploded: lower the learning rate")
+            yield CLAIM.undecided(subject, 0.0, "every path exploded: lower the learning rate", SMALLER)
         return
     if not np.isfinite(given.forecasts[case.start]).all():
+        for subject in case.subjects:
+            yield CLAIM.untested(subject, "the forecast of the mean leaves all bounds", SMALLER)
         return
     name, margin, found = given.names[case.start], given.margins.equilibrium, _balances(evidence, case.start)
     distance = float(np.abs(found.foreseen[which]).max())
-    arrived = distance <= margin / 2
+    arrived, needs = distance <= margin / 2, ""
     if not arrived:
+        needs = f"more time: {time_needed(given, case.start, which, distance)}"
         yield Note(
             f"By the mean-field forecast the run from {name} ends before the noise equilibrium (largest net over gross"
-            f" noise {distance:.2g}), so no equilibrium is claimed there: it needs more time."
+            f" noise {distance:.2g}), so no equilibrium is claimed there: it needs {needs}."
         )
     for subject, j in case.pairs:
         share, error = ratio_of_means(found.net[:, j], found.gross[:, j])
         claim = CLAIM.claim(subject, share, error, (-margin, margin), 0.0, len(found.net))
         claim = undecided_if_exploded(claim, sample)
-        reason = "by the forecast the run ends before the noise equilibrium: it needs more time"
-        yield claim if arrived else CLAIM.untested(subject, reason)
+        reason = "by the forecast the run ends before the noise equilibrium"
+        yield claim if arrived else CLAIM.untested(subject, reason, needs)
         interval = claim.interval(0.99) if claim.measured else (np.nan, np.nan)
         yield Entry(
             given.theory.charges[j].label, name, float(found.at_start[j]), share, interval, float(found.resting[j])
@@ -53,6 +57,17 @@ def measure(case: Case, evidence: Evidence) -> Iterator[Claim | Untested | Entry
     if arrived and began > 4 * margin and np.isfinite(rest):
         subject = f"GD from {name} stays away, the charge with most"
         yield CLAIM.claim(subject, rest, 0.0, (margin, np.inf), began, 1)
+
+
+def time_needed(given: Experiment, start: int, which: list[int], distance: float) -> str:
+    """About which time the forecast is near enough, at the rate of its second half; distance: where it ends."""
+    path, times = given.forecasts[start], given.times
+    middle = int(np.argmax(times >= times[-1] / 2))
+    halfway = float(np.abs(_ratio(*changes(given, path[None, middle : middle + 1]))[which]).max())
+    if not halfway > distance:
+        return "how much, the forecast does not tell"
+    rate = math.log(halfway / distance) / (0.95 * times[-1] - times[middle])  # distance: the mean of the last tenth
+    return f"about t = {(times[-1] + math.log(2 * distance / given.margins.equilibrium) / rate) / 0.95:.3g}"
 
 
 @dataclass(frozen=True)

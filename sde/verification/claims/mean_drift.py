@@ -32,7 +32,7 @@ def measure(case: Case, evidence: Evidence) -> Iterator[Claim]:
         # Sigma is known from samples only: its own error would pass for one of the theory's.
         why = "Sigma has no closed form under this law: give the data as a Dataset, a sample of the law will do"
         for subject in case.subjects:
-            yield CLAIM.undecided(subject, 1.0, why)
+            yield CLAIM.undecided(subject, 1.0, why, "the data as a Dataset")
         return
     found = evidence.drift(run.kind)
     predicted, n = found.predicted, len(found.predicted.states)
@@ -42,7 +42,8 @@ def measure(case: Case, evidence: Evidence) -> Iterator[Claim]:
         slope, error = slope_through_origin(
             predicted.change[:, j] / size, found.mean[:, j] / size, found.variance[:, j] / size**2
         )
-        yield CLAIM.claim(subject, slope, error, (1 - margin, 1 + margin), 1.0, found.repeats * n, note)
+        around = (1 - margin, 1 + margin)
+        yield CLAIM.claim(subject, slope, error, around, 1.0, found.repeats * n, note, unit="single steps")
 
 
 def slope_through_origin(x: np.ndarray, y: np.ndarray, variance: np.ndarray) -> tuple[float, float]:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sde.verification.claim_kind import Case, ClaimKind, standard_error
+from sde.verification.claim_kind import SMALLER, Case, ClaimKind, standard_error
 from sde.verification.experiment import Experiment
 from sde.verification.runs import Evidence, Kind, from_every_start
 from sde.verification.theory_numbers import Charge
-from sde.verification.verdicts import Claim
+from sde.verification.verdicts import Claim, Untested
 
 
 def applies(experiment: Experiment) -> Iterator[Case]:
@@ -22,21 +22,27 @@ def applies(experiment: Experiment) -> Iterator[Case]:
         yield Case(runs=from_every_start(experiment, Kind.SGD), subjects=subjects, charges=decided)
 
 
-def measure(case: Case, evidence: Evidence) -> Iterator[Claim]:
+def measure(case: Case, evidence: Evidence) -> Iterator[Claim | Untested]:
     """The step taken is g. The statistic is the share of g^T |A| g that lies in A's eigenspaces of the sign with less
     of it: positive for a convergent charge, 0 for a divergent one; for a frozen one it is the size of g^T |A| g over
     |g|^2."""
     given, pool = evidence.experiment, evidence.pool
     rho = (1 - given.step_lengths(given.pairs) * given.theory.weight_decay)[None, :, None]
     g, n = rho * pool[:, given.before] - pool[:, given.after], len(pool)
-    for subject, j in case.pairs if n else ():
+    for subject, j in case.pairs:
+        if not n:
+            yield CLAIM.untested(subject, "every path exploded", SMALLER)
+            continue
         kind, (up, down) = given.theory.charges[j].kind, energies(given.theory.charges[j], g)
         total = up + down
         if kind == "frozen":
             share = float(total.sum() / max((g**2).sum(), 1e-300))
             yield CLAIM.claim(subject, share, 0.0, (0.0, 1e-12), 0.0, n)
             continue
-        share = float(down.sum() / total.sum()) if total.sum() > 0 else np.nan
+        if not total.sum() > 0:
+            yield CLAIM.untested(subject, "no step moves", "another start")
+            continue
+        share = float(down.sum() / total.sum())
         if kind == "divergent":
             yield CLAIM.claim(subject, min(share, 1 - share), 0.0, (0.0, 1e-12), 0.0, n)
             continue

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sde.verification.claim_kind import Case, ClaimKind
+from sde.verification.claim_kind import SMALLER, Case, ClaimKind
 from sde.verification.experiment import Experiment
 from sde.verification.runs import Evidence, Kind, Run
 from sde.verification.theory_numbers import Charge
-from sde.verification.verdicts import Claim
+from sde.verification.verdicts import Claim, Untested
 
 EXACT = 1e-10
 """Relative tolerance of identities that hold to rounding in float64."""
@@ -25,11 +25,14 @@ def applies(experiment: Experiment) -> Iterator[Case]:
         yield Case.of(experiment, experiment.every_charge, "GD, {charge}", [Run(Kind.EVERY_GD)])
 
 
-def measure(case: Case, evidence: Evidence) -> Iterator[Claim]:
+def measure(case: Case, evidence: Evidence) -> Iterator[Claim | Untested]:
     """A claim a charge, over every step of every path."""
     given, sample = evidence.experiment, evidence.sample(case.runs[0].kind)
     h = given.step_lengths(np.arange(len(sample.time) - 1))
-    for subject, j in case.pairs if len(sample.states) else ():
+    for subject, j in case.pairs:
+        if not len(sample.states):
+            yield CLAIM.untested(subject, "every path exploded", SMALLER)
+            continue
         worst = largest_residual(given.theory.charges[j], sample.states, h, given.theory.weight_decay)
         note = f"{len(h)} steps on each path"
         yield CLAIM.claim(subject, worst, 0.0, (0.0, EXACT), 0.0, len(sample.states), note)
