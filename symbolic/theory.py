@@ -22,6 +22,7 @@ from symbolic.predictions.derivation import Derivation
 from symbolic.predictions.sharpness import Sharpness, sharpness
 from symbolic.predictions.stationary import StationaryLaw, stationary_law
 from symbolic.problem.loss import Loss
+from symbolic.problem.mean_loss import hessian_trace
 from symbolic.problem.optimizer import SGD
 from symbolic.symmetry import arranged, nonquadratic_laws
 from symbolic.symmetry.generators import dimension_on_data, find_algebra
@@ -145,6 +146,23 @@ class Theory(Derivation):
             For a point or setting that does not fit the loss.
         """
         return sharpness(self, at, sgd)
+
+    @cached_property
+    def sharpness_expression(self) -> sp.Expr:
+        """Tr Hess L as an expression of theta, to record beside a run: kinks (ReLU) are passed by, as in training.
+
+        Raises
+        ------
+        InputError
+            As for `Loss.mean`, and where it is too long to write.
+
+        Examples
+        --------
+        >>> from symbolic import derive, library
+        >>> derive(library.rescaling()).sharpness_expression.expand()
+        2*u**2 + 2*w**2
+        """
+        return hessian_trace(self.loss)
 
     def stationary_law(self, sgd: SGD, branch: str = "positive") -> StationaryLaw:
         """The distribution that a scalar chain's product settles in, as a frozen SciPy distribution.

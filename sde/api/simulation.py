@@ -31,6 +31,7 @@ from symbolic.codegen.prepare import Prepared, parameters_of, prepare
 from symbolic.dynamics.equation import SDE
 from symbolic.errors import InputError, instance, warn
 from symbolic.language.calls import OF_SGD, called
+from symbolic.problem import observed_text
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD, require_sgd
 from symbolic.schemes import find, for_step, require_scheme
@@ -101,7 +102,8 @@ def simulate(
         {symbol or name: number, or several} of an SDE; one given several gets a dimension of its name, all its values
         under the same noise.
     observables : mapping, optional
-        {name: expression, or array of them, of the states and time}: saved beside the states.
+        {name: expression, or array of them, of the states and time}: saved beside the states. Of a loss also text, as
+        in specs, where "loss" is E l and "sharpness" is Tr Hess E l.
     save_at : int or array (K,)
         A count of equally spaced times, both ends included (every step, where there are fewer), or increasing times.
     steps_at : array, optional
@@ -208,7 +210,12 @@ def simulate(
         checkpoint=checkpoint,
         progress=progress,
         saves=SaveAt(save_at=save_at, keep=keep, out=out),
-        gather=Gather(observables=observables, events=events, covariance=covariance, histogram=histogram),
+        gather=Gather(
+            observables=observed_text.read("observables", observables, problem),
+            events=events,
+            covariance=covariance,
+            histogram=histogram,
+        ),
     )
     swept = sweep.axes(problem, parameters)
     gathered.check_names(problem, settings.gather, swept)
@@ -289,11 +296,12 @@ def run_prepared(
     beginning = starts.reader(parameters_of(problem), settings.start, paths, seed, len(manifest["states"]))
     with compiling.reporting(settings.progress is True):
         program = load(prepared.module.text, manifest)
+    numbers = np.append(moving.values, prepared.table)
     plan = Plan(
         program=program,
         driver=moving.driver(stepped.refine),
         clock=run_clock,
-        parameters=moving.values.astype(program.dtype),
+        parameters=numbers.astype(program.dtype),
         start=beginning,
         paths=paths,
         seed=seed,
@@ -304,7 +312,7 @@ def run_prepared(
         histograms=rows.histograms,
     )
     names = [name for v in layout.variables for name in [v.name] * v.rows]
-    mark = problem_identity(prepared, plan.driver, run_clock, moving.values, beginning(0, min(paths, 4096)))
+    mark = problem_identity(prepared, plan.driver, run_clock, numbers, beginning(0, min(paths, 4096)))
     recorded = given.record({**record, "dt": stepped.taken, "bound": plan.bound})
     store = None
     if settings.checkpoint is not None:

@@ -189,7 +189,13 @@ def resume(
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
-    "sgd": {"learning_rate": float, "batch_size": (int, float), "weight_decay": float, "momentum": float},
+    "sgd": {
+        "learning_rate": float,
+        "batch_size": (int, float),
+        "weight_decay": float,
+        "momentum": float,
+        "schedule": str,
+    },
     "run": {s.name: s.option for s in SETTINGS.values() if s.option},
 }
 """What a checkpoint may say of the options that its run was given."""

@@ -17,6 +17,7 @@ from symbolic.codegen.prepare import prepare
 from symbolic.dynamics.equation import SDE
 from symbolic.errors import instance
 from symbolic.language.calls import OF_SGD, called
+from symbolic.problem import observed_text
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD, require_sgd
 
@@ -121,7 +122,12 @@ def train(
         checkpoint=checkpoint,
         progress=progress,
         saves=SaveAt(save_at=save_at, keep=keep, out=out),
-        gather=Gather(observables=observables, events=events, covariance=covariance, histogram=histogram),
+        gather=Gather(
+            observables=observed_text.read("observables", observables, loss),
+            events=events,
+            covariance=covariance,
+            histogram=histogram,
+        ),
     )
     gathered.check_names(loss, settings.gather)
     return _descend(loss, sgd, provenance.Given(loss, sgd, settings))

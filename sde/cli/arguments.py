@@ -78,7 +78,13 @@ FullBatch = Annotated[bool, typer.Option(help=SETTINGS["full_batch"].help)]
 Given = dict[str, Any]
 """Options that lie over a section of the spec, by name; None for what was not given."""
 
-OPTIMISER: dict[str, type] = {"learning_rate": float, "batch_size": int, "weight_decay": float, "momentum": float}
+OPTIMISER: dict[str, type] = {
+    "learning_rate": float,
+    "batch_size": int,
+    "weight_decay": float,
+    "momentum": float,
+    "schedule": str,
+}
 
 
 def with_options(command: str) -> Callable[[Callable[..., int]], Callable[..., int]]:

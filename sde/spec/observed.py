@@ -10,14 +10,17 @@ import numpy as np
 import sympy as sp
 
 from sde.spec.error_list import ErrorList, is_number
-from symbolic.errors import nearest
+from symbolic.errors import InputError, nearest
 from symbolic.language.parser import ExpressionError, parse
+from symbolic.problem import observed_text
+from symbolic.problem.loss import Loss
 
 
 def expressions(
     section: str, table: Any, parameters: Mapping[str, np.ndarray], names: Mapping[str, np.ndarray], errors: ErrorList
 ) -> dict[str, Any]:
-    """Named expressions in the parameters, of `section`: "observables" or "events"."""
+    """Named expressions in the parameters, of `section`: "observables" or "events"; "loss" and "sharpness" are marks in
+    them until `fill`."""
     if not isinstance(table, dict):
         errors.add(
             f"run.{section}",
@@ -26,7 +29,8 @@ def expressions(
             f'Write {section} = {{ C = "u**2 - w**2" }}.',
         )
         return {}
-    theta = {s for array in parameters.values() for s in array.flat}
+    names = observed_text.with_ready(names)
+    theta = {s for array in parameters.values() for s in array.flat} | set(observed_text.MARKS.values())
     out: dict[str, sp.Expr | np.ndarray] = {}
     for name, text in table.items():
         where = f"{section}.{name}"
@@ -49,6 +53,16 @@ def expressions(
         else:
             out[name] = value if value.shape else value.item()
     return out
+
+
+def fill(run: dict[str, Any], loss: Loss, errors: ErrorList) -> None:
+    """Put what the marks stand for into a checked [run] section."""
+    for section in ("observables", "events"):
+        for name, value in run.get(section, {}).items():
+            try:
+                run[section][name] = observed_text.filled(value, loss)
+            except InputError as error:
+                errors.add(f"{section}.{name}", error.rule or str(error), name, error.advice or "Leave it out.")
 
 
 RELATION = re.compile(r"[<>]=?")

@@ -15,8 +15,8 @@ noise):
     "inputs" leaves the targets alone classes = true            the one target holds whole-number labels: y is its
     one-hot vector, never standardized [loss]        where = { h = "W@x" }  expression = "sum((h - y)**2)"     #
     language: symbolic.language.parser; where goes top down [sgd]         learning_rate (default 0.01), batch_size,
-    weight_decay, momentum, replacement, schedule = "min(t/5, 1)"   # t = eta*k [run]         start, time or steps, dt,
-    paths, seed, save_at, scheme, dtype, keep, observables: see sde.spec.run_section
+    weight_decay, momentum, replacement, schedule = "warmup(5)" or "min(t/5, 1)"   # t = eta*k [run]
+    start, time or steps, dt, paths, seed, save_at, scheme, dtype, keep, observables: see sde.spec.run_section
 """
 
 from __future__ import annotations
@@ -32,18 +32,19 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from sde.spec import run_section
+from sde.spec import observed, run_section
 from sde.spec.data_files import FILE_KEYS, not_utf8, read_dataset
 from sde.spec.distribution_tables import read_distribution
 from sde.spec.error_list import ErrorList, is_number
 from symbolic.errors import InputError, near, nearest
 from symbolic.language import names
-from symbolic.language.parser import ExpressionError, parse, parse_scalar
+from symbolic.language.parser import ExpressionError, parse
 from symbolic.language.vocabulary import CONSTANTS, FUNCTIONS, MAX_ENTRIES
 from symbolic.problem.base_distribution import Distribution
 from symbolic.problem.loss import Loss
-from symbolic.problem.optimizer import SGD, t
+from symbolic.problem.optimizer import SGD
 from symbolic.problem.parameter import MOST_AXES, entries
+from symbolic.problem.schedule import read_schedule
 
 SECTIONS = ("name", "parameters", "data", "loss", "sgd", "run", "observables")
 SGD_KEYS = ("learning_rate", "batch_size", "weight_decay", "momentum", "replacement", "schedule")
@@ -171,6 +172,9 @@ class _Reader:
         except ValueError as error:
             raise SpecError(str(error).splitlines()) from None
         loss.files = (self.path, *self.files)
+        observed.fill(run, loss, self.errors)
+        if self.errors.found:
+            raise SpecError(self.errors.found)
         return Spec(name, loss, sgd, run, self.path, loss.files)
 
     def section(self, name: str, *, needed: bool = False) -> dict[str, Any]:
@@ -335,8 +339,8 @@ class _Reader:
                 self.errors.add(where, "must be true or false", value, "Write replacement = true.")
             elif key == "schedule" and isinstance(value, str):
                 try:
-                    section[key] = parse_scalar(value, {"t": t}, where)
-                except ExpressionError as error:
+                    section[key] = read_schedule(where, value)
+                except InputError as error:
                     self.errors.found.append(str(error))
             elif key in SGD_KEYS[:4] and not is_number(value):
                 self.errors.add(where, "must be a number", value, "Write it without quotes.")

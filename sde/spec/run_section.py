@@ -6,7 +6,8 @@ start = { u = 1.2, W = [[1, 0], [0, 1]] }   a number or nested array per paramet
 [[run.start]] several times                 several starts (for verify)
 time = 50.0                                 learning-rate time t = eta*k; or steps = 5000 (time = eta*steps)
 save_at = 101                               a count of times, or a list of them
-observables = { C = "u**2 - w**2" }         expressions in the parameters; may be a section [observables] of its own
+observables = { C = "u**2 - w**2" }         expressions in the parameters, "loss" (E l) and "sharpness" (Tr Hess E l)
+                                            among them; may be a section [observables] of its own
 events = { flat = "w > u" }                 dated where the relation, or the sign of an expression, turns
 covariance = ["u", "C"]                     parameters and observables whose covariance is taken
 histogram = { C = [-1.0, 0.0, 1.0] }        increasing edges, by parameter or observable

@@ -10,7 +10,7 @@ kernel.
 
     step(x, n, h, t, p)        advances the states x in place; n: inputs, h: step, t: time, p: parameters
     accumulate(x, z, w, n, p)  n += w * terms(x, z), one data row (or feature row) z per lane
-    observe(x, t, p, out)      the observables of a state
+    observe(x, t, p, out)      the observables of a state; tables that they average over follow the parameters in p
     pace(x, h, t, p)           shortens h to the step that a state allows; where it is there, h and t are rows, each
     lane having a
                                clock of its own, and a lane whose h is 0 stays as it is
@@ -26,6 +26,7 @@ from typing import Any
 import sympy as sp
 
 from symbolic.codegen.printing import ScalarPrinter
+from symbolic.codegen.row_loops import loops
 from symbolic.dynamics.autodiff import Statement
 from symbolic.dynamics.step_map import Accumulation, StepMap, h, t
 
@@ -62,7 +63,15 @@ def emit(
         _function(
             "step(x, n, h, t, p)", lanes, step.statements, _inputs(step, {**states, "n": step.inputs}), "x", updates
         ),
-        _function("observe(x, t, p, out)", lanes, (), _inputs(step, states), "out", tuple(observables.values())),
+        _function(
+            "observe(x, t, p, out)",
+            lanes,
+            (),
+            _inputs(step, states),
+            "out",
+            tuple(observables.values()),
+            tables=len(step.parameters),
+        ),
     ]
     if step.pace is not None:
         parts.append(_function("pace(x, h, t, p)", lanes, (), _inputs(step, states), "h", (step.pace,)))
@@ -122,6 +131,7 @@ def _function(
     target: str,
     results: Sequence[sp.Expr],
     weight: str | None = None,
+    tables: int = 0,
 ) -> str:
     needed = _needed(list(statements), results)
     used = set().union(*(e.free_symbols for _, e in needed), *(e.free_symbols for e in results)) if results else set()
@@ -140,7 +150,9 @@ def _function(
             fixed.append(f"    {names[symbol]} = {position}")
         else:
             names[symbol] = position
-    printer, lines = ScalarPrinter(names), []
+    lines, averaged = loops(results, tables, names, _repeated, _inside_out)
+    results = [e.xreplace(averaged) for e in results]
+    printer = ScalarPrinter({**names, **{s: s.name[1:] for s in averaged.values()}})
     repeated = _repeated([e for _, e in needed] + list(results))
     temporaries: dict[sp.Basic, str] = {}
 

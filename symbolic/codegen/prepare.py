@@ -4,7 +4,7 @@ file."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import sympy as sp
 
 from symbolic.codegen.emit import Module, emit
+from symbolic.codegen.row_loops import averages
 from symbolic.dynamics.equation import SDE
 from symbolic.dynamics.gradient import LossDynamics
 from symbolic.dynamics.step_map import StepMap, t
@@ -21,6 +22,7 @@ from symbolic.language.reserved_names import OURS
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import t as time_symbol
 from symbolic.problem.parameter import Parameter
+from symbolic.problem.row_mean import RowMean
 from symbolic.problem.sampling import SamplingPlan, sampling_plan
 from symbolic.schemes import find, step_map
 
@@ -39,8 +41,9 @@ class Prepared:
 
     outputs: what a run saves, in row order. mean, factor: E m and R with R R^T = Cov m of the data features, for losses
     polynomial in the data; for a general SDE, 0 and the identity; None otherwise. modes: how many of an SDE's inputs
-    are coefficients of the Brownian path (degree by degree), the others being normals of their own. The plan (how to
-    draw one data row) is made on demand.
+    are coefficients of the Brownian path (degree by degree), the others being normals of their own. table: rows that
+    observables average over, which follow the parameters of a run. The plan (how to draw one data row) is made on
+    demand.
     """
 
     module: Module
@@ -49,6 +52,7 @@ class Prepared:
     factor: np.ndarray | None
     dynamics: LossDynamics | SDE
     modes: int = 1
+    table: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     @cached_property
     def plan(self) -> SamplingPlan:
@@ -90,6 +94,7 @@ def prepare(
         rows |= entries
     outputs = tuple(Output(p.name, p.shape) for p in parts) + tuple(output for output, _ in extra)
     if isinstance(problem, SDE):
+        _refuse_averages(rows)
         step = _with_brownian(step_map(problem, scheme), problem, rows.values())
         chosen, terms = find(scheme)
         noise = chosen.noise_inputs(problem.noises, terms)
@@ -103,7 +108,17 @@ def prepare(
     dynamics = LossDynamics(problem)
     module = emit(step_map(dynamics, scheme), rows, dynamics.accumulation, dtype)
     mean, factor = dynamics.moments or (None, None)
-    return Prepared(module, outputs, mean, factor, dynamics)
+    tables = [a.table.T.ravel() for a in averages(rows.values())]
+    return Prepared(module, outputs, mean, factor, dynamics, table=np.concatenate([np.empty(0), *tables]))
+
+
+def _refuse_averages(rows: Mapping[str, sp.Expr]) -> None:
+    for name, e in rows.items():
+        if e.has(RowMean):
+            raise InputError(
+                f"observables[{name}]: averages over rows of a data set belong to the runs of a loss; got one beside an"
+                " SDE. Use train, or simulate with a Loss."
+            )
 
 
 def _with_brownian(step: StepMap, problem: SDE, outputs: Iterable[sp.Expr]) -> StepMap:

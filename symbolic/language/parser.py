@@ -12,6 +12,7 @@ import unicodedata
 import warnings
 from collections.abc import Callable, Mapping
 from fractions import Fraction
+from inspect import signature
 from typing import Any, NoReturn
 
 import numpy as np
@@ -84,8 +85,8 @@ _BINARY: Mapping[type[ast.operator], Callable[[np.ndarray, np.ndarray], Any]] = 
 class _Walker:
     """Evaluates one tree; every refusal names the column and the piece of text."""
 
-    def __init__(self, source: str, names: Mapping[str, Any], where: str) -> None:
-        self.source, self.where = source, where
+    def __init__(self, source: str, names: Mapping[str, Any], where: str, own: Mapping[str, Any]) -> None:
+        self.source, self.where, self.own = source, where, own
         self.names = {name: wrap(value) for name, value in {**CONSTANTS, **names}.items()}
         self.depth = 0
 
@@ -195,9 +196,11 @@ class _Walker:
             do = f"Write {last}(...)." if last in FUNCTIONS else f"Functions: {', '.join(sorted(FUNCTIONS))}."
             self.refuse(node, "only functions can be called", do)
         name = node.func.id
+        if name in self.own:
+            return self._own(node, name)
         function = FUNCTIONS.get(name)
         if function is None:
-            do = OTHER_NAMES.get(name.lower()) or nearest(name, sorted(FUNCTIONS), "Functions: {}.")
+            do = OTHER_NAMES.get(name.lower()) or nearest(name, sorted({*FUNCTIONS, *self.own}), "Functions: {}.")
             do = f"Write a product with *, as in {name}*(...)." if name in self.names else do
             self.refuse(node, f"unknown function {name!r}", do, "call")
         wanted = 2 if name in OF_TWO else 1
@@ -224,12 +227,30 @@ class _Walker:
             )
         return function(*arguments, **axes)
 
+    def _own(self, node: ast.Call, name: str) -> np.ndarray:
+        """A function of one place only, of numbers."""
+        arguments = [self.visit(argument).item() for argument in node.args]
+        takes = len(signature(self.own[name]).parameters)
+        least = sum(p.default is p.empty for p in signature(self.own[name]).parameters.values())
+        if node.keywords or not least <= len(arguments) <= takes or any(a.free_symbols for a in arguments):
+            several = f"{takes} numbers" if takes > 1 else "one number"
+            self.refuse(node, f"{name} takes {several}", f"Write e.g. {name}(5).", "call")
+        try:
+            return wrap(self.own[name](*arguments))
+        except InputError as error:
+            return self.refuse(node, error.rule or str(error), error.advice, "call")
 
-def parse(text: str, names: Mapping[str, Any], where: str = "expression") -> np.ndarray:
+
+def parse(
+    text: str,
+    names: Mapping[str, Any],
+    where: str = "expression",
+    own: Mapping[str, Callable[..., sp.Expr]] | None = None,
+) -> np.ndarray:
     """The value of `text` as an object array of SymPy expressions (0-d for a scalar).
 
-    names: name -> SymPy expression or object array of them. Decimals become exact rationals. Raises ExpressionError
-    only.
+    names: name -> SymPy expression or object array of them. own: further functions of numbers, by name. Decimals become
+    exact rationals. Raises ExpressionError only.
     """
     if not isinstance(text, str):
         raise ExpressionError(
@@ -284,7 +305,7 @@ def parse(text: str, names: Mapping[str, Any], where: str = "expression") -> np.
             "syntax",
             ALLOWED,
         ) from None
-    walker = _Walker(source, names, where)
+    walker = _Walker(source, names, where, own or {})
     try:
         return walker.visit(tree.body)
     except ExpressionError:
@@ -300,9 +321,14 @@ def parse(text: str, names: Mapping[str, Any], where: str = "expression") -> np.
         walker.refuse(tree.body, f"has no meaning: {str(error)[:120]}", "Rewrite it.")
 
 
-def parse_scalar(text: str, names: Mapping[str, Any], where: str = "expression") -> sp.Expr:
+def parse_scalar(
+    text: str,
+    names: Mapping[str, Any],
+    where: str = "expression",
+    own: Mapping[str, Callable[..., sp.Expr]] | None = None,
+) -> sp.Expr:
     """Like `parse`, for a text whose value must be one number; returns the SymPy expression itself."""
-    value = parse(text, names, where)
+    value = parse(text, names, where, own)
     if value.shape:
         raise ExpressionError(
             where,

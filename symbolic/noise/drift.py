@@ -69,7 +69,7 @@ def refuse(sgd: SGD, order: int = 1, numeric: bool = False) -> None:
             f"drift: order 2 is for plain SGD; got momentum {sgd.momentum}. Use order=1, the small-step limit of"
             " momentum SGD."
         )
-    if sgd.schedule is not None and numeric:
+    if sgd.schedule is not None and not sgd.schedule.is_number and numeric:
         raise InputError(
             "drift: a schedule makes the drift depend on time; got one where a number is needed. Use .drift(sgd),"
             " an expression of t."

@@ -143,6 +143,28 @@ class Charge:
             quadratic + float(self.b @ theta),
         )
 
+    def sides(self, at: Any) -> tuple[float, float]:
+        """The noise that lifts C and the noise that lowers it, Tr[Sigma A+] and Tr[Sigma A-] with A = A+ - A-: equal
+        where noise leaves the charge in place. Its drift is T (left - right), without weight decay.
+
+        Parameters
+        ----------
+        at
+            A point, {symbol or name: value} or numbers (D,).
+
+        Returns
+        -------
+        tuple of float
+
+        Raises
+        ------
+        InputError
+            For a point that does not fit the loss, and where the noise has no covariance.
+        """
+        values, vectors = np.linalg.eigh(self.A)
+        push = values * np.einsum("ji,jk,ki->i", vectors, self.noise.sigma(at), vectors)
+        return float(push[values > 0].sum()), float(-push[values < 0].sum())
+
     def drift(self, sgd: SGD | None = None, order: int = 1, svag: int | None = None) -> sp.Expr:
         """E dC/dt at theta, as an expression; time t = eta*k.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import comb
 from typing import Any
@@ -60,7 +60,8 @@ class Derivation:
     @cached_property
     def families(self) -> Forms:
         """The charges in matrix form, such as U.T @ U - W @ W.T."""
-        return find_families(self.loss, [c.field for c in self.charges])
+        found = find_families(self.loss, [c.field for c in self.charges])
+        return replace(found, families=tuple(replace(f, sigma=self.noise.sigma) for f in found.families))
 
     @cached_property
     def further_laws(self) -> tuple[sp.Expr, ...]:
@@ -106,7 +107,7 @@ class Derivation:
         """
         return self.noise.mean_gradient(theta)
 
-    def equilibrium(self, at: Mapping[Any, Any], sgd: SGD) -> Equilibrium:
+    def equilibrium(self, at: Mapping[Any, Any], sgd: SGD, at_time: float | None = None) -> Equilibrium:
         """Where the noise leads a point, and how fast.
 
         Parameters
@@ -114,7 +115,9 @@ class Derivation:
         at
             {symbol or name: number or array}.
         sgd
-            The optimiser.
+            The optimiser. A schedule counts by the value that it ends at.
+        at_time
+            When it is taken instead, in t = eta*k; rates are per unit of that time.
 
         Returns
         -------
@@ -123,7 +126,7 @@ class Derivation:
         Raises
         ------
         InputError
-            For a point that does not fit the loss.
+            For a point that does not fit the loss, or a schedule that does not settle.
 
         Examples
         --------
@@ -132,5 +135,5 @@ class Derivation:
         >>> print(f"{found[0].lambda_star:.6f}")
         -0.346574
         """
-        theta = self.loss.pack(at, "at")
-        return equilibrium(self.charges, self.noise, theta, require_sgd("equilibrium", sgd), self.algebra.fields)
+        held = require_sgd("equilibrium", sgd).settled(at_time)
+        return equilibrium(self.charges, self.noise, self.loss.pack(at, "at"), held, self.algebra.fields)

@@ -8,7 +8,7 @@ Jacobian of (c_1, ..., c_K).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -28,6 +28,7 @@ class Features:
 
     exponents: K x len(z) powers of the data entries. definitions: named sub-expressions of theta, each in terms of
     theta and the earlier names. reduced: the K coefficients in terms of theta and those names; offset: c_0 likewise.
+    apart: the terms in data alone, which have no gradient.
     """
 
     z: tuple[sp.Symbol, ...]
@@ -36,6 +37,7 @@ class Features:
     definitions: tuple[tuple[sp.Symbol, sp.Expr], ...]
     reduced: tuple[sp.Expr, ...]
     offset: sp.Expr
+    apart: tuple[tuple[Exponents, sp.Expr], ...] = field(default=(), kw_only=True)
 
     @property
     def monomials(self) -> tuple[sp.Expr, ...]:
@@ -196,4 +198,7 @@ def features(loss: Loss) -> Features | None:
         need(c)
     definitions = [(name, value) for value, name in collector.names.items() if name in needed]
     present = [b for b in loss.blocks if set(b.symbols) & set(used)]
-    return Features(used, tuple(present), tuple(kept), tuple(definitions), tuple(kept.values()), offset)
+    out = Features(used, tuple(present), tuple(kept), tuple(definitions), tuple(kept.values()), offset)
+    rest = {k: c for k, c in polynomial.items() if k != collector.one and c != 0 and k not in kept}
+    named = replace(out, definitions=tuple(inline.items()))
+    return replace(out, apart=tuple((k, named.inline(c)) for k, c in rest.items()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -164,6 +165,28 @@ class Loss:
         """N, the rows of the data set that all data in the expression come from; None for fresh samples."""
         used = self.used
         return used[0].size if len(used) == 1 else None
+
+    @cached_property
+    def mean(self) -> sp.Expr:
+        """L(theta) = E l, an expression to record beside a run, differentiate or evaluate.
+
+        Exact by the data's moments where the loss is a polynomial in them; else an average over the rows of its data
+        set, which stays one node (`RowMean`) however many there are.
+
+        Raises
+        ------
+        InputError
+            For a loss that is no polynomial in data drawn from a law.
+
+        Examples
+        --------
+        >>> from symbolic import library
+        >>> library.rescaling().mean.expand()
+        u**2*w**2 - 2*u*w + 5/4
+        """
+        from symbolic.problem.mean_loss import mean_of  # it reads losses
+
+        return mean_of(self, "Loss.mean", lambda c: c)
 
     @property
     def distribution_parameters(self) -> tuple[sp.Symbol, ...]:

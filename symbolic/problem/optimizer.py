@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from numbers import Real
 from typing import Any
@@ -14,12 +14,11 @@ from symbolic.errors import InputError, instance
 from symbolic.functions.numeric import Numeric
 from symbolic.language.calls import called
 from symbolic.problem.loss import Loss
+from symbolic.problem.schedule import cosine as cosine
+from symbolic.problem.schedule import read_schedule, settled, t
+from symbolic.problem.schedule import warmup as warmup
 
-t = sp.Symbol("t", real=True)
-"""Time t = eta*k, the argument of a schedule."""
 
-
-@called({"lr": "Give learning_rate=.", "eta": "Give learning_rate=.", "beta": "Give momentum=."})
 @dataclass(frozen=True)
 class Rates:
     """The coefficients that a setting of SGD means for one loss, as numbers or exact.
@@ -61,8 +60,8 @@ class SGD:
     replacement
         Whether a minibatch from a data set may hold a row twice.
     schedule
-        None, or an expression of `symbolic.problem.optimizer.t` (time at the base rate) that multiplies the learning
-        rate, such as `warmup(5.0)`.
+        What multiplies the learning rate, in t = eta*k at the base rate: None, a number, text such as "warmup(5)" or
+        "min(t/5, 1)", a function of t, or an expression of `symbolic.problem.optimizer.t`.
 
     Raises
     ------
@@ -81,7 +80,7 @@ class SGD:
     weight_decay: float = 0.0
     momentum: float = 0.0
     replacement: bool = True
-    schedule: sp.Expr | None = None
+    schedule: Any = None
 
     def __post_init__(self) -> None:
         def refuse(field: str, rule: str, do: str) -> None:
@@ -108,16 +107,7 @@ class SGD:
             "SGD.replacement", self.replacement, (bool, np.bool_), "must be True or False", "Leave it out for True."
         )
         object.__setattr__(self, "replacement", bool(self.replacement))
-        if self.schedule is not None:
-            expression = (
-                sp.sympify(self.schedule, strict=True) if isinstance(self.schedule, (int, float)) else self.schedule
-            )
-            if not isinstance(expression, sp.Expr) or expression.free_symbols - {t}:
-                own = getattr(expression, "free_symbols", set()) - {t}
-                other = "t" in {s.name for s in own} and "Its t must be sympy.Symbol('t', real=True). "
-                do = f"{other or ''}Write it with symbolic.problem.optimizer.t, e.g. warmup(5.0)."
-                refuse("schedule", "must be an expression of symbolic.problem.optimizer.t alone", do)
-            object.__setattr__(self, "schedule", expression)
+        object.__setattr__(self, "schedule", read_schedule("SGD.schedule", self.schedule))
 
     @property
     def temperature(self) -> float:
@@ -151,6 +141,41 @@ class SGD:
                 f" expression {self.schedule}."
             )
         return values
+
+    def settled(self, at_time: float | None = None) -> SGD:
+        """The setting with its schedule held at the value that it ends at, or has at a time; time stays that of the
+        base rate.
+
+        Parameters
+        ----------
+        at_time
+            t = eta*k at the base rate; the end of the schedule when left out.
+
+        Returns
+        -------
+        SGD
+
+        Raises
+        ------
+        InputError
+            For a schedule that does not settle, or whose value is not positive there.
+
+        Examples
+        --------
+        >>> from symbolic import SGD
+        >>> SGD(learning_rate=0.02, schedule="cosine(10, 0.1)").settled().schedule
+        1/10
+        """
+        if self.schedule is None or self.schedule.is_number:
+            return self
+        value = settled(self.schedule, at_time)
+        if not float(value) > 0:
+            when = "in the end" if at_time is None else f"at t = {at_time}"
+            raise InputError(
+                f"SGD.schedule: must be positive where it is held; got {value} {when} of {self.schedule}. Give at_time,"
+                " a time at which it is."
+            )
+        return replace(self, schedule=value)
 
     def rates(self, loss: Loss, exact: bool = False) -> Rates:
         """The coefficients of the dynamics of a loss.
@@ -193,8 +218,9 @@ class SGD:
         Rates
         """
         factor: Any = self.noise_factor(population)
-        schedule: Any = 1 if self.schedule is None else self.schedule
         number = sp.nsimplify if exact else float
+        schedule: Any = 1 if self.schedule is None else self.schedule
+        schedule = number(schedule) if self.schedule is not None and schedule.is_number else schedule
         eta, factor, inertia = (number(v) for v in (self.learning_rate, factor, 1 - number(self.momentum)))
         return Rates(
             eta / self.batch_size * factor,
@@ -234,44 +260,3 @@ def require_sgd(where: str, sgd: Any) -> SGD:
     rate = sgd if isinstance(sgd, (int, float)) and not isinstance(sgd, bool) and sgd > 0 else "..."
     rule = "needs the optimiser's settings"
     return instance(where, sgd, SGD, rule, f"Pass SGD(learning_rate={rate}).")
-
-
-def warmup(time: float) -> sp.Expr:
-    """Linear warmup from 0 to the full rate.
-
-    Parameters
-    ----------
-    time
-        When the full rate is reached, in t = eta*k at the base rate.
-
-    Returns
-    -------
-    Expr
-        For `SGD(schedule=...)`.
-    """
-    return sp.Min(t / _exact("warmup.time", time), 1)
-
-
-def cosine(time: float, floor: float = 0.0) -> sp.Expr:
-    """Half a cosine from 1 at t = 0, constant after it.
-
-    Parameters
-    ----------
-    time
-        Where it ends, in t = eta*k at the base rate.
-    floor
-        The multiplier it ends at.
-
-    Returns
-    -------
-    Expr
-        For `SGD(schedule=...)`.
-    """
-    floor_, time_ = _exact("cosine.floor", floor), _exact("cosine.time", time)
-    return floor_ + (1 - floor_) * (1 + sp.cos(sp.pi * sp.Min(t / time_, 1))) / 2
-
-
-def _exact(where: str, value: float) -> sp.Expr:
-    if isinstance(value, bool) or not isinstance(value, (Real, sp.Number)):
-        raise InputError.of(where, "must be a number", value, "Give a time such as 5.0.")
-    return sp.nsimplify(value)

@@ -8,21 +8,29 @@ exactly, and one of them is new.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import combinations, combinations_with_replacement, product
 from math import prod
-from typing import overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
 from symbolic.algebra.affine import AffineField
 from symbolic.algebra.field_span import FieldSpan
 from symbolic.algebra.number_field import Number
+from symbolic.errors import InputError
 from symbolic.problem.loss import Loss
 from symbolic.symmetry import matrix_terms
 from symbolic.symmetry.axes import Axis, axes, wholes
 from symbolic.symmetry.matrix_terms import Index, Term
+
+
+class Sides(NamedTuple):
+    """left, right: arrays of a family's shape, equal where noise leaves its charges in place."""
+
+    left: np.ndarray
+    right: np.ndarray
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -45,6 +53,8 @@ class Family:
     charges: tuple[int, ...]
     noise: str
     noise_latex: str
+    parts: tuple[tuple[Term, Number], ...] = field(default=(), repr=False)
+    sigma: Callable[[Any], np.ndarray] | None = field(default=None, repr=False)
 
     @property
     def symmetric(self) -> bool:
@@ -54,8 +64,8 @@ class Family:
     def at(self, theta: np.ndarray) -> np.ndarray:
         """Its value at theta of shape (D,): float array of shape `shape`."""
         out = np.empty(self.shape)
-        for index, field in self.entries.items():
-            out[index] = field.charge(theta)
+        for index, generator in self.entries.items():
+            out[index] = generator.charge(theta)
             if self.symmetric:
                 out[index[::-1]] = out[index]
         return out
@@ -72,6 +82,66 @@ class Family:
             return rf"-\lambda_{{\mathrm{{wd}}}}\, {name}"
         noise = rf" + T\,\mathbb{{E}}_{{\mathrm c}}\!\left[{self.noise_latex}\right]" if self.noise else ""
         return rf"-2\lambda_{{\mathrm{{wd}}}}\, {name}{noise}"
+
+    def sides(self, at: Any) -> Sides:
+        """Both sides of the equation in which noise rests, left = right (docs/theory.md eq. (4.2)): the noise of the
+        terms that enter the form with a plus, and of those with a minus.
+
+        Of U.T @ U - W @ W.T they are E_c[g_U.T @ g_U] = W Gamma_W W^T and E_c[g_W @ g_W.T] = U^T Gamma_U U. The drift
+        of the form is T (left - right), without weight decay.
+
+        Parameters
+        ----------
+        at
+            A point, {symbol or name: value} or numbers (D,).
+
+        Returns
+        -------
+        Sides
+            Arrays of the family's shape.
+
+        Raises
+        ------
+        InputError
+            For a point that does not fit the loss, and where the noise has no covariance.
+        """
+        if self.sigma is None:
+            raise InputError("sides: needs the noise; got a family by itself. Take it from derive(loss).families.")
+        sigma, left, right = self.sigma(at), np.zeros(self.shape), np.zeros(self.shape)
+        for index in self.entries:
+            for term, c in self.parts:
+                push = float(c) * term.entry(index).trace(sigma)
+                for place in {index, index[::-1]} if self.symmetric else {index}:
+                    side, size = (left, push) if c > 0 else (right, -push)
+                    side[place] += size
+        return Sides(left, right)
+
+    def equation(self) -> tuple[str, str]:
+        """The equation of `sides` in the gradients, (text, LaTeX); "" where noise leaves the form alone."""
+        if not self.noise:
+            return "", ""
+        text = " = ".join(self._side(lambda t: t.text(lambda n: f"g_{n}"), "*", sign, "E_c[{}]") for sign in (1, -1))
+        expected = r"\mathbb{{E}}_{{\mathrm c}}\!\left[{}\right]"
+        rename = matrix_terms.gradient_symbol
+        return text, " = ".join(self._side(lambda t: t.latex(rename), r"\,", sign, expected) for sign in (1, -1))
+
+    def _side(self, written: Callable[[Term], str], times: str, sign: int, expected: str) -> str:
+        mine = [(t, abs(c)) for t, c in self.parts if c * sign > 0]
+        return expected.format(matrix_terms.join(mine, written, times)) if mine else "0"
+
+    def __str__(self) -> str:
+        size = " x ".join(map(str, self.shape)) or "one number"
+        many = f"{self.number} charge{'s' * (self.number > 1)}"
+        kind = "symmetric " if self.symmetric else ""
+        return f"C = {self.text}  ({kind}{size}, {many})\ndC/dt = {self.drift()}"
+
+    __repr__ = __str__
+
+    def _repr_latex_(self) -> str:
+        return rf"$\displaystyle C = {self.latex}, \qquad \dot C = {self.drift_latex()}$"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{self._repr_latex_()}</p>"
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,9 +221,8 @@ class _Finder:
                 number=len(own),
                 charges=members,
                 noise=matrix_terms.join(quadratic, lambda t: t.text(lambda n: f"g_{n}"), "*"),
-                noise_latex=matrix_terms.join(
-                    quadratic, lambda t: t.latex(lambda n: f"g_{{{matrix_terms.symbol(n)}}}"), r"\,"
-                ),
+                noise_latex=matrix_terms.join(quadratic, lambda t: t.latex(matrix_terms.gradient_symbol), r"\,"),
+                parts=tuple(quadratic),
             )
         )
 

@@ -65,6 +65,11 @@ def symbol(name: str) -> str:
     return rf"\mathrm{{{text}}}" if text == name and len(name) > 1 and name.isalpha() else text
 
 
+def gradient_symbol(name: str) -> str:
+    """Of dl/dP in LaTeX, for a parameter's name."""
+    return f"g_{{{symbol(name)}}}"
+
+
 def gram(x: Axis, size: int) -> Term | None:
     """P @ P.T along an axis; None for a tensor too large to write."""
     name, k, order = x.parameter.name, x.axis or 0, len(x.parameter.shape)

@@ -161,7 +161,7 @@ def completed(*words: str) -> list[str]:
 def test_case_e_commands_options_schemes_and_losses_complete() -> None:
     Path("specs").mkdir()
     assert completed("s") == ["simulate", "show", "schemes"]
-    assert completed("simulate", "--sch") == ["--scheme"]
+    assert completed("simulate", "--sche") == ["--schedule", "--scheme"]
     assert completed("simulate", "good.toml", "--scheme", "mil") == [n for n in SCHEMES if n.startswith("mil")]
     assert completed("train", "good.toml", "--dtype", "") == ["float32", "float64"]
     assert completed("derive", "two-layer-") == [n for n in LIBRARY if n.startswith("two-layer-")]

@@ -49,7 +49,6 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "observables list": (lambda: run(observables=[u * w]), "observables: must be a mapping * got [u*w] (list)."),
     "observables expression": (lambda: flow(observables=X**2), "observables: must be a mapping * got X**2 (Pow)."),
-    "observable text": (lambda: sgd(observables={"c": "u"}), "observables[c]: must be a SymPy expression * 'u' (str)"),
     "observable relation": (lambda: flow(observables={"c": X > 1}), "observables[c]: * Write Heaviside(a - b) for"),
     "histogram list": (lambda: flow(histogram=[0, 1]), "histogram: must be a mapping {name: edges}; got [0, 1]"),
     "covariance number": (lambda: flow(covariance=3), "covariance: must be a list of names; got 3 (int)."),

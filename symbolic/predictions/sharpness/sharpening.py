@@ -282,7 +282,8 @@ def sharpness(theory: Derivation, at: Mapping[Any, Any], sgd: SGD) -> Sharpness:
     Raises ValueError for a schedule, for laws with symbols or bare moments, and where the loss has no finite second
     derivatives.
     """
-    if require_sgd("sharpness", sgd).schedule is not None:
+    schedule = require_sgd("sharpness", sgd).schedule
+    if schedule is not None and not schedule.is_number:
         raise InputError(
             f"sharpness: a schedule makes the rates depend on time; got {sgd.schedule}. Leave it out; Sharpness.stable"
             " takes one."
