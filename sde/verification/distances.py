@@ -1,7 +1,7 @@
 """How far the distribution of a sample is from another one, and how far sampling may have moved that distance.
 
 Both distances are norms of a difference of distribution functions, so an estimate misses the truth by at most the norm
-of the sampling error F_n - F alone, whatever the two distributions are (docs/theory.md eq. (7.1)): `Distance.tail`
+of the sampling error F_n - F alone, whatever the two distributions are (docs/theory.md eq. (10.1)): `Distance.tail`
 bounds the chance of a miss, and equivalence and refutation follow from it alike.
 """
 
