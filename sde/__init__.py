@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "CacheWarning": "sde.storage.module_cache",
         "CheckpointWarning": "sde.engine.ensemble",
+        "Claim": "sde.api.claims",
         "Convergence": "sde.estimators.convergence_order",
         "Expectation": "sde.estimators.estimate",
         "ExplosionWarning": "sde.engine.dataset",

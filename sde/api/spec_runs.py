@@ -132,9 +132,20 @@ def _verify(
     from sde.api.verifying import verify
 
     chosen = {k: v for k, v in spec.run.items() if k in taken("verify")}
+    chosen["claims"] = [own_claim(i, given) for i, given in enumerate(spec.claims)]
     target = None if save is None else checkpoint.CheckpointTarget(save, call)
     with provenance.called(call):
         return verify(spec.loss, spec.sgd, alpha=alpha, threads=threads, progress=progress, checkpoint=target, **chosen)
+
+
+def own_claim(place: int, given: Mapping[str, Any]) -> Any:
+    """A claim of a spec. Raises InputError that names its place there."""
+    from sde.api.claims import Claim
+
+    try:
+        return Claim(given["observable"], **{k: v for k, v in given.items() if k != "observable"})
+    except InputError as error:
+        raise InputError(str(error).replace("Claim.", f"claims[{place}].", 1)) from None
 
 
 @called()

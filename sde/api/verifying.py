@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sde.api import provenance
+from sde.api.claim_meanings import Setup, expected
+from sde.api.claims import Claim, check_claims
 from sde.api.experiments import check_setup, experiment_of, start_points, step_count
+from sde.api.run_arguments import refuse_too_many
 from sde.api.verification_runs import Ensembles
 from sde.engine import checkpoint_folder, compiling
 from sde.engine.checkpoint import CheckpointTarget
@@ -19,9 +22,11 @@ from sde.engine.progress import phases
 from sde.reports.report import Report
 from sde.settings import SETTINGS
 from sde.verification import theory_numbers
-from sde.verification.findings import run_experiment, runs_of, tasks
+from sde.verification.findings import GROWING, runs_of, tasks
+from sde.verification.looks import run_in_looks, sizes
+from sde.verification.own_claims import kind_of
 from sde.verification.setting import Margins
-from sde.verification.verdicts import check_alpha, judge, not_tested
+from sde.verification.verdicts import check_alpha
 from symbolic.display import drift_text, paragraph
 from symbolic.errors import InputError, instance, warn
 from symbolic.language.calls import OF_SGD, called
@@ -38,9 +43,11 @@ def verify(
     start: Mapping[Any, Any] | Sequence[Mapping[Any, Any]],
     time: float,
     paths: int = 2000,
+    most_paths: int | None = None,
     seed: int = 0,
     alpha: float = 0.01,
     margins: Margins | None = None,
+    claims: Sequence[Claim] = (),
     theory: Theory | None = None,
     threads: int | None = None,
     numeric: Callable[[theory_numbers.Theory], theory_numbers.Theory] | None = None,
@@ -65,12 +72,17 @@ def verify(
         Length of the runs, in t = eta*k.
     paths
         Per start.
+    most_paths
+        Look again with as many paths as before and as many again, up to so many from each start, until every claim that
+        more paths can decide is decided. Each of the looks that there may be is given its equal part of alpha.
     seed
         Of all runs.
     alpha
         The chance of any wrong verdict, by Holm's procedure over all claims.
     margins
         How far from the theory still counts as agreement.
+    claims
+        Claims of your own, judged together with the theory's.
     theory
         To be held to another theory than derive(loss).
     threads
@@ -106,24 +118,39 @@ def verify(
     """
     _check(loss, sgd, start, margins, theory, numeric)
     check_alpha(alpha)
-    paths, seed, threads, checkpoint = (
-        SETTINGS[name].read(value)
-        for name, value in {"paths": paths, "seed": seed, "threads": threads, "checkpoint": checkpoint}.items()
-    )
-    start_points(loss, start, seed)  # bad ones are told before a long derivation
-    step_count(sgd, time)
+    given = {"paths": paths, "most_paths": most_paths, "seed": seed, "threads": threads, "checkpoint": checkpoint}
+    paths, most_paths, seed, threads, checkpoint = (SETTINGS[name].read(value) for name, value in given.items())
+    if most_paths is not None and most_paths < paths:
+        raise InputError.of(
+            "verify.most_paths", f"must be at least paths, {paths}", most_paths, "Give more, or leave it out."
+        )
+    claims = check_claims(claims)
+    points, steps = start_points(loss, start, seed), step_count(sgd, time)  # before a long derivation
     theory = theory or _derived(loss, progress)
-    experiment = experiment_of(loss, sgd, theory, start=start, time=time, seed=seed, margins=margins, numeric=numeric)
-    figures, steps, margins = experiment.theory, experiment.steps, experiment.margins
-    begins, names = experiment.starts, experiment.names
+    claimed = expected(claims, Setup(loss, sgd, theory, len(points), steps))
+    kinds, asked = [kind_of(meant) for meant, _ in claimed], {int(k) for meant, _ in claimed for k in meant.steps}
+    experiment = replace(
+        experiment_of(loss, sgd, theory, start=start, time=time, seed=seed, margins=margins, numeric=numeric),
+        asked=tuple(sorted(asked)),
+    )
+    figures, margins, begins, names = experiment.theory, experiment.margins, experiment.starts, experiment.names
+    looks = sizes(paths, most_paths)
+    if most_paths is not None:
+        refuse_too_many(most_paths * len(begins), 8 * loss.dimension * len(experiment.recorded), "verify.most_paths")
     known = {"time": time, "steps": steps, "paths": paths, "seed": seed, "alpha": alpha, "margins": asdict(margins)}
+    known |= {"most_paths": most_paths} if most_paths is not None else {}
+    known |= {"claims": [record for _, record in claimed]} if claimed else {}
     recorded = provenance.record("verify", loss, sgd, {**known, "start": [loss.unpack(theta) for theta in begins]})
     parts = [a for c in figures.charges for a in (c.kind, c.A, c.b)]
     folder = checkpoint_folder.folder(checkpoint, "verify", provenance.identity(recorded, *parts), recorded)
-    ensembles = Ensembles(loss, sgd, theory, paths, seed, threads)
-    plan = [(run.phase(names), ensembles.work(run, steps)) for run in runs_of(tasks(experiment))]
+    ensembles = Ensembles(loss, sgd, theory, paths, seed, threads, looks)
+    first = runs_of(tasks(experiment, kinds))
+    more = [replace(run, look=k) for k in range(1, len(looks)) for run in first if run.kind in GROWING]
+    plan = [(run.phase(names), ensembles.work(run, steps)) for run in [*first, *more]]
     with compiling.reporting(progress), phases(f"verify {loss.name}", plan, progress) as shown:
-        found = run_experiment(experiment, ensembles.simulators(names, shown, folder))
+        simulators = ensembles.simulators(names, shown, folder)
+        outcome = run_in_looks(experiment, simulators, kinds, alpha, len(looks))
+    found = outcome.findings
     if found.interrupted:
         why = "the report holds the claims that were measured, and lists the others as not tested"
         warn(f"verify: interrupted; {why}.", InterruptedWarning)
@@ -136,12 +163,14 @@ def verify(
         "momentum": sgd.momentum,
         "time": time,
         "steps": steps,
-        "paths per start": paths,
+        "paths per start": looks[outcome.looks - 1],
         "starts": {name: _start_text(loss, theta) for name, theta in zip(names, begins, strict=True)},
-        "starts added": len(begins) - (1 if isinstance(start, Mapping) else len(start)),
+        "starts added": len(begins) - len(points),
         "seed": seed,
         "alpha": alpha,
         "margins": asdict(margins),
+        **({"looks": f"{outcome.looks} of at most {len(looks)}"} if most_paths is not None else {}),
+        **({"claims": {str(i): _claim_text(record) for i, (_, record) in enumerate(claimed, 1)}} if claimed else {}),
         **provenance.shown(recorded),
     }
     rows = tuple(
@@ -151,7 +180,7 @@ def verify(
     )
     return Report(
         loss.name,
-        judge(found.claims, alpha) + not_tested(found.untested, alpha),
+        outcome.verdicts,
         "\n\n".join([paragraph(theory), *found.notes]),
         rows,
         tuple(found.curves),
@@ -159,7 +188,7 @@ def verify(
         tuple(found.explosions),
         settings=settings,
         files=loss.files,
-        looks=(paths,),
+        looks=looks[: outcome.looks],
         interrupted=found.interrupted,
         run=recorded,
     )
@@ -174,6 +203,12 @@ def _check(loss: Any, sgd: Any, start: Any, margins: Any, theory: Any, numeric: 
         instance("verify.theory", theory, Theory, "must be a Theory", "Give derive(loss), or leave it out.")
     if numeric is not None and not callable(numeric):
         raise InputError.of("verify.numeric", "must be a function of a theory's numbers", numeric, "Leave it out.")
+
+
+def _claim_text(record: Mapping[str, Any]) -> str:
+    """A claim for readers: arrays of more than a few numbers by how many they are."""
+    many = {k: f"{len(v)} of them" for k, v in record.items() if isinstance(v, np.ndarray) and len(v) > 4}
+    return "; ".join(f"{k}: {provenance.plain(v)}" for k, v in {**record, **many}.items())
 
 
 def _derived(loss: Loss, progress: bool) -> Theory:

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from sde.reports import strips
 from sde.reports.figures import COLOURS, colour_names, curve_svg, log_time, value_range
 from sde.reports.number_format import bounds, counted, measured, number, words
-from sde.verification.claims import STATEMENTS
+from sde.verification import claims, own_claims
 from sde.verification.result import WORDS, Curves, Entry, Explosions, VerificationResult
 from sde.verification.verdicts import Verdict
 
@@ -52,7 +52,7 @@ def render(report: VerificationResult) -> str:
     return environment.from_string(source).render(
         report=report,
         headline=headline(report),
-        statements=STATEMENTS,
+        statements=statements(),
         groups=_grouped([_row(v) for v in report.tested]),
         charges=[_charge(c) for c in report.charges],
         drawings=_drawings(drawn),
@@ -66,6 +66,11 @@ def render(report: VerificationResult) -> str:
         alpha=", ".join(dict.fromkeys(number(v.alpha) for v in report.tested)) or words(report.settings.get("alpha")),
         counted=counted,
     )
+
+
+def statements() -> dict[str, str]:
+    """What the statistic of each group is."""
+    return {**claims.STATEMENTS, **own_claims.STATEMENTS}
 
 
 def headline(report: VerificationResult) -> str:

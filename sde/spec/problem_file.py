@@ -17,6 +17,7 @@ noise):
     language: symbolic.language.parser; where goes top down [sgd]         learning_rate (default 0.01), batch_size,
     weight_decay, momentum, replacement, schedule = "warmup(5)" or "min(t/5, 1)"   # t = eta*k [run]
     start, time or steps, dt, paths, seed, save_at, scheme, dtype, keep, observables: see sde.spec.run_section
+    [[claims]]      observable, equals, margin: see sde.spec.claims_section
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from sde.spec import observed, run_section
+from sde.spec import claims_section, observed, run_section
 from sde.spec.data_files import FILE_KEYS, not_utf8, read_dataset
 from sde.spec.distribution_tables import read_distribution
 from sde.spec.error_list import ErrorList, is_number
@@ -46,10 +47,11 @@ from symbolic.problem.optimizer import SGD
 from symbolic.problem.parameter import MOST_AXES, entries
 from symbolic.problem.schedule import read_schedule
 
-SECTIONS = ("name", "parameters", "data", "loss", "sgd", "run", "observables")
+SECTIONS = ("name", "parameters", "data", "loss", "sgd", "run", "observables", "claims")
 SGD_KEYS = ("learning_rate", "batch_size", "weight_decay", "momentum", "replacement", "schedule")
 LOSS_KEYS = ("where", "expression")
 TABLES = {"": SECTIONS, "data": FILE_KEYS, "loss": LOSS_KEYS, "sgd": SGD_KEYS, "run": run_section.KEYS}
+TABLES["claims"] = claims_section.KEYS
 DECLARE = "A parameter goes under [parameters]; a data variable needs a law under [data]."
 
 
@@ -68,7 +70,7 @@ class Spec:
     run holds what the file's [run] gives, checked, under the names of `sde.simulate`'s arguments: start (a dict {name:
     float array or Law}, or a list of such dicts), time (= eta*k), steps, dt, paths, seed, save_at, scheme, dtype, keep,
     observables ({name: expression}). inputs: the files that it was read from, the spec's and its data's, which no
-    output may overwrite.
+    output may overwrite. claims: arguments of `sde.Claim`, for each.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Spec:
     run: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
     inputs: tuple[Path, ...] = ()
+    claims: tuple[dict[str, Any], ...] = ()
 
 
 def spec_for(name_or_path: str | Path) -> Spec:
@@ -165,6 +168,9 @@ class _Reader:
         run = run_section.read(
             self.section("run"), self.section("observables"), self.parameters, self.names, sgd, self.errors
         )
+        claims = claims_section.read(
+            self.raw.get("claims", []), run.get("observables", {}), self.parameters, self.names, self.errors
+        )
         if self.errors.found or expression is None or sgd is None:
             raise SpecError(self.errors.found)
         try:
@@ -175,7 +181,7 @@ class _Reader:
         observed.fill(run, loss, self.errors)
         if self.errors.found:
             raise SpecError(self.errors.found)
-        return Spec(name, loss, sgd, run, self.path, loss.files)
+        return Spec(name, loss, sgd, run, self.path, loss.files, claims)
 
     def section(self, name: str, *, needed: bool = False) -> dict[str, Any]:
         value = self.raw.get(name, None)
