@@ -24,7 +24,7 @@ from sde.verification.findings import run_experiment, runs_of, tasks
 from sde.verification.forecast import orbit_starts
 from sde.verification.setting import Margins, Setting
 from sde.verification.verdicts import check_alpha, judge
-from symbolic.display import drift_text, paragraph
+from symbolic.display import drift_text, fate, paragraph
 from symbolic.dynamics.equation import SDE
 from symbolic.errors import InputError, instance, warn
 from symbolic.functions.registry import KINKED
@@ -173,13 +173,13 @@ def verify(
     }
     rows = tuple(
         {"name": c.name, "expression": str(c.expression), "kind": c.kind, "class": c.classification or "undecided"}
-        | {"why": c.reason, "drift": drift_text(c)}
+        | {"why": fate.reason(c.reason, sgd), "drift": drift_text(c)}
         for c in theory.charges
     )
     return Report(
         loss.name,
         judge(found.claims, alpha) if found.claims else (),
-        "\n\n".join([paragraph(theory), *found.notes]),
+        "\n\n".join([paragraph(theory, sgd), *found.notes]),
         rows,
         tuple(found.curves),
         tuple(found.entries),

@@ -12,6 +12,8 @@ from math import gcd, lcm
 
 from flint import fmpq, fmpq_mat, fmpz_mat
 
+from symbolic import clock
+
 Number = int | Fraction
 Vector = dict[int, Number]
 """A sparse vector {index: non-zero entry}."""
@@ -47,6 +49,7 @@ class Solver:
     def add(self, rows: Iterable[Mapping[int, Number]]) -> None:
         """Add the equations sum_i row[i] x_i = 0."""
         for row in rows:
+            clock.check()
             self._take(row.items())
 
     def _settle(self) -> None:
@@ -55,6 +58,7 @@ class Solver:
         while changed and self.core:
             old, self.core, changed = self.core, set(), False
             for items in old:
+                clock.check()
                 changed |= self._take(items)
 
     def _take(self, items: Iterable[tuple[int, Number]]) -> bool:
@@ -120,6 +124,7 @@ def kernel(rows: Sequence[Mapping[int, Number]], n: int) -> list[Vector]:
     stride = max(1, len(rows) // (2 * n + 20))
     chosen, left = list(rows[::stride]), [row for k, row in enumerate(rows) if k % stride]
     while True:
+        clock.check()
         basis = _kernel(chosen, n)
         lines: list[list[tuple[int, Number]]] = [[] for _ in range(n)]
         for k, v in enumerate(basis):
@@ -184,6 +189,7 @@ def readable(vectors: Sequence[Mapping[int, Number]]) -> list[Vector]:
     for _ in range(len(basis)):
         changed = False
         for i in range(len(basis) - 1, -1, -1):
+            clock.check()
             for j in range(i + 1, len(basis)):
                 a, b = basis[i], basis[j]
                 last = max(a)

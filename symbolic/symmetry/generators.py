@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 import sympy as sp
 
+from symbolic import clock
 from symbolic.algebra.affine import AffineField
 from symbolic.algebra.polynomial import TooLarge
 from symbolic.errors import InputError
@@ -23,6 +24,7 @@ from symbolic.problem.loss import Loss
 from symbolic.symmetry.activation_patterns import labels_separated, separated
 from symbolic.symmetry.independence import free_functions
 from symbolic.symmetry.invariants import Formal
+from symbolic.symmetry.known_actions import known_actions
 from symbolic.symmetry.solve import antisymmetric_part, rationalise, slices, solve, symmetric_part
 
 NUMERIC_LIMIT = 45
@@ -38,7 +40,7 @@ class Certificate:
     Attributes
     ----------
     status
-        "proved" or "numerical".
+        "proved", "numerical", or "partial": what there is holds, and there may be more.
     residual
         Of a numerical one.
     reason
@@ -50,6 +52,8 @@ class Certificate:
     reason: str = ""
 
     def __str__(self) -> str:
+        if self.status == "partial":
+            return f"partial: {self.reason}"
         return self.status if self.status == "proved" else f"numerical (residual {self.residual:.1e})"
 
 
@@ -101,7 +105,10 @@ class Algebra:
 def find_algebra(loss: Loss, formal: Formal | None) -> Algebra:
     """The whole affine algebra of a loss; `formal` is its exact form, None when that did not fit."""
     size = loss.dimension
-    exact = solve(slices(formal), size) if formal is not None else []
+    try:
+        exact = solve(slices(formal), size) if formal is not None else []
+    except TooLarge:
+        formal, exact = None, []
     reason = _proof(loss, formal)
     if reason:
         fields, certificate = exact, Certificate("proved", 0.0, reason)
@@ -155,6 +162,17 @@ def _complete(loss: Loss, formal: Formal | None, exact: list[AffineField]) -> tu
     return good, Certificate(
         "numerical", probing.residual(loss, good, rng), "fitted at random points, rationalised, checked at 40 digits"
     )
+
+
+def partial_algebra(loss: Loss, reason: str) -> Algebra:
+    """What known actions give, where the whole search did not come to an end; `reason` says why not."""
+    try:
+        fields = known_actions(loss)
+    except clock.OutOfTime:
+        fields = []
+    certificate = Certificate("partial", 0.0, f"known actions only, checked at 40 digits; more is {reason}")
+    parts = (tuple(symmetric_part(fields)), tuple(antisymmetric_part(fields))) if fields else ((), ())
+    return Algebra(loss.dimension, tuple(fields), *parts, certificate)
 
 
 def dimension_on_data(loss: Loss) -> int:
