@@ -27,7 +27,7 @@ from sde.verification.looks import run_in_looks, sizes
 from sde.verification.own_claims import kind_of
 from sde.verification.setting import Margins
 from sde.verification.verdicts import check_alpha
-from symbolic.display import drift_text, paragraph
+from symbolic.display import drift_text, fate, paragraph
 from symbolic.errors import InputError, instance, warn
 from symbolic.language.calls import OF_SGD, called
 from symbolic.problem.loss import Loss
@@ -175,13 +175,13 @@ def verify(
     }
     rows = tuple(
         {"name": c.name, "expression": str(c.expression), "kind": c.kind, "class": c.classification or "undecided"}
-        | {"why": c.reason, "drift": drift_text(c)}
+        | {"why": fate.reason(c.reason, sgd), "drift": drift_text(c)}
         for c in theory.charges
     )
     return Report(
         loss.name,
         outcome.verdicts,
-        "\n\n".join([paragraph(theory), *found.notes]),
+        "\n\n".join([paragraph(theory, sgd), *found.notes]),
         rows,
         tuple(found.curves),
         tuple(found.entries),

@@ -73,6 +73,10 @@ SaveAll = Annotated[
         "--checkpoint", help="Save what is complete in this folder as it is made; continue from it if it is there."
     ),
 ]
+TimeLimit = Annotated[
+    float,
+    typer.Option(help="Seconds after which the derivation ends with what is known by then.", show_default=True),
+]
 Threads = Annotated[int | None, typer.Option(help=SETTINGS["threads"].help)]
 FullBatch = Annotated[bool, typer.Option(help=SETTINGS["full_batch"].help)]
 Given = dict[str, Any]

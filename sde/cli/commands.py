@@ -28,12 +28,13 @@ from sde.cli.arguments import (
     SpecArgument,
     SpecArguments,
     Threads,
+    TimeLimit,
     point_of,
     with_options,
 )
 from sde.cli.guard import guarded, words
 from sde.cli.outputs import calibrated, checked, emit, finish, judged, listing
-from sde.cli.terminal import Commands, line, say, shown_for
+from sde.cli.terminal import Commands, line, say, shown_for, steps_shown
 from sde.settings import SETTINGS
 from sde.storage.distinct_files import check_apart
 from symbolic.errors import InputError
@@ -85,6 +86,7 @@ def derive(
     spec: SpecArgument,
     json_: Json = None,
     at: At = None,
+    time_limit: TimeLimit = 60.0,
     *,
     sgd: Given,
 ) -> int:
@@ -99,13 +101,16 @@ def derive(
     point = None if at is None else point_of(at, read.run.get("start"))
     if point is not None:
         read.loss.check_point(point, "--at")
-    theory = derive_theory(read.loss)
-    shown, record = _shown(json_), theory.to_json()
-    say(theory.summary(), shown)
+    shown = _shown(json_)
+    with steps_shown(_watched()) as step:
+        theory = derive_theory(read.loss, time_limit=time_limit, progress=step)
+        words, record = theory.summary(settings), None if json_ is None else theory.to_json()
+    say(words, shown)
     if point is not None:
         say("\n" + at_point(theory, point, settings), shown)
-        record = {**record, "point": point_record(theory, point, settings)}
-    emit(json_, record)
+        record = None if record is None else {**record, "point": point_record(theory, point, settings)}
+    if record is not None:
+        emit(json_, record)
     return 0
 
 

@@ -25,7 +25,9 @@ from __future__ import annotations
 import keyword
 import math
 import os
+import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -120,6 +122,16 @@ def read_spec(path: str | Path) -> Spec:
     return parse_spec(text, path)
 
 
+def _written(text: str, where: Mapping[str, Any]) -> set[str]:
+    """The names in an expression, and in the named expressions that it uses."""
+    found, waiting = set[str](), [text]
+    while waiting:
+        new = set(re.findall(r"[^\W\d]\w*", waiting.pop())) - found
+        found |= new
+        waiting += [part for name in new if isinstance(part := where.get(name), str)]
+    return found
+
+
 def parse_spec(text: str, path: str | Path = "spec.toml") -> Spec:
     """Like `read_spec` for the TOML text itself; `path` names it and anchors relative file names."""
     path = Path(path)
@@ -149,6 +161,7 @@ class _Reader:
         self.parameters: dict[str, np.ndarray] = {}
         self.data: dict[str, np.ndarray] = {}
         self.laws: list[Any] = []
+        self.cancelling: list[str] = []
         self.size: int | None = None
         self.files: tuple[Path, ...] = ()
 
@@ -174,7 +187,7 @@ class _Reader:
         if self.errors.found or expression is None or sgd is None:
             raise SpecError(self.errors.found)
         try:
-            loss = Loss(expression, self.parameters, self.laws, name=name)
+            loss = Loss(expression, self.parameters, self.laws, name=name, cancelling=self.cancelling)
         except ValueError as error:
             raise SpecError(str(error).splitlines()) from None
         loss.files = (self.path, *self.files)
@@ -316,9 +329,14 @@ class _Reader:
             )
             return None
         result: sp.Expr = value.item()
+        written = _written(section["expression"], where)
         for kind, table in (("parameters", self.parameters), ("data", self.data)):
             for name, array in table.items():
-                if not result.free_symbols & set(array.flat):
+                if result.free_symbols & set(array.flat):
+                    continue
+                if name in written:
+                    self.cancelling.append(name)
+                else:
                     self.errors.add(
                         f"{kind}.{name}",
                         "must occur in the loss",

@@ -12,6 +12,7 @@ from math import gcd, lcm
 
 from flint import fmpq, fmpq_mat, fmpz_mat
 
+from symbolic import clock
 from symbolic.algebra.number_field import Irrational, Number, denominators, has_irrational, quotient, tidy
 from symbolic.algebra.polynomial import add
 
@@ -49,6 +50,7 @@ class Solver:
     def add(self, rows: Iterable[Mapping[int, Number]]) -> None:
         """Add the equations sum_i row[i] x_i = 0."""
         for row in rows:
+            clock.check()
             self._take(row.items())
 
     def _settle(self) -> None:
@@ -57,6 +59,7 @@ class Solver:
         while changed and self.core:
             old, self.core, changed = self.core, set(), False
             for items in old:
+                clock.check()
                 changed |= self._take(items)
 
     def _take(self, items: Iterable[tuple[int, Number]]) -> bool:
@@ -118,6 +121,7 @@ def kernel(rows: Sequence[Mapping[int, Number]], n: int) -> list[Vector]:
     stride = max(1, len(rows) // (2 * n + 20))
     chosen, left = list(rows[::stride]), [row for k, row in enumerate(rows) if k % stride]
     while True:
+        clock.check()
         basis = _kernel(chosen, n)
         lines: list[list[tuple[int, Number]]] = [[] for _ in range(n)]
         for k, v in enumerate(basis):
@@ -213,6 +217,7 @@ def readable(vectors: Sequence[Mapping[int, Number]]) -> list[Vector]:
     for _ in range(len(basis)):
         changed = False
         for i in range(len(basis) - 1, -1, -1):
+            clock.check()
             for j in range(i + 1, len(basis)):
                 a, b = basis[i], basis[j]
                 last = max(a)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
+from symbolic import clock
 from symbolic.algebra.number_field import Number
 
 Monomial = tuple[int, ...]
@@ -49,6 +50,7 @@ def multiply(a: Polynomial, b: Polynomial, rule: Rule | None = None, limit: int 
         raise TooLarge(f"{len(a)} x {len(b)} terms")
     out: Polynomial = {}
     for ma, ca in a.items():
+        clock.check()
         for mb, cb in b.items():
             monomial: Monomial | None = tuple(sorted(ma + mb)) if ma and mb else ma or mb
             if rule is not None:

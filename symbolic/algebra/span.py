@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from symbolic import clock
 from symbolic.algebra.nullspace import Solver, Vector
 from symbolic.algebra.number_field import Number, quotient, tidy
 from symbolic.algebra.polynomial import add
@@ -30,6 +31,7 @@ class Span:
 
     def _reduce(self, vector: Mapping[int, Number]) -> tuple[Vector, Vector]:
         """(remainder, mix) with vector = remainder + sum_k mix_k inserted_k; the remainder has no pivot column."""
+        clock.check()
         rest, mix = dict(vector), {}
         waiting = [c for c in rest if c in self._rows]
         while waiting:

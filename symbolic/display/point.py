@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from symbolic.display import fate
 from symbolic.noise import drift as laws
 from symbolic.predictions.charge import Charge
 from symbolic.predictions.derivation import Derivation
@@ -57,7 +58,7 @@ def point_record(theory: Derivation, at: Mapping[Any, Any], sgd: SGD) -> dict[st
                 "name": e.charge.name,
                 "value": _number(e.charge.value(theta), scale),
                 "class": e.classification,
-                "reason": e.reason,
+                "reason": fate.reason(e.reason, sgd),
                 "drift": _number(laws.sde(_terms(e.charge, theta, sigma), rates), pace),
                 "equilibrium": _equilibrium(e, scale),
             }
@@ -167,7 +168,9 @@ def at_point(theory: Derivation, at: Mapping[Any, Any], sgd: SGD) -> str:
 def _goal(charge: Mapping[str, Any]) -> str:
     goal = charge["equilibrium"]
     if isinstance(goal["lambda_star"], str):
-        return f"alone it goes to {_text(goal['value'])} without end"
+        if isinstance(goal["value"], str):
+            return f"alone it goes to {goal['value']} without end"
+        return f"alone it tends to {_text(goal['value'])}"
     if goal["lambda_star"] == goal["rate"] == 0:
         return "it stays"
     return (

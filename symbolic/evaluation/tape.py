@@ -14,6 +14,7 @@ import mpmath
 import numpy as np
 import sympy as sp
 
+from symbolic import clock
 from symbolic.errors import InputError
 from symbolic.functions.activations import step
 from symbolic.functions.registry import ELEMENTARY, VALUE, Elementary, X
@@ -157,6 +158,7 @@ class Tape:
         m, slots = self.arithmetic, list(values)
         slopes: list[Any] = [None] * len(self.steps)
         for k, (op, _, args, extra) in enumerate(self.steps):
+            clock.check()
             match op:
                 case "constant":
                     slots.append(extra)
@@ -234,6 +236,7 @@ class Tape:
 
     def back(self, k: int, adjoint: dict[int, Any], slots: list[Any], slopes: list[Any]) -> None:
         """Hand the adjoint of step k on to its arguments."""
+        clock.check()
         op, slot, args, _ = self.steps[k]
         seed = adjoint.pop(slot, None)
         if seed is None or op == "constant":

@@ -20,7 +20,7 @@ from symbolic.noise import drift as laws
 from symbolic.noise.covariance import Noise
 from symbolic.noise.sign_class import classify
 from symbolic.predictions.charge import Charge
-from symbolic.predictions.joint_equilibrium import JointEquilibrium, is_closed, joint_equilibrium
+from symbolic.predictions.joint_equilibrium import JointEquilibrium, joint_of_fields
 from symbolic.predictions.valley import RelativeEquilibrium, Valley
 from symbolic.problem.optimizer import SGD
 
@@ -74,7 +74,8 @@ class Equilibrium:
     charges
         A `ChargeEquilibrium` each; indexing gives the same.
     joint
-        A `JointEquilibrium`; None without quadratic charges, or where their generators do not close.
+        A `JointEquilibrium`; None where neither noise nor weight decay moves a charge, or where the
+        generators do not close.
     valley
         What `relative` is worked out from, when first asked for.
     """
@@ -212,9 +213,8 @@ def equilibrium(
     sigma = noise.sigma(theta)
     rates = noise.rates(sgd, numeric=True)
     single = tuple(charge_equilibrium(c, theta, sigma, rates) for c in charges)
-    linear = [c.A for c in charges if c.A.any() and not c.b.any()]
-    joint = None
-    if linear and is_closed(linear):
-        joint = joint_equilibrium(linear, theta, sigma, rates.speed * rates.temperature, rates.weight_decay)
+    pairs = [(c.A, c.b) for c in charges]
+    joint = joint_of_fields(pairs, theta, sigma, rates.speed * rates.temperature, rates.weight_decay)
+    if joint is not None:
         joint = replace(joint, rates=rates.speed * joint.rates)
     return Equilibrium(theta, single, joint, Valley(noise, fields, theta, rates) if fields else None)

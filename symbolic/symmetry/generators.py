@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 import sympy as sp
 
+from symbolic import clock
 from symbolic.algebra.affine import AffineField
 from symbolic.algebra.polynomial import TooLarge
 from symbolic.errors import InputError
@@ -24,6 +25,7 @@ from symbolic.problem.loss import Loss
 from symbolic.symmetry.activation_patterns import separated
 from symbolic.symmetry.independence import free_functions
 from symbolic.symmetry.invariants import Formal
+from symbolic.symmetry.known_actions import known_actions
 from symbolic.symmetry.solve import antisymmetric_part, rationalise, slices, solve, symmetric_part
 
 NUMERIC_LIMIT = 45
@@ -54,7 +56,7 @@ class Certificate:
     def __str__(self) -> str:
         if self.status == "numerical":
             return f"numerical (residual {self.residual:.1e})"
-        return self.status if self.status == "proved" else "exact, perhaps not all"
+        return self.status if self.status == "proved" else f"partial: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,10 @@ class Algebra:
 def find_algebra(loss: Loss, formal: Formal | None) -> Algebra:
     """The whole affine algebra of a loss; `formal` is its exact form, None when that did not fit."""
     size = loss.dimension
-    exact = solve(slices(formal), size) if formal is not None else []
+    try:
+        exact = solve(slices(formal), size) if formal is not None else []
+    except TooLarge:
+        formal, exact = None, []
     reason = _proof(loss, formal)
     if reason:
         fields, certificate = exact, Certificate("proved", 0.0, reason)
@@ -176,6 +181,17 @@ def _taken(formal: Formal) -> str:
     if formal.settled:
         return f"complete over {_field(formal)} with its functions as free atoms"
     return f"complete over {_field(formal)} with its other constants as free symbols"
+
+
+def partial_algebra(loss: Loss, reason: str) -> Algebra:
+    """What known actions give, where the whole search did not come to an end; `reason` says why not."""
+    try:
+        fields = known_actions(loss)
+    except clock.OutOfTime:
+        fields = []
+    certificate = Certificate("partial", 0.0, f"known actions only, checked at 40 digits; more is {reason}")
+    parts = (tuple(symmetric_part(fields)), tuple(antisymmetric_part(fields))) if fields else ((), ())
+    return Algebra(loss.dimension, tuple(fields), *parts, certificate)
 
 
 def dimension_on_data(loss: Loss) -> int:

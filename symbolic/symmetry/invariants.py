@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from symbolic import clock
 from symbolic.algebra import polynomial as poly
 from symbolic.algebra.number_field import quotient
-from symbolic.algebra.polynomial import Monomial, Polynomial
+from symbolic.algebra.polynomial import Monomial, Polynomial, TooLarge
 from symbolic.errors import InputError
 from symbolic.evaluation.loss_constants import constants
 from symbolic.evaluation.random_points import label_patterns
@@ -33,6 +34,8 @@ from symbolic.problem.loss import Loss
 
 LIMIT = 3_000_000
 """Products allowed in one multiplication before an expansion is refused."""
+MOST = 4_000_000
+"""Terms that all products of one loss may have together."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class Formal:
         self.dimension = loss.dimension
         self.number: dict[sp.Expr, int] = {s: i for i, s in enumerate((*loss.theta, *loss.z))}
         self.size = len(self.number)
+        self.made = 0
         self.atoms: dict[int, Atom] = {}
         self.known: dict[tuple, int] = {}
         self.memo: dict[sp.Expr, Polynomial] = {}
@@ -152,7 +156,11 @@ class Formal:
 
     def times(self, a: Polynomial, b: Polynomial) -> Polynomial:
         """a * b in normal form."""
-        return poly.multiply(a, b, self._rule if self.idempotent else None, LIMIT)
+        found = poly.multiply(a, b, self._rule if self.idempotent else None, LIMIT)
+        self.made += len(found)
+        if self.made > MOST:
+            raise TooLarge(f"more than {MOST} terms in all")
+        return found
 
     def _power(self, base: Polynomial, exponent: int) -> Polynomial:
         return poly.power(base, exponent, self._rule if self.idempotent else None, LIMIT)
@@ -232,6 +240,7 @@ class Formal:
     def convert(self, e: Any) -> Polynomial:
         """The polynomial that an expression stands for."""
         if e not in self.memo:
+            clock.check()
             self.memo[e] = self._convert(e)
         return self.memo[e]
 
@@ -327,6 +336,7 @@ class Formal:
     def _gradient(self, value: Polynomial) -> list[Polynomial]:
         sums = poly.derivatives(value)
         for number in sorted(self.atoms, reverse=True):
+            clock.check()
             adjoint = sums.pop(number, None)
             atom = self.atoms[number]
             if not adjoint or not atom.slope:

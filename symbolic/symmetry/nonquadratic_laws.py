@@ -27,6 +27,7 @@ from symbolic.evaluation.prime_field import Jet, JetArithmetic, Unsupported
 from symbolic.evaluation.tape import Tape
 from symbolic.functions.registry import FLAT
 from symbolic.problem.loss import Loss
+from symbolic.symmetry.antiderivatives import antiderivative, by_slopes
 from symbolic.symmetry.independence import free_functions
 from symbolic.symmetry.invariants import Formal
 from symbolic.symmetry.solve import slices
@@ -99,7 +100,8 @@ def separable_laws(loss: Loss) -> list[sp.Expr]:
     entries = _without_repeats(fields, _dictionary(loss))
     vectors = _null(_rows(loss, fields, entries), fields.prime)
     return [
-        _tidy(sp.Add(*(c * _integral(entries[k][1], loss.theta[entries[k][0]]) for k, c in v.items()))) for v in vectors
+        _tidy(sp.Add(*(c * antiderivative(entries[k][1], loss.theta[entries[k][0]]) for k, c in v.items())))
+        for v in vectors
     ]
 
 
@@ -119,9 +121,12 @@ def new_laws(loss: Loss, laws: Sequence[sp.Expr], known: Sequence[sp.Expr]) -> l
 def _gradients(loss: Loss, expressions: Sequence[sp.Expr]) -> tuple[Array, int]:
     """d expressions / d theta mod p at a random theta, (n, D), and p."""
     m = modulus(constants_of(*expressions))
-    tape, rng = Tape(list(expressions), loss.theta, arithmetic=JetArithmetic(modulus=m)), np.random.default_rng(13)
+    twins = {s: sp.Dummy(real=True) for s in loss.theta}
+    known = [by_slopes(e, twins) for e in expressions]
+    tape = Tape(known, (*twins, *twins.values()), arithmetic=JetArithmetic(modulus=m))
+    rng = np.random.default_rng(13)
     for _ in range(TRIES):
-        out = jacobian(tape, [int(v) for v in rng.integers(1, m.prime, loss.dimension)], loss.dimension, m)
+        out = jacobian(tape, [int(v) for v in rng.integers(1, m.prime, loss.dimension)] * 2, loss.dimension, m)
         if out is not None:
             return out, m.prime
     raise Unsupported("new_laws: no random point where all roots exist.")
@@ -229,9 +234,3 @@ def _tidy(law: sp.Expr) -> sp.Expr:
     """The multiple with coprime whole coefficients, the first term's positive."""
     law = law.primitive()[1]
     return -law if law.as_ordered_terms()[0].as_coeff_Mul()[0] < 0 else law
-
-
-def _integral(slope: sp.Expr, s: sp.Symbol) -> sp.Expr:
-    """An antiderivative, unevaluated where SymPy knows none."""
-    found = sp.integrate(sp.simplify(slope.rewrite(sp.exp)), s)
-    return sp.simplify(found) if not found.has(sp.Integral) else sp.Integral(slope, s)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from symbolic import clock
 from symbolic.algebra.affine import AffineField
 from symbolic.algebra.field_span import restricted
 from symbolic.algebra.nullspace import Solver, Vector, echelon
@@ -29,6 +30,7 @@ def slices(formal: Formal) -> list[Slice]:
     for gradient in formal.gradients:
         out: dict[Monomial, Slice] = {}
         for i, p in enumerate(gradient):
+            clock.check()
             for monomial, c in p.items():
                 at = len(monomial)
                 while at and monomial[at - 1] >= d:
@@ -99,6 +101,7 @@ class _Unknowns:
         """Add the coefficient equations of sum_i part_i (A theta + b)_i = 0."""
         rows: dict[Monomial, Vector] = {}
         for i, p in part.items():
+            clock.check()
             for j, root, factor in self._row(i):
                 for monomial, c in p.items():
                     key = tuple(sorted((*monomial, j))) if j < self.size else monomial
@@ -144,8 +147,12 @@ def translation_part(fields: Sequence[AffineField]) -> list[AffineField]:
 
 
 def rationalise(null: np.ndarray, size: int, limit: int = 60) -> list[AffineField]:
-    """Fields from a numerical null space over (A row-major, b): its echelon form, its entries replaced by nearby
-    fractions of small denominator."""
+    """Fields from a numerical null space over (A row-major, b)."""
+    return [AffineField.from_vector(v, size) for v in fractions(null, limit)]
+
+
+def fractions(null: np.ndarray, limit: int = 60) -> list[Vector]:
+    """The echelon form of a numerical null space, its entries replaced by nearby fractions of small denominator."""
     rows = null.copy()
     lead = 0
     for column in range(rows.shape[1]):
@@ -159,8 +166,8 @@ def rationalise(null: np.ndarray, size: int, limit: int = 60) -> list[AffineFiel
         others = np.arange(len(rows)) != lead
         rows[others] -= np.outer(rows[others, column], rows[lead])
         lead += 1
-    out = []
+    out: list[Vector] = []
     for row in rows[:lead]:
         vector = {int(i): Fraction(float(row[i])).limit_denominator(limit) for i in np.flatnonzero(np.abs(row) > 1e-6)}
-        out.append(AffineField.from_vector({i: c for i, c in vector.items() if c}, size))
+        out.append({i: c for i, c in vector.items() if c})
     return out
