@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
-from sde.cli.terminal import line, say
+from sde.cli.terminal import err, line, say
 from sde.engine import interruption
 from sde.storage.archive import check_kind
 from sde.storage.distinct_files import check_apart
@@ -111,7 +111,7 @@ def judged(found: Any, report: Path | None, target: str | None, checkpoint: Path
         return interruption.exit_code()
     code = {"supported": 0, "refuted": 1, "inconclusive": 3}[found.outcome]
     if found.untested:
-        say(untested_words(found, code))
+        say(untested_words(found, code), shown if shown.quiet else err)
     return code
 
 
