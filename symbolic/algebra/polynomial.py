@@ -1,7 +1,7 @@
 """Sparse polynomials over Q with small, fast, exact arithmetic: {monomial: coefficient}.
 
-A monomial is the sorted tuple of its variables' numbers, repeated by power: x0*x3**2 is (0, 3, 3). Coefficients are int,
-Fraction or numbers of a field over Q.
+A monomial is the sorted tuple of its variables' numbers, repeated by power: x0*x3**2 is (0, 3, 3). Coefficients are
+int, Fraction or numbers of a field over Q.
 """
 
 from __future__ import annotations
