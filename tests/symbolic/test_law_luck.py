@@ -177,7 +177,7 @@ def test_laws_count_with_patterns_that_cannot_occur(name: str) -> None:
     """relu(w x) and relu(c w x), c > 0, are open together, and relu(3/2 relu(w x)) with relu(w x): where they are, the
     loss sees (a + c b) w alone, one function of three parameters whose gradient's multiples are closed: 2 laws, those
     of the charges. relu(w^2 + 1) never shuts: there are the fields of a (w^2 + 1) and of b w, (w^2 + 1, 0, 2 a w) and
-    (0, w, b), and their bracket (-2 b w, 2 a w, -b (2 a) + ...) is none of their combinations: no law."""
+    (0, w, b), and their bracket (-2 b w, 2 a w, -2 a b) is none of their combinations: no law."""
     theory = derive(CASES[name][0]())
     assert theory.conservation_laws == theory.independent_charges == CASES[name][1]
 
