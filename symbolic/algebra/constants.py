@@ -21,32 +21,31 @@ X = sp.Dummy("x")
 
 class Constants:
     """values: {leaf: number}; a leaf is a maximal constant that is no sum, product or whole power of others. opaque:
-    leaves that are in no field here. independent: whether everything in `values` is known to be what it is taken for:
-    with two transcendental constants or more that is an open question."""
+    leaves that are in no field here. independent: whether all constants are known to be what they are taken for: with
+    two transcendental ones or more, or one not known to be, that is an open question."""
 
     def __init__(self, leaves: Iterable[sp.Expr]) -> None:
         self.opaque: set[sp.Expr] = set()
         algebraic: list[sp.Expr] = []
         powers: dict[sp.Expr, dict[sp.Expr, Fraction]] = {}
         for leaf in sorted(leaves, key=sp.default_sort_key):
-            if leaf.is_real is not True or leaf.is_algebraic is None:
+            if leaf.is_real is not True:
                 self.opaque.add(leaf)
             elif leaf.is_algebraic:
                 algebraic.append(leaf)
             else:
                 base, exponent = leaf.as_base_exp()
                 whole = exponent.is_Rational and base.is_positive
+                whole = whole and not base.is_Add and not base.is_Mul
                 key, power = (base, Fraction(int(exponent.p), int(exponent.q))) if whole else (leaf, Fraction(1))
-                if key.is_Add or key.is_Mul or (key.is_Pow and not isinstance(key, sp.exp)):
-                    self.opaque.add(leaf)
-                else:
-                    powers.setdefault(key, {})[leaf] = power
+                powers.setdefault(key, {})[leaf] = power
         root, minimal, parts = _primitive(algebraic)
         if minimal is None:
             self.opaque.update(algebraic)
             root, minimal, parts, algebraic = sp.S.Zero, [Fraction(0)], [], []
         steps = {key: lcm(*(p.denominator for p in found.values())) for key, found in powers.items()}
         taus = [key ** sp.Rational(1, steps[key]) for key in powers]
+        self.independent = not self.opaque and len(powers) <= 1 and all(key.is_algebraic is False for key in powers)
         self.field = NumberField(root, minimal, taus)
         self.values: dict[sp.Expr, Number] = {
             leaf: self.field.algebraic(part) for leaf, part in zip(algebraic, parts, strict=True)
@@ -54,11 +53,6 @@ class Constants:
         for k, (key, found) in enumerate(powers.items()):
             for leaf, power in found.items():
                 self.values[leaf] = self.field.tau(k) ** int(power * steps[key])
-
-    @property
-    def independent(self) -> bool:
-        """See above."""
-        return not self.opaque and len(self.field.taus) <= 1
 
     @cached_property
     def name(self) -> str:

@@ -180,7 +180,7 @@ def _taken(formal: Formal) -> str:
     """What the exact part rests on."""
     if formal.settled:
         return f"complete over {_field(formal)} with its functions as free atoms"
-    return f"complete over {_field(formal)} with its other constants as free symbols"
+    return f"complete over {formal.constants.name}, its transcendental constants taken as independent"
 
 
 def partial_algebra(loss: Loss, reason: str) -> Algebra:

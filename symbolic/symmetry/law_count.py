@@ -103,7 +103,7 @@ def _grown(fields: Mixtures, length: int, rows: Array, bound: int) -> tuple[Arra
     now, quiet = rank(rows, fields.prime), 0
     needed = max(KINKED if fields.kinked or fields.bits.any() else SPARE, SPARE * fields.cycle)
     most = max(1, LARGEST // (fields.width << (length - 1)))
-    while now < bound and quiet < needed:
+    while quiet < needed and (now < bound or not len(rows)):
         count = min(max(bound - now + SPARE if not quiet else needed - quiet, 1), most)
         rows = np.concatenate([rows, fields.brackets(length, count)])
         before, now = now, rank(rows, fields.prime)
