@@ -124,7 +124,7 @@ def new_laws(loss: Loss, laws: Sequence[sp.Expr], known: Sequence[sp.Expr]) -> l
 
 def _gradients(loss: Loss, expressions: Sequence[sp.Expr]) -> Array:
     """d expressions / d theta mod p at a random theta, (n, D)."""
-    twins = {s: sp.Dummy(real=True) for s in loss.theta}
+    twins: dict[sp.Symbol, sp.Symbol] = {s: sp.Dummy(real=True) for s in loss.theta}
     known = [by_slopes(e, twins) for e in expressions]
     tape, rng = Tape(known, (*twins, *twins.values()), arithmetic=JetArithmetic(0)), np.random.default_rng(13)
     for _ in range(TRIES):
