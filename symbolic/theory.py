@@ -52,6 +52,10 @@ class Theory(Derivation):
         How many laws gradient flow has for all data, None when unknown.
     noise
         Mean and covariance of the gradient as functions of theta.
+    clock
+        The time that the derivation may take, a `symbolic.clock.Clock`.
+    undecided
+        {part: why} of what did not end in time, or is not known.
     """
 
     def polynomial_laws(self, degree: int) -> list[sp.Expr]:

@@ -37,6 +37,8 @@ def verdict(theory: Derivation) -> str:
     if laws is None:
         why = theory.undecided.get("conservation_laws", "not known")
         return f"Whether gradient flow has further conservation laws is {why}."
+    if theory.complete is None:
+        return f"Gradient flow has {_plural(laws, 'conservation law')}; the others than these are not found."
     if theory.complete:
         return (
             "These are all the conservation laws of gradient flow."

@@ -67,8 +67,12 @@ class Derivation:
 
     @property
     def complete(self) -> bool | None:
-        """Whether the charges are all conservation laws that hold for all data."""
-        return None if self.conservation_laws is None else self.conservation_laws == self.independent_charges
+        """Whether the charges are all conservation laws that hold for all data; None where the laws are not counted, or
+        there may be more charges."""
+        if self.conservation_laws is None:
+            return None
+        every = self.conservation_laws == self.independent_charges
+        return None if not every and self.certificate.status == "partial" else every
 
     def _within(self, part: str, make: Callable[[], Found], otherwise: Found) -> Found:
         """What `make` gives under the theory's clock; `otherwise`, and noted as undecided, where it takes too long."""

@@ -17,6 +17,9 @@ Array = np.ndarray
 NEAR = 1e-3
 """Longest Newton step, as a generator's norm, from a point that counts as the minimum."""
 
+QUIET = 1e-10
+"""Noise on a generator's range, over all noise, that counts as none."""
+
 
 @dataclass(frozen=True)
 class JointEquilibrium:
@@ -155,9 +158,10 @@ def joint_of_fields(
     """The joint equilibrium of the symmetric generators (A, b) that noise or weight decay moves; None without such, or
     where they do not close under brackets.
 
-    Translations move under weight decay only.
+    Without weight decay, what carries no noise rests: translations, and every A with Sigma A = 0.
     """
-    moving = [(a, b) for a, b in fields if a.any() or weight_decay]
+    floor = QUIET * float(np.trace(sigma))
+    moving = [(a, b) for a, b in fields if weight_decay or np.linalg.norm(sigma @ a) > floor * np.linalg.norm(a)]
     linear = [(a, b) for a, b in moving if not b.any()]
     for chosen in (moving, linear):
         if chosen and is_closed([bordered(a, b) if any(b.any() for _, b in chosen) else a for a, b in chosen]):

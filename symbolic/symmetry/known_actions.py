@@ -89,7 +89,7 @@ def _null(columns: Array, g: Array, theta: Array) -> list[Vector]:
     size = np.linalg.norm(g, axis=0) * np.linalg.norm(theta, axis=0)
     rows = columns / np.where(size > 0, size, 1.0)[:, None]
     scale = np.linalg.norm(rows, axis=0)
-    scale = np.where(scale > 0, scale, 1.0)
+    scale = np.where(scale > CLOSE, scale, 1.0)  # a column that vanishes by itself stays so
     _, s, vt = np.linalg.svd(rows / scale, full_matrices=True)
     null = vt[int((s > CLOSE).sum()) :] / scale
     return fractions(null / np.abs(null).max(axis=1, keepdims=True)) if len(null) else []

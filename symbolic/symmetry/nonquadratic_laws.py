@@ -121,7 +121,7 @@ def new_laws(loss: Loss, laws: Sequence[sp.Expr], known: Sequence[sp.Expr]) -> l
 def _gradients(loss: Loss, expressions: Sequence[sp.Expr]) -> tuple[Array, int]:
     """d expressions / d theta mod p at a random theta, (n, D), and p."""
     m = modulus(constants_of(*expressions))
-    twins = {s: sp.Dummy(real=True) for s in loss.theta}
+    twins: dict[sp.Symbol, sp.Symbol] = {s: sp.Dummy(real=True) for s in loss.theta}
     known = [by_slopes(e, twins) for e in expressions]
     tape = Tape(known, (*twins, *twins.values()), arithmetic=JetArithmetic(modulus=m))
     rng = np.random.default_rng(13)
