@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sde.api import provenance, starts
+from sde.api import provenance, starts, valley_numbers
 from sde.api.verification_runs import Ensembles
 from sde.engine import checkpoint_folder, compiling
 from sde.engine.checkpoint import CheckpointTarget
@@ -129,7 +129,9 @@ def verify(
         )
     r = sgd.rates(loss)
     charges = tuple(theory_numbers.Charge(_label(c), c.A, c.b, c.classification or "") for c in theory.charges)
-    figures = theory_numbers.Theory(charges, theory.noise.factors, sgd.weight_decay, not loss.expression.has(*KINKED))
+    smooth = not loss.expression.has(*KINKED)
+    motion, matrices = valley_numbers.motion(theory, sgd), valley_numbers.matrices(theory)
+    figures = theory_numbers.Theory(charges, theory.noise.factors, sgd.weight_decay, smooth, motion, matrices)
     figures = numeric(figures) if numeric else figures
     setting = Setting(
         learning_rate=r.learning_rate,
