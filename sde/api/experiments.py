@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sde.api import starts
+from sde.api import starts, valley_numbers
 from sde.engine.time_grid import check_length
 from sde.verification import theory_numbers
 from sde.verification.experiment import Experiment
@@ -38,7 +38,12 @@ def experiment_of(
     """What `verify` runs, for its arguments of these names, margins left out their own. Raises InputError."""
     points, steps = start_points(loss, start, seed), step_count(sgd, time)
     charges = tuple(theory_numbers.Charge(_label(c), c.A, c.b, c.classification or "") for c in theory.charges)
-    figures = theory_numbers.Theory(charges, theory.noise.factors, sgd.weight_decay, not loss.expression.has(*KINKED))
+    smooth, motion, matrices = (
+        not loss.expression.has(*KINKED),
+        valley_numbers.motion(theory, sgd),
+        valley_numbers.matrices(theory),
+    )
+    figures = theory_numbers.Theory(charges, theory.noise.factors, sgd.weight_decay, smooth, motion, matrices)
     figures = numeric(figures) if numeric else figures
     r = sgd.rates(loss)
     setting = Setting(
