@@ -1,3 +1,4 @@
+from sde.api.comparison import compare as compare
 from sde.api.convergence_study import convergence as convergence
 from sde.api.expectations import expectation as expectation
 from sde.api.simulation import simulate as simulate
