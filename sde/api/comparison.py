@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 LADDER = (8.0, 4.0, 2.0, 1.0, 0.5)
 LEAST_STEPS = 4
 """Fewest steps of a rung: with fewer, no power of the rate is to be seen."""
-FIRST_PATHS, FIRST_SHARE = 64, 16
-"""Of the first round: at least so many paths at the user's rate, else a share of the budget."""
+FIRST_PATHS, FIRST_SHARE, WORTHWHILE = 64, 16, 1.2
+"""Of the first round: at least so many paths at the user's rate, else a share of the budget; and how many times the
+paths there are make another round."""
 SHARES = {"sgd": (1.0, 2.0), "sde": (1.0, 1.0), "svag": (0.25, 1.0)}
 """Fewest and most paths for each of the SDE's: best for the variance is one over the root of what a path costs."""
 BUDGET = Constraint(must.positive, "Give path-steps, e.g. 1e9.")
@@ -267,9 +268,10 @@ class _Race:
                     raise
                 return done, True
             done = self._study(width, goal)
-            if paths or done.decided.all() or 2 * goal * self._unit() > budget:
+            following = min(2 * goal, goal + int((budget - self.spent) / self._unit()))
+            if paths or done.decided.all() or following < WORTHWHILE * goal:
                 return done, False
-            goal *= 2
+            goal = following
 
     def _round(self, shown: Phases, goal: int) -> None:
         """Bring every lane to `goal` paths, the largest rates first; rates at which one is lost go."""

@@ -53,7 +53,8 @@ def gap(one: Sample, other: Sample) -> tuple[np.ndarray, np.ndarray]:
     difference = one.mean - other.mean
     rounding = 64 * np.finfo(float).eps * np.maximum(np.abs(one.mean), np.abs(other.mean))
     noise = np.hypot(one.sem, other.sem)
-    return np.where((np.abs(difference) <= rounding) & (noise <= rounding), 0.0, difference), noise
+    same = (np.abs(difference) <= rounding) & (noise <= rounding)
+    return np.where(same, 0.0, difference), np.where(same, 0.0, noise)
 
 
 @dataclass(frozen=True)
