@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sde.api import provenance, starts
+from sde.api import numbers_of_theory, provenance, starts
 from sde.api.verification_runs import Ensembles
 from sde.engine import checkpoint_folder, compiling
 from sde.engine.checkpoint import CheckpointTarget
@@ -22,14 +22,12 @@ from sde.verification import theory_numbers
 from sde.verification.experiment import Experiment
 from sde.verification.findings import run_experiment, runs_of, tasks
 from sde.verification.forecast import orbit_starts
-from sde.verification.setting import Margins, Setting
+from sde.verification.setting import Margins
 from sde.verification.verdicts import check_alpha, judge, not_tested
 from symbolic.display import drift_text, paragraph
 from symbolic.dynamics.equation import SDE
 from symbolic.errors import InputError, instance, warn
-from symbolic.functions.registry import KINKED
 from symbolic.language.calls import OF_SGD, called
-from symbolic.predictions.charge import Charge
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD, require_sgd
 from symbolic.theory import Theory, derive
@@ -127,20 +125,8 @@ def verify(
         raise InputError.of(
             "verify.time", f"must hold at least two steps of {sgd.learning_rate}", time, "Take a longer time."
         )
-    r = sgd.rates(loss)
-    charges = tuple(theory_numbers.Charge(_label(c), c.A, c.b, c.classification or "") for c in theory.charges)
-    figures = theory_numbers.Theory(charges, theory.noise.factors, sgd.weight_decay, not loss.expression.has(*KINKED))
+    figures, setting = numbers_of_theory.of_theory(theory, sgd), numbers_of_theory.setting(theory, sgd)
     figures = numeric(figures) if numeric else figures
-    setting = Setting(
-        learning_rate=r.learning_rate,
-        temperature=r.temperature,
-        variance=r.variance,
-        weight_decay=r.weight_decay,
-        speed=1 / r.inertia,
-        plain=sgd.momentum == 0,
-        closed=theory.noise.source in ("features", "dataset"),
-        factor=sgd.factor,
-    )
     experiment = Experiment(figures, setting, orbit_starts(figures, points), steps, margins)
     begins, names = experiment.starts, experiment.names
     known = {"time": time, "steps": steps, "paths": paths, "seed": seed, "alpha": alpha, "margins": asdict(margins)}
@@ -184,6 +170,7 @@ def verify(
         tuple(found.curves),
         tuple(found.entries),
         tuple(found.explosions),
+        families=numbers_of_theory.families(theory),
         settings=settings,
         files=loss.files,
         looks=(paths,),
@@ -215,11 +202,6 @@ def _check(loss: Any, sgd: Any, start: Any, margins: Any, theory: Any, numeric: 
         instance("verify.theory", theory, Theory, "must be a Theory", "Give derive(loss), or leave it out.")
     if numeric is not None and not callable(numeric):
         raise InputError.of("verify.numeric", "must be a function of a theory's numbers", numeric, "Leave it out.")
-
-
-def _label(charge: Charge) -> str:
-    text = str(charge.expression)
-    return text if len(text) <= 40 else charge.name
 
 
 def _derived(loss: Loss, progress: bool) -> Theory:

@@ -7,8 +7,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from sde.reports.contents import headline
 from sde.reports.number_format import bounds, measured
-from sde.reports.page import headline
 from sde.verification.claims import STATEMENTS
 from sde.verification.result import VerificationResult
 

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from sde.verification.fluctuations import Forecast, forecast
 from sde.verification.forecast import mean_field
 from sde.verification.setting import Margins, Setting
 from sde.verification.theory_numbers import Theory
@@ -76,3 +77,8 @@ class Experiment:
     def forecasts(self) -> tuple[np.ndarray, ...]:
         """The predicted path (times, D) from every start."""
         return tuple(mean_field(self.theory, self.setting, theta, self.times) for theta in self.starts)
+
+    @cached_property
+    def expectations(self) -> tuple[Forecast, ...]:
+        """The predicted paths with their fluctuations, from every start: what the curves show."""
+        return tuple(forecast(self.theory, self.setting, theta, self.times) for theta in self.starts)

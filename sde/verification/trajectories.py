@@ -21,16 +21,16 @@ def applies(experiment: Experiment) -> Iterator[Case]:
 
 def measure(case: Case, evidence: Evidence) -> Iterator[Curves]:
     """The curves of every charge from one start."""
-    given, path = evidence.experiment, evidence.experiment.forecasts[case.start]
+    given, ahead = evidence.experiment, evidence.experiment.expectations[case.start]
     sgd, sde, descent = (evidence.sample(run.kind, run.start) for run in case.runs)
-    resting = evidence.simulators.equilibrium(path[-1]) if np.isfinite(path[-1]).all() else None
+    resting = evidence.simulators.equilibrium(ahead.mean[-1]) if ahead.followed else None
     for j, c in enumerate(given.theory.charges):
         bands = [_band(label, c, s, sgd.time) for label, s in (("SGD", sgd), ("SDE", sde)) if len(s.states)]
         yield Curves(
             c.label,
             given.names[case.start],
             sgd.time,
-            c.value(path) if np.isfinite(path).all() else None,
+            ahead.expected(c.value) if ahead.followed else None,
             tuple(bands),
             c.value(descent.states[0]) if len(descent.states) else None,
             float(resting[j]) if resting is not None and np.isfinite(resting[j]) and c.kind == "convergent" else None,
