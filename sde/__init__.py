@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "CacheWarning": "sde.storage.module_cache",
         "CheckpointWarning": "sde.engine.ensemble",
+        "Claim": "sde.api.claims",
         "Convergence": "sde.estimators.convergence_order",
         "Expectation": "sde.estimators.estimate",
         "ExplosionWarning": "sde.engine.dataset",
@@ -26,6 +27,7 @@ __getattr__, __dir__, __all__ = attach(
         "UndefinedWarning": "sde.engine.dataset",
         "VarianceWarning": "sde.estimators.multilevel",
         "Verdict": "sde.verification.verdicts",
+        "calibrate": "sde.api.calibration",
         "convergence": "sde.api.convergence_study",
         "expectation": "sde.api.expectations",
         "plot": "sde.api.plotting",

@@ -1,3 +1,5 @@
+from sde.api.calibration import calibrate as calibrate
+from sde.api.claims import Claim as Claim
 from sde.api.convergence_study import convergence as convergence
 from sde.api.expectations import expectation as expectation
 from sde.api.plotting import plot as plot

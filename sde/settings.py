@@ -124,6 +124,16 @@ class RunSettings(Checked):
         metadata=setting("SGD steps (and time).", STEPS, SGD_ONLY, required=True, spec=True, option=int),
     )
     paths: int = field(default=1000, metadata=setting("Size of the ensemble.", PATHS, ALL, spec=True, option=int))
+    most_paths: int | None = field(
+        default=None,
+        metadata=setting(
+            "Double the paths, up to so many from each start, until every claim is decided.",
+            PATHS,
+            ("verify",),
+            spec=True,
+            option=int,
+        ),
+    )
     seed: int = field(default=0, metadata=setting("The same one gives the same run.", SEED, ALL, spec=True, option=int))
     dtype: str = field(default="float64", metadata=setting("float64 or float32.", NUMBERS, spec=True, option=str))
     scheme: str = field(

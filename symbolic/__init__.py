@@ -30,6 +30,7 @@ __getattr__, __dir__, __all__ = attach(
         "MomentumLaw": "symbolic.predictions.momentum",
         "Normal": "symbolic.problem.distributions",
         "Parameter": "symbolic.problem.parameter",
+        "RelativeEquilibrium": "symbolic.predictions.valley.relative",
         "SDE": "symbolic.dynamics.equation",
         "SGD": "symbolic.problem.optimizer",
         "Sharpness": "symbolic.predictions.sharpness.sharpening",

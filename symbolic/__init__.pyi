@@ -13,6 +13,7 @@ from symbolic.predictions.label_noise import LabelNoise as LabelNoise
 from symbolic.predictions.momentum import MomentumLaw as MomentumLaw
 from symbolic.predictions.sharpness.sharpening import Sharpness as Sharpness
 from symbolic.predictions.stationary.distribution import StationaryLaw as StationaryLaw
+from symbolic.predictions.valley.relative import RelativeEquilibrium as RelativeEquilibrium
 from symbolic.problem.base_distribution import Distribution as Distribution
 from symbolic.problem.dataset import Dataset as Dataset
 from symbolic.problem.distributions import Bernoulli as Bernoulli

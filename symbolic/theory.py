@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
@@ -10,24 +11,25 @@ import numpy as np
 import sympy as sp
 
 from symbolic import display
-from symbolic.algebra.polynomial import TooLarge
+from symbolic.clock import LIMIT, Clock, OutOfTime, Progress, told
 from symbolic.errors import InputError, instance
 from symbolic.evaluation.random_points import Probe
 from symbolic.language.calls import called
 from symbolic.noise.covariance import Noise
-from symbolic.noise.sign_class import GenericNoise
 from symbolic.predictions import Breaking, LabelNoise, MomentumLaw, breaking, label_noise, momentum_laws
 from symbolic.predictions.charge import Charge
-from symbolic.predictions.derivation import Derivation
+from symbolic.predictions.derivation import Derivation, classes, timed_algebra
 from symbolic.predictions.sharpness import Sharpness, sharpness
 from symbolic.predictions.stationary import StationaryLaw, stationary_law
 from symbolic.problem.loss import Loss
 from symbolic.problem.mean_loss import hessian_trace
 from symbolic.problem.optimizer import SGD
 from symbolic.symmetry import arranged, nonquadratic_laws
-from symbolic.symmetry.generators import dimension_on_data, find_algebra
-from symbolic.symmetry.invariants import Formal
+from symbolic.symmetry.generators import dimension_on_data
 from symbolic.symmetry.law_count import independent, law_count
+
+LARGEST_COUNT = 2500
+"""Largest D for which conservation laws are counted: the rank of D fields of D numbers."""
 
 
 class Theory(Derivation):
@@ -50,6 +52,10 @@ class Theory(Derivation):
         How many laws gradient flow has for all data, None when unknown.
     noise
         Mean and covariance of the gradient as functions of theta.
+    clock
+        The time that the derivation may take, a `symbolic.clock.Clock`.
+    undecided
+        {part: why} of what did not end in time, or is not known.
     """
 
     def polynomial_laws(self, degree: int) -> list[sp.Expr]:
@@ -70,7 +76,14 @@ class Theory(Derivation):
         InputError
             Where there are too many coefficients.
         """
-        return nonquadratic_laws.polynomial_laws(self.loss, degree)
+        try:
+            with self.clock.part("polynomial laws"):
+                return nonquadratic_laws.polynomial_laws(self.loss, degree)
+        except OutOfTime:
+            raise InputError(
+                f"polynomial_laws: must end within the time limit; got {self.clock.undecided}. Lower the degree, or"
+                " give derive a longer time_limit."
+            ) from None
 
     @cached_property
     def momentum_laws(self) -> tuple[MomentumLaw, ...]:
@@ -198,28 +211,34 @@ class Theory(Derivation):
         Raises ValueError."""
         return dimension_on_data(self.loss)
 
-    def to_json(self, *, details: bool = False) -> dict[str, Any]:
-        """The record that `noetherflow derive --json` writes.
-
-        Parameters
-        ----------
-        details
-            With structure and families.
+    def to_json(self) -> dict[str, Any]:
+        """The record that `noetherflow derive --json` writes, whole: generators as their entries that are not zero,
+        matrix forms, structure, further laws, and what is not decided.
 
         Returns
         -------
         dict
             Plain lists, numbers and strings.
         """
-        return display.to_json(self, details=details)
+        return display.to_json(self)
 
     def to_latex(self) -> str:
         """The charges, their drift and class as LaTeX."""
         return display.to_latex(self)
 
-    def summary(self) -> str:
-        """The same in plain words."""
-        return display.summary(self)
+    def summary(self, sgd: SGD | None = None) -> str:
+        """The same in plain words.
+
+        Parameters
+        ----------
+        sgd
+            The optimiser whose weight decay decides where divergent charges end; none when left out.
+
+        Returns
+        -------
+        str
+        """
+        return display.summary(self, sgd)
 
     def __str__(self) -> str:
         return self.summary()
@@ -234,13 +253,18 @@ class Theory(Derivation):
 
 
 @called()
-def derive(loss: Loss) -> Theory:
+def derive(loss: Loss, *, time_limit: float = LIMIT, progress: bool | Progress = False) -> Theory:
     """All affine symmetries of a loss, its charges, and their class under SGD's noise.
 
     Parameters
     ----------
     loss
         The loss with the distribution of its data.
+    time_limit
+        Seconds after which a derivation ends with what is known by then; what the theory computes later, when it is
+        asked for or shown, counts too. The rest is said to be "not decided within 60 s".
+    progress
+        Whether to tell the parts of the derivation on standard error, or a function that is told their names.
 
     Returns
     -------
@@ -249,7 +273,8 @@ def derive(loss: Loss) -> Theory:
     Raises
     ------
     InputError
-        For a loss without a finite gradient, or with one that vanishes everywhere.
+        For a time limit that is no positive number, and for a loss without a finite gradient, or with one that
+        vanishes everywhere.
 
     References
     ----------
@@ -263,19 +288,29 @@ def derive(loss: Loss) -> Theory:
     (u**2 - w**2, 'convergent', True)
     """
     instance("derive", loss, Loss, "needs a Loss", "Build one with symbolic.Loss.")
-    _check_gradient(loss)
-    try:
-        formal: Formal | None = Formal(loss)
-    except TooLarge:
-        formal = None
-    algebra = find_algebra(loss, formal)
+    clock = Clock(time_limit, told(progress))
+    with suppress(OutOfTime), clock.part("gradient", 0.2):
+        _check_gradient(loss)
+    algebra = timed_algebra(loss, clock)
     noise = Noise(loss)
-    generic = GenericNoise(loss, noise)
+    noise.read_within(clock)
     symmetric = sorted(algebra.symmetric_fields, key=lambda x: not x.is_translation)
-    fields = [x.scaled() for x in arranged(loss, symmetric)]
-    charges = [Charge(loss, x, noise, f"C_{k}", *generic.classify(x)) for k, x in enumerate(fields, start=1)]
-    count = independent(fields)
-    return Theory(loss, algebra, tuple(charges), count, law_count(loss, count), noise)
+    try:
+        with clock.part("charges", 0.5):
+            fields = [x.scaled() for x in arranged(loss, symmetric)]
+    except OutOfTime:
+        fields = [x.scaled() for x in symmetric]
+    kinds = classes(loss, noise, fields, clock)
+    charges = [Charge(loss, x, noise, f"C_{k}", *kinds[k - 1]) for k, x in enumerate(fields, start=1)]
+    count, undecided = independent(fields), dict[str, str]()
+    try:
+        with clock.part("conservation laws", 0.8):
+            laws = law_count(loss, count) if loss.dimension <= LARGEST_COUNT else None
+        if laws is None:
+            undecided["conservation_laws"] = "not known"
+    except OutOfTime:
+        laws, undecided["conservation_laws"] = None, clock.undecided
+    return Theory(loss, algebra, tuple(charges), count, laws, noise, clock, undecided)
 
 
 def _check_gradient(loss: Loss) -> None:

@@ -35,16 +35,22 @@ def test_derive_writes_designs_fields(spec: str) -> None:
         "conservation_laws",
         "complete",
         "certificate",
+        "certificate_reason",
         "charges",
+        "families",
+        "structure",
+        "further_laws",
+        "undecided",
     }
     assert set(found["algebra"]) == {"dimension", "symmetric", "antisymmetric"}
     assert found["algebra"]["dimension"] >= found["algebra"]["symmetric"] + found["algebra"]["antisymmetric"]
     size = sum(int(np.prod(shape, dtype=int)) for shape in found["parameters"].values())
     for charge in found["charges"]:
-        assert set(charge) == {"expression", "generator", "kind", "class", "drift"}
-        assert set(charge["generator"]) == {"A", "b"}
-        A, b = (np.vectorize(Fraction)(np.array(charge["generator"][k], dtype=object)) for k in ("A", "b"))
-        assert A.shape == (size, size) and b.shape == (size,) and np.array_equal(A, A.T)
+        assert set(charge) == {"name", "expression", "generator", "kind", "class", "reason", "drift"}
+        assert set(charge["generator"]) == {"size", "A", "b"} and charge["generator"]["size"] == size
+        entries = {(i, j): Fraction(c) for i, j, c in charge["generator"]["A"]}
+        assert all(entries[j, i] == c and 0 <= i < size for (i, j), c in entries.items())
+        assert all(0 <= i < size and Fraction(c) for i, c in charge["generator"]["b"])
         assert charge["class"] in ("convergent", "divergent", "frozen")
     assert found["name"] == ("good" if spec == "good.toml" else spec.replace("_", "-"))
 
@@ -56,7 +62,7 @@ def test_derive_of_designs_own_example() -> None:
     assert (found["independent_charges"], found["conservation_laws"], found["complete"]) == (1, 1, True)
     assert found["certificate"] == "proved"
     assert found["charges"][0]["expression"] == "u**2 - w**2"
-    assert found["charges"][0]["generator"] == {"A": [[1, 0], [0, -1]], "b": [0, 0]}
+    assert found["charges"][0]["generator"] == {"size": 2, "A": [[0, 0, 1], [1, 1, -1]], "b": []}
     assert found["charges"][0]["class"] == "convergent"
 
 

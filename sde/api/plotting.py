@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import sympy as sp
 
-from sde.api import numbers_of_theory
+from sde.api.experiments import figures_of, setting_of
 from sde.reports import figures
 from sde.verification.fluctuations import forecast
 from sde.verification.result import Band, Curves
@@ -171,7 +171,7 @@ def _forecast(
         return observed([*theta.T, time]).T.reshape(len(theta), *shape)
 
     time, theta = lead.time.values, _start(loss, lead)
-    numbers = numbers_of_theory.of_theory(theory, sgd), numbers_of_theory.setting(theory, sgd)
+    numbers = figures_of(theory, sgd), setting_of(theory, sgd)
     ahead = forecast(*numbers, theta, time)
     if not ahead.followed:
         return _Lines(np.full((len(time), *shape), np.nan), None)

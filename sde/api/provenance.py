@@ -87,9 +87,10 @@ def plain(value: Any) -> Any:
     if isinstance(value, sp.Basic):
         return _text(value)
     if isinstance(value, np.ndarray) and value.size > MOST:
-        few = len(found := Counter(value.ravel().tolist())) <= FEW
+        found = Counter(value.ravel()[:: value.size // MOST].tolist())  # most arrays show here that they are not few
+        found = Counter(value.ravel().tolist()) if len(found) <= FEW else found
         return {"shape": list(value.shape)} | (
-            {"counts": {str(k): n for k, n in found.items()}} if few else {"sha256": digest(value)}
+            {"counts": {str(k): n for k, n in found.items()}} if len(found) <= FEW else {"sha256": digest(value)}
         )
     if isinstance(value, np.ndarray):
         return [plain(v) for v in value] if value.ndim else plain(value.item())

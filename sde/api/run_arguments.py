@@ -36,12 +36,12 @@ def _memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 8 * 2**30
 
 
-def refuse_too_many(paths: int, width: int) -> None:
-    """Refuse paths of `width` bytes each that would take more than MEMORY_SHARE of memory."""
-    memory = _memory()
+def refuse_too_many(paths: int, width: int, where: str = "keep='paths'") -> None:
+    """Refuse paths of `width` bytes each that would take more than MEMORY_SHARE of memory. where: what keeps them."""
+    memory, keeps = _memory(), where.startswith("keep")
+    advice = "Stream them with out='paths.nc', save at fewer times, take fewer paths or keep='statistics'."
     if width * paths > MEMORY_SHARE * memory:
         raise InputError(
-            f"keep='paths': may take {MEMORY_SHARE:.0%} of memory ({MEMORY_SHARE * memory / 2**30:.1f} GiB); got"
-            f" {paths} paths that need {width * paths / 2**30:.1f} GiB. Stream them with out='paths.nc', save at fewer"
-            " times, take fewer paths or keep='statistics'."
+            f"{where}: may take {MEMORY_SHARE:.0%} of memory ({MEMORY_SHARE * memory / 2**30:.1f} GiB); got"
+            f" {paths} paths that need {width * paths / 2**30:.1f} GiB. {advice if keeps else 'Take fewer.'}"
         )

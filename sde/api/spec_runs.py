@@ -100,6 +100,13 @@ def verify_spec(
     return _verify(options(spec, sgd, run, _named(spec)), alpha, threads, progress, save, call)
 
 
+def setup_of(spec: Spec) -> dict[str, Any]:
+    """Arguments of `verify` that `calibrate` takes, of a spec."""
+    read = options(spec, {}, {}, _named(spec))
+    chosen = {k: v for k, v in read.run.items() if k in ("start", "time", "paths")}
+    return {"loss": read.loss, "sgd": read.sgd, **chosen}
+
+
 def resume_verification(
     path: str | Path, *, threads: int | None = None, progress: bool = False, outputs: Sequence[str | Path | None] = ()
 ) -> Report:
@@ -125,9 +132,20 @@ def _verify(
     from sde.api.verifying import verify
 
     chosen = {k: v for k, v in spec.run.items() if k in taken("verify")}
+    chosen["claims"] = [own_claim(i, given) for i, given in enumerate(spec.claims)]
     target = None if save is None else checkpoint.CheckpointTarget(save, call)
     with provenance.called(call):
         return verify(spec.loss, spec.sgd, alpha=alpha, threads=threads, progress=progress, checkpoint=target, **chosen)
+
+
+def own_claim(place: int, given: Mapping[str, Any]) -> Any:
+    """A claim of a spec. Raises InputError that names its place there."""
+    from sde.api.claims import Claim
+
+    try:
+        return Claim(given["observable"], **{k: v for k, v in given.items() if k != "observable"})
+    except InputError as error:
+        raise InputError(str(error).replace("Claim.", f"claims[{place}].", 1)) from None
 
 
 @called()

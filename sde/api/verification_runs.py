@@ -25,12 +25,15 @@ from symbolic.theory import Theory
 if TYPE_CHECKING:
     import xarray as xr
 
+LOOK = 10**9
+"""By which the seeds of one look lie apart from those of the next."""
 MINIBATCH = (Kind.SGD, Kind.EVERY_SGD, Kind.DRIFT_SGD)
 
 
 @dataclass(frozen=True)
 class Ensembles:
-    """What runs are made of. paths: of SGD from each start."""
+    """What runs are made of. paths: of SGD from each start; sizes: how many there are at each look, where more than
+    one is planned."""
 
     loss: Loss
     sgd: SGD
@@ -38,6 +41,7 @@ class Ensembles:
     paths: int
     seed: int
     threads: int | None
+    sizes: tuple[int, ...] = ()
 
     @property
     def _cheap(self) -> bool:
@@ -49,10 +53,17 @@ class Ensembles:
         """The SDE's step."""
         return self.sgd.learning_rate / 2 if self._cheap else self.sgd.learning_rate
 
-    @property
-    def _few(self) -> int:
-        """The SDE's paths."""
-        return min(self.paths, 1000 if self._cheap else 128)
+    def _added(self, look: int) -> int:
+        """SGD's paths that a look adds."""
+        return self.sizes[look] - self.sizes[look - 1] if look else self.paths
+
+    def _few(self, look: int) -> int:
+        """The SDE's."""
+        return min(self._added(look), 1000 if self._cheap else 128)
+
+    def seeded(self, number: int, look: int = 0) -> int:
+        """The seed of a run of that number; every look has its own."""
+        return (self.seed + number + LOOK * look) % 2**64
 
     def _gradients(self, run: Run) -> int:
         """That a step takes."""
@@ -63,12 +74,12 @@ class Ensembles:
     def work(self, run: Run, steps: int) -> float:
         """Gradients that a run is thought to take. steps: of SGD from a start."""
         path_steps: Mapping[Kind, float] = {
-            Kind.SGD: self.paths * steps,
+            Kind.SGD: self._added(run.look) * steps,
             Kind.EVERY_SGD: 4 * min(steps, EVERY),
             Kind.EVERY_GD: min(steps, EVERY),
             Kind.DRIFT_SGD: one_step_drift.MOST // 4,
             Kind.DRIFT_SDE: one_step_drift.MOST // 4,
-            Kind.SDE: self._few * steps * self.sgd.learning_rate / self._dt,
+            Kind.SDE: self._few(run.look) * steps * self.sgd.learning_rate / self._dt,
             Kind.GD: steps,
         }
         done = path_steps[run.kind] if run.kind in path_steps else SLOWER[run.kind] * steps
@@ -108,12 +119,13 @@ class _Runner:
         target = self._folder.target(f"run-{next(self._number):05}") if self._folder else None
         if run.kind is Kind.SDE:
             times = saves * sgd.learning_rate
-            options = {"time": float(times[-1]), "save_at": times, "seed": given.seed + 1000 + run.start}
-            options |= {"paths": given._few, "dt": given._dt, "check": False}
+            options = {"time": float(times[-1]), "save_at": times, "seed": given.seeded(1000 + run.start, run.look)}
+            options |= {"paths": given._few(run.look), "dt": given._dt, "check": False}
             return _sample(given.loss, self._data(run, simulate, sgd, theta, checkpoint=target, **options))
         if run.kind in MINIBATCH:
             first = run.kind is Kind.SGD
-            options = {"paths": given.paths if first else 4, "seed": given.seed + 1 + (run.start if first else -1)}
+            number = 1 + run.start if first else 0
+            options = {"paths": given._added(run.look) if first else 4, "seed": given.seeded(number, run.look)}
         else:
             sgd = replace(sgd, learning_rate=sgd.learning_rate * (1.0 / SLOWER.get(run.kind, 1)))
             options = {"paths": 1, "full_batch": True}
@@ -125,10 +137,10 @@ class _Runner:
         given, single = self._given, replace(self._given.sgd, schedule=None)
         options: dict[str, Any] = {"paths": len(states), "save_at": 2}
         if run.kind is Kind.DRIFT_SGD:
-            data = self._data(run, train, single, states, seed=given.seed + 5000 + batch, steps=1, **options)
+            data = self._data(run, train, single, states, seed=given.seeded(5000 + batch), steps=1, **options)
         else:
             dt = single.learning_rate / one_step_drift.FINE
-            options |= {"time": dt, "dt": dt, "seed": given.seed + 6000 + batch, "check": False}
+            options |= {"time": dt, "dt": dt, "seed": given.seeded(6000 + batch), "check": False}
             data = self._data(run, simulate, single, states, **options)
         return _states(given.loss, data)[:, -1]
 

@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sde.api import numbers_of_theory, provenance, starts
+from sde.api import charge_families, provenance
+from sde.api.claim_meanings import Setup, expected
+from sde.api.claims import Claim, check_claims
+from sde.api.experiments import check_setup, experiment_of, start_points, step_count
+from sde.api.run_arguments import refuse_too_many
 from sde.api.verification_runs import Ensembles
 from sde.engine import checkpoint_folder, compiling
 from sde.engine.checkpoint import CheckpointTarget
 from sde.engine.interruption import InterruptedWarning
 from sde.engine.progress import phases
-from sde.engine.time_grid import check_length
 from sde.reports.report import Report
 from sde.settings import SETTINGS
 from sde.verification import theory_numbers
-from sde.verification.experiment import Experiment
-from sde.verification.findings import run_experiment, runs_of, tasks
-from sde.verification.forecast import orbit_starts
+from sde.verification.findings import GROWING, runs_of, tasks
+from sde.verification.looks import run_in_looks, sizes
+from sde.verification.own_claims import kind_of
 from sde.verification.setting import Margins
-from sde.verification.verdicts import check_alpha, judge, not_tested
-from symbolic.display import drift_text, paragraph
-from symbolic.dynamics.equation import SDE
+from sde.verification.verdicts import check_alpha
+from symbolic.display import drift_text, fate, paragraph
 from symbolic.errors import InputError, instance, warn
 from symbolic.language.calls import OF_SGD, called
 from symbolic.problem.loss import Loss
-from symbolic.problem.optimizer import SGD, require_sgd
+from symbolic.problem.optimizer import SGD
 from symbolic.theory import Theory, derive
 
 
@@ -41,9 +43,11 @@ def verify(
     start: Mapping[Any, Any] | Sequence[Mapping[Any, Any]],
     time: float,
     paths: int = 2000,
+    most_paths: int | None = None,
     seed: int = 0,
     alpha: float = 0.01,
     margins: Margins | None = None,
+    claims: Sequence[Claim] = (),
     theory: Theory | None = None,
     threads: int | None = None,
     numeric: Callable[[theory_numbers.Theory], theory_numbers.Theory] | None = None,
@@ -68,12 +72,17 @@ def verify(
         Length of the runs, in t = eta*k.
     paths
         Per start.
+    most_paths
+        Look again with as many paths as before and as many again, up to so many from each start, until every claim that
+        more paths can decide is decided. Each of the looks that there may be is given its equal part of alpha.
     seed
         Of all runs.
     alpha
         The chance of any wrong verdict, by Holm's procedure over all claims.
     margins
         How far from the theory still counts as agreement.
+    claims
+        Claims of your own, judged together with the theory's.
     theory
         To be held to another theory than derive(loss).
     threads
@@ -109,34 +118,39 @@ def verify(
     """
     _check(loss, sgd, start, margins, theory, numeric)
     check_alpha(alpha)
-    paths, seed, threads, checkpoint = (
-        SETTINGS[name].read(value)
-        for name, value in {"paths": paths, "seed": seed, "threads": threads, "checkpoint": checkpoint}.items()
-    )
-    several: list[Any] = list(start) if isinstance(start, (list, tuple)) else [start]
-    points = [starts.reader(loss.parameters, s, 1, seed, loss.dimension)(0, 1)[0] for s in several]
-    if not points:
-        raise InputError("verify.start: at least one point is needed; got none. Give {parameter: value}.")
-    check_length("verify.time", time, "t = eta*k")
-    theory = theory or _derived(loss, progress)
-    margins = margins or Margins()
-    steps = round(time / sgd.learning_rate)
-    if steps < 2:
+    given = {"paths": paths, "most_paths": most_paths, "seed": seed, "threads": threads, "checkpoint": checkpoint}
+    paths, most_paths, seed, threads, checkpoint = (SETTINGS[name].read(value) for name, value in given.items())
+    if most_paths is not None and most_paths < paths:
         raise InputError.of(
-            "verify.time", f"must hold at least two steps of {sgd.learning_rate}", time, "Take a longer time."
+            "verify.most_paths", f"must be at least paths, {paths}", most_paths, "Give more, or leave it out."
         )
-    figures, setting = numbers_of_theory.of_theory(theory, sgd), numbers_of_theory.setting(theory, sgd)
-    figures = numeric(figures) if numeric else figures
-    experiment = Experiment(figures, setting, orbit_starts(figures, points), steps, margins)
-    begins, names = experiment.starts, experiment.names
+    claims = check_claims(claims)
+    points, steps = start_points(loss, start, seed), step_count(sgd, time)  # before a long derivation
+    theory = theory or _derived(loss, progress)
+    claimed = expected(claims, Setup(loss, sgd, theory, len(points), steps))
+    kinds, asked = [kind_of(meant) for meant, _ in claimed], {int(k) for meant, _ in claimed for k in meant.steps}
+    experiment = replace(
+        experiment_of(loss, sgd, theory, start=start, time=time, seed=seed, margins=margins, numeric=numeric),
+        asked=tuple(sorted(asked)),
+    )
+    figures, margins, begins, names = experiment.theory, experiment.margins, experiment.starts, experiment.names
+    looks = sizes(paths, most_paths)
+    if most_paths is not None:
+        refuse_too_many(most_paths * len(begins), 8 * loss.dimension * len(experiment.recorded), "verify.most_paths")
     known = {"time": time, "steps": steps, "paths": paths, "seed": seed, "alpha": alpha, "margins": asdict(margins)}
+    known |= {"most_paths": most_paths} if most_paths is not None else {}
+    known |= {"claims": [record for _, record in claimed]} if claimed else {}
     recorded = provenance.record("verify", loss, sgd, {**known, "start": [loss.unpack(theta) for theta in begins]})
     parts = [a for c in figures.charges for a in (c.kind, c.A, c.b)]
     folder = checkpoint_folder.folder(checkpoint, "verify", provenance.identity(recorded, *parts), recorded)
-    ensembles = Ensembles(loss, sgd, theory, paths, seed, threads)
-    plan = [(run.phase(names), ensembles.work(run, steps)) for run in runs_of(tasks(experiment))]
+    ensembles = Ensembles(loss, sgd, theory, paths, seed, threads, looks)
+    first = runs_of(tasks(experiment, kinds))
+    more = [replace(run, look=k) for k in range(1, len(looks)) for run in first if run.kind in GROWING]
+    plan = [(run.phase(names), ensembles.work(run, steps)) for run in [*first, *more]]
     with compiling.reporting(progress), phases(f"verify {loss.name}", plan, progress) as shown:
-        found = run_experiment(experiment, ensembles.simulators(names, shown, folder))
+        simulators = ensembles.simulators(names, shown, folder)
+        outcome = run_in_looks(experiment, simulators, kinds, alpha, len(looks))
+    found = outcome.findings
     if found.interrupted:
         why = "the report holds the claims that were measured, and lists the others as not tested"
         warn(f"verify: interrupted; {why}.", InterruptedWarning)
@@ -149,31 +163,33 @@ def verify(
         "momentum": sgd.momentum,
         "time": time,
         "steps": steps,
-        "paths per start": paths,
+        "paths per start": looks[outcome.looks - 1],
         "starts": {name: _start_text(loss, theta) for name, theta in zip(names, begins, strict=True)},
         "starts added": len(begins) - len(points),
         "seed": seed,
         "alpha": alpha,
         "margins": asdict(margins),
+        **({"looks": f"{outcome.looks} of at most {len(looks)}"} if most_paths is not None else {}),
+        **({"claims": {str(i): _claim_text(record) for i, (_, record) in enumerate(claimed, 1)}} if claimed else {}),
         **provenance.shown(recorded),
     }
     rows = tuple(
         {"name": c.name, "expression": str(c.expression), "kind": c.kind, "class": c.classification or "undecided"}
-        | {"why": c.reason, "drift": drift_text(c)}
+        | {"why": fate.reason(c.reason, sgd), "drift": drift_text(c)}
         for c in theory.charges
     )
     return Report(
         loss.name,
-        judge(found.claims, alpha) + not_tested(found.untested, alpha),
-        "\n\n".join([paragraph(theory), *found.notes]),
+        outcome.verdicts,
+        "\n\n".join([paragraph(theory, sgd), *found.notes]),
         rows,
         tuple(found.curves),
         tuple(found.entries),
         tuple(found.explosions),
-        families=numbers_of_theory.families(theory),
+        families=charge_families.families(theory, sgd),
         settings=settings,
         files=loss.files,
-        looks=(paths,),
+        looks=looks[: outcome.looks],
         interrupted=found.interrupted,
         run=recorded,
     )
@@ -181,27 +197,19 @@ def verify(
 
 def _check(loss: Any, sgd: Any, start: Any, margins: Any, theory: Any, numeric: Any) -> None:
     """Raise ValueError for arguments of another type."""
-    do = (
-        "An SDE has no charges to verify: see sde.convergence."
-        if isinstance(loss, SDE)
-        else "Build one with symbolic.Loss."
-    )
-    instance("verify", loss, Loss, "needs a Loss", do)
-    require_sgd("verify", sgd)
-    rule = "must be a mapping {parameter: value}, or a list of them"
-    names = ", ".join(f"{p.name!r}: ..." for p in loss.parameters[:3])
-    for point in (
-        [start]
-        if isinstance(start, Mapping)
-        else instance("verify.start", start, (list, tuple), rule, f"Write {{{names}}}.")
-    ):
-        instance("verify.start", point, Mapping, rule, f"Write {{{names}}}.")
+    check_setup(loss, sgd, start)
     if margins is not None:
         instance("verify.margins", margins, Margins, "must be Margins", "Write Margins(drift=0.05), or leave it out.")
     if theory is not None:
         instance("verify.theory", theory, Theory, "must be a Theory", "Give derive(loss), or leave it out.")
     if numeric is not None and not callable(numeric):
         raise InputError.of("verify.numeric", "must be a function of a theory's numbers", numeric, "Leave it out.")
+
+
+def _claim_text(record: Mapping[str, Any]) -> str:
+    """A claim for readers: arrays of more than a few numbers by how many they are."""
+    many = {k: f"{len(v)} of them" for k, v in record.items() if isinstance(v, np.ndarray) and len(v) > 4}
+    return "; ".join(f"{k}: {provenance.plain(v)}" for k, v in {**record, **many}.items())
 
 
 def _derived(loss: Loss, progress: bool) -> Theory:

@@ -44,6 +44,10 @@ SpecArgument = Annotated[
     str,
     typer.Argument(help="A TOML spec, or the name of a library loss.", metavar="SPEC", autocompletion=_losses),
 ]
+SpecArguments = Annotated[
+    list[str] | None,
+    typer.Argument(help="TOML specs, or names of library losses.", metavar="[SPEC]...", autocompletion=_losses),
+]
 CheckpointArgument = Annotated[
     Path, typer.Argument(help="The checkpoint of a simulate, train or verify that did not end.")
 ]
@@ -68,6 +72,10 @@ SaveAll = Annotated[
     typer.Option(
         "--checkpoint", help="Save what is complete in this folder as it is made; continue from it if it is there."
     ),
+]
+TimeLimit = Annotated[
+    float,
+    typer.Option(help="Seconds after which the derivation ends with what is known by then.", show_default=True),
 ]
 Threads = Annotated[int | None, typer.Option(help=SETTINGS["threads"].help)]
 FullBatch = Annotated[bool, typer.Option(help=SETTINGS["full_batch"].help)]

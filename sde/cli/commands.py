@@ -1,4 +1,4 @@
-"""The command line: derive, simulate, train, resume, verify, show, library, schemes, cache.
+"""The command line: derive, simulate, train, resume, verify, calibrate, show, library, schemes, cache.
 
 Exit codes: 0 done / all supported, 1 something refuted or every path lost, 2 bad input, 3 inconclusive, 130 interrupted
 by Ctrl-C, 143 by SIGTERM (what was complete is saved either way; a second Ctrl-C or SIGTERM ends at once), 70 an error
@@ -26,13 +26,16 @@ from sde.cli.arguments import (
     Save,
     SaveAll,
     SpecArgument,
+    SpecArguments,
     Threads,
+    TimeLimit,
     point_of,
     with_options,
 )
 from sde.cli.guard import guarded, words
-from sde.cli.outputs import checked, emit, finish, judged, listing
-from sde.cli.terminal import Commands, line, say, shown_for
+from sde.cli.outputs import calibrated, checked, emit, finish, judged, listing
+from sde.cli.terminal import Commands, line, say, shown_for, steps_shown
+from sde.settings import SETTINGS
 from sde.storage.distinct_files import check_apart
 from symbolic.errors import InputError
 
@@ -83,6 +86,7 @@ def derive(
     spec: SpecArgument,
     json_: Json = None,
     at: At = None,
+    time_limit: TimeLimit = 60.0,
     *,
     sgd: Given,
 ) -> int:
@@ -97,13 +101,16 @@ def derive(
     point = None if at is None else point_of(at, read.run.get("start"))
     if point is not None:
         read.loss.check_point(point, "--at")
-    theory = derive_theory(read.loss)
-    shown, record = _shown(json_), theory.to_json()
-    say(theory.summary(), shown)
+    shown = _shown(json_)
+    with steps_shown(_watched()) as step:
+        theory = derive_theory(read.loss, time_limit=time_limit, progress=step)
+        words, record = theory.summary(settings), None if json_ is None else theory.to_json()
+    say(words, shown)
     if point is not None:
         say("\n" + at_point(theory, point, settings), shown)
-        record = {**record, "point": point_record(theory, point, settings)}
-    emit(json_, record)
+        record = None if record is None else {**record, "point": point_record(theory, point, settings)}
+    if record is not None:
+        emit(json_, record)
     return 0
 
 
@@ -207,6 +214,33 @@ def verify(
     check_apart([report, json_, checkpoint], read.inputs)
     found = verify_spec(read, sgd, run, alpha=alpha, threads=threads, progress=not words.quiet, save=checkpoint)
     return judged(found, report, json_, checkpoint, _shown(json_))
+
+
+@app.command(short_help="How often verify is wrong: false alarms and power.")
+@guarded
+def calibrate(
+    specs: SpecArguments = None,
+    json_: Json = None,
+    seeds: Annotated[int, typer.Option(help="Verifications of each loss.")] = 200,
+    seed: Annotated[int, typer.Option(help=SETTINGS["seed"].help)] = 0,
+    alpha: Annotated[float, typer.Option(help="As of verify.")] = 0.01,
+    checkpoint: Save = None,
+    threads: Threads = None,
+) -> int:
+    """False alarms of verify under true theories, and its power against wrong ones; on five small losses, or specs."""
+    from sde.api.calibration import calibrate as measure
+    from sde.api.spec_runs import setup_of
+    from sde.spec.problem_file import spec_for
+
+    read = [spec_for(spec) for spec in specs or ()]
+    inputs = [path for spec in read for path in spec.inputs]
+    checked(inputs, json_)
+    check_apart([json_, checkpoint], inputs)
+    losses = [setup_of(spec) for spec in read] or None
+    found = measure(
+        losses, seeds=seeds, seed=seed, alpha=alpha, threads=threads, checkpoint=checkpoint, progress=not words.quiet
+    )
+    return calibrated(found, json_, checkpoint, _shown(json_))
 
 
 @app.command()

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
-from sde.cli.terminal import line, say
+from sde.cli.terminal import err, line, say
 from sde.engine import interruption
 from sde.storage.archive import check_kind
 from sde.storage.distinct_files import check_apart
@@ -111,7 +111,7 @@ def judged(found: Any, report: Path | None, target: str | None, checkpoint: Path
         return interruption.exit_code()
     code = {"supported": 0, "refuted": 1, "inconclusive": 3}[found.outcome]
     if found.untested:
-        say(untested_words(found, code))
+        say(untested_words(found, code), shown if shown.quiet else err)
     return code
 
 
@@ -126,6 +126,20 @@ def untested_words(found: Any, code: int) -> str:
     needs = "; ".join(all_needs[:MOST_NEEDS] + ["..."] * (len(all_needs) > MOST_NEEDS))
     covers = "of the claims that were tested all are supported" if code == 0 else "it is of those that were tested"
     return f"{left} of {total} claims NOT TESTED (exit code {code}: {covers}). They need {needs}."
+
+
+def calibrated(found: Any, target: str | None, checkpoint: Path | None, shown: Any) -> int:
+    """Show and write a calibration, its JSON first; the exit code."""
+    from sde.reports.calibration_table import calibration_record, calibration_table
+
+    begun.append(Path(target or "-"))
+    emit(target, calibration_record(found))
+    shown.print(calibration_table(found))
+    if found.attrs["interrupted"]:
+        again = f"; the same command goes on from {line(checkpoint)}" if checkpoint else ""
+        say(f"interrupted: the table is of the verifications that were complete{again}")
+        return interruption.exit_code()
+    return 0
 
 
 def _again(checkpoint: Path) -> str:

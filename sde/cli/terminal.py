@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from rich.console import Console
@@ -51,6 +52,16 @@ def drop(stream: Any) -> None:
 def shown_for(target: str | None, quiet: bool = False) -> Console:
     """Where words go beside JSON for `target`: aside when it takes standard output, nowhere when quiet."""
     return Console(quiet=True) if quiet else err if target == "-" else Console(**PLAIN)
+
+
+@contextmanager
+def steps_shown(watched: bool) -> Iterator[Callable[[str], None]]:
+    """A function that shows the step that a command is at, aside, until the next; nothing where nobody watches."""
+    if not watched:
+        yield lambda name: None
+        return
+    with err.status("") as status:
+        yield lambda name: status.update(f"{line(name)} ...")
 
 
 ELSEWHERE = {

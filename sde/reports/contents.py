@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sde.reports.number_format import bounds, counted, measured, number
-from sde.verification.claims import STATEMENTS
+from sde.verification import claims, own_claims
 from sde.verification.result import WORDS, Curves, VerificationResult
 from sde.verification.verdicts import Verdict
 
@@ -49,6 +49,11 @@ class Group:
     outcome: str
     line: str
     rows: tuple[Row, ...]
+
+
+def statements() -> dict[str, str]:
+    """What the statistic of each group is."""
+    return {**claims.STATEMENTS, **own_claims.STATEMENTS}
 
 
 def headline(report: VerificationResult) -> str:
@@ -126,7 +131,7 @@ def _group(name: str, rows: Sequence[Row]) -> Group:
     subject = nearest.verdict.subject or nearest.verdict.claim
     said = f"{nearest.statistic} {nearest.interval}, margin {nearest.margin}"
     line = f"{counts}; {which}: {subject}, {said}" if len(rows) > 1 else f"{counts}: {subject}, {said}"
-    return Group(name, STATEMENTS.get(name, ""), outcome, line, tuple(rows))
+    return Group(name, statements().get(name, ""), outcome, line, tuple(rows))
 
 
 def nearness(verdict: Verdict) -> float:

@@ -7,9 +7,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from sde.reports.contents import headline
+from sde.reports.contents import headline, statements
 from sde.reports.number_format import bounds, measured
-from sde.verification.claims import STATEMENTS
 from sde.verification.result import VerificationResult
 
 _STYLES = {"supported": "bold green", "refuted": "bold red", "inconclusive": "bold yellow"}
@@ -18,10 +17,11 @@ _MARKS = {"supported": "✓", "refuted": "✗", "inconclusive": "?"}
 
 def verdict_table(report: VerificationResult) -> RenderableType:
     """Verdict, subject, statistic, interval and margin of every claim, group by group; the counts are the last line."""
+    known = statements()
     groups = list(dict.fromkeys(v.group for v in report.tested))
     parts: list[RenderableType] = [Text(report.name, style="bold")]
     for group in groups:
-        parts.append(Text.assemble((group, "bold"), (f": {STATEMENTS[group]}" if group in STATEMENTS else "", "dim")))
+        parts.append(Text.assemble((group, "bold"), (f": {known[group]}" if group in known else "", "dim")))
         table = Table(box=None, show_header=False, pad_edge=False)
         table.add_column(no_wrap=True)
         table.add_column(overflow="fold")

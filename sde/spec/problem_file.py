@@ -17,6 +17,7 @@ noise):
     language: symbolic.language.parser; where goes top down [sgd]         learning_rate (default 0.01), batch_size,
     weight_decay, momentum, replacement, schedule = "warmup(5)" or "min(t/5, 1)"   # t = eta*k [run]
     start, time or steps, dt, paths, seed, save_at, scheme, dtype, keep, observables: see sde.spec.run_section
+    [[claims]]      observable, equals, margin: see sde.spec.claims_section
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from __future__ import annotations
 import keyword
 import math
 import os
+import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,7 +35,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from sde.spec import observed, run_section
+from sde.spec import claims_section, observed, run_section
 from sde.spec.data_files import FILE_KEYS, not_utf8, read_dataset
 from sde.spec.distribution_tables import read_distribution
 from sde.spec.error_list import ErrorList, is_number
@@ -46,10 +49,11 @@ from symbolic.problem.optimizer import SGD
 from symbolic.problem.parameter import MOST_AXES, entries
 from symbolic.problem.schedule import read_schedule
 
-SECTIONS = ("name", "parameters", "data", "loss", "sgd", "run", "observables")
+SECTIONS = ("name", "parameters", "data", "loss", "sgd", "run", "observables", "claims")
 SGD_KEYS = ("learning_rate", "batch_size", "weight_decay", "momentum", "replacement", "schedule")
 LOSS_KEYS = ("where", "expression")
 TABLES = {"": SECTIONS, "data": FILE_KEYS, "loss": LOSS_KEYS, "sgd": SGD_KEYS, "run": run_section.KEYS}
+TABLES["claims"] = claims_section.KEYS
 DECLARE = "A parameter goes under [parameters]; a data variable needs a law under [data]."
 
 
@@ -68,7 +72,7 @@ class Spec:
     run holds what the file's [run] gives, checked, under the names of `sde.simulate`'s arguments: start (a dict {name:
     float array or Law}, or a list of such dicts), time (= eta*k), steps, dt, paths, seed, save_at, scheme, dtype, keep,
     observables ({name: expression}). inputs: the files that it was read from, the spec's and its data's, which no
-    output may overwrite.
+    output may overwrite. claims: arguments of `sde.Claim`, for each.
     """
 
     name: str
@@ -77,6 +81,7 @@ class Spec:
     run: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
     inputs: tuple[Path, ...] = ()
+    claims: tuple[dict[str, Any], ...] = ()
 
 
 def spec_for(name_or_path: str | Path) -> Spec:
@@ -117,6 +122,16 @@ def read_spec(path: str | Path) -> Spec:
     return parse_spec(text, path)
 
 
+def _written(text: str, where: Mapping[str, Any]) -> set[str]:
+    """The names in an expression, and in the named expressions that it uses."""
+    found, waiting = set[str](), [text]
+    while waiting:
+        new = set(re.findall(r"[^\W\d]\w*", waiting.pop())) - found
+        found |= new
+        waiting += [part for name in new if isinstance(part := where.get(name), str)]
+    return found
+
+
 def parse_spec(text: str, path: str | Path = "spec.toml") -> Spec:
     """Like `read_spec` for the TOML text itself; `path` names it and anchors relative file names."""
     path = Path(path)
@@ -146,6 +161,7 @@ class _Reader:
         self.parameters: dict[str, np.ndarray] = {}
         self.data: dict[str, np.ndarray] = {}
         self.laws: list[Any] = []
+        self.cancelling: list[str] = []
         self.size: int | None = None
         self.files: tuple[Path, ...] = ()
 
@@ -165,17 +181,20 @@ class _Reader:
         run = run_section.read(
             self.section("run"), self.section("observables"), self.parameters, self.names, sgd, self.errors
         )
+        claims = claims_section.read(
+            self.raw.get("claims", []), run.get("observables", {}), self.parameters, self.names, self.errors
+        )
         if self.errors.found or expression is None or sgd is None:
             raise SpecError(self.errors.found)
         try:
-            loss = Loss(expression, self.parameters, self.laws, name=name)
+            loss = Loss(expression, self.parameters, self.laws, name=name, cancelling=self.cancelling)
         except ValueError as error:
             raise SpecError(str(error).splitlines()) from None
         loss.files = (self.path, *self.files)
         observed.fill(run, loss, self.errors)
         if self.errors.found:
             raise SpecError(self.errors.found)
-        return Spec(name, loss, sgd, run, self.path, loss.files)
+        return Spec(name, loss, sgd, run, self.path, loss.files, claims)
 
     def section(self, name: str, *, needed: bool = False) -> dict[str, Any]:
         value = self.raw.get(name, None)
@@ -310,9 +329,14 @@ class _Reader:
             )
             return None
         result: sp.Expr = value.item()
+        written = _written(section["expression"], where)
         for kind, table in (("parameters", self.parameters), ("data", self.data)):
             for name, array in table.items():
-                if not result.free_symbols & set(array.flat):
+                if result.free_symbols & set(array.flat):
+                    continue
+                if name in written:
+                    self.cancelling.append(name)
+                else:
                     self.errors.add(
                         f"{kind}.{name}",
                         "must occur in the loss",

@@ -18,13 +18,17 @@ PAIRS = 40
 
 @dataclass(frozen=True)
 class Experiment:
-    """A theory, and the runs that it is held against. starts: points (D,); steps: of SGD from each."""
+    """A theory, and the runs that it is held against. starts: points (D,); steps: of SGD from each. chooser: the theory
+    that chooses the states at which drifts are measured; left out, the same. asked: steps at which runs are recorded
+    beside the saves that the theory's own claims look at."""
 
     theory: Theory
     setting: Setting
     starts: tuple[np.ndarray, ...]
     steps: int
     margins: Margins
+    chooser: Theory | None = None
+    asked: tuple[int, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -57,6 +61,11 @@ class Experiment:
     def saves(self) -> np.ndarray:
         """Steps at which runs are saved: both of every pair, the first and the last."""
         return np.unique(np.concatenate([[0], self.pairs, self.pairs + 1, [self.steps]]))
+
+    @cached_property
+    def recorded(self) -> np.ndarray:
+        """The saves, and the steps that were asked for."""
+        return np.union1d(self.saves, np.array(self.asked, dtype=np.int64))
 
     @cached_property
     def times(self) -> np.ndarray:

@@ -1,8 +1,9 @@
-"""Make the runs that claims need, and measure each claim as soon as its runs are there."""
+"""Make the runs that claims need, and measure each claim as soon as its runs are there, or again once they have
+grown."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 
 from sde.verification.claim_kind import Case, ClaimKind, Finding, Note, Reader
@@ -11,9 +12,11 @@ from sde.verification.experiment import Experiment
 from sde.verification.result import Curves, Entry, Explosions
 from sde.verification.runs import Evidence, Kind, Run, Simulators, in_order
 from sde.verification.trajectories import CURVES
-from sde.verification.verdicts import Claim, Untested
+from sde.verification.verdicts import Claim, Key, Untested
 
 Task = tuple[Reader, Case]
+GROWING = frozenset({Kind.SGD, Kind.SDE})
+"""Runs that more paths may be added to."""
 
 
 @dataclass
@@ -63,29 +66,87 @@ def runs_of(found: Iterable[Task]) -> list[Run]:
     return in_order(run for _, case in found if not case.reason for run in case.runs)
 
 
+class Course:
+    """The runs of a verification as they are made, and what was read off them. claims: kinds beside those that the
+    theory makes."""
+
+    def __init__(self, experiment: Experiment, simulators: Simulators, claims: Sequence[ClaimKind] = ()) -> None:
+        self.evidence, self.interrupted = Evidence(experiment, simulators), False
+        self._kinds, self._tasks = [*CLAIMS, *claims], tasks(experiment, claims)
+        self._read: dict[int, list[Finding]] = {}
+        self._explosions: dict[Run, Explosions] = {}
+
+    def begin(self) -> None:
+        """Run everything and measure every claim that applies. Ctrl-C ends it with what was measured;
+        KeyboardInterrupt goes on where nothing was."""
+        pending = [i for i, (_, case) in enumerate(self._tasks) if not case.reason]
+        try:
+            for run in runs_of(self._tasks):
+                self.evidence.make(run)
+                self._count(run)
+                for i in [i for i in pending if self.evidence.holds(self._tasks[i][1].runs)]:
+                    self._measure(i)
+                    pending.remove(i)
+        except KeyboardInterrupt:
+            if not self.findings.claims:
+                raise
+            self.interrupted = True
+
+    def go_on(self, undecided: Set[Key], look: int) -> bool:
+        """Add the paths of a further look to the runs of those claims that hang on paths alone, and measure them
+        again; whether there are any."""
+        again = [i for i, task in enumerate(self._tasks) if _grows(task) and undecided & self._keys(i)]
+        try:
+            for run in in_order(run for i in again for run in self._tasks[i][1].runs if run.kind in GROWING):
+                self.evidence.extend(run, look)
+                self._count(run)
+            read = {i: list(self._tasks[i][0].measure(self._tasks[i][1], self.evidence)) for i in again}
+        except KeyboardInterrupt:
+            self.interrupted = True
+            return False
+        self._read |= read
+        return bool(again)
+
+    def redraw(self) -> None:
+        """Read everything but claims again."""
+        for i in [i for i in self._read if not isinstance(self._tasks[i][0], ClaimKind)]:
+            self._measure(i)
+
+    @property
+    def findings(self) -> Findings:
+        """All that was found so far, and the list of what was not tested."""
+        found = Findings(explosions=list(self._explosions.values()), interrupted=self.interrupted)
+        found.leave([task for task in self._tasks if task[1].reason], "", "")
+        for read in self._read.values():
+            found.add(read)
+        if self.interrupted:
+            left = [task for i, task in enumerate(self._tasks) if i not in self._read and not task[1].reason]
+            found.leave(left, "interrupted before it was measured", "the rest of its runs: call again, or resume")
+        order = [kind.group for kind in self._kinds]
+        found.claims.sort(key=lambda claim: order.index(claim.group))
+        return found
+
+    def _measure(self, i: int) -> None:
+        reader, case = self._tasks[i]
+        self._read[i] = list(reader.measure(case, self.evidence))
+
+    def _keys(self, i: int) -> set[Key]:
+        return {(f.group, f.subject) for f in self._read.get(i, ()) if isinstance(f, Claim)}
+
+    def _count(self, run: Run) -> None:
+        if run.kind in GROWING:
+            sample, name = self.evidence.recorded(run.kind, run.start), run.phase(self.evidence.experiment.names)
+            self._explosions[run] = Explosions(name, sample.exploded, sample.total, sample.first)
+
+
+def _grows(task: Task) -> bool:
+    """Whether more paths change what is read, and nothing else has to be run again for it."""
+    kinds = {run.kind for run in task[1].runs}
+    return isinstance(task[0], ClaimKind) and bool(kinds & GROWING) and kinds <= {*GROWING, Kind.GD}
+
+
 def run_experiment(experiment: Experiment, simulators: Simulators, claims: Sequence[ClaimKind] = ()) -> Findings:
-    """Run everything and measure every claim that applies; claims: kinds beside those that the theory makes. Ctrl-C
-    ends it with what was measured, and the list of what was not; KeyboardInterrupt goes on where nothing was."""
-    found, evidence, pending = Findings(), Evidence(experiment, simulators), tasks(experiment, claims)
-    found.leave([task for task in pending if task[1].reason], "", "")
-    pending = [task for task in pending if not task[1].reason]
-    try:
-        for run in runs_of(pending):
-            evidence.make(run)
-            if run.kind in (Kind.SGD, Kind.SDE):
-                sample = evidence.sample(run.kind, run.start)
-                name = run.phase(experiment.names)
-                found.explosions.append(Explosions(name, sample.exploded, sample.total, sample.first))
-            for task in [task for task in pending if evidence.holds(task[1].runs)]:
-                found.add(task[0].measure(task[1], evidence))
-                pending.remove(task)
-    except KeyboardInterrupt:
-        if not found.claims:
-            raise
-        found.interrupted = True
-        found.leave(
-            pending, "interrupted before it was measured", "the rest of the runs: resume its checkpoint, or call again"
-        )
-    order = [kind.group for kind in [*CLAIMS, *claims]]
-    found.claims.sort(key=lambda claim: order.index(claim.group))
-    return found
+    """What one look at all runs finds; see `Course`."""
+    course = Course(experiment, simulators, claims)
+    course.begin()
+    return course.findings

@@ -62,21 +62,24 @@ def predict(theory: Theory, states: np.ndarray, h: float, variance: float) -> Pr
 def measure(
     theory: Theory,
     predicted: Prediction,
-    step: Callable[[np.ndarray, int], np.ndarray],
+    step: Callable[[np.ndarray, int], np.ndarray | None],
     margin: float,
     memory: Memory | None,
 ) -> Drift:
-    """Mean measured change of every charge at every state. step: a single one from each state. The number of steps
-    follows from the scatter, not from the outcome. memory: of the sums so far."""
+    """Mean measured change of every charge at every state. step: a single one from each state, None where there
+    are no more. The number of steps follows from the scatter, not from the outcome. memory: of the sums so far."""
     states, moving = predicted.states, theory.moving
     n, each = len(states), max(1, BATCH // len(states))
     before = theory.values(states)
     total, squares, repeats, kept = np.zeros_like(before), np.zeros_like(before), 0, memory.load() if memory else {}
     if kept:
         total, squares, repeats = kept["total"], kept["squares"], int(kept["repeats"])
+    mean = spread = np.zeros_like(before)
     while True:
         if not kept:
             after = step(np.repeat(states, each, axis=0), repeats)
+            if after is None:
+                return Drift(predicted, mean, spread, repeats)
             moved = theory.values(after).reshape(n, each, -1) - before[:, None, :]
             total, squares, repeats = total + moved.sum(axis=1), squares + (moved**2).sum(axis=1), repeats + each
             if memory:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
 from typing import Protocol
@@ -46,10 +46,11 @@ ORDER = (
 
 @dataclass(frozen=True)
 class Run:
-    """One run. start: its number, of those that an experiment has."""
+    """One run. start: its number, of those that an experiment has; look: 0, or which one adds these paths to it."""
 
     kind: Kind
     start: int = 0
+    look: int = 0
 
     @property
     def rank(self) -> tuple[int, int, int]:
@@ -59,7 +60,7 @@ class Run:
 
     def phase(self, names: Sequence[str]) -> str:
         """What progress calls it. names: of the starts."""
-        return self.kind.value.format(names[self.start])
+        return self.kind.value.format(names[self.start]) + f", look {self.look + 1}" * (self.look > 0)
 
 
 def in_order(runs: Iterable[Run]) -> list[Run]:
@@ -83,6 +84,13 @@ class Sample:
     total: int
     first: float | None
 
+    def joined(self, other: Sample) -> Sample:
+        """With the paths of another, at the same times."""
+        firsts = [first for first in (self.first, other.first) if first is not None]
+        exploded, total = self.exploded + other.exploded, self.total + other.total
+        states = np.concatenate([self.states, other.states])
+        return Sample(states, self.time, exploded, total, min(firsts, default=None))
+
 
 class Sampler(Protocol):
     """Runs from theta (D,), saved at those steps of the run's own length."""
@@ -94,13 +102,14 @@ class Sampler(Protocol):
 class Simulators:
     """How to run things.
 
-    one_step(run, states (n, D), number of the batch): a single step from each state, without schedule.
+    one_step(run, states (n, D), number of the batch): a single step from each state, without schedule; None where
+    there are no more.
     equilibrium(theta): the charges at the joint equilibrium of its orbit. memory(name, arrays that decide what is kept
     there): None where nothing is kept.
     """
 
     sample: Sampler
-    one_step: Callable[[Run, np.ndarray, int], np.ndarray]
+    one_step: Callable[[Run, np.ndarray, int], np.ndarray | None]
     equilibrium: Callable[[np.ndarray], np.ndarray | None]
     memory: Callable[[str, tuple[np.ndarray, ...]], Memory | None] = lambda name, arrays: None
 
@@ -128,11 +137,27 @@ class Evidence:
         elif run.kind in (Kind.EVERY_SGD, Kind.EVERY_GD):
             saves = np.arange(min(given.steps, EVERY) + 1)
         else:
-            saves = given.saves
+            saves = given.recorded
         self._samples[run] = self.simulators.sample(run, given.starts[run.start], saves)
 
-    def sample(self, kind: Kind, start: int = 0) -> Sample:
+    def extend(self, run: Run, look: int) -> None:
+        """Add the paths of a further look to a run that is made."""
+        given = self.experiment
+        more = self.simulators.sample(replace(run, look=look), given.starts[run.start], given.recorded)
+        self._samples[run] = self._samples[run].joined(more)
+        self.__dict__.pop("pool", None)
+
+    def recorded(self, kind: Kind, start: int = 0) -> Sample:
+        """A run from a start at all that was recorded of it."""
         return self._samples[Run(kind, start)]
+
+    def sample(self, kind: Kind, start: int = 0) -> Sample:
+        """The same at the saves of the theory's own claims; other runs whole."""
+        found, given = self.recorded(kind, start), self.experiment
+        if not given.asked or kind not in (Kind.SGD, Kind.SDE, Kind.GD):
+            return found
+        at = np.searchsorted(given.recorded, given.saves)
+        return replace(found, states=found.states[:, at], time=found.time[at])
 
     def drift(self, kind: Kind) -> Drift:
         return self._drifts[Run(kind)]
@@ -143,11 +168,11 @@ class Evidence:
         return np.concatenate([self.sample(Kind.SGD, k).states for k in range(len(self.experiment.starts))])
 
     @cached_property
-    def _visited(self) -> np.ndarray:
+    def visited(self) -> np.ndarray:
         """States from which drifts are measured, (n, D)."""
         given, pool = self.experiment, self.pool
         pool = np.concatenate([pool[:, given.before].reshape(-1, pool.shape[2]), given.starts])
-        return one_step_drift.visited(given.theory, given.setting, pool)
+        return one_step_drift.visited(given.chooser or given.theory, given.setting, pool)
 
     def _drift(self, run: Run) -> Drift:
         given, setting = self.experiment, self.experiment.setting
@@ -156,11 +181,11 @@ class Evidence:
             dt = setting.learning_rate / one_step_drift.FINE
             who, h, variance = "SDE", dt * setting.speed, setting.temperature / dt
         theory, margin = given.theory, given.margins.drift
-        predicted = one_step_drift.predict(theory, self._visited, h, variance)
+        predicted = one_step_drift.predict(theory, self.visited, h, variance)
         decides = (predicted.states, predicted.change, predicted.size, np.array([margin, *theory.moving]))
         memory = self.simulators.memory(f"drift-{who}", decides)
 
-        def step(states: np.ndarray, batch: int) -> np.ndarray:
+        def step(states: np.ndarray, batch: int) -> np.ndarray | None:
             return self.simulators.one_step(run, states, batch)
 
         return one_step_drift.measure(theory, predicted, step, margin, memory)

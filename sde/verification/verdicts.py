@@ -21,12 +21,13 @@ EDGE = 1e12
 class Claim:
     """A statement with a number that can come out wrong.
 
-    group: the kind of claim, "mean drift" say; subject: which dynamics and charge; text: the statement
-    in words, its subject included. estimate, error: the measured number and its standard error (0 for a deterministic
-    check, infinite where it cannot be told). margin: the interval within which the statement counts as true; expected:
-    the theory's value. paths: independent samples behind the error; least: fewer of them decide nothing; unit: what
-    they are. note: what a reader should know, e.g. why nothing could be measured; `measured` is False then and the
-    verdict inconclusive. needs: what it would take to decide it, where that is no number of samples.
+    group: the kind of claim, "mean drift" say; subject: which dynamics and charge; text: the statement in words, its
+    subject included. estimate, error: the measured number and its standard error (0 for a deterministic check, infinite
+    where it cannot be told). margin: the interval within which the statement counts as true; expected: the theory's
+    value. paths: independent samples behind the error; unit: what they are; least: of fewer of them Student's law is
+    not believed, but only Cantelli's inequality. note: what a reader should know, e.g. why nothing could be measured;
+    `measured` is False then and the verdict inconclusive. needs: what it would take to decide it, where that is no
+    number of samples.
     """
 
     group: str
@@ -46,7 +47,7 @@ class Claim:
     @property
     def decidable(self) -> bool:
         """Whether there is evidence enough to weigh."""
-        return self.measured and bool(np.isfinite([self.estimate, self.error]).all()) and self.paths >= self.least
+        return self.measured and bool(np.isfinite([self.estimate, self.error]).all())
 
     @property
     def hopeful(self) -> bool:
@@ -64,6 +65,9 @@ class Claim:
         special: Any = import_module("scipy.special")  # slow to load
 
         least = min((self.estimate - low) / self.error, (high - self.estimate) / self.error)
+        if self.paths < self.least:
+            chance = 1 / (1 + least**2)
+            return (chance, 1.0) if least > 0 else (1.0, min(1.0, 2 * chance))
         return float(special.stdtr(self.degrees, -least)), min(1.0, 2 * float(special.stdtr(self.degrees, least)))
 
     @property
@@ -77,7 +81,10 @@ class Claim:
             return (-np.inf, np.inf)
         special: Any = import_module("scipy.special")  # slow to load
 
-        half = float(special.stdtrit(self.degrees, (1 + level) / 2)) * self.error if self.error else 0.0
+        if self.paths < self.least and self.error:
+            half = math.sqrt(2 / (1 - level) - 1) * self.error
+        else:
+            half = float(special.stdtrit(self.degrees, (1 + level) / 2)) * self.error if self.error else 0.0
         return self.estimate - half, self.estimate + half
 
     def samples_needed(self, level: float) -> float:
@@ -86,10 +93,12 @@ class Claim:
 
         low, high = self.margin
         inside = min(self.estimate - low, high - self.estimate)
-        quantile = float(special.ndtri(1 - (level if inside > 0 else level / 2)))
         if not np.isfinite(self.error) or inside == 0:
             return np.inf
-        return max(self.paths * (quantile * self.error / abs(inside)) ** 2, self.least)
+        chance, one = level if inside > 0 else level / 2, self.paths * (self.error / inside) ** 2
+        squared = float(special.ndtri(1 - chance)) ** 2
+        student = one * squared + (1 + squared) / 2  # Student's quantile to first order
+        return min(max(student, self.least), one * (1 / chance - 1)) if self.least > student else student
 
     def wants(self, level: float) -> str:
         """What it would take to decide it, in words; level: of one hypothesis."""

@@ -17,9 +17,10 @@ from typing import Any, Literal
 import numpy as np
 import sympy as sp
 
-from symbolic.algebra.nullspace import Number, Vector, kernel
+from symbolic.algebra.constants import Constants, constants_of
+from symbolic.algebra.nullspace import Vector, kernel
+from symbolic.algebra.number_field import Irrational, Number, denominators, quotient, rational, tidy
 from symbolic.algebra.polynomial import add
-from symbolic.algebra.span import tidy
 from symbolic.errors import InputError
 
 Array = np.ndarray
@@ -30,16 +31,12 @@ Rows = dict[int, Vector]
 """The matrix [[A, b], [0, 0]] by rows; column D holds b."""
 
 
-def rational(value: Number) -> sp.Rational:
-    """A number as SymPy's."""
-    return sp.Rational(value.numerator, value.denominator)
-
-
 @dataclass(frozen=True)
 class AffineField:
     """The vector field A theta + b on R^size.
 
-    A: {(row, column): entry} and b: {row: entry} hold what is not zero, as int or Fraction.
+    A: {(row, column): entry} and b: {row: entry} hold what is not zero, as int, Fraction or, where the loss names
+    irrational constants, `Irrational`.
     """
 
     size: int
@@ -68,7 +65,7 @@ class AffineField:
 
     @classmethod
     def from_matrices(cls, A: Any, b: Any = None) -> AffineField:
-        """From A (D, D) and b (D,) or (D, 1), zero when left out: SymPy matrices, arrays or lists of rationals.
+        """From A (D, D) and b (D,) or (D, 1), zero when left out: SymPy matrices, arrays or lists of exact numbers.
 
         Raises InputError for other shapes, and for entries that are not exact.
         """
@@ -81,10 +78,12 @@ class AffineField:
                 f"AffineField: A must be square and b have a row for each of A's; got shapes {matrix.shape} and"
                 f" {offset.shape}. One row per entry of theta."
             )
+        named = [c for c in (*matrix.ravel(), *offset.ravel()) if isinstance(c, sp.Expr) and not c.is_Rational]
+        exact = _Exact(constants_of(*named))
         return cls(
             size,
-            {index: _exact(c) for index, c in np.ndenumerate(matrix) if c != 0},
-            {i: _exact(c) for i, c in enumerate(offset.ravel()) if c != 0},
+            {index: exact(c) for index, c in np.ndenumerate(matrix) if c != 0},
+            {i: exact(c) for i, c in enumerate(offset.ravel()) if c != 0},
         )
 
     @staticmethod
@@ -227,11 +226,17 @@ class AffineField:
         return self.form(theta, theta, 2)
 
     def scaled(self) -> AffineField:
-        """The positive multiple of a symmetric field whose charge has coprime whole coefficients."""
-        coefficients = [Fraction(c) * (1 if i == j else 2) for (i, j), c in self.A.items()]
-        coefficients += [Fraction(2 * c) for c in self.b.values()]
-        scale = lcm(*(c.denominator for c in coefficients))
-        factor = Fraction(scale, gcd(*(int(c * scale) for c in coefficients)))
+        """The positive multiple of a symmetric field whose charge has coprime whole coefficients; beyond Q the first
+        is whole, and the others have whole coefficients."""
+        coefficients: list[Number] = [c * (1 if i == j else 2) for (i, j), c in self.A.items()]
+        coefficients += [2 * c for c in self.b.values()]
+        first: Number = 1
+        if any(isinstance(c, Irrational) for c in coefficients):
+            first = abs(coefficients[0])
+            coefficients = [quotient(c, first) for c in coefficients]
+        scale = lcm(*(d for c in coefficients for d in denominators(c)))
+        common = gcd(*(int(c * scale) for c in coefficients if not isinstance(c, Irrational)))
+        factor = quotient(scale if first != 1 else Fraction(scale, common), first)
         return AffineField(
             self.size,
             {index: tidy(c * factor) for index, c in self.A.items()},
@@ -275,10 +280,21 @@ def common_fixed_point(fields: Sequence[AffineField]) -> Vector | None:
     return next(({columns[k]: c for k, c in v.items() if k != last} for v in found if last in v), None)
 
 
-def _exact(value: Any) -> Number:
-    if not isinstance(value, Rational):
-        raise InputError(
-            f"AffineField: entries must be whole numbers or fractions; got {value!r} ({type(value).__name__}). Write"
-            " 0.1 as Fraction(1, 10)."
-        )
-    return tidy(Fraction(int(value.numerator), int(value.denominator)))
+class _Exact:
+    """What a user's entry is as an exact number. Raises InputError."""
+
+    def __init__(self, constants: Constants) -> None:
+        self.constants = constants
+
+    def __call__(self, value: Any) -> Number:
+        if isinstance(value, Irrational):
+            return value
+        if isinstance(value, Rational):
+            return tidy(Fraction(int(value.numerator), int(value.denominator)))
+        found = self.constants.read(value) if isinstance(value, sp.Expr) else None
+        if found is None:
+            raise InputError(
+                f"AffineField: entries must be exact numbers; got {value!r} ({type(value).__name__}). Write 0.1 as"
+                " Fraction(1, 10)."
+            )
+        return found

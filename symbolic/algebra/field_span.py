@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Sequence
 
 from symbolic.algebra.affine import AffineField
-from symbolic.algebra.nullspace import Number, Solver, Vector, readable
+from symbolic.algebra.nullspace import Solver, Vector, readable
+from symbolic.algebra.number_field import Number
 from symbolic.algebra.polynomial import add
 from symbolic.algebra.span import Span
 

@@ -1,4 +1,4 @@
-"""Exact null spaces of sparse systems over Q, and readable bases of them.
+"""Exact null spaces of sparse systems over Q, or a field of numbers over Q, and readable bases of them.
 
 Equations with one or two unknowns, nearly all of those a symmetry gives, are eliminated as they come (zeros and a
 weighted union-find); what is left is a small dense core for FLINT.
@@ -12,7 +12,10 @@ from math import gcd, lcm
 
 from flint import fmpq, fmpq_mat, fmpz_mat
 
-Number = int | Fraction
+from symbolic import clock
+from symbolic.algebra.number_field import Irrational, Number, denominators, has_irrational, quotient, tidy
+from symbolic.algebra.polynomial import add
+
 Vector = dict[int, Number]
 """A sparse vector {index: non-zero entry}."""
 
@@ -47,6 +50,7 @@ class Solver:
     def add(self, rows: Iterable[Mapping[int, Number]]) -> None:
         """Add the equations sum_i row[i] x_i = 0."""
         for row in rows:
+            clock.check()
             self._take(row.items())
 
     def _settle(self) -> None:
@@ -55,6 +59,7 @@ class Solver:
         while changed and self.core:
             old, self.core, changed = self.core, set(), False
             for items in old:
+                clock.check()
                 changed |= self._take(items)
 
     def _take(self, items: Iterable[tuple[int, Number]]) -> bool:
@@ -74,11 +79,11 @@ class Solver:
             return True
         if len(row) == 2:
             (i, a), (j, b) = sorted(row.items())
-            self.parent[j], self.ratio[j] = i, _exact(Fraction(-a) / b)
+            self.parent[j], self.ratio[j] = i, quotient(-a, b)
             return True
         ordered = sorted(row.items())
         lead = ordered[0][1]
-        scale = lead if lead in (1, -1) else Fraction(1) / lead
+        scale = lead if lead in (1, -1) else quotient(1, lead)
         self.core.add(tuple((i, c * scale) for i, c in ordered))
         return False
 
@@ -99,10 +104,6 @@ class Solver:
         return [whole({i: c * d for r, d in v.items() for i, c in members[r]}) for v in free]
 
 
-def _exact(value: Fraction) -> Number:
-    return int(value) if value.denominator == 1 else value
-
-
 def _matrix(rows: Sequence[Mapping[int, Number]], n: int) -> fmpz_mat:
     dense = []
     for row in rows:
@@ -120,6 +121,7 @@ def kernel(rows: Sequence[Mapping[int, Number]], n: int) -> list[Vector]:
     stride = max(1, len(rows) // (2 * n + 20))
     chosen, left = list(rows[::stride]), [row for k, row in enumerate(rows) if k % stride]
     while True:
+        clock.check()
         basis = _kernel(chosen, n)
         lines: list[list[tuple[int, Number]]] = [[] for _ in range(n)]
         for k, v in enumerate(basis):
@@ -144,6 +146,13 @@ def _breaks(row: Mapping[int, Number], lines: Sequence[Sequence[tuple[int, Numbe
 def _kernel(rows: Sequence[Mapping[int, Number]], n: int) -> list[Vector]:
     if not rows:
         return [{i: 1} for i in range(n)]
+    if any(map(has_irrational, rows)):
+        pivoted = _reduced(rows)
+        return [
+            {free: 1} | {p: -row[free] for p, row in pivoted.items() if free in row}
+            for free in range(n)
+            if free not in pivoted
+        ]
     reduced, denominator, rank = _matrix(rows, n).rref()
     pivots, out = [], []
     for r in range(rank):
@@ -152,18 +161,40 @@ def _kernel(rows: Sequence[Mapping[int, Number]], n: int) -> list[Vector]:
         v: Vector = {free: 1}
         for r, p in enumerate(pivots):
             if reduced[r, free]:
-                v[p] = _exact(Fraction(-int(reduced[r, free]), int(denominator)))
+                v[p] = tidy(Fraction(-int(reduced[r, free]), int(denominator)))
         out.append(v)
     return out
 
 
+def _reduced(rows: Iterable[Mapping[int, Number]]) -> dict[int, Vector]:
+    """{pivot column: row with 1 there} of the reduced echelon form, in any field."""
+    out: dict[int, Vector] = {}
+    for given in rows:
+        row = dict(given)
+        for p, other in out.items():
+            if factor := row.get(p):
+                add(row, other, -factor)
+        if row:
+            p = min(row)
+            scale = row[p]
+            row = {i: quotient(c, scale) for i, c in row.items()}
+            for other in out.values():
+                if factor := other.get(p):
+                    add(other, row, -factor)
+            out[p] = row
+    return dict(sorted(out.items()))
+
+
 def rank(rows: Sequence[Sequence[Number]]) -> int:
-    """Rank over Q of dense rows."""
-    return (
-        0
-        if not rows or not rows[0]
-        else fmpq_mat([[fmpq(Fraction(c).numerator, Fraction(c).denominator) for c in r] for r in rows]).rank()
-    )
+    """Rank of dense rows."""
+    if not rows or not rows[0]:
+        return 0
+    dense: list[list[fmpq]] = []
+    for r in rows:
+        if any(isinstance(c, Irrational) for c in r):
+            return len(_reduced({i: c for i, c in enumerate(r) if c} for r in rows))
+        dense.append([fmpq(c.numerator, c.denominator) for c in r if not isinstance(c, Irrational)])
+    return fmpq_mat(dense).rank()
 
 
 def echelon(vectors: Sequence[Mapping[int, Number]]) -> list[Vector]:
@@ -172,6 +203,8 @@ def echelon(vectors: Sequence[Mapping[int, Number]]) -> list[Vector]:
     if not vectors:
         return []
     columns = sorted({i for v in vectors for i in v})
+    if any(map(has_irrational, vectors)):
+        return [whole(row) for row in _reduced(vectors).values()]
     position = {i: k for k, i in enumerate(columns)}
     reduced, _, r = _matrix([{position[i]: c for i, c in v.items()} for v in vectors], len(columns)).rref()
     return [whole({columns[j]: int(reduced[k, j]) for j in range(len(columns)) if reduced[k, j]}) for k in range(r)]
@@ -184,12 +217,13 @@ def readable(vectors: Sequence[Mapping[int, Number]]) -> list[Vector]:
     for _ in range(len(basis)):
         changed = False
         for i in range(len(basis) - 1, -1, -1):
+            clock.check()
             for j in range(i + 1, len(basis)):
                 a, b = basis[i], basis[j]
                 last = max(a)
                 if last != max(b):
                     continue
-                factor = Fraction(a[last]) / b[last]
+                factor = quotient(a[last], b[last])
                 mixed = {k: c for k in a.keys() | b.keys() if (c := a.get(k, 0) - factor * b.get(k, 0))}
                 if len(mixed) <= len(a):
                     basis[i], changed = whole(mixed), True
@@ -199,9 +233,15 @@ def readable(vectors: Sequence[Mapping[int, Number]]) -> list[Vector]:
 
 
 def whole(v: Mapping[int, Number]) -> Vector:
-    """The multiple of v with coprime whole entries, the first positive."""
-    denominator = lcm(*(c.denominator for c in v.values()))
-    scaled: dict[int, int] = {i: int(c * denominator) for i, c in sorted(v.items())}
+    """The multiple of v with coprime whole entries, the first positive; beyond Q that with coprime whole coefficients,
+    the first entry rational."""
+    if has_irrational(v):
+        first = v[min(v)]
+        scaled_up = {i: quotient(c, first) for i, c in sorted(v.items())}
+        factor = lcm(*(d for c in scaled_up.values() for d in denominators(c)))
+        return {i: tidy(c * factor) for i, c in scaled_up.items()}
+    denominator = lcm(*(d for c in v.values() for d in denominators(c)))
+    scaled: dict[int, int] = {i: int(c * denominator) for i, c in sorted(v.items())}  # type: ignore[arg-type]
     common = gcd(*scaled.values())
     if next(iter(scaled.values())) < 0:
         common = -common

@@ -1,17 +1,19 @@
 """Sparse polynomials over Q with small, fast, exact arithmetic: {monomial: coefficient}.
 
-A monomial is the sorted tuple of its variables' numbers, repeated by power: x0*x3**2 is (0, 3, 3). Coefficients are int
-or Fraction.
+A monomial is the sorted tuple of its variables' numbers, repeated by power: x0*x3**2 is (0, 3, 3). Coefficients are
+int, Fraction or numbers of a field over Q.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from fractions import Fraction
 from typing import TypeVar
 
+from symbolic import clock
+from symbolic.algebra.number_field import Number
+
 Monomial = tuple[int, ...]
-Coefficient = int | Fraction
+Coefficient = Number
 Key = TypeVar("Key")
 Polynomial = dict[Monomial, Coefficient]
 Rule = Callable[[Monomial], Monomial | None]
@@ -48,6 +50,7 @@ def multiply(a: Polynomial, b: Polynomial, rule: Rule | None = None, limit: int 
         raise TooLarge(f"{len(a)} x {len(b)} terms")
     out: Polynomial = {}
     for ma, ca in a.items():
+        clock.check()
         for mb, cb in b.items():
             monomial: Monomial | None = tuple(sorted(ma + mb)) if ma and mb else ma or mb
             if rule is not None:

@@ -1,11 +1,12 @@
-"""A subspace of Q^n given by sparse vectors: membership, remainders and exact coordinates."""
+"""A subspace of Q^n, or over a field of numbers, given by sparse vectors: membership, remainders, coordinates."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from fractions import Fraction
 
-from symbolic.algebra.nullspace import Number, Solver, Vector
+from symbolic import clock
+from symbolic.algebra.nullspace import Solver, Vector
+from symbolic.algebra.number_field import Number, quotient, tidy
 from symbolic.algebra.polynomial import add
 
 
@@ -30,6 +31,7 @@ class Span:
 
     def _reduce(self, vector: Mapping[int, Number]) -> tuple[Vector, Vector]:
         """(remainder, mix) with vector = remainder + sum_k mix_k inserted_k; the remainder has no pivot column."""
+        clock.check()
         rest, mix = dict(vector), {}
         waiting = [c for c in rest if c in self._rows]
         while waiting:
@@ -60,8 +62,8 @@ class Span:
         scale = rest[pivot]
         combination = {**{k: -x for k, x in mix.items()}, len(self._rows): 1} if self._tracked else {}
         if scale != 1:
-            rest = {c: tidy(Fraction(x) / scale) for c, x in rest.items()}
-            combination = {k: tidy(Fraction(x) / scale) for k, x in combination.items()}
+            rest = {c: quotient(x, scale) for c, x in rest.items()}
+            combination = {k: quotient(x, scale) for k, x in combination.items()}
         self._rows[pivot] = (rest, combination)
         return True
 
@@ -92,11 +94,6 @@ class Span:
         solver = Solver(n)
         solver.add(columns.values())
         return solver.basis()
-
-
-def tidy(value: Number) -> Number:
-    """A whole Fraction as an int."""
-    return int(value) if value.denominator == 1 else value
 
 
 def combine(vectors: Iterable[tuple[Mapping[int, Number], Number]]) -> Vector:

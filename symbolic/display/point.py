@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from symbolic.display import fate
 from symbolic.noise import drift as laws
 from symbolic.predictions.charge import Charge
 from symbolic.predictions.derivation import Derivation
 from symbolic.predictions.equilibrium import ChargeEquilibrium
+from symbolic.predictions.valley import RelativeEquilibrium
 from symbolic.problem.optimizer import SGD
 
 SHOWN = 12
@@ -33,15 +35,16 @@ def point_record(theory: Derivation, at: Mapping[Any, Any], sgd: SGD) -> dict[st
     at: {parameter or its name: number or array}. "charges": per charge its value, class and reason there, drift (per
     unit time t = eta*k, order-1 SDE) and own equilibrium {"lambda_star", "value", "rate"}. "families": values of the
     matrix forms. "joint": the point where all drifts vanish ("reached" is False where it lies at infinity), None where
-    there is none. Infinite numbers are the strings "inf" and "-inf". Raises ValueError for a wrong point, a schedule,
-    or a law that cannot be averaged over.
+    there is none. "relative": where SGD ends, turning included ("period" in units of t; "reason" where it is not
+    known), None where the symmetries have no rotations, or D is above 64. Infinite numbers are the strings "inf" and
+    "-inf". Raises ValueError for a wrong point, a schedule, or a law that cannot be averaged over.
     """
     theta = theory.loss.pack(at, "at")
     rates, scale = theory.noise.rates(sgd, numeric=True), float(theta @ theta)
-    found = theory.equilibrium(at, sgd) if theory.charges else None
+    found = theory.equilibrium(at, sgd) if theory.charges or theory.algebra.antisymmetric else None
     sigma = theory.sigma(theta) if theory.charges else np.zeros((0, 0))
     pace = rates.speed * (rates.speed * rates.temperature * float(np.trace(sigma)) + rates.weight_decay * scale)
-    joint = found.joint if found else None
+    joint, relative = (found.joint, found.shown) if found else (None, None)
     return {
         "at": {name: value.tolist() for name, value in theory.loss.unpack(theta).items()},
         "sgd": {
@@ -55,7 +58,7 @@ def point_record(theory: Derivation, at: Mapping[Any, Any], sgd: SGD) -> dict[st
                 "name": e.charge.name,
                 "value": _number(e.charge.value(theta), scale),
                 "class": e.classification,
-                "reason": e.reason,
+                "reason": fate.reason(e.reason, sgd),
                 "drift": _number(laws.sde(_terms(e.charge, theta, sigma), rates), pace),
                 "equilibrium": _equilibrium(e, scale),
             }
@@ -71,6 +74,20 @@ def point_record(theory: Derivation, at: Mapping[Any, Any], sgd: SGD) -> dict[st
                 "theta": {name: value.tolist() for name, value in theory.loss.unpack(joint.theta).items()},
             }
         ),
+        "relative": None if relative is None else _relative(theory, relative),
+    }
+
+
+def _relative(theory: Derivation, relative: RelativeEquilibrium) -> dict[str, Any]:
+    return {
+        "words": str(relative),
+        "converged": relative.converged,
+        "reason": relative.reason,
+        "turns": relative.turns,
+        "period": _number(relative.period),
+        "theta": {name: value.tolist() for name, value in theory.loss.unpack(relative.theta).items()},
+        "rotation": relative.rotation.tolist(),
+        "rates": relative.rates.tolist(),
     }
 
 
@@ -117,7 +134,8 @@ def at_point(theory: Derivation, at: Mapping[Any, Any], sgd: SGD) -> str:
         + (f", momentum {sgd.momentum:g}:" if sgd.momentum else ":")
     ]
     if not record["charges"]:
-        return f"{lines[0]} no quadratic charge."
+        turning = "" if record["relative"] is None else f" {record['relative']['words']}."
+        return f"{lines[0]} no quadratic charge.{turning}"
     forms = theory.families
     for family, values in zip(forms, record["families"], strict=True):
         if family in forms.arrays:
@@ -142,13 +160,17 @@ def at_point(theory: Derivation, at: Mapping[Any, Any], sgd: SGD) -> str:
             ]
         else:
             lines.append("  all drifts vanish together at infinity only")
+    if record["relative"] is not None:
+        lines.append(f"  {record['relative']['words']}")
     return "\n".join(lines)
 
 
 def _goal(charge: Mapping[str, Any]) -> str:
     goal = charge["equilibrium"]
     if isinstance(goal["lambda_star"], str):
-        return f"alone it goes to {_text(goal['value'])} without end"
+        if isinstance(goal["value"], str):
+            return f"alone it goes to {goal['value']} without end"
+        return f"alone it tends to {_text(goal['value'])}"
     if goal["lambda_star"] == goal["rate"] == 0:
         return "it stays"
     return (

@@ -8,7 +8,7 @@ from typing import Any
 import sympy as sp
 
 from symbolic.algebra.affine import AffineField
-from symbolic.algebra.nullspace import Number
+from symbolic.algebra.number_field import Irrational, Number
 from symbolic.predictions.charge import Charge
 from symbolic.predictions.derivation import Derivation
 
@@ -51,27 +51,33 @@ def briefs(charges: Sequence[Charge]) -> list[bool]:
 
 
 def _entry(value: Number) -> int | str:
+    if isinstance(value, Irrational):
+        return str(value)
     return int(value) if value.denominator == 1 else f"{value.numerator}/{value.denominator}"
 
 
-def _dense(field: AffineField) -> dict[str, list[Any]]:
-    """A and b as lists of whole numbers and strings "1/2"; rows without entries are one shared list."""
-    zeros: list[int | str] = [0] * field.size
-    rows: list[list[int | str]] = [zeros] * field.size
-    for (i, j), c in field.A.items():
-        if rows[i] is zeros:
-            rows[i] = list(zeros)
-        rows[i][j] = _entry(c)
-    return {"A": rows, "b": [_entry(field.b.get(i, 0)) for i in range(field.size)]}
+def _generator(field: AffineField) -> dict[str, Any]:
+    """The entries of A and b that are not zero, [row, column, value] and [row, value], in order; size: D."""
+    return {
+        "size": field.size,
+        "A": [[i, j, _entry(c)] for (i, j), c in sorted(field.A.items())],
+        "b": [[i, _entry(c)] for i, c in sorted(field.b.items())],
+    }
 
 
-def to_json(theory: Derivation, details: bool = False) -> dict[str, Any]:
+def to_json(theory: Derivation) -> dict[str, Any]:
     """The derive record of the command line: plain lists, numbers and strings, an entry that is not whole as "1/2".
 
-    details: also "structure" (the algebra's name and groups) and "families" (charges in matrix form).
+    "undecided": {part: why} for what did not end in time. Numbers that belong to such a part are None.
     """
     algebra = theory.algebra
-    record = {
+    families = [
+        {"expression": f.text, "latex": f.latex, "shape": list(f.shape), "number": f.number, "drift": f.drift()}
+        | {"kind": f.kind, "charges": [theory.charges[k].name for k in f.charges]}
+        for f in theory.families
+    ]
+    structure, further = theory.structure.to_json(), [str(law) for law in theory.further_laws]
+    return {
         "name": theory.loss.name,
         "parameters": {p.name: list(p.shape) for p in theory.loss.parameters},
         "algebra": {
@@ -83,22 +89,21 @@ def to_json(theory: Derivation, details: bool = False) -> dict[str, Any]:
         "conservation_laws": theory.conservation_laws,
         "complete": theory.complete,
         "certificate": str(theory.certificate),
+        "certificate_reason": theory.certificate.reason,
         "charges": [
             {
+                "name": charge.name,
                 "expression": str(charge.expression),
-                "generator": _dense(charge.field),
+                "generator": _generator(charge.field),
                 "kind": charge.kind,
                 "class": charge.classification,
+                "reason": charge.reason,
                 "drift": drift_text(charge, brief),
             }
             for charge, brief in zip(theory.charges, briefs(theory.charges), strict=True)
         ],
+        "families": families,
+        "structure": structure,
+        "further_laws": further,
+        "undecided": dict(theory.undecided),
     }
-    if details:
-        record["structure"] = theory.structure.to_json()
-        record["families"] = [
-            {"expression": f.text, "latex": f.latex, "shape": list(f.shape), "number": f.number, "drift": f.drift()}
-            | {"kind": f.kind, "charges": [theory.charges[k].name for k in f.charges]}
-            for f in theory.families
-        ]
-    return record

@@ -7,21 +7,18 @@ from collections.abc import Sequence
 
 import sympy as sp
 
+from symbolic.display import fate
 from symbolic.display.record import briefs, drift_text
 from symbolic.language.names import latex
 from symbolic.predictions.charge import Charge
 from symbolic.predictions.derivation import Derivation
+from symbolic.problem.optimizer import SGD
 from symbolic.symmetry.matrix_forms import Family
 
 SHOWN = 12
 """Charges written out in a summary before the rest is counted; also the terms that an entry of a family may have."""
 FORMS = 4
 """Families and groups named in one sentence."""
-LONG_TERM = {
-    "convergent": "driven by noise to a finite equilibrium",
-    "divergent": "driven by noise without end",
-    "frozen": "untouched by noise on average",
-}
 CENTRED = "g_P: the gradient of one sample in P; E_c[f(g)] = E[f(g)] - f(E[g]), a centred mean over samples"
 
 
@@ -38,7 +35,10 @@ def verdict(theory: Derivation) -> str:
     """One sentence on completeness."""
     laws, found = theory.conservation_laws, theory.independent_charges
     if laws is None:
-        return "Whether gradient flow has further conservation laws is not known."
+        why = theory.undecided.get("conservation_laws", "not known")
+        return f"Whether gradient flow has further conservation laws is {why}."
+    if theory.complete is None:
+        return f"Gradient flow has {_plural(laws, 'conservation law')}; the others than these are not found."
     if theory.complete:
         return (
             "These are all the conservation laws of gradient flow."
@@ -48,17 +48,22 @@ def verdict(theory: Derivation) -> str:
     return f"Gradient flow has {_plural(laws - found, 'further conservation law')} that these do not give."
 
 
-def paragraph(theory: Derivation) -> str:
-    """The theory in a few plain sentences: the algebra and its groups, the charges in matrix form, their fate,
-    completeness."""
+def paragraph(theory: Derivation, sgd: SGD | None = None) -> str:
+    """The theory in a few plain sentences: the algebra and its groups, the charges in matrix form, their fate (under
+    `sgd`, where it is known), completeness, and what is not decided."""
     algebra, n = theory.algebra, len(theory.charges)
     first = f"{theory.loss.name}: {_plural(theory.loss.dimension, 'parameter')}; "
+    partial = theory.certificate.status == "partial"
+    if not algebra.dimension and partial:
+        return f"{first}no affine symmetry found ({theory.certificate}). {verdict(theory)}"
     if not algebra.dimension:
-        return f"{first}no affine symmetry ({theory.certificate}), so no quadratic charge. {verdict(theory)}"
+        found = "" if theory.certificate.status != "partial" else " found"
+        return f"{first}no affine symmetry{found} ({theory.certificate}), so no quadratic charge. {verdict(theory)}"
     parts = [f"{algebra.symmetric} symmetric", f"{algebra.antisymmetric} antisymmetric"]
     neither = algebra.dimension - algebra.symmetric - algebra.antisymmetric
     parts += [f"{neither} neither"] if neither else []
-    first += f"a symmetry algebra of dimension {algebra.dimension} ({', '.join(parts)}; {theory.certificate})."
+    size = f"{'at least ' if partial else ''}{algebra.dimension}"
+    first += f"a symmetry algebra of dimension {size} ({', '.join(parts)}; {theory.certificate})."
     found = theory.structure
     if found.groups:
         name = (
@@ -67,14 +72,24 @@ def paragraph(theory: Derivation) -> str:
             else f"It contains {_listed([g.name for g in found.groups], 'group')}"
         )
         first += f" {name}: {_listed([g.action for g in found.groups], 'group')}."
-    counts = {k: sum(c.classification == k for c in theory.charges) for k in LONG_TERM}
-    long_term = "; ".join(f"{m} {LONG_TERM[k]}" for k, m in counts.items() if m)
+    counts = {k: sum(c.classification == k for c in theory.charges) for k in fate.LONG_TERM}
+    fates = [f"{m} {fate.long_term(k, sgd)}" for k, m in counts.items() if m]
+    left = n - sum(counts.values())
+    fates += [f"{left} of undecided fate"] if left and fates else []
     charges = (
-        f"{_plural(n, 'charge')}, {theory.independent_charges} independent: {long_term or 'of undecided fate'}."
+        f"{_plural(n, 'charge')}, {theory.independent_charges} independent: {'; '.join(fates) or 'of undecided fate'}."
         if n
         else "No quadratic charge."
     )
-    return " ".join(filter(None, [first, charges, _forms(theory), verdict(theory)]))
+    return " ".join(filter(None, [first, charges, _forms(theory), verdict(theory), _undecided(theory)]))
+
+
+UNDECIDED = {"structure": "which groups it is made of", "families": "the charges' matrix forms"}
+
+
+def _undecided(theory: Derivation) -> str:
+    """One sentence on what was cut short and is told nowhere else; "" where there is nothing."""
+    return " ".join(f"{UNDECIDED[k].capitalize()}: {why}." for k, why in theory.undecided.items() if k in UNDECIDED)
 
 
 def _forms(theory: Derivation) -> str:
@@ -90,7 +105,7 @@ def _forms(theory: Derivation) -> str:
     return ", and ".join(parts) + "."
 
 
-def _long_term(members: Sequence[Charge]) -> str:
+def _long_term(members: Sequence[Charge], sgd: SGD | None) -> str:
     """Class and reason, when charges share it."""
     kinds, reasons = {c.classification for c in members}, {c.reason for c in members}
     if len(kinds) > 1:
@@ -98,10 +113,9 @@ def _long_term(members: Sequence[Charge]) -> str:
             f"{sum(c.classification == k for c in members)} {k or 'undecided'}" for k in sorted(kinds, key=str)
         )
     kind = next(iter(kinds)) or "undecided"
-    return (
-        f"{kind}:"
-        f" {next(iter(reasons)) if len(reasons) == 1 else LONG_TERM.get(kind, 'no moments or samples to decide it')}"
-    )
+    if len(reasons) == 1:
+        return f"{kind}: {fate.reason(next(iter(reasons)), sgd)}"
+    return f"{kind}: {fate.long_term(kind, sgd) or 'no moments or samples to decide it'}"
 
 
 def _members(theory: Derivation, family: Family) -> list[Charge]:
@@ -134,14 +148,14 @@ def _terms(charge: Charge) -> int:
     return sum(i <= j for i, j in charge.field.A) + len(charge.field.b)
 
 
-def summary(theory: Derivation) -> str:
+def summary(theory: Derivation, sgd: SGD | None = None) -> str:
     """Plain words, then a block per family in matrix form, then charge by charge; of what is long or many only the
-    count."""
-    lines, forms, short = [paragraph(theory)], theory.families, briefs(theory.charges)
+    count. sgd: for whose fate under it."""
+    lines, forms, short = [paragraph(theory, sgd)], theory.families, briefs(theory.charges)
     for family in forms.arrays[:SHOWN]:
         lines += [
             f"  {family.text}   [{_label(family)}]",
-            f"      {_long_term(_members(theory, family))}",
+            f"      {_long_term(_members(theory, family), sgd)}",
             f"      dC/dt = {family.drift()}",
         ]
     written = _written(theory)
@@ -149,7 +163,7 @@ def summary(theory: Derivation) -> str:
         charge, family, brief = theory.charges[k], forms.single.get(k), short[k]
         lines.append(f"  {charge.name} = {charge.expression if family is None or brief else family.text}")
         if k in forms.left or family:
-            lines.append(f"      {charge.kind}, {_long_term([charge])}")
+            lines.append(f"      {charge.kind}, {_long_term([charge], sgd)}")
             lines.append(
                 f"      dC/dt = {family.drift(charge.name) if family and not brief else drift_text(charge, brief)}"
             )
@@ -159,6 +173,8 @@ def summary(theory: Derivation) -> str:
     if hidden:
         lines.append(f"  ... and {hidden} more" if written else f"  ({hidden} entries, not written out)")
     lines += [f"  also conserved: {law}" for law in theory.further_laws[:SHOWN]]
+    if "further_laws" in theory.undecided:
+        lines.append(f"  which further laws there are: {theory.undecided['further_laws']}")
     if any("E_c[" in line for line in lines):
         lines.append(f"  ({CENTRED})")
     return "\n".join(lines)

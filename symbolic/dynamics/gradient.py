@@ -41,7 +41,8 @@ class LossDynamics:
             self.inputs = tuple(sp.Symbol(f":g_{k}", real=True) for k in range(len(self.states)))
             statements, entries = [], list(self.inputs)
             shares, terms = gradient(*shared(loss.expression), self.states)
-            used = tuple(s for s in loss.z if s in loss.expression.free_symbols)
+            free = loss.expression.free_symbols
+            used = tuple(s for s in loss.z if s in free)
             self.accumulation = Accumulation(used, tuple(shares), tuple(terms))
         self.statements: tuple[Statement, ...] = tuple(statements)
         self.gradient = sp.ImmutableMatrix(entries)

@@ -6,31 +6,36 @@ Gribonval, Peyre 2307.00144, section 2).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from symbolic.evaluation import random_points as probing
-from symbolic.evaluation.prime_field import PRIME, Jet, JetArithmetic, Unsupported
+from symbolic.evaluation.loss_constants import constants, moduli
+from symbolic.evaluation.prime_field import PRIME, Jet, JetArithmetic, Modulus, Unsupported
 from symbolic.evaluation.tape import Tape
 from symbolic.functions.registry import Elementary
 from symbolic.problem.loss import Loss
 
 Array = np.ndarray
-TRIES, SCOUTS = 200, 20
+TRIES, SCOUTS = 500, 20
 """Thetas tried, and samples drawn at each, until what depends on theta alone has its square roots."""
+PRIMES = 50
+"""Primes tried until what is under a root of constants is a square."""
 
 
 class Fields:
-    """The fields theta -> grad l(theta, z), z random, near one random theta. Raises Unsupported for functions without a
-    value mod p."""
+    """The fields theta -> grad l(theta, z), z random, near one random theta, modulo the first prime up to `start` where
+    the loss's constants exist. Raises Unsupported for functions without a value mod p."""
 
-    def __init__(self, loss: Loss, seed: int = 8) -> None:
+    def __init__(self, loss: Loss, seed: int = 8, start: int = PRIME) -> None:
         self.loss, self.rng = loss, np.random.default_rng(seed)
         self.salt, self.salt_log = seed, 5
         self.inputs = (*loss.theta, *loss.z, *(s for s in loss.distribution_parameters if s not in loss.z))
-        self.tape = Tape([loss.expression], self.inputs, arithmetic=JetArithmetic(0))
+        self.tape, self.modulus = self._tape(start)
+        self.prime = self.modulus.prime
         self.kinked = False
         for op, _, _, extra in self.tape.steps:
             if op == "power" and not (extra.is_Rational and extra.q <= 2):
@@ -39,17 +44,28 @@ class Fields:
                 raise Unsupported(f"modular: no value mod p for the function {getattr(extra, 'name', extra)}.")
             self.kinked |= op in ("max", "min", "where") or (op == "call" and extra.kinked)
         for _ in range(TRIES):
-            self.theta = self._uniform(loss.dimension)
+            self.theta = self.uniform(loss.dimension)
             if self.draw(SCOUTS).shape[1]:
                 return
         raise Unsupported("modular: no random point where all roots exist.")
 
-    def _uniform(self, *shape: int) -> Array:
-        return self.rng.integers(1, PRIME, shape)
+    def _tape(self, start: int) -> tuple[Tape, Modulus]:
+        """The loss's tape at the first prime where the roots of its constants exist."""
+        reason = "no prime was found where its constants exist."
+        for modulus in islice(moduli(constants(self.loss), start), PRIMES):
+            try:
+                return Tape([self.loss.expression], self.inputs, arithmetic=JetArithmetic(modulus=modulus)), modulus
+            except Unsupported as error:
+                reason = str(error)
+        raise Unsupported(reason)
+
+    def uniform(self, *shape: int) -> Array:
+        """Random non-zero residues."""
+        return self.rng.integers(1, self.prime, shape)
 
     def draw(self, n: int) -> Array:
         """Up to n samples z mod p at which everything exists, (len(z), n); labels keep the patterns of the data."""
-        rest = self._uniform(len(self.inputs) - len(self.theta), n)
+        rest = self.uniform(len(self.inputs) - len(self.theta), n)
         at = 0
         for block in self.loss.blocks:
             if block.binary:
@@ -64,72 +80,82 @@ class Fields:
 
     def start(self, n: int) -> list[Jet]:
         """theta at every one of n samples."""
-        return [Jet(np.full((1, n), v)) for v in self.theta]
+        return [Jet(np.full((1, n), v), self.prime) for v in self.theta]
 
-    def forward(self, rest: Array, theta: list[Jet]) -> tuple[list[Any], list[Any], JetArithmetic]:
-        """Slots and slopes of the tape, and the arithmetic with what it noted."""
-        arithmetic = JetArithmetic(rest.shape[1], self.salt, self.salt_log)
+    def arithmetic(self, n: int, gates: Array | None = None) -> JetArithmetic:
+        """Fresh arithmetic at n points."""
+        return JetArithmetic(n, self.salt, self.salt_log, self.modulus, gates)
+
+    def forward(
+        self, rest: Array, theta: list[Jet], gates: Array | None = None
+    ) -> tuple[list[Any], list[Any], JetArithmetic]:
+        """Slots and slopes of the tape, and the arithmetic with what it noted; gates: the sides of its kinks."""
+        arithmetic = self.arithmetic(rest.shape[1], gates)
         zero = np.zeros((len(theta[0].data) - 1, rest.shape[1]), dtype=np.int64)
-        inputs = [*theta, *(Jet(np.concatenate([row[None, :], zero])) for row in rest)]
+        inputs = [*theta, *(Jet(np.concatenate([row[None, :], zero]), self.prime) for row in rest)]
         self.tape.arithmetic = arithmetic
         return *self.tape.forward(inputs), arithmetic
 
-    def gradient(self, rest: Array, theta: list[Jet]) -> list[Jet]:
+    def gradient(self, rest: Array, theta: list[Jet], gates: Array | None = None) -> list[Jet]:
         """D components of the gradient at theta, sample by sample."""
-        slots, slopes, _ = self.forward(rest, theta)
+        slots, slopes, _ = self.forward(rest, theta, gates)
         adjoint: dict[int, Any] = {self.tape.outputs[0]: 1}
         for k in self.tape.reach[0]:
             self.tape.back(k, adjoint, slots, slopes)
-        zero = Jet(np.zeros_like(theta[0].data))
+        zero = Jet(np.zeros_like(theta[0].data), self.prime)
         return [zero + adjoint[i] if i in adjoint else zero for i in range(len(theta))]
 
-    def bracket(self, batches: list[Array], theta: list[Jet] | None = None) -> list[Jet]:
+    def bracket(self, batches: Sequence[Any], theta: list[Jet] | None = None) -> list[Jet]:
         """[X_1, [X_2, ... X_m]] at theta, batches[j] holding the samples of X_j: D components, sample by sample."""
-        first, *rest = batches
-        theta = self.start(first.shape[1]) if theta is None else theta
-        if not rest:
-            return self.gradient(first, theta)
-        x = self.gradient(first, theta)
-        both = self.bracket(rest, _extend(theta, x))
-        half = len(theta[0].data)
-        inner = [Jet(v.data[:half]) for v in both]
-        back = self.gradient(first, _extend(theta, inner))
-        return [Jet((v.data[half:] - w.data[half:]) % PRIME) for v, w in zip(both, back, strict=True)]
+        return nested(self.gradient, batches, self.start(batches[0].shape[1]) if theta is None else theta)
 
     def arguments(self, n: int) -> tuple[JetArithmetic, JetArithmetic]:
         """What the functions were taken of at n random (theta, z), and at the same theta with other z."""
-        theta = [Jet(self._uniform(1, n)) for _ in self.theta]
-        first, second = (self._uniform(len(self.inputs) - len(theta), n) for _ in range(2))
+        theta = [Jet(self.uniform(1, n), self.prime) for _ in self.theta]
+        first, second = (self.uniform(len(self.inputs) - len(theta), n) for _ in range(2))
         return self.forward(first, theta)[2], self.forward(second, theta)[2]
+
+
+def nested(gradient: Callable[[Any, list[Jet]], list[Jet]], batches: Sequence[Any], theta: list[Jet]) -> list[Jet]:
+    """The bracket of fields given by `gradient`, batches[j] choosing the j-th."""
+    first, *rest = batches
+    if not rest:
+        return gradient(first, theta)
+    x = gradient(first, theta)
+    both = nested(gradient, rest, _extend(theta, x))
+    half, p = len(theta[0].data), theta[0].prime
+    inner = [Jet(v.data[:half], p) for v in both]
+    back = gradient(first, _extend(theta, inner))
+    return [Jet((v.data[half:] - w.data[half:]) % p, p) for v, w in zip(both, back, strict=True)]
 
 
 def _extend(theta: list[Jet], along: list[Jet]) -> list[Jet]:
     """theta + e * along, e a new nilpotent element."""
-    return [Jet(np.concatenate([t.data, a.data])) for t, a in zip(theta, along, strict=True)]
+    return [Jet(np.concatenate([t.data, a.data]), t.prime) for t, a in zip(theta, along, strict=True)]
 
 
-def jacobian(tape: Tape, point: Sequence[int], size: int) -> Array | None:
+def jacobian(tape: Tape, point: Sequence[int], size: int, modulus: Modulus | None = None) -> Array | None:
     """d outputs / d inputs of a tape mod p at one point, for the first `size` inputs: (outputs, size). None where a
     root does not exist."""
-    arithmetic = JetArithmetic(1)
-    tape.arithmetic = arithmetic
-    slots, slopes = tape.forward([Jet(np.full((1, 1), v)) for v in point])
+    arithmetic = JetArithmetic(1, modulus=modulus)
+    tape.arithmetic, p = arithmetic, arithmetic.prime
+    slots, slopes = tape.forward([Jet(np.full((1, 1), v), p) for v in point])
     if arithmetic.bad.any():
         return None
     out = np.zeros((len(tape.outputs), size), dtype=np.int64)
     for k, slot in enumerate(tape.outputs):
-        adjoint = {slot: Jet(np.ones((1, 1), dtype=np.int64))}
+        adjoint = {slot: Jet(np.ones((1, 1), dtype=np.int64), p)}
         for step in tape.reach[k]:
             tape.back(step, adjoint, slots, slopes)
         out[k] = [adjoint[i].data[0, 0] if i in adjoint else 0 for i in range(size)]
     return out
 
 
-def rank(rows: Array) -> int:
+def rank(rows: Array, prime: int = PRIME) -> int:
     """Rank over F_p of an integer matrix."""
     from flint import nmod_mat
 
     rows = np.asarray(rows)
     if not rows.size:
         return 0
-    return int(nmod_mat(rows.shape[0], rows.shape[1], [int(v) for v in rows.ravel()], PRIME).rank())
+    return int(nmod_mat(rows.shape[0], rows.shape[1], [int(v) for v in rows.ravel()], prime).rank())

@@ -9,6 +9,7 @@ import numpy as np
 import sympy as sp
 
 from symbolic.algebra.affine import AffineField
+from symbolic.algebra.number_field import real
 from symbolic.evaluation.tape import Tape
 from symbolic.problem.base_distribution import Distribution
 from symbolic.problem.loss import Loss
@@ -136,11 +137,12 @@ def residual(
         return 0.0
     probe = Probe(loss, digits)
     theta, g = probe.gradients(max(points, 3 * min(pattern_count(loss), 40)), rng)
+    usable = [n for n in range(theta.shape[1]) if all(isinstance(c, (mpmath.mpf, int)) for c in g[:, n])]
     worst, d = mpmath.mpf(0), loss.dimension
     with mpmath.workdps(digits):
         for field in fields:
-            for n in range(theta.shape[1]):
-                v = field.apply(theta[:, n], lambda c: mpmath.mpf(c.numerator) / c.denominator)
+            for n in usable:
+                v = field.apply(theta[:, n], real)
                 size_g = mpmath.sqrt(sum(g[i, n] ** 2 for i in range(d)))
                 size_v = mpmath.sqrt(sum(c**2 for c in v))
                 if size_g > mpmath.mpf(10) ** (-digits // 2) and size_v:

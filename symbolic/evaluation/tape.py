@@ -8,13 +8,13 @@ out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import mpmath
 import numpy as np
 import sympy as sp
 
+from symbolic import clock
 from symbolic.errors import InputError
 from symbolic.functions.activations import step
 from symbolic.functions.registry import ELEMENTARY, VALUE, Elementary, X
@@ -30,6 +30,15 @@ class Arithmetic:
 
     def __init__(self, digits: int | None = None) -> None:
         self.digits = digits
+
+    @property
+    def key(self) -> Any:
+        """What tells its numbers from those of other arithmetic."""
+        return self.digits
+
+    def plain(self) -> Arithmetic:
+        """Such arithmetic for a formula's constants."""
+        return Arithmetic(self.digits)
 
     def call(self, row: Elementary, x: Any) -> Any:
         """A function of one argument."""
@@ -149,6 +158,7 @@ class Tape:
         m, slots = self.arithmetic, list(values)
         slopes: list[Any] = [None] * len(self.steps)
         for k, (op, _, args, extra) in enumerate(self.steps):
+            clock.check()
             match op:
                 case "constant":
                     slots.append(extra)
@@ -226,6 +236,7 @@ class Tape:
 
     def back(self, k: int, adjoint: dict[int, Any], slots: list[Any], slopes: list[Any]) -> None:
         """Hand the adjoint of step k on to its arguments."""
+        clock.check()
         op, slot, args, _ = self.steps[k]
         seed = adjoint.pop(slot, None)
         if seed is None or op == "constant":
@@ -260,15 +271,14 @@ def _slope(row: Elementary, x: Any, y: Any, m: Any) -> Any:
         return y
     if row.slope.is_zero:
         return 0 * x
-    tape = _formula(row, type(m), m.digits)
+    if (tape := _FORMULAS.get((row, m.key))) is None:
+        tape = _FORMULAS[row, m.key] = Tape([row.slope], [X, VALUE], arithmetic=m.plain())
     tape.arithmetic = m
     return tape.forward((x, y), sloped=False)[0][tape.outputs[0]]
 
 
-@cache
-def _formula(row: Elementary, kind: type, digits: int | None) -> Tape:
-    """The slope's own tape, in numbers of one kind."""
-    return Tape([row.slope], [X, VALUE], arithmetic=kind(digits) if digits else kind())
+_FORMULAS: dict[tuple[Elementary, Any], Tape] = {}
+"""The slopes' own tapes, by the numbers in them."""
 
 
 def _derivable() -> str:

@@ -192,7 +192,15 @@ def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
             f"@ needs equal inner sizes, here shapes {a.shape} and {b.shape}",
             "Transpose one side (.T) or change a shape.",
         )
-    return wrap(a @ b)
+    if a.shape[-1] <= LONG or max(a.ndim, b.ndim) > 2:
+        return wrap(a @ b)
+    rows, columns = np.atleast_2d(a), b.reshape(len(b), -1)
+    sums = [sp.Add(*(c * d for c, d in zip(row, column, strict=True))) for row in rows for column in columns.T]
+    return wrap(np.array(sums, dtype=object).reshape(a.shape[:-1] + b.shape[1:]))
+
+
+LONG = 64
+"""Terms beyond which a sum is made at once: SymPy takes time with their square for a sum of sums."""
 
 
 _POWER: Any = np.frompyfunc(_power, 2, 1)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import sympy as sp
 
+from symbolic.clock import Clock, OutOfTime
 from symbolic.errors import InputError
 from symbolic.evaluation.tape import Tape
 from symbolic.noise import drift as laws
@@ -47,6 +48,15 @@ class Noise:
     def features(self) -> Features | None:
         """The loss as a polynomial in the data, if it is one."""
         return features(self.loss)
+
+    def read_within(self, clock: Clock) -> None:
+        """Look for the features while the clock allows; a loss that takes longer counts as none, its average as one
+        over rows or samples."""
+        try:
+            with clock.part("noise", 0.3):
+                self.features  # noqa: B018 - kept
+        except OutOfTime:
+            self.__dict__["features"] = None
 
     @cached_property
     def source(self) -> Source:
@@ -133,9 +143,9 @@ class Noise:
         )
         return self._feature_tape.gradient(inputs[:, None], len(theta))[:, :, 0].T
 
-    def per_sample(self, theta: Array) -> Array:
-        """Gradients at theta for the rows or draws averaged over, shape (D, n)."""
-        draws = self.draws
+    def per_sample(self, theta: Array, most: int | None = None) -> Array:
+        """Gradients at theta for the rows or draws averaged over, or for `most` of them, shape (D, n)."""
+        draws = self.draws if most is None else self.draws[:, :: -(-self.draws.shape[1] // most)]
         extra = np.array([[self.values.get(s, np.nan)] for s in self._extra]).reshape(-1, 1)
         inputs = np.concatenate(
             [
@@ -146,8 +156,8 @@ class Noise:
         )
         return self._loss_tape.gradient(inputs, len(theta))[0]
 
-    def factor(self, theta: Array) -> tuple[Array, Array]:
-        """(gbar, R) with Sigma = R R^T; shapes (D,) and (D, rank)."""
+    def factor(self, theta: Array, most: int | None = None) -> tuple[Array, Array]:
+        """(gbar, R) with Sigma = R R^T; shapes (D,) and (D, rank). most: rows or draws to average over."""
         loose = [s for s in self.loss.distribution_parameters if s not in self.values]
         if loose:
             raise InputError(f"noise: the laws need numbers here; got symbols {loose}. Build the loss with numbers.")
@@ -159,7 +169,7 @@ class Noise:
         if self.source == "features":
             h = self.jacobian(theta)
             return h[:, :-1] @ self.moments[0] + h[:, -1], h[:, :-1] @ self._root
-        g = self.per_sample(theta)
+        g = self.per_sample(theta, most)
         mean = g.mean(axis=1)
         return mean, (g - mean[:, None]) / np.sqrt(g.shape[1])
 

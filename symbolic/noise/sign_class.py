@@ -15,7 +15,9 @@ from typing import Literal
 import numpy as np
 import sympy as sp
 
-from symbolic.algebra.affine import AffineField, rational
+from symbolic import clock
+from symbolic.algebra.affine import AffineField
+from symbolic.algebra.number_field import has_irrational, rational
 from symbolic.evaluation import random_points as probing
 from symbolic.evaluation.lie_brackets import jacobian
 from symbolic.evaluation.prime_field import PRIME, JetArithmetic, Unsupported, modular
@@ -26,6 +28,8 @@ from symbolic.problem.loss import Loss
 Array = np.ndarray
 Class = Literal["convergent", "divergent", "frozen"]
 Row = tuple[tuple[int, ...], tuple[sp.Rational, ...]]
+NUMBERS = 4_000_000
+"""Entries of per-sample gradients up to which all samples are used."""
 TRIES = 200
 """Random thetas tried until the roots in the loss exist mod p."""
 
@@ -45,6 +49,7 @@ def verdict(up: str, down: str) -> tuple[Class, str]:
     return "frozen", "no noise on the range of A: the charge stays"
 
 
+SILENT: tuple[Class, str] = ("frozen", "conserved: its gradient is 0, so neither the loss nor its noise moves it")
 TRANSLATION: tuple[Class, str] = ("frozen", "a translation: the charge is linear, so noise has no mean effect on it")
 
 
@@ -139,6 +144,7 @@ class GenericNoise:
         up: set[str] = set()
         down: set[str] = set()
         for members, entries in blocks(field):
+            clock.check()
             names = {self.owner[i] for i in members}
             for projection, positive, negative in _factors(entries, len(members)):
                 touched = _product(
@@ -150,23 +156,25 @@ class GenericNoise:
         return up, down
 
     @cached_property
-    def sigmas(self) -> list[Array]:
-        """Sigma at two generic points, with plausible numbers for symbols in the laws."""
+    def roots(self) -> list[Array]:
+        """R with Sigma = R R^T at two generic points, with plausible numbers for symbols in the laws; of a large loss
+        over few samples, which carry noise where all do."""
         rng = np.random.default_rng(5)
         noise = (
             Noise(self.loss, probing.distribution_values(self.loss, rng))
             if self.loss.distribution_parameters
             else self.noise
         )
-        return [noise.sigma(t) for t in rng.standard_normal((2, self.loss.dimension))]
+        most = max(64, NUMBERS // self.loss.dimension)
+        return [noise.factor(t, most)[1] for t in rng.standard_normal((2, self.loss.dimension))]
 
-    def _numeric(self, field: AffineField, sigma: Array) -> tuple[set[str], set[str]]:
+    def _numeric(self, field: AffineField, root: Array) -> tuple[set[str], set[str]]:
         up: set[str] = set()
         down: set[str] = set()
-        floor = 1e-10 * float(np.trace(sigma))
+        floor = 1e-10 * float(np.einsum("ik,ik->", root, root))
         for members, entries in blocks(field):
             a = np.array(entries, dtype=float).reshape(len(members), -1)
-            above, below = sign_split(sigma[np.ix_(members, members)], a)
+            above, below = sign_split(root[list(members)] @ root[list(members)].T, a)
             names = {self.owner[i] for i in members}
             up |= names if above > floor else set()
             down |= names if below > floor else set()
@@ -174,13 +182,13 @@ class GenericNoise:
 
     def classify(self, field: AffineField) -> tuple[Class | None, str]:
         """Class of a symmetric generator, and why; None when the law cannot be averaged over."""
-        if field.is_translation:
-            return TRANSLATION
-        if self.range is not None:
+        if field.is_translation:  # of one entry alone: the loss does not depend on it
+            return SILENT if len(field.b) == 1 else TRANSLATION
+        if self.range is not None and not has_irrational(field.A):
             found = [self._exact(field, self.range)]
         else:
             try:
-                found = [self._numeric(field, s) for s in self.sigmas if np.isfinite(s).all()]
+                found = [self._numeric(field, r) for r in self.roots if np.isfinite(r).all()]
             except ValueError as error:
                 return None, str(error)
             if not found:
@@ -204,5 +212,6 @@ def _product(a: Array, b: Array) -> Array:
     """a @ b mod p."""
     out = np.zeros((a.shape[0], b.shape[1]), dtype=np.int64)
     for k in range(a.shape[1]):
+        clock.check()
         out = (out + a[:, k, None] * b[None, k, :]) % PRIME
     return out

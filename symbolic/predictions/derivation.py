@@ -3,25 +3,40 @@ are."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import comb
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import sympy as sp
 
+from symbolic.algebra.affine import AffineField
+from symbolic.algebra.polynomial import TooLarge
+from symbolic.clock import Clock, OutOfTime
 from symbolic.noise.covariance import Noise
+from symbolic.noise.sign_class import GenericNoise
 from symbolic.predictions.charge import Charge
 from symbolic.predictions.equilibrium import Equilibrium, equilibrium
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD, require_sgd
 from symbolic.symmetry import Forms, Structure, find_families, nonquadratic_laws, structure
-from symbolic.symmetry.generators import Algebra, Certificate
+from symbolic.symmetry.generators import (
+    NUMERIC_LIMIT,
+    Algebra,
+    Certificate,
+    find_algebra,
+    partial_algebra,
+)
+from symbolic.symmetry.invariants import Formal
+from symbolic.symmetry.structure import unrecognised
 
 Array = np.ndarray
+Found = TypeVar("Found")
+LARGEST = 1500
+"""Largest D for which all D*D + D entries of generators are solved for."""
 SEARCHED = 3000
 """Coefficients up to which polynomials are sought unasked."""
 
@@ -32,7 +47,8 @@ class Derivation:
 
     algebra: all affine symmetries. charges: a readable basis of the conserved quadratics; independent_charges: how many
     of them are functionally independent. conservation_laws: how many laws gradient flow has for all data, None when
-    unknown; complete: whether the charges are all of them, None when unknown.
+    unknown; complete: whether the charges are all of them, None when unknown. clock: the time that it may take, parts
+    computed when asked for included; undecided: which parts did not end, and what to say of them.
     """
 
     loss: Loss
@@ -41,26 +57,43 @@ class Derivation:
     independent_charges: int
     conservation_laws: int | None
     noise: Noise
+    clock: Clock = field(default_factory=Clock)
+    undecided: dict[str, str] = field(default_factory=dict)
 
     @property
     def certificate(self) -> Certificate:
-        """How sure the algebra is: .status "proved" or "numerical", with .residual."""
+        """How sure the algebra is: .status "proved", "numerical" (with .residual) or "partial", and .reason."""
         return self.algebra.certificate
 
     @property
     def complete(self) -> bool | None:
-        """Whether the charges are all conservation laws that hold for all data."""
-        return None if self.conservation_laws is None else self.conservation_laws == self.independent_charges
+        """Whether the charges are all conservation laws that hold for all data; None where the laws are not counted, or
+        there may be more charges."""
+        if self.conservation_laws is None:
+            return None
+        every = self.conservation_laws == self.independent_charges
+        return None if not every and self.certificate.status == "partial" else every
+
+    def _within(self, part: str, make: Callable[[], Found], otherwise: Found) -> Found:
+        """What `make` gives under the theory's clock; `otherwise`, and noted as undecided, where it takes too long."""
+        try:
+            with self.clock.part(part.replace("_", " ")):
+                return make()
+        except (OutOfTime, TooLarge):
+            self.undecided[part] = self.clock.undecided
+            return otherwise
 
     @cached_property
     def structure(self) -> Structure:
         """What the algebra is: kinds of its generators, brackets, and the groups it is made of."""
-        return structure(self.loss, self.algebra)
+        plain = unrecognised(self.loss, self.algebra, self.clock.undecided)
+        return self._within("structure", lambda: structure(self.loss, self.algebra), plain)
 
     @cached_property
     def families(self) -> Forms:
         """The charges in matrix form, such as U.T @ U - W @ W.T."""
-        found = find_families(self.loss, [c.field for c in self.charges])
+        fields = [c.field for c in self.charges]
+        found = self._within("families", lambda: find_families(self.loss, fields), Forms((), tuple(range(len(fields)))))
         return replace(found, families=tuple(replace(f, sigma=self.noise.sigma) for f in found.families))
 
     @cached_property
@@ -69,8 +102,9 @@ class Derivation:
 
         Empty when the charges are complete or the search does not apply; `polynomial_laws` looks at a degree of choice.
         """
-        if self.complete is not False:
-            return ()
+        return () if self.complete is not False else self._within("further_laws", self._further_laws, ())
+
+    def _further_laws(self) -> tuple[sp.Expr, ...]:
         found: list[sp.Expr] = []
         with suppress(ValueError):
             found += nonquadratic_laws.separable_laws(self.loss)
@@ -136,4 +170,37 @@ class Derivation:
         -0.346574
         """
         held = require_sgd("equilibrium", sgd).settled(at_time)
-        return equilibrium(self.charges, self.noise, self.loss.pack(at, "at"), held)
+        return equilibrium(self.charges, self.noise, self.loss.pack(at, "at"), held, self.algebra.fields)
+
+
+def timed_algebra(loss: Loss, clock: Clock) -> Algebra:
+    """The whole algebra where it is found in time, else what known actions give, so certified."""
+    reason = clock.undecided
+    try:
+        with clock.part("algebra", 0.5):
+            if loss.dimension <= LARGEST:
+                return find_algebra(loss, _formal(loss))
+        reason = f"not looked for beyond D = {LARGEST}"
+    except TooLarge:
+        reason = "not decided: the loss has no exact form that fits"
+    except OutOfTime:
+        if loss.dimension <= NUMERIC_LIMIT:
+            with suppress(OutOfTime), clock.part("algebra at random points", 0.5):
+                return find_algebra(loss, None)
+    with clock.part("known actions", 0.5):
+        return partial_algebra(loss, reason)
+
+
+def _formal(loss: Loss) -> Formal | None:
+    try:
+        return Formal(loss)
+    except TooLarge:
+        return None
+
+
+def classes(loss: Loss, noise: Noise, fields: Sequence[AffineField], clock: Clock) -> list[tuple[str | None, str]]:
+    """(class, reason) of every charge; undecided where the clock strikes."""
+    generic, out = GenericNoise(loss, noise), list[tuple[str | None, str]]()
+    with suppress(OutOfTime), clock.part("classes", 0.5):
+        out.extend(generic.classify(x) for x in fields)
+    return [*out, *[(None, clock.undecided)] * (len(fields) - len(out))]

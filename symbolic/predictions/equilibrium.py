@@ -2,25 +2,31 @@
 
 On the orbit theta_lambda of A the loss is constant and Sigma -> e^{-lambda A} Sigma e^{-lambda A}; C drifts by
 F(lambda) = -2 lambda_wd v.theta + T Tr[Sigma A], decreasing in lambda: its zero is the noise equilibrium. Several
-charges together: `symbolic.predictions.joint_equilibrium`.
+charges together: `symbolic.predictions.joint_equilibrium`. Where SGD ends, turning included:
+`symbolic.predictions.valley`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from symbolic.algebra.affine import AffineField
 from symbolic.noise import drift as laws
 from symbolic.noise.covariance import Noise
 from symbolic.noise.sign_class import classify
 from symbolic.predictions.charge import Charge
-from symbolic.predictions.joint_equilibrium import JointEquilibrium, is_closed, joint_equilibrium
+from symbolic.predictions.joint_equilibrium import JointEquilibrium, joint_of_fields
+from symbolic.predictions.valley import RelativeEquilibrium, Valley
 from symbolic.problem.optimizer import SGD
 
 Array = np.ndarray
+SHOWN = 64
+"""D up to which the motion in the valley is worked out unasked, for display."""
 FAR = 200.0
 """Largest |lambda| * max|eigenvalue| looked at before an equilibrium counts as infinitely far."""
 
@@ -56,7 +62,10 @@ class ChargeEquilibrium:
 
 @dataclass(frozen=True)
 class Equilibrium:
-    """Equilibria of all charges from one point, one by one and jointly.
+    """Equilibria of all charges from one point, one by one and jointly, and where SGD ends.
+
+    `joint` is where the charges' drifts vanish if the point stays where it is; noise may also turn it, for ever, so
+    that SGD ends at `relative` instead (docs/theory.md eq. (5.7)).
 
     Attributes
     ----------
@@ -65,12 +74,34 @@ class Equilibrium:
     charges
         A `ChargeEquilibrium` each; indexing gives the same.
     joint
-        A `JointEquilibrium`; None without quadratic charges, or where their generators do not close.
+        A `JointEquilibrium`; None where neither noise nor weight decay moves a charge, or where the
+        generators do not close.
+    valley
+        What `relative` is worked out from, when first asked for.
     """
 
     theta: Array
     charges: tuple[ChargeEquilibrium, ...]
     joint: JointEquilibrium | None
+    valley: Valley | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def relative(self) -> RelativeEquilibrium | None:
+        """Where SGD ends in the limit of small steps, turning included; None without symmetries."""
+        return None if self.valley is None else self.valley.end()
+
+    @cached_property
+    def finite_step(self) -> RelativeEquilibrium | None:
+        """`relative` at the learning rate itself, its fluctuations to first order in eta/S (docs/theory.md eq. (5.8));
+        None without symmetries or with momentum."""
+        return None if self.valley is None or not self.valley.finite_step else self.valley.end(self.valley.finite_step)
+
+    @property
+    def shown(self) -> RelativeEquilibrium | None:
+        """`relative` where rotations may make it another point than `joint` and D is at most 64, for display."""
+        if self.valley is None or not self.valley.rotates or len(self.theta) > SHOWN:
+            return None
+        return self.relative
 
     def __getitem__(self, index: int) -> ChargeEquilibrium:
         return self.charges[index]
@@ -86,6 +117,8 @@ class Equilibrium:
             if len(self.joint.rates):
                 state += f", slowest rate {self.joint.rates[0]:.6g} per unit time"
             lines.append(f"joint equilibrium: {state}")
+        if self.shown is not None:
+            lines.append(str(self.shown))
         return "\n".join(lines)
 
 
@@ -172,14 +205,16 @@ def _limit(charge: Charge, orbit: Orbit, star: float) -> float:
     return ahead * np.inf if abs(values[1] - values[0]) > 1e-6 * (1 + abs(values[0])) else values[1]
 
 
-def equilibrium(charges: Sequence[Charge], noise: Noise, theta: Array, sgd: SGD) -> Equilibrium:
-    """Equilibria of every charge from theta, one by one and together."""
+def equilibrium(
+    charges: Sequence[Charge], noise: Noise, theta: Array, sgd: SGD, fields: Sequence[AffineField] = ()
+) -> Equilibrium:
+    """Equilibria of every charge from theta, one by one and together, and the end of the motion that all generators
+    make, where `fields` holds a basis of them."""
     sigma = noise.sigma(theta)
     rates = noise.rates(sgd, numeric=True)
     single = tuple(charge_equilibrium(c, theta, sigma, rates) for c in charges)
-    linear = [c.A for c in charges if c.A.any() and not c.b.any()]
-    joint = None
-    if linear and is_closed(linear):
-        joint = joint_equilibrium(linear, theta, sigma, rates.speed * rates.temperature, rates.weight_decay)
+    pairs = [(c.A, c.b) for c in charges]
+    joint = joint_of_fields(pairs, theta, sigma, rates.speed * rates.temperature, rates.weight_decay)
+    if joint is not None:
         joint = replace(joint, rates=rates.speed * joint.rates)
-    return Equilibrium(theta, single, joint)
+    return Equilibrium(theta, single, joint, Valley(noise, fields, theta, rates) if fields else None)

@@ -1,7 +1,7 @@
 """Where the drifts of several charges vanish at once (docs/theory.md eq. (4.2)).
 
 The joint equilibrium minimises lambda_wd |theta|^2 + (T/2) Tr Sigma over the group, a geodesically convex problem.
-Noise that also turns theta along rotations (`symbolic.predictions.sharpness.valley`) may end a little off it.
+Noise that also turns theta along rotations (`symbolic.predictions.valley`) ends a little off it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ Array = np.ndarray
 NEAR = 1e-3
 """Longest Newton step, as a generator's norm, from a point that counts as the minimum."""
 
+QUIET = 1e-10
+"""Noise on a generator's range, over all noise, that counts as none."""
+
 
 @dataclass(frozen=True)
 class JointEquilibrium:
@@ -29,13 +32,16 @@ class JointEquilibrium:
     residual
         Largest |dC/dt| over T Tr Sigma there.
     transform
-        The group element that leads to it, (D, D).
+        The group element that leads to it, (D, D); theta is transform @ start + shift.
     steps
         Newton steps taken.
     converged
         False where the minimum lies at infinity.
     rates
-        Relaxation rates per unit of t of all directions of the orbit there, ascending; empty when not converged.
+        Relaxation rates per unit of t along the charges' own generators there, ascending, rotations held still (with
+        them: `RelativeEquilibrium.rates`); empty when not converged.
+    shift
+        The group element's translation, (D,); 0 where no generator has one.
     """
 
     theta: Array
@@ -44,6 +50,7 @@ class JointEquilibrium:
     steps: int
     converged: bool
     rates: Array
+    shift: Array
 
 
 def joint_equilibrium(
@@ -54,17 +61,19 @@ def joint_equilibrium(
     weight_decay: float = 0.0,
     tolerance: float = 1e-12,
     steps: int = 100,
+    *,
+    shifts: Sequence[Array] | None = None,
 ) -> JointEquilibrium:
-    """Minimise (T/2) Tr Sigma + lambda_wd |theta|^2 over the orbit of exp(span A_k), A_k symmetric, by Newton steps
-    along geodesics.
+    """Minimise (T/2) Tr Sigma + lambda_wd |theta|^2 over the orbit of exp(span (A_k, b_k)), A_k symmetric, by Newton
+    steps along geodesics.
 
     Starts at theta (D,) with Sigma (D, D); exact gradient and Hessian, backtracking. The span with its brackets must be
-    closed under transpose, as for linear networks. Relative tolerance on the gradient.
+    closed under transpose, as for linear networks, up to translations. shifts: b_k (D,) each, 0 when left out. Relative
+    tolerance on the gradient.
     """
-    from scipy.linalg import expm  # slow to load
-
     basis = np.array(generators)
-    point, noise, transform = theta.copy(), sigma.copy(), np.eye(len(theta))
+    offset = np.zeros(basis.shape[:2]) if shifts is None else np.array(shifts)
+    point, noise, transform, shift = theta.copy(), sigma.copy(), np.eye(len(theta)), np.zeros(len(theta))
 
     def value(p: Array, s: Array) -> float:
         return 0.5 * temperature * float(np.trace(s)) + weight_decay * float(p @ p)
@@ -73,50 +82,92 @@ def joint_equilibrium(
     taken, converged = 0, False
     while taken < steps:
         taken += 1
-        moved = basis @ point
+        moved = basis @ point + offset
         gradient = -temperature * np.einsum("kij,ji->k", basis, noise) + 2 * weight_decay * moved @ point
-        hessian = _hessian(basis, point, noise, temperature, weight_decay)
+        hessian = _hessian(basis, offset, point, noise, temperature, weight_decay)
         step = -np.linalg.lstsq(hessian, gradient, rcond=1e-13)[0]
-        generator = np.einsum("k,kij->ij", step, basis)
+        generator, along = np.einsum("k,kij->ij", step, basis), step @ offset
         flat = np.abs(gradient).max() <= tolerance * max(value(point, noise), 1e-300)
         if (
             flat and float(np.linalg.norm(generator, 2)) <= NEAR
         ):  # flat with a long way to go: the minimum is at infinity
             converged = True
             break
-        generator *= min(1.0, 2.0 / max(float(np.linalg.norm(generator, 2)), 1e-300))
+        shrink = min(1.0, 2.0 / max(float(np.linalg.norm(generator, 2)), 1e-300))
+        generator, along = generator * shrink, along * shrink
         slope, t = float(gradient @ step), 1.0
         while True:
-            transport, back = expm(t * generator), expm(-t * generator)
-            new_point, new_noise = transport @ point, back @ noise @ back
+            (transport, by), (back, _) = _flow(t * generator, t * along), _flow(-t * generator, 0 * along)
+            new_point, new_noise = transport @ point + by, back @ noise @ back
             if value(new_point, new_noise) <= value(point, noise) + 1e-14 * scale or t < 1e-8 or slope >= 0:
                 break
             t /= 2
         point, noise, transform = new_point, (new_noise + new_noise.T) / 2, transport @ transform
+        shift = transport @ shift + by
         if np.linalg.norm(transform, 2) > 1e8:
             break
-    drift = np.array([temperature * np.trace(noise @ a) - 2 * weight_decay * point @ a @ point for a in basis])
+    pull = (basis @ point + offset) @ point
+    drift = np.array(
+        [temperature * np.trace(noise @ a) - 2 * weight_decay * p for a, p in zip(basis, pull, strict=True)]
+    )
     size = max(temperature * float(np.trace(noise)), 1e-300)
-    rates = _relaxation(basis, point, noise, temperature, weight_decay) if converged else np.zeros(0)
-    return JointEquilibrium(point, float(np.abs(drift).max() / size), transform, taken, converged, rates)
+    rates = _relaxation(basis, offset, point, noise, temperature, weight_decay) if converged else np.zeros(0)
+    return JointEquilibrium(point, float(np.abs(drift).max() / size), transform, taken, converged, rates, shift)
 
 
-def _hessian(basis: Array, point: Array, noise: Array, temperature: float, weight_decay: float) -> Array:
-    """Second derivatives of (T/2) Tr Sigma + lambda_wd |theta|^2 along exp(sum_k x_k A_k)."""
-    moved, pushed = basis @ point, np.einsum("kij,jl->kil", basis, noise)
+def _flow(a: Array, b: Array) -> tuple[Array, Array]:
+    """(M, m) of the flow of A theta + b over unit time, theta -> M theta + m."""
+    from scipy.linalg import expm  # slow to load
+
+    if not b.any():
+        return expm(a), b
+    found = expm(bordered(a, b))
+    return found[:-1, :-1], found[:-1, -1]
+
+
+def bordered(a: Array, b: Array) -> Array:
+    """[[A, b], [0, 0]], whose commutators are the brackets of A theta + b up to sign."""
+    return np.pad(np.column_stack([a, b]), ((0, 1), (0, 0)))
+
+
+def _hessian(basis: Array, offset: Array, point: Array, noise: Array, temperature: float, weight_decay: float) -> Array:
+    """Second derivatives of (T/2) Tr Sigma + lambda_wd |theta|^2 along exp(sum_k x_k (A_k, b_k))."""
+    turned, pushed = basis @ point, np.einsum("kij,jl->kil", basis, noise)
+    moved = turned + offset
     flat = np.swapaxes(basis, 1, 2).reshape(len(basis), -1)
-    out = 2 * temperature * pushed.reshape(len(basis), -1) @ flat.T + 4 * weight_decay * moved @ moved.T
+    out = 2 * temperature * pushed.reshape(len(basis), -1) @ flat.T
+    out += 2 * weight_decay * (moved + turned) @ moved.T
     return (out + out.T) / 2
 
 
-def _relaxation(basis: Array, point: Array, noise: Array, temperature: float, weight_decay: float) -> Array:
-    """Rates at which small displacements along the orbit die out: 2 <A_k theta, A_l theta> x' = -Hessian x, on the
-    orbit's tangent space."""
-    moved = basis @ point
+def _relaxation(
+    basis: Array, offset: Array, point: Array, noise: Array, temperature: float, weight_decay: float
+) -> Array:
+    """Rates at which small displacements along the orbit die out: 2 <v_k, v_l> x' = -Hessian x with v_k = A_k theta +
+    b_k, on the orbit's tangent space."""
+    moved = basis @ point + offset
     values, vectors = np.linalg.eigh(2 * moved @ moved.T)
     kept = values > 1e-10 * values.max()
     white = vectors[:, kept] / np.sqrt(values[kept])
-    return np.linalg.eigvalsh(white.T @ _hessian(basis, point, noise, temperature, weight_decay) @ white)
+    return np.linalg.eigvalsh(white.T @ _hessian(basis, offset, point, noise, temperature, weight_decay) @ white)
+
+
+def joint_of_fields(
+    fields: Sequence[tuple[Array, Array]], theta: Array, sigma: Array, temperature: float, weight_decay: float
+) -> JointEquilibrium | None:
+    """The joint equilibrium of the symmetric generators (A, b) that noise or weight decay moves; None without such, or
+    where they do not close under brackets.
+
+    Without weight decay, what carries no noise rests: translations, and every A with Sigma A = 0.
+    """
+    floor = QUIET * float(np.trace(sigma))
+    moving = [(a, b) for a, b in fields if weight_decay or np.linalg.norm(sigma @ a) > floor * np.linalg.norm(a)]
+    linear = [(a, b) for a, b in moving if not b.any()]
+    for chosen in (moving, linear):
+        if chosen and is_closed([bordered(a, b) if any(b.any() for _, b in chosen) else a for a, b in chosen]):
+            generators, shifts = zip(*chosen, strict=True)
+            return joint_equilibrium(generators, theta, sigma, temperature, weight_decay, shifts=shifts)
+    return None
 
 
 def is_closed(basis: Sequence[Array]) -> bool:

@@ -152,12 +152,13 @@ class OriginNoise(Noise):
                     out[z.index(s)] = values[k]
         return out, weights
 
-    def factor(self, theta: Array) -> tuple[Array, Array]:
-        """(gbar, R) with R R^T the part of Sigma; shapes (D,) and (D, rank)."""
+    def factor(self, theta: Array, most: int | None = None) -> tuple[Array, Array]:
+        """(gbar, R) with R R^T the part of Sigma; shapes (D,) and (D, rank). most: rows or draws to average over, where
+        they are no grid."""
         if self.source in ("features", "unknown") or any(
             s not in self.values for s in self.loss.distribution_parameters
         ):
-            return super().factor(theta)
+            return super().factor(theta, most)
         rest, weights, drawn, chances = self._grid
         r, v, d = len(weights), len(chances), len(theta)
         data = np.repeat(rest, v, axis=1) + np.tile(drawn, r)
@@ -184,20 +185,20 @@ class _GenericOrigin(GenericNoise):
     """One part of the noise at a generic theta."""
 
     @cached_property
-    def sigmas(self) -> list[Array]:
-        """The part of Sigma at two generic points; rounding against the whole counts as 0."""
+    def roots(self) -> list[Array]:
+        """R with R R^T the part of Sigma at two generic points; rounding against the whole counts as 0."""
         rng, own = np.random.default_rng(5), self.noise
         assert isinstance(own, OriginNoise)
         values = own.values or probing.distribution_values(self.loss, rng)
         label, rest = (OriginNoise(self.loss, own.redrawn, origin, values) for origin in ORIGINS)
         mine, other = (label, rest) if own.origin == "label" else (rest, label)
         points = rng.standard_normal((2, self.loss.dimension))
-        return [_clean(mine.sigma(t), other.sigma(t)) for t in points]
+        return [_clean(mine.factor(t)[1], other.factor(t)[1]) for t in points]
 
 
-def _clean(sigma: Array, other: Array) -> Array:
-    """A part of Sigma, zero where it is below the rounding of the whole."""
-    return sigma if np.trace(sigma) > 1e-12 * np.trace(other) else np.zeros_like(sigma)
+def _clean(root: Array, other: Array) -> Array:
+    """A part's R, zero where its Sigma is below the rounding of the whole."""
+    return root if np.sum(root**2) > 1e-12 * np.sum(other**2) else np.zeros_like(root)
 
 
 @dataclass(frozen=True, eq=False)

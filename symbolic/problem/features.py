@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 import sympy as sp
 
+from symbolic import clock
 from symbolic.errors import InputError
 from symbolic.problem.base_distribution import Distribution
 from symbolic.problem.loss import Loss
@@ -79,6 +80,7 @@ class Features:
         out = sp.zeros(n, n)
         for i in range(n):
             for j in range(i, n):
+                clock.check()
                 both = tuple(a + b for a, b in zip(self.exponents[i], self.exponents[j], strict=True))
                 out[i, j] = out[j, i] = sp.expand(self.moment(both) - self.mean[i] * self.mean[j])
         return out
@@ -114,6 +116,7 @@ class _Collector:
 
     def read(self, node: sp.Expr) -> Polynomial | None:
         if node not in self.memo:
+            clock.check()
             self.memo[node] = self._read(node)
         return self.memo[node]
 
@@ -167,6 +170,7 @@ class _Collector:
             a, b = ({k: self._name(c) for k, c in p.items()} for p in (a, b))
         sums: dict[Exponents, list[sp.Expr]] = {}
         for ka, ca in a.items():
+            clock.check()
             for kb, cb in b.items():
                 sums.setdefault(tuple(i + j for i, j in zip(ka, kb, strict=True)), []).append(ca * cb)
         return {powers: sp.Add(*cs) for powers, cs in sums.items()}
@@ -174,7 +178,8 @@ class _Collector:
 
 def features(loss: Loss) -> Features | None:
     """The loss as a polynomial in its data, or None when it is not one."""
-    used = tuple(s for s in loss.z if s in loss.expression.free_symbols)
+    free = loss.expression.free_symbols
+    used = tuple(s for s in loss.z if s in free)
     collector = _Collector(used)
     polynomial = collector.read(loss.expression)
     if polynomial is None:

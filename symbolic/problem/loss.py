@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +37,9 @@ class Loss:
         {variable: distribution}, a `Dataset`, or a list of both.
     name
         What reports and messages call it.
+    cancelling
+        Names of parameters that cancel out of the expression, as a bias before its mean is taken off: their gradient
+        is 0, and they stay where they are. Any other parameter must occur in it.
 
     Attributes
     ----------
@@ -61,7 +65,13 @@ class Loss:
     """
 
     def __init__(
-        self, expression: Any, parameters: Sequence[Any] | Mapping[str, Any], data: Any, name: str = "loss"
+        self,
+        expression: Any,
+        parameters: Sequence[Any] | Mapping[str, Any],
+        data: Any,
+        name: str = "loss",
+        *,
+        cancelling: Sequence[str] = (),
     ) -> None:
         if isinstance(expression, sp.MatrixBase) and expression.shape == (1, 1):
             expression = expression[0, 0]
@@ -84,7 +94,7 @@ class Loss:
         self.files: tuple[Path, ...] = ()
         self.theta: tuple[sp.Symbol, ...] = tuple(s for p in self.parameters for s in p.symbols)
         self.z: tuple[sp.Symbol, ...] = tuple(s for b in self.blocks for s in b.symbols)
-        errors = self._misnamed() or self._errors()
+        errors = self._misnamed() or self._errors({str(name) for name in cancelling})
         if errors:
             raise InputError("\n".join(errors))
 
@@ -100,7 +110,7 @@ class Loss:
                 found.append(str(error))
         return found
 
-    def _errors(self) -> list[str]:
+    def _errors(self, cancelling: set[str]) -> list[str]:
         found = []
         known = [*self.theta, *self.z]
         labels = [p.name for p in self.parameters]
@@ -115,7 +125,8 @@ class Loss:
                 why = f"Its {block.name} law does not promise that of every sample"
                 described = None if assumptions.support(s, block) else assumptions.refused("Loss.data", s, why)
                 found += [described] if described else []
-        for name in sorted({n for n in labels if labels.count(n) > 1} | {s.name for s in known if known.count(s) > 1}):
+        twice = {n for n, k in Counter(labels).items() if k > 1} | {s.name for s, k in Counter(known).items() if k > 1}
+        for name in sorted(twice):
             found.append(f"Loss: a name may stand for one thing only; got {name!r} twice. Rename one.")
         distribution_symbols = set(self.distribution_parameters)
         loose = sorted((free | distribution_symbols) - set(known) - distribution_symbols, key=str)
@@ -132,10 +143,12 @@ class Loss:
                 " parameters or to data."
             )
         for p in self.parameters:
+            if p.name in cancelling:
+                continue
             if not free & set(p.symbols) and not {s.name for s in twins} & {s.name for s in p.symbols}:
                 found.append(
                     f"Loss.parameters: each must occur in the expression; got {p.name}, which does not. Remove it or"
-                    " use it."
+                    " use it, or say cancelling= if it cancels."
                 )
         if self.expression.has(sp.I, sp.zoo, sp.nan, sp.oo):
             found.append(

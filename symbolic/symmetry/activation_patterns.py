@@ -1,7 +1,7 @@
-"""Patterns of 0 and 1: whether those that occur, of gates or of labels, tell all products of them apart.
+"""Patterns of gates: whether those that occur tell all products of them apart.
 
-Where they do, an identity that holds on every pattern that occurs holds coefficient by coefficient in the gates and
-labels, taken as free.
+Where they do, an identity that holds on every pattern that occurs holds coefficient by coefficient in the gates, taken
+as free.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 
 from symbolic.algebra.polynomial import Polynomial
 from symbolic.evaluation.lie_brackets import rank
-from symbolic.evaluation.random_points import Probe, label_patterns
+from symbolic.evaluation.random_points import Probe
 from symbolic.functions.registry import ROWS
 from symbolic.problem.loss import Loss
 from symbolic.symmetry.invariants import Formal
@@ -26,24 +26,6 @@ def products(formal: Formal) -> list[tuple[int, ...]]:
     gates = {n for n, a in formal.atoms.items() if a.kind == "gate"}
     found = {tuple(v for v in m if v in gates) for g in formal.gradients for p in g for m in p}
     return sorted(found, key=lambda m: (len(m), m))
-
-
-def labels_separated(loss: Loss, formal: Formal) -> bool:
-    """Whether the 0/1 columns of the data sets show as many independent patterns as products of them occur in the
-    gradients."""
-    for block in loss.blocks:
-        if block.table is None:
-            continue
-        discrete, patterns = label_patterns(block.table)
-        columns = {formal.number[block.symbols[j]]: j for j in np.flatnonzero(discrete)}
-        wanted = sorted({tuple(v for v in m if v in columns) for g in formal.gradients for p in g for m in p})
-        if len(wanted) > MOST:
-            return False
-        table = block.table[[rows[0] for rows in patterns]].astype(np.int64)
-        seen = np.array([np.prod(table[:, [columns[v] for v in m]], axis=1, dtype=np.int64) for m in wanted])
-        if rank(seen) < len(wanted):
-            return False
-    return True
 
 
 def separated(loss: Loss, formal: Formal) -> bool:

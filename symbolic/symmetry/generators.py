@@ -1,8 +1,9 @@
 """The affine symmetry algebra of a loss: all (A, b) with <grad loss(theta, z), A theta + b> = 0 for every theta and z.
 
-Polynomial, rational and piecewise-polynomial losses are solved exactly over Q. Others are solved exactly with their
-exp, tanh, roots ... taken as free atoms, which proves what is found; random points then show whether anything was
-missed (docs/theory.md eq. (2.1)).
+Polynomial, rational and piecewise-polynomial losses are solved exactly over the field of their constants: Q, or
+Q(sqrt(2)), a transcendental constant being a symbol of its own. Others are solved exactly with their exp, tanh, roots
+... taken as free atoms, which proves what is found; random points then show whether anything was missed (docs/theory.md
+eq. (2.1)).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from functools import cached_property
 import numpy as np
 import sympy as sp
 
+from symbolic import clock
 from symbolic.algebra.affine import AffineField
 from symbolic.algebra.polynomial import TooLarge
 from symbolic.errors import InputError
@@ -20,9 +22,10 @@ from symbolic.evaluation import random_points as probing
 from symbolic.evaluation.prime_field import Unsupported
 from symbolic.functions.registry import PROVABLE
 from symbolic.problem.loss import Loss
-from symbolic.symmetry.activation_patterns import labels_separated, separated
+from symbolic.symmetry.activation_patterns import separated
 from symbolic.symmetry.independence import free_functions
 from symbolic.symmetry.invariants import Formal
+from symbolic.symmetry.known_actions import known_actions
 from symbolic.symmetry.solve import antisymmetric_part, rationalise, slices, solve, symmetric_part
 
 NUMERIC_LIMIT = 45
@@ -38,7 +41,8 @@ class Certificate:
     Attributes
     ----------
     status
-        "proved" or "numerical".
+        "proved"; "numerical": fitted at random points, which allow no more; or "partial": what is there is exact, and
+        there may be more.
     residual
         Of a numerical one.
     reason
@@ -50,7 +54,9 @@ class Certificate:
     reason: str = ""
 
     def __str__(self) -> str:
-        return self.status if self.status == "proved" else f"numerical (residual {self.residual:.1e})"
+        if self.status == "numerical":
+            return f"numerical (residual {self.residual:.1e})"
+        return self.status if self.status == "proved" else f"partial: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,10 @@ class Algebra:
 def find_algebra(loss: Loss, formal: Formal | None) -> Algebra:
     """The whole affine algebra of a loss; `formal` is its exact form, None when that did not fit."""
     size = loss.dimension
-    exact = solve(slices(formal), size) if formal is not None else []
+    try:
+        exact = solve(slices(formal), size) if formal is not None else []
+    except TooLarge:
+        formal, exact = None, []
     reason = _proof(loss, formal)
     if reason:
         fields, certificate = exact, Certificate("proved", 0.0, reason)
@@ -113,9 +122,9 @@ def find_algebra(loss: Loss, formal: Formal | None) -> Algebra:
 def _proof(loss: Loss, formal: Formal | None) -> str:
     """Why the exact solution with functions and gates as free variables is the whole algebra; empty when it may not
     be."""
-    if formal is None or not labels_separated(loss, formal):
+    if formal is None or not formal.settled:
         return ""
-    parts = ["exact over the rationals"]
+    parts = [f"exact over {_field(formal)}"]
     if formal.transcendental:
         try:
             named = {type(f).__name__ for f in loss.expression.atoms(sp.Function)}
@@ -131,6 +140,11 @@ def _proof(loss: Loss, formal: Formal | None) -> str:
     return ", ".join(parts)
 
 
+def _field(formal: Formal) -> str:
+    name = formal.constants.name
+    return "the rationals" if name == "Q" else name
+
+
 def _complete(loss: Loss, formal: Formal | None, exact: list[AffineField]) -> tuple[list[AffineField], Certificate]:
     """Bound the algebra from above at random points and, where the exact part falls short, rationalise the rest."""
     size, rng = loss.dimension, np.random.default_rng(20)
@@ -140,21 +154,44 @@ def _complete(loss: Loss, formal: Formal | None, exact: list[AffineField]) -> tu
                 f"derive: the loss is too large for an exact derivation and for a numerical one; got D = {size}. Use a"
                 " smaller instance."
             )
-        worst = probing.residual(loss, exact, rng, points=3)
-        return exact, Certificate(
-            "numerical", worst, "found exactly with its functions as free atoms; too large to rule out more"
-        )
+        return exact, Certificate("partial", 0.0, f"{_taken(formal)}; too large to rule out more at random points")
     rows = probing.constraints(probing.Probe(loss), rng)
     unknowns = size * size + size
-    if probing.nullity(rows, unknowns) == len(exact):
-        return exact, Certificate("proved", 0.0, "exact with its functions as free atoms; random points allow no more")
+    most = probing.nullity(rows, unknowns)
+    if most == len(exact):
+        if formal is None or formal.settled:
+            return exact, Certificate(
+                "proved", 0.0, "exact with its functions as free atoms; random points allow no more"
+            )
+        worst = probing.residual(loss, exact, rng)
+        return exact, Certificate("numerical", worst, f"{_taken(formal)}; random points allow no more")
     found = rationalise(probing.null_vectors(rows, unknowns), size)
     good = [x for x in found if probing.residual(loss, [x], rng) < TOLERANCE]
     if len(good) < len(found) or len(good) < len(exact):
-        good = exact
+        return exact, Certificate(
+            "partial", 0.0, f"{_taken(formal)}; random points allow {most}" if formal else f"random points allow {most}"
+        )
     return good, Certificate(
         "numerical", probing.residual(loss, good, rng), "fitted at random points, rationalised, checked at 40 digits"
     )
+
+
+def _taken(formal: Formal) -> str:
+    """What the exact part rests on."""
+    if formal.settled:
+        return f"complete over {_field(formal)} with its functions as free atoms"
+    return f"complete over {formal.constants.name}, its transcendental constants taken as independent"
+
+
+def partial_algebra(loss: Loss, reason: str) -> Algebra:
+    """What known actions give, where the whole search did not come to an end; `reason` says why not."""
+    try:
+        fields = known_actions(loss)
+    except clock.OutOfTime:
+        fields = []
+    certificate = Certificate("partial", 0.0, f"known actions only, checked at 40 digits; more is {reason}")
+    parts = (tuple(symmetric_part(fields)), tuple(antisymmetric_part(fields))) if fields else ((), ())
+    return Algebra(loss.dimension, tuple(fields), *parts, certificate)
 
 
 def dimension_on_data(loss: Loss) -> int:

@@ -17,7 +17,8 @@ import sympy as sp
 
 from symbolic.algebra.affine import AffineField, common_fixed_point
 from symbolic.algebra.field_span import FieldSpan, components, invariant_form
-from symbolic.algebra.nullspace import Number, rank
+from symbolic.algebra.nullspace import rank
+from symbolic.algebra.number_field import Number, rational, written
 from symbolic.functions.registry import KINKED
 from symbolic.problem.loss import Loss
 from symbolic.symmetry.axes import Axis, axes, wholes
@@ -127,7 +128,7 @@ class Recogniser:
 
     def _scaling(self, actions: Sequence[tuple[str, Number]]) -> str:
         """u -> c u, w -> c^-1 w."""
-        return ", ".join(f"{name} -> {self.scale}{'' if c == 1 else f'^{c}'} {name}" for name, c in actions)
+        return ", ".join(f"{name} -> {self.scale}{'' if c == 1 else f'^{written(c)}'} {name}" for name, c in actions)
 
     def _action(self, chosen: Sequence[tuple[Axis, int]], letter: str, group: str) -> str:
         """U -> U G^-1, W -> G W, G in GL(h)."""
@@ -225,10 +226,9 @@ class Recogniser:
     def _form(self, form: Sequence[Sequence[Number]], touched: Sequence[int]) -> str:
         symbols = [self.loss.theta[i] for i in touched]
         terms = [c * (1 if i == j else 2) for i, line in enumerate(form) for j, c in enumerate(line) if i <= j]
-        content = gcd(*(int(c) for c in terms))
-        total = sum(
-            sp.Integer(int(c)) * symbols[i] * symbols[j] for i, line in enumerate(form) for j, c in enumerate(line)
-        )
+        whole = all(isinstance(c, int) for c in terms)
+        content = gcd(*(c for c in terms if isinstance(c, int))) if whole else 1
+        total = sum(rational(c) * symbols[i] * symbols[j] for i, line in enumerate(form) for j, c in enumerate(line))
         return str(sp.expand(total / content))
 
     def _diagonal(self, x: AffineField) -> str:

@@ -15,7 +15,8 @@ import numpy as np
 import sympy as sp
 
 from symbolic.evaluation.lie_brackets import Fields, rank
-from symbolic.evaluation.prime_field import PRIME, power
+from symbolic.evaluation.prime_field import power
+from symbolic.functions.registry import KINKED
 from symbolic.problem.loss import Loss
 
 Array = np.ndarray
@@ -35,16 +36,17 @@ def free_functions(loss: Loss, apart: bool = False) -> bool:
     return _apart(fields, apart) and _logs_do_not_matter(fields)
 
 
-def _distinct(rows: Sequence[Array]) -> list[int]:
+def _distinct(rows: Sequence[Array], p: int) -> list[int]:
     """Which arguments to keep: up to sign each once, no constants."""
     seen: dict[bytes, int] = {}
     for k, row in enumerate(rows):
         if (row != row[0]).any():
-            seen.setdefault(min(row.tobytes(), (-row % PRIME).tobytes()), k)
+            seen.setdefault(min(row.tobytes(), (-row % p).tobytes()), k)
     return list(seen.values())
 
 
 def _apart(fields: Fields, by_name: bool) -> bool:
+    p = fields.prime
     at, beside = fields.arguments(POINTS)
     most = sum(len(rows) for family in at.arguments.values() for rows in family.values())
     if most > POINTS // 2:
@@ -53,40 +55,44 @@ def _apart(fields: Fields, by_name: bool) -> bool:
         groups = [(rows, beside.arguments[family][of]) for of, rows in members.items()]
         if not by_name:
             groups = [([*chain(*(g[0] for g in groups))], [*chain(*(g[1] for g in groups))])]
-        pairs = [(rows[k], others[k]) for rows, others in groups for k in _distinct(rows)]
+        pairs = [(rows[k], others[k]) for rows, others in groups for k in _distinct(rows, p)]
         here = [row for row, _ in pairs]
-        moved = [step for row, other in pairs if (step := (other - row) % PRIME).any()]
-        if not all(_independent(values) for values in (here, moved)):
+        moved = [step for row, other in pairs if (step := (other - row) % p).any()]
+        if not all(_independent(values, p) for values in (here, moved)):
             return False
-    return _roots_apart(at.squares)
+    return _roots_apart(at.squares, p)
 
 
-def _independent(values: Sequence[Array]) -> bool:
+def _independent(values: Sequence[Array], p: int) -> bool:
     """Whether functions, by their values, are independent of each other and of constants."""
-    return not values or rank(np.array([*values, np.ones_like(values[0])])) > len(values)
+    return not values or rank(np.array([*values, np.ones_like(values[0])]), p) > len(values)
 
 
-def _roots_apart(squares: Sequence[Array]) -> bool:
+def _roots_apart(squares: Sequence[Array], p: int) -> bool:
     """Whether no product of radicands is a square: their quadratic characters at random points are independent over
     F_2."""
-    rows = [squares[k] for k in _distinct(squares)]
+    rows = [squares[k] for k in _distinct(squares, p)]
     if not rows:
         return True
-    characters = [power(row, (PRIME - 1) // 2) != 1 for row in rows]
+    return _apart_mod_squares(rows, p)
+
+
+def _apart_mod_squares(rows: Sequence[Array], p: int, constant: bool = False) -> bool:
+    """Whether no product of functions, by their values, is a square; constant: nor a constant times a square."""
+    characters = [power(row, (p - 1) // 2, p) != 1 for row in rows]
     left = [sum(int(c) << k for k, c in enumerate(row)) for row in characters]
-    count = 0
+    left += [(1 << len(rows[0])) - 1] if constant else []
     while left:
         pivot = left.pop()
         if not pivot:
             return False
         low = pivot & -pivot
         left = [row ^ pivot if row & low else row for row in left]
-        count += 1
-    return count == len(rows)
+    return True
 
 
 def _logs_do_not_matter(fields: Fields) -> bool:
-    """Whether the gradient is free of the values of logarithms (only their slopes occur)."""
+    """Whether the gradient is free of the values of logarithms (only their slopes occur), or these are independent."""
     if not any(op == "call" and extra.function is sp.log for op, _, _, extra in fields.tape.steps):
         return True
     rest = fields.draw(3)
@@ -94,4 +100,21 @@ def _logs_do_not_matter(fields: Fields) -> bool:
     for salt in (5, 6):
         fields.salt_log = salt
         gradients.append(np.array([g.data for g in fields.gradient(rest, theta)]))
-    return bool((gradients[0] == gradients[1]).all())
+    return bool((gradients[0] == gradients[1]).all()) or _logs_apart(fields)
+
+
+def _logs_apart(fields: Fields) -> bool:
+    """Whether logarithms of algebraic functions are independent, also as functions of z at one theta: no product of
+    powers of what they are taken of is constant (Ax). Enough for that: none of odd powers is a constant times a
+    square."""
+    for f in fields.loss.expression.atoms(sp.log):
+        if any(not isinstance(g, KINKED) for g in f.args[0].atoms(sp.Function)):
+            return False
+    at, beside = fields.arguments(POINTS)
+    if 2 * len(at.logs) > POINTS:
+        at, beside = fields.arguments(4 * len(at.logs))
+    p = fields.prime
+    here = [at.logs[k] for k in _distinct(at.logs, p)]
+    moved = [a * b % p for a, b in zip(at.logs, beside.logs, strict=True) if (a != b).any()]
+    moved = [moved[k] for k in _distinct(moved, p)]
+    return all(_apart_mod_squares(rows, p, constant=True) for rows in (here, moved) if rows)

@@ -1,4 +1,5 @@
-"""What a symmetry must leave alone, and its exact gradients, as polynomials over Q in theta, z and atoms.
+"""What a symmetry must leave alone, and its exact gradients, as polynomials in theta, z and atoms, over Q or the field
+of the constants that the loss names.
 
 A loss sum_i c_i (f_i - y_i)^2 with a target y_i of its own in every term is invariant exactly when every f_i is
 (compare powers of y_i), so residuals stand in for it and squares are never expanded. Any other loss stands for itself.
@@ -20,15 +21,21 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from symbolic import clock
 from symbolic.algebra import polynomial as poly
-from symbolic.algebra.polynomial import Monomial, Polynomial
+from symbolic.algebra.number_field import quotient
+from symbolic.algebra.polynomial import Monomial, Polynomial, TooLarge
 from symbolic.errors import InputError
+from symbolic.evaluation.loss_constants import constants
+from symbolic.evaluation.random_points import label_patterns
 from symbolic.functions.activations import step
 from symbolic.functions.registry import ELEMENTARY, VALUE, Elementary, H, X
 from symbolic.problem.loss import Loss
 
 LIMIT = 3_000_000
 """Products allowed in one multiplication before an expansion is refused."""
+MOST = 4_000_000
+"""Terms that all products of one loss may have together."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +82,16 @@ class Formal:
         self.dimension = loss.dimension
         self.number: dict[sp.Expr, int] = {s: i for i, s in enumerate((*loss.theta, *loss.z))}
         self.size = len(self.number)
+        self.made = 0
         self.atoms: dict[int, Atom] = {}
         self.known: dict[tuple, int] = {}
         self.memo: dict[sp.Expr, Polynomial] = {}
         self.idempotent: set[int] = set()
         self.group: dict[int, int] = {}
         self.dependent: dict[int, Polynomial] = {}
+        self.labels: list[tuple[dict[int, int], np.ndarray]] = []
+        self.constants = constants(loss)
+        self.stray = False
         self._read_data(loss)
         free = {s for s in loss.z if self.number[s] not in self.group}
         self.values = [self.convert(e) for e in invariants(loss.expression, free)]
@@ -95,8 +106,15 @@ class Formal:
         """Whether the loss has kinks."""
         return any(a.kind == "gate" for a in self.atoms.values())
 
+    @property
+    def settled(self) -> bool:
+        """Whether every irrational constant is taken for what it is known to be."""
+        return not self.stray and self.constants.independent
+
     def _read_data(self, loss: Loss) -> None:
-        """0/1 variables square to themselves; the columns of a one-hot label exclude each other and sum to 1."""
+        """0/1 variables square to themselves; the columns of a one-hot label exclude each other and sum to 1.
+
+        labels: per data set, its 0/1 variables by number, and their patterns that occur."""
         for block in loss.blocks:
             columns = [self.number[s] for s in block.symbols]
             if block.binary:
@@ -104,14 +122,18 @@ class Formal:
             if block.table is None:
                 continue
             table = block.table
+            discrete, patterns = label_patterns(table)
+            numbers = [columns[j] for j in np.flatnonzero(discrete)]
+            self.idempotent.update(numbers)
+            if numbers:
+                rows = table[[rows[0] for rows in patterns]][:, discrete].astype(np.int64)
+                self.labels.append(({n: k for k, n in enumerate(numbers)}, rows))
             labels: dict[str, list[int]] = {}
-            for j, s in enumerate(block.symbols):
-                if np.isin(table[:, j], (0.0, 1.0)).all():
-                    labels.setdefault(s.name.split("[")[0], []).append(j)
+            for j in np.flatnonzero(discrete):
+                labels.setdefault(block.symbols[j].name.split("[")[0], []).append(int(j))
             for members in labels.values():
                 if len(members) > 1 and (table[:, members].sum(axis=1) == 1).all():
                     numbers = [columns[j] for j in members]
-                    self.idempotent.update(numbers)
                     self.group.update(dict.fromkeys(numbers, numbers[0]))
                     rest = {(n,): -1 for n in numbers[:-1]}
                     self.dependent[numbers[-1]] = {poly.ONE: 1, **rest}
@@ -134,7 +156,11 @@ class Formal:
 
     def times(self, a: Polynomial, b: Polynomial) -> Polynomial:
         """a * b in normal form."""
-        return poly.multiply(a, b, self._rule if self.idempotent else None, LIMIT)
+        found = poly.multiply(a, b, self._rule if self.idempotent else None, LIMIT)
+        self.made += len(found)
+        if self.made > MOST:
+            raise TooLarge(f"more than {MOST} terms in all")
+        return found
 
     def _power(self, base: Polynomial, exponent: int) -> Polynomial:
         return poly.power(base, exponent, self._rule if self.idempotent else None, LIMIT)
@@ -155,7 +181,7 @@ class Formal:
     def inverse(self, q: Polynomial) -> Polynomial:
         """1/q."""
         if len(q) == 1 and poly.ONE in q:
-            return poly.constant(Fraction(1) / q[poly.ONE])
+            return poly.constant(quotient(1, q[poly.ONE]))
         return self._new(("inverse", poly.freeze(q)), "inverse", q)
 
     def root(self, q: Polynomial, order: int) -> Polynomial:
@@ -164,12 +190,15 @@ class Formal:
         if key not in self.known:
             inverse = self.inverse(q)
             t = {(self.size,): 1}
-            slope = self.times({m: Fraction(c) / order for m, c in t.items()}, inverse)
+            slope = self.times({m: Fraction(1, order) for m in t}, inverse)
             return self._new(key, "root", q, slope, order)
         return {(self.known[key],): 1}
 
     def gate(self, q: Polynomial) -> Polynomial:
         """1 where q > 0, else 0."""
+        if q:
+            scale = abs(q[min(q)])
+            q = {m: quotient(c, scale) for m, c in q.items()} if scale != 1 else q
         if ("gate", opposite := poly.freeze({m: -c for m, c in q.items()})) in self.known:
             return {poly.ONE: 1, (self.known["gate", opposite],): -1}
         if not poly.variables([q]):
@@ -211,6 +240,7 @@ class Formal:
     def convert(self, e: Any) -> Polynomial:
         """The polynomial that an expression stands for."""
         if e not in self.memo:
+            clock.check()
             self.memo[e] = self._convert(e)
         return self.memo[e]
 
@@ -219,11 +249,14 @@ class Formal:
             return poly.constant(int(e) if e.is_Integer else Fraction(int(e.p), int(e.q)))
         if e.is_Float:
             return poly.constant(Fraction(str(e)))
+        if e in self.constants.values:
+            return poly.constant(self.constants.values[e])
         if e.is_Symbol:
             if e not in self.number:
                 self.number[e] = self.size
                 self.size += 1
             return dict(self.dependent.get(self.number[e], {(self.number[e],): 1}))
+        self.stray |= e.is_number and not isinstance(e, (sp.Add, sp.Mul)) and not (e.is_Pow and e.exp.is_Integer)
         if not e.args:
             return self._new(("constant", e), "constant", {}, {})
         if isinstance(e, sp.Add):
@@ -303,6 +336,7 @@ class Formal:
     def _gradient(self, value: Polynomial) -> list[Polynomial]:
         sums = poly.derivatives(value)
         for number in sorted(self.atoms, reverse=True):
+            clock.check()
             adjoint = sums.pop(number, None)
             atom = self.atoms[number]
             if not adjoint or not atom.slope:

@@ -16,9 +16,10 @@ from typing import Any, NamedTuple, overload
 
 import numpy as np
 
+from symbolic import clock
 from symbolic.algebra.affine import AffineField
 from symbolic.algebra.field_span import FieldSpan
-from symbolic.algebra.nullspace import Number
+from symbolic.algebra.number_field import Number
 from symbolic.errors import InputError
 from symbolic.problem.loss import Loss
 from symbolic.symmetry import matrix_terms
@@ -203,6 +204,7 @@ class _Finder:
         """Accept a combination if all its entries are charges and one is new."""
         entries = {}
         for index in indices:
+            clock.check()
             entries[index] = AffineField.combination((t.entry(index), c) for t, c in parts)
             if entries[index] not in self.span:
                 return

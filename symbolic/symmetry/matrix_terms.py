@@ -14,8 +14,7 @@ from itertools import product
 import sympy as sp
 
 from symbolic.algebra.affine import AffineField
-from symbolic.algebra.nullspace import Number
-from symbolic.algebra.span import tidy
+from symbolic.algebra.number_field import Number, tidy, written
 from symbolic.language.names import latex
 from symbolic.symmetry.axes import Axis
 
@@ -242,7 +241,7 @@ def join(parts: Sequence[tuple[Term, Number]], write: Callable[[Term], str], tim
         text = write(term)
         if not term.single and (c != 1 or out):
             text = f"({text})"
-        size = "" if abs(c) == 1 else f"{abs(c)}{times}"
+        size = "" if abs(c) == 1 else f"{written(abs(c), latex=times != '*')}{times}"
         sign = (" - " if c < 0 else " + ") if out else ("-" if c < 0 else "")
         out += f"{sign}{size}{text}"
     return out

@@ -16,14 +16,18 @@ import numpy as np
 import sympy as sp
 
 from symbolic.algebra import polynomial as poly
+from symbolic.algebra.constants import constants_of
 from symbolic.algebra.nullspace import Solver, Vector, readable
+from symbolic.algebra.number_field import rational
 from symbolic.algebra.polynomial import Monomial, TooLarge
 from symbolic.errors import InputError
 from symbolic.evaluation.lie_brackets import Fields, jacobian, rank
-from symbolic.evaluation.prime_field import PRIME, Jet, JetArithmetic, Unsupported
+from symbolic.evaluation.loss_constants import modulus
+from symbolic.evaluation.prime_field import Jet, JetArithmetic, Unsupported
 from symbolic.evaluation.tape import Tape
 from symbolic.functions.registry import FLAT
 from symbolic.problem.loss import Loss
+from symbolic.symmetry.antiderivatives import antiderivative, by_slopes
 from symbolic.symmetry.independence import free_functions
 from symbolic.symmetry.invariants import Formal
 from symbolic.symmetry.solve import slices
@@ -75,14 +79,7 @@ def polynomial_laws(loss: Loss, degree: int) -> list[sp.Expr]:
         solver.add([{k: c for k, c in row.items() if c} for row in sorted(rows.values(), key=len)])
     laws = []
     for vector in readable(solver.basis()):
-        laws.append(
-            sp.Add(
-                *(
-                    sp.Rational(c.numerator, c.denominator) * sp.Mul(*(loss.theta[v] for v in monomials[k]))
-                    for k, c in vector.items()
-                )
-            )
-        )
+        laws.append(sp.Add(*(rational(c) * sp.Mul(*(loss.theta[v] for v in monomials[k])) for k, c in vector.items())))
     return sorted(laws, key=lambda law: (sp.total_degree(law, *loss.theta), law.count_ops(), str(law)))
 
 
@@ -100,33 +97,38 @@ def separable_laws(loss: Loss) -> list[sp.Expr]:
         raise InputError(
             f"separable_laws: needs independent functions of known values; got {loss.name}. {error}"
         ) from error
-    entries = _without_repeats(loss, _dictionary(loss))
-    vectors = _null(_rows(loss, fields, entries))
+    entries = _without_repeats(fields, _dictionary(loss))
+    vectors = _null(_rows(loss, fields, entries), fields.prime)
     return [
-        _tidy(sp.Add(*(c * _integral(entries[k][1], loss.theta[entries[k][0]]) for k, c in v.items()))) for v in vectors
+        _tidy(sp.Add(*(c * antiderivative(entries[k][1], loss.theta[entries[k][0]]) for k, c in v.items())))
+        for v in vectors
     ]
 
 
 def new_laws(loss: Loss, laws: Sequence[sp.Expr], known: Sequence[sp.Expr]) -> list[sp.Expr]:
     """The laws, in order, that are not functions of the known ones and of those before: by ranks of gradients at a
     random point mod p."""
-    rows = _gradients(loss, [*known, *laws])
-    kept, out, have = list(rows[: len(known)]), [], rank(rows[: len(known)])
+    rows, p = _gradients(loss, [*known, *laws])
+    kept, out, have = list(rows[: len(known)]), [], rank(rows[: len(known)], p)
     for law, row in zip(laws, rows[len(known) :], strict=True):
-        now = rank(np.array([*kept, row]))
+        now = rank(np.array([*kept, row]), p)
         if now > have:
             kept, have = [*kept, row], now
             out.append(law)
     return out
 
 
-def _gradients(loss: Loss, expressions: Sequence[sp.Expr]) -> Array:
-    """d expressions / d theta mod p at a random theta, (n, D)."""
-    tape, rng = Tape(list(expressions), loss.theta, arithmetic=JetArithmetic(0)), np.random.default_rng(13)
+def _gradients(loss: Loss, expressions: Sequence[sp.Expr]) -> tuple[Array, int]:
+    """d expressions / d theta mod p at a random theta, (n, D), and p."""
+    m = modulus(constants_of(*expressions))
+    twins: dict[sp.Symbol, sp.Symbol] = {s: sp.Dummy(real=True) for s in loss.theta}
+    known = [by_slopes(e, twins) for e in expressions]
+    tape = Tape(known, (*twins, *twins.values()), arithmetic=JetArithmetic(modulus=m))
+    rng = np.random.default_rng(13)
     for _ in range(TRIES):
-        out = jacobian(tape, [int(v) for v in rng.integers(1, PRIME, loss.dimension)], loss.dimension)
+        out = jacobian(tape, [int(v) for v in rng.integers(1, m.prime, loss.dimension)] * 2, loss.dimension, m)
         if out is not None:
-            return out
+            return out, m.prime
     raise Unsupported("new_laws: no random point where all roots exist.")
 
 
@@ -144,20 +146,21 @@ def _dictionary(loss: Loss) -> list[tuple[int, sp.Expr]]:
     return out
 
 
-def _without_repeats(loss: Loss, entries: Sequence[tuple[int, sp.Expr]]) -> list[tuple[int, sp.Expr]]:
+def _without_repeats(fields: Fields, entries: Sequence[tuple[int, sp.Expr]]) -> list[tuple[int, sp.Expr]]:
     """The entries that are no linear combination of earlier ones of their coordinate."""
     rng, points = np.random.default_rng(19), 2 * len(entries)
-    arithmetic = JetArithmetic(points)
-    tape = Tape([e for _, e in entries], loss.theta, arithmetic=arithmetic)
-    slots, _ = tape.forward([Jet(rng.integers(1, PRIME, (1, points))) for _ in loss.theta])
-    zero = Jet(np.zeros((1, points), dtype=np.int64))
+    arithmetic, p = JetArithmetic(points, modulus=fields.modulus), fields.prime
+    theta = fields.loss.theta
+    tape = Tape([e for _, e in entries], theta, arithmetic=arithmetic)
+    slots, _ = tape.forward([Jet(rng.integers(1, p, (1, points)), p) for _ in theta])
+    zero = Jet(np.zeros((1, points), dtype=np.int64), p)
     rows: dict[int, list[Array]] = {}
     out = []
     for (i, e), o in zip(entries, tape.outputs, strict=True):
         values = (zero + slots[o]).data[0]
         good = ~arithmetic.bad
         kept = rows.setdefault(i, [])
-        if rank(np.array([*kept, values])[:, good]) > len(kept):
+        if rank(np.array([*kept, values])[:, good], p) > len(kept):
             kept.append(values)
             out.append((i, e))
     return out
@@ -183,44 +186,44 @@ def _of_one(loss: Loss) -> dict[sp.Symbol, set[sp.Expr]]:
 def _rows(loss: Loss, fields: Fields, entries: Sequence[tuple[int, sp.Expr]]) -> Array:
     """d_k(theta_i) g_i(theta, z) mod p, a row per random (theta, z)."""
     n = len(entries) + 10
-    tape = Tape([e for _, e in entries], loss.theta, arithmetic=JetArithmetic(0))
+    tape = Tape([e for _, e in entries], loss.theta, arithmetic=fields.arithmetic(0))
     rng, found = np.random.default_rng(17), []
     while len(found) < n:
-        fields.theta = rng.integers(1, PRIME, loss.dimension)
+        fields.theta = rng.integers(1, fields.prime, loss.dimension)
         rest = fields.draw(1)
         if not rest.shape[1]:
             continue
         theta = fields.start(1)
         gradient = fields.gradient(rest, theta)
-        tape.arithmetic = JetArithmetic(1, fields.salt)
+        tape.arithmetic = fields.arithmetic(1)
         slots, _ = tape.forward(theta)
         values = [slots[o] for o in tape.outputs]
         found.append([int((gradient[i] * v).data[0, 0]) for (i, _), v in zip(entries, values, strict=True)])
     return np.array(found)
 
 
-def _null(rows: Array) -> list[dict[int, sp.Rational]]:
+def _null(rows: Array, p: int) -> list[dict[int, sp.Rational]]:
     """A basis of the null space mod p, as fractions of small parts; vectors that are none are dropped."""
     from flint import nmod_mat
 
-    basis, count = nmod_mat(rows.shape[0], rows.shape[1], [int(v) for v in rows.ravel()], PRIME).nullspace()
+    basis, count = nmod_mat(rows.shape[0], rows.shape[1], [int(v) for v in rows.ravel()], p).nullspace()
     out = []
     columns = (
-        nmod_mat(count, rows.shape[1], [int(basis[i, k]) for k in range(count) for i in range(rows.shape[1])], PRIME)
+        nmod_mat(count, rows.shape[1], [int(basis[i, k]) for k in range(count) for i in range(rows.shape[1])], p)
         if count
         else None
     )
     reduced = columns.rref()[0] if columns is not None else None
     for k in range(count):
-        vector = {i: _fraction(int(reduced[k, i])) for i in range(rows.shape[1]) if int(reduced[k, i])}  # type: ignore[index]
+        vector = {i: _fraction(int(reduced[k, i]), p) for i in range(rows.shape[1]) if int(reduced[k, i])}  # type: ignore[index]
         if None not in vector.values():
             out.append({i: c for i, c in vector.items() if c is not None})
     return out
 
 
-def _fraction(residue: int) -> sp.Rational | None:
+def _fraction(residue: int, p: int) -> sp.Rational | None:
     """The small fraction with this residue (rational reconstruction by Euclid's algorithm)."""
-    a, b, s, t = PRIME, residue, 0, 1
+    a, b, s, t = p, residue, 0, 1
     while abs(b) > LARGEST:
         q = a // b
         a, b, s, t = b, a - q * b, t, s - q * t
@@ -231,9 +234,3 @@ def _tidy(law: sp.Expr) -> sp.Expr:
     """The multiple with coprime whole coefficients, the first term's positive."""
     law = law.primitive()[1]
     return -law if law.as_ordered_terms()[0].as_coeff_Mul()[0] < 0 else law
-
-
-def _integral(slope: sp.Expr, s: sp.Symbol) -> sp.Expr:
-    """An antiderivative, unevaluated where SymPy knows none."""
-    found = sp.integrate(sp.simplify(slope.rewrite(sp.exp)), s)
-    return sp.simplify(found) if not found.has(sp.Integral) else sp.Integral(slope, s)

@@ -5,15 +5,19 @@ Here alone a field is a vector of unknowns over (A row-major, b).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
+from symbolic import clock
 from symbolic.algebra.affine import AffineField
 from symbolic.algebra.field_span import restricted
-from symbolic.algebra.nullspace import Number, Solver, Vector
-from symbolic.algebra.polynomial import Monomial, Polynomial
+from symbolic.algebra.nullspace import Solver, Vector, echelon
+from symbolic.algebra.number_field import Number
+from symbolic.algebra.polynomial import Monomial, Polynomial, add
+from symbolic.evaluation.lie_brackets import rank
 from symbolic.symmetry.invariants import Formal
 
 Slice = dict[int, Polynomial]
@@ -26,14 +30,52 @@ def slices(formal: Formal) -> list[Slice]:
     for gradient in formal.gradients:
         out: dict[Monomial, Slice] = {}
         for i, p in enumerate(gradient):
+            clock.check()
             for monomial, c in p.items():
                 at = len(monomial)
                 while at and monomial[at - 1] >= d:
                     at -= 1
                 row = out.setdefault(monomial[at:], {}).setdefault(i, {})
                 row[monomial[:at]] = row.get(monomial[:at], 0) + c
+        for columns, patterns in formal.labels:
+            out = _on_patterns(out, columns, patterns)
         found += out.values()
     return sorted(found, key=lambda s: sum(map(len, s.values())))
+
+
+def _on_patterns(parts: Mapping[Monomial, Slice], columns: Mapping[int, int], patterns: np.ndarray) -> dict[Any, Slice]:
+    """Coefficients of what the labels' monomials are on the patterns that occur, a basis of those functions, where the
+    patterns do not tell all monomials apart. columns: {variable: column of patterns}."""
+    sums: dict[Monomial, dict[Monomial, Slice]] = {}
+    for monomial, part in parts.items():
+        label = tuple(v for v in monomial if v in columns)
+        sums.setdefault(tuple(v for v in monomial if v not in columns), {})[label] = part
+    bases: dict[tuple[Monomial, ...], list[Vector] | None] = {}
+    out: dict[Any, Slice] = {}
+    for rest, members in sums.items():
+        labels = tuple(sorted(members))
+        if labels not in bases:
+            bases[labels] = _functions(labels, columns, patterns)
+        basis = bases[labels]
+        if basis is None:
+            out.update({tuple(sorted((*rest, *label))): part for label, part in members.items()})
+            continue
+        for k, row in enumerate(basis):
+            total: Slice = {}
+            for m, c in row.items():
+                for i, p in members[labels[m]].items():
+                    add(total.setdefault(i, {}), p, c)
+            out[*rest, -1 - k] = {i: p for i, p in total.items() if p}
+    return out
+
+
+def _functions(labels: Sequence[Monomial], columns: Mapping[int, int], patterns: np.ndarray) -> list[Vector] | None:
+    """A basis of the rows of the monomials' values on the patterns; None where the monomials are independent there."""
+    values = np.array([np.prod(patterns[:, [columns[v] for v in m]], axis=1, dtype=np.int64) for m in labels])
+    rows = np.unique(values.T, axis=0)
+    if rank(rows) == len(labels):
+        return None
+    return echelon([{int(j): 1 for j in np.flatnonzero(row)} for row in rows if row.any()])
 
 
 class _Unknowns:
@@ -59,6 +101,7 @@ class _Unknowns:
         """Add the coefficient equations of sum_i part_i (A theta + b)_i = 0."""
         rows: dict[Monomial, Vector] = {}
         for i, p in part.items():
+            clock.check()
             for j, root, factor in self._row(i):
                 for monomial, c in p.items():
                     key = tuple(sorted((*monomial, j))) if j < self.size else monomial
@@ -104,8 +147,12 @@ def translation_part(fields: Sequence[AffineField]) -> list[AffineField]:
 
 
 def rationalise(null: np.ndarray, size: int, limit: int = 60) -> list[AffineField]:
-    """Fields from a numerical null space over (A row-major, b): its echelon form, its entries replaced by nearby
-    fractions of small denominator."""
+    """Fields from a numerical null space over (A row-major, b)."""
+    return [AffineField.from_vector(v, size) for v in fractions(null, limit)]
+
+
+def fractions(null: np.ndarray, limit: int = 60) -> list[Vector]:
+    """The echelon form of a numerical null space, its entries replaced by nearby fractions of small denominator."""
     rows = null.copy()
     lead = 0
     for column in range(rows.shape[1]):
@@ -119,8 +166,8 @@ def rationalise(null: np.ndarray, size: int, limit: int = 60) -> list[AffineFiel
         others = np.arange(len(rows)) != lead
         rows[others] -= np.outer(rows[others, column], rows[lead])
         lead += 1
-    out = []
+    out: list[Vector] = []
     for row in rows[:lead]:
         vector = {int(i): Fraction(float(row[i])).limit_denominator(limit) for i in np.flatnonzero(np.abs(row) > 1e-6)}
-        out.append(AffineField.from_vector({i: c for i, c in vector.items() if c}, size))
+        out.append({i: c for i, c in vector.items() if c})
     return out

@@ -9,7 +9,7 @@ import sympy as sp
 from matplotlib.figure import Figure
 
 from sde import SDE, SGD, InputError, plot, simulate, train
-from sde.api import numbers_of_theory
+from sde.api.experiments import figures_of, setting_of
 from sde.verification.fluctuations import forecast
 from sde.verification.forecast import mean_field
 from symbolic import Dataset, Loss, Normal, derive, library
@@ -60,7 +60,7 @@ def test_the_forecast_lies_in_the_band_and_near_the_mean(case) -> None:
     theta = size * (np.array([1.2, 0.6]) if loss.dimension == 2 else rng.normal(size=loss.dimension))
     charges = {f"C{k}": c.expression for k, c in enumerate(theory.charges)}
     run = train(loss, sgd, start=loss.unpack(theta), steps=steps, paths=800, observables=charges, save_at=41)
-    numbers = numbers_of_theory.of_theory(theory, sgd), numbers_of_theory.setting(theory, sgd)
+    numbers = figures_of(theory, sgd), setting_of(theory, sgd)
     ahead, alone = forecast(*numbers, theta, run.time.values), mean_field(*numbers, theta, run.time.values)
     assert ahead.covariance is not None
     better = []
@@ -78,7 +78,7 @@ def test_the_forecast_lies_in_the_band_and_near_the_mean(case) -> None:
 def test_the_closure_is_exact_for_a_quadratic_loss() -> None:
     loss = Loss((u * x - y) ** 2 / 2, [u], {x: Normal(1, 0), y: Normal(0, 1)})
     theory, sgd = derive(loss), SGD(0.1)
-    numbers = numbers_of_theory.of_theory(theory, sgd), numbers_of_theory.setting(theory, sgd)
+    numbers = figures_of(theory, sgd), setting_of(theory, sgd)
     times = np.linspace(0, 3, 31)
     ahead = forecast(*numbers, np.array([2.0]), times)
     np.testing.assert_allclose(ahead.mean[:, 0], 2 * np.exp(-times), rtol=1e-3)

@@ -9,7 +9,7 @@ import sympy as sp
 from symbolic import Dataset, InputError, Loss, Moments, Normal, Uniform, derive, library
 from symbolic.functions.activations import relu
 from symbolic.noise.covariance import Noise
-from symbolic.predictions.sharpness.hessian import MeanHessian
+from symbolic.noise.hessian import MeanHessian
 from symbolic.problem.row_mean import RowMean
 
 u, w, x, y, e = sp.symbols("u w x y e", real=True)

@@ -14,8 +14,8 @@ from scipy.linalg import expm
 from symbolic import SGD, Dataset, Loss, Moments, Normal
 from symbolic.library import LIBRARY, matrix_factorization, rescaling
 from symbolic.noise.covariance import Noise
+from symbolic.noise.hessian import MeanHessian, trace_expression
 from symbolic.predictions.sharpness import sharpness
-from symbolic.predictions.sharpness.hessian import MeanHessian, trace_expression
 from symbolic.problem.optimizer import warmup
 from symbolic.problem.parameter import entries
 from symbolic.theory import Theory, derive

@@ -20,10 +20,10 @@ import sympy as sp
 
 from symbolic.errors import InputError, nearest
 from symbolic.language.names import latex
+from symbolic.noise.hessian import MeanHessian, trace_expression
 from symbolic.predictions.charge import Charge
 from symbolic.predictions.derivation import Derivation
 from symbolic.predictions.equilibrium import Equilibrium
-from symbolic.predictions.sharpness.hessian import MeanHessian, trace_expression
 from symbolic.predictions.sharpness.stability import Stability, stability
 from symbolic.predictions.sharpness.valley import RELATIVE, motion, on_orbit
 from symbolic.problem.optimizer import SGD, require_sgd

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from symbolic.algebra.affine import AffineField
+from symbolic.predictions.valley.fluctuations import fluctuations
 
 Array = np.ndarray
 RELATIVE = 1e-9
@@ -89,10 +90,8 @@ def motion(
     floor = top * max(RELATIVE, 10 * slope)
     at_minimum = bool(slope <= STATIONARY and spectrum[0] > -floor) if minimum is None else minimum
     if at_minimum:
-        pairs = spectrum[:, None] + spectrum[None, :]
-        keep = pairs > floor
         half = vectors.T @ root
-        x = vectors @ np.where(keep, half @ half.T / np.where(keep, pairs, 1.0), 0.0) @ vectors.T
+        x = fluctuations(spectrum, vectors, half @ half.T, floor)
         fields, pushes, bends = _traces(generators, theta, x @ h, h)
     else:
         fields, pushes, bends = _traces(symmetric, theta, root @ root.T / 2, h)

@@ -1,5 +1,5 @@
-"""The Hessian of the mean loss: exact second derivatives by a complex step through the reverse-mode gradient, and its
-trace in symbols."""
+"""The gradient and Hessian of the mean loss: exact second derivatives by a complex step through the reverse-mode
+gradient, and their trace in symbols."""
 
 from __future__ import annotations
 
@@ -50,6 +50,12 @@ class MeanHessian:
             values = {s: sp.Float(v, 17) for s, v in noise.values.items() if s not in loss.z}
             self.tape = Tape([loss.expression.xreplace(values)], (*loss.theta, *loss.z))
             self.data = noise.draws
+
+    def gradient(self, theta: Array) -> Array:
+        """grad L, (D,), for theta of shape (D,): cheaper than from the noise."""
+        d, rows = self.size, self.data.shape[1]
+        values = np.concatenate([np.repeat(np.asarray(theta, dtype=float)[:, None], rows, axis=1), self.data])
+        return self.tape.gradient(values, d)[0].reshape(d, rows).mean(axis=1)
 
     def __call__(self, theta: Array) -> Array:
         """H(theta), (D, D), for theta of shape (D,). Raises ValueError where it is not finite."""

@@ -1,0 +1,109 @@
+"""A loss, its optimiser and a derived theory as the numbers that a verification works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sde.api import starts
+from sde.engine.time_grid import check_length
+from sde.verification import theory_numbers
+from sde.verification.experiment import Experiment
+from sde.verification.forecast import orbit_starts
+from sde.verification.setting import Margins, Setting
+from symbolic.dynamics.equation import SDE
+from symbolic.errors import InputError, instance
+from symbolic.functions.registry import KINKED
+from symbolic.predictions.charge import Charge
+from symbolic.problem.loss import Loss
+from symbolic.problem.optimizer import SGD, require_sgd
+from symbolic.theory import Theory
+
+Starts = Mapping[Any, Any] | Sequence[Mapping[Any, Any]]
+
+
+def experiment_of(
+    loss: Loss,
+    sgd: SGD,
+    theory: Theory,
+    *,
+    start: Starts,
+    time: float,
+    seed: int,
+    margins: Margins | None,
+    numeric: Callable[[theory_numbers.Theory], theory_numbers.Theory] | None = None,
+) -> Experiment:
+    """What `verify` runs, for its arguments of these names, margins left out their own. Raises InputError."""
+    points, steps = start_points(loss, start, seed), step_count(sgd, time)
+    figures = figures_of(theory, sgd)
+    figures = numeric(figures) if numeric else figures
+    return Experiment(figures, setting_of(theory, sgd), orbit_starts(figures, points), steps, margins or Margins())
+
+
+def figures_of(theory: Theory, sgd: SGD) -> theory_numbers.Theory:
+    """A theory's charges and noise as numbers."""
+    charges = tuple(theory_numbers.Charge(label(c), c.A, c.b, c.classification or "") for c in theory.charges)
+    smooth = not theory.loss.expression.has(*KINKED)
+    return theory_numbers.Theory(charges, theory.noise.factors, sgd.weight_decay, smooth)
+
+
+def setting_of(theory: Theory, sgd: SGD) -> Setting:
+    """The optimiser on the theory's loss as numbers."""
+    r = sgd.rates(theory.loss)
+    return Setting(
+        learning_rate=r.learning_rate,
+        temperature=r.temperature,
+        variance=r.variance,
+        weight_decay=r.weight_decay,
+        speed=1 / r.inertia,
+        plain=sgd.momentum == 0,
+        closed=theory.noise.source in ("features", "dataset"),
+        factor=sgd.factor,
+    )
+
+
+def start_points(loss: Loss, start: Starts, seed: int) -> list[np.ndarray]:
+    """The given starts (D,). Raises InputError."""
+    several: list[Any] = list(start) if isinstance(start, (list, tuple)) else [start]
+    points = [starts.reader(loss.parameters, s, 1, seed, loss.dimension)(0, 1)[0] for s in several]
+    if not points:
+        raise InputError("verify.start: at least one point is needed; got none. Give {parameter: value}.")
+    return points
+
+
+def step_count(sgd: SGD, time: float) -> int:
+    """Steps of SGD in a time. Raises InputError for less than two."""
+    check_length("verify.time", time, "t = eta*k")
+    steps = round(time / sgd.learning_rate)
+    if steps < 2:
+        raise InputError.of(
+            "verify.time", f"must hold at least two steps of {sgd.learning_rate}", time, "Take a longer time."
+        )
+    return steps
+
+
+def check_setup(loss: Any, sgd: Any, start: Any) -> None:
+    """Raise InputError for a loss, an optimiser or starts of another type."""
+    do = (
+        "An SDE has no charges to verify: see sde.convergence."
+        if isinstance(loss, SDE)
+        else "Build one with symbolic.Loss."
+    )
+    instance("verify", loss, Loss, "needs a Loss", do)
+    require_sgd("verify", sgd)
+    rule = "must be a mapping {parameter: value}, or a list of them"
+    names = ", ".join(f"{p.name!r}: ..." for p in loss.parameters[:3])
+    for point in (
+        [start]
+        if isinstance(start, Mapping)
+        else instance("verify.start", start, (list, tuple), rule, f"Write {{{names}}}.")
+    ):
+        instance("verify.start", point, Mapping, rule, f"Write {{{names}}}.")
+
+
+def label(charge: Charge) -> str:
+    """Its expression where that is short, else its name."""
+    text = str(charge.expression)
+    return text if len(text) <= 40 else charge.name
