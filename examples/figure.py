@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import sympy as sp
-from matplotlib.figure import Figure
 
-from sde import SGD, simulate, train, verify
+from sde import SGD, plot, simulate, train, verify
 from symbolic import Loss, Normal, derive
 
 
@@ -28,18 +26,8 @@ def main() -> None:
     print(report.outcome, len(report.verdicts), "claims")
 
     descent = train(loss, sgd, start=start, steps=10_000, paths=1, observables=C, full_batch=True)
-    figure = Figure(figsize=(6.4, 3.4), dpi=110, layout="constrained")
-    axes = figure.subplots()
-    for label, data, colour in (("SGD", run, "#0072b2"), ("SDE", flow, "#d55e00")):
-        low, mean, high = (data.C.sel(statistic=s) for s in ("q05", "mean", "q95"))
-        axes.fill_between(data.time, low, high, color=colour, alpha=0.15, lw=0)
-        axes.plot(data.time, mean, color=colour, lw=1.6, label=f"{label}, mean and 5-95 %")
-    rate = 0.02  # 4 T C_2 at the minimum: T = 0.02, C_2 = 1/4
-    axes.plot(run.time, 1.08 * np.exp(-rate * run.time), color="black", lw=1.2, ls="--", label="theory, leading order")
-    axes.plot(descent.time, descent.C.sel(statistic="mean"), color="#777777", lw=1.2, ls=":", label="gradient descent")
-    axes.set_xlabel("time t = ηk")
-    axes.set_ylabel("charge u² − w²")
-    axes.legend(frameon=False)
+    figure = plot([run, flow, descent], "C", theory=theory)
+    figure.axes[0].set_ylabel("charge u² − w²")
     figure.savefig(Path(__file__).parent.parent / "docs" / "charge.png", metadata={"Software": None})
 
 

@@ -3,6 +3,7 @@ from sde.api.claims import Claim as Claim
 from sde.api.comparison import compare as compare
 from sde.api.convergence_study import convergence as convergence
 from sde.api.expectations import expectation as expectation
+from sde.api.plotting import plot as plot
 from sde.api.simulation import simulate as simulate
 from sde.api.spec_runs import resume as resume
 from sde.api.time_steps import StepWarning as StepWarning

@@ -37,16 +37,23 @@ def experiment_of(
 ) -> Experiment:
     """What `verify` runs, for its arguments of these names, margins left out their own. Raises InputError."""
     points, steps = start_points(loss, start, seed), step_count(sgd, time)
-    charges = tuple(theory_numbers.Charge(_label(c), c.A, c.b, c.classification or "") for c in theory.charges)
-    smooth, motion, matrices = (
-        not loss.expression.has(*KINKED),
-        valley_numbers.motion(theory, sgd),
-        valley_numbers.matrices(theory),
-    )
-    figures = theory_numbers.Theory(charges, theory.noise.factors, sgd.weight_decay, smooth, motion, matrices)
+    figures = figures_of(theory, sgd)
     figures = numeric(figures) if numeric else figures
-    r = sgd.rates(loss)
-    setting = Setting(
+    return Experiment(figures, setting_of(theory, sgd), orbit_starts(figures, points), steps, margins or Margins())
+
+
+def figures_of(theory: Theory, sgd: SGD) -> theory_numbers.Theory:
+    """A theory's charges and noise as numbers."""
+    charges = tuple(theory_numbers.Charge(label(c), c.A, c.b, c.classification or "") for c in theory.charges)
+    smooth = not theory.loss.expression.has(*KINKED)
+    motion, matrices = valley_numbers.motion(theory, sgd), valley_numbers.matrices(theory)
+    return theory_numbers.Theory(charges, theory.noise.factors, sgd.weight_decay, smooth, motion, matrices)
+
+
+def setting_of(theory: Theory, sgd: SGD) -> Setting:
+    """The optimiser on the theory's loss as numbers."""
+    r = sgd.rates(theory.loss)
+    return Setting(
         learning_rate=r.learning_rate,
         temperature=r.temperature,
         variance=r.variance,
@@ -56,7 +63,6 @@ def experiment_of(
         closed=theory.noise.source in ("features", "dataset"),
         factor=sgd.factor,
     )
-    return Experiment(figures, setting, orbit_starts(figures, points), steps, margins or Margins())
 
 
 def start_points(loss: Loss, start: Starts, seed: int) -> list[np.ndarray]:
@@ -98,6 +104,7 @@ def check_setup(loss: Any, sgd: Any, start: Any) -> None:
         instance("verify.start", point, Mapping, rule, f"Write {{{names}}}.")
 
 
-def _label(charge: Charge) -> str:
+def label(charge: Charge) -> str:
+    """Its expression where that is short, else its name."""
     text = str(charge.expression)
     return text if len(text) <= 40 else charge.name

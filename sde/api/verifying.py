@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sde.api import provenance
+from sde.api import charge_families, provenance
 from sde.api.claim_meanings import Setup, expected
 from sde.api.claims import Claim, check_claims
 from sde.api.experiments import check_setup, experiment_of, start_points, step_count
@@ -186,6 +186,7 @@ def verify(
         tuple(found.curves),
         tuple(found.entries),
         tuple(found.explosions),
+        families=charge_families.families(theory, sgd),
         settings=settings,
         files=loss.files,
         looks=looks[: outcome.looks],

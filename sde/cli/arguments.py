@@ -66,7 +66,7 @@ Save = Annotated[
     Path | None,
     typer.Option("--checkpoint", help=SETTINGS["checkpoint"].help),
 ]
-Report = Annotated[Path | None, typer.Option(help="HTML report to write.")]
+Report = Annotated[Path | None, typer.Option(help="Report to write: HTML, or Markdown where the name ends in .md.")]
 SaveAll = Annotated[
     Path | None,
     typer.Option(

@@ -137,7 +137,7 @@ def judged(found: Any, report: Path | None, target: str | None, checkpoint: Path
     emit(target, found.to_dict())
     shown.print(verdict_table(found))
     if report is not None:
-        found.to_html(report)
+        (found.to_markdown if report.suffix in (".md", ".markdown") else found.to_html)(report)
         say(f"report: {line(report)}", shown)
     if found.interrupted:
         again = f"; {_again(checkpoint)} goes on" if checkpoint else ""

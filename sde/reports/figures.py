@@ -9,13 +9,15 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from sde.reports.number_format import number
@@ -33,6 +35,8 @@ COLOURS = {
     "equilibrium": "#6b7483",
 }
 _SIZE = (3.7, 2.35)
+COLUMNS = 4
+"""Axes beside each other in one figure."""
 _STYLE: Any = {
     "svg.hashsalt": "noetherflow",
     "svg.fonttype": "none",
@@ -100,13 +104,56 @@ def curve_svg(curves: Curves, names: dict[str, str], prefix: str, logarithmic: b
     names: the colour's name per band label. prefix: put before every id. logarithmic: the time axis, linear
     before the first save.
     """
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE)
+    with _style():
         figure = Figure(figsize=_SIZE, layout="constrained")
         axes = figure.add_subplot()
         _draw(axes, curves, names, logarithmic)
         return _inline(figure, prefix)
+
+
+def curves_figure(several: Sequence[Curves], titles: Sequence[str]) -> Figure:
+    """The same drawing for a notebook or a paper: axes of one figure, with a legend and the titles' names."""
+    columns = min(len(several), COLUMNS)
+    rows = -(-len(several) // max(columns, 1))
+    size = (6.4, 3.6) if len(several) == 1 else (3.3 * columns, 2.3 * rows + 0.5)
+    names, logarithmic = colour_names(several), log_time(several)
+    with _style():
+        figure = Figure(figsize=size, dpi=110, layout="constrained")
+        for k, (curves, title) in enumerate(zip(several, titles, strict=True), start=1):
+            axes = figure.add_subplot(rows, columns, k)
+            _draw(axes, curves, names, logarithmic)
+            axes.set_ylabel(title, parse_math=False)
+        handles = [_handle(*item) for item in legend(several)]
+        if len(several) == 1:
+            figure.axes[0].legend(handles=handles, frameon=False, fontsize=8)
+        else:
+            figure.legend(handles=handles, frameon=False, fontsize=8, ncols=len(handles), loc="outside upper center")
+    return figure
+
+
+def legend(curves: Sequence[Curves]) -> list[tuple[str, str, str]]:
+    """(how it is drawn, its colour's name, its label) of all that figures show."""
+    items = [("line", "theory", "theory")] if any(c.theory is not None for c in curves) else []
+    items += [("band", name, f"{label}: mean, 5–95 % of paths") for label, name in colour_names(curves).items()]
+    if any(c.gd is not None for c in curves):
+        items.append(("dashed", "gd", "gradient descent, full batch"))
+    if any(c.equilibrium is not None for c in curves):
+        items.append(("dotted", "equilibrium", "noise equilibrium"))
+    return items
+
+
+def _handle(kind: str, colour: str, label: str) -> Line2D:
+    dash: Any = {"dashed": (0, (4, 1.6)), "dotted": ":"}.get(kind, "-")
+    return Line2D([], [], color=COLOURS[colour], linestyle=dash, linewidth=2.6 if kind == "band" else 1.2, label=label)
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    """Matplotlib's defaults and ours, whatever the caller's are."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)
+        yield
 
 
 def _draw(axes: Axes, curves: Curves, names: dict[str, str], logarithmic: bool) -> None:

@@ -11,26 +11,12 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from sde.reports import strips
-from sde.reports.figures import COLOURS, colour_names, curve_svg, log_time, value_range
-from sde.reports.number_format import bounds, counted, measured, number, words
-from sde.verification import claims, own_claims
-from sde.verification.result import WORDS, Curves, Entry, Explosions, VerificationResult
-from sde.verification.verdicts import Verdict
+from sde.reports import contents, strips
+from sde.reports.figures import colour_names, curve_svg, legend, log_time, value_range
+from sde.reports.number_format import counted, measured, number, words
+from sde.verification.result import Curves, Entry, Explosions, VerificationResult
 
 MOST_FIGURES, MOST_ENTRIES = 12, 60
-
-
-@dataclass(frozen=True)
-class Row:
-    """One verdict, as text and a strip."""
-
-    verdict: Verdict
-    statistic: str
-    interval: str
-    expected: str
-    margin: str
-    strip: Markup
 
 
 @dataclass(frozen=True)
@@ -51,57 +37,30 @@ def render(report: VerificationResult) -> str:
     drawn = _chosen(report.curves)
     return environment.from_string(source).render(
         report=report,
-        headline=headline(report),
-        statements=statements(),
-        groups=_grouped([_row(v) for v in report.tested]),
+        headline=contents.headline(report),
+        sentence=contents.sentence(report),
+        groups=contents.groups(report),
+        group_strip=lambda group: strips.group_strip([r.verdict for r in group.rows]),
+        verdict_strip=strips.verdict_strip,
+        left_out=contents.left_out(report),
+        forecast=contents.forecast_label(report.curves),
+        families=[(f, contents.family_facts(f)) for f in report.families],
+        typeset=_typeset,
+        leading=_leading(report, drawn),
+        home={c: f for f in report.families for c in f.get("labels", ()) if c != f["text"]},
         charges=[_charge(c) for c in report.charges],
         drawings=_drawings(drawn),
         figures_left=len(report.curves) - len(drawn),
-        legend=_legend(drawn),
+        legend=legend(drawn),
         entries=_entries(report.entries[:MOST_ENTRIES]),
         entry_axis=strips.axis_strip(strips.entry_scale(report.entries[:MOST_ENTRIES])),
         entries_left=max(len(report.entries) - MOST_ENTRIES, 0),
         explosions=[_explosion(e) for e in report.explosions],
+        exploded=any(e.exploded for e in report.explosions),
         settings={_readable(k): _setting(v) for k, v in report.settings.items()},
         alpha=", ".join(dict.fromkeys(number(v.alpha) for v in report.tested)) or words(report.settings.get("alpha")),
         counted=counted,
     )
-
-
-def statements() -> dict[str, str]:
-    """What the statistic of each group is."""
-    return {**claims.STATEMENTS, **own_claims.STATEMENTS}
-
-
-def headline(report: VerificationResult) -> str:
-    """The counts in one line: "10 of 12 claims supported, 1 refuted, 1 inconclusive, 3 not tested"."""
-    total, found = len(report.tested), report.counts
-    tail = [f"{len(report.untested)} not tested"] * bool(report.untested) + ["interrupted"] * report.interrupted
-    if not total:
-        return ", ".join(["no claim was tested", *tail])
-    if found["supported"] == total:
-        return ", ".join([f"all {total} claims supported" if total > 1 else "the one claim supported", *tail])
-    words = [f"{found[w]} {w}" for w in WORDS[1:3] if found[w]]
-    return ", ".join([f"{counted(found['supported'], total)} claims supported", *words, *tail])
-
-
-def _row(verdict: Verdict) -> Row:
-    statistic, interval = measured(verdict.statistic, verdict.interval)
-    return Row(
-        verdict,
-        statistic,
-        interval,
-        number(verdict.expected),
-        bounds(verdict.margin),
-        strips.verdict_strip(verdict),
-    )
-
-
-def _grouped(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(row.verdict.group, []).append(row)
-    return groups
 
 
 def _charge(charge: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
@@ -135,16 +94,19 @@ def _drawings(curves: Sequence[Curves]) -> dict[str, list[Drawing]]:
     return out
 
 
-def _legend(curves: Sequence[Curves]) -> list[tuple[str, str, str]]:
-    """(how it is drawn, its colour's name, its label) of all that the figures show."""
-    items = [("line", "theory", "theory")] if any(c.theory is not None for c in curves) else []
-    items += [("band", name, f"{label}: mean, 5–95 % of paths") for label, name in colour_names(curves).items()]
-    if any(c.gd is not None for c in curves):
-        items.append(("dashed", "gd", "gradient descent, full batch"))
-    if any(c.equilibrium is not None for c in curves):
-        items.append(("dotted", "equilibrium", "noise equilibrium"))
-    assert all(name in COLOURS for _, name, _ in items)
-    return items
+def _typeset(family: Mapping[str, Any], key: str) -> Markup | str:
+    """A family's formula as MathML, as text where it has none."""
+    found = family.get(f"{key}_math")
+    return Markup(found) if found else str(family.get(key, ""))
+
+
+def _leading(report: VerificationResult, drawn: Sequence[Curves]) -> set[str]:
+    """Charges whose figures stand open: the first that is drawn of every family, of all where there is none."""
+    charges = list(dict.fromkeys(c.charge for c in drawn))
+    if not report.families:
+        return set(charges)
+    firsts = (next((c for c in charges if c in f.get("labels", ())), None) for f in report.families)
+    return {c for c in firsts if c is not None} or set(charges[:1])
 
 
 def _entries(entries: Sequence[Entry]) -> list[tuple[Entry, dict[str, str], Markup]]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from html import escape
 from pathlib import Path
+from typing import Any
 
+from sde.reports import contents, markdown
 from sde.reports.page import render
 from sde.storage.distinct_files import check_apart
 from sde.storage.files import write_text
@@ -26,6 +28,8 @@ class Report(VerificationResult):
         The theory in plain words.
     charges
         Its charges as text.
+    families
+        What they are the entries of, typeset too.
     curves, entries, explosions
         What figures and tables show.
     settings
@@ -42,6 +46,33 @@ class Report(VerificationResult):
 
     def _repr_html_(self) -> str:
         return f"<pre>{escape(str(self))}</pre>"
+
+    @property
+    def sentence(self) -> str:
+        """What was run, what the theory says of it and what was found, to quote."""
+        return contents.sentence(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `to_json` writes: name, sentence, supported, outcome, counts, groups (each with its line), verdicts,
+        families, explosions, settings, run.
+
+        Returns
+        -------
+        dict
+            Plain lists, numbers and strings.
+        """
+        found = super().to_dict()
+        groups = [
+            {"group": g.name, "statement": g.statement, "outcome": g.outcome, "line": g.line}
+            for g in contents.groups(self)
+        ]
+        return {
+            "name": found.pop("name"),
+            "sentence": self.sentence,
+            **found,
+            "groups": groups,
+            "forecast": contents.forecast_label(self.curves),
+        }
 
     def to_json(self, path: str | Path) -> Path:
         """Write the JSON beside the report, whole or not at all.
@@ -72,3 +103,18 @@ class Report(VerificationResult):
         """
         check_apart([path], self.files)
         return write_text(path, render(self))
+
+    def to_markdown(self, path: str | Path) -> Path:
+        """Write what the page says as Markdown, whole or not at all.
+
+        Parameters
+        ----------
+        path
+            File; refused if it is one that the loss was read from.
+
+        Returns
+        -------
+        Path
+        """
+        check_apart([path], self.files)
+        return write_text(path, markdown.render(self))

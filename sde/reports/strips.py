@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
+from sde.reports.contents import nearness
 from sde.reports.number_format import number
 from sde.verification.result import Entry
 from sde.verification.verdicts import Verdict
 
 WIDTH, HEIGHT, EDGE = 200.0, 26.0, 8.0
 _MARGINS_SHOWN = 2.2
+ROW, MOST_ROWS = 9.0, 30
 
 
 class Scale:
@@ -61,6 +63,20 @@ def verdict_strip(verdict: Verdict) -> Markup:
     return _svg(parts, f"strip {verdict.verdict}")
 
 
+def group_strip(verdicts: Sequence[Verdict]) -> Markup:
+    """The claims of a group below each other, each as in its own strip; of many those nearest to their margin."""
+    shown = sorted(verdicts, key=nearness, reverse=True)[:MOST_ROWS] if len(verdicts) > MOST_ROWS else verdicts
+    parts: list[str] = []
+    for k, verdict in enumerate(shown):
+        scale, middle = margin_window(verdict), (k + 0.5) * ROW
+        low, high = (0.0 if v == -math.inf else WIDTH if v == math.inf else scale(v) for v in verdict.margin)
+        parts.append(f'<g class="{verdict.verdict}">')
+        parts.append(_rect("margin", low, k * ROW, max(high - low, 1.5), ROW))
+        parts += _interval(scale, verdict.interval, middle, 2)
+        parts += [*_dot(scale, verdict.statistic, middle, 2.4), "</g>"]
+    return _svg(parts, "strip group", ROW * max(len(shown), 1), distinct=False)
+
+
 def entry_scale(entries: Sequence[Entry]) -> Scale:
     """The one scale that all rows of the equilibrium plot share; zero is always on it."""
     return window([0.0, *(v for e in entries for v in (e.at_start, e.sgd, e.gd, *e.interval))])
@@ -99,7 +115,7 @@ def share_strip(share: float) -> Markup:
     return _svg(parts, "strip share")
 
 
-def _interval(scale: Scale, interval: Sequence[float], y: float) -> list[str]:
+def _interval(scale: Scale, interval: Sequence[float], y: float, end: float = 4) -> list[str]:
     if any(math.isnan(v) for v in interval):
         return []
     low, high = interval
@@ -107,7 +123,7 @@ def _interval(scale: Scale, interval: Sequence[float], y: float) -> list[str]:
     parts = [_line("interval", x0, y, x1, y)]
     for value, x, way in ((low, x0, -1), (high, x1, 1)):
         if not scale.beyond(value):
-            parts.append(_line("interval", x, y - 4, x, y + 4))
+            parts.append(_line("interval", x, y - end, x, y + end))
         elif (value > scale.high) == (way > 0):
             parts.append(_arrow(x, y, way))
         else:
@@ -115,12 +131,12 @@ def _interval(scale: Scale, interval: Sequence[float], y: float) -> list[str]:
     return parts
 
 
-def _dot(scale: Scale, value: float, y: float) -> list[str]:
+def _dot(scale: Scale, value: float, y: float, radius: float = 3.2) -> list[str]:
     if math.isnan(value):
         return []
     if scale.beyond(value):
         return [_arrow(scale(value), y, 1 if value > scale.high else -1)]
-    return [f'<circle class="dot" cx="{scale(value):.1f}" cy="{y:.1f}" r="3.2"/>']
+    return [f'<circle class="dot" cx="{scale(value):.1f}" cy="{y:.1f}" r="{radius}"/>']
 
 
 def _arrow(x: float, y: float, way: int) -> str:
@@ -135,6 +151,6 @@ def _rect(name: str, x: float, y: float, width: float, height: float) -> str:
     return f'<rect class="{name}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"/>'
 
 
-def _svg(parts: list[str], name: str) -> Markup:
-    body = "".join(dict.fromkeys(parts))
-    return Markup(f'<svg class="{name}" viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" aria-hidden="true">{body}</svg>')
+def _svg(parts: list[str], name: str, height: float = HEIGHT, distinct: bool = True) -> Markup:
+    body = "".join(dict.fromkeys(parts) if distinct else parts)
+    return Markup(f'<svg class="{name}" viewBox="0 0 {WIDTH:.0f} {height:.0f}" aria-hidden="true">{body}</svg>')

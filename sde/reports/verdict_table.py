@@ -7,8 +7,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from sde.reports.contents import headline, statements
 from sde.reports.number_format import bounds, measured
-from sde.reports.page import headline, statements
 from sde.verification.result import VerificationResult
 
 _STYLES = {"supported": "bold green", "refuted": "bold red", "inconclusive": "bold yellow"}

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from sde.verification.fluctuations import Forecast, forecast
 from sde.verification.forecast import mean_field
 from sde.verification.setting import Margins, Setting
 from sde.verification.theory_numbers import Theory
@@ -119,3 +120,8 @@ class Experiment:
         if miss <= self.margins.equilibrium / 2:
             return ""
         return f"more time: about t = {self.times[-1] + math.log(2 * miss / self.margins.equilibrium) / end.rate:.3g}"
+
+    @cached_property
+    def expectations(self) -> tuple[Forecast, ...]:
+        """The predicted paths with their fluctuations, from every start: what the curves show."""
+        return tuple(forecast(self.theory, self.setting, theta, self.times) for theta in self.starts)

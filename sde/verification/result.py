@@ -68,7 +68,8 @@ class Explosions:
 class VerificationResult:
     """The outcome of `verify`. verdicts: of all claims, "not tested" among them. looks: paths from each start at each
     look at the data. interrupted: whether Ctrl-C cut it short; run: what was run, see `sde.api.provenance`. files: that
-    the loss was read from, which the report may not overwrite."""
+    the loss was read from, which the report may not overwrite. families: what the charges are the entries of, each with
+    text, number, class, why, shape, drift, equation, labels (of its charges in curves), and *_math, our MathML."""
 
     name: str
     verdicts: tuple[Verdict, ...]
@@ -78,6 +79,7 @@ class VerificationResult:
     entries: tuple[Entry, ...]
     explosions: tuple[Explosions, ...]
     _: KW_ONLY
+    families: tuple[Mapping[str, Any], ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     files: tuple[Path, ...] = ()
     looks: tuple[int, ...] = ()
@@ -132,6 +134,9 @@ class VerificationResult:
             "counts": self.counts,
             "looks": list(self.looks),
             "verdicts": [_plain(asdict(v)) for v in self.verdicts],
+            "families": [
+                {k: v for k, v in _plain(dict(f)).items() if not str(k).endswith("_math")} for f in self.families
+            ],
             "explosions": [_plain(asdict(e)) for e in self.explosions],
             "settings": _plain(dict(self.settings)),
             "run": _plain(dict(self.run)),

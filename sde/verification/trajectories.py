@@ -21,8 +21,9 @@ def applies(experiment: Experiment) -> Iterator[Case]:
 
 def measure(case: Case, evidence: Evidence) -> Iterator[Curves]:
     """The curves of every charge from one start."""
-    given, path = evidence.experiment, evidence.experiment.forecasts[case.start]
+    given, ahead = evidence.experiment, evidence.experiment.expectations[case.start]
     sgd, sde, descent = (evidence.sample(run.kind, run.start) for run in case.runs)
+    path = given.forecasts[case.start]
     rests = np.isfinite(path[-1]).all() and case.start not in given.turning
     resting = evidence.simulators.equilibrium(path[-1]) if rests else None
     for j, c in enumerate(given.theory.charges):
@@ -31,7 +32,7 @@ def measure(case: Case, evidence: Evidence) -> Iterator[Curves]:
             c.label,
             given.names[case.start],
             sgd.time,
-            c.value(path) if np.isfinite(path).all() else None,
+            ahead.expected(c.value) if ahead.followed else None,
             tuple(bands),
             c.value(descent.states[0]) if len(descent.states) else None,
             float(resting[j]) if resting is not None and np.isfinite(resting[j]) and c.kind == "convergent" else None,

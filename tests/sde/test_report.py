@@ -6,16 +6,19 @@ import io
 import math
 import re
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+from sde.reports import contents, markdown
+from sde.reports.contents import headline
 from sde.reports.figures import curve_svg, log_time, value_range
-from sde.reports.page import MOST_FIGURES, headline, render
+from sde.reports.page import MOST_FIGURES, render
 from sde.reports.report import Report
-from sde.reports.strips import WIDTH, verdict_strip
+from sde.reports.strips import WIDTH, group_strip, verdict_strip
 from sde.reports.verdict_table import verdict_table
 from sde.verification.result import Band, Curves, Entry, Explosions
 from sde.verification.verdicts import Verdict
@@ -223,7 +226,13 @@ def report() -> Report:
         "The loss has two charges. Under SGD's noise both fall to their noise equilibrium at the "
         "predicted rate; gradient descent leaves them where they were.\n\nTwo claims were refuted, see below."
     )
-    return Report(f"rescaling {HOSTILE}", verdicts, summary, facts, lines, entries, runs, settings=settings)
+    families = (
+        {"text": charges[0], "number": 1, "class": "convergent", "labels": [charges[0]], "text_math": "<math></math>"},
+        {"text": HOSTILE, "number": 3, "shape": "symmetric 2 x 2", "class": "divergent", "labels": [HOSTILE]},
+    )
+    return Report(
+        f"rescaling {HOSTILE}", verdicts, summary, facts, lines, entries, runs, families=families, settings=settings
+    )
 
 
 class Checker(HTMLParser):
@@ -381,3 +390,106 @@ def test_terminal_table(report: Report) -> None:
     assert all(
         word in text for word in ("✓ supported", "✗ refuted", "? inconclusive", "[−∞, ∞]", "[n/a, n/a]", "3.1×10⁻¹⁶")
     )
+
+
+def html_rows(page: str) -> list[tuple[str, ...]]:
+    """Subject, verdict, statistic, interval, theory, margin, paths of every row of the page."""
+    rows = re.findall(r'<tr class="row">(.*?)</tr>', page, flags=re.DOTALL)
+    out = []
+    for row in rows:
+        subject = re.search(r'class="subject">(.*?)</span>', row, flags=re.DOTALL)
+        word = re.search(r'class="badge ([a-z ]+)"', row)
+        numbers = re.findall(r'<td class="figures[^>]*>(.*?)</td>', row, flags=re.DOTALL)
+        pairs = [re.findall(r"<span[^>]*>(.*?)</span>", n) for n in numbers[:2]]
+        out.append(tuple(unescape(t) for t in (subject[1], word[1], *pairs[0], *pairs[1], numbers[2])))
+    return out
+
+
+def markdown_rows(text: str) -> list[tuple[str, ...]]:
+    """The same of a Markdown document's tables of claims."""
+    out, inside = [], False
+    for line in text.splitlines():
+        cells = re.split(r"(?<!\\) ?\| ?", line)[1:-1]
+        if cells[:2] == ["Claim", "Verdict"]:
+            inside = True
+        elif not line.startswith("|"):
+            inside = False
+        elif inside and not line.startswith("|---"):
+            out.append(tuple(re.sub(r"\\(.)", r"\1", c) for c in cells))
+    return out
+
+
+def test_the_twins_carry_the_same_rows(report: Report, page: str) -> None:
+    document, record = markdown.render(report), report.to_dict()
+    found = html_rows(page)
+    expected = [r.cells for g in contents.groups(report) for r in g.rows]
+    assert len(found) == len(report.tested) == 12
+    flat = [tuple(" ".join(c.split()) for c in row) for row in expected]
+    assert [tuple(" ".join(c.split()) for c in row) for row in found] == flat
+    assert markdown_rows(document) == flat
+    by_claim = {(v["group"], v["claim"]): v for v in record["verdicts"]}
+    assert len(by_claim) == len(report.verdicts)
+    for group in contents.groups(report):
+        for r in group.rows:
+            kept = by_claim[group.name, r.verdict.claim]
+            assert (kept["verdict"], kept["paths"]) == (r.verdict.verdict, r.verdict.paths)
+    assert record["sentence"] == report.sentence
+    words = " ".join("".join(parsed(page).text).split())
+    assert " ".join(report.sentence.split()) in words
+    for line in record["groups"]:
+        assert " ".join(line["line"].split()) in words
+        assert line["line"] in re.sub(r"\\(.)", r"\1", document)
+
+
+def test_markdown_holds_no_markup_of_a_users(report: Report, tmp_path) -> None:
+    text = report.to_markdown(tmp_path / "out.md").read_text(encoding="utf-8")
+    assert not re.search(r"(?<!\\)<script", text) and "{{" not in text.replace("\\{", "")
+    assert text == markdown.render(report)
+
+
+def test_rows_stand_folded_below_a_line_and_a_figure(page: str, report: Report) -> None:
+    for group in contents.groups(report):
+        at = page.index(f"</span> {group.name}</h3>")
+        fold, rows = page.index("<details>", at), page.index('<tr class="row">', at)
+        assert page.index('<svg class="strip group"', at) < fold < rows
+    assert page.index("Charge over time") < page.index("<h2>Claims</h2>")
+
+
+@pytest.mark.parametrize(
+    "outcome, said",
+    [
+        ("supported", "as the theory predicts: "),
+        ("refuted", "does not do what the theory"),
+        ("inconclusive", "not decided"),
+    ],
+)
+def test_the_sentence_says_what_was_found(report: Report, outcome: str, said: str) -> None:
+    one = replace(
+        report,
+        name="rescaling",
+        verdicts=tuple(v for v in report.verdicts if v.verdict == outcome),
+        families=report.families[:1],
+        curves=report.curves[:1],
+        settings={"learning rate": 0.02, "batch size": 1, "weight decay": 0.0, "momentum": 0.9, "schedule": "none"},
+    )
+    assert said in one.sentence and one.sentence.startswith("For rescaling, ")
+    assert "SGD at learning rate 0.02, batch 1, momentum 0.9" in one.sentence
+    assert "moves u**2 - w**2 to 0" in one.sentence and one.sentence.endswith(headline(one) + ".")
+
+
+def test_the_forecast_is_labelled(report: Report, page: str) -> None:
+    label = contents.forecast_label(report.curves)
+    assert "not tested as a claim" in label and label in " ".join("".join(parsed(page).text).split())
+    drawn = report.curves[0].theory
+    assert drawn is not None
+    beside = replace(report.curves[0], theory=drawn + 10)
+    assert "at 0 % of the saves" in contents.forecast_label([beside])
+    assert contents.forecast_label([replace(beside, theory=None)]) == ""
+
+
+def test_a_group_of_many_rows_is_cut_to_those_nearest_their_margins() -> None:
+    rows = [verdict(f"c{k}", "supported", 1.0 + 0.001 * k, (1.0, 1.01)) for k in range(50)]
+    strip = group_strip(rows)
+    assert strip.count('class="dot"') == 30
+    assert contents.nearness(rows[49]) > contents.nearness(rows[0])
+    assert contents.nearness(verdict("one end", "supported", 0.06, (0, 1), margin=(0.05, INF))) > 0.8
