@@ -113,7 +113,7 @@ def calibrate(
     >>> from sde import SGD, calibrate
     >>> from symbolic import library
     >>> setup = {"loss": library.rescaling(), "sgd": SGD(0.02), "start": {"u": 1.2, "w": 0.6}, "time": 0.4, "paths": 20}
-    >>> found = calibrate([setup], seeds=1)
+    >>> found = calibrate([setup], seeds=1).isel(loss=0)
     >>> int(found.caught.sel(mutation="A's sign")), int(found.false_alarms.sum())
     (1, 0)
     """
@@ -128,8 +128,9 @@ def calibrate(
         raise InputError(f"calibrate.losses: at least one is needed; got none. {ADVICE}")
     setups = [_setup(one, seed, seeds, alpha) for one in given]
     identity = json.dumps([s.identity for s in setups])
-    store = Store(None if checkpoint is None else Path(checkpoint), identity)
     work = [(k, i) for k in range(seeds) for i in range(len(setups))]
+    expected = {(i, k): set(setups[i].contest.theories) for k, i in work}
+    store = Store(None if checkpoint is None else Path(checkpoint), identity, expected)
     plan = [(f"{seeds} seeds of {len(setups)} losses", float(len(work)))]
     stopped, asked = False, interruption.count()
     with compiling.reporting(progress), phases("calibrate", plan, progress) as shown:
@@ -165,7 +166,7 @@ def _setup(given: Any, seed: int, seeds: int, alpha: float) -> _Setup:
         keys = ", ".join(NEEDED + OPTIONAL)
         raise InputError.of("calibrate.losses", f"must have the keys of verify ({keys})", wrong[0], ADVICE)
     loss, sgd, start = (given[k] for k in ("loss", "sgd", "start"))
-    check_setup(loss, sgd, start)
+    check_setup(loss, sgd, start, given.get("margins"), given.get("theory"))
     paths = SETTINGS["paths"].read(given.get("paths", 2000))
     time = SETTINGS["time"].read(given["time"], "calibrate.losses: time")
     theory = given.get("theory") or derive(loss)

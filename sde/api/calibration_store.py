@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,10 +18,15 @@ Key = tuple[int, int]
 
 
 class Store:
-    """Outcomes and seconds by loss and seed. path: of the file, None where nothing is kept. identity: of all that
-    decides them. Raises InputError for a file of another calibration, OSError for one that cannot be written."""
+    """Outcomes and seconds by loss and seed.
 
-    def __init__(self, path: Path | None, identity: str) -> None:
+    path: of the file, None where nothing is kept; identity: of all that decides them; expected: names of the theories
+    of every outcome that there will be. Raises InputError for a file of another calibration, OSError for one that
+    cannot be written.
+    """
+
+    def __init__(self, path: Path | None, identity: str, expected: Mapping[Key, set[str]]) -> None:
+        self._expected = expected
         self.path, self.outcomes, self.seconds = path, dict[Key, Outcome](), dict[Key, float]()
         if path is None:
             return
@@ -58,7 +64,7 @@ class Store:
             seconds = float(read["seconds"])
         except (KeyError, TypeError, ValueError, AttributeError):
             return
-        if math.isfinite(seconds):
+        if math.isfinite(seconds) and set(refuted) == self._expected.get(key):
             self.outcomes[key], self.seconds[key] = found, seconds
 
 

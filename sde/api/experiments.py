@@ -85,8 +85,8 @@ def step_count(sgd: SGD, time: float) -> int:
     return steps
 
 
-def check_setup(loss: Any, sgd: Any, start: Any) -> None:
-    """Raise InputError for a loss, an optimiser or starts of another type."""
+def check_setup(loss: Any, sgd: Any, start: Any, margins: Any, theory: Any) -> None:
+    """Raise InputError for arguments of `verify` that are of another type."""
     do = (
         "An SDE has no charges to verify: see sde.convergence."
         if isinstance(loss, SDE)
@@ -102,6 +102,10 @@ def check_setup(loss: Any, sgd: Any, start: Any) -> None:
         else instance("verify.start", start, (list, tuple), rule, f"Write {{{names}}}.")
     ):
         instance("verify.start", point, Mapping, rule, f"Write {{{names}}}.")
+    if margins is not None:
+        instance("verify.margins", margins, Margins, "must be Margins", "Write Margins(drift=0.05), or leave it out.")
+    if theory is not None:
+        instance("verify.theory", theory, Theory, "must be a Theory", "Give derive(loss), or leave it out.")
 
 
 def label(charge: Charge) -> str:

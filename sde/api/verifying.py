@@ -28,7 +28,7 @@ from sde.verification.own_claims import kind_of
 from sde.verification.setting import Margins
 from sde.verification.verdicts import check_alpha
 from symbolic.display import drift_text, fate, paragraph
-from symbolic.errors import InputError, instance, warn
+from symbolic.errors import InputError, warn
 from symbolic.language.calls import OF_SGD, called
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD
@@ -197,11 +197,7 @@ def verify(
 
 def _check(loss: Any, sgd: Any, start: Any, margins: Any, theory: Any, numeric: Any) -> None:
     """Raise ValueError for arguments of another type."""
-    check_setup(loss, sgd, start)
-    if margins is not None:
-        instance("verify.margins", margins, Margins, "must be Margins", "Write Margins(drift=0.05), or leave it out.")
-    if theory is not None:
-        instance("verify.theory", theory, Theory, "must be a Theory", "Give derive(loss), or leave it out.")
+    check_setup(loss, sgd, start, margins, theory)
     if numeric is not None and not callable(numeric):
         raise InputError.of("verify.numeric", "must be a function of a theory's numbers", numeric, "Leave it out.")
 
