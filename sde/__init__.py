@@ -1,8 +1,8 @@
 """Ensembles of SGD and of its SDE, compiled, and the verification of a derived theory against them.
 
 `simulate` integrates SGD's SDE, or any other; `train` runs discrete SGD; `plot` draws them; `verify` holds a
-derived theory against both; `expectation` and `convergence` estimate by levels and measure orders; `resume` continues a
-checkpoint. Losses, their data and the theory come from `symbolic`.
+derived theory against both; `compare` says how far SGD is from its SDEs; `expectation` and `convergence` estimate by
+levels and measure orders; `resume` continues a checkpoint. Losses, their data and the theory come from `symbolic`.
 """
 
 from symbolic.lazy import attach
@@ -28,6 +28,7 @@ __getattr__, __dir__, __all__ = attach(
         "VarianceWarning": "sde.estimators.multilevel",
         "Verdict": "sde.verification.verdicts",
         "calibrate": "sde.api.calibration",
+        "compare": "sde.api.comparison",
         "convergence": "sde.api.convergence_study",
         "expectation": "sde.api.expectations",
         "plot": "sde.api.plotting",

@@ -1,5 +1,6 @@
 from sde.api.calibration import calibrate as calibrate
 from sde.api.claims import Claim as Claim
+from sde.api.comparison import compare as compare
 from sde.api.convergence_study import convergence as convergence
 from sde.api.expectations import expectation as expectation
 from sde.api.plotting import plot as plot

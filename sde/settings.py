@@ -27,7 +27,8 @@ from sde.constraints import (
 from symbolic.errors import InputError
 from symbolic.errors import check as must
 
-SDE_ONLY, SGD_ONLY, ALL = ("simulate",), ("train",), ("simulate", "train", "verify")
+SDE_ONLY, SGD_ONLY, SAVED = ("simulate",), ("train",), ("simulate", "train", "verify")
+ALL = (*SAVED, "compare")
 LENGTHS = ("time", "steps")
 """Two ways to say how long a run is."""
 
@@ -90,7 +91,10 @@ class Gather(Checked):
     """What is gathered beside the states."""
 
     observables: Mapping[str, Any] | None = field(
-        default=None, metadata=setting("Expressions that are saved, by name.", EXPRESSIONS, spec=True)
+        default=None,
+        metadata=setting(
+            "Expressions that are saved, by name.", EXPRESSIONS, ("simulate", "train", "compare"), spec=True
+        ),
     )
     events: Mapping[str, Any] | None = field(
         default=None,
@@ -114,7 +118,9 @@ class RunSettings(Checked):
     )
     time: float | None = field(
         default=None,
-        metadata=setting("Length, in t = eta*k.", TIME, ("simulate", "verify"), required=True, spec=True, option=float),
+        metadata=setting(
+            "Length, in t = eta*k.", TIME, ("simulate", "verify", "compare"), required=True, spec=True, option=float
+        ),
     )
     dt: float | None = field(
         default=None, metadata=setting("Step of the SDE, in t.", STEP, SDE_ONLY, spec=True, option=float)
@@ -170,7 +176,7 @@ class RunSettings(Checked):
     checkpoint: Any = field(
         default=None,
         metadata=setting(
-            "Save what is complete here every few seconds; continue from it if it is there.", FILE, ALL, decides=False
+            "Save what is complete here every few seconds; continue from it if it is there.", FILE, SAVED, decides=False
         ),
     )
     progress: bool | Callable[[int], None] = field(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sde.api import starts
+from sde.api import starts, valley_numbers
 from sde.engine.time_grid import check_length
 from sde.verification import theory_numbers
 from sde.verification.experiment import Experiment
@@ -45,8 +45,12 @@ def experiment_of(
 def figures_of(theory: Theory, sgd: SGD) -> theory_numbers.Theory:
     """A theory's charges and noise as numbers."""
     charges = tuple(theory_numbers.Charge(label(c), c.A, c.b, c.classification or "") for c in theory.charges)
-    smooth = not theory.loss.expression.has(*KINKED)
-    return theory_numbers.Theory(charges, theory.noise.factors, sgd.weight_decay, smooth)
+    smooth, motion, matrices = (
+        not theory.loss.expression.has(*KINKED),
+        valley_numbers.motion(theory, sgd),
+        valley_numbers.matrices(theory),
+    )
+    return theory_numbers.Theory(charges, theory.noise.factors, sgd.weight_decay, smooth, motion, matrices)
 
 
 def setting_of(theory: Theory, sgd: SGD) -> Setting:

@@ -86,7 +86,7 @@ def spec_text(run: Mapping[str, Any]) -> str | None:
 def command(run: Mapping[str, Any]) -> str | None:
     """The shell command that runs it again, quoted; None for a Python call."""
     call = run.get("call")
-    if not isinstance(call, Mapping) or call.get("command") not in ("simulate", "train", "verify"):
+    if not isinstance(call, Mapping) or call.get("command") not in ("simulate", "train", "verify", "compare"):
         return None
     words = ["noetherflow", str(call["command"]), str(call.get("spec"))]
     words += ["--report", "report.html"] if call["command"] == "verify" else ["-o", "run.nc"]
@@ -97,6 +97,8 @@ def command(run: Mapping[str, Any]) -> str | None:
             words.append(f"--{option}" if value else f"--no-{option}")
         elif value is not None:
             words += [f"--{option}", str(value)]
+    for name in ("svag", "width", "budget"):
+        words += [f"--{name}", str(call[name])] if call.get(name) is not None else []
     return shlex.join([*words, *["--full-batch"] * (call.get("full_batch") is True)])
 
 

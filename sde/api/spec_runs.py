@@ -107,6 +107,27 @@ def setup_of(spec: Spec) -> dict[str, Any]:
     return {"loss": read.loss, "sgd": read.sgd, **chosen}
 
 
+def compare_spec(
+    spec: Spec, sgd: Mapping[str, Any], run: Mapping[str, Any], *, threads: int | None, progress: bool, **more: Any
+) -> xr.Dataset:
+    """`compare` on a spec, with options laid over it. Of [run], how many paths simulate and train take is not asked:
+    rounds find it, where no option says it. more: its own settings, None for what was not given."""
+    from sde.api.comparison import compare
+
+    call = {**_call("compare", spec, sgd, run), **more}
+    spec = options(spec, sgd, run, _named(spec))
+    chosen = {k: v for k, v in spec.run.items() if k in taken("compare")} | {"paths": run.get("paths")}
+    chosen["start"] = _one_start(spec)
+    with provenance.called(call):
+        given = {k: v for k, v in more.items() if v is not None}
+        return compare(spec.loss, spec.sgd, **chosen, threads=threads, progress=progress, **given)
+
+
+def _one_start(spec: Spec) -> Any:
+    """The first of several."""
+    return spec.run["start"][0] if isinstance(spec.run["start"], list) else spec.run["start"]
+
+
 def resume_verification(
     path: str | Path, *, threads: int | None = None, progress: bool = False, outputs: Sequence[str | Path | None] = ()
 ) -> Report:
@@ -243,7 +264,7 @@ def _launch(
     call: Mapping[str, Any],
 ) -> xr.Dataset:
     chosen = {k: v for k, v in spec.run.items() if k in taken(command)} | {"threads": threads, "progress": progress}
-    chosen["start"] = spec.run["start"][0] if isinstance(spec.run["start"], list) else spec.run["start"]
+    chosen["start"] = _one_start(spec)
     chosen["checkpoint"] = None if save is None else checkpoint.CheckpointTarget(save, call)
     if command == "simulate":
         with provenance.called(call):

@@ -1,4 +1,4 @@
-"""The command line: derive, simulate, train, resume, verify, calibrate, show, library, schemes, cache.
+"""The command line: derive, simulate, train, resume, verify, compare, calibrate, show, library, schemes, cache.
 
 Exit codes: 0 done / all supported, 1 something refuted or every path lost, 2 bad input, 3 inconclusive, 130 interrupted
 by Ctrl-C, 143 by SIGTERM (what was complete is saved either way; a second Ctrl-C or SIGTERM ends at once), 70 an error
@@ -33,7 +33,7 @@ from sde.cli.arguments import (
     with_options,
 )
 from sde.cli.guard import guarded, words
-from sde.cli.outputs import calibrated, checked, emit, finish, judged, listing
+from sde.cli.outputs import calibrated, checked, compared, emit, finish, judged, listing
 from sde.cli.terminal import Commands, line, say, shown_for, steps_shown
 from sde.settings import SETTINGS
 from sde.storage.distinct_files import check_apart
@@ -241,6 +241,38 @@ def calibrate(
         losses, seeds=seeds, seed=seed, alpha=alpha, threads=threads, checkpoint=checkpoint, progress=not words.quiet
     )
     return calibrated(found, json_, checkpoint, _shown(json_))
+
+
+@app.command(short_help="How far discrete SGD is from its SDEs and from SVAG.")
+@guarded
+@with_options("compare")
+def compare(
+    spec: SpecArgument,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="NetCDF file to write.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Figure to write; its ending says the format.")] = None,
+    json_: Json = None,
+    *,
+    sgd: Given,
+    run: Given,
+    svag: Annotated[int | None, typer.Option(help="SVAG's factor.")] = None,
+    width: Annotated[
+        float | None, typer.Option(help="Half-width of a slope's interval that is asked for, over its order.")
+    ] = None,
+    budget: Annotated[float | None, typer.Option(help="Most path-steps.")] = None,
+    threads: Threads = None,
+) -> int:
+    """How far discrete SGD is from its SDEs of order 1 and 2, and from SVAG, at your learning rate; and how that falls
+    with it."""
+    from sde.api.spec_runs import compare_spec
+    from sde.spec.problem_file import spec_for
+
+    read = spec_for(spec)
+    checked(read.inputs, output, figure, json_)
+    shown = not words.quiet
+    own = {"svag": svag, "width": width, "budget": budget}
+    return compared(
+        compare_spec(read, sgd, run, threads=threads, progress=shown, **own), output, figure, json_, _shown(json_)
+    )
 
 
 @app.command()

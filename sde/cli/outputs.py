@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import sys
 from collections.abc import Iterable
@@ -92,6 +93,40 @@ def finish(data: Any, output: Path, target: str | None, checkpoint: Path | None,
         say(f"every path was lost: {line(output)} holds no number but their count")
         return 1
     return 0
+
+
+def compared(found: Any, output: Path | None, figure: Path | None, target: str | None, shown: Any) -> int:
+    """Say and write a comparison; the exit code."""
+    from sde.reports.comparison_figure import write_comparison
+    from sde.storage.files import write_netcdf
+
+    for sentence in found.attrs["sentence"].splitlines():
+        say(sentence, shown)
+    for left in found.attrs["left_out"].splitlines():
+        say(f"left out: {left}", shown)
+    if output is not None:
+        begun.append(output)
+        write_netcdf(output, found)
+    if figure is not None:
+        begun.append(figure)
+        write_comparison(figure, found)
+    named = {str(k): v for k, v in found.variables.items()}
+    record = {**found.attrs, "run": json.loads(found.attrs["run"])}
+    record["variables"] = {k: {"dims": list(map(str, v.dims)), "values": _numbers(v.values)} for k, v in named.items()}
+    emit(target, record)
+    say(f"{found.attrs['path_steps']:.3g} path-steps, {found.attrs['wall_seconds']:.0f} s", shown)
+    if found.attrs["interrupted"]:
+        say("interrupted: the rounds of paths that were complete are the result")
+        return interruption.exit_code()
+    return 0 if bool(found.decided.all()) else 3
+
+
+def _numbers(values: Any) -> Any:
+    """Nested lists, with None where there is no finite number."""
+    if values.ndim:
+        return [_numbers(v) for v in values]
+    one = values.item()
+    return None if isinstance(one, float) and not math.isfinite(one) else one
 
 
 def judged(found: Any, report: Path | None, target: str | None, checkpoint: Path | None, shown: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +12,7 @@ from sde.verification.fluctuations import Forecast, forecast
 from sde.verification.forecast import mean_field
 from sde.verification.setting import Margins, Setting
 from sde.verification.theory_numbers import Theory
+from sde.verification.valley_motion import End
 
 PAIRS = 40
 """How many pairs of steps are looked at, half of them spaced evenly and half by ratio."""
@@ -91,3 +93,35 @@ class Experiment:
     def expectations(self) -> tuple[Forecast, ...]:
         """The predicted paths with their fluctuations, from every start: what the curves show."""
         return tuple(forecast(self.theory, self.setting, theta, self.times) for theta in self.starts)
+
+    @cached_property
+    def ends(self) -> tuple[End | None, ...]:
+        """Where SGD ends from every start, as seen from the end of the forecast; None where that is not known, or no
+        generators but the charges' move theta."""
+        motion = self.theory.motion
+        return tuple(None if motion is None else motion.end(path[-1]) for path in self.forecasts)
+
+    @property
+    def turning(self) -> list[int]:
+        """Starts from which SGD is predicted to turn for ever."""
+        return [k for k, end in enumerate(self.ends) if end is not None and end.turns]
+
+    def eigenvalues(self, start: int) -> list[np.ndarray]:
+        """Of every matrix of charges on the forecast from a start, (times, n) each."""
+        values = self.theory.values(self.forecasts[start])
+        return [m.eigenvalues(values) for m in self.theory.matrices]
+
+    def lacks(self, start: int) -> str:
+        """What it takes that the forecast from this start arrives where SGD turns steadily; empty where it does.
+
+        What is left to go is estimated from its second half, at the slowest rate of the end.
+        """
+        end, miss, middle = self.ends[start], 0.0, int(np.argmax(self.times >= self.times[-1] / 2))
+        if end is None or not end.rate:
+            return ""
+        for path in self.eigenvalues(start):
+            gone = float(np.abs(path[-1] - path[middle]).max() / np.abs(path[-1]).max())
+            miss = max(miss, gone / math.expm1(min(end.rate * (self.times[-1] - self.times[middle]), 700.0)))
+        if miss <= self.margins.equilibrium / 2:
+            return ""
+        return f"more time: about t = {self.times[-1] + math.log(2 * miss / self.margins.equilibrium) / end.rate:.3g}"

@@ -57,7 +57,7 @@ class Findings:
 
 def tasks(experiment: Experiment, claims: Sequence[ClaimKind] = ()) -> list[Task]:
     """All that is read off the runs, in the order of the report. claims: kinds beside those that the theory makes."""
-    readers = [*CLAIMS, CURVES] if experiment.theory.charges else []
+    readers = [*CLAIMS, CURVES] if experiment.theory.charges or experiment.turning else []
     return [(reader, case) for reader in [*readers, *claims] for case in reader.applies(experiment)]
 
 

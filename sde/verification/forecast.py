@@ -29,12 +29,13 @@ def orbit_starts(
 
 
 def mean_field(theory: Theory, setting: Setting, theta: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """The predicted path (times, D): gradient flow with every charge moved at its predicted rate. NaN where it cannot
-    be followed."""
+    """The predicted path (times, D): gradient flow, with every charge moved at its predicted rate and theta turned
+    along the generators that have none. NaN where it cannot be followed."""
 
     def velocity(time: float, at: np.ndarray) -> np.ndarray:
         s = float(setting.factor(np.array([time]))[0]) * setting.speed
-        return s * theory.closure(at, s * setting.temperature, s * setting.learning_rate if setting.plain else 0.0)
+        step = s * setting.learning_rate if setting.plain else 0.0
+        return s * theory.closure(at, s * setting.temperature, step, s * time)
 
     integrate: Any = import_module("scipy.integrate")  # slow to load
 

@@ -73,10 +73,14 @@ def parameters_of(problem: Loss | SDE) -> tuple[Parameter, ...]:
 
 
 def prepare(
-    problem: Loss | SDE, scheme: str, observables: Mapping[str, Any] | None = None, dtype: str = "float64"
+    problem: Loss | SDE,
+    scheme: str,
+    observables: Mapping[str, Any] | None = None,
+    dtype: str = "float64",
+    dynamics: type[LossDynamics] = LossDynamics,
 ) -> Prepared:
     """Emit a problem under a scheme. observables: {name: expression, or matrix or array of them, in the states and
-    time}. Raises ValueError."""
+    time}; dynamics: of a loss. Raises ValueError."""
     if not isinstance(dtype, str) or dtype not in DTYPES:
         hint = nearest(dtype, DTYPES, "Pick one.")
         raise InputError.of("dtype", "must be 'float32' or 'float64'", dtype, hint)
@@ -105,11 +109,11 @@ def prepare(
             "data: numbers are needed to run; got laws with symbols"
             f" {sorted(map(str, problem.distribution_parameters))}. Give the laws numbers."
         )
-    dynamics = LossDynamics(problem)
-    module = emit(step_map(dynamics, scheme), rows, dynamics.accumulation, dtype)
-    mean, factor = dynamics.moments or (None, None)
+    moved = dynamics(problem)
+    module = emit(step_map(moved, scheme), rows, moved.accumulation, dtype)
+    mean, factor = moved.moments or (None, None)
     tables = [a.table.T.ravel() for a in averages(rows.values())]
-    return Prepared(module, outputs, mean, factor, dynamics, table=np.concatenate([np.empty(0), *tables]))
+    return Prepared(module, outputs, mean, factor, moved, table=np.concatenate([np.empty(0), *tables]))
 
 
 def _refuse_averages(rows: Mapping[str, sp.Expr]) -> None:

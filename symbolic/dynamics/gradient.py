@@ -26,7 +26,10 @@ class LossDynamics:
 
     inputs: the averaged data features m when the loss is polynomial in the data (`features` is then set), else the
     averaged per-sample gradient itself. GD, SGD and the order-1 SDE are this one object under different inputs.
+    parameters: constants of a run.
     """
+
+    parameters: tuple[sp.Symbol, ...] = (weight_decay,)
 
     def __init__(self, loss: Loss) -> None:
         self.loss, self.name, self.states = loss, loss.name, loss.theta

@@ -8,7 +8,7 @@ from typing import Any
 import sympy as sp
 
 from symbolic.dynamics.equation import SDE
-from symbolic.dynamics.gradient import LossDynamics, weight_decay
+from symbolic.dynamics.gradient import LossDynamics
 from symbolic.dynamics.step_map import StepMap, h, t
 from symbolic.errors import InputError
 from symbolic.schemes.choice import check_pairing, find
@@ -76,7 +76,7 @@ def _of_loss(problem: LossDynamics, chosen: Scheme) -> StepMap:
     offered |= dict.fromkeys(("dW", "minibatch"), inputs)
     if "v" not in chosen.inputs:
         updates = chosen.step(**{name: offered[name] for name in chosen.inputs})
-        name, states, parameters = f"{problem.name}:map", problem.states, (weight_decay,)
+        name, states, parameters = f"{problem.name}:map", problem.states, problem.parameters
         return StepMap(name, states, problem.inputs, parameters, problem.statements, tuple(updates))
     v = sp.ImmutableMatrix([sp.Symbol(f":v_{s.name}", real=True) for s in problem.states])
     position, velocity = chosen.step(**{name: (offered | {"v": v})[name] for name in chosen.inputs})
@@ -84,7 +84,7 @@ def _of_loss(problem: LossDynamics, chosen: Scheme) -> StepMap:
         f"{problem.name}:{chosen.name}",
         (*problem.states, *v),
         problem.inputs,
-        (weight_decay, beta),
+        (*problem.parameters, beta),
         problem.statements,
         (*position, *velocity),
     )

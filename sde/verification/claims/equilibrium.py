@@ -1,5 +1,9 @@
-"""SGD ends at the noise equilibrium, where Tr[Sigma A] balances weight decay, and gradient descent does not: claimed
-once the forecast has arrived there."""
+"""SGD ends at the noise equilibrium, and gradient descent does not: claimed once the forecast has arrived there.
+
+What is measured is SGD's own equilibrium, of second moments and exact at any learning rate: on average over its
+stationary states E{Tr[Sigma A]/S + gbar^T A gbar} balances weight decay (docs/theory.md eq. (5.10)). Tr[Sigma A] = 0 at
+a point is its limit of small steps.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +21,11 @@ from sde.verification.verdicts import Claim, Untested
 
 
 def applies(experiment: Experiment) -> Iterator[Case]:
-    """To convergent charges, from every start."""
+    """To convergent charges, from every start where no turning is predicted: what turns does not rest."""
     convergent = experiment.of_class("convergent")
     for k, name in enumerate(experiment.names if experiment.setting.closed and convergent else ()):
+        if k in experiment.turning:
+            continue
         yield Case.of(experiment, convergent, f"SGD from {name}, {{charge}}", [Run(Kind.SGD, k), Run(Kind.GD, k)], k)
 
 

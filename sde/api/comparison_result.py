@@ -1,0 +1,142 @@
+"""A comparison as a Dataset, and in sentences."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sde.api.provenance import plain
+from sde.api.simulation import versions
+from sde.estimators.convergence_order import QUANTILE
+from sde.estimators.weak_error import Study
+from sde.storage.files import fingerprint
+from symbolic.problem.optimizer import SGD
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+NAMES = {"order-1": "the order-1 SDE", "order-2": "the order-2 SDE", "svag": "SVAG"}
+LABELS = {
+    "sgd_mean": "mean under discrete SGD",
+    "difference": "mean under the model less that under SGD",
+    "error": "standard error of the difference",
+    "low": "lower end of the difference's 95 % interval",
+    "high": "upper end of the difference's 95 % interval",
+    "used": "whether the slope rests on this rate",
+    "slope": "order of the difference in the learning rate",
+    "slope_low": "lower end of the slope's 95 % interval",
+    "slope_high": "upper end of the slope's 95 % interval",
+    "order": "order that theory states",
+    "decided": "whether the slope's interval is as narrow as asked, or there is no difference",
+    "paths_needed": "paths at the user's rate that would decide it, about",
+    "paths": "paths of SGD",
+    "svag_difference": "mean under SVAG less that under the order-1 SDE, at the user's rate",
+    "svag_error": "standard error of the difference from the order-1 SDE",
+    "svag_slope": "order of that difference in 1/factor",
+    "svag_slope_low": "lower end of its 95 % interval",
+    "svag_slope_high": "upper end of its 95 % interval",
+    "learning_rate": "learning rate",
+    "factor": "SVAG's factor l; 1 is SGD",
+}
+
+
+def dataset(
+    study: Study,
+    labels: Sequence[str],
+    observables: Mapping[str, Any],
+    sgd: SGD,
+    record: Mapping[str, Any],
+    attrs: Mapping[str, Any],
+) -> xr.Dataset:
+    """What was found, with what was run. labels: of the observables' entries; observables: by name."""
+    import xarray as xr
+
+    half = QUANTILE * study.error
+    three, two = ("observable", "model", "learning_rate"), ("observable", "model")
+    data: dict[str, Any] = {
+        "sgd_mean": (("observable", "learning_rate"), study.mean),
+        "difference": (three, study.difference),
+        "error": (three, study.error),
+        "low": (three, study.difference - half),
+        "high": (three, study.difference + half),
+        "used": (three, study.used.astype(np.int8)),
+        "slope": (two, study.slope[..., 0]),
+        "slope_low": (two, study.slope[..., 1]),
+        "slope_high": (two, study.slope[..., 2]),
+        "order": (("model",), np.array(study.orders)),
+        "decided": (two, study.decided.astype(np.int8)),
+        "paths_needed": (two, study.needed),
+        "paths": (("learning_rate",), study.paths),
+    }
+    if study.factors:
+        data |= {
+            "svag_difference": (("observable", "factor"), study.factor_difference),
+            "svag_error": (("observable", "factor"), study.factor_error),
+            "svag_slope": (("observable",), study.factor_slope[:, 0]),
+            "svag_slope_low": (("observable",), study.factor_slope[:, 1]),
+            "svag_slope_high": (("observable",), study.factor_slope[:, 2]),
+        }
+    coordinates: dict[str, Any] = {
+        "observable": list(labels),
+        "model": list(study.models),
+        "learning_rate": study.rates,
+    }
+    coordinates |= {"factor": list(study.factors)} if study.factors else {}
+    found = xr.Dataset(data, coordinates)
+    for name, variable in found.variables.items():
+        if variable.dtype.kind in "fiu":
+            variable.attrs = {"long_name": LABELS[str(name)], "units": "1"}
+    found.attrs = {
+        "name": record["problem"]["loss"],
+        "kind": "comparison",
+        "learning_rate": sgd.learning_rate,
+        "seed": str(record["settings"]["seed"]),
+        "observables": json.dumps({name: plain(value) for name, value in observables.items()}),
+        "sentence": "\n".join(sentences(study, labels, sgd.learning_rate)),
+        "run": json.dumps(record),
+        "versions": versions(),
+        **attrs,
+    }
+    return found.assign_attrs(result_hash=fingerprint(found))
+
+
+def sentences(study: Study, labels: Sequence[str], rate: float) -> list[str]:
+    """A line for each observable and model: the difference at the user's rate, and its slope."""
+    lines = []
+    for f, label in enumerate(labels):
+        for m, model in enumerate(study.models):
+            value, half = study.difference[f, m, study.own], QUANTILE * study.error[f, m, study.own]
+            digits = number(value, half)
+            size = "is SGD's own" if value == 0 == half else f"is off by {digits}"
+            if abs(value) <= half and half:
+                size += " (95 %), not told from 0"
+            elif half:
+                size += " (95 %)"
+            text = f"At learning rate {rate:g} {NAMES[model]}'s mean {label} {size}"
+            lines.append(f"{text}; {_slope(study, f, m)}." if half else f"{text}.")
+    return lines
+
+
+def _slope(study: Study, f: int, m: int) -> str:
+    value, low, high = study.slope[f, m]
+    seen = f"the slope is {value:.2f} [{low:.2f}, {high:.2f}], {study.orders[m]} in theory"
+    if study.decided[f, m]:
+        return seen
+    needed = study.needed[f, m]
+    do = f"about {needed:.1g} paths or more would decide it" if np.isfinite(needed) else "another ladder may show it"
+    return f"{seen}: not decided, {do}" if np.isfinite(value) else f"its slope is not decided, {do}"
+
+
+def number(value: float, half: float) -> str:
+    """value ± half to the two figures of half that count."""
+    if not half > 0:
+        return f"{value:.3g}"
+    places = 1 - int(np.floor(np.log10(half)))
+    if -3 <= places <= 6:
+        return f"{value:+.{max(places, 0)}f} ± {half:.{max(places, 0)}f}"
+    power = int(np.floor(np.log10(max(abs(value), half))))
+    figures = max(power + places, 0)
+    return f"({value / 10.0**power:+.{figures}f} ± {half / 10.0**power:.{figures}f})e{power}"
