@@ -1,8 +1,8 @@
 """Ensembles of SGD and of its SDE, compiled, and the verification of a derived theory against them.
 
-`simulate` integrates SGD's SDE, or any other; `train` runs discrete SGD; `plot` draws them; `verify` holds a
-derived theory against both; `compare` says how far SGD is from its SDEs; `expectation` and `convergence` estimate by
-levels and measure orders; `resume` continues a checkpoint. Losses, their data and the theory come from `symbolic`.
+`simulate` integrates SGD's SDE, or any other; `train` runs discrete SGD; `plot` draws them; `verify` holds a derived
+theory against both; `compare` says how far SGD is from its SDEs; `expectation` and `convergence` estimate by levels and
+measure orders; `resume` continues a checkpoint. Losses, their data and the theory come from `symbolic`.
 """
 
 from symbolic.lazy import attach

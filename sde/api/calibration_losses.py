@@ -49,8 +49,8 @@ def _scale_invariant() -> dict[str, Any]:
 def _turning() -> dict[str, Any]:
     """2 x 2 x 2 with inputs and label noise of other shapes: noise turns the hidden space."""
     U, W, x, e = parameters(U=(2, 2), W=(2, 2), x=(2,), e=(2,))
-    residual = U * (W * x) - sp.Matrix([[1.0, 0.2], [-0.1, 0.8]]) * x - e
-    noise = {x: Normal(0, np.array([1.5, 0.5])), e: Normal(0, np.array([0.5, 1.5]))}
+    residual = U * (W * x) - sp.Matrix([[1.0, 0.5], [-0.5, 0.8]]) * x - e
+    noise = {x: Normal(0, np.array([1.5, 0.3])), e: Normal(0, np.array([0.3, 1.5]))}
     loss = Loss(residual.dot(residual), [U, W], noise, name="2x2x2")
-    start = {"U": [[1.0, 0.2], [0.0, 1.0]], "W": [[1.0, 0.0], [0.1, 0.8]]}
-    return {"loss": loss, "sgd": SGD(0.01, batch_size=2), "start": start, "time": 10.0, "paths": 100}
+    start = {"U": [[1.0, 0.2], [0.0, 1.0]], "W": [[1.0, 0.5], [-0.4, 0.8]]}
+    return {"loss": loss, "sgd": SGD(0.02, batch_size=2), "start": start, "time": 300.0, "paths": 100}

@@ -45,11 +45,8 @@ def experiment_of(
 def figures_of(theory: Theory, sgd: SGD) -> theory_numbers.Theory:
     """A theory's charges and noise as numbers."""
     charges = tuple(theory_numbers.Charge(label(c), c.A, c.b, c.classification or "") for c in theory.charges)
-    smooth, motion, matrices = (
-        not theory.loss.expression.has(*KINKED),
-        valley_numbers.motion(theory, sgd),
-        valley_numbers.matrices(theory),
-    )
+    smooth = not theory.loss.expression.has(*KINKED)
+    motion, matrices = valley_numbers.motion(theory, sgd), valley_numbers.matrices(theory)
     return theory_numbers.Theory(charges, theory.noise.factors, sgd.weight_decay, smooth, motion, matrices)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sde.verification import one_step_drift
+from sde.verification.claims.equilibrium import changes
 from sde.verification.claims.mean_drift import slope_through_origin
 from sde.verification.claims.pathwise_identity import EXACT, largest_residual
 from sde.verification.experiment import Experiment
@@ -72,7 +73,9 @@ def hold(contest: Contest, simulators: Simulators, alpha: float, measured: bool 
     """Every theory against the same runs. measured: the distances too."""
     shared, refuted, supported, hasty = SharedRuns(simulators), dict[str, tuple[str, ...]](), 0, 0
     for name, experiment in contest.theories.items():
-        found = run_experiment(experiment, shared.simulators(experiment.theory, name not in contest.mutations))
+        found = run_experiment(
+            experiment, shared.simulators(experiment.theory, name not in contest.mutations), drawn=False
+        )
         if found.interrupted:
             raise KeyboardInterrupt
         verdicts = judge(found.claims, alpha) if found.claims else ()
@@ -97,7 +100,8 @@ def bears(claim: Claim, alpha: float) -> bool:
 
 def distances(contest: Contest, shared: SharedRuns) -> Iterator[tuple[str, float]]:
     """How far every wrong theory's predictions lie from the true one's, in margins, at the states that SGD visits: step
-    identities in their tolerance, drifts by the slope of the true prediction on the wrong one."""
+    identities in their tolerance, drifts by the slope of the true prediction on the wrong one, and where the wrong one
+    lets SGD rest that turns, the net over gross change of a charge that is left there."""
     truth = contest.truth
     evidence = Evidence(truth, shared.simulators(truth.theory, True))
     for run in from_every_start(truth, Kind.SGD):
@@ -106,7 +110,8 @@ def distances(contest: Contest, shared: SharedRuns) -> Iterator[tuple[str, float
         evidence.make(Run(Kind.EVERY_SGD))
     for name in contest.mutations:
         wrong = contest.theories[name]
-        yield name, min(max(0.0, *_identities(wrong, evidence), *_drifts(truth, wrong, evidence.visited)), 1e300)
+        found = [*_identities(wrong, evidence), *_drifts(truth, wrong, evidence.visited), *_rests(truth, wrong)]
+        yield name, min(max(0.0, *found), 1e300)
 
 
 def _identities(wrong: Experiment, evidence: Evidence) -> Iterator[float]:
@@ -128,6 +133,14 @@ def _drifts(truth: Experiment, wrong: Experiment, states: np.ndarray) -> Iterato
             x, y = other.change[:, j] / size, right.change[:, j] / size
             slope = slope_through_origin(x, y, np.zeros(len(x)))[0] if x.any() else np.inf if y.any() else 1.0
             yield abs(slope - 1) / wrong.margins.drift
+
+
+def _rests(truth: Experiment, wrong: Experiment) -> Iterator[float]:
+    for k in truth.turning:
+        if k not in wrong.turning and not truth.lacks(k):
+            net, gross = changes(truth, truth.forecasts[k][None, -1:])
+            convergent = truth.of_class("convergent")
+            yield float(np.abs(net / gross)[0, convergent].max(initial=0.0)) / wrong.margins.equilibrium
 
 
 def binomial_interval(count: int, of: int, error: float = 0.01) -> tuple[float, float]:

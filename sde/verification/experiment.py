@@ -90,11 +90,6 @@ class Experiment:
         return tuple(mean_field(self.theory, self.setting, theta, self.times) for theta in self.starts)
 
     @cached_property
-    def expectations(self) -> tuple[Forecast, ...]:
-        """The predicted paths with their fluctuations, from every start: what the curves show."""
-        return tuple(forecast(self.theory, self.setting, theta, self.times) for theta in self.starts)
-
-    @cached_property
     def ends(self) -> tuple[End | None, ...]:
         """Where SGD ends from every start, as seen from the end of the forecast; None where that is not known, or no
         generators but the charges' move theta."""
@@ -125,3 +120,8 @@ class Experiment:
         if miss <= self.margins.equilibrium / 2:
             return ""
         return f"more time: about t = {self.times[-1] + math.log(2 * miss / self.margins.equilibrium) / end.rate:.3g}"
+
+    @cached_property
+    def expectations(self) -> tuple[Forecast, ...]:
+        """The predicted paths with their fluctuations, from every start: what the curves show."""
+        return tuple(forecast(self.theory, self.setting, theta, self.times) for theta in self.starts)

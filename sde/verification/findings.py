@@ -55,9 +55,10 @@ class Findings:
                 self.untested += [kind.untested(s, case.reason or reason, case.needs or needs) for s in left]
 
 
-def tasks(experiment: Experiment, claims: Sequence[ClaimKind] = ()) -> list[Task]:
-    """All that is read off the runs, in the order of the report. claims: kinds beside those that the theory makes."""
-    readers = [*CLAIMS, CURVES] if experiment.theory.charges or experiment.turning else []
+def tasks(experiment: Experiment, claims: Sequence[ClaimKind] = (), *, drawn: bool = True) -> list[Task]:
+    """All that is read off the runs, in the order of the report. claims: kinds beside those that the theory makes.
+    drawn: with the curves."""
+    readers = [*CLAIMS, *[CURVES] * drawn] if experiment.theory.charges or experiment.turning else []
     return [(reader, case) for reader in [*readers, *claims] for case in reader.applies(experiment)]
 
 
@@ -70,9 +71,11 @@ class Course:
     """The runs of a verification as they are made, and what was read off them. claims: kinds beside those that the
     theory makes."""
 
-    def __init__(self, experiment: Experiment, simulators: Simulators, claims: Sequence[ClaimKind] = ()) -> None:
+    def __init__(
+        self, experiment: Experiment, simulators: Simulators, claims: Sequence[ClaimKind] = (), *, drawn: bool = True
+    ) -> None:
         self.evidence, self.interrupted = Evidence(experiment, simulators), False
-        self._kinds, self._tasks = [*CLAIMS, *claims], tasks(experiment, claims)
+        self._kinds, self._tasks = [*CLAIMS, *claims], tasks(experiment, claims, drawn=drawn)
         self._read: dict[int, list[Finding]] = {}
         self._explosions: dict[Run, Explosions] = {}
 
@@ -145,8 +148,8 @@ def _grows(task: Task) -> bool:
     return isinstance(task[0], ClaimKind) and bool(kinds & GROWING) and kinds <= {*GROWING, Kind.GD}
 
 
-def run_experiment(experiment: Experiment, simulators: Simulators, claims: Sequence[ClaimKind] = ()) -> Findings:
+def run_experiment(experiment: Experiment, simulators: Simulators, *, drawn: bool = True) -> Findings:
     """What one look at all runs finds; see `Course`."""
-    course = Course(experiment, simulators, claims)
+    course = Course(experiment, simulators, drawn=drawn)
     course.begin()
     return course.findings

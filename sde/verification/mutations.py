@@ -101,6 +101,11 @@ def moved_rest(theory: Theory, setting: Setting) -> Theory:
     return replace(theory, moments=moments)
 
 
+def without_rotation(theory: Theory, setting: Setting) -> Theory:
+    """Only the charges' generators move theta: it comes to rest where all their drifts vanish."""
+    return replace(theory, motion=None)
+
+
 MUTATIONS: tuple[Mutation, ...] = (
     Mutation(name="drift x 0.9", statement="drift times 0.9", wrong=lambda theory, setting: scaled(theory, 0.9)),
     Mutation(name="drift x 1.1", statement="drift times 1.1", wrong=lambda theory, setting: scaled(theory, 1.1)),
@@ -116,5 +121,6 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(name="eta for eta/S", statement="temperature eta instead of eta/S", wrong=one_sample),
     Mutation(name="no decay", statement="weight decay left out", wrong=without_decay),
     Mutation(name="lambda* off", statement="noise equilibrium 5 % off along its orbit", wrong=moved_rest),
+    Mutation(name="no rotation", statement="rotation by noise left out", wrong=without_rotation),
 )
 """In the order of a calibration's table."""

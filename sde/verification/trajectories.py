@@ -23,8 +23,9 @@ def measure(case: Case, evidence: Evidence) -> Iterator[Curves]:
     """The curves of every charge from one start."""
     given, ahead = evidence.experiment, evidence.experiment.expectations[case.start]
     sgd, sde, descent = (evidence.sample(run.kind, run.start) for run in case.runs)
-    rests = ahead.followed and case.start not in given.turning
-    resting = evidence.simulators.equilibrium(ahead.mean[-1]) if rests else None
+    path = given.forecasts[case.start]
+    rests = np.isfinite(path[-1]).all() and case.start not in given.turning
+    resting = evidence.simulators.equilibrium(path[-1]) if rests else None
     for j, c in enumerate(given.theory.charges):
         bands = [_band(label, c, s, sgd.time) for label, s in (("SGD", sgd), ("SDE", sde)) if len(s.states)]
         yield Curves(

@@ -480,7 +480,9 @@ def test_the_sentence_says_what_was_found(report: Report, outcome: str, said: st
 def test_the_forecast_is_labelled(report: Report, page: str) -> None:
     label = contents.forecast_label(report.curves)
     assert "not tested as a claim" in label and label in " ".join("".join(parsed(page).text).split())
-    beside = replace(report.curves[0], theory=np.full(101, 10.0))
+    drawn = report.curves[0].theory
+    assert drawn is not None
+    beside = replace(report.curves[0], theory=drawn + 10)
     assert "at 0 % of the saves" in contents.forecast_label([beside])
     assert contents.forecast_label([replace(beside, theory=None)]) == ""
 

@@ -4,7 +4,7 @@ moments."""
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +17,9 @@ from sde.verification.claims.turning import clock_of, turned
 from sde.verification.forecast import mean_field
 from sde.verification.setting import Margins, Setting
 from sde.verification.theory_numbers import Charge, Theory
-from tests.symbolic.test_relative_equilibrium import START, problem, square
+from symbolic.theory import derive
+from tests.naive.valley import random_start
+from tests.symbolic.test_relative_equilibrium import START, problem, shaped, square
 
 
 def numbers(sgd: SGD, *, still: bool = False) -> tuple[Theory, Setting]:
@@ -109,71 +111,66 @@ def test_the_forecast_lies_inside_sgd_s_band_where_noise_turns_it() -> None:
 @pytest.mark.slow
 def test_turning_is_supported_and_rest_refuted_when_forced() -> None:
     """2x2x2: turning and eigenvalues hold; the theory without rotations claims rest, and is refused: net over gross
-    noise is up to 0.053 where SGD ends."""
+    noise is up to 0.05 where SGD ends."""
     theory, _ = square()
     start = {"U": np.eye(2), "W": START[4:].reshape(2, 2)}
-    settings = {"start": start, "time": 1200.0, "paths": 200, "seed": 0, "theory": theory}
+    settings: dict[str, Any] = {"start": start, "time": 1200.0, "paths": 200, "seed": 0, "theory": theory}
     report = verify(theory.loss, SGD(0.01), **settings)
     groups = ("turning", "constant eigenvalues", "equilibrium")
     words = {(v.group, v.verdict) for v in report.verdicts if v.group in groups}
     assert words == {("turning", "supported"), ("constant eigenvalues", "supported")}
-    margins = Margins(equilibrium=0.02)
-    forced = verify(theory.loss, SGD(0.01), numeric=lambda f: replace(f, motion=None), margins=margins, **settings)
+    margins = Margins(equilibrium=0.01)
+    settings |= {"paths": 800, "margins": margins}
+    forced = verify(theory.loss, SGD(0.01), numeric=lambda f: replace(f, motion=None), **settings)
     assert "refuted" in {v.verdict for v in forced.verdicts if v.group == "equilibrium"}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", [(3, 2, 3), (3, 2, 4), (3, 3, 4)])
-def test_sgd_ends_where_it_is_predicted(shape: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize(("shape", "seed"), [((3, 2, 3), 5), ((3, 2, 4), 5), ((3, 3, 4), 4)])
+def test_sgd_ends_where_it_is_predicted(shape: tuple[int, int, int], seed: int) -> None:
     """Discrete SGD from one start at two learning rates, extrapolated to 0: eigenvalues of U'U - WW' and angular
-    velocity within 4 standard errors, and 1 % of the largest, 2 % of the speed."""
-    theory, twin, start = problem(shape)
-    found = theory.equilibrium(theory.loss.unpack(start), SGD(1.0)).relative
-    assert found is not None
-    rows = []
-    for eta in (0.012, 0.006):
-        span = 9 / found.rates[0] / eta
-        run = train(
-            theory.loss,
-            SGD(eta),
-            start=dict(theory.loss.unpack(start)),
-            steps=round(span / eta),
-            paths=256,
-            seed=3,
-            save_at=25,
-            keep="paths",
-        )
-        shapes = (256, 25, -1)
-        states = np.concatenate([run[p.name].values.reshape(shapes) for p in theory.loss.parameters], 2)[:, 15:]
-        u, w = states[..., : shape[0] * shape[1]], states[..., shape[0] * shape[1] :]
-        u, w = u.reshape(256, -1, *shape[:2]), w.reshape(256, -1, *shape[1:])
+    velocity within 4 standard errors, and 2 % of the largest, 3 % of the speed for what is of second order in eta.
+    Targets that turn it fast, so that it shows."""
+    dy, h, dx = shape
+    rng = np.random.default_rng(seed)
+    target = np.round(rng.standard_normal((dy, h)), 1) @ np.round(rng.standard_normal((h, dx)), 1)
+    loss, start = shaped(target, np.linspace(0.5, 1.4, dx), np.linspace(1.2, 0.3, dy), h), random_start(target, h, 1)
+    theory = derive(loss)
+    found = theory.equilibrium(loss.unpack(start), SGD(1.0)).relative
+    assert found is not None and found.turns
+    rows: list[tuple[np.ndarray, np.ndarray]] = []
+    for eta in (0.004, 0.002):
+        steps, paths = round((6 / found.rates[0] + 1.5) / eta**2), 100
+        settings: dict[str, Any] = {"steps": steps, "paths": paths, "seed": 3, "save_at": 41, "keep": "paths"}
+        run = train(loss, SGD(eta), start=dict(loss.unpack(start)), **settings)
+        late = run.time.values > (steps * eta**2 - 1.5) / eta
+        u, w = run["U"].values[:, late], run["W"].values[:, late]
         c = np.einsum("...ki,...kj->...ij", u, u) - np.einsum("...ik,...jk->...ij", w, w)
-        times = run.time.values[15:]
-        spread = np.linalg.eigvalsh(c).mean(axis=1)
-        turning = angular_speeds(c, times) / eta
-        each = np.column_stack([spread, turning])
-        rows.append((each.mean(axis=0), each.std(axis=0) / 16))
+        speeds = angular_speeds(c, run.time.values[late] * eta)
+        each = np.column_stack([np.linalg.eigvalsh(c).mean(axis=1), speeds])
+        rows.append((each.mean(axis=0), each.std(axis=0) / np.sqrt(paths)))
     (coarse, a), (fine, b) = rows
     limit, error = 2 * fine - coarse, np.hypot(2 * b, a)
-    known = np.append(np.linalg.eigvalsh(twin.charge(found.theta)), found.speed)
-    print(shape, known, limit, error)
-    size = np.abs(known[:-1]).max()
-    assert (np.abs(limit - known) < 4 * error + np.append(np.full(shape[1], 0.01 * size), 0.02 * found.speed)).all()
+    at = loss.unpack(found.theta)
+    values = np.linalg.eigvalsh(at["U"].T @ at["U"] - at["W"] @ at["W"].T)
+    known = np.append(values, found.speed)
+    print(shape, known, coarse, fine, limit, error)
+    slack = np.append(0 * values + 0.02 * np.abs(values).max(), 0.03 * known[-1])
+    assert (np.abs(limit - known) < 4 * error + slack).all()
+    assert limit[-1] > 8 * error[-1]
 
 
 def angular_speeds(c: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Of symmetric matrices c (paths, times, h, h) that turn steadily: the norm of the rotation that fits best between
-    consecutive times, log(V' V'^T)."""
-    out = []
-    for path in c:
-        frames = [np.linalg.eigh(path[0])[1]]
-        for m in path[1:]:
-            v = np.linalg.eigh(m)[1]
-            frames.append(v * np.sign(np.sum(v * frames[-1], axis=0)))
-        steps = np.array([logm(q @ p.T).real for p, q in pairwise(frames)])
-        mean = steps.mean(axis=0)
-        out.append(np.linalg.norm(mean) / np.sqrt(2) / (times[1] - times[0]))
-    return np.array(out)
+    """Of symmetric matrices c (paths, times, h, h) that turn alike: the part along their common rotation of each path's
+    mean rotation between consecutive times, (paths,)."""
+    frames = np.linalg.eigh(c)[1]
+    for k in range(1, frames.shape[1]):
+        frames[:, k] *= np.sign(np.sum(frames[:, k] * frames[:, k - 1], axis=-2, keepdims=True))
+    turned = np.einsum("pkij,pklj->pkil", frames[:, 1:], frames[:, :-1])
+    generators = np.array([[logm(q).real for q in path] for path in turned]).mean(axis=1)
+    common = generators.mean(axis=0)
+    along = np.sum(generators * common, axis=(1, 2)) / np.linalg.norm(common)
+    return along / np.sqrt(2) / (times[1] - times[0])
 
 
 def test_sgd_obeys_the_law_of_second_moments_not_that_of_the_point() -> None:
