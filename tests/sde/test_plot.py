@@ -144,9 +144,9 @@ def test_arrays_have_axes_of_their_own() -> None:
     assert len(plot(run, "U").axes) == run.U.sizes["U_0"] * run.U.sizes["U_1"]
 
 
-def test_names_are_not_markup() -> None:
+def test_names_are_not_markup(tmp_path) -> None:
     run = train(LOSS, SETTINGS, start=START, steps=5, paths=4, observables={"$x^2$": u})
-    plot(run, "$x^2$").savefig("drawn.svg")
+    plot(run, "$x^2$").savefig(tmp_path / "drawn.svg")
 
 
 SIMPLE = simulate(SDE([u], [-u], [[1]]), start={u: 1.0}, time=1.0, dt=0.1, paths=5)
