@@ -335,3 +335,17 @@ def test_schemes_lists_calculus_and_orders() -> None:
     }
     assert found["euler-maruyama"]["reference"]
     assert "euler-maruyama" in run("schemes").stdout
+
+
+def test_a_report_is_markdown_by_its_suffix() -> None:
+    result = run("verify", "two-layer-tanh", "--time", 0.1, "--paths", 2, "--report", "v.md")
+    assert result.exit_code == 3 and "report: v.md" in result.stdout
+    text = Path("v.md").read_text(encoding="utf-8")
+    assert text.startswith("# two-layer-tanh: inconclusive\n\n> For two-layer-tanh the theory has no charge")
+
+
+def test_a_schedule_is_an_option() -> None:
+    options = ("--time", 1, "--paths", 4, "--schedule", "warmup(0.5)")
+    assert run("train", "good.toml", *options, "-o", "run.nc").exit_code == 0
+    told = run("train", "good.toml", "--time", 1, "--schedule", "wormup(0.5)", "-o", "run.nc")
+    assert told.exit_code == 2 and "Did you mean 'warmup'" in told.stdout + told.stderr

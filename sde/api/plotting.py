@@ -179,7 +179,9 @@ def _forecast(
         path = at(ahead.mean, time)
     else:
         path = ahead.expected(lambda states: at(states, np.zeros(len(states))))
-    return _Lines(path, _rest(theory, sgd, ahead.mean[-1], value, at))
+    end = numbers[0].motion.end(ahead.mean[-1]) if numbers[0].motion is not None else None
+    turns = end is not None and end.turns
+    return _Lines(path, None if turns else _rest(theory, sgd, ahead.mean[-1], value, at))
 
 
 def _rest(theory: Theory, sgd: SGD, theta: np.ndarray, value: np.ndarray, at: Any) -> np.ndarray | None:

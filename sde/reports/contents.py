@@ -3,6 +3,7 @@ theory's families of charges, and how far the forecast holds."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,8 @@ SHOWN = 3
 """Families that a sentence names."""
 FEW = 3
 """Saves after which a band has a width."""
-EQUILIBRIUM = "equilibrium"
+EQUILIBRIUM, TURNING = "equilibrium", "turning"
+"""Groups of claims that say how a run ends."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,8 @@ def sentence(report: VerificationResult) -> str:
 def _deed(report: VerificationResult) -> str:
     """What the theory says that noise does to the charges."""
     ends = {c.charge: c.equilibrium for c in report.curves if c.equilibrium is not None}
-    reached = not any(v.group == EQUILIBRIUM for v in report.untested)
+    reached = not any(v.group in (EQUILIBRIUM, TURNING) for v in report.untested)
+    turns = any(v.group == TURNING for v in report.verdicts)
     if len(report.families) == 1 and len(ends) == 1 and report.families[0]["number"] == 1:
         size = max((float(np.nanmax(np.abs(b.mean), initial=0.0)) for c in report.curves for b in c.bands), default=0.0)
         ((_, end),) = ends.items()
@@ -103,7 +106,8 @@ def _deed(report: VerificationResult) -> str:
     for kind, texts in by_class.items():
         more = f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
         said = DEEDS.get(kind, "moves {}").format(", ".join(texts[:SHOWN]) + more)
-        deeds.append(said if reached else said.replace(" to noise", " towards noise"))
+        said = said.replace("to noise equilibrium", "to where it turns for ever") if turns else said
+        deeds.append(said if reached else re.sub(" to (noise|where)", r" towards \1", said))
     return " and ".join(deeds)
 
 

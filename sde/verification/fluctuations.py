@@ -7,7 +7,8 @@ With E over N(m, P) and steps of size h whose gradients have covariance (T/h) Si
 gbar with weight decay. Expectations are means over the 2 D points m +- sqrt(D) columns of the symmetric sqrt(P), exact
 for cubics (Arasaratnam and Haykin, Cubature Kalman filters, IEEE TAC 54 (2009) 1254). At each point <gbar, A theta> =
 0, so that E[C] = m^T A m + Tr[A P] + 2 b^T m follows the charge's own law, dE[C]/dt = T E Tr[Sigma A] + h E[gbar^T A
-gbar] - 2 lambda_wd E[C] for b = 0: fluctuations and the finite step are in it, which a path of the mean leaves out.
+gbar] - 2 lambda_wd E[C] for b = 0: fluctuations and the finite step are in it, which a path of the mean leaves out. Of
+P what lies along rotations is left out: over long times it would spread around a circle.
 """
 
 from __future__ import annotations
@@ -63,6 +64,16 @@ def _points(m: np.ndarray, p: np.ndarray) -> np.ndarray:
     return m + np.concatenate([root, -root])
 
 
+def _across(theory: Theory, theta: np.ndarray) -> np.ndarray:
+    """The projection (D, D) onto what is orthogonal to the directions that theta turns in: noise has no component along
+    them, and a normal distribution is no good picture of a spread around a circle."""
+    if theory.motion is None:
+        return np.eye(len(theta))
+    left, sizes, _ = np.linalg.svd(theory.motion.fields(theta).T, full_matrices=False)
+    along = left[:, sizes > 1e-8 * max(float(sizes.max(initial=0.0)), 1e-300)]
+    return np.eye(len(theta)) - along @ along.T
+
+
 class _TooLong(Exception):
     pass
 
@@ -85,7 +96,8 @@ def _spread(theory: Theory, setting: Setting, theta: np.ndarray, times: np.ndarr
             raise _TooLong
         s = float(setting.factor(np.array([time]))[0]) * setting.speed
         m, p = unpack(y)
-        points = _points(m, p)
+        across = _across(theory, m)
+        points = _points(m, across @ p @ across)
         n = len(points)
         mean, factor = theory.moments(points)
         slope = mean + theory.weight_decay * points
@@ -94,7 +106,7 @@ def _spread(theory: Theory, setting: Setting, theta: np.ndarray, times: np.ndarr
         heat = factor @ factor.T / n
         step = s * setting.learning_rate if setting.plain else 0.0
         grow = s * (s * setting.temperature * heat - lag - lag.T + step * slope.T @ slope / n)
-        return np.concatenate([-s * slope.mean(axis=0), grow[upper]])
+        return np.concatenate([-s * slope.mean(axis=0), (across @ grow @ across)[upper]])
 
     integrate: Any = import_module("scipy.integrate")  # slow to load
 

@@ -12,7 +12,7 @@ from sde import SDE, SGD, InputError, plot, simulate, train
 from sde.api.experiments import figures_of, setting_of
 from sde.verification.fluctuations import forecast
 from sde.verification.forecast import mean_field
-from symbolic import Dataset, Loss, Normal, derive, library
+from symbolic import Dataset, Loss, Normal, derive, library, parameters
 
 u, w, x, y = sp.symbols("u w x y", real=True)
 LOSS = library.rescaling()
@@ -75,6 +75,25 @@ def test_the_forecast_lies_in_the_band_and_near_the_mean(case) -> None:
     assert np.mean(better) > 0.5
 
 
+@pytest.mark.slow
+def test_the_forecast_stays_in_the_band_where_sgd_turns_for_long() -> None:
+    U, W = parameters(U=(2, 2), W=(2, 2))
+    z, e = sp.symbols("z0:2", real=True), sp.symbols("e0:2", real=True)
+    half = sp.Rational(1, 2)
+    target = sp.Matrix([[1, half / 5], [-half / 5, 4 * half / 5]]) * sp.Matrix(z) + sp.Matrix(e)
+    miss = sp.Matrix(U) * sp.Matrix(W) * sp.Matrix(z) - target
+    data = {z[0]: Normal(0, 3 * half), z[1]: Normal(0, half), e[0]: Normal(0, half), e[1]: Normal(0, 3 * half)}
+    loss, sgd = Loss(sum(v**2 for v in miss), [U, W], data), SGD(0.01, batch_size=4)
+    theory = derive(loss)
+    start = {"U": [[1.0, 0.2], [0.1, 0.9]], "W": [[1, 0.1], [-0.2, 0.8]]}
+    charges = {f"C{k}": c.expression for k, c in enumerate(theory.charges)}
+    run = train(loss, sgd, start=start, steps=60_000, paths=200, observables=charges)
+    for name in charges:
+        line = lines(plot(run, name, theory=theory).axes[0])["#101418"]
+        low, high = (run[name].sel(statistic=s).values for s in ("q05", "q95"))
+        assert ((line >= low) & (line <= high))[FEW:].all(), name
+
+
 def test_the_closure_is_exact_for_a_quadratic_loss() -> None:
     loss = Loss((u * x - y) ** 2 / 2, [u], {x: Normal(1, 0), y: Normal(0, 1)})
     theory, sgd = derive(loss), SGD(0.1)
@@ -125,9 +144,9 @@ def test_arrays_have_axes_of_their_own() -> None:
     assert len(plot(run, "U").axes) == run.U.sizes["U_0"] * run.U.sizes["U_1"]
 
 
-def test_names_are_not_markup() -> None:
+def test_names_are_not_markup(tmp_path) -> None:
     run = train(LOSS, SETTINGS, start=START, steps=5, paths=4, observables={"$x^2$": u})
-    plot(run, "$x^2$").savefig("drawn.svg")
+    plot(run, "$x^2$").savefig(tmp_path / "drawn.svg")
 
 
 SIMPLE = simulate(SDE([u], [-u], [[1]]), start={u: 1.0}, time=1.0, dt=0.1, paths=5)
