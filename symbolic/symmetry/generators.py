@@ -8,6 +8,8 @@ eq. (2.1)).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -185,13 +187,13 @@ def _taken(formal: Formal) -> str:
 
 def partial_algebra(loss: Loss, reason: str) -> Algebra:
     """What known actions give, where the whole search did not come to an end; `reason` says why not."""
-    try:
-        fields = known_actions(loss)
-    except clock.OutOfTime:
-        fields = []
+    parts: tuple[Sequence[AffineField], ...] = ((), (), ())
+    with suppress(clock.OutOfTime):
+        found = known_actions(loss)
+        parts = (found, symmetric_part(found), antisymmetric_part(found)) if found else parts
     certificate = Certificate("partial", 0.0, f"known actions only, checked at 40 digits; more is {reason}")
-    parts = (tuple(symmetric_part(fields)), tuple(antisymmetric_part(fields))) if fields else ((), ())
-    return Algebra(loss.dimension, tuple(fields), *parts, certificate)
+    fields, symmetric, antisymmetric = map(tuple, parts)
+    return Algebra(loss.dimension, fields, symmetric, antisymmetric, certificate)
 
 
 def dimension_on_data(loss: Loss) -> int:

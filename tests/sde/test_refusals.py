@@ -87,7 +87,7 @@ TANH = Loss((sp.tanh(u * x) * w - x) ** 2, [u, w], {x: Normal(0, 1)})
             r"observables\[o\]: may use the problem's symbols and time only; got \['a'\]",
         ),
         (
-            lambda k: simulate(RESCALING, SGD(0.1), **k | {"observables": {"o": "u"}}),
+            lambda k: simulate(RESCALING, SGD(0.1), **k | {"observables": {"o": ["u"]}}),
             r"observables\[o\]: must be a SymPy expression",
         ),
         (
