@@ -148,8 +148,10 @@ def _grows(task: Task) -> bool:
     return isinstance(task[0], ClaimKind) and bool(kinds & GROWING) and kinds <= {*GROWING, Kind.GD}
 
 
-def run_experiment(experiment: Experiment, simulators: Simulators, *, drawn: bool = True) -> Findings:
+def run_experiment(
+    experiment: Experiment, simulators: Simulators, claims: Sequence[ClaimKind] = (), *, drawn: bool = True
+) -> Findings:
     """What one look at all runs finds; see `Course`."""
-    course = Course(experiment, simulators, drawn=drawn)
+    course = Course(experiment, simulators, claims, drawn=drawn)
     course.begin()
     return course.findings
