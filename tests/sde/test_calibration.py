@@ -68,11 +68,15 @@ def test_mutations_are_told_from_the_truth() -> None:
 
 
 def test_each_default_loss_has_its_mutation() -> None:
-    """At the start, from the theory alone: decay, batch, mean gradient and a rest are there where they are needed."""
+    """From the theory alone: decay, batch, mean gradient, a rest and turning are there where they are needed."""
     setups = {s["loss"].name: s for s in calibration_losses.defaults()}
     assert len(setups) == 5
     assert [name for name, s in setups.items() if s["sgd"].weight_decay] == ["decay"]
-    assert sum(s["sgd"].batch_size > 1 for s in setups.values()) == 4
+    assert sum(s["sgd"].batch_size > 1 for s in setups.values()) == 3
+    turning = setups["2x2x2"]
+    end = derive(turning["loss"]).equilibrium(turning["start"], turning["sgd"]).finite_step
+    assert end is not None and end.turns
+    assert end.rates[end.rates > 0].min() * turning["time"] > 4
     far = setups["far start"]
     theory = derive(far["loss"])
     truth = experiment_of(far["loss"], far["sgd"], theory, start=far["start"], time=far["time"], seed=0, margins=None)
