@@ -33,7 +33,7 @@ def check() -> None:
         raise OutOfTime
 
 
-def told(progress: bool | Progress) -> Progress | None:
+def listener(progress: bool | Progress) -> Progress | None:
     """What is told the parts: nothing, standard error, or the function given."""
     if callable(progress):
         return progress

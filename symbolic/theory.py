@@ -11,7 +11,7 @@ import numpy as np
 import sympy as sp
 
 from symbolic import display
-from symbolic.clock import LIMIT, Clock, OutOfTime, Progress, told
+from symbolic.clock import LIMIT, Clock, OutOfTime, Progress, listener
 from symbolic.errors import InputError, instance
 from symbolic.evaluation.random_points import Probe
 from symbolic.language.calls import called
@@ -288,7 +288,7 @@ def derive(loss: Loss, *, time_limit: float = LIMIT, progress: bool | Progress =
     (u**2 - w**2, 'convergent', True)
     """
     instance("derive", loss, Loss, "needs a Loss", "Build one with symbolic.Loss.")
-    clock = Clock(time_limit, told(progress))
+    clock = Clock(time_limit, listener(progress))
     with suppress(OutOfTime), clock.part("gradient", 0.2):
         _check_gradient(loss)
     algebra = timed_algebra(loss, clock)

@@ -21,14 +21,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from symbolic.algebra.affine import AffineField
+from symbolic.predictions.valley.descent import STATIONARY
 from symbolic.predictions.valley.fluctuations import fluctuations
 
 Array = np.ndarray
 RELATIVE = 1e-9
 """Size of a trace, over the product of its factors' norms, below which it counts as 0; of an eigenvalue over the
 largest one."""
-STATIONARY = 1e-5
-"""Size of the mean gradient, over |H| |theta|, up to which theta counts as a minimum."""
 
 
 @dataclass(frozen=True)

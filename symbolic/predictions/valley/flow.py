@@ -34,7 +34,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Frame:
+class Coordinates:
     """Coordinates about a place: generators that move it across the orbit of the isometries, as combinations (reduced,
     n) of the basis, and the isometries' combinations (k, n)."""
 
@@ -84,21 +84,21 @@ class ValleyFlow:
         sizes = np.linalg.svd(self.fields(theta), compute_uv=False)
         return int((sizes > np.sqrt(DEPENDENT) * max(float(sizes.max(initial=0.0)), 1e-300)).sum())
 
-    def frame(self, theta: Array) -> Frame:
+    def frame(self, theta: Array) -> Coordinates:
         """Coordinates about theta, orthonormal there."""
         fields = self.fields(theta)
         turned = _row_space(self.isometries @ fields)
         left, values, _ = np.linalg.svd(fields - fields @ turned.T @ turned, full_matrices=False)
         kept = values > np.sqrt(DEPENDENT) * max(float(np.linalg.norm(fields, 2)), 1e-300)
-        return Frame((left[:, kept] / values[kept]).T, self.isometries)
+        return Coordinates((left[:, kept] / values[kept]).T, self.isometries)
 
-    def reduced(self, at: Place, frame: Frame) -> Array:
+    def reduced(self, at: Place, frame: Coordinates) -> Array:
         """The flow in the coordinates of a frame, isometries divided out."""
         fields = self.fields(at.theta)
         columns = np.vstack([frame.across @ fields, frame.isometries @ fields]).T
         return np.linalg.lstsq(columns, self.velocity(at), rcond=1e-10)[0][: len(frame.across)]
 
-    def jacobian(self, at: Place, frame: Frame) -> Array:
+    def jacobian(self, at: Place, frame: Coordinates) -> Array:
         """Derivative of the reduced flow by the coordinates."""
         columns: list[Array] = []
         for combination in frame.across:

@@ -16,7 +16,7 @@ from symbolic.algebra.affine import AffineField
 from symbolic.noise.covariance import Noise
 from symbolic.noise.hessian import MeanHessian
 from symbolic.predictions.valley.descent import descend
-from symbolic.predictions.valley.flow import ZERO, Frame, Place, ValleyFlow
+from symbolic.predictions.valley.flow import ZERO, Coordinates, Place, ValleyFlow
 from symbolic.problem.optimizer import Rates
 
 Array = np.ndarray
@@ -198,7 +198,7 @@ def relative_equilibrium(flow: ValleyFlow, start: Place, descended: bool = False
     return _unknown(at.theta, descended, f"no end found in {STEPS} steps")
 
 
-def _settled(flow: ValleyFlow, at: Place, frame: Frame, descended: bool) -> RelativeEquilibrium:
+def _settled(flow: ValleyFlow, at: Place, frame: Coordinates, descended: bool) -> RelativeEquilibrium:
     """The equilibrium at a zero of the reduced flow."""
     rates = np.sort(-np.linalg.eigvals(flow.jacobian(at, frame)).real) if len(frame.across) else np.zeros(0)
     rates = np.where(np.abs(rates) > 1e-7 * np.abs(rates).max(initial=0.0), rates, 0.0)
