@@ -118,7 +118,7 @@ def _figures(
 RESULT = Result(
     name="scale-invariance",
     section="paper",
-    position=1,
+    position=10,
     title="Scale invariance: |θ|⁴ grows at a constant rate, and only weight decay stops it",
     claim=(
         "A loss that sees only the direction of θ is kept by θ → cθ. Noise has nothing to balance it on the other side,"
