@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from sde.reports.figures import COLOURS
+from sde.reports.figures import COLOURS as COLOURS
 
 
 def panels(count: int = 1, *, width: float = 4.2, height: float = 2.9) -> tuple[Figure, list[Any]]:
