@@ -168,7 +168,7 @@ RESULT = Result(
         " form. That the entries go to 0 holds for isotropic label noise only: the next result."
     ),
     seed=SEED,
-    seconds=(3, 20),
+    seconds=(2, 8),
     theories=theories,
     measure=measure,
 )

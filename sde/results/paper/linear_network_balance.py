@@ -254,7 +254,7 @@ RESULT = Result(
         " at the relative equilibrium that SGD ends in."
     ),
     seed=SEED,
-    seconds=(10, 40),
+    seconds=(10, 13),
     theories=theories,
     measure=measure,
 )

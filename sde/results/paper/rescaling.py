@@ -190,7 +190,7 @@ RESULT = Result(
         " finite learning rate; each start's λ*; discrete SGD and its SDE apart."
     ),
     seed=SEED,
-    seconds=(2, 20),
+    seconds=(2, 7),
     theories=theories,
     measure=measure,
 )
