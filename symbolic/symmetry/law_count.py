@@ -59,8 +59,8 @@ def _residues(numbers: Set[Number]) -> tuple[int, dict[Number, int]]:
 def law_count(loss: Loss, charges: int, seed: int = 8) -> int | None:
     """Number of independent conservation laws of gradient flow for all data; None when it is not known.
 
-    Constants that may depend on each other count as independent, which can only hide laws: their count is known where as
-    many directions are seen to move.
+    Constants that may depend on each other are taken as independent, which can only hide laws: the count is then known
+    where as many directions are seen to move.
 
     charges: the number of independent charges, a lower bound; where more laws than that are found, they are counted
     again at another point modulo another prime. seed: of the random points. Raises RuntimeError for a count below the
