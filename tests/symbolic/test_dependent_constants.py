@@ -24,7 +24,7 @@ POWERS = [
 
 @pytest.mark.parametrize("k", POWERS, ids=str)
 def test_powers_of_one_constant_are_no_new_constants(k: sp.Expr) -> None:
-    """u + k w is all that shows: one law, (k u - w ... by (k, -1)), whose square's entries are k^2, k, 1."""
+    """u + k w is all that shows: one law, k u - w, and its square, whose entries are k^2, k and 1."""
     theory = derive(Loss(((u + k * w) * x - y) ** 2, [u, w], {x: Normal(0, 1), y: Normal(0, 1)}))
     assert (theory.algebra.dimension, theory.algebra.symmetric, theory.independent_charges) == (3, 2, 1)
     assert (theory.conservation_laws, theory.certificate.status) == (1, "proved")
