@@ -133,7 +133,8 @@ def test_what_was_not_tested_is_told_by_its_reason(report: Report) -> None:
         assert text.count("ends early") == 1 and "C_3" not in text and "time: t = 1, 2" in text
     assert early.few in document and f"| 36 | {early.few} | ends early | time: t = 1, 2 |" in document
     assert len(shown.splitlines()) < len(on_terminal(report).splitlines()) + 8
-    assert all(f"start 2, C_{j}" in "".join(parsed(render(full)).text) for j in range(9))
+    drawn = "".join(parsed(render(replace(full, curves=()))).text)
+    assert all(f"start 2, C_{j}" in drawn for j in range(9))
     kept = [v for v in full.to_dict()["verdicts"] if v["verdict"] == "not tested"]
     assert len(kept) == 37 and {v["needs"] for v in kept} == {"time: t = 1", "time: t = 2", "smaller steps"}
 
