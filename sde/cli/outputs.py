@@ -174,5 +174,25 @@ def calibrated(found: Any, target: str | None, checkpoint: Path | None, shown: A
     return 0
 
 
+def reproduced(found: Any, folder: Path, shown: Any) -> int:
+    """Say what came of each result; the exit code."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for one in found:
+        counts = ", ".join(f"{n} {word}" for word, n in one.tally.items())
+        refused = sum(w.as_expected for w in one.wrong)
+        others = f"{refused} of {len(one.wrong)} wrong theories refuted"
+        table.add_row(_MARKS[one.outcome], one.name, counts, others, f"{one.seconds:.0f} s")
+    shown.print(table)
+    off = [j for one in found for j in (*one.rows, *one.wrong) if not j.as_expected]
+    for one in off:
+        say(f"{one.verdict.verdict}, not {one.row.expected}: {one.verdict.claim}", shown)
+    say(f"{line(folder / 'index.html')}: {len(found)} results, pages and RESULTS.md", shown)
+    outcomes = {one.outcome for one in found}
+    return 1 if "otherwise" in outcomes else 3 if "inconclusive" in outcomes else 0
+
+
+_MARKS = {"as expected": "✓", "otherwise": "✗", "inconclusive": "?"}
+
+
 def _again(checkpoint: Path) -> str:
     return shlex.join(["noetherflow", "resume", str(checkpoint)])
