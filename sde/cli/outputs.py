@@ -150,15 +150,12 @@ def judged(found: Any, report: Path | None, target: str | None, checkpoint: Path
     return code
 
 
-MOST_NEEDS = 6
-"""That are told beside an exit code; the table has them all."""
-
-
 def untested_words(found: Any, code: int) -> str:
     """What an exit code leaves out: the claims that were not tested, and what they would take."""
+    from sde.reports.contents import left_out
+
     left, total = len(found.untested), len(found.verdicts)
-    all_needs = list(dict.fromkeys(line(u.needs) for u in found.untested))
-    needs = "; ".join(all_needs[:MOST_NEEDS] + ["..."] * (len(all_needs) > MOST_NEEDS))
+    needs = "; ".join(line(one.needs) for one in left_out(found))
     covers = "of the claims that were tested all are supported" if code == 0 else "it is of those that were tested"
     return f"{left} of {total} claims NOT TESTED (exit code {code}: {covers}). They need {needs}."
 

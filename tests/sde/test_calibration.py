@@ -139,7 +139,22 @@ def test_a_checkpoint_goes_on_to_the_same_numbers(tmp_path: Path, monkeypatch: p
             part = calibrate([SETUP], seeds=2, checkpoint=path)
     assert part.attrs["interrupted"] and int(part.seeds[0, 0]) == 1
     path.write_text(path.read_text() + '{"loss": 0, "se')
-    rest = calibrate([SETUP], seeds=2, checkpoint=path)
+    told = list[tuple[int, bool]]()
+    enter = calibration.Phases.enter
+
+    def listening(self: Any, name: str, work: float = 1.0) -> Any:
+        tick = enter(self, name, work)
+
+        def told_too(n: int, /, *, held: bool = False) -> None:
+            told.append((n, held))
+            tick(n, held=held)
+
+        return told_too if self.title == "calibrate" else tick
+
+    with monkeypatch.context() as patch:
+        patch.setattr(calibration.Phases, "enter", listening)
+        rest = calibrate([SETUP], seeds=2, checkpoint=path)
+    assert told == [(1, True), (1, False)]
     assert rest.drop_vars("seconds").identical(whole.drop_vars("seconds"))
     with monkeypatch.context() as patch:
         patch.setattr(calibration._Setup, "outcome", interrupted)
