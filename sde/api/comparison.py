@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sde.api import comparison_result, provenance
-from sde.api.comparison_runs import SGD_ITSELF, Dynamics, Lost, PathEnds, refuse_unknown
+from sde.api.comparison_runs import EULER, SGD_ITSELF, Dynamics, Lost, PathEnds, refuse_unknown
 from sde.constraints import Constraint
 from sde.engine import compiling
 from sde.engine.interruption import InterruptedWarning
 from sde.engine.progress import Phases, phases
+from sde.estimators.control_variates import Controlled
 from sde.estimators.weak_error import Rung, Sample, Study, weak_errors
 from sde.settings import SETTINGS
 from symbolic.errors import InputError, as_reals, instance, warn
@@ -34,14 +35,16 @@ LEAST_STEPS = 4
 FIRST_PATHS, FIRST_SHARE, WORTHWHILE = 64, 16, 1.2
 """Of the first round: at least so many paths at the user's rate, else a share of the budget; and how many times the
 paths there are make another round."""
-SHARES = {"sgd": (1.0, 2.0), "sde": (1.0, 1.0), "svag": (0.25, 1.0)}
-"""Fewest and most paths for each of the SDE's: best for the variance is one over the root of what a path costs."""
+SCATTER, FEWEST, MOST = {"sgd": 1.0, "euler": 1.0, "sde": 0.35, "svag": 1.0}, 0.125, 4.0
+"""About how much a path of each scatters beside SGD; fewest and most paths of each for one of SGD. Best for the variance
+is scatter over the root of what a path costs."""
 BUDGET = Constraint(must.positive, "Give path-steps, e.g. 1e9.")
 WIDTH = Constraint(must.positive, "Give e.g. 0.15.")
 SVAG = Constraint(
     must.whole, "Give SVAG's factor, e.g. 4.", least=2, below=1025, rule="must be a whole number from 2 to 1024"
 )
 SUBSTEPS = Constraint(must.whole, "Leave it out.", below=65)
+SDES = ("euler", "sde")
 TO_MODELS = {"order-1": Dynamics("sde", 1), "order-2": Dynamics("sde", 2)}
 
 
@@ -214,7 +217,7 @@ class _Lane:
     what: Dynamics
     stream: int
     paths: float
-    sample: Sample
+    sample: Controlled
     done: int = 0
 
 
@@ -237,20 +240,20 @@ class _Race:
             if count < LEAST_STEPS or count in self.rungs:
                 self.left_out.append(f"{multiple:g} times the rate: {count} steps are too few.")
                 continue
-            self.rungs[count] = {n: self._lane(w, 8 * r + k, count) for k, (n, w) in enumerate(self._at(count).items())}
+            self.rungs[count] = {n: self._lane(w, 16 * r + k, count) for k, (n, w) in enumerate(self._at(count).items())}
 
     def _at(self, count: int) -> dict[str, Dynamics]:
         """All that is run at a rate, by name; both SDEs follow one Brownian path."""
         others = {f"svag-{k}": Dynamics("svag", k) for k in self.factors[:-1]} if count == self.steps else {}
-        return {"sgd": SGD_ITSELF, **self.models, **others}
+        return {"sgd": SGD_ITSELF, "euler": EULER, **self.models, **others}
 
     def _lane(self, what: Dynamics, stream: int, count: int) -> _Lane:
-        least, most = SHARES[what.kind]
-        share = min(most, max(least, (self._cost(TO_MODELS["order-1"], count) / self._cost(what, count)) ** 0.5))
-        return _Lane(what, stream, share * self.steps / count, Sample.none(len(self.ends.labels)))
+        share = SCATTER[what.kind] * (self._cost(SGD_ITSELF, count) / self._cost(what, count)) ** 0.5
+        share = min(MOST, max(FEWEST, share))
+        return _Lane(what, stream, share * self.steps / count, Controlled.none(len(self.ends.labels)))
 
     def _cost(self, what: Dynamics, count: int) -> int:
-        return what.cost(count, self.ends.substeps) * (1 if what.kind == "sde" else self.ends.sgd.batch_size)
+        return what.cost(count, self.ends.substeps) * (1 if what.kind in SDES else self.ends.sgd.batch_size)
 
     def _unit(self) -> float:
         """Path-steps of all lanes per path at the user's rate."""
@@ -279,7 +282,7 @@ class _Race:
             try:
                 for lane in self.rungs[count].values():
                     total = max(2, round(lane.paths * goal))
-                    weight = 1 if lane.what.kind == "sde" else self.ends.sgd.batch_size
+                    weight = 1 if lane.what.kind in SDES else self.ends.sgd.batch_size
                     weight *= 2 if lane.what.kind == "svag" else 1
                     tick = shown.enter("paths", weight)
                     more = self.ends.sample(lane.what, count, lane.stream, lane.done, total - lane.done, tick)
@@ -296,11 +299,14 @@ class _Race:
                 del self.rungs[count]
 
     def _study(self, width: float, goal: int) -> Study:
-        rungs = [
-            Rung(self.ends.time / n, round(rung["sgd"].done), {name: lane.sample for name, lane in rung.items()})
-            for n, rung in sorted(self.rungs.items())
-        ]
+        rungs = [Rung(self.ends.time / n, rung["sgd"].done, _samples(rung)) for n, rung in sorted(self.rungs.items())]
         factors = {1: "sgd"} | {k: f"svag-{k}" for k in self.factors[:-1]} | dict.fromkeys(self.factors[-1:], "svag")
         orders = {name: 2 if name == "order-2" else 1 for name in self.models}
         own = sorted(self.rungs).index(self.steps)
         return weak_errors(rungs, own, orders, factors if self.factors else {}, width, goal)
+
+
+def _samples(rung: Mapping[str, _Lane]) -> dict[str, Sample]:
+    """By name; an SDE's is its difference from its scheme, on few paths, and the scheme's own, on many."""
+    found = {name: lane.sample.sample for name, lane in rung.items()}
+    return {n: s.plus(found["euler"]) if rung[n].what.kind == "sde" else s for n, s in found.items()}

@@ -41,6 +41,11 @@ class Sample:
         share = other.count / total
         return Sample(total, self.mean + gap * share, self.m2 + other.m2 + gap**2 * self.count * share)
 
+    def plus(self, other: Sample) -> Sample:
+        """Of the sum of two independent means, as if of the fewer numbers."""
+        count = min(self.count, other.count)
+        return Sample(count, self.mean + other.mean, (self.sem**2 + other.sem**2) * count * (count - 1))
+
     @property
     def sem(self) -> np.ndarray:
         """Standard errors of the means, (F,)."""
