@@ -131,7 +131,8 @@ class PathEnds:
             if not (np.abs(rows) < LARGEST).all():
                 raise Lost("an observable that is no number, or too large to square, on a path")
             sums = np.diff(rows[:, values:], axis=0, prepend=0.0) if self.windows else rows[:0, values:]
-            found = found.merge(Controlled.of(rows[-1, :values], sums, max(self.rows - self._last_row - values, 0)))
+            common = max(self.rows - self._last_row - values, 0)
+            found = found.merge(Controlled.of(rows[-1, :values], sums, common, begin))
         return found
 
     def _rows(
@@ -195,7 +196,7 @@ class PathEnds:
             program=load(prepared.module.text, prepared.module.manifest),
             driver=driver,
             clock=clock,
-            parameters=parameters,
+            parameters=np.concatenate([parameters, prepared.table]),
             start=self._start,
             paths=count,
             seed=self.seed,

@@ -14,7 +14,7 @@ from symbolic.dynamics.gradient import LossDynamics
 
 spread = sp.Symbol(":spread", real=True)
 """Covariance of the inputs of a step over that of one sample's features."""
-MOST_FEATURES, MOST_TERMS = 64, 20_000
+MOST_FEATURES, MOST_TERMS = 64, 5_000
 """Most features whose sums are carried; most operations of the curvature terms of all observables together."""
 
 
@@ -46,7 +46,7 @@ class MartingaleDynamics(LossDynamics):
         self.centred = [m - sp.Float(e) for m, e in zip(self.inputs, mean, strict=True)] if few else []
         self._names, self._noise = names, noise
         columns = self._columns(factor) if any(_degree(f, theta) == 2 for f in observed) else []
-        self.own = [self._own(j, f, columns) for j, f in enumerate(observed)]
+        self.own = [self._own(j, f, columns) for j, f in enumerate(dict.fromkeys(observed))]
         count = len(self.centred) + len(self.own)
         self.carried = tuple(sp.Symbol(f":sum_{k}", real=True) for k in range(count))
         self.states = (*inner.states, *self.carried)
