@@ -36,8 +36,8 @@ FIRST_PATHS, FIRST_SHARE, WORTHWHILE = 64, 64, 1.2
 """Of the first round: at least so many paths at the user's rate, else a share of the budget; and how many times the
 paths there are make another round."""
 SCATTER, FEWEST, MOST = {"sgd": 1.0, "euler": 1.0, "sde": 0.35, "svag": 1.0}, 0.125, 4.0
-"""About how much a path of each scatters beside SGD, control variates taken off (without them all alike); fewest and most paths of each for one of SGD. Best for the variance
-is scatter over the root of what a path costs."""
+"""About how much a path of each scatters beside SGD, control variates taken off (without them all alike); fewest and
+most paths of each for one of SGD. Best for the variance is scatter over the root of what a path costs."""
 BUDGET = Constraint(must.positive, "Give path-steps, e.g. 1e9.")
 WIDTH = Constraint(must.positive, "Give e.g. 0.15.")
 SVAG = Constraint(
@@ -73,8 +73,8 @@ def compare(
     rate is what the model is off by there; how it falls with the rate is its weak order: 1 for the order-1 SDE and
     SVAG, 2 for the order-2 SDE, whose drift is -grad(L + (eta/4) |grad L|^2). The SDEs' own step is extrapolated away
     (Euler-Maruyama at three steps on one Brownian path). Paths are added in rounds until every slope's interval is as
-    narrow as asked, or what is left of the budget would not make it so; what is not decided then is said, with the paths
-    that it needs. Means are taken with what has mean 0 at every step taken off (docs/theory.md eq. (6.4) and (6.5)),
+    narrow as asked, or what is left of the budget would not make it so; what is not decided then is said, with the
+    paths that it needs. What has mean 0 at every step is taken off the means (docs/theory.md eq. (6.4) and (6.5)),
     which lowers their variance by `variance_reduction`, and the SDEs' as differences from a scheme on the same
     Brownian path.
 
@@ -198,12 +198,16 @@ def default_observables(loss: Loss, theory: Theory | None = None) -> dict[str, A
     return found
 
 
-def mean_loss(loss: Loss) -> dict[str, Any]:
-    """{"loss": E l}, where it has a closed form, and no parameter that name."""
+def mean_loss(loss: Loss, others: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """{"loss": E l}, where it has a closed form, and no parameter nor one of the others has that name or value."""
+    others = others or {}
     try:
-        return {} if any(p.name == "loss" for p in loss.parameters) else {"loss": loss.mean}
+        mean = loss.mean
     except InputError:
         return {}
+    taken = {p.name for p in loss.parameters} | set(others)
+    same = any(not np.shape(value) and getattr(value, "item", lambda v=value: v)() == mean for value in others.values())
+    return {} if same or "loss" in taken else {"loss": mean}
 
 
 def _multiples(ladder: Any) -> tuple[float, ...]:
@@ -257,7 +261,9 @@ class _Race:
             if count < LEAST_STEPS or count in self.rungs:
                 self.left_out.append(f"{multiple:g} times the rate: {count} steps are too few.")
                 continue
-            self.rungs[count] = {n: self._lane(w, 16 * r + k, count) for k, (n, w) in enumerate(self._at(count).items())}
+            self.rungs[count] = {
+                n: self._lane(w, 16 * r + k, count) for k, (n, w) in enumerate(self._at(count).items())
+            }
 
     def _at(self, count: int) -> dict[str, Dynamics]:
         """All that is run at a rate, by name; both SDEs follow one Brownian path."""
@@ -284,11 +290,11 @@ class _Race:
         while True:
             try:
                 self._round(shown, goal)
+                done = self._study(width, goal)
             except KeyboardInterrupt:
                 if done is None:
                     raise
                 return done, True
-            done = self._study(width, goal)
             following = min(2 * goal, goal + int((budget - self.spent) / self._unit()))
             within = done.needed <= goal + (budget - self.spent) / self._unit()
             useful = (~done.decided & within).any() or not done.told.all()

@@ -21,7 +21,7 @@ SAVES, PATHS, LONG = 1001, 16, 2.0
 
 def rest_time(loss: Loss, sgd: SGD, start: Mapping[Any, Any], time: float, seed: int = 0) -> float | None:
     """When gradient descent is at rest, in time; None where `time` is not LONG times that, or its loss is not known."""
-    end, found = time, None
+    end, found, floor = time, None, float("inf")
     try:
         observables = {"mean_loss_of_descent": loss.mean}
         for _ in range(2):  # once over all, once more closely
@@ -31,7 +31,7 @@ def rest_time(loss: Loss, sgd: SGD, start: Mapping[Any, Any], time: float, seed:
                 observables=observables, save_at=min(SAVES, steps + 1), full_batch=True,
             )  # fmt: skip
             lost = run.mean_loss_of_descent.sel(statistic="mean").values
-            floor = lost[-1] if found is None else min(lost[-1], floor)
+            floor = min(floor, float(lost[-1]))
             left = lost - floor
             over = np.flatnonzero(~(left <= LEFT * left[0]))
             if not np.isfinite(lost).all() or not left[0] > 1e-9 * abs(lost[0]) or over[-1] + 1 >= len(lost):

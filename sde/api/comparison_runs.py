@@ -149,7 +149,7 @@ class PathEnds:
         def run(driver: Driver, count_steps: int, scale: time_grid.Rule, own: Sequence[float]) -> np.ndarray:
             spread = [temperature * count_steps / self.time] if self.windows else []
             numbers = np.array([decay, *own, *spread])
-            grid = time_grid.continuous(self.time, self.time / count_steps, saves)
+            grid = time_grid.continuous(self.time, self.time / count_steps, saves.tolist())
             return self._run(prepared, driver, RunClock(grid, time_grid.length, scale), numbers, first, count, tick)
 
         if what.kind == "sgd":
@@ -158,6 +158,7 @@ class PathEnds:
             root = np.sqrt(2 * what.number - 1)
             driver = inputs.minibatch(_Paired(None, None, self._pairs), sgd, "float64")
             return run(driver, steps * what.number, time_grid.none, [(1 + root) / 2, (1 - root) / 2])
+
         def sde(level: int, finest: int, correction: float) -> np.ndarray:
             driver = inputs.brownian(prepared.mean, prepared.factor, "float64", finest // level)
             count_steps = steps * self.substeps * level

@@ -118,10 +118,10 @@ def compare_spec(
 
     call = {**_call("compare", spec, sgd, run), **more}
     spec = options(spec, sgd, run, _named(spec))
-    chosen = {k: v for k, v in spec.run.items() if k in taken("compare")} | {"paths": run.get("paths")}
+    chosen: dict[str, Any] = {k: v for k, v in spec.run.items() if k in taken("compare")} | {"paths": run.get("paths")}
     chosen["start"] = _one_start(spec)
     if chosen.get("observables"):
-        chosen["observables"] = mean_loss(spec.loss) | chosen["observables"]
+        chosen["observables"] = chosen["observables"] | mean_loss(spec.loss, chosen["observables"])
     asked = chosen["time"]
     rest = None if run.get("time") is not None else rest_time(spec.loss, spec.sgd, chosen["start"], asked)
     with provenance.called(call):

@@ -123,7 +123,10 @@ def compared(
         return interruption.exit_code()
     untold, vague = (int((found[name] == 0).sum()) for name in ("told", "decided"))
     if untold:
-        say(f"{untold} of {found.told.size} differences at your learning rate are not told: a larger --budget may", shown)
+        say(
+            f"{untold} of {found.told.size} differences at your learning rate are not told: a larger --budget may",
+            shown,
+        )
     if vague and slopes:
         say(f"{vague} of {found.decided.size} slopes are not within --width", shown)
     return 3 if untold or (vague and slopes) else 0

@@ -68,7 +68,12 @@ class Controlled:
     def of(cls, values: np.ndarray, controls: np.ndarray, common: int, first: int = 0) -> Controlled:
         """values: (F, n); controls: (windows, Q, n); first: number of the first path, whose parity is its fold."""
         rows = np.concatenate([values, controls.reshape(-1, values.shape[1])])
-        return cls(len(values), common, len(controls), (Moments.of(rows[:, first % 2 :: 2]), Moments.of(rows[:, 1 - first % 2 :: 2])))
+        return cls(
+            len(values),
+            common,
+            len(controls),
+            (Moments.of(rows[:, first % 2 :: 2]), Moments.of(rows[:, 1 - first % 2 :: 2])),
+        )
 
     def merge(self, other: Controlled) -> Controlled:
         """Of both together."""

@@ -216,7 +216,8 @@ def test_rounds_add_to_the_paths_before(monkeypatch: pytest.MonkeyPatch) -> None
     assert int(rounds.paths[-1]) > 150
     once = compare(*asked, ladder=(4, 2, 1), paths=int(rounds.paths[-1]))
     assert (
-        np.abs(once.paths - rounds.paths).max() <= 1 and once.attrs["path_steps"] == rounds.attrs["path_steps"] < 1.001e6
+        np.abs(once.paths - rounds.paths).max() <= 1
+        and once.attrs["path_steps"] == rounds.attrs["path_steps"] < 1.001e6
     )
     assert np.allclose(rounds.difference, once.difference, rtol=1e-9, atol=1e-12)
     assert np.allclose(rounds.error, once.error, rtol=1e-9)
