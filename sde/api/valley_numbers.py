@@ -9,12 +9,11 @@ import numpy as np
 from sde.verification.theory_numbers import MatrixCharge
 from sde.verification.valley_motion import End, ValleyMotion
 from symbolic.algebra.field_span import FieldSpan
-from symbolic.noise.hessian import MeanHessian
 from symbolic.problem.optimizer import SGD
 from symbolic.theory import Theory
 
 LARGEST = 64
-"""D up to which turning is forecast: every evaluation takes a Hessian."""
+"""D up to which turning is forecast."""
 
 
 def motion(theory: Theory, sgd: SGD) -> ValleyMotion | None:
@@ -37,9 +36,7 @@ def motion(theory: Theory, sgd: SGD) -> ValleyMotion | None:
             return None
         return End(at.theta, at.rotation, float(next((r for r in at.rates if r > 0), 0.0)))
 
-    return ValleyMotion(
-        np.array([a for a, _ in pairs]), np.array([b for _, b in pairs]), MeanHessian(theory.noise), end
-    )
+    return ValleyMotion(np.array([a for a, _ in pairs]), np.array([b for _, b in pairs]), end)
 
 
 def matrices(theory: Theory) -> tuple[MatrixCharge, ...]:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sde.verification.claim_kind import Case, Reader
-from sde.verification.experiment import Experiment
+from sde.verification.claim_kind import Case, Note, Reader
+from sde.verification.experiment import FEWER, Experiment
 from sde.verification.result import Band, Curves
 from sde.verification.runs import Evidence, Kind, Run, Sample
 from sde.verification.theory_numbers import Charge
@@ -19,13 +19,17 @@ def applies(experiment: Experiment) -> Iterator[Case]:
         yield Case(runs=tuple(Run(kind, k) for kind in (Kind.SGD, Kind.SDE, Kind.GD)), start=k)
 
 
-def measure(case: Case, evidence: Evidence) -> Iterator[Curves]:
+def measure(case: Case, evidence: Evidence) -> Iterator[Curves | Note]:
     """The curves of every charge from one start."""
-    given, ahead = evidence.experiment, evidence.experiment.expectations[case.start]
+    given, ahead = evidence.experiment, evidence.experiment.forecasts[case.start]
     sgd, sde, descent = (evidence.sample(run.kind, run.start) for run in case.runs)
-    path = given.forecasts[case.start]
-    rests = np.isfinite(path[-1]).all() and case.start not in given.turning
-    resting = evidence.simulators.equilibrium(path[-1]) if rests else None
+    if ahead.covariance is None and given.theory.fluctuating:
+        yield Note(
+            f"The forecast from {given.names[case.start]} is of the mean alone, fluctuations left out: to follow them"
+            f" takes {FEWER}."
+        )
+    rests = np.isfinite(ahead.mean[-1]).all() and case.start not in given.turning
+    resting = evidence.simulators.equilibrium(ahead.mean[-1]) if rests else None
     for j, c in enumerate(given.theory.charges):
         bands = [_band(label, c, s, sgd.time) for label, s in (("SGD", sgd), ("SDE", sde)) if len(s.states)]
         yield Curves(

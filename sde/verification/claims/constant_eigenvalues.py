@@ -21,8 +21,7 @@ def applies(experiment: Experiment) -> Iterator[Case]:
             for m in experiment.theory.matrices
             for i in range(len(m.weights))
         )
-        needs = experiment.lacks(k)
-        reason = "by the forecast the run ends before the relative equilibrium" if needs else ""
+        reason, needs = experiment.lacks(k) or ("", "")
         yield Case(runs=(Run(Kind.SGD, k),), subjects=subjects, start=k, reason=reason, needs=needs)
 
 
