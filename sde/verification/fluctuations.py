@@ -23,7 +23,7 @@ WORK = 600_000_000
 """Entries of the noise's factors, over all points of a path, up to which it is followed: some 30 s."""
 LEAST, MOST = 100, 20_000
 """Evaluations that it may take; where `WORK` allows fewer than the least, it is not begun."""
-SMOOTH, KINKED = 2e-4, 1e-2
+SMOOTH, KINKED = 2e-4, 5e-2
 """Relative error of a step: kinks, at each of which smaller ones would end a step, are passed over."""
 NUDGE = 1e-5
 """Size of the steps of H's central differences, over the largest parameter."""

@@ -1,4 +1,4 @@
-"""The one forecast: exponential steps, what is done where fluctuations are too much work, words beside the equilibrium."""
+"""The one forecast: exponential steps, what is done where fluctuations are too much, words at the equilibrium."""
 
 from __future__ import annotations
 
