@@ -97,7 +97,7 @@ def ended(theory: Theory, paths: int, effort: Effort, seed: int) -> Ended:
     axes = np.linalg.eigh(each.mean(axis=0))[1]
     values = np.einsum("ik,pij,jk->pk", axes, each, axes)
     change = np.asarray(beneath.S.values)[:, -1] / unit.value - 1
-    return Ended(values, change, np.linalg.eigvalsh(charge_matrix(loss, end.theta)), known)
+    return Ended(values, change, np.round(np.linalg.eigvalsh(charge_matrix(loss, end.theta)), 9) + 0.0, known)
 
 
 def measure(effort: Effort) -> Finding:
