@@ -130,7 +130,7 @@ def survived(effort: Effort, grid: np.ndarray, limit: float, warm: int) -> tuple
     def lives(rate: float) -> np.ndarray:
         sgd = SGD(rate * limit, schedule=warmup(warm * rate * limit) if warm else None)
         found = _train(sgd, KAIMING, warm + 500, effort(24, 400), effort)
-        alive = np.isfinite(np.asarray(found.U.values)[:, -1]).all(axis=1)
+        alive = np.isfinite(np.asarray(found.U.values)[:, -1]).sum(axis=1) == SIZE
         lost.append(1 - float(alive.mean()))
         return alive
 
