@@ -203,13 +203,13 @@ def _rows(
         source="arXiv 2003.02218: the catapult, for wide layers",
     )
     at_once = catapult.against(
-        1.0, "beyond the limit SGD is thrown to a flatter minimum, the catapult, and explodes from twice the limit on"
+        1.0, "beyond the limit SGD is thrown to a flatter minimum, and explodes from about twice the limit on"
     )
     at_once = replace(
         at_once,
         key="explodes at the limit",
         claim="SGD without warmup explodes from the stability limit at the start on (rate over the limit)",
-        source="taken literally",
+        source="a limit of gradient descent, taken for one of SGD",
     )
     balanced = Row.of_mean(
         "survived with warmup",
