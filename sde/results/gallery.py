@@ -97,8 +97,8 @@ def counted(judgements: Sequence[Judgement]) -> str:
     refused = sum(row.as_expected for row in others)
     right = sum(row.as_expected for row in rows)
     return (
-        f"{len(rows)} claims: {said or 'none'}; {right} as expected. Of {len(others)} claims of wrong theories"
-        f" {refused} are refuted."
+        f"Claims: {said or 'none'}; {right} of {len(rows)} as expected. Claims of wrong theories: {refused} of"
+        f" {len(others)} refuted."
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sde.verification import one_step_drift
-from sde.verification.claims.equilibrium import changes
+from sde.verification.claims.equilibrium import foreseen
 from sde.verification.claims.mean_drift import slope_through_origin
 from sde.verification.claims.pathwise_identity import EXACT, largest_residual
 from sde.verification.experiment import Experiment
@@ -110,8 +110,8 @@ def distances(contest: Contest, shared: SharedRuns) -> Iterator[tuple[str, float
         evidence.make(Run(Kind.EVERY_SGD))
     for name in contest.mutations:
         wrong = contest.theories[name]
-        found = [*_identities(wrong, evidence), *_drifts(truth, wrong, evidence.visited), *_rests(truth, wrong)]
-        yield name, min(max(0.0, *found), 1e300)
+        found = [*_identities(wrong, evidence), *_drifts(truth, wrong, evidence), *_rests(truth, wrong)]
+        yield name, min(max([0.0, *found]), 1e300)
 
 
 def _identities(wrong: Experiment, evidence: Evidence) -> Iterator[float]:
@@ -122,11 +122,13 @@ def _identities(wrong: Experiment, evidence: Evidence) -> Iterator[float]:
             yield largest_residual(charge, states, h, wrong.theory.weight_decay) / EXACT
 
 
-def _drifts(truth: Experiment, wrong: Experiment, states: np.ndarray) -> Iterator[float]:
-    setting, dt = truth.setting, truth.setting.learning_rate / one_step_drift.FINE
+def _drifts(truth: Experiment, wrong: Experiment, evidence: Evidence) -> Iterator[float]:
+    if not (truth.setting.closed and truth.theory.moving):
+        return
+    states, setting, dt = evidence.visited, truth.setting, truth.setting.learning_rate / one_step_drift.FINE
     steps = [(dt * setting.speed, setting.temperature / dt)]
     steps += [(setting.learning_rate, setting.variance)] if setting.plain else []
-    for h, variance in steps if setting.closed else ():
+    for h, variance in steps:
         right, other = (one_step_drift.predict(e.theory, states, h, variance) for e in (truth, wrong))
         for j in wrong.theory.moving:
             size = np.maximum(other.size[:, j], 1e-300)
@@ -138,9 +140,8 @@ def _drifts(truth: Experiment, wrong: Experiment, states: np.ndarray) -> Iterato
 def _rests(truth: Experiment, wrong: Experiment) -> Iterator[float]:
     for k in truth.turning:
         if k not in wrong.turning and not truth.lacks(k):
-            net, gross = changes(truth, truth.forecasts[k][None, -1:])
-            convergent = truth.of_class("convergent")
-            yield float(np.abs(net / gross)[0, convergent].max(initial=0.0)) / wrong.margins.equilibrium
+            share, convergent = foreseen(truth, k, slice(-1, None)), truth.of_class("convergent")
+            yield float(np.abs(share[convergent]).max(initial=0.0)) / wrong.margins.equilibrium
 
 
 def binomial_interval(count: int, of: int, error: float = 0.01) -> tuple[float, float]:

@@ -64,7 +64,7 @@ def test_pages_are_whole_and_escaped(tmp_path: Path):
         assert text.count("<svg") >= 1
     assert "&lt;b&gt;claim" in page and "supported" in page and "twice as much" in page
     results = (tmp_path / "RESULTS.md").read_text()
-    assert r"a \<b\>claim\</b\> \| with \*marks\*" in results and "1 claims: 1 supported; 1 as expected." in results
+    assert r"a \<b\>claim\</b\> \| with \*marks\*" in results and "Claims: 1 supported; 1 of 1 as expected." in results
 
 
 def test_what_is_complete_is_not_made_again(tmp_path: Path):
