@@ -181,7 +181,7 @@ RESULT = Result(
         " layers do apart is shown to be no law. The activation is a square, so that the noise has a closed form."
     ),
     seed=SEED,
-    seconds=(3, 25),
+    seconds=(3, 15),
     theories=theories,
     measure=measure,
 )

@@ -179,7 +179,7 @@ RESULT = Result(
         " the layers are not balanced in norm; the width enters by the harmonic mean of inputs and outputs."
     ),
     seed=SEED,
-    seconds=(8, 60),
+    seconds=(9, 16),
     theories=theories,
     measure=measure,
 )

@@ -268,7 +268,7 @@ RESULT = Result(
         " inputs with the same covariance the breaking drift is several times the noise, and it does not."
     ),
     seed=SEED,
-    seconds=(6, 40),
+    seconds=(6, 12),
     theories=theories,
     measure=measure,
 )

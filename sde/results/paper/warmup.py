@@ -271,7 +271,7 @@ RESULT = Result(
         " first, so that warmup gains somewhat less than the ratio of the limits."
     ),
     seed=SEED,
-    seconds=(14, 90),
+    seconds=(14, 30),
     theories=theories,
     measure=measure,
 )
