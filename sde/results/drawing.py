@@ -32,3 +32,8 @@ def labels(axes: Any, x: str, y: str, **more: Any) -> None:
     """Names of the axes, a legend, and whatever else `set` takes."""
     axes.set(xlabel=x, ylabel=y, **more)
     axes.legend(frameon=False, fontsize=8)
+
+
+def points(axes: Any, x: np.ndarray, y: np.ndarray, label: str, colour: str) -> None:
+    """A measurement by its points. colour: a key of COLOURS."""
+    axes.plot(x, y, "o", ms=3, color=COLOURS[colour], label=label or None)
