@@ -206,9 +206,9 @@ def test_sgd_obeys_the_law_of_second_moments_not_that_of_the_point() -> None:
 
 
 def test_a_run_too_short_to_turn_steadily_says_how_long_it_needs() -> None:
-    """By the forecast alone: so long a run is claimed about; the report tells the turning of either."""
+    """By the forecast alone: who follows what it says comes to a claim, in three goes; the report tells the turning."""
     theory, _ = square()
-    sgd, away = SGD(0.02), np.array([[2.5, 0.4], [0.0, 0.5]])
+    sgd, away = SGD(0.02), np.array([[1.8, 0.4], [0.0, 0.6]])
     begin = {k: np.asarray(v) for k, v in theory.loss.unpack(START).items()}
     u, w = begin.values()
     start = dict(zip(begin, (u @ np.linalg.inv(away), away @ w), strict=True))
@@ -225,6 +225,8 @@ def test_a_run_too_short_to_turn_steadily_says_how_long_it_needs() -> None:
     short, facts = found(10.0)
     assert isinstance(short, Untested) and short.needs.startswith("more time: about t = ")
     assert "it does not rest but turns for ever, once in " in facts["where SGD ends"]
-    needed = float(short.needs.rpartition(" ")[2])
-    assert 10 < needed < 300
-    assert isinstance(found(needed)[0], Claim)
+    goes = [10.0]
+    while isinstance(short, Untested) and len(goes) < 4:
+        goes.append(float(short.needs.rpartition(" ")[2]))
+        short, _ = found(goes[-1])
+    assert isinstance(short, Claim) and goes == sorted(goes) and goes[-1] < 500
