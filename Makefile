@@ -28,7 +28,7 @@ test: $(STAMP) lint
 docs: $(DOCS)
 	$(BIN)/python -m pytest -q -m "not slow" tests/test_docs.py tests/test_site.py tests/test_public_face.py
 	rm -rf out/docs build/docs
-	$(BIN)/python -m sphinx -q -W --keep-going -j 2 -d build/docs docs out/docs
+	$(BIN)/python -m sphinx -q -W --keep-going -d build/docs docs out/docs
 	@echo "site: out/docs/index.html"
 
 $(DOCS): $(STAMP)
