@@ -26,6 +26,7 @@ extensions = [
 exclude_patterns = ["extensions"]
 nitpicky = True
 highlight_language = "none"
+smartquotes = False  # what stands in quotes is often code
 
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3

@@ -86,5 +86,5 @@ def pages() -> dict[str, str]:
     for title, names in groups().items():
         lines += [f"## {title}\n", "| | |", "|---|---|"]
         lines += [f"| [{known[n][0].__name__}.{n}](api/{n}.rst) | {summary(known[n][1])} |" for n in names]
-        lines += ["", "```{toctree}", ":hidden:", "", *(f"api/{n}" for n in names), "```", ""]
+        lines += ["", "```{toctree}", ":hidden:", "", *(f"{n} <api/{n}>" for n in names), "```", ""]
     return out | {"api.md": "\n".join([*lines, LOSSES])}

@@ -32,7 +32,7 @@ class Numbers(SphinxTransform):
                 equations[label] = (self.env.docname, label)  # type: ignore[assignment]
                 block.parent.insert(block.parent.index(block) + 1, self.followed(label, tests[label]))
         for block in list(self.document.findall(nodes.literal_block)):
-            for label in re.findall(r"(?m)^\((\d+\.\d+)\) ", block.astext()):
+            for label in reversed(re.findall(r"(?m)^\((\d+\.\d+)\) ", block.astext())):
                 equations[label] = (self.env.docname, label)  # type: ignore[assignment]
                 block.parent.insert(block.parent.index(block) + 1, self.followed(label, tests[label]))
                 block.parent.insert(block.parent.index(block), nodes.target(ids=[nodes.make_id(f"equation-{label}")]))

@@ -166,10 +166,8 @@ def schemes_page() -> str:
 
 def library_page() -> str:
     """The table of named losses."""
-    rows = [
-        [code(r["name"]), cell(r["loss"]), cell(r["symmetry"]), cell(r["charges"]), cell(r["class"]), cell(r["source"])]
-        for r in library_rows()
-    ]
+    fields = ("loss", "symmetry", "charges", "class", "source")
+    rows = [[code(r["name"]), *(cell(r[f]).replace("-\\>", "→") for f in fields)] for r in library_rows()]
     return "\n".join([
         "# Named losses\n",
         "A name serves in place of a spec on the command line; [symbolic.library](api/library.rst) makes them in any"
