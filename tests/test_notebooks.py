@@ -12,10 +12,14 @@ from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode, v4, write
 
 from notebooks import run
+from notebooks import write as write_
+from sde.results.catalogue import results
 
 NUMBER = re.compile(r"[-+]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][-+]?\d+)?")
 MACHINE = re.compile(r"/(?:home|root|tmp|work|Users|usr|opt)/|[A-Z]:\\Users|0x[0-9a-f]{6,}|seconds|\bpid\b")
 NOTEBOOKS = run.paths()
+LONG = {name.replace("-", "_") for name, result in results().items() if result.seconds[0] > 4}
+EXECUTED = [pytest.param(p, marks=[pytest.mark.slow] * (p.stem in LONG)) for p in NOTEBOOKS]
 LARGEST = 300_000
 
 
@@ -73,7 +77,14 @@ def test_committed_outputs(path: Path):
     assert set(notebook.metadata) == {"kernelspec", "language_info"}
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_every_result_has_one():
+    """Written by `python -m notebooks.write`, and not older than its result's words."""
+    for name, result in results().items():
+        told = run.read(run.FOLDER / f"{name.replace('-', '_')}.ipynb").cells[0].source
+        assert told == write_.cells(result)[0].source
+
+
+@pytest.mark.parametrize("path", EXECUTED, ids=lambda p: p.stem)
 def test_fresh_run_says_the_same(path: Path):
     before = path.read_bytes()
     fresh = run.execute(path)

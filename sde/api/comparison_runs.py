@@ -3,7 +3,7 @@ SVAG's factors, at any learning rate."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from sde.engine import ensemble, inputs, interruption, time_grid
 from sde.engine.accumulators.explosions import Explosions
 from sde.engine.plan import Plan
 from sde.engine.program import load
+from sde.engine.progress import Tick
 from sde.engine.time_grid import RunClock
 from sde.estimators.weak_error import Sample
 from sde.kernels.drivers import Driver
@@ -107,9 +108,7 @@ class PathEnds:
             return f"it draws pairs of rows, at most {MOST_PAIRS} of them; the data set has {len(table)} rows"
         return None
 
-    def sample(
-        self, what: Dynamics, steps: int, stream: int, first: int, count: int, tick: Callable[[int], None] | None
-    ) -> Sample:
+    def sample(self, what: Dynamics, steps: int, stream: int, first: int, count: int, tick: Tick | None) -> Sample:
         """Moments of the observables over paths first..first + count - 1 of a stream, `steps` steps of SGD long.
         Raises Lost, KeyboardInterrupt."""
         found = Sample.none(self.rows - self._first_row)
@@ -121,9 +120,7 @@ class PathEnds:
             found = found.merge(Sample.of(values))
         return found
 
-    def _values(
-        self, what: Dynamics, steps: int, first: int, count: int, tick: Callable[[int], None] | None
-    ) -> np.ndarray:
+    def _values(self, what: Dynamics, steps: int, first: int, count: int, tick: Tick | None) -> np.ndarray:
         """(F, count)."""
         rate = self.time / steps
         sgd = replace(self.sgd, learning_rate=rate)
@@ -161,7 +158,7 @@ class PathEnds:
         parameters: np.ndarray,
         first: int,
         count: int,
-        tick: Callable[[int], None] | None,
+        tick: Tick | None,
     ) -> np.ndarray:
         grid = time_grid.continuous(self.time, self.time / steps, [self.time])
         plan = Plan(

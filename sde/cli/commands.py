@@ -1,4 +1,5 @@
-"""The command line: derive, simulate, train, resume, verify, compare, calibrate, show, library, schemes, cache.
+"""The command line: derive, simulate, train, resume, verify, compare, calibrate, reproduce, show, library, schemes,
+cache.
 
 Exit codes: 0 done / all supported, 1 something refuted or every path lost, 2 bad input, 3 inconclusive, 130 interrupted
 by Ctrl-C, 143 by SIGTERM (what was complete is saved either way; a second Ctrl-C or SIGTERM ends at once), 70 an error
@@ -33,7 +34,7 @@ from sde.cli.arguments import (
     with_options,
 )
 from sde.cli.guard import guarded, words
-from sde.cli.outputs import calibrated, checked, compared, emit, finish, judged, listing
+from sde.cli.outputs import calibrated, checked, compared, emit, finish, judged, listing, reproduced
 from sde.cli.terminal import Commands, line, say, shown_for, steps_shown
 from sde.settings import SETTINGS
 from sde.storage.distinct_files import check_apart
@@ -273,6 +274,28 @@ def compare(
     return compared(
         compare_spec(read, sgd, run, threads=threads, progress=shown, **own), output, figure, json_, _shown(json_)
     )
+
+
+@app.command(short_help="The field's results, each measured and judged.")
+@guarded
+def reproduce(
+    names: Annotated[list[str] | None, typer.Argument(help="Results; all where none is named.")] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for pages and RESULTS.md.")] = Path("results"),
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer paths: all within minutes.")] = False,
+    threads: Threads = None,
+) -> int:
+    """Derive, simulate and judge what is known of SGD under symmetry: a page each, a gallery and RESULTS.md. The same
+    call goes on where one was broken off."""
+    from sde.engine.progress import phases
+    from sde.results.catalogue import named
+    from sde.results.reproduction import planned, prepare, reproduce
+
+    chosen = named(tuple(names or ()))
+    threads = SETTINGS["threads"].read(threads)
+    prepare(output)
+    with phases("reproduce", planned(chosen, quick=quick), not words.quiet) as shown:
+        found = reproduce(chosen, output, shown, quick=quick, threads=threads)
+    return reproduced(found, output, _shown(None))
 
 
 @app.command()

@@ -150,15 +150,12 @@ def judged(found: Any, report: Path | None, target: str | None, checkpoint: Path
     return code
 
 
-MOST_NEEDS = 6
-"""That are told beside an exit code; the table has them all."""
-
-
 def untested_words(found: Any, code: int) -> str:
     """What an exit code leaves out: the claims that were not tested, and what they would take."""
+    from sde.reports.contents import left_out
+
     left, total = len(found.untested), len(found.verdicts)
-    all_needs = list(dict.fromkeys(line(u.needs) for u in found.untested))
-    needs = "; ".join(all_needs[:MOST_NEEDS] + ["..."] * (len(all_needs) > MOST_NEEDS))
+    needs = "; ".join(line(one.needs) for one in left_out(found))
     covers = "of the claims that were tested all are supported" if code == 0 else "it is of those that were tested"
     return f"{left} of {total} claims NOT TESTED (exit code {code}: {covers}). They need {needs}."
 
@@ -175,6 +172,26 @@ def calibrated(found: Any, target: str | None, checkpoint: Path | None, shown: A
         say(f"interrupted: the table is of the verifications that were complete{again}")
         return interruption.exit_code()
     return 0
+
+
+def reproduced(found: Any, folder: Path, shown: Any) -> int:
+    """Say what came of each result; the exit code."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for one in found:
+        counts = ", ".join(f"{n} {word}" for word, n in one.tally.items())
+        refused = sum(w.as_expected for w in one.wrong)
+        others = f"{refused} of {len(one.wrong)} wrong theories refuted"
+        table.add_row(_MARKS[one.outcome], one.name, counts, others, f"{one.seconds:.0f} s")
+    shown.print(table)
+    off = [j for one in found for j in (*one.rows, *one.wrong) if not j.as_expected]
+    for one in off:
+        say(f"{one.verdict.verdict}, not {one.row.expected}: {one.verdict.claim}", shown)
+    say(f"{line(folder / 'index.html')}: {len(found)} results, pages and RESULTS.md", shown)
+    outcomes = {one.outcome for one in found}
+    return 1 if "otherwise" in outcomes else 3 if "inconclusive" in outcomes else 0
+
+
+_MARKS = {"as expected": "✓", "otherwise": "✗", "inconclusive": "?"}
 
 
 def _again(checkpoint: Path) -> str:

@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from sde.reports.figures import _STYLE, COLOURS
+from sde.reports.figures import COLOURS, STYLE
 from sde.storage.files import write_figure
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def comparison_figure(found: xr.Dataset) -> Figure:
     differing = [i for i in range(found.sizes["observable"]) if np.any(found.error.values[i] > 0)][:MOST_PANELS]
     columns = min(_COLUMNS, max(len(differing), 1))
     rows = -(-max(len(differing), 1) // columns)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure: Any = Figure(figsize=(3.6 * columns, 3.1 * rows), layout="constrained")
         for place, i in enumerate(differing):
             axes = figure.add_subplot(rows, columns, place + 1)
@@ -40,7 +40,7 @@ def comparison_figure(found: xr.Dataset) -> Figure:
 def write_comparison(path: str | Path, found: xr.Dataset) -> Path:
     """Draw a comparison; the file's ending says the format."""
     figure = comparison_figure(found)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         return write_figure(path, figure)
 
 

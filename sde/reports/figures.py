@@ -37,7 +37,7 @@ COLOURS = {
 _SIZE = (3.7, 2.35)
 COLUMNS = 4
 """Axes beside each other in one figure."""
-_STYLE: Any = {
+STYLE: Any = {
     "svg.hashsalt": "noetherflow",
     "svg.fonttype": "none",
     "font.size": 9,
@@ -104,11 +104,11 @@ def curve_svg(curves: Curves, names: dict[str, str], prefix: str, logarithmic: b
     names: the colour's name per band label. prefix: put before every id. logarithmic: the time axis, linear
     before the first save.
     """
-    with _style():
+    with style():
         figure = Figure(figsize=_SIZE, layout="constrained")
         axes = figure.add_subplot()
         _draw(axes, curves, names, logarithmic)
-        return _inline(figure, prefix)
+        return inline(figure, prefix)
 
 
 def curves_figure(several: Sequence[Curves], titles: Sequence[str]) -> Figure:
@@ -117,7 +117,7 @@ def curves_figure(several: Sequence[Curves], titles: Sequence[str]) -> Figure:
     rows = -(-len(several) // max(columns, 1))
     size = (6.4, 3.6) if len(several) == 1 else (3.3 * columns, 2.3 * rows + 0.5)
     names, logarithmic = colour_names(several), log_time(several)
-    with _style():
+    with style():
         figure = Figure(figsize=size, dpi=110, layout="constrained")
         for k, (curves, title) in enumerate(zip(several, titles, strict=True), start=1):
             axes = figure.add_subplot(rows, columns, k)
@@ -148,11 +148,11 @@ def _handle(kind: str, colour: str, label: str) -> Line2D:
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def style() -> Iterator[None]:
     """Matplotlib's defaults and ours, whatever the caller's are."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE)
+        matplotlib.rcParams.update(STYLE)
         yield
 
 
@@ -196,7 +196,7 @@ def _decades(first: float, last: float) -> list[float]:
     return [0.0, *powers, *([last] if not powers or last > 2 * powers[-1] else [])]
 
 
-def _inline(figure: Figure, prefix: str) -> str:
+def inline(figure: Figure, prefix: str) -> str:
     """The figure as an <svg> element of an HTML page: no prolog, style or metadata, ids prefixed."""
     buffer = io.StringIO()
     figure.savefig(

@@ -1,0 +1,1 @@
+"""Results of the field, each a module: what is claimed, the prediction, the measurement, the verdict."""

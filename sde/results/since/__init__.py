@@ -1,0 +1,1 @@
+"""What came after that paper, one result a file with a `RESULT`."""
