@@ -71,7 +71,7 @@ def page(name: str, package: ModuleType, value: Any) -> str:
 def library_page() -> str:
     """The functions that make the named losses."""
     module = symbolic.library
-    names = [n for n in module.__all__ if inspect.isfunction(getattr(module, n))]
+    names = [n for n in module.__all__ if inspect.isfunction(getattr(module, n)) and n != "rows"]
     lines = ["symbolic.library", "================", "", ".. automodule:: symbolic.library", "   :no-members:", ""]
     for name in names:
         lines += [f".. autofunction:: symbolic.library.{name}", ""]
