@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import typer.main
@@ -81,10 +82,21 @@ def described(owner: type, title: str = "Parameters") -> dict[str, str]:
     return found
 
 
+def examples(reader: ModuleType) -> list[tuple[str, str]]:
+    """[(line of a spec, what it means)] of a section, from the docstring of what reads it."""
+    found: list[tuple[str, str]] = []
+    for line in (reader.__doc__ or "").partition("\n\n")[2].splitlines():
+        written, _, meaning = line.strip().partition("  ")
+        if line.startswith(" "):
+            found[-1] = (found[-1][0], f"{found[-1][1]} {line.strip()}")
+        else:
+            found.append((written, meaning.strip()))
+    return found
+
+
 def claim_keys() -> dict[str, tuple[str, str]]:
-    """{key: (example, meaning)} of a [[claims]] table, from the docstring of what reads it."""
-    pairs = [line.split("  ", 1) for line in (claims_section.__doc__ or "").splitlines() if " = " in line]
-    return {example.split(" = ")[0]: (example, text.strip()) for example, text in pairs}
+    """{key: (example, meaning)} of a [[claims]] table."""
+    return {example.split(" = ")[0]: (example, meaning) for example, meaning in examples(claims_section)}
 
 
 def spec_page() -> str:
@@ -112,7 +124,7 @@ def spec_page() -> str:
             [[code(k), cell(s.help), cell(rule(s)), ", ".join(s.commands)] for k, s in run],
         ),
         "As in the file:\n",
-        f"```text\n{(run_section.__doc__ or '').partition(chr(10) * 2)[2].strip()}\n```\n",
+        table(["line", ""], [[code(line), cell(meaning)] for line, meaning in examples(run_section)]),
         "## [[claims]]\n",
         table(["key", "example", ""], [[code(k), code(claims[k][0]), cell(claims[k][1])] for k in claims_section.KEYS]),
         "## Expressions\n",
