@@ -95,12 +95,15 @@ def finish(data: Any, output: Path, target: str | None, checkpoint: Path | None,
     return 0
 
 
-def compared(found: Any, output: Path | None, figure: Path | None, target: str | None, shown: Any) -> int:
-    """Say and write a comparison; the exit code."""
+def compared(
+    found: Any, output: Path | None, figure: Path | None, target: str | None, shown: Any, slopes: bool = False
+) -> int:
+    """Say and write a comparison; the exit code. slopes: whether that asks for every slope, beside the differences at
+    the user's rate."""
     from sde.reports.comparison_figure import write_comparison
     from sde.storage.files import write_netcdf
 
-    for sentence in found.attrs["sentence"].splitlines():
+    for sentence in [*found.attrs.get("horizon", "").splitlines(), *found.attrs["sentence"].splitlines()]:
         say(sentence, shown)
     for left in found.attrs["left_out"].splitlines():
         say(f"left out: {left}", shown)
@@ -118,7 +121,15 @@ def compared(found: Any, output: Path | None, figure: Path | None, target: str |
     if found.attrs["interrupted"]:
         say("interrupted: the rounds of paths that were complete are the result")
         return interruption.exit_code()
-    return 0 if bool(found.decided.all()) else 3
+    untold, vague = (int((found[name] == 0).sum()) for name in ("told", "decided"))
+    if untold:
+        say(
+            f"{untold} of {found.told.size} differences at your learning rate are not told: a larger --budget may",
+            shown,
+        )
+    if vague and slopes:
+        say(f"{vague} of {found.decided.size} slopes are not within --width", shown)
+    return 3 if untold or (vague and slopes) else 0
 
 
 def _numbers(values: Any) -> Any:
