@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,16 @@ def test_schemes_that_pages_name_exist() -> None:
     assert named == integrators
     assert set(re.findall(r"^- ((?:`[a-z0-9-]+`(?:, )?)+):", (DOCS / "schemes.md").read_text("utf-8"), re.MULTILINE))
     assert all(f"## {name}" in reference.schemes_page() for name in SCHEMES)
+
+
+def test_what_it_is_built_with_is_in_the_extra() -> None:
+    conf = runpy.run_path(str(DOCS / "conf.py"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extra = {line.partition(">=")[0] for line in project["optional-dependencies"]["docs"]}
+    used = {name for name in (*conf["extensions"], conf["html_theme"]) if not name.startswith(("sphinx.", "docs."))}
+    assert extra == {name.replace("_", "-") for name in used} | {"sphinx"}
+    own = [name for name in conf["extensions"] if name.startswith("docs.")]
+    assert all((ROOT / f"{name.replace('.', '/')}.py").exists() for name in own)
 
 
 def test_text_in_tables_is_no_markup() -> None:
