@@ -57,7 +57,7 @@ def ends(sgd: SGD, *, still: bool = False) -> np.ndarray:
 
 def test_the_forecast_ends_at_the_relative_equilibrium() -> None:
     """docs/theory.md section 8: the limit of small steps, with momentum too; SGD's own at eta = 0.02, S = 64, -2.146(1)
-    and 2.450(2); without rotations the joint equilibrium."""
+    and 2.450(2); without rotations the joint equilibrium. docs/theory.md eq. (5.7), (5.8)."""
     assert 2 * ends(SGD(1e-3)) - ends(SGD(2e-3)) == pytest.approx([-2.1364, 2.6177], abs=1.5e-3)
     assert 2 * ends(SGD(1e-3, momentum=0.5)) - ends(SGD(2e-3, momentum=0.5)) == pytest.approx(
         [-2.1364, 2.6177], abs=5e-3
@@ -138,7 +138,7 @@ def test_turning_is_supported_and_rest_refuted_when_forced() -> None:
 def test_sgd_ends_where_it_is_predicted(shape: tuple[int, int, int], seed: int) -> None:
     """Discrete SGD from one start at two learning rates, extrapolated to 0: eigenvalues of U'U - WW' and angular
     velocity within 4 standard errors, and 2 % of the largest, 3 % of the speed for what is of second order in eta.
-    Targets that turn it fast, so that it shows."""
+    Targets that turn it fast, so that it shows. docs/theory.md eq. (5.7)."""
     dy, h, dx = shape
     rng = np.random.default_rng(seed)
     target = np.round(rng.standard_normal((dy, h)), 1) @ np.round(rng.standard_normal((h, dx)), 1)
