@@ -144,12 +144,16 @@ def test_what_was_not_tested_is_counted_everywhere() -> None:
     assert {v["group"] for v in left} >= {"equilibrium"} and all(v["reason"] and v["needs"] for v in left)
     (needs,) = {v["needs"] for v in left if v["group"] == "equilibrium" and "start 1" in v["subject"]}
     assert re.fullmatch(r"more time: about t = [\d.e+]+", needs) and float(needs.rpartition(" ")[2]) > 4
+    assert found["theory"]["certificate"] == "proved" and found["theory"]["classes"] == {"convergent": 1}
+    assert "charges: u**2 - w**2, convergent: driven by noise to a finite equilibrium" in result.stdout
+    assert result.stdout.count("by the forecast the run ends") == 1
     headline = f"{len(left)} not tested"
     assert headline in result.stdout and headline in Path("v.html").read_text()
-    assert needs in result.stdout and needs in Path("v.html").read_text()
+    value = needs.rpartition(" ")[2]
+    assert value in result.stdout and value in Path("v.html").read_text()
     said = " ".join(result.stderr.split())
     assert f"{len(left)} of {len(found['verdicts'])} claims NOT TESTED (exit code {result.exit_code}: " in said
-    assert needs in said
+    assert value in said and "more time: about t = " in said
 
 
 def test_the_options_of_verify_reach_it() -> None:

@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+import sympy as sp
 
+from sde.spec.problem_file import SpecError, parse_spec
 from sde.verification.runs import Evidence, Run
 from tests.commands import GOOD, record, run
 
@@ -95,3 +97,22 @@ def test_what_is_wrong_with_a_claim_is_said(old: str, new: str, messages: list[s
     assert result.exit_code == 2
     assert all(message in result.stderr for message in messages), result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_ready_observables_may_be_claimed() -> None:
+    """By their own names, or by those that the spec gives to what holds them."""
+    claims = "".join(
+        f'[[claims]]\nobservable = "{text}"\nequals = 1\nmargin = 0.5\n' for text in ("loss", "L", "u + sharpness")
+    )
+    text = GOOD.replace("observables = {", 'observables = { L = "2*loss",') + claims
+    spec = parse_spec(text, "own.toml")
+    u, w = spec.loss.theta
+    wanted = [spec.loss.mean, 2 * spec.loss.mean, u + 2 * u**2 + 2 * w**2]
+    assert all(sp.expand(c["observable"] - e) == 0 for c, e in zip(spec.claims, wanted, strict=True))
+
+
+def test_a_mean_that_is_not_known_is_no_claim() -> None:
+    text = GOOD.replace('"(u*w*x - y)**2"', '"(u*tanh(w*x) - y)**2"')
+    text += '[[claims]]\nobservable = "loss"\nequals = 1\nmargin = 0.5\n'
+    with pytest.raises(SpecError, match=r"^claims\[0\].observable: needs the data's moments"):
+        parse_spec(text, "own.toml")

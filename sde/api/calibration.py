@@ -135,12 +135,12 @@ def calibrate(
     stopped, asked = False, interruption.count()
     with compiling.reporting(progress), phases("calibrate", plan, progress) as shown:
         tick = shown.enter(plan[0][0])
+        tick(len(store.outcomes), held=True)
         try:
-            for k, i in work:
-                if (i, k) not in store.outcomes:
-                    began = clock.perf_counter()
-                    found = setups[i].outcome(seed + k * APART, threads, alpha, k == 0)
-                    store.add((i, k), found, clock.perf_counter() - began)
+            for k, i in [(k, i) for k, i in work if (i, k) not in store.outcomes]:
+                began = clock.perf_counter()
+                found = setups[i].outcome(seed + k * APART, threads, alpha, k == 0)
+                store.add((i, k), found, clock.perf_counter() - began)
                 tick(1)
                 if interruption.count() > asked:
                     raise KeyboardInterrupt

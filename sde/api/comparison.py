@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sde.api import comparison_result, provenance
-from sde.api.comparison_runs import SGD_ITSELF, Dynamics, Lost, PathEnds, refuse_unknown
+from sde.api.comparison_runs import EULER, SGD_ITSELF, Dynamics, Lost, PathEnds, refuse_unknown
 from sde.constraints import Constraint
 from sde.engine import compiling
 from sde.engine.interruption import InterruptedWarning
 from sde.engine.progress import Phases, phases
+from sde.estimators.control_variates import Controlled
 from sde.estimators.weak_error import Rung, Sample, Study, weak_errors
 from sde.settings import SETTINGS
 from symbolic.errors import InputError, as_reals, instance, warn
@@ -31,17 +32,19 @@ if TYPE_CHECKING:
 LADDER = (8.0, 4.0, 2.0, 1.0, 0.5)
 LEAST_STEPS = 4
 """Fewest steps of a rung: with fewer, no power of the rate is to be seen."""
-FIRST_PATHS, FIRST_SHARE, WORTHWHILE = 64, 16, 1.2
+FIRST_PATHS, FIRST_SHARE, WORTHWHILE = 64, 64, 1.2
 """Of the first round: at least so many paths at the user's rate, else a share of the budget; and how many times the
 paths there are make another round."""
-SHARES = {"sgd": (1.0, 2.0), "sde": (1.0, 1.0), "svag": (0.25, 1.0)}
-"""Fewest and most paths for each of the SDE's: best for the variance is one over the root of what a path costs."""
+SCATTER, FEWEST, MOST = {"sgd": 1.0, "euler": 1.0, "sde": 0.35, "svag": 1.0}, 0.125, 4.0
+"""About how much a path of each scatters beside SGD, control variates taken off (without them all alike); fewest and
+most paths of each for one of SGD. Best for the variance is scatter over the root of what a path costs."""
 BUDGET = Constraint(must.positive, "Give path-steps, e.g. 1e9.")
 WIDTH = Constraint(must.positive, "Give e.g. 0.15.")
 SVAG = Constraint(
     must.whole, "Give SVAG's factor, e.g. 4.", least=2, below=1025, rule="must be a whole number from 2 to 1024"
 )
 SUBSTEPS = Constraint(must.whole, "Leave it out.", below=65)
+SDES = ("euler", "sde")
 TO_MODELS = {"order-1": Dynamics("sde", 1), "order-2": Dynamics("sde", 2)}
 
 
@@ -57,7 +60,7 @@ def compare(
     svag: int = 4,
     paths: int | None = None,
     width: float = 0.15,
-    budget: float = 1e9,
+    budget: float = 1e8,
     substeps: int = 1,
     seed: int = 0,
     theory: Theory | None = None,
@@ -70,7 +73,10 @@ def compare(
     rate is what the model is off by there; how it falls with the rate is its weak order: 1 for the order-1 SDE and
     SVAG, 2 for the order-2 SDE, whose drift is -grad(L + (eta/4) |grad L|^2). The SDEs' own step is extrapolated away
     (Euler-Maruyama at three steps on one Brownian path). Paths are added in rounds until every slope's interval is as
-    narrow as asked, or the budget is spent; what is not decided then is said, with the paths that it needs.
+    narrow as asked, or what is left of the budget would not make it so; what is not decided then is said, with the
+    paths that it needs. What has mean 0 at every step is taken off the means (docs/theory.md eq. (6.4) and (6.5)),
+    which lowers their variance by `variance_reduction`, and the SDEs' as differences from a scheme on the same
+    Brownian path.
 
     Parameters
     ----------
@@ -83,7 +89,7 @@ def compare(
     time
         When means are compared, in t = eta*k; taken to the nearest step.
     observables
-        {name: expression, or array of them, of the parameters}; the charges of the loss when left out.
+        {name: expression, or array of them, of the parameters}; the charges of the loss, and its mean, when left out.
     ladder
         Multiples of the learning rate, 1 among them. Rates at which a path is lost, or the time has fewer than four
         steps, are left out.
@@ -110,7 +116,8 @@ def compare(
     -------
     xarray.Dataset
         `difference` (observable, model, learning_rate) of means, model less SGD, its standard error `error` and 95 %
-        interval `low`, `high`; `sgd_mean`; `used`, which rates a slope rests on, `slope`, `slope_low`,
+        interval `low`, `high`; `told`, whether that is clear of 0 or narrower than a tenth of `scatter`, one path's
+        standard deviation under SGD; `sgd_mean`; `used`, which rates a slope rests on, `slope`, `slope_low`,
         `slope_high`, `decided`, `paths_needed` (observable, model); `svag_difference`, `svag_error` (observable,
         factor), SVAG less the order-1 SDE at the user's rate, and the slope in 1/factor; `paths` (learning_rate).
         attrs["sentence"] says a line for each observable; attrs["left_out"] what could not be run, and why.
@@ -158,13 +165,7 @@ def compare(
     began = perf_counter()
     asked = {"start": start, "time": time, "ladder": list(multiples), "svag": svag, "paths": paths, "width": width}
     asked |= {"budget": budget, "substeps": substeps, "seed": seed}
-    if not observables:
-        found = theory or derive(loss)
-        observables = {c.name: c.expression for c in found.charges}
-        if not observables:
-            raise InputError.of(
-                "compare.observables", "must be given, as the loss has no charge", None, "Give {name: expression}."
-            )
+    observables = observables or default_observables(loss, theory)
     ends = PathEnds(
         loss,
         sgd,
@@ -181,9 +182,32 @@ def compare(
     if interrupted:
         warn("compare: interrupted; the result holds the rounds of paths that were complete.", InterruptedWarning)
     record = provenance.record("compare", loss, sgd, {**asked, "observables": observables})
+    own = race.rungs[steps]["sgd"].sample
     attrs = {"interrupted": int(interrupted), "path_steps": race.spent, "left_out": "\n".join(race.left_out)}
     attrs |= {"wall_seconds": perf_counter() - began}
-    return comparison_result.dataset(study, ends.labels, observables, sgd, record, attrs)
+    gain = (own.plain.sem / np.where(own.sample.sem > 0, own.sample.sem, np.inf)) ** 2
+    return comparison_result.dataset(study, ends.labels, observables, sgd, record, gain, attrs)
+
+
+def default_observables(loss: Loss, theory: Theory | None = None) -> dict[str, Any]:
+    """The loss's charges, and its mean."""
+    found = {c.name: c.expression for c in (theory or derive(loss)).charges} | mean_loss(loss)
+    if not found:
+        rule = "must be given, as the loss has no charge and no mean in closed form"
+        raise InputError.of("compare.observables", rule, None, "Give {name: expression}.")
+    return found
+
+
+def mean_loss(loss: Loss, others: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """{"loss": E l}, where it has a closed form, and no parameter nor one of the others has that name or value."""
+    others = others or {}
+    try:
+        mean = loss.mean
+    except InputError:
+        return {}
+    taken = {p.name for p in loss.parameters} | set(others)
+    same = any(not np.shape(value) and getattr(value, "item", lambda v=value: v)() == mean for value in others.values())
+    return {} if same or "loss" in taken else {"loss": mean}
 
 
 def _multiples(ladder: Any) -> tuple[float, ...]:
@@ -214,7 +238,7 @@ class _Lane:
     what: Dynamics
     stream: int
     paths: float
-    sample: Sample
+    sample: Controlled
     done: int = 0
 
 
@@ -237,20 +261,23 @@ class _Race:
             if count < LEAST_STEPS or count in self.rungs:
                 self.left_out.append(f"{multiple:g} times the rate: {count} steps are too few.")
                 continue
-            self.rungs[count] = {n: self._lane(w, 8 * r + k, count) for k, (n, w) in enumerate(self._at(count).items())}
+            self.rungs[count] = {
+                n: self._lane(w, 16 * r + k, count) for k, (n, w) in enumerate(self._at(count).items())
+            }
 
     def _at(self, count: int) -> dict[str, Dynamics]:
         """All that is run at a rate, by name; both SDEs follow one Brownian path."""
         others = {f"svag-{k}": Dynamics("svag", k) for k in self.factors[:-1]} if count == self.steps else {}
-        return {"sgd": SGD_ITSELF, **self.models, **others}
+        return {"sgd": SGD_ITSELF, "euler": EULER, **self.models, **others}
 
     def _lane(self, what: Dynamics, stream: int, count: int) -> _Lane:
-        least, most = SHARES[what.kind]
-        share = min(most, max(least, (self._cost(TO_MODELS["order-1"], count) / self._cost(what, count)) ** 0.5))
-        return _Lane(what, stream, share * self.steps / count, Sample.none(len(self.ends.labels)))
+        scatter = SCATTER[what.kind] if self.ends.windows else 1.0
+        share = scatter * (self._cost(SGD_ITSELF, count) / self._cost(what, count)) ** 0.5
+        share = min(MOST, max(FEWEST, share))
+        return _Lane(what, stream, share * self.steps / count, Controlled.none(len(self.ends.labels)))
 
     def _cost(self, what: Dynamics, count: int) -> int:
-        return what.cost(count, self.ends.substeps) * (1 if what.kind == "sde" else self.ends.sgd.batch_size)
+        return what.cost(count, self.ends.substeps) * (1 if what.kind in SDES else self.ends.sgd.batch_size)
 
     def _unit(self) -> float:
         """Path-steps of all lanes per path at the user's rate."""
@@ -263,13 +290,15 @@ class _Race:
         while True:
             try:
                 self._round(shown, goal)
+                done = self._study(width, goal)
             except KeyboardInterrupt:
                 if done is None:
                     raise
                 return done, True
-            done = self._study(width, goal)
             following = min(2 * goal, goal + int((budget - self.spent) / self._unit()))
-            if paths or done.decided.all() or following < WORTHWHILE * goal:
+            within = done.needed <= goal + (budget - self.spent) / self._unit()
+            useful = (~done.decided & within).any() or not done.told.all()
+            if paths or not useful or following < WORTHWHILE * goal:
                 return done, False
             goal = following
 
@@ -279,7 +308,7 @@ class _Race:
             try:
                 for lane in self.rungs[count].values():
                     total = max(2, round(lane.paths * goal))
-                    weight = 1 if lane.what.kind == "sde" else self.ends.sgd.batch_size
+                    weight = 1 if lane.what.kind in SDES else self.ends.sgd.batch_size
                     weight *= 2 if lane.what.kind == "svag" else 1
                     tick = shown.enter("paths", weight)
                     more = self.ends.sample(lane.what, count, lane.stream, lane.done, total - lane.done, tick)
@@ -297,10 +326,21 @@ class _Race:
 
     def _study(self, width: float, goal: int) -> Study:
         rungs = [
-            Rung(self.ends.time / n, round(rung["sgd"].done), {name: lane.sample for name, lane in rung.items()})
+            Rung(self.ends.time / n, rung["sgd"].done, _samples(rung), _scatter(rung["sgd"]))
             for n, rung in sorted(self.rungs.items())
         ]
         factors = {1: "sgd"} | {k: f"svag-{k}" for k in self.factors[:-1]} | dict.fromkeys(self.factors[-1:], "svag")
         orders = {name: 2 if name == "order-2" else 1 for name in self.models}
         own = sorted(self.rungs).index(self.steps)
         return weak_errors(rungs, own, orders, factors if self.factors else {}, width, goal)
+
+
+def _samples(rung: Mapping[str, _Lane]) -> dict[str, Sample]:
+    """By name; an SDE's is its difference from its scheme, on few paths, and the scheme's own, on many."""
+    found = {name: lane.sample.sample for name, lane in rung.items()}
+    return {n: s.plus(found["euler"]) if rung[n].what.kind == "sde" else s for n, s in found.items()}
+
+
+def _scatter(lane: _Lane) -> np.ndarray:
+    plain = lane.sample.plain
+    return np.sqrt(plain.m2 / max(plain.count - 1, 1))

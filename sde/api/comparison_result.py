@@ -10,7 +10,7 @@ import numpy as np
 
 from sde.api.provenance import plain
 from sde.api.simulation import versions
-from sde.estimators.convergence_order import QUANTILE
+from sde.estimators.convergence_order import QUANTILE, VISIBLE
 from sde.estimators.weak_error import Study
 from sde.storage.files import fingerprint
 from symbolic.problem.optimizer import SGD
@@ -25,6 +25,9 @@ LABELS = {
     "error": "standard error of the difference",
     "low": "lower end of the difference's 95 % interval",
     "high": "upper end of the difference's 95 % interval",
+    "told": "whether the difference at the user's rate is clear of 0, or known to a tenth of the scatter",
+    "scatter": "standard deviation of one path under SGD, at the user's rate",
+    "variance_reduction": "variance of SGD's plain mean over that of the mean that was taken, at the user's rate",
     "used": "whether the slope rests on this rate",
     "slope": "order of the difference in the learning rate",
     "slope_low": "lower end of the slope's 95 % interval",
@@ -49,6 +52,7 @@ def dataset(
     observables: Mapping[str, Any],
     sgd: SGD,
     record: Mapping[str, Any],
+    variance_reduction: np.ndarray,
     attrs: Mapping[str, Any],
 ) -> xr.Dataset:
     """What was found, with what was run. labels: of the observables' entries; observables: by name."""
@@ -62,6 +66,9 @@ def dataset(
         "error": (three, study.error),
         "low": (three, study.difference - half),
         "high": (three, study.difference + half),
+        "told": (two, study.told.astype(np.int8)),
+        "scatter": (("observable",), study.scatter),
+        "variance_reduction": (("observable",), variance_reduction),
         "used": (three, study.used.astype(np.int8)),
         "slope": (two, study.slope[..., 0]),
         "slope_low": (two, study.slope[..., 1]),
@@ -95,7 +102,7 @@ def dataset(
         "learning_rate": sgd.learning_rate,
         "seed": str(record["settings"]["seed"]),
         "observables": json.dumps({name: plain(value) for name, value in observables.items()}),
-        "sentence": "\n".join(sentences(study, labels, sgd.learning_rate)),
+        "sentence": "\n".join(sentences(study, labels, sgd.learning_rate, float(attrs["path_steps"]))),
         "run": json.dumps(record),
         "versions": versions(),
         **attrs,
@@ -103,31 +110,49 @@ def dataset(
     return found.assign_attrs(result_hash=fingerprint(found))
 
 
-def sentences(study: Study, labels: Sequence[str], rate: float) -> list[str]:
-    """A line for each observable and model: the difference at the user's rate, and its slope."""
-    lines = []
+def sentences(study: Study, labels: Sequence[str], rate: float, spent: float) -> list[str]:
+    """A line for each observable and model: the difference at the user's rate, and its slope. spent: path-steps.
+    Observables that are equal are told once."""
+    lines, seen = [], list[np.ndarray]()
     for f, label in enumerate(labels):
+        if any(np.array_equal(study.difference[f], d) for d in seen) and study.error[f].any():
+            continue
+        seen.append(study.difference[f])
         for m, model in enumerate(study.models):
             value, half = study.difference[f, m, study.own], QUANTILE * study.error[f, m, study.own]
-            digits = number(value, half)
-            size = "is SGD's own" if value == 0 == half else f"is off by {digits}"
-            if abs(value) <= half and half:
-                size += " (95 %), not told from 0"
-            elif half:
-                size += " (95 %)"
-            text = f"At learning rate {rate:g} {NAMES[model]}'s mean {label} {size}"
-            lines.append(f"{text}; {_slope(study, f, m)}." if half else f"{text}.")
+            text = f"At learning rate {rate:g} {NAMES[model]}'s mean {label}"
+            if not half:
+                lines.append(f"{text} is SGD's own." if value == 0 else f"{text} is off by {value:.3g}.")
+                continue
+            size = f"is off by {number(value, half)} (95 %)"
+            if abs(value) <= half:
+                size += f", less than {_bound(abs(value) + half)}: it cannot be told from 0 with these paths"
+                if not study.told[f, m]:
+                    size += f", and one path's scatter is no more than {study.scatter[f]:.2g}"
+            lines.append(f"{text} {size}; {_slope(study, f, m, spent)}.")
     return lines
 
 
-def _slope(study: Study, f: int, m: int) -> str:
+def _slope(study: Study, f: int, m: int, spent: float) -> str:
     value, low, high = study.slope[f, m]
     seen = f"the slope is {value:.2f} [{low:.2f}, {high:.2f}], {study.orders[m]} in theory"
     if study.decided[f, m]:
         return seen
     needed = study.needed[f, m]
-    do = f"about {needed:.1g} paths or more would decide it" if np.isfinite(needed) else "another ladder may show it"
-    return f"{seen}: not decided, {do}" if np.isfinite(value) else f"its slope is not decided, {do}"
+    do = "another ladder may show it"
+    if np.isfinite(needed):
+        budget = spent * needed / study.paths[study.own]
+        do = f"it takes about {float(f'{needed:.1g}'):,.0f} paths or more (budget {budget:.0e})"
+    if np.isfinite(value):
+        return f"{seen}: not decided, {do}"
+    clear = np.abs(study.difference[f, m]) > VISIBLE * study.error[f, m]
+    return f"its slope is not decided ({clear.sum()} of {len(clear)} rates show a difference), {do}"
+
+
+def _bound(value: float) -> str:
+    """Two figures, rounded up."""
+    unit = 10.0 ** (np.floor(np.log10(value)) - 1)
+    return f"{np.ceil(value / unit) * unit:.2g}"
 
 
 def number(value: float, half: float) -> str:

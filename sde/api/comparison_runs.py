@@ -3,22 +3,26 @@ SVAG's factors, at any learning rate."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
+import sympy as sp
 
 from sde.api import starts
 from sde.engine import ensemble, inputs, interruption, time_grid
 from sde.engine.accumulators.explosions import Explosions
 from sde.engine.plan import Plan
 from sde.engine.program import load
+from sde.engine.progress import Tick
 from sde.engine.time_grid import RunClock
-from sde.estimators.weak_error import Sample
+from sde.estimators.control_variates import Controlled
 from sde.kernels.drivers import Driver
 from symbolic.codegen.prepare import Prepared, prepare
 from symbolic.dynamics.gradient import LossDynamics
+from symbolic.dynamics.martingales import MartingaleDynamics
 from symbolic.dynamics.modified import ModifiedDynamics, PairedDynamics
 from symbolic.errors import InputError
 from symbolic.problem.loss import Loss
@@ -29,6 +33,8 @@ SHIFT = 40
 """Streams of paths lie 2**SHIFT path numbers apart."""
 BATCH_BYTES = 1 << 25
 LARGEST = 1e100
+WINDOWS = 4
+"""Of time, in each of which what has mean 0 is summed by itself: how much of it an observable keeps varies."""
 MOST_PAIRS = 2**22
 """Most pairs of rows that SVAG draws from."""
 RICHARDSON = ((1, 1 / 3), (2, -2.0), (4, 8 / 3))
@@ -42,17 +48,20 @@ class Lost(Exception):
 
 @dataclass(frozen=True)
 class Dynamics:
-    """What moves: kind "sgd", "sde" or "svag". number: an SDE's order, or SVAG's factor."""
+    """What is run: kind "sgd"; "euler", the order-1 SDE's coarsest scheme, a step of which is one of SGD with a normal
+    minibatch; "sde", an SDE's ends less those of that scheme on the same Brownian path; or "svag". number: an SDE's
+    order, or SVAG's factor."""
 
     kind: str
     number: int = 1
 
     def cost(self, steps: int, substeps: int) -> int:
         """Path-steps of one path over `steps` steps of SGD."""
-        return steps * {"sgd": 1, "sde": EFFORT * substeps, "svag": 2 * self.number}[self.kind]
+        each = {"sgd": 1, "euler": substeps, "sde": (EFFORT + self.number - 1) * substeps, "svag": 2 * self.number}
+        return steps * each[self.kind]
 
 
-SGD_ITSELF = Dynamics("sgd")
+SGD_ITSELF, EULER = Dynamics("sgd"), Dynamics("euler")
 
 
 @dataclass(frozen=True)
@@ -83,19 +92,22 @@ class PathEnds:
         self.substeps, self.threads = substeps, threads
         self._asked = interruption.count()
         self._prepared: dict[str, Prepared] = {
-            kind: prepare(loss, "sgd", observables, "float64", dynamics)
+            kind: prepare(loss, "sgd", observables, "float64", partial(_carrying, dynamics, observables))
             for kind, dynamics in (("sgd", LossDynamics), ("sde", ModifiedDynamics), ("svag", PairedDynamics))
         }
-        self._start = starts.reader(loss.parameters, start, 0, seed, loss.dimension)
+        manifest = self._prepared["sgd"].module.manifest
+        self._start = starts.reader(loss.parameters, start, 0, seed, len(manifest["states"]))
         outputs = self._prepared["sgd"].outputs
-        self.rows = sum(int(np.prod(o.shape, dtype=int)) for o in outputs)
-        self._first_row = self.rows - sum(int(np.prod(o.shape, dtype=int)) for o in outputs if o.name in observables)
-        self._batch = max(1024, BATCH_BYTES // (8 * self.rows))
+        self._last_row = sum(int(np.prod(o.shape, dtype=int)) for o in outputs)
+        self._first_row = loss.dimension
+        self.rows = len(manifest["observables"])
+        self.windows = WINDOWS if self.rows > self._last_row else 0
+        self._batch = max(1024, BATCH_BYTES // (8 * self.rows * max(self.windows, 1)))
 
     @property
     def labels(self) -> list[str]:
         """Names of the observables' rows, (F,)."""
-        return list(self._prepared["sgd"].module.manifest["observables"])[self._first_row :]
+        return list(self._prepared["sgd"].module.manifest["observables"])[self._first_row : self._last_row]
 
     @property
     def no_svag(self) -> str | None:
@@ -107,43 +119,59 @@ class PathEnds:
             return f"it draws pairs of rows, at most {MOST_PAIRS} of them; the data set has {len(table)} rows"
         return None
 
-    def sample(
-        self, what: Dynamics, steps: int, stream: int, first: int, count: int, tick: Callable[[int], None] | None
-    ) -> Sample:
-        """Moments of the observables over paths first..first + count - 1 of a stream, `steps` steps of SGD long.
-        Raises Lost, KeyboardInterrupt."""
-        found = Sample.none(self.rows - self._first_row)
+    def sample(self, what: Dynamics, steps: int, stream: int, first: int, count: int, tick: Tick | None) -> Controlled:
+        """Moments of the observables, and of what has mean 0 beside them, over paths first..first + count - 1 of a
+        stream, `steps` steps of SGD long. Raises Lost, KeyboardInterrupt."""
+        values = self._last_row - self._first_row
+        found = Controlled.none(values)
         for begin in range(first, first + count, self._batch):
             some = min(self._batch, first + count - begin)
-            values = self._values(what, steps, (stream << SHIFT) + begin, some, tick)
-            if not (np.abs(values) < LARGEST).all():
+            rows = self._rows(what, steps, (stream << SHIFT) + begin, some, tick)
+            if not (np.abs(rows) < LARGEST).all():
                 raise Lost("an observable that is no number, or too large to square, on a path")
-            found = found.merge(Sample.of(values))
+            sums = np.diff(rows[:, values:], axis=0, prepend=0.0) if self.windows else rows[:0, values:]
+            common = max(self.rows - self._last_row - values, 0)
+            found = found.merge(Controlled.of(rows[-1, :values], sums, common, begin))
         return found
 
-    def _values(
-        self, what: Dynamics, steps: int, first: int, count: int, tick: Callable[[int], None] | None
-    ) -> np.ndarray:
-        """(F, count)."""
+    def _rows(self, what: Dynamics, steps: int, first: int, count: int, tick: Tick | None) -> np.ndarray:
+        """Observables and carried sums at the ends of windows, (windows, F + Q, count); of an SDE's difference from its
+        scheme the sums of both, but for those of the noise, which they share."""
         rate = self.time / steps
         sgd = replace(self.sgd, learning_rate=rate)
-        decay, prepared = sgd.weight_decay, self._prepared[what.kind]
+        decay, prepared = sgd.weight_decay, self._prepared["sde" if what.kind == "euler" else what.kind]
+        temperature = sgd.rates(self.loss).temperature
+        saves = np.round(np.arange(1, max(self.windows, 1) + 1) * steps / max(self.windows, 1)) / steps * self.time
+
+        def run(driver: Driver, count_steps: int, scale: time_grid.Rule, own: Sequence[float]) -> np.ndarray:
+            spread = [temperature * count_steps / self.time] if self.windows else []
+            numbers = np.array([decay, *own, *spread])
+            grid = time_grid.continuous(self.time, self.time / count_steps, saves.tolist())
+            return self._run(prepared, driver, RunClock(grid, time_grid.length, scale), numbers, first, count, tick)
+
         if what.kind == "sgd":
-            driver = inputs.minibatch(prepared, sgd, "float64")
-            return self._run(prepared, driver, steps, time_grid.none, np.array([decay]), first, count, tick)
+            return run(inputs.minibatch(prepared, sgd, "float64"), steps, time_grid.none, [])
         if what.kind == "svag":
             root = np.sqrt(2 * what.number - 1)
-            shares = np.array([decay, (1 + root) / 2, (1 - root) / 2])
             driver = inputs.minibatch(_Paired(None, None, self._pairs), sgd, "float64")
-            return self._run(prepared, driver, steps * what.number, time_grid.none, shares, first, count, tick)
-        thermal = time_grid.Thermal(sgd.rates(self.loss).temperature)
-        values = np.array([decay, rate if what.number == 2 else 0.0])
+            return run(driver, steps * what.number, time_grid.none, [(1 + root) / 2, (1 - root) / 2])
+
+        def sde(level: int, finest: int, correction: float) -> np.ndarray:
+            driver = inputs.brownian(prepared.mean, prepared.factor, "float64", finest // level)
+            count_steps = steps * self.substeps * level
+            return run(driver, count_steps, time_grid.Thermal(temperature), [correction])
+
+        coarse = sde(1, 1 if what.kind == "euler" else RICHARDSON[-1][0], 0.0)
+        if what.kind == "euler":
+            return coarse
         total: Any = 0.0
         for level, weight in RICHARDSON:
-            driver = inputs.brownian(prepared.mean, prepared.factor, "float64", RICHARDSON[-1][0] // level)
-            fine = steps * self.substeps * level
-            total = total + weight * self._run(prepared, driver, fine, thermal, values, first, count, tick)
-        return total
+            same = level == 1 and what.number == 1
+            found = coarse if same else sde(level, RICHARDSON[-1][0], rate if what.number == 2 else 0.0)
+            total = total + weight * found
+        values = self._last_row - self._first_row
+        own = max(coarse.shape[1] - values, values)  # the observables' own sums stand last
+        return np.concatenate([total[:, :values] - coarse[:, :values], total[:, own:], coarse[:, values:]], axis=1)
 
     @property
     def _pairs(self) -> SamplingPlan:
@@ -156,19 +184,17 @@ class PathEnds:
         self,
         prepared: Prepared,
         driver: Driver,
-        steps: int,
-        scale: time_grid.Rule,
+        clock: RunClock,
         parameters: np.ndarray,
         first: int,
         count: int,
-        tick: Callable[[int], None] | None,
+        tick: Tick | None,
     ) -> np.ndarray:
-        grid = time_grid.continuous(self.time, self.time / steps, [self.time])
         plan = Plan(
             program=load(prepared.module.text, prepared.module.manifest),
             driver=driver,
-            clock=RunClock(grid, time_grid.length, scale),
-            parameters=parameters,
+            clock=clock,
+            parameters=np.concatenate([parameters, prepared.table]),
             start=self._start,
             paths=count,
             seed=self.seed,
@@ -181,7 +207,20 @@ class PathEnds:
             raise KeyboardInterrupt
         if (explosions := run.total[Explosions]).count:
             raise Lost(f"{explosions.count} of {count} paths lost")
-        return run.kept[-1, self._first_row :].astype(np.float64)
+        return run.kept[:, self._first_row :].astype(np.float64)
+
+
+def _carrying(inner: type[LossDynamics], observables: Mapping[str, Any], loss: Loss) -> LossDynamics:
+    """Dynamics that carry control variates of the observables, for a loss that is polynomial in its data."""
+    moved = inner(loss)
+    if moved.features is None:
+        return moved
+    entries = [e for value in observables.values() for e in np.ravel(np.array(_listed(value), dtype=object))]
+    return MartingaleDynamics(moved, [sp.sympify(e) for e in entries])
+
+
+def _listed(value: Any) -> Any:
+    return value.tolist() if isinstance(value, (sp.MatrixBase, sp.NDimArray)) else value
 
 
 def paired(plan: SamplingPlan) -> SamplingPlan:

@@ -111,16 +111,30 @@ def compare_spec(
     spec: Spec, sgd: Mapping[str, Any], run: Mapping[str, Any], *, threads: int | None, progress: bool, **more: Any
 ) -> xr.Dataset:
     """`compare` on a spec, with options laid over it. Of [run], how many paths simulate and train take is not asked:
-    rounds find it, where no option says it. more: its own settings, None for what was not given."""
-    from sde.api.comparison import compare
+    rounds find it, where no option says it; and where gradient descent rests long before [run] time, the comparison is
+    made there. more: its own settings, None for what was not given."""
+    from sde.api.comparison import compare, mean_loss
+    from sde.api.comparison_horizon import LEFT, rest_time
 
     call = {**_call("compare", spec, sgd, run), **more}
     spec = options(spec, sgd, run, _named(spec))
-    chosen = {k: v for k, v in spec.run.items() if k in taken("compare")} | {"paths": run.get("paths")}
+    chosen: dict[str, Any] = {k: v for k, v in spec.run.items() if k in taken("compare")} | {"paths": run.get("paths")}
     chosen["start"] = _one_start(spec)
+    if chosen.get("observables"):
+        chosen["observables"] = chosen["observables"] | mean_loss(spec.loss, chosen["observables"])
+    asked = chosen["time"]
+    rest = None if run.get("time") is not None else rest_time(spec.loss, spec.sgd, chosen["start"], asked)
     with provenance.called(call):
         given = {k: v for k, v in more.items() if v is not None}
-        return compare(spec.loss, spec.sgd, **chosen, threads=threads, progress=progress, **given)
+        found = compare(
+            spec.loss, spec.sgd, **chosen | {"time": rest or asked}, threads=threads, progress=progress, **given
+        )
+    if rest is not None:
+        found.attrs["horizon"] = (
+            f"Compared at t = {rest:.3g}, not at the spec's {asked:g}: by then gradient descent has lost"
+            f" {1 - LEFT:.0%} of the loss that it loses, and orders are to be seen; --time {asked:g} compares there."
+        )
+    return found
 
 
 def _one_start(spec: Spec) -> Any:

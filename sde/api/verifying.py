@@ -22,12 +22,13 @@ from sde.engine.progress import phases
 from sde.reports.report import Report
 from sde.settings import SETTINGS
 from sde.verification import theory_numbers
+from sde.verification.experiment import Experiment
 from sde.verification.findings import GROWING, runs_of, tasks
 from sde.verification.looks import run_in_looks, sizes
 from sde.verification.own_claims import kind_of
 from sde.verification.setting import Margins
 from sde.verification.verdicts import check_alpha
-from symbolic.display import drift_text, fate, paragraph
+from symbolic.display import drift_text, facts_record, fate
 from symbolic.errors import InputError, warn
 from symbolic.language.calls import OF_SGD, called
 from symbolic.problem.loss import Loss
@@ -181,7 +182,7 @@ def verify(
     return Report(
         loss.name,
         outcome.verdicts,
-        "\n\n".join([paragraph(theory, sgd), *found.notes]),
+        _derived_record(theory, sgd, experiment),
         rows,
         tuple(found.curves),
         tuple(found.entries),
@@ -212,6 +213,18 @@ def _derived(loss: Loss, progress: bool) -> Theory:
     with phases(f"verify {loss.name}", [], progress) as shown:
         shown.enter("derivation")
         return derive(loss)
+
+
+def _derived_record(theory: Theory, sgd: SGD, experiment: Experiment) -> dict[str, Any]:
+    """What was derived, and from which starts it turns for ever."""
+    record, periods = facts_record(theory, sgd), dict[str, list[str]]()
+    for k in experiment.turning:
+        end = experiment.ends[k]
+        assert end is not None
+        periods.setdefault(f"{end.period:.4g}", []).append(experiment.names[k])
+    told = "; ".join(f"once in {period} time units from {', '.join(starts)}" for period, starts in periods.items())
+    turning = {"where SGD ends": f"it does not rest but turns for ever, {told}"} if told else {}
+    return {**record, "facts": record["facts"] | turning}
 
 
 def _start_text(loss: Loss, theta: np.ndarray) -> str:

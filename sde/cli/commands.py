@@ -271,9 +271,8 @@ def compare(
     checked(read.inputs, output, figure, json_)
     shown = not words.quiet
     own = {"svag": svag, "width": width, "budget": budget}
-    return compared(
-        compare_spec(read, sgd, run, threads=threads, progress=shown, **own), output, figure, json_, _shown(json_)
-    )
+    found = compare_spec(read, sgd, run, threads=threads, progress=shown, **own)
+    return compared(found, output, figure, json_, _shown(json_), slopes=width is not None)
 
 
 @app.command(short_help="The field's results, each measured and judged.")

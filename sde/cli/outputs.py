@@ -95,12 +95,15 @@ def finish(data: Any, output: Path, target: str | None, checkpoint: Path | None,
     return 0
 
 
-def compared(found: Any, output: Path | None, figure: Path | None, target: str | None, shown: Any) -> int:
-    """Say and write a comparison; the exit code."""
+def compared(
+    found: Any, output: Path | None, figure: Path | None, target: str | None, shown: Any, slopes: bool = False
+) -> int:
+    """Say and write a comparison; the exit code. slopes: whether that asks for every slope, beside the differences at
+    the user's rate."""
     from sde.reports.comparison_figure import write_comparison
     from sde.storage.files import write_netcdf
 
-    for sentence in found.attrs["sentence"].splitlines():
+    for sentence in [*found.attrs.get("horizon", "").splitlines(), *found.attrs["sentence"].splitlines()]:
         say(sentence, shown)
     for left in found.attrs["left_out"].splitlines():
         say(f"left out: {left}", shown)
@@ -118,7 +121,15 @@ def compared(found: Any, output: Path | None, figure: Path | None, target: str |
     if found.attrs["interrupted"]:
         say("interrupted: the rounds of paths that were complete are the result")
         return interruption.exit_code()
-    return 0 if bool(found.decided.all()) else 3
+    untold, vague = (int((found[name] == 0).sum()) for name in ("told", "decided"))
+    if untold:
+        say(
+            f"{untold} of {found.told.size} differences at your learning rate are not told: a larger --budget may",
+            shown,
+        )
+    if vague and slopes:
+        say(f"{vague} of {found.decided.size} slopes are not within --width", shown)
+    return 3 if untold or (vague and slopes) else 0
 
 
 def _numbers(values: Any) -> Any:
@@ -150,15 +161,12 @@ def judged(found: Any, report: Path | None, target: str | None, checkpoint: Path
     return code
 
 
-MOST_NEEDS = 6
-"""That are told beside an exit code; the table has them all."""
-
-
 def untested_words(found: Any, code: int) -> str:
     """What an exit code leaves out: the claims that were not tested, and what they would take."""
+    from sde.reports.contents import left_out
+
     left, total = len(found.untested), len(found.verdicts)
-    all_needs = list(dict.fromkeys(line(u.needs) for u in found.untested))
-    needs = "; ".join(all_needs[:MOST_NEEDS] + ["..."] * (len(all_needs) > MOST_NEEDS))
+    needs = "; ".join(line(one.needs) for one in left_out(found))
     covers = "of the claims that were tested all are supported" if code == 0 else "it is of those that were tested"
     return f"{left} of {total} claims NOT TESTED (exit code {code}: {covers}). They need {needs}."
 

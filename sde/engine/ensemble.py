@@ -20,6 +20,7 @@ from sde.engine.chunk import ChunkResult, Worker
 from sde.engine.gathering import Gathering
 from sde.engine.interruption import deliver, heeded
 from sde.engine.plan import Plan
+from sde.engine.progress import Tick
 from sde.engine.quantiles import Sketch
 from sde.engine.schedulers.scheduler import Scheduler
 from sde.engine.schedulers.threads import Threads
@@ -67,7 +68,7 @@ class Outcome:
 def run(
     plan: Plan,
     threads: int | None = None,
-    tick: Callable[[int], None] | None = None,
+    tick: Tick | None = None,
     store: Store | None = None,
     sink: Sink | None = None,
 ) -> Outcome:
@@ -92,7 +93,7 @@ def run(
         gathered.restore(saved)
     saver, before = _Saver(store) if store else None, int(gathered.done.sum())
     if tick and before:
-        tick(int(plan.mask(gathered.done).sum()) * plan.clock.steps)
+        tick(int(plan.mask(gathered.done).sum()) * plan.clock.steps, held=True)
 
     def state() -> dict[str, np.ndarray]:
         return gathered.state() | {"wall": np.array(earlier + perf_counter() - started)}

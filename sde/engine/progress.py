@@ -8,10 +8,15 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
-Tick = Callable[[int], None]
-"""To be told of every n path-steps done, from any thread."""
+
+class Tick(Protocol):
+    """To be told of every n path-steps done, from any thread. held: a checkpoint had them, they took no time."""
+
+    def __call__(self, n: int, /, *, held: bool = False) -> None: ...
+
+
 EVERY = 10.0
 """Seconds between plain lines, where standard error is no terminal."""
 
@@ -38,7 +43,7 @@ def bar(total: int, label: str, shown: bool | Tick) -> Iterator[Tick | None]:
     with _live(Rate(), TimeRemainingColumn()) as progress:
         task = progress.add_task(label, total=total)
 
-        def tick(n: int) -> None:
+        def tick(n: int, /, *, held: bool = False) -> None:
             with lock:
                 progress.advance(task, n)
 
@@ -65,6 +70,7 @@ class Phases:
         self.title, self.show, self._lock, self._began = title, show, threading.Lock(), monotonic()
         self._planned = dict(planned)
         self._done = dict.fromkeys(self._planned, 0.0)
+        self._held = 0.0
 
     @property
     def share(self) -> float:
@@ -74,9 +80,10 @@ class Phases:
 
     @property
     def left(self) -> float | None:
-        """Seconds left at the rate so far; None before there is one."""
-        share = self.share
-        return (monotonic() - self._began) * (1 - share) / share if share > 0 else None
+        """Seconds left at the rate of what was made, not held; None before there is one."""
+        total = sum(self._planned.values())
+        made = self.share - self._held / total if total else 0.0
+        return (monotonic() - self._began) * (1 - self.share) / made if made > 1e-9 else None
 
     def enter(self, name: str, work: float = 1.0) -> Tick:
         """The phase `name` begins, or goes on; all that come before it are done. Returns a Tick whose path-steps each
@@ -84,9 +91,11 @@ class Phases:
         keys = list(self._planned)
         text = f"{self.title}: {name}" + (f" ({keys.index(name) + 1} of {len(keys)})" if name in keys else "")
 
-        def tick(n: int) -> None:
+        def tick(n: int, /, *, held: bool = False) -> None:
             with self._lock:
-                self._done[name] = min(self._planned.get(name, 0.0), self._done.get(name, 0.0) + n * work)
+                before = self._done.get(name, 0.0)
+                self._done[name] = min(self._planned.get(name, 0.0), before + n * work)
+                self._held += self._done[name] - before if held else 0.0
                 self.show(text, self.share, self.left)
 
         for earlier in keys[: keys.index(name)] if name in keys else ():

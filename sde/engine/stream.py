@@ -17,6 +17,7 @@ from sde.engine.accumulators.accumulator import ChunkPaths
 from sde.engine.accumulators.stored_rows import StoredRows
 from sde.engine.checkpoint import Checkpoint
 from sde.engine.plan import Plan
+from sde.engine.progress import Tick
 from sde.engine.result_layout import ResultLayout
 from sde.storage.files import check_writable, failing_as, replacing
 from sde.storage.netcdf import Writer
@@ -127,7 +128,7 @@ def run(
     plan: Plan,
     target: Target,
     threads: int | None = None,
-    tick: Callable[[int], None] | None = None,
+    tick: Tick | None = None,
     store: Checkpoint | None = None,
 ) -> Iterator[tuple[ensemble.Outcome, Callable[[xr.Dataset], None]]]:
     """Run a plan with its paths streamed to a file. Yields the outcome, and what is to be called once with what is not

@@ -12,6 +12,8 @@ import numpy as np
 from sde.estimators.convergence_order import QUANTILE, UNSEEN, VISIBLE, Slope
 
 LEAST_RUNGS = 3
+UNSEEN_SHARE = 0.1
+"""Of the scatter of one path's observable: a difference of means below it is seen by nobody who runs SGD once."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,11 @@ class Sample:
         share = other.count / total
         return Sample(total, self.mean + gap * share, self.m2 + other.m2 + gap**2 * self.count * share)
 
+    def plus(self, other: Sample) -> Sample:
+        """Of the sum of two independent means, as if of the fewer numbers."""
+        count = min(self.count, other.count)
+        return Sample(count, self.mean + other.mean, (self.sem**2 + other.sem**2) * count * (count - 1))
+
     @property
     def sem(self) -> np.ndarray:
         """Standard errors of the means, (F,)."""
@@ -59,11 +66,13 @@ def gap(one: Sample, other: Sample) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Rung:
-    """One learning rate: paths of SGD, and samples by the name of what was run, "sgd" among them."""
+    """One learning rate: paths of SGD, and samples by the name of what was run, "sgd" among them. scatter: standard
+    deviation over paths of SGD, (F,)."""
 
     rate: float
     paths: int
     samples: Mapping[str, Sample]
+    scatter: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +99,7 @@ def fit(rate: np.ndarray, error: np.ndarray, sem: np.ndarray) -> Fit:
     noise, all of one sign; what is not clear counts with its noise, so that none is chosen by its luck. The largest
     rates are left out where the curve does not fit them, or the interval is narrower without. The interval is
     two-sided, 95 %: noise by propagation, and beside it how far the two SHAPES of what follows the first term lie
-    apart; the value is their mean.
+    apart, taken as one standard deviation of what neither holds; the value is their mean.
     """
     clear = np.abs(error) > VISIBLE * sem
     signs = np.sign(error) * clear
@@ -119,7 +128,7 @@ def _window(rate: np.ndarray, error: np.ndarray, sem: np.ndarray) -> tuple[Slope
     if spare and min(misfit for _, _, misfit in fits) > special.chdtri(spare, 0.01):
         return None
     value, statistical = (fits[0][0] + fits[1][0]) / 2, QUANTILE * max(fits[0][1], fits[1][1])
-    half = float(np.hypot(statistical, fits[0][0] - fits[1][0]))
+    half = float(np.hypot(statistical, QUANTILE * (fits[0][0] - fits[1][0])))
     return Slope(value, (value - half, value + half)), statistical
 
 
@@ -174,6 +183,8 @@ class Study:
     error: np.ndarray
     used: np.ndarray
     slope: np.ndarray
+    scatter: np.ndarray
+    told: np.ndarray
     decided: np.ndarray
     needed: np.ndarray
     factors: tuple[int, ...]
@@ -201,7 +212,10 @@ def weak_errors(
             decided[f, m] = same or _width(found.slope) <= 2 * width * order
             if not decided[f, m]:
                 needed[f, m] = paths_needed(paths, found, difference[f, m], error[f, m], width * order)
-    samples = rungs[own].samples
+    samples, scatter = rungs[own].samples, rungs[own].scatter
+    scatter = np.zeros(size) if scatter is None else scatter
+    half = QUANTILE * error[..., own]
+    told = (np.abs(difference[..., own]) > half) | (half <= UNSEEN_SHARE * scatter[:, None])
     pairs = np.array([gap(samples[name], samples["order-1"]) for name in factors.values()]).reshape(
         len(factors), 2, size
     )
@@ -220,6 +234,8 @@ def weak_errors(
         error=error,
         used=used,
         slope=slope,
+        scatter=scatter,
+        told=told | (half == 0),
         decided=decided,
         needed=needed,
         factors=tuple(factors),

@@ -22,7 +22,7 @@ _LINES = {"order-1": ("sde", "order-1 SDE", "o"), "order-2": ("gd", "order-2 SDE
 
 def comparison_figure(found: xr.Dataset) -> Figure:
     """A panel for each observable that differs from SGD's, the first MOST_PANELS of them: |difference| with its 95 %
-    interval, hollow where that holds 0, and guides through the largest rate whose difference is twice
+    interval, hollow where that holds 0, and guides through the least rate whose difference is twice
     its interval."""
     differing = [i for i in range(found.sizes["observable"]) if np.any(found.error.values[i] > 0)][:MOST_PANELS]
     columns = min(_COLUMNS, max(len(differing), 1))
@@ -60,7 +60,7 @@ def _panel(axes: Any, one: xr.Dataset) -> None:
         axes.errorbar(rates[vague], size[vague], bars[:, vague], mfc="none", alpha=0.6, **style)
         guided = np.flatnonzero(shown & (size > 2 * error))
         if len(guided):
-            first = int(guided[0])
+            first = int(guided[-1])
             order = int(one.order.values[m])
             guide = size[first] * (rates / rates[first]) ** order
             axes.plot(

@@ -1,10 +1,9 @@
-"""What a report says, in whatever form it is written: a sentence to quote, groups of claims with their rows, the
-theory's families of charges, and how far the forecast holds."""
+"""What a report says, in whatever form it is written: a sentence to quote, groups of claims with their rows, what was
+not tested, the theory's families of charges, and how far the forecast holds."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +14,12 @@ from sde.verification import claims, own_claims
 from sde.verification.result import WORDS, Curves, VerificationResult
 from sde.verification.verdicts import Verdict
 
-DEEDS = {"convergent": "moves {} to noise equilibrium", "divergent": "lets {} grow", "frozen": "keeps {}"}
 SHOWN = 3
-"""Families that a sentence names."""
+"""Families and claims that are named before the rest is counted."""
 FEW = 3
 """Saves after which a band has a width."""
+UNNAMED = "loss"
+"""Name of a loss that was given none."""
 EQUILIBRIUM, TURNING = "equilibrium", "turning"
 """Groups of claims that say how a run ends."""
 
@@ -79,36 +79,35 @@ def sentence(report: VerificationResult) -> str:
         parts += [f"{name} {number(given[name])}"] if given.get(name) else []
     parts += [f"schedule {given['schedule']}"] if given.get("schedule", "none") != "none" else []
     who = "SGD at " + ", ".join(parts) if parts else "SGD"
-    deed, counts = _deed(report), headline(report)
+    deed, counts, of = _deed(report), headline(report), "this loss" if report.name == UNNAMED else report.name
     if not deed:
-        return f"For {report.name} the theory has no charge that could be tested: {counts}."
+        return f"For {of} the theory has no charge that could be tested: {counts}."
     if report.outcome == "supported":
-        return f"For {report.name}, {who} {deed} as the theory predicts: {counts}."
+        return f"For {of}, {who} {deed} as the theory predicts: {counts}."
     if report.outcome == "refuted":
-        return f"For {report.name}, {who} does not do what the theory predicts, which is that it {deed}: {counts}."
-    return f"For {report.name}, whether {who} {deed} as the theory predicts is not decided: {counts}."
+        return f"For {of}, {who} does not do what the theory predicts, which is that it {deed}: {counts}."
+    return f"For {of}, whether {who} {deed} as the theory predicts is not decided: {counts}."
 
 
 def _deed(report: VerificationResult) -> str:
     """What the theory says that noise does to the charges."""
     ends = {c.charge: c.equilibrium for c in report.curves if c.equilibrium is not None}
-    reached = not any(v.group in (EQUILIBRIUM, TURNING) for v in report.untested)
-    turns = any(v.group == TURNING for v in report.verdicts)
+    to = "towards" if any(v.group in (EQUILIBRIUM, TURNING) for v in report.untested) else "to"
     if len(report.families) == 1 and len(ends) == 1 and report.families[0]["number"] == 1:
         size = max((float(np.nanmax(np.abs(b.mean), initial=0.0)) for c in report.curves for b in c.bands), default=0.0)
         ((_, end),) = ends.items()
         end = 0.0 if abs(end) < 1e-9 * size else end
-        return f"moves {report.families[0]['text']} {'to' if reached else 'towards'} {number(end, 3)}"
+        return f"moves {report.families[0]['text']} {to} {number(end, 3)}"
+    where = "where it turns for ever" if any(v.group == TURNING for v in report.verdicts) else "noise equilibrium"
+    deeds = {"convergent": f"moves {{}} {to} {where}", "divergent": "lets {} grow", "frozen": "keeps {}"}
     by_class: dict[str, list[str]] = {}
     for family in report.families:
         by_class.setdefault(str(family["class"]), []).append(str(family["text"]))
-    deeds = []
+    said = []
     for kind, texts in by_class.items():
         more = f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
-        said = DEEDS.get(kind, "moves {}").format(", ".join(texts[:SHOWN]) + more)
-        said = said.replace("to noise equilibrium", "to where it turns for ever") if turns else said
-        deeds.append(said if reached else re.sub(" to (noise|where)", r" towards \1", said))
-    return " and ".join(deeds)
+        said.append(deeds.get(kind, "moves {}").format(", ".join(texts[:SHOWN]) + more))
+    return " and ".join(said)
 
 
 def row(verdict: Verdict) -> Row:
@@ -152,12 +151,55 @@ def nearness(verdict: Verdict) -> float:
     return float(found) if np.isfinite(found) else -1.0
 
 
-def left_out(report: VerificationResult) -> list[tuple[str, str, str, int, tuple[str, ...]]]:
-    """Claims that were not tested: (group, reason, what they need, how many, their subjects), alike ones together."""
-    found: dict[tuple[str, str, str], list[str]] = {}
+@dataclass(frozen=True)
+class LeftOut:
+    """Claims that were not tested for one reason. needs: what they would take; subjects: of each kind."""
+
+    reason: str
+    needs: str
+    subjects: Mapping[str, tuple[str, ...]]
+
+    @property
+    def number(self) -> int:
+        """Of claims."""
+        return sum(map(len, self.subjects.values()))
+
+    @property
+    def few(self) -> str:
+        """The first of each kind, and how many more there are."""
+        return ". ".join(f"{kind}: {few(subjects)}" for kind, subjects in self.subjects.items())
+
+    @property
+    def every(self) -> str:
+        """All of them."""
+        return ". ".join(f"{kind}: {'; '.join(subjects)}" for kind, subjects in self.subjects.items())
+
+
+def left_out(report: VerificationResult) -> list[LeftOut]:
+    """What was not tested, reason by reason."""
+    found: dict[str, list[Verdict]] = {}
     for v in report.untested:
-        found.setdefault((v.group, v.reason, v.needs), []).append(v.subject or v.claim)
-    return [(*key, len(subjects), tuple(subjects)) for key, subjects in found.items()]
+        found.setdefault(v.reason, []).append(v)
+    out = list[LeftOut]()
+    for reason, left in found.items():
+        kinds = dict.fromkeys(v.group for v in left)
+        subjects = {kind: tuple(v.subject or v.claim for v in left if v.group == kind) for kind in kinds}
+        out.append(LeftOut(reason, together(v.needs for v in left), subjects))
+    return out
+
+
+def few(texts: Sequence[str], comma: str = "; ") -> str:
+    """The first SHOWN of them, and how many more there are."""
+    return comma.join([*texts[:SHOWN], *[f"and {len(texts) - SHOWN} more"] * (len(texts) > SHOWN)])
+
+
+def together(texts: Iterable[str]) -> str:
+    """Different texts, with the values of one thing beside each other: "more time: about t = 260, 300"."""
+    values: dict[str, list[str]] = {}
+    for text in dict.fromkeys(texts):
+        of, equals, value = text.rpartition(" = ")
+        values.setdefault(of + equals, []).append(value)
+    return few([said for of, found in values.items() for said in ([of + few(found, ", ")] if of else found)])
 
 
 def forecast_label(curves: Sequence[Curves]) -> str:
@@ -183,4 +225,4 @@ def family_facts(family: Mapping[str, Any]) -> dict[str, str]:
     facts = {"charges": size, "class": str(family["class"])}
     facts |= {"why": str(family["why"])} if family.get("why") else {}
     facts |= {"dC/dt": str(family["drift"])} if family.get("drift") else {}
-    return facts | ({"rests where": str(family["equation"])} if family.get("equation") else {})
+    return facts | ({"dC/dt = 0 where": str(family["equation"])} if family.get("equation") else {})

@@ -17,7 +17,8 @@ def render(report: VerificationResult) -> str:
     out = [f"# {literal(report.name)}: {report.outcome}", f"> {literal(contents.sentence(report))}"]
     if report.interrupted:
         out.append("**This verification was interrupted.** Claims that were not reached are listed as not tested.")
-    out += [literal(p) for p in report.summary.split("\n\n") if p.strip()]
+    if report.facts:
+        out += ["## Theory", "\n".join(f"- {name}: {literal(text)}" for name, text in report.facts.items())]
     out.append("## Charges")
     for family in report.families:
         facts = contents.family_facts(family)
@@ -39,8 +40,8 @@ def render(report: VerificationResult) -> str:
     left = contents.left_out(report)
     if left:
         out.append(f"## Not tested: {len(report.untested)}")
-        rows = ((group, "; ".join(subjects), reason, needs) for group, reason, needs, _, subjects in left)
-        out.append(table(("Kind", "Claims", "Why", "What it would take"), rows))
+        rows = ((str(one.number), one.few, one.reason, one.needs) for one in left)
+        out.append(table(("How many", "Claims", "Why", "What it would take"), rows))
     label = contents.forecast_label(report.curves)
     out += ["## Forecast", literal(label)] if label else []
     if report.explosions:
@@ -52,7 +53,10 @@ def render(report: VerificationResult) -> str:
         out.append(table(("Run", "Exploded", "First at time"), rows))
     if report.settings:
         out.append("## What was run")
-        out.append(table(("Setting", "Value"), ((k, _setting(v)) for k, v in report.settings.items())))
+        texts = {k: v for k, v in report.settings.items() if isinstance(v, str) and "\n" in v}
+        rows = ((k, _setting(v)) for k, v in report.settings.items() if k not in texts)
+        out.append(table(("Setting", "Value"), rows))
+        out += [f"{name}:\n\n{_verbatim(text)}" for name, text in texts.items()]
     return "\n\n".join(out) + "\n"
 
 
@@ -64,6 +68,12 @@ def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """A table of texts."""
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(list(heads))}"]
     return "\n".join([*lines, *(f"| {' | '.join(literal(c) for c in cells)} |" for cells in rows)])
+
+
+def _verbatim(text: str) -> str:
+    """A text of many lines as it stands, in a fence that nothing in it closes."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}\n{text.rstrip()}\n{fence}"
 
 
 def literal(value: object) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from itertools import zip_longest
@@ -32,7 +33,7 @@ class Drawing:
 def render(report: VerificationResult) -> str:
     """The whole page: inline styles and figures, nothing loaded; the same report gives the same text."""
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
-    environment.filters.update(words=words, number=number)
+    environment.filters.update(words=words, number=number, formulas=_formulas(report.families))
     source = resources.files("sde.reports").joinpath("template.html").read_text(encoding="utf-8")
     drawn = _chosen(report.curves)
     return environment.from_string(source).render(
@@ -98,6 +99,18 @@ def _typeset(family: Mapping[str, Any], key: str) -> Markup | str:
     """A family's formula as MathML, as text where it has none."""
     found = family.get(f"{key}_math")
     return Markup(found) if found else str(family.get(key, ""))
+
+
+def _formulas(families: Sequence[Mapping[str, Any]]) -> Callable[[str], Markup]:
+    """Escapes a text, with the families' formulas in it as MathML where they stand by themselves."""
+    known = {str(f["text"]): Markup(f["text_math"]) for f in families if f.get("text_math")}
+    longest = sorted(known, key=len, reverse=True)
+    found = re.compile(rf"(?<![\w.*])({'|'.join(map(re.escape, longest)) or '(?!)'})(?![\w.*[])")
+
+    def typeset(text: str) -> Markup:
+        return Markup("").join(known.get(part, part) for part in found.split(text))
+
+    return typeset
 
 
 def _leading(report: VerificationResult, drawn: Sequence[Curves]) -> set[str]:

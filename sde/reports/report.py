@@ -24,8 +24,8 @@ class Report(VerificationResult):
     verdicts
         `Verdict` each, of every claim: those not tested too, with why and what they would take (`.tested`,
         `.untested` part them, `.counts` counts them).
-    summary
-        The theory in plain words.
+    theory
+        What was derived: its `facts` in words (`.summary`: a line a fact), the algebra, certificate, groups and counts.
     charges
         Its charges as text.
     families
@@ -53,8 +53,8 @@ class Report(VerificationResult):
         return contents.sentence(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """What `to_json` writes: name, sentence, supported, outcome, counts, groups (each with its line), verdicts,
-        families, explosions, settings, run.
+        """What `to_json` writes: name, sentence, supported, outcome, counts, groups (each with its line), theory,
+        verdicts, families, explosions, settings, run.
 
         Returns
         -------

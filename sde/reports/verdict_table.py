@@ -7,7 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from sde.reports.contents import headline, statements
+from sde.reports.contents import headline, left_out, statements
 from sde.reports.number_format import bounds, measured
 from sde.verification.result import VerificationResult
 
@@ -16,10 +16,12 @@ _MARKS = {"supported": "✓", "refuted": "✗", "inconclusive": "?"}
 
 
 def verdict_table(report: VerificationResult) -> RenderableType:
-    """Verdict, subject, statistic, interval and margin of every claim, group by group; the counts are the last line."""
+    """The theory, then verdict, subject, statistic, interval and margin of every claim that was tested, group by group,
+    and the others by their reasons; the counts are the last line."""
     known = statements()
     groups = list(dict.fromkeys(v.group for v in report.tested))
     parts: list[RenderableType] = [Text(report.name, style="bold")]
+    parts += [Text.assemble((f"{name}: ", "bold"), text) for name, text in report.facts.items()]
     for group in groups:
         parts.append(Text.assemble((group, "bold"), (f": {known[group]}" if group in known else "", "dim")))
         table = Table(box=None, show_header=False, pad_edge=False)
@@ -39,6 +41,8 @@ def verdict_table(report: VerificationResult) -> RenderableType:
         parts.append(Padding(table, (0, 0, 0, 2)))
     if report.untested:
         parts.append(Text(f"not tested: {len(report.untested)}", style="bold yellow"))
-        parts += [Text(f"  {u.group}: {u.subject} ({u.reason}; needs {u.needs})", style="dim") for u in report.untested]
+        for left in left_out(report):
+            told = Text.assemble(f"{left.number}: {left.reason}; needs {left.needs}", (f"\n{left.few}", "dim"))
+            parts.append(Padding(told, (0, 0, 0, 2)))
     word = (f"{_MARKS[report.outcome]} {report.outcome}", _STYLES[report.outcome])
     return Group(*parts, Text.assemble(word, ": ", headline(report)))

@@ -1,6 +1,6 @@
 """The [[claims]] tables of a spec: claims of one's own that `noetherflow verify` tests beside the theory's.
 
-observable = "u**2 - w**2"     an expression in the parameters, or the name of one of the spec's observables
+observable = "u**2 - w**2"     an expression in the parameters, "loss" and "sharpness", or the name of an observable
 equals = 0.5                   a number, or an expression in t: "1.08*exp(-t/20)"
 margin = 0.05                  how far off still counts as agreement
 at = 10.0                      a time, or a list of them; left out: the end, of an expression eight times up to it
@@ -11,14 +11,17 @@ name = "C"                     what the report calls it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import sympy as sp
 
 from sde.spec.error_list import ErrorList, is_number
+from symbolic.errors import InputError
 from symbolic.language.parser import ExpressionError, parse_scalar
+from symbolic.problem import observed_text
+from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import t
 
 KEYS = ("observable", "equals", "margin", "at", "run", "start", "name")
@@ -37,7 +40,8 @@ def read(
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         errors.add("claims", "must be tables of claims", tables, WRITE)
         return ()
-    theta = {s for array in parameters.values() for s in array.flat}
+    names = observed_text.with_ready(names)
+    theta = {s for array in parameters.values() for s in array.flat} | set(observed_text.MARKS.values())
     out = list[dict[str, Any]]()
     for i, table in enumerate(tables):
         here, found = f"claims[{i}]", dict[str, Any]()
@@ -64,6 +68,16 @@ def read(
             errors.add(f"{here}.{key}", "every claim needs one", None, WRITE)
         out.append(found)
     return tuple(out)
+
+
+def fill(claims: Sequence[dict[str, Any]], loss: Loss, errors: ErrorList) -> None:
+    """Put what "loss" and "sharpness" stand for into claims that were read."""
+    for i, claim in enumerate(claims):
+        try:
+            claim["observable"] = observed_text.filled(claim["observable"], loss)
+        except InputError as error:
+            where, do = f"claims[{i}].observable", error.advice or "Claim something else."
+            errors.add(where, error.rule or str(error), claim.get("name", "it"), do)
 
 
 def _expression(

@@ -192,6 +192,7 @@ class _Reader:
             raise SpecError(str(error).splitlines()) from None
         loss.files = (self.path, *self.files)
         observed.fill(run, loss, self.errors)
+        claims_section.fill(claims, loss, self.errors)
         if self.errors.found:
             raise SpecError(self.errors.found)
         return Spec(name, loss, sgd, run, self.path, loss.files, claims)

@@ -110,8 +110,8 @@ def distances(contest: Contest, shared: SharedRuns) -> Iterator[tuple[str, float
         evidence.make(Run(Kind.EVERY_SGD))
     for name in contest.mutations:
         wrong = contest.theories[name]
-        found = [*_identities(wrong, evidence), *_drifts(truth, wrong, evidence.visited), *_rests(truth, wrong)]
-        yield name, min(max(0.0, *found), 1e300)
+        found = [*_identities(wrong, evidence), *_drifts(truth, wrong, evidence), *_rests(truth, wrong)]
+        yield name, min(max([0.0, *found]), 1e300)
 
 
 def _identities(wrong: Experiment, evidence: Evidence) -> Iterator[float]:
@@ -122,11 +122,13 @@ def _identities(wrong: Experiment, evidence: Evidence) -> Iterator[float]:
             yield largest_residual(charge, states, h, wrong.theory.weight_decay) / EXACT
 
 
-def _drifts(truth: Experiment, wrong: Experiment, states: np.ndarray) -> Iterator[float]:
-    setting, dt = truth.setting, truth.setting.learning_rate / one_step_drift.FINE
+def _drifts(truth: Experiment, wrong: Experiment, evidence: Evidence) -> Iterator[float]:
+    if not (truth.setting.closed and truth.theory.moving):
+        return
+    states, setting, dt = evidence.visited, truth.setting, truth.setting.learning_rate / one_step_drift.FINE
     steps = [(dt * setting.speed, setting.temperature / dt)]
     steps += [(setting.learning_rate, setting.variance)] if setting.plain else []
-    for h, variance in steps if setting.closed else ():
+    for h, variance in steps:
         right, other = (one_step_drift.predict(e.theory, states, h, variance) for e in (truth, wrong))
         for j in wrong.theory.moving:
             size = np.maximum(other.size[:, j], 1e-300)

@@ -48,14 +48,7 @@ class Case:
         return zip(self.subjects, self.charges, strict=True)
 
 
-@dataclass(frozen=True)
-class Note:
-    """A sentence for the report's summary."""
-
-    text: str
-
-
-Finding = Claim | Untested | Entry | Curves | Note
+Finding = Claim | Untested | Entry | Curves
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from sde.verification.forecast import mean_field
 from sde.verification.setting import Margins, Setting
 from sde.verification.theory_numbers import Theory
 from sde.verification.valley_motion import End
+from sde.verification.verdicts import more_time
 
 PAIRS = 40
 """How many pairs of steps are looked at, half of them spaced evenly and half by ratio."""
@@ -119,7 +120,7 @@ class Experiment:
             miss = max(miss, gone / math.expm1(min(end.rate * (self.times[-1] - self.times[middle]), 700.0)))
         if miss <= self.margins.equilibrium / 2:
             return ""
-        return f"more time: about t = {self.times[-1] + math.log(2 * miss / self.margins.equilibrium) / end.rate:.3g}"
+        return more_time(self.times[-1] + math.log(2 * miss / self.margins.equilibrium) / end.rate)
 
     @cached_property
     def expectations(self) -> tuple[Forecast, ...]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 
-from sde.verification.claim_kind import Case, ClaimKind, Finding, Note, Reader
+from sde.verification.claim_kind import Case, ClaimKind, Finding, Reader
 from sde.verification.claims import CLAIMS
 from sde.verification.experiment import Experiment
 from sde.verification.result import Curves, Entry, Explosions
@@ -27,7 +27,6 @@ class Findings:
     curves: list[Curves] = field(default_factory=list[Curves])
     entries: list[Entry] = field(default_factory=list[Entry])
     explosions: list[Explosions] = field(default_factory=list[Explosions])
-    notes: list[str] = field(default_factory=list[str])
     untested: list[Untested] = field(default_factory=list[Untested])
     interrupted: bool = False
 
@@ -43,8 +42,6 @@ class Findings:
                     self.entries.append(finding)
                 case Curves():
                     self.curves.append(finding)
-                case Note():
-                    self.notes.append(finding.text)
 
     def leave(self, tasks: Iterable[Task], reason: str, needs: str) -> None:
         """List the claims of these tasks that were not made as not tested."""

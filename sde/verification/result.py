@@ -69,11 +69,12 @@ class VerificationResult:
     """The outcome of `verify`. verdicts: of all claims, "not tested" among them. looks: paths from each start at each
     look at the data. interrupted: whether Ctrl-C cut it short; run: what was run, see `sde.api.provenance`. files: that
     the loss was read from, which the report may not overwrite. families: what the charges are the entries of, each with
-    text, number, class, why, shape, drift, equation, labels (of its charges in curves), and *_math, our MathML."""
+    text, number, class, why, shape, drift, equation, labels (of its charges in curves), and *_math, our MathML. theory:
+    what was derived, its "facts" in words, {name: text}, and numbers."""
 
     name: str
     verdicts: tuple[Verdict, ...]
-    summary: str
+    theory: Mapping[str, Any]
     charges: tuple[Mapping[str, str], ...]
     curves: tuple[Curves, ...]
     entries: tuple[Entry, ...]
@@ -85,6 +86,16 @@ class VerificationResult:
     looks: tuple[int, ...] = ()
     interrupted: bool = False
     run: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """The theory in words, {what: text}."""
+        return self.theory.get("facts", {})
+
+    @property
+    def summary(self) -> str:
+        """The theory in words, a line a fact."""
+        return "\n".join(f"{name}: {text}" for name, text in self.facts.items())
 
     def __str__(self) -> str:
         lines = [f"{self.name}: {self.outcome}" + (", interrupted" if self.interrupted else "")]
@@ -124,8 +135,8 @@ class VerificationResult:
         return {word: found[word] for word in WORDS}
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able: name, supported, interrupted, counts, looks, verdicts (claim, verdict, statistic, interval, alpha,
-        paths, reason, needs, ...), explosions, settings, run."""
+        """JSON-able: name, supported, interrupted, counts, looks, theory, verdicts (claim, verdict, statistic,
+        interval, alpha, paths, reason, needs, ...), explosions, settings, run."""
         return {
             "name": self.name,
             "supported": self.supported,
@@ -134,6 +145,7 @@ class VerificationResult:
             "counts": self.counts,
             "looks": list(self.looks),
             "verdicts": [_plain(asdict(v)) for v in self.verdicts],
+            "theory": _plain(dict(self.theory)),
             "families": [
                 {k: v for k, v in _plain(dict(f)).items() if not str(k).endswith("_math")} for f in self.families
             ],

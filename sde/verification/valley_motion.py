@@ -23,6 +23,11 @@ class End:
         """Whether it turns."""
         return bool(self.rotation.any())
 
+    @property
+    def period(self) -> float:
+        """Of its fastest turn; infinite where it rests."""
+        return 2 * np.pi / float(np.abs(np.linalg.eigvals(self.rotation).imag).max()) if self.turns else np.inf
+
 
 @dataclass(frozen=True)
 class ValleyMotion:

@@ -283,6 +283,11 @@ def unmeasured(claim: Claim, why: str, needs: str = "") -> Claim:
     return replace(claim, measured=False, note=why, needs=needs)
 
 
+def more_time(until: float) -> str:
+    """What it would take where a run is too short; until: the time at which it would be long enough."""
+    return f"more time: about t = {f'{until:.3g}' if until < 1000 else rounded_up(until)}"
+
+
 def rounded_up(number: float) -> int:
     """To two digits that count: 12345 to 13000."""
     unit = 10 ** max(math.floor(math.log10(max(number, 1.0))) - 1, 0)

@@ -4,7 +4,7 @@ pi, e, log(2) as independent symbols (docs/theory.md section 2).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from math import lcm, prod
@@ -26,33 +26,25 @@ class Constants:
 
     def __init__(self, leaves: Iterable[sp.Expr]) -> None:
         self.opaque: set[sp.Expr] = set()
-        algebraic: list[sp.Expr] = []
+        roots: dict[sp.Expr, dict[sp.Expr, Fraction]] = {}
         powers: dict[sp.Expr, dict[sp.Expr, Fraction]] = {}
         for leaf in sorted(leaves, key=sp.default_sort_key):
-            if leaf.is_real is not True:
+            if leaf.is_real is not True or _nested(leaf):
                 self.opaque.add(leaf)
-            elif leaf.is_algebraic:
-                algebraic.append(leaf)
             else:
-                base, exponent = leaf.as_base_exp()
-                whole = exponent.is_Rational and base.is_positive
-                whole = whole and not base.is_Add and not base.is_Mul
-                key, power = (base, Fraction(int(exponent.p), int(exponent.q))) if whole else (leaf, Fraction(1))
-                powers.setdefault(key, {})[leaf] = power
+                key, power = _as_power(leaf)
+                (roots if leaf.is_algebraic else powers).setdefault(key, {})[leaf] = power
+        algebraic, of = _simplest(roots)
         root, minimal, parts = _primitive(algebraic)
         if minimal is None:
-            self.opaque.update(algebraic)
-            root, minimal, parts, algebraic = sp.S.Zero, [Fraction(0)], [], []
-        steps = {key: lcm(*(p.denominator for p in found.values())) for key, found in powers.items()}
-        taus = [key ** sp.Rational(1, steps[key]) for key in powers]
+            self.opaque.update(of)
+            root, minimal, parts, of = sp.S.Zero, [Fraction(0)], [], {}
+        taus, exponents = _simplest(powers)
         self.independent = not self.opaque and len(powers) <= 1 and all(key.is_algebraic is False for key in powers)
         self.field = NumberField(root, minimal, taus)
         self.values: dict[sp.Expr, Number] = {
-            leaf: self.field.algebraic(part) for leaf, part in zip(algebraic, parts, strict=True)
-        }
-        for k, (key, found) in enumerate(powers.items()):
-            for leaf, power in found.items():
-                self.values[leaf] = self.field.tau(k) ** int(power * steps[key])
+            leaf: self.field.algebraic(parts[k]) ** power for leaf, (k, power) in of.items()
+        } | {leaf: self.field.tau(k) ** power for leaf, (k, power) in exponents.items()}
 
     @cached_property
     def name(self) -> str:
@@ -94,18 +86,51 @@ class Constants:
 
     def place(self, prime: int, seed: int = 0) -> Any:
         """The map of the field's numbers to F_p, for taus at random; None where alpha does not exist mod p."""
-        root = _root_of(self.field.minimal, prime)
-        if root is None:
-            return None
-        taus = [pow(0x9E3779B97F4A7C15 * (k + 3 + 7919 * seed), 5, prime) for k in range(len(self.field.taus))]
-        field = self.field
+        return place(self.field, prime, seed)
 
-        def residue(value: Number) -> int:
-            if isinstance(value, Irrational):
-                return field.residue(value.coefficients, prime, root, taus)
-            return value.numerator * pow(value.denominator, -1, prime) % prime
 
-        return residue
+def place(field: NumberField, prime: int, seed: int = 0) -> Any:
+    """The map of a field's numbers to F_p, for taus at random; None where alpha does not exist mod p."""
+    root = _root_of(field.minimal, prime)
+    if root is None:
+        return None
+    taus = [pow(0x9E3779B97F4A7C15 * (k + 3 + 7919 * seed), 5, prime) for k in range(len(field.taus))]
+
+    def residue(value: Number) -> int:
+        if isinstance(value, Irrational):
+            return field.residue(value.coefficients, prime, root, taus)
+        return value.numerator * pow(value.denominator, -1, prime) % prime
+
+    return residue
+
+
+def _nested(leaf: sp.Expr) -> bool:
+    """Whether it is a root of a sum or product with transcendental parts, as sqrt(1 + pi): no number of the field."""
+    base, exponent = leaf.as_base_exp()
+    return exponent.is_Rational is True and bool(base.is_Add or base.is_Mul) and not leaf.is_algebraic
+
+
+def _as_power(leaf: sp.Expr) -> tuple[sp.Expr, Fraction]:
+    """(tau, n) with leaf = tau**n and one tau for all powers of a constant: exp(sqrt(2)) for exp(2*sqrt(2))."""
+    base, exponent = leaf.as_base_exp()
+    if not base.is_positive or exponent == 1:
+        return leaf, Fraction(1)
+    whole, n = sp.perfect_power(base) or (base, 1) if base.is_Integer else (base, 1)
+    content, rest = (n * exponent).as_content_primitive()
+    if rest.could_extract_minus_sign():
+        content, rest = -content, -rest
+    return sp.sympify(whole) ** rest, Fraction(int(content.p), int(content.q))
+
+
+def _simplest(
+    found: Mapping[sp.Expr, Mapping[sp.Expr, Fraction]],
+) -> tuple[list[sp.Expr], dict[sp.Expr, tuple[int, int]]]:
+    """The roots of the keys of which all leaves are whole powers, and {leaf: (which root, power)}."""
+    steps = [lcm(*(power.denominator for power in leaves.values())) for leaves in found.values()]
+    simplest = [key ** sp.Rational(1, step) for key, step in zip(found, steps, strict=True)]
+    return simplest, {
+        leaf: (k, int(power * steps[k])) for k, leaves in enumerate(found.values()) for leaf, power in leaves.items()
+    }
 
 
 def _root_of(minimal: tuple[Fraction, ...], prime: int) -> int | None:

@@ -3,7 +3,7 @@ file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -77,7 +77,7 @@ def prepare(
     scheme: str,
     observables: Mapping[str, Any] | None = None,
     dtype: str = "float64",
-    dynamics: type[LossDynamics] = LossDynamics,
+    dynamics: Callable[[Loss], LossDynamics] = LossDynamics,
 ) -> Prepared:
     """Emit a problem under a scheme. observables: {name: expression, or matrix or array of them, in the states and
     time}; dynamics: of a loss. Raises ValueError."""
@@ -110,6 +110,7 @@ def prepare(
             f" {sorted(map(str, problem.distribution_parameters))}. Give the laws numbers."
         )
     moved = dynamics(problem)
+    rows |= {str(s): s for s in moved.carried}
     module = emit(step_map(moved, scheme), rows, moved.accumulation, dtype)
     mean, factor = moved.moments or (None, None)
     tables = [a.table.T.ravel() for a in averages(rows.values())]

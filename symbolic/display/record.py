@@ -65,21 +65,10 @@ def _generator(field: AffineField) -> dict[str, Any]:
     }
 
 
-def to_json(theory: Derivation) -> dict[str, Any]:
-    """The derive record of the command line: plain lists, numbers and strings, an entry that is not whole as "1/2".
-
-    "undecided": {part: why} for what did not end in time. Numbers that belong to such a part are None.
-    """
+def counts(theory: Derivation) -> dict[str, Any]:
+    """How many symmetries, charges and laws there are, and how sure that is; None where it is not known."""
     algebra = theory.algebra
-    families = [
-        {"expression": f.text, "latex": f.latex, "shape": list(f.shape), "number": f.number, "drift": f.drift()}
-        | {"kind": f.kind, "charges": [theory.charges[k].name for k in f.charges]}
-        for f in theory.families
-    ]
-    structure, further = theory.structure.to_json(), [str(law) for law in theory.further_laws]
     return {
-        "name": theory.loss.name,
-        "parameters": {p.name: list(p.shape) for p in theory.loss.parameters},
         "algebra": {
             "dimension": algebra.dimension,
             "symmetric": algebra.symmetric,
@@ -90,6 +79,24 @@ def to_json(theory: Derivation) -> dict[str, Any]:
         "complete": theory.complete,
         "certificate": str(theory.certificate),
         "certificate_reason": theory.certificate.reason,
+    }
+
+
+def to_json(theory: Derivation) -> dict[str, Any]:
+    """The derive record of the command line: plain lists, numbers and strings, an entry that is not whole as "1/2".
+
+    "undecided": {part: why} for what did not end in time. Numbers that belong to such a part are None.
+    """
+    families = [
+        {"expression": f.text, "latex": f.latex, "shape": list(f.shape), "number": f.number, "drift": f.drift()}
+        | {"kind": f.kind, "charges": [theory.charges[k].name for k in f.charges]}
+        for f in theory.families
+    ]
+    structure, further = theory.structure.to_json(), [str(law) for law in theory.further_laws]
+    return {
+        "name": theory.loss.name,
+        "parameters": {p.name: list(p.shape) for p in theory.loss.parameters},
+        **counts(theory),
         "charges": [
             {
                 "name": charge.name,

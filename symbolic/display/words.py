@@ -22,12 +22,14 @@ FORMS = 4
 CENTRED = "g_P: the gradient of one sample in P; E_c[f(g)] = E[f(g)] - f(E[g]), a centred mean over samples"
 
 
-def _plural(n: int, noun: str) -> str:
+def plural(n: int, noun: str) -> str:
+    """As in "1 charge", "3 charges"."""
     return f"{n} {noun}" + ("" if n == 1 else "s")
 
 
-def _listed(items: Sequence[str], noun: str, most: int = FORMS) -> str:
-    more = [f"{_plural(len(items) - most, noun)} more"] if len(items) > most else []
+def listed(items: Sequence[str], noun: str, most: int = FORMS) -> str:
+    """The first `most` of them, and how many more there are."""
+    more = [f"{plural(len(items) - most, noun)} more"] if len(items) > most else []
     return "; ".join([*items[:most], *more])
 
 
@@ -38,21 +40,21 @@ def verdict(theory: Derivation) -> str:
         why = theory.undecided.get("conservation_laws", "not known")
         return f"Whether gradient flow has further conservation laws is {why}."
     if theory.complete is None:
-        return f"Gradient flow has {_plural(laws, 'conservation law')}; the others than these are not found."
+        return f"Gradient flow has {plural(laws, 'conservation law')}; the others than these are not found."
     if theory.complete:
         return (
             "These are all the conservation laws of gradient flow."
             if laws
             else "Gradient flow has no conservation law for all data."
         )
-    return f"Gradient flow has {_plural(laws - found, 'further conservation law')} that these do not give."
+    return f"Gradient flow has {plural(laws - found, 'further conservation law')} that these do not give."
 
 
 def paragraph(theory: Derivation, sgd: SGD | None = None) -> str:
     """The theory in a few plain sentences: the algebra and its groups, the charges in matrix form, their fate (under
     `sgd`, where it is known), completeness, and what is not decided."""
     algebra, n = theory.algebra, len(theory.charges)
-    first = f"{theory.loss.name}: {_plural(theory.loss.dimension, 'parameter')}; "
+    first = f"{theory.loss.name}: {plural(theory.loss.dimension, 'parameter')}; "
     partial = theory.certificate.status == "partial"
     if not algebra.dimension and partial:
         return f"{first}no affine symmetry found ({theory.certificate}). {verdict(theory)}"
@@ -69,15 +71,15 @@ def paragraph(theory: Derivation, sgd: SGD | None = None) -> str:
         name = (
             f"It is {found.name}"
             if found.complete
-            else f"It contains {_listed([g.name for g in found.groups], 'group')}"
+            else f"It contains {listed([g.name for g in found.groups], 'group')}"
         )
-        first += f" {name}: {_listed([g.action for g in found.groups], 'group')}."
+        first += f" {name}: {listed([g.action for g in found.groups], 'group')}."
     counts = {k: sum(c.classification == k for c in theory.charges) for k in fate.LONG_TERM}
     fates = [f"{m} {fate.long_term(k, sgd)}" for k, m in counts.items() if m]
     left = n - sum(counts.values())
     fates += [f"{left} of undecided fate"] if left and fates else []
     charges = (
-        f"{_plural(n, 'charge')}, {theory.independent_charges} independent: {'; '.join(fates) or 'of undecided fate'}."
+        f"{plural(n, 'charge')}, {theory.independent_charges} independent: {'; '.join(fates) or 'of undecided fate'}."
         if n
         else "No quadratic charge."
     )
@@ -99,7 +101,7 @@ def _forms(theory: Derivation) -> str:
     if not basic:
         return ""
     several = "They are the entries of" if any(f.shape for f in forms) else "They are"
-    parts = [f"{'It reads' if len(theory.charges) == 1 else several} {_listed(basic, 'form')}"]
+    parts = [f"{'It reads' if len(theory.charges) == 1 else several} {listed(basic, 'form')}"]
     parts += ["products of these"] if len(basic) < len(forms) else []
     parts += [f"{len(forms.left)} more entry by entry"] if forms.left else []
     return ", and ".join(parts) + "."
@@ -132,7 +134,7 @@ def _label(family: Family) -> str:
     if len(numbers) > 2 and numbers == list(range(numbers[0], numbers[-1] + 1)):
         return f"{size}; C_{numbers[0]} ... C_{numbers[-1]}"
     names = ", ".join(f"C_{k}" for k in numbers[:SHOWN]) + (" ..." if len(numbers) > SHOWN else "")
-    return f"{size}; {names or _plural(family.number, 'charge')}"
+    return f"{size}; {names or plural(family.number, 'charge')}"
 
 
 def _written(theory: Derivation) -> list[int]:

@@ -26,10 +26,11 @@ class LossDynamics:
 
     inputs: the averaged data features m when the loss is polynomial in the data (`features` is then set), else the
     averaged per-sample gradient itself. GD, SGD and the order-1 SDE are this one object under different inputs.
-    parameters: constants of a run.
+    parameters: constants of a run. carried: states after the loss's own, which a run saves too.
     """
 
     parameters: tuple[sp.Symbol, ...] = (weight_decay,)
+    carried: tuple[sp.Symbol, ...] = ()
 
     def __init__(self, loss: Loss) -> None:
         self.loss, self.name, self.states = loss, loss.name, loss.theta

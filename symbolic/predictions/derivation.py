@@ -16,6 +16,7 @@ import sympy as sp
 from symbolic.algebra.affine import AffineField
 from symbolic.algebra.polynomial import TooLarge
 from symbolic.clock import Clock, OutOfTime
+from symbolic.evaluation.prime_field import Unsupported
 from symbolic.noise.covariance import Noise
 from symbolic.noise.sign_class import GenericNoise
 from symbolic.predictions.charge import Charge
@@ -81,7 +82,9 @@ class Derivation:
                 return make()
         except (OutOfTime, TooLarge):
             self.undecided[part] = self.clock.undecided
-            return otherwise
+        except Unsupported:
+            self.undecided[part] = "not known"
+        return otherwise
 
     @cached_property
     def structure(self) -> Structure:

@@ -159,7 +159,9 @@ def _complete(loss: Loss, formal: Formal | None, exact: list[AffineField]) -> tu
         return exact, Certificate("partial", 0.0, f"{_taken(formal)}; too large to rule out more at random points")
     rows = probing.constraints(probing.Probe(loss), rng)
     unknowns = size * size + size
+    clock.check()
     most = probing.nullity(rows, unknowns)
+    clock.check()
     if most == len(exact):
         if formal is None or formal.settled:
             return exact, Certificate(
@@ -168,6 +170,7 @@ def _complete(loss: Loss, formal: Formal | None, exact: list[AffineField]) -> tu
         worst = probing.residual(loss, exact, rng)
         return exact, Certificate("numerical", worst, f"{_taken(formal)}; random points allow no more")
     found = rationalise(probing.null_vectors(rows, unknowns), size)
+    clock.check()
     good = [x for x in found if probing.residual(loss, [x], rng) < TOLERANCE]
     if len(good) < len(found) or len(good) < len(exact):
         return exact, Certificate(

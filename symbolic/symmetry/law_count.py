@@ -8,17 +8,17 @@ the degree of a minor: the count errs upwards only, and where it equals the numb
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import numpy as np
 
 from symbolic.algebra.affine import AffineField
-from symbolic.algebra.constants import constants_of
-from symbolic.algebra.number_field import rational
+from symbolic.algebra.constants import place
+from symbolic.algebra.number_field import Irrational, Number
 from symbolic.evaluation.field_mixtures import Mixtures
 from symbolic.evaluation.lie_brackets import rank
-from symbolic.evaluation.loss_constants import modulus
-from symbolic.evaluation.prime_field import PRIME, JetArithmetic, Unsupported
+from symbolic.evaluation.loss_constants import TRIED, constants
+from symbolic.evaluation.prime_field import PRIME, Unsupported, modular, primes
 from symbolic.evaluation.random_points import Probe
 from symbolic.problem.loss import Loss
 from symbolic.symmetry.independence import free_functions
@@ -40,30 +40,44 @@ def independent(charges: Sequence[AffineField]) -> int:
     if not charges:
         return 0
     numbers = {c for x in charges for part in (x.A, x.b) for c in part.values()}
-    found = modulus(constants_of(*sorted({rational(c) for c in numbers}, key=str)))
-    read = JetArithmetic(modulus=found).number
-    known = {c: read(rational(c)) for c in numbers}
-    point = np.random.default_rng(7).integers(1, found.prime, charges[0].size).tolist()
-    rows = [[int(v) % found.prime for v in x.apply(point, known.__getitem__)] for x in charges]
-    return rank(np.array(rows), found.prime)
+    prime, known = _residues(numbers)
+    point = np.random.default_rng(7).integers(1, prime, charges[0].size).tolist()
+    rows = [[int(v) % prime for v in x.apply(point, known.__getitem__)] for x in charges]
+    return rank(np.array(rows), prime)
+
+
+def _residues(numbers: Set[Number]) -> tuple[int, dict[Number, int]]:
+    """A prime where the numbers' field has a place, and their values there. Raises Unsupported where there is none."""
+    fields = {c.field for c in numbers if isinstance(c, Irrational)}
+    for _, prime in zip(range(TRIED), primes(), strict=False):
+        places = {field: place(field, prime) for field in fields}
+        if None not in places.values():
+            return prime, {c: places[c.field](c) if isinstance(c, Irrational) else modular(c, prime) for c in numbers}
+    raise Unsupported("independent: no prime was found where the generators' entries exist.")
 
 
 def law_count(loss: Loss, charges: int, seed: int = 8) -> int | None:
     """Number of independent conservation laws of gradient flow for all data; None when it is not known.
 
+    Constants that may depend on each other are taken as independent, which can only hide laws: the count is then known
+    where as many directions are seen to move.
+
     charges: the number of independent charges, a lower bound; where more laws than that are found, they are counted
     again at another point modulo another prime. seed: of the random points. Raises RuntimeError for a count below the
     charges, a defect. Source: Marcotte, Gribonval, Peyre (2307.00144).
     """
+    settled, found = constants(loss).independent, None
     try:
         if free_functions(loss):
-            found = _count(loss, charges, seed, PRIME)
-            if found is None or found > charges:
+            found = _count(loss, charges if settled else 0, seed, PRIME)
+            if settled and (found is None or found > charges):
                 found = _least(found, _count(loss, charges, seed + 1, PRIME // 4 * 3))
-            return found
+            if settled:
+                return found
     except Unsupported:
         pass
-    return charges if _float_rank(loss) == loss.dimension - charges else None
+    rank_there, least = _float_rank(loss), max(found or 0, charges)
+    return least if rank_there == loss.dimension - least else None
 
 
 def _least(*counts: int | None) -> int | None:
@@ -116,7 +130,7 @@ def _float_rank(loss: Loss) -> int | None:
     size, rng = loss.dimension, np.random.default_rng(23)
     _, g = Probe(loss).gradients(3 * size + 20, rng, rng.standard_normal(size))
     norm = np.linalg.norm(g, axis=0)
-    g = g[:, norm > 1e-9 * max(1.0, float(norm.max(initial=0.0)))]
+    g = g[:, norm > 1e-9 * float(norm.max(initial=0.0))]
     if not g.size:
         return None
     return int((np.linalg.svd(g / np.linalg.norm(g, axis=0), compute_uv=False) > 1e-9).sum())

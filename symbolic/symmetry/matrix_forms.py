@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations, combinations_with_replacement, product
+from itertools import chain, combinations, combinations_with_replacement, product
 from math import prod
 from typing import Any, NamedTuple, overload
 
@@ -270,10 +270,14 @@ class _Finder:
 
     def scales(self) -> None:
         """Single numbers: squared norms and inner products of whole parameters."""
-        family = wholes(self.loss)
-        pairs = [(x, x) for x in family]
-        pairs += [(x, y) for x, y in combinations(family, 2) if x.parameter.shape == y.parameter.shape]
-        self.search("scale", [matrix_terms.whole(x, y, self.size) for x, y in pairs], [()], (), ())
+        if self.complete:
+            return
+        family, terms = wholes(self.loss), list[Term]()
+        for x, y in chain(((x, x) for x in family), combinations(family, 2)):
+            clock.check()
+            if x.parameter.shape == y.parameter.shape:
+                terms.append(matrix_terms.whole(x, y, self.size))
+        self.search("scale", terms, [()], (), ())
 
     def products(self) -> None:
         """Products of two linear charges, themselves charges."""

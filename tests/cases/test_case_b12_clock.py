@@ -10,12 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sympy as sp
 
-from symbolic import Loss, derive, library
+from symbolic import Loss, Normal, clock, derive, library
 from symbolic.clock import Clock, OutOfTime, check
 from symbolic.errors import InputError
 from symbolic.evaluation import random_points as probing
+from symbolic.symmetry import matrix_terms
+from symbolic.symmetry.generators import find_algebra
 from symbolic.symmetry.known_actions import known_actions
+from symbolic.symmetry.matrix_forms import find_families
 from symbolic.theory import Theory
 from tests.commands import record, run
 from tests.symbolic.large_losses import HARD, attention, contrastive, relu_network, softmax_regression
@@ -158,3 +162,26 @@ def test_case_b13_a_wide_network() -> None:
     text = json.dumps(derive(relu_network(10, 64)).to_json(), indent=1)
     assert len(text) < 5e6
     assert json.loads(text)["complete"] is True
+
+
+def test_no_pairs_of_parameters_are_written_where_no_charge_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network given entry by entry has hundreds of thousands of pairs."""
+    a, b, x = sp.symbols("a b x", real=True)
+    loss = Loss((sp.tanh(a * x) + b * x**2) ** 2, [a, b], {x: Normal(0, 1)})
+    monkeypatch.setattr(matrix_terms, "whole", lambda *_: pytest.fail("a pair was written"))
+    assert not find_families(loss, []).families
+
+
+def test_the_clock_is_looked_at_between_decompositions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the equations at random points: they take seconds each at D = 45."""
+    a, b, x = sp.symbols("a b x", real=True)
+    loss = Loss((sp.tanh(a * x) + b * x**2) ** 2, [a, b], {x: Normal(0, 1)})
+
+    def slow(rows: np.ndarray, unknowns: int) -> int:
+        clock._deadline.set(0.0)
+        return unknowns
+
+    monkeypatch.setattr(probing, "nullity", slow)
+    monkeypatch.setattr(probing, "null_vectors", lambda *_: pytest.fail("went on"))
+    with pytest.raises(OutOfTime), Clock(60.0).part("algebra"):
+        find_algebra(loss, None)

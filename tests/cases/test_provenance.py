@@ -225,7 +225,8 @@ def test_case_d_checkpoints_folders_and_reports_are_shown_too() -> None:
 
 
 def test_case_d_a_report_says_what_was_run() -> None:
-    assert run("verify", "file.toml", "--paths", 20, "--json", "v.json", "--report", "v.html").exit_code in (0, 1, 3)
+    written = ("--json", "v.json", "--report", "v.html")
+    assert run("verify", "file.toml", "--paths", 20, *written, "--checkpoint", "c").exit_code in (0, 1, 3)
     found, page = json.loads(Path("v.json").read_text()), Path("v.html").read_text()
     settings = found["settings"]
     assert settings["replacement"] is True and settings["schedule"] == "none" and settings["weight decay"] == 0.0
@@ -236,8 +237,18 @@ def test_case_d_a_report_says_what_was_run() -> None:
         and hashlib.sha256(Path("train.csv").read_bytes()).hexdigest() in settings["data file"]
     )
     assert found["run"]["call"]["text"] == FROM_FILE and len(found["run"]["settings"]["start"]) == 3
-    for text in ("replacement", "schedule", "starts added", "processor", "kernels", "standardize = true", "data file"):
-        assert text in page
+    assert run("resume", "c", "--report", "v.md").exit_code in (0, 1, 3)
+    document = Path("v.md").read_text()
+    for text in WHAT_WAS_RUN:
+        assert (text in found["settings"] and text in page and f"| {text} |" in document) or text == "spec"
+    assert f"spec:\n\n```\n{FROM_FILE.rstrip()}\n```" in document and "standardize = true" in page
+    assert str(settings["kernels"]) in document and settings["processor"] in document.replace("\\", "")
+
+
+WHAT_WAS_RUN = (
+    *("learning rate", "batch size", "replacement", "schedule", "weight decay", "momentum", "starts", "starts added"),
+    *("seed", "loss", "parameters", "data", "data file", "spec", "versions", "processor", "kernels"),
+)
 
 
 FORGED = {

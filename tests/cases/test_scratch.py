@@ -27,7 +27,7 @@ from sde.storage.files import check_writable, replacing, write_figure, write_net
 
 LEFT = re.compile(r"\..*\.[0-9a-f]{16}\.part")
 DATA = xr.Dataset({"a": ("time", np.arange(3.0))})
-REPORT = Report("name", (), "", (), (), (), ())
+REPORT = Report("name", (), {}, (), (), (), ())
 FIGURE = matplotlib.figure.Figure()
 WRITERS: dict[str, Callable[[Path], object]] = {
     "text": lambda path: write_text(path, "text"),

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sympy as sp
 from scipy import stats
 
 from sde import SGD, InputError, calibrate, verify
@@ -19,7 +20,7 @@ from sde.verification.calibration import TRUTH, Contest, bears, binomial_interva
 from sde.verification.mutations import MUTATIONS
 from sde.verification.runs import Simulators
 from sde.verification.verdicts import Claim
-from symbolic import derive
+from symbolic import Dataset, Loss, derive
 from symbolic.library import rescaling
 from tests.commands import record, run
 
@@ -46,6 +47,17 @@ def test_a_claim_needs_the_paths_that_its_margin_needs() -> None:
     assert bears(claim, 0.01) and not bears(replace(claim, error=1 / np.sqrt(541), paths=541), 0.01)
     assert not bears(replace(claim, estimate=1.2), 0.01)
     assert bears(replace(claim, error=0.0, paths=1), 0.01)
+
+
+def test_a_loss_without_charges_has_no_drift_to_be_wrong_about() -> None:
+    """Nothing applies that alters a drift, and nothing is refuted."""
+    u, w, x, y = sp.symbols("u w x y", real=True)
+    rows = Dataset({x: [0.3, -1.2, 0.8, 0.1], y: [1.0, 0.4, -0.2, 0.6]})
+    loss = Loss((u * sp.tanh(w * x) - y) ** 2, [u, w], rows)
+    setup = {"loss": loss, "sgd": SGD(0.02), "start": {"u": 1.2, "w": 0.6}, "time": 0.1, "paths": 3}
+    found = calibrate([setup], seeds=1).isel(loss=0)
+    assert found.false_alarms.sum() == 0
+    assert not found.applicable.sel(mutation=["drift x 0.9", "drift x 1.1", "drift x 1.05"]).any()
 
 
 def test_mutations_are_told_from_the_truth() -> None:
@@ -127,7 +139,22 @@ def test_a_checkpoint_goes_on_to_the_same_numbers(tmp_path: Path, monkeypatch: p
             part = calibrate([SETUP], seeds=2, checkpoint=path)
     assert part.attrs["interrupted"] and int(part.seeds[0, 0]) == 1
     path.write_text(path.read_text() + '{"loss": 0, "se')
-    rest = calibrate([SETUP], seeds=2, checkpoint=path)
+    told = list[tuple[int, bool]]()
+    enter = calibration.Phases.enter
+
+    def listening(self: Any, name: str, work: float = 1.0) -> Any:
+        tick = enter(self, name, work)
+
+        def told_too(n: int, /, *, held: bool = False) -> None:
+            told.append((n, held))
+            tick(n, held=held)
+
+        return told_too if self.title == "calibrate" else tick
+
+    with monkeypatch.context() as patch:
+        patch.setattr(calibration.Phases, "enter", listening)
+        rest = calibrate([SETUP], seeds=2, checkpoint=path)
+    assert told == [(1, True), (1, False)]
     assert rest.drop_vars("seconds").identical(whole.drop_vars("seconds"))
     with monkeypatch.context() as patch:
         patch.setattr(calibration._Setup, "outcome", interrupted)

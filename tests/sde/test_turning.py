@@ -4,6 +4,7 @@ moments."""
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,17 @@ import pytest
 from scipy.linalg import expm, logm
 
 from sde import SGD, train, verify
+from sde.api import verifying
+from sde.api.experiments import experiment_of
 from sde.api.valley_numbers import matrices, motion
 from sde.spec.problem_file import spec_for
-from sde.verification.claims.turning import clock_of, turned
+from sde.verification.claim_kind import Case
+from sde.verification.claims.turning import clock_of, measure, turned
 from sde.verification.forecast import mean_field
+from sde.verification.runs import Sample
 from sde.verification.setting import Margins, Setting
 from sde.verification.theory_numbers import Charge, Theory
+from sde.verification.verdicts import Claim, Untested
 from symbolic.theory import derive
 from tests.naive.valley import random_start
 from tests.symbolic.test_relative_equilibrium import START, problem, shaped, square
@@ -195,3 +201,28 @@ def test_sgd_obeys_the_law_of_second_moments_not_that_of_the_point() -> None:
         assert abs(law.mean()) < 4.5 * law.std() / np.sqrt(600)
         worst = max(worst, abs(trace.mean()) / (trace.std() / np.sqrt(600)))
     assert worst > 8
+
+
+def test_a_run_too_short_to_turn_steadily_says_how_long_it_needs() -> None:
+    """By the forecast alone: so long a run is claimed about; the report tells the turning of either."""
+    theory, _ = square()
+    sgd, away = SGD(0.02), np.array([[2.5, 0.4], [0.0, 0.5]])
+    begin = {k: np.asarray(v) for k, v in theory.loss.unpack(START).items()}
+    u, w = begin.values()
+    start = dict(zip(begin, (u @ np.linalg.inv(away), away @ w), strict=True))
+
+    def found(time: float) -> tuple[Any, dict[str, Any]]:
+        given = experiment_of(theory.loss, sgd, theory, start=start, time=time, seed=0, margins=None)
+        states = given.forecasts[0][None]
+        evidence: Any = SimpleNamespace(
+            experiment=given, sample=lambda kind, start: Sample(states, given.times, 0, len(states), None)
+        )
+        (verdict,) = measure(Case(runs=(), subjects=("SGD",)), evidence)
+        return verdict, verifying._derived_record(theory, sgd, given)["facts"]
+
+    short, facts = found(10.0)
+    assert isinstance(short, Untested) and short.needs.startswith("more time: about t = ")
+    assert "it does not rest but turns for ever, once in " in facts["where SGD ends"]
+    needed = float(short.needs.rpartition(" ")[2])
+    assert 10 < needed < 300
+    assert isinstance(found(needed)[0], Claim)

@@ -310,3 +310,58 @@ def test_undecided_class_is_said() -> None:
     assert "C_1 = u**2 - w**2" in text
     assert "undecided" in text
     assert "undecided" in theory.to_latex()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            "matrix-factorization",
+            {
+                "symmetries": "affine, an algebra of dimension 4: 3 symmetric, 1 antisymmetric (proved, exact over the"
+                " rationals)",
+                "groups": "gl(2): U -> U G^-1, W -> G W, G in GL(2)",
+                "charges": "3, 3 independent, entries of U.T @ U - W @ W.T; convergent: driven by noise to a finite"
+                " equilibrium",
+                "conservation laws": "gradient flow has 3, all of them given by the charges",
+            },
+        ),
+        (
+            "radial",
+            {
+                "symmetries": "affine, an algebra of dimension 3: 3 antisymmetric (proved, exact over the rationals)",
+                "groups": "so(3): rotations of w",
+                "charges": "none that is quadratic",
+                "conservation laws": "gradient flow has 2, none of them given by the charges",
+            },
+        ),
+        (
+            "net-a",
+            {
+                "charges": "sum(a**2) + sum(W**2), divergent: driven by noise to where weight decay holds it, a finite"
+                " value",
+                "conservation laws": "gradient flow has 2, 1 of them given by the charges",
+            },
+        ),
+        (
+            "two-layer-tanh",
+            {"charges": "none that is quadratic", "conservation laws": "gradient flow has none for all data"},
+        ),
+    ],
+)
+def test_the_facts_of_a_theory(name: str, said: dict[str, str]) -> None:
+    theory, sgd = theory_of(name), SGD(0.1, weight_decay=0.1)
+    found = display.facts(theory, sgd)
+    assert found | said == found and ("groups" in found) == bool(theory.algebra.dimension)
+    record = display.facts_record(theory, sgd)
+    assert record["facts"] == found and sum(record["classes"].values()) == len(theory.charges)
+    whole = theory.to_json()
+    shared = [k for k in record if k in whole]
+    assert len(shared) == 8 and all(record[k] == whole[k] for k in shared)
+
+
+def test_the_facts_say_what_is_not_decided() -> None:
+    theory = derive(LIBRARY["single-head-attention"].build(), time_limit=1e-9)
+    found = display.facts(theory)
+    assert "at least" in found["symmetries"] or "was found" in found["symmetries"]
+    assert "partial" in found["symmetries"] and "not decided within" in found["conservation laws"]

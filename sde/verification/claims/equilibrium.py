@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sde.verification.claim_kind import SMALLER, Case, ClaimKind, Note, standard_error, undecided_if_exploded
+from sde.verification.claim_kind import SMALLER, Case, ClaimKind, standard_error, undecided_if_exploded
 from sde.verification.experiment import Experiment
 from sde.verification.result import Entry
 from sde.verification.runs import Evidence, Kind, Run
-from sde.verification.verdicts import Claim, Untested
+from sde.verification.verdicts import Claim, Untested, more_time
 
 
 def applies(experiment: Experiment) -> Iterator[Case]:
@@ -29,7 +29,7 @@ def applies(experiment: Experiment) -> Iterator[Case]:
         yield Case.of(experiment, convergent, f"SGD from {name}, {{charge}}", [Run(Kind.SGD, k), Run(Kind.GD, k)], k)
 
 
-def measure(case: Case, evidence: Evidence) -> Iterator[Claim | Untested | Entry | Note]:
+def measure(case: Case, evidence: Evidence) -> Iterator[Claim | Untested | Entry]:
     """The mean change of the charge per step vanishes at the end, as a share of the gross change."""
     given, sample, which = evidence.experiment, evidence.sample(Kind.SGD, case.start), list(case.charges)
     if not len(sample.states):
@@ -42,13 +42,8 @@ def measure(case: Case, evidence: Evidence) -> Iterator[Claim | Untested | Entry
         return
     name, margin, found = given.names[case.start], given.margins.equilibrium, _balances(evidence, case.start)
     distance = float(np.abs(found.foreseen[which]).max())
-    arrived, needs = distance <= margin / 2, ""
-    if not arrived:
-        needs = f"more time: {time_needed(given, case.start, which, distance)}"
-        yield Note(
-            f"By the mean-field forecast the run from {name} ends before the noise equilibrium (largest net over gross"
-            f" noise {distance:.2g}), so no equilibrium is claimed there: it needs {needs}."
-        )
+    arrived = distance <= margin / 2
+    needs = "" if arrived else time_needed(given, case.start, which, distance)
     for subject, j in case.pairs:
         share, error = ratio_of_means(found.net[:, j], found.gross[:, j])
         claim = CLAIM.claim(subject, share, error, (-margin, margin), 0.0, len(found.net))
@@ -66,14 +61,14 @@ def measure(case: Case, evidence: Evidence) -> Iterator[Claim | Untested | Entry
 
 
 def time_needed(given: Experiment, start: int, which: list[int], distance: float) -> str:
-    """About which time the forecast is near enough, at the rate of its second half; distance: where it ends."""
+    """What it takes until the forecast is near enough, at the rate of its second half; distance: where it ends."""
     path, times = given.forecasts[start], given.times
     middle = int(np.argmax(times >= times[-1] / 2))
     halfway = float(np.abs(_ratio(*changes(given, path[None, middle : middle + 1]))[which]).max())
     if not halfway > distance:
-        return "how much, the forecast does not tell"
+        return "more time: how much, the forecast does not tell"
     rate = math.log(halfway / distance) / (0.95 * times[-1] - times[middle])  # distance: the mean of the last tenth
-    return f"about t = {(times[-1] + math.log(2 * distance / given.margins.equilibrium) / rate) / 0.95:.3g}"
+    return more_time((times[-1] + math.log(2 * distance / given.margins.equilibrium) / rate) / 0.95)
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def largest_residual(charge: Charge, states: np.ndarray, h: np.ndarray, weight_d
 
 CLAIM = ClaimKind(
     group="pathwise identity",
-    statement="C' = (1 - eta*wd)^2 C + eta^2 g^T A g on every step, largest residual over the charge's size",
+    statement="C' = (1 − ηλ)²C + η²gᵀAg on every step, C = θᵀAθ, g the step's gradient: largest residual over C's size",
     position=1,
     applies=applies,
     measure=measure,

@@ -12,7 +12,7 @@ from sde.verification.experiment import Experiment
 from sde.verification.runs import Evidence, Kind, Run
 from sde.verification.theory_numbers import Theory
 from sde.verification.valley_motion import End
-from sde.verification.verdicts import Claim, Untested
+from sde.verification.verdicts import Claim, Untested, more_time
 
 NEWTON = 20
 """Steps of Newton's method for an angle."""
@@ -41,13 +41,15 @@ def measure(case: Case, evidence: Evidence) -> Iterator[Claim | Untested]:
     foreseen = float(
         turned(*clock_of(given.theory, end, given.forecasts[case.start][None, late]), sample.time[late])[0]
     )
-    if not abs(foreseen / passed - 1) <= margin / 2:
-        needs = f"more time: the slowest rate is {end.rate:.3g} per unit time"
+    miss = abs(foreseen / passed - 1)
+    if not miss <= margin / 2:
+        further = 2 * np.log(2 * miss / margin) / end.rate if end.rate else np.inf  # its second half begins halfway
+        until = float(sample.time[-1] + further)
+        needs = more_time(until) if np.isfinite(until) else "more time: how much, the forecast does not tell"
         yield CLAIM.untested(subject, "by the forecast the run ends before it turns steadily", needs)
         return
     ratio = turned(*clock_of(given.theory, end, sample.states[:, late]), sample.time[late]) / passed
-    speed = float(np.abs(np.linalg.eigvals(end.rotation).imag).max())
-    note = f"predicted: {speed:.4g} per unit time, once in {2 * np.pi / speed:.4g}"
+    note = f"predicted: {2 * np.pi / end.period:.4g} per unit time, once in {end.period:.4g}"
     claim = CLAIM.claim(
         subject, float(ratio.mean()), standard_error(ratio), (1 - margin, 1 + margin), 1.0, len(ratio), note
     )
