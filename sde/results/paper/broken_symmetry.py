@@ -223,7 +223,7 @@ RESULT = Result(
         " before the run; the spread that SGD has and no SDE has."
     ),
     seed=SEED,
-    seconds=(4, 15),
+    seconds=(3, 9),
     theories=theories,
     measure=measure,
 )

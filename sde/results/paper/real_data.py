@@ -290,7 +290,7 @@ RESULT = Result(
         " draws without replacement, and weight decay of what no noise moves, exactly."
     ),
     seed=SEED,
-    seconds=(7, 30),
+    seconds=(7, 25),
     theories=theories,
     measure=measure,
 )

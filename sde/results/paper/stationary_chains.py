@@ -280,7 +280,7 @@ RESULT = Result(
         " seen by steps that each path chooses, where equal steps explode."
     ),
     seed=SEED,
-    seconds=(8, 60),
+    seconds=(8, 50),
     theories=theories,
     measure=measure,
 )

@@ -239,7 +239,7 @@ RESULT = Result(
         " ways in which the SDE fails, each predicted and measured."
     ),
     seed=SEED,
-    seconds=(6, 30),
+    seconds=(5, 10),
     theories=theories,
     measure=measure,
 )
