@@ -13,7 +13,7 @@ import sympy as sp
 
 from sde.api.experiments import figures_of, setting_of
 from sde.reports import figures
-from sde.verification.fluctuations import forecast
+from sde.verification.forecast import forecast
 from sde.verification.result import Band, Curves
 from symbolic.errors import InputError, instance, nearest
 from symbolic.functions.numeric import Numeric

@@ -9,12 +9,11 @@ import numpy as np
 from sde.verification.theory_numbers import MatrixCharge
 from sde.verification.valley_motion import End, ValleyMotion
 from symbolic.algebra.field_span import FieldSpan
-from symbolic.noise.hessian import MeanHessian
 from symbolic.problem.optimizer import SGD
 from symbolic.theory import Theory
 
 LARGEST = 64
-"""D up to which turning is forecast: every evaluation takes a Hessian."""
+"""D up to which turning is forecast."""
 
 
 def motion(theory: Theory, sgd: SGD) -> ValleyMotion | None:
@@ -35,11 +34,10 @@ def motion(theory: Theory, sgd: SGD) -> ValleyMotion | None:
         at = found.finite_step or found.relative
         if at is None or not at.converged:
             return None
-        return End(at.theta, at.rotation, float(next((r for r in at.rates if r > 0), 0.0)))
+        limit = at.theta if found.relative is None else found.relative.theta
+        return End(at.theta, at.rotation, float(next((r for r in at.rates if r > 0), 0.0)), limit)
 
-    return ValleyMotion(
-        np.array([a for a, _ in pairs]), np.array([b for _, b in pairs]), MeanHessian(theory.noise), end
-    )
+    return ValleyMotion(np.array([a for a, _ in pairs]), np.array([b for _, b in pairs]), end)
 
 
 def matrices(theory: Theory) -> tuple[MatrixCharge, ...]:

@@ -8,13 +8,18 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 
-class Tick(Protocol):
-    """To be told of every n path-steps done, from any thread. held: a checkpoint had them, they took no time."""
+class Tick:
+    """To be told of every n path-steps done, from any thread. held: a checkpoint had them, they took no time. listen(n,
+    held)."""
 
-    def __call__(self, n: int, /, *, held: bool = False) -> None: ...
+    def __init__(self, listen: Callable[[int, bool], None]) -> None:
+        self._listen = listen
+
+    def __call__(self, n: int, /, *, held: bool = False) -> None:
+        self._listen(n, held)
 
 
 EVERY = 10.0
@@ -22,10 +27,13 @@ EVERY = 10.0
 
 
 @contextmanager
-def bar(total: int, label: str, shown: bool | Tick) -> Iterator[Tick | None]:
-    """Yields a Tick; None when not shown. shown: or a Tick of the caller's own."""
-    if not isinstance(shown, bool):
+def bar(total: int, label: str, shown: bool | Callable[[int], None]) -> Iterator[Tick | None]:
+    """Yields a Tick; None when not shown. shown: or a Tick or function of the caller's own."""
+    if isinstance(shown, Tick):
         yield shown
+        return
+    if not isinstance(shown, bool):
+        yield Tick(lambda n, held: shown(n))
         return
     if not shown:
         yield None
@@ -43,11 +51,11 @@ def bar(total: int, label: str, shown: bool | Tick) -> Iterator[Tick | None]:
     with _live(Rate(), TimeRemainingColumn()) as progress:
         task = progress.add_task(label, total=total)
 
-        def tick(n: int, /, *, held: bool = False) -> None:
+        def advance(n: int, held: bool) -> None:
             with lock:
                 progress.advance(task, n)
 
-        yield tick
+        yield Tick(advance)
 
 
 def _live(*columns: Any) -> Any:
@@ -91,7 +99,7 @@ class Phases:
         keys = list(self._planned)
         text = f"{self.title}: {name}" + (f" ({keys.index(name) + 1} of {len(keys)})" if name in keys else "")
 
-        def tick(n: int, /, *, held: bool = False) -> None:
+        def count(n: int, held: bool) -> None:
             with self._lock:
                 before = self._done.get(name, 0.0)
                 self._done[name] = min(self._planned.get(name, 0.0), before + n * work)
@@ -100,6 +108,7 @@ class Phases:
 
         for earlier in keys[: keys.index(name)] if name in keys else ():
             self._done[earlier] = self._planned[earlier]
+        tick = Tick(count)
         tick(0)
         return tick
 

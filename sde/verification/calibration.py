@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sde.verification import one_step_drift
-from sde.verification.claims.equilibrium import changes
+from sde.verification.claims.equilibrium import foreseen
 from sde.verification.claims.mean_drift import slope_through_origin
 from sde.verification.claims.pathwise_identity import EXACT, largest_residual
 from sde.verification.experiment import Experiment
@@ -140,9 +140,8 @@ def _drifts(truth: Experiment, wrong: Experiment, evidence: Evidence) -> Iterato
 def _rests(truth: Experiment, wrong: Experiment) -> Iterator[float]:
     for k in truth.turning:
         if k not in wrong.turning and not truth.lacks(k):
-            net, gross = changes(truth, truth.forecasts[k][None, -1:])
-            convergent = truth.of_class("convergent")
-            yield float(np.abs(net / gross)[0, convergent].max(initial=0.0)) / wrong.margins.equilibrium
+            share, convergent = foreseen(truth, k, slice(-1, None)), truth.of_class("convergent")
+            yield float(np.abs(share[convergent]).max(initial=0.0)) / wrong.margins.equilibrium
 
 
 def binomial_interval(count: int, of: int, error: float = 0.01) -> tuple[float, float]:

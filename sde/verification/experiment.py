@@ -8,8 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from sde.verification.fluctuations import Forecast, forecast
-from sde.verification.forecast import mean_field
+from sde.verification.forecast import Forecast, forecast
 from sde.verification.setting import Margins, Setting
 from sde.verification.theory_numbers import Theory
 from sde.verification.valley_motion import End
@@ -17,6 +16,8 @@ from sde.verification.verdicts import more_time
 
 PAIRS = 40
 """How many pairs of steps are looked at, half of them spaced evenly and half by ratio."""
+FEWER = "fewer parameters or rows of data, or a shorter time"
+"""What it takes that fluctuations can be followed."""
 
 
 @dataclass(frozen=True)
@@ -86,16 +87,16 @@ class Experiment:
         return np.searchsorted(self.saves, self.pairs + 1)
 
     @cached_property
-    def forecasts(self) -> tuple[np.ndarray, ...]:
-        """The predicted path (times, D) from every start."""
-        return tuple(mean_field(self.theory, self.setting, theta, self.times) for theta in self.starts)
+    def forecasts(self) -> tuple[Forecast, ...]:
+        """What is predicted from every start, at the saves: for the claims and the curves alike."""
+        return tuple(forecast(self.theory, self.setting, theta, self.times) for theta in self.starts)
 
     @cached_property
     def ends(self) -> tuple[End | None, ...]:
         """Where SGD ends from every start, as seen from the end of the forecast; None where that is not known, or no
         generators but the charges' move theta."""
         motion = self.theory.motion
-        return tuple(None if motion is None else motion.end(path[-1]) for path in self.forecasts)
+        return tuple(None if motion is None else motion.end(ahead.mean[-1]) for ahead in self.forecasts)
 
     @property
     def turning(self) -> list[int]:
@@ -103,26 +104,25 @@ class Experiment:
         return [k for k, end in enumerate(self.ends) if end is not None and end.turns]
 
     def eigenvalues(self, start: int) -> list[np.ndarray]:
-        """Of every matrix of charges on the forecast from a start, (times, n) each."""
-        values = self.theory.values(self.forecasts[start])
-        return [m.eigenvalues(values) for m in self.theory.matrices]
+        """Expected ones of every matrix of charges by the forecast from a start, (times, n) each."""
+        theory, ahead = self.theory, self.forecasts[start]
+        return [ahead.expected(lambda states, m=m: m.eigenvalues(theory.values(states))) for m in theory.matrices]
 
-    def lacks(self, start: int) -> str:
-        """What it takes that the forecast from this start arrives where SGD turns steadily; empty where it does.
+    def lacks(self, start: int) -> tuple[str, str] | None:
+        """Why the forecast from this start does not arrive where SGD turns steadily, and what that takes; None where it
+        does.
 
         What is left to go is estimated from its second half, at the slowest rate of the end.
         """
+        if self.forecasts[start].covariance is None:
+            return "the forecast is of the mean alone, and leaves turning by fluctuations out", FEWER
         end, miss, middle = self.ends[start], 0.0, int(np.argmax(self.times >= self.times[-1] / 2))
         if end is None or not end.rate:
-            return ""
+            return None
         for path in self.eigenvalues(start):
             gone = float(np.abs(path[-1] - path[middle]).max() / np.abs(path[-1]).max())
             miss = max(miss, gone / math.expm1(min(end.rate * (self.times[-1] - self.times[middle]), 700.0)))
         if miss <= self.margins.equilibrium / 2:
-            return ""
-        return more_time(self.times[-1] + math.log(2 * miss / self.margins.equilibrium) / end.rate)
-
-    @cached_property
-    def expectations(self) -> tuple[Forecast, ...]:
-        """The predicted paths with their fluctuations, from every start: what the curves show."""
-        return tuple(forecast(self.theory, self.setting, theta, self.times) for theta in self.starts)
+            return None
+        needed = self.times[-1] + math.log(2 * miss / self.margins.equilibrium) / end.rate
+        return "by the forecast the run ends before it turns steadily", more_time(needed)

@@ -1,13 +1,15 @@
-"""Where the theory says that the mean goes, and the starts that it is held against."""
+"""Where the theory says that SGD's paths go, and the starts that it is held against."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
+from sde.verification.fluctuations import points, spread
 from sde.verification.setting import Setting
 from sde.verification.theory_numbers import Theory
 
@@ -28,14 +30,42 @@ def orbit_starts(
     return tuple(out)
 
 
+@dataclass(frozen=True)
+class Forecast:
+    """What theory says of SGD's paths over time. mean: (times, D), NaN where it cannot be followed; covariance: (times,
+    D, D), None where only the path of the mean was followed, fluctuations left out."""
+
+    mean: np.ndarray
+    covariance: np.ndarray | None
+
+    @property
+    def followed(self) -> bool:
+        """Whether there is one."""
+        return bool(np.isfinite(self.mean).all())
+
+    def expected(self, f: Callable[[np.ndarray], np.ndarray], which: slice | np.ndarray = slice(None)) -> np.ndarray:
+        """E f (times, ...) of a function of states (n, D) to (n, ...). which: of the times."""
+        mean = self.mean[which]
+        if self.covariance is None:
+            return f(mean)
+        clouds = [points(m, p) for m, p in zip(mean, self.covariance[which], strict=True)]
+        return np.array([np.tensordot(weights, f(states), 1) for states, weights in clouds])
+
+
+def forecast(theory: Theory, setting: Setting, theta: np.ndarray, times: np.ndarray) -> Forecast:
+    """From theta (D,): mean and covariance where that is affordable, else the path of the mean alone."""
+    found = spread(theory, setting, theta, times) if theory.fluctuating else None
+    return Forecast(*found) if found else Forecast(mean_field(theory, setting, theta, times), None)
+
+
 def mean_field(theory: Theory, setting: Setting, theta: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """The predicted path (times, D): gradient flow, with every charge moved at its predicted rate and theta turned
-    along the generators that have none. NaN where it cannot be followed."""
+    """The predicted path (times, D) by the charges' law alone: gradient flow, with every charge moved at its predicted
+    rate. NaN where it cannot be followed."""
 
     def velocity(time: float, at: np.ndarray) -> np.ndarray:
         s = float(setting.factor(np.array([time]))[0]) * setting.speed
         step = s * setting.learning_rate if setting.plain else 0.0
-        return s * theory.closure(at, s * setting.temperature, step, s * time)
+        return s * theory.closure(at, s * setting.temperature, step)
 
     integrate: Any = import_module("scipy.integrate")  # slow to load
 

@@ -102,8 +102,9 @@ def moved_rest(theory: Theory, setting: Setting) -> Theory:
 
 
 def without_rotation(theory: Theory, setting: Setting) -> Theory:
-    """Only the charges' generators move theta: it comes to rest where all their drifts vanish."""
-    return replace(theory, motion=None)
+    """Only the charges' generators move theta, and no fluctuations turn it: it comes to rest where all their drifts
+    vanish."""
+    return replace(theory, motion=None, fluctuating=False)
 
 
 MUTATIONS: tuple[Mutation, ...] = (

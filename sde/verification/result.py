@@ -30,7 +30,7 @@ class Band:
 @dataclass(frozen=True)
 class Curves:
     """One charge from one start. theory: the predicted mean, integrated from the derived drift; bands: SGD and SDE; gd:
-    full-batch."""
+    full-batch; alone: theory's line leaves fluctuations out, which were too much work."""
 
     charge: str
     start: str
@@ -39,6 +39,7 @@ class Curves:
     bands: tuple[Band, ...]
     gd: np.ndarray | None = None
     equilibrium: float | None = None
+    alone: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import cast
 
 import numpy as np
 
-from sde.verification.valley_motion import ValleyMotion, covariance
+from sde.verification.valley_motion import ValleyMotion
 
 Moments = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """theta (n, D) -> (mean gradient (n, D), a factor B (n, D, K) of the one-sample covariance, Sigma = B B^T)."""
@@ -57,7 +57,7 @@ class MatrixCharge:
 class Theory:
     """What the derivation claims of a loss, as numbers. moments: see `Moments`; weight_decay: lambda_wd; smooth: no
     kinks in the loss; motion: what moves theta beside the charges, None without rotations and the like; matrices: of
-    the charges."""
+    the charges; fluctuating: whether forecasts know of fluctuations, and so of what follows from them."""
 
     charges: tuple[Charge, ...]
     moments: Moments
@@ -65,6 +65,7 @@ class Theory:
     smooth: bool = True
     motion: ValleyMotion | None = None
     matrices: tuple[MatrixCharge, ...] = ()
+    fluctuating: bool = True
 
     @property
     def moving(self) -> list[int]:
@@ -117,16 +118,10 @@ class Theory:
             size[:, j] = np.abs(decay) + h**2 * (variance * trace[:, 2 * j + 1] + square[:, 2 * j + 1])
         return change, size
 
-    def closure(self, theta: np.ndarray, temperature: float, step: float, elapsed: float) -> np.ndarray:
+    def closure(self, theta: np.ndarray, temperature: float, step: float) -> np.ndarray:
         """Velocity of the mean-field path (D,): gradient flow, plus the motion along the orbits that moves every charge
-        at its predicted rate T Tr[Sigma A] + step * gbar^T A gbar.
-
-        Fluctuations around the path are left out, unless there are generators beside the charges', which follow from
-        them: see `_fluctuating`. elapsed: time since the start.
-        """
+        at its predicted rate T Tr[Sigma A] + step * gbar^T A gbar; fluctuations around the path are left out."""
         mean, factor = self.moments(theta[None])
-        if self.motion is not None:
-            return self._fluctuating(self.motion, theta, factor[0], temperature, step, elapsed)
         velocity: np.ndarray = -mean[0] - self.weight_decay * theta
         if self.charges:
             directions = np.array([c.A @ theta + c.b for c in self.charges])
@@ -135,47 +130,6 @@ class Theory:
             along = cast(np.ndarray, np.linalg.lstsq(directions @ directions.T, rates / 2, rcond=1e-10)[0])
             velocity = velocity + directions.T @ along
         return velocity
-
-    def _fluctuating(
-        self,
-        motion: ValleyMotion,
-        theta: np.ndarray,
-        factor: np.ndarray,
-        temperature: float,
-        step: float,
-        elapsed: float,
-    ) -> np.ndarray:
-        """The same with the covariance P of fluctuations about the mean, to first order in it: means of gbar, T
-        Tr[Sigma A] and step * gbar^T A gbar over them (docs/theory.md eq. (5.9)); generators beside the charges' push
-        by Tr[P H B]. The path's charges are the mean charges, so that the mean lies off it by what makes up for
-        Tr[P A]."""
-        own = np.array([c.A @ theta + c.b for c in self.charges]).reshape(-1, len(theta))
-        directions, h = np.vstack([own, motion.fields(theta)]), motion.hessian(theta)
-        spread = covariance(h, factor, directions, temperature, step, elapsed)
-        excess = np.array([np.sum(spread * c.A) for c in self.charges])
-        centre = theta - own.T @ np.linalg.lstsq(own @ own.T, excess / 2, rcond=1e-10)[0] if len(own) else theta
-        sizes, axes = np.linalg.eigh(spread)
-        kept = sizes > 1e-12 * max(float(sizes[-1]), 1e-300)
-        offsets = (axes[:, kept] * np.sqrt(sizes[kept])).T
-        means, factors = self.moments(np.vstack([centre[None], centre + offsets, centre - offsets]))
-        trace, square = _forms([c.A for c in self.charges], factors, means)
-        pull = -_averaged(means)
-        pushes = np.concatenate(
-            [
-                _averaged(temperature * trace + step * square) / 2,
-                np.einsum("kij,ij->k", motion.linear, h @ spread),
-            ]
-        )
-        gram = directions @ directions.T
-        along = np.linalg.lstsq(gram, pushes - directions @ pull, rcond=1e-10)[0]
-        return pull - self.weight_decay * theta + directions.T @ along
-
-
-def _averaged(values: np.ndarray) -> np.ndarray:
-    """The mean over fluctuations of values (1 + 2n, ...) at the centre, and at n pairs of points a standard deviation
-    away from it."""
-    n = (len(values) - 1) // 2
-    return values[0] + (values[1:] - values[0]).sum(axis=0) / 2 if n else values[0]
 
 
 def _forms(matrices: list[np.ndarray], factor: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

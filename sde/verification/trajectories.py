@@ -21,11 +21,10 @@ def applies(experiment: Experiment) -> Iterator[Case]:
 
 def measure(case: Case, evidence: Evidence) -> Iterator[Curves]:
     """The curves of every charge from one start."""
-    given, ahead = evidence.experiment, evidence.experiment.expectations[case.start]
+    given, ahead = evidence.experiment, evidence.experiment.forecasts[case.start]
     sgd, sde, descent = (evidence.sample(run.kind, run.start) for run in case.runs)
-    path = given.forecasts[case.start]
-    rests = np.isfinite(path[-1]).all() and case.start not in given.turning
-    resting = evidence.simulators.equilibrium(path[-1]) if rests else None
+    rests = np.isfinite(ahead.mean[-1]).all() and case.start not in given.turning
+    resting = evidence.simulators.equilibrium(ahead.mean[-1]) if rests else None
     for j, c in enumerate(given.theory.charges):
         bands = [_band(label, c, s, sgd.time) for label, s in (("SGD", sgd), ("SDE", sde)) if len(s.states)]
         yield Curves(
@@ -36,6 +35,7 @@ def measure(case: Case, evidence: Evidence) -> Iterator[Curves]:
             tuple(bands),
             c.value(descent.states[0]) if len(descent.states) else None,
             float(resting[j]) if resting is not None and np.isfinite(resting[j]) and c.kind == "convergent" else None,
+            alone=ahead.covariance is None and given.theory.fluctuating,
         )
 
 

@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 
 from sde import SDE, SGD, InputError, plot, simulate, train
 from sde.api.experiments import figures_of, setting_of
-from sde.verification.fluctuations import forecast
-from sde.verification.forecast import mean_field
+from sde.verification.forecast import forecast, mean_field
 from symbolic import Dataset, Loss, Normal, derive, library, parameters
 
 u, w, x, y = sp.symbols("u w x y", real=True)

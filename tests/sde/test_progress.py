@@ -9,6 +9,7 @@ import pytest
 
 from sde import SGD, train
 from sde.engine import progress
+from sde.engine.progress import Tick
 from symbolic.library import rescaling
 
 
@@ -30,9 +31,7 @@ def test_what_a_checkpoint_held_took_no_time(monkeypatch: pytest.MonkeyPatch) ->
 def test_chunks_of_a_checkpoint_are_told_as_held(tmp_path: Path) -> None:
     told = list[tuple[int, bool]]()
 
-    def tick(n: int, /, *, held: bool = False) -> None:
-        told.append((n, held))
-
+    tick = Tick(lambda n, held: told.append((n, held)))
     call: dict[str, Any] = {"start": {"u": 1.2, "w": 0.6}, "steps": 20, "paths": 600, "seed": 1}
     for held in (False, True):
         told.clear()

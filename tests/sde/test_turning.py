@@ -18,7 +18,7 @@ from sde.api.valley_numbers import matrices, motion
 from sde.spec.problem_file import spec_for
 from sde.verification.claim_kind import Case
 from sde.verification.claims.turning import clock_of, measure, turned
-from sde.verification.forecast import mean_field
+from sde.verification.forecast import forecast
 from sde.verification.runs import Sample
 from sde.verification.setting import Margins, Setting
 from sde.verification.theory_numbers import Charge, Theory
@@ -44,14 +44,15 @@ def numbers(sgd: SGD, *, still: bool = False) -> tuple[Theory, Setting]:
         closed=True,
         factor=np.ones_like,
     )
-    return replace(figures, motion=None) if still else figures, setting
+    return replace(figures, motion=None, fluctuating=False) if still else figures, setting
 
 
 def ends(sgd: SGD, *, still: bool = False) -> np.ndarray:
     """Eigenvalues where the forecast ends."""
     figures, setting = numbers(sgd, still=still)
-    path = mean_field(figures, setting, START, np.array([0.0, 12 / setting.temperature]))
-    return figures.matrices[0].eigenvalues(figures.values(path[1:]))[0]
+    found = forecast(figures, setting, START, np.array([0.0, 12 / setting.temperature]))
+    assert (found.covariance is None) == still
+    return found.expected(lambda states: figures.matrices[0].eigenvalues(figures.values(states)))[-1]
 
 
 def test_the_forecast_ends_at_the_relative_equilibrium() -> None:
@@ -74,8 +75,9 @@ def test_the_forecast_turns() -> None:
     end = figures.motion.end(START)
     assert end is not None
     times = np.array([10.0, 12.0]) / setting.temperature
-    path = mean_field(figures, setting, START, np.append(0.0, times))[1:]
-    spent = turned(*clock_of(figures, end, path[None]), times)[0]
+    found = forecast(figures, setting, START, np.append(0.0, times))
+    seen, clock = clock_of(figures, end)
+    spent = turned(found.expected(seen)[None, 1:], clock, times)[0]
     assert spent == pytest.approx(times[1] - times[0], rel=0.02)
 
 
@@ -88,9 +90,9 @@ def test_clocks_read_what_a_rotation_has_turned() -> None:
     times = np.linspace(0, 3 / 0.00125, 12)
     states = np.array([[expm(f * t * end.rotation) @ end.theta for t in times] for f in (1.0, 0.8, 0.0)])
     for theory in (figures, replace(figures, charges=())):
-        seen, clock = clock_of(theory, end, states)
-        assert seen.shape[-1] == (3 if theory.charges else 8)
-        assert turned(seen, clock, times) / times[-1] == pytest.approx([1.0, 0.8, 0.0], abs=1e-9)
+        seen, clock = clock_of(theory, end)
+        assert seen(states).shape[-1] == (3 if theory.charges else 8)
+        assert turned(seen(states), clock, times) / times[-1] == pytest.approx([1.0, 0.8, 0.0], abs=1e-9)
 
 
 def test_no_rotation_no_motion() -> None:
@@ -127,7 +129,7 @@ def test_turning_is_supported_and_rest_refuted_when_forced() -> None:
     assert words == {("turning", "supported"), ("constant eigenvalues", "supported")}
     margins = Margins(equilibrium=0.01)
     settings |= {"paths": 800, "margins": margins}
-    forced = verify(theory.loss, SGD(0.01), numeric=lambda f: replace(f, motion=None), **settings)
+    forced = verify(theory.loss, SGD(0.01), numeric=lambda f: replace(f, motion=None, fluctuating=False), **settings)
     assert "refuted" in {v.verdict for v in forced.verdicts if v.group == "equilibrium"}
 
 
@@ -180,7 +182,7 @@ def angular_speeds(c: np.ndarray, times: np.ndarray) -> np.ndarray:
 
 
 def test_sgd_obeys_the_law_of_second_moments_not_that_of_the_point() -> None:
-    """docs/theory.md eq. (5.10), isotropic labels (no turning), eta = 0.03, S = 4: E{Tr[Sigma A]/S + gbar' A gbar} = 0
+    """docs/theory.md eq. (5.9), isotropic labels (no turning), eta = 0.03, S = 4: E{Tr[Sigma A]/S + gbar' A gbar} = 0
     within 4.5 standard errors; E Tr[Sigma A] and Tr[Sigma A] at the mean are off by more than 8."""
     theory, _, start = problem((2, 2, 2), "labels")
     sgd = SGD(0.03, batch_size=4)
@@ -213,7 +215,7 @@ def test_a_run_too_short_to_turn_steadily_says_how_long_it_needs() -> None:
 
     def found(time: float) -> tuple[Any, dict[str, Any]]:
         given = experiment_of(theory.loss, sgd, theory, start=start, time=time, seed=0, margins=None)
-        states = given.forecasts[0][None]
+        states = given.forecasts[0].mean[None]
         evidence: Any = SimpleNamespace(
             experiment=given, sample=lambda kind, start: Sample(states, given.times, 0, len(states), None)
         )

@@ -12,6 +12,7 @@ from scipy.linalg import solve_continuous_lyapunov
 
 from symbolic import SGD, Dataset, Loss, Normal
 from symbolic.display.point import at_point, point_record
+from symbolic.library import rescaling
 from symbolic.predictions.valley import RelativeEquilibrium
 from symbolic.problem.parameter import entries
 from symbolic.theory import Theory, derive
@@ -264,3 +265,11 @@ def test_records_carry_it() -> None:
     assert record["words"] in at_point(theory, theory.loss.unpack(START), SGD(0.01))
     still = derive(net([0.5, 0.5], [1, 1], SQUARE))
     assert "SGD rests here, slowest rate" in at_point(still, still.loss.unpack(START), SGD(0.01))
+
+
+def test_a_start_at_the_equilibrium_itself_is_where_it_ends() -> None:
+    """Also where the flow is exactly 0 there: (uw x - y)^2 at u = w = 1."""
+    theory = derive(rescaling())
+    found = end(theory, np.array([1.0, 1.0]), SGD(0.02))
+    assert (found.converged, found.turns, found.theta.tolist()) == (True, False, [1.0, 1.0])
+    assert found.rates == pytest.approx([4 * 0.02 * 0.25])

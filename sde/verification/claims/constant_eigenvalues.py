@@ -3,6 +3,7 @@ forecast has arrived at the relative equilibrium (docs/theory.md eq. (5.7))."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,6 +12,10 @@ from sde.verification.claim_kind import SMALLER, Case, ClaimKind, standard_error
 from sde.verification.experiment import Experiment
 from sde.verification.runs import Evidence, Kind, Run
 from sde.verification.verdicts import Claim, Untested
+
+SECOND = 2.0
+"""What a forecast of first order misses, over the square of the shift that it finds: 1 to 2.3 on a 2 x 2 x 2
+factorisation whose learning rates shift eigenvalues by a tenth to a fifth."""
 
 
 def applies(experiment: Experiment) -> Iterator[Case]:
@@ -21,9 +26,30 @@ def applies(experiment: Experiment) -> Iterator[Case]:
             for m in experiment.theory.matrices
             for i in range(len(m.weights))
         )
-        needs = experiment.lacks(k)
-        reason = "by the forecast the run ends before the relative equilibrium" if needs else ""
+        reason, needs = experiment.lacks(k) or beyond(experiment, k) or ("", "")
         yield Case(runs=(Run(Kind.SGD, k),), subjects=subjects, start=k, reason=reason, needs=needs)
+
+
+def beyond(experiment: Experiment, start: int) -> tuple[str, str] | None:
+    """Why the forecast's eigenvalues are not good to half the margin, and what that takes; None where they are.
+
+    Fluctuations shift them by a share s, which is followed to first order in the learning rate. What is left is of the
+    size of s^2: `SECOND` times that, where it was measured.
+    """
+    end, margin = experiment.ends[start], experiment.margins.equilibrium
+    if end is None:
+        return None
+    limit = experiment.theory.values(end.limit[None])[0]
+    paths = zip(experiment.theory.matrices, experiment.eigenvalues(start), strict=True)
+    shift = max(
+        (float(np.abs(path[-1] - m.eigenvalues(limit)).max() / np.abs(path[-1]).max()) for m, path in paths),
+        default=0.0,
+    )
+    if SECOND * shift**2 <= margin / 2:
+        return None
+    rate = experiment.setting.learning_rate * math.sqrt(margin / (2 * SECOND)) / shift
+    why = f"steps and fluctuations shift eigenvalues by {100 * shift:.2g} %, too far for a forecast of first order"
+    return why, f"{SMALLER}, about {rate:.2g}"
 
 
 def measure(case: Case, evidence: Evidence) -> Iterator[Claim | Untested]:

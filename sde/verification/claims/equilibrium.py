@@ -1,8 +1,8 @@
 """SGD ends at the noise equilibrium, and gradient descent does not: claimed once the forecast has arrived there.
 
 What is measured is SGD's own equilibrium, of second moments and exact at any learning rate: on average over its
-stationary states E{Tr[Sigma A]/S + gbar^T A gbar} balances weight decay (docs/theory.md eq. (5.10)). Tr[Sigma A] = 0 at
-a point is its limit of small steps.
+stationary states E{Tr[Sigma A]/S + gbar^T A gbar} balances weight decay (docs/theory.md eq. (5.9)). E Tr[Sigma A] = 0,
+the equilibrium of its SDE, is its limit of small steps: a note says by how many standard errors SGD misses it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def measure(case: Case, evidence: Evidence) -> Iterator[Claim | Untested | Entry
         for subject in case.subjects:
             yield CLAIM.undecided(subject, 0.0, "every path exploded: lower the learning rate", SMALLER)
         return
-    if not np.isfinite(given.forecasts[case.start]).all():
+    if not given.forecasts[case.start].followed:
         for subject in case.subjects:
             yield CLAIM.untested(subject, "the forecast of the mean leaves all bounds", SMALLER)
         return
@@ -46,7 +46,8 @@ def measure(case: Case, evidence: Evidence) -> Iterator[Claim | Untested | Entry
     needs = "" if arrived else time_needed(given, case.start, which, distance)
     for subject, j in case.pairs:
         share, error = ratio_of_means(found.net[:, j], found.gross[:, j])
-        claim = CLAIM.claim(subject, share, error, (-margin, margin), 0.0, len(found.net))
+        beside = _beside(found.flow[:, j], found.gross[:, j])
+        claim = CLAIM.claim(subject, share, error, (-margin, margin), 0.0, len(found.net), beside)
         claim = undecided_if_exploded(claim, sample)
         reason = "by the forecast the run ends before the noise equilibrium"
         yield claim if arrived else CLAIM.untested(subject, reason, needs)
@@ -62,9 +63,9 @@ def measure(case: Case, evidence: Evidence) -> Iterator[Claim | Untested | Entry
 
 def time_needed(given: Experiment, start: int, which: list[int], distance: float) -> str:
     """What it takes until the forecast is near enough, at the rate of its second half; distance: where it ends."""
-    path, times = given.forecasts[start], given.times
+    times = given.times
     middle = int(np.argmax(times >= times[-1] / 2))
-    halfway = float(np.abs(_ratio(*changes(given, path[None, middle : middle + 1]))[which]).max())
+    halfway = float(np.abs(foreseen(given, start, slice(middle, middle + 1))[which]).max())
     if not halfway > distance:
         return "more time: how much, the forecast does not tell"
     rate = math.log(halfway / distance) / (0.95 * times[-1] - times[middle])  # distance: the mean of the last tenth
@@ -73,11 +74,13 @@ def time_needed(given: Experiment, start: int, which: list[int], distance: float
 
 @dataclass(frozen=True)
 class Balances:
-    """Predicted mean change of every charge per step, net and gross, of SGD's late states, both (paths, charges); and
-    net over gross, (charges,): at the start and late on the forecast, and where gradient descent ends (NaN without)."""
+    """Predicted mean change of every charge per step, net and gross, of SGD's late states, and the net one without
+    gbar^T A gbar, all (paths, charges); and net over gross, (charges,): at the start and late on the forecast, and
+    where gradient descent ends (NaN without)."""
 
     net: np.ndarray
     gross: np.ndarray
+    flow: np.ndarray
     at_start: np.ndarray
     foreseen: np.ndarray
     resting: np.ndarray
@@ -85,13 +88,27 @@ class Balances:
 
 def _balances(evidence: Evidence, start: int) -> Balances:
     given, sample, descent = evidence.experiment, evidence.sample(Kind.SGD, start), evidence.sample(Kind.GD, start)
-    late, path = sample.time >= 0.9 * sample.time[-1], given.forecasts[start]
-    net, gross = changes(given, sample.states[:, late])
-    at_start, foreseen = _ratio(*changes(given, path[None, :1])), _ratio(*changes(given, path[None, late]))
+    late = sample.time >= 0.9 * sample.time[-1]
+    states = sample.states[:, late]
+    net, gross = changes(given, states)
+    _, square = given.theory.noise(states.reshape(-1, states.shape[2]), [c.A for c in given.theory.charges])
+    flow = net - given.setting.learning_rate**2 * square.reshape(*states.shape[:2], -1).mean(axis=1)
+    at_start, ahead = _ratio(*changes(given, given.starts[start][None, None])), foreseen(given, start, late)
     resting = np.full(len(given.theory.charges), np.nan)
     if len(descent.states):
         resting = _ratio(*changes(given, descent.states[:, -1:]))
-    return Balances(net, gross, at_start, foreseen, resting)
+    return Balances(net, gross, flow, at_start, ahead, resting)
+
+
+def foreseen(given: Experiment, start: int, which: slice | np.ndarray) -> np.ndarray:
+    """Net over gross change of every charge per step, (charges,), by the forecast from a start, over some of its
+    times."""
+
+    def change(states: np.ndarray) -> np.ndarray:
+        return np.stack(given.theory.step_change(states, given.setting.learning_rate, given.setting.variance), axis=1)
+
+    expected = given.forecasts[start].expected(change, which)
+    return _ratio(expected[:, 0], expected[:, 1])
 
 
 def changes(given: Experiment, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -100,6 +117,14 @@ def changes(given: Experiment, states: np.ndarray) -> tuple[np.ndarray, np.ndarr
     paths, times, d = states.shape
     change, size = given.theory.step_change(states.reshape(-1, d), given.setting.learning_rate, given.setting.variance)
     return change.reshape(paths, times, -1).mean(axis=1), size.reshape(paths, times, -1).mean(axis=1)
+
+
+def _beside(flow: np.ndarray, gross: np.ndarray) -> str:
+    """How far SGD's late states, (paths,), are from the SDE's equilibrium, in words."""
+    share, error = ratio_of_means(flow, gross)
+    if not 0 < error < np.inf:
+        return ""
+    return f"the SDE's equilibrium, without gbar^T A gbar: {share:.3g}, {abs(share) / error:.1f} standard errors off 0"
 
 
 def ratio_of_means(net: np.ndarray, gross: np.ndarray) -> tuple[float, float]:

@@ -3,7 +3,8 @@ arrived at the relative equilibrium (docs/theory.md eq. (5.7))."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
@@ -23,8 +24,7 @@ VISIBLE = 0.05
 def applies(experiment: Experiment) -> Iterator[Case]:
     """From every start for which turning is predicted; each by itself, as starts may turn in opposite directions."""
     for k in experiment.turning:
-        needs = experiment.lacks(k)
-        reason = "by the forecast the run ends before it turns steadily" if needs else ""
+        reason, needs = experiment.lacks(k) or ("", "")
         subject = f"SGD from {experiment.names[k]}"
         yield Case(runs=(Run(Kind.SGD, k),), subjects=(subject,), start=k, reason=reason, needs=needs)
 
@@ -38,17 +38,20 @@ def measure(case: Case, evidence: Evidence) -> Iterator[Claim | Untested]:
         return
     late = np.flatnonzero(sample.time >= sample.time[-1] / 2)
     passed, margin = sample.time[-1] - sample.time[late[0]], given.margins.approach
-    foreseen = float(
-        turned(*clock_of(given.theory, end, given.forecasts[case.start][None, late]), sample.time[late])[0]
+    seen, clock = clock_of(given.theory, end)
+    ahead, middle = given.forecasts[case.start].expected(seen, late)[None], len(late) // 2
+    earlier, later = (
+        float(turned(ahead[:, part], clock, time)[0]) / (time[-1] - time[0])
+        for part, time in ((part, sample.time[late[part]]) for part in (slice(middle + 1), slice(middle, None)))
     )
-    miss = abs(foreseen / passed - 1)
-    if not miss <= margin / 2:
-        further = 2 * np.log(2 * miss / margin) / end.rate if end.rate else np.inf  # its second half begins halfway
+    settling = abs(later / earlier - 1)
+    if not settling <= margin / 2:
+        further = 4 * np.log(2 * settling / margin) / end.rate if end.rate else np.inf  # quarters begin at a half
         until = float(sample.time[-1] + further)
         needs = more_time(until) if np.isfinite(until) else "more time: how much, the forecast does not tell"
         yield CLAIM.untested(subject, "by the forecast the run ends before it turns steadily", needs)
         return
-    ratio = turned(*clock_of(given.theory, end, sample.states[:, late]), sample.time[late]) / passed
+    ratio = turned(seen(sample.states[:, late]), clock, sample.time[late]) / passed
     note = f"predicted: {2 * np.pi / end.period:.4g} per unit time, once in {end.period:.4g}"
     claim = CLAIM.claim(
         subject, float(ratio.mean()), standard_error(ratio), (1 - margin, 1 + margin), 1.0, len(ratio), note
@@ -56,9 +59,9 @@ def measure(case: Case, evidence: Evidence) -> Iterator[Claim | Untested]:
     yield undecided_if_exploded(claim, sample)
 
 
-def clock_of(theory: Theory, end: End, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What turns, (..., n), and the antisymmetric matrix (n, n) by which: the charges, which have no fast fluctuations,
-    where the rotation moves them; else theta itself."""
+def clock_of(theory: Theory, end: End) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray]:
+    """What turns, states (..., D) -> (..., n), and the antisymmetric matrix (n, n) by which: the charges, which have no
+    fast fluctuations, where the rotation moves them; else theta itself."""
     linear = [c.A for c in theory.charges if not c.b.any()]
     if linear:
         flat = np.array([a.ravel() for a in linear])
@@ -69,8 +72,13 @@ def clock_of(theory: Theory, end: End, states: np.ndarray) -> tuple[np.ndarray, 
         clock = turns.reshape(len(forms), -1) @ forms.reshape(len(forms), -1).T
         there = np.einsum("i,kij,j->k", end.theta, forms, end.theta)
         if np.linalg.norm(clock @ there) > VISIBLE * np.linalg.norm(clock, 2) * np.linalg.norm(there) > 0:
-            return np.einsum("...i,kij,...j->...k", states, forms, states, optimize=True), (clock - clock.T) / 2
-    return states, end.rotation
+            return partial(_forms, forms), (clock - clock.T) / 2
+    return np.asarray, end.rotation
+
+
+def _forms(forms: np.ndarray, states: np.ndarray) -> np.ndarray:
+    """theta^T M theta (..., k) for each of the forms M (k, D, D), of states (..., D)."""
+    return np.einsum("...i,kij,...j->...k", states, forms, states, optimize=True)
 
 
 def turned(states: np.ndarray, rotation: np.ndarray, times: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ import numpy as np
 from symbolic.algebra.affine import AffineField
 from symbolic.predictions.valley.descent import STATIONARY
 from symbolic.predictions.valley.fluctuations import fluctuations
+from symbolic.predictions.valley.gram import Gram
 
 Array = np.ndarray
 RELATIVE = 1e-9
@@ -96,13 +97,11 @@ def motion(
         fields, pushes, bends = _traces(symmetric, theta, root @ root.T / 2, h)
     if not len(fields):
         return Motion(np.zeros_like(theta), np.zeros_like(theta), 0.0, 0.0, at_minimum, 0)
-    values, basis = np.linalg.eigh(fields @ fields.T)
-    moving = values > 1e-10 * max(float(values[-1]), 1e-300)
-    inverse = basis[:, moving] / values[moving] @ basis[:, moving].T
-    nu, fall = inverse @ pushes, -inverse @ (fields @ theta)
+    gram = Gram.of(fields)
+    nu, fall = gram.solve(pushes), -gram.solve(fields @ theta)
     rate = -2 * float(bends @ nu)
     scale = float(np.linalg.norm(root) ** 2 * np.linalg.norm(h)) / max(float(theta @ theta), 1e-300)
-    flat = int((np.abs(spectrum) <= floor).sum()) - int(moving.sum()) if at_minimum else 0
+    flat = int((np.abs(spectrum) <= floor).sum()) - gram.rank if at_minimum else 0
     return Motion(
         noise=nu @ fields,
         decay=fall @ fields,

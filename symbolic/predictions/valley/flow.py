@@ -14,12 +14,11 @@ import numpy as np
 
 from symbolic.algebra.affine import AffineField
 from symbolic.predictions.valley.fluctuations import fluctuations
+from symbolic.predictions.valley.gram import DEPENDENT, Gram
 
 Array = np.ndarray
 ZERO = 1e-9
 """Eigenvalue of H, over the largest one, up to which a direction is flat."""
-DEPENDENT = 1e-10
-"""Squared singular value of fields at a point, over the largest one, up to which they are dependent."""
 NUDGE = 1e-5
 """Norm of the generator along which derivatives are taken by central differences."""
 
@@ -75,9 +74,7 @@ class ValleyFlow:
         x = fluctuations(spectrum, vectors, vectors.T @ at.sigma @ vectors, ZERO * spectrum[-1], self.step)
         fields = self.fields(at.theta)
         pushes = self.heat * np.tensordot(self.linear, (x @ at.hessian).T, 2) - self.decay * fields @ at.theta
-        values, basis = np.linalg.eigh(fields @ fields.T)
-        moving = values > DEPENDENT * max(float(values[-1]), 1e-300)
-        return ((basis[:, moving] / values[moving]) @ (basis[:, moving].T @ pushes)) @ fields
+        return Gram.of(fields).solve(pushes) @ fields
 
     def dimension(self, theta: Array) -> int:
         """Of the orbit."""
