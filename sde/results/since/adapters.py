@@ -187,7 +187,7 @@ RESULT = Result(
         " away from it, at a cost that is known before the run."
     ),
     seed=SEED,
-    seconds=(12, 90),
+    seconds=(8, 45),
     theories=theories,
     measure=measure,
 )
