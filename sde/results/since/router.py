@@ -250,7 +250,7 @@ RESULT = Result(
         " normalised sigmoid, each proved to be all; how fast the published quantity moves under SGD."
     ),
     seed=SEED,
-    seconds=(5, 20),
+    seconds=(4, 15),
     theories=theories,
     measure=measure,
 )
