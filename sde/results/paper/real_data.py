@@ -167,7 +167,7 @@ def forecast(name: str) -> tuple[np.ndarray, np.ndarray]:
     numbers, shape = figures_of(theory, sgd), setting_of(theory, sgd)
 
     def velocity(theta: np.ndarray) -> np.ndarray:
-        return numbers.closure(theta, shape.temperature, sgd.learning_rate, 0.0)
+        return numbers.closure(theta, shape.temperature, sgd.learning_rate)
 
     path = [loss.pack(start(loss))]
     for _ in range(round(TIME / HEUN)):
