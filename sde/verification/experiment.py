@@ -16,7 +16,7 @@ from sde.verification.verdicts import more_time
 
 PAIRS = 40
 """How many pairs of steps are looked at, half of them spaced evenly and half by ratio."""
-FEWER = "fewer parameters or rows of data, or a shorter time"
+FEWER = "fewer parameters or rows of data, a shorter time, or a smaller learning rate"
 """What it takes that fluctuations can be followed."""
 
 
