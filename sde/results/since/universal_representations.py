@@ -23,13 +23,8 @@ TARGET, INPUTS, LABELS = np.array([[1.0, 0.3], [-0.2, 0.7]]), (1.4, 0.7), 0.5
 WIDTHS = {"narrow": (2,), "wide": (4,), "deep": (2, 2)}
 """Hidden widths; inputs and outputs are 2 each."""
 SPREAD, SAVES, BURNT = 0.6, 61, 40
-<<<<<<< HEAD
-"""Standard deviation of the starts' weights, saved times, and how many are left out: 800 units of time, where the
-slowest rate, by the theory, is 0.006."""
-=======
 """Standard deviation of the starts' weights, saved times, and how many are left out: 800 units of time, of which the
 slowest rate, by the theory, makes 5 e-folds."""
->>>>>>> resD
 NEAR = 0.06
 """Relative: a path's average over 400 units of time still fluctuates, and 1 % of the slowest starts is left."""
 ENTRY = 0.04
