@@ -2,6 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DOCS := $(VENV)/.docs-installed
 OLDEST := .venv-oldest
 OLDEST_PYTHON ?= python3.11
 OLDEST_TESTS := tests/cases/test_case_c7_oldest.py tests/test_cli.py tests/test_cli_processes.py tests/sde/test_simulate.py tests/sde/test_gathered.py \
@@ -9,7 +10,7 @@ OLDEST_TESTS := tests/cases/test_case_c7_oldest.py tests/test_cli.py tests/test_
 TORCH ?= torch
 RIVALS := "$(TORCH)" "jax>=0.10" "diffrax>=0.6" "torchsde>=0.2.6" "sdeint>=0.3" "jitcsde>=1.6" "mkl_random>=1.2"
 
-.PHONY: demo test nojit oldest slow fuzz lint format bench notebooks clean
+.PHONY: demo test docs nojit oldest slow fuzz lint format bench notebooks clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -22,6 +23,17 @@ demo: $(STAMP)
 
 test: $(STAMP) lint
 	$(BIN)/python -m pytest -q -n 2 -m "not slow" --durations=15
+
+# The site, in out/docs: every example runs first; then it is built anew, and any warning or dead link is an error.
+docs: $(DOCS)
+	$(BIN)/python -m pytest -q -m "not slow" tests/test_docs.py tests/test_site.py tests/test_public_face.py
+	rm -rf out/docs build/docs
+	$(BIN)/python -m sphinx -q -W --keep-going -d build/docs docs out/docs
+	@echo "site: out/docs/index.html"
+
+$(DOCS): $(STAMP)
+	$(BIN)/python -m pip install --quiet -e ".[docs]"
+	touch $@
 
 # Kernels as plain Python, with the coverage that this gives; loops that call machine code by address are left out.
 nojit: $(STAMP)
@@ -39,7 +51,7 @@ $(OLDEST)/.installed: pyproject.toml tests/oldest.py
 	$(OLDEST)/bin/python -m pip install --quiet --no-deps -e .
 	touch $@
 
-slow: $(STAMP)
+slow: $(STAMP) $(DOCS)
 	$(BIN)/python -m pytest -q -m slow
 
 fuzz: $(STAMP)
@@ -63,4 +75,4 @@ notebooks: $(STAMP)
 	$(BIN)/python -m notebooks.run
 
 clean:
-	rm -rf $(VENV) $(OLDEST) build dist out
+	rm -rf $(VENV) $(OLDEST) build dist out docs/generated

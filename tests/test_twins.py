@@ -86,6 +86,7 @@ def test_the_algebra_has_the_dimensions_that_one_svd_finds(name: str) -> None:
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_generator_is_orthogonal_to_every_gradient(name: str) -> None:
+    """docs/theory.md eq. (2.1)."""
     noise, theory = _noise(name), _theory(name)
     theta = _point(name, seed=5) + 0.01
     g = gradients(_loss(name), theta, noise.z[:2000])
@@ -126,6 +127,7 @@ def test_charges_have_the_sign_class_of_their_noise(name: str) -> None:
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 @pytest.mark.parametrize("name", [n for n in LOSSES if n not in (*SAMPLED, *HEAVY)])
 def test_the_equilibrium_is_where_bisection_finds_it(name: str, weight_decay: float) -> None:
+    """docs/theory.md eq. (4.2)."""
     theory, theta = _theory(name), _point(name)
     if not theory.charges:
         return
@@ -146,6 +148,7 @@ def test_the_equilibrium_is_where_bisection_finds_it(name: str, weight_decay: fl
 
 @pytest.mark.parametrize("name", [n for n in LOSSES if n not in SAMPLED])
 def test_the_drift_and_the_increment_of_a_charge_are_the_naive_ones(name: str) -> None:
+    """docs/theory.md eq. (3.2), (3.4), (3.5)."""
     theory, noise, theta, rate, batch, decay = _theory(name), _noise(name), _point(name), 0.03, 3, 0.2
     on_rows = [block.name for block in _loss(name).blocks] == ["dataset"]
     settings = SGD(rate, batch_size=batch, weight_decay=decay, replacement=not on_rows)
@@ -257,6 +260,7 @@ def test_one_sgd_step_has_the_naive_mean_and_covariance(case: str) -> None:
 
 @pytest.mark.parametrize("case", _STEPS)
 def test_one_euler_maruyama_step_has_the_naive_mean_and_covariance(case: str) -> None:
+    """docs/theory.md eq. (1.1)."""
     loss, theta, s = _STEPS[case]
     dt, noise = 0.02, Noise(loss)
     run = simulate(loss, s, start=loss.unpack(theta), time=dt, dt=dt, paths=PATHS, seed=4, save_at=2, keep="paths")

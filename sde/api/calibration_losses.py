@@ -53,4 +53,4 @@ def _turning() -> dict[str, Any]:
     noise = {x: Normal(0, np.array([1.5, 0.3])), e: Normal(0, np.array([0.3, 1.5]))}
     loss = Loss(residual.dot(residual), [U, W], noise, name="2x2x2")
     start = {"U": [[1.0, 0.2], [0.0, 1.0]], "W": [[1.0, 0.5], [-0.4, 0.8]]}
-    return {"loss": loss, "sgd": SGD(0.01), "start": start, "time": 320.0, "paths": 300}
+    return {"loss": loss, "sgd": SGD(0.009), "start": start, "time": 360.0, "paths": 250}

@@ -216,7 +216,7 @@ def _carrying(inner: type[LossDynamics], observables: Mapping[str, Any], loss: L
     if moved.features is None:
         return moved
     entries = [e for value in observables.values() for e in np.ravel(np.array(_listed(value), dtype=object))]
-    return MartingaleDynamics(moved, [sp.sympify(e) for e in entries])
+    return MartingaleDynamics(moved, [sp.sympify(e, strict=True) for e in entries])
 
 
 def _listed(value: Any) -> Any:

@@ -215,7 +215,7 @@ def forecast_label(curves: Sequence[Curves]) -> str:
     if not total:
         return ""
     share = f"at {100 * inside / total:.0f} % of the saves it lies within SGD's 5–95 % band"
-    alone = " It leaves fluctuations out: they take fewer parameters or rows of data, or a shorter time."
+    alone = " It leaves fluctuations out, which were too much work or left all bounds."
     said = f"The theory's line is a forecast of the mean, not tested as a claim of its own; {share}."
     return said + alone * any(c.alone for c in curves)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from sde.reports.figures import COLOURS
+from sde.reports.figures import COLOURS as COLOURS
 
 
 def panels(count: int = 1, *, width: float = 4.2, height: float = 2.9) -> tuple[Figure, list[Any]]:
@@ -32,3 +32,8 @@ def labels(axes: Any, x: str, y: str, **more: Any) -> None:
     """Names of the axes, a legend, and whatever else `set` takes."""
     axes.set(xlabel=x, ylabel=y, **more)
     axes.legend(frameon=False, fontsize=8)
+
+
+def points(axes: Any, x: np.ndarray, y: np.ndarray, label: str, colour: str) -> None:
+    """A measurement by its points. colour: a key of COLOURS."""
+    axes.plot(x, y, "o", ms=3, color=COLOURS[colour], label=label or None)

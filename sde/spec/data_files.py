@@ -18,7 +18,14 @@ from symbolic.language.names import printable
 from symbolic.problem.distributions import Dataset
 from symbolic.problem.parameter import entries
 
-FILE_KEYS = ("file", "inputs", "targets", "standardize", "classes")
+FILE_KEYS = {
+    "file": "Comma-separated, with a header; relative to the spec. Its rows are drawn with equal chance.",
+    "inputs": "Columns that make the data vector x, of shape [number of inputs], also for one input.",
+    "targets": "Columns that make y: a number for one target (it broadcasts against shape [1]), else a vector.",
+    "standardize": 'true: inputs and targets to mean 0 and variance 1 (divisor N); "inputs" leaves targets alone.',
+    "classes": "true: the one target holds whole-number labels, and y is its one-hot vector, never standardized.",
+}
+"""Keys of [data] for a file, and what each is."""
 SHOWN = 5
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 """Marks that stand between cells where commas should, and their names; blanks too, where they part the wanted names."""

@@ -8,15 +8,12 @@ Laws: normal (mean = 0, std = 1, or covariance = matrix), uniform (low = 0, high
 bernoulli (p), moments (moments = [m1, m2, ...]). Values are numbers, arrays, or constant expressions such as "1/3";
 shape defaults to that of the values. Rows of a file are drawn with equal chance, and may stand beside laws (label
 noise):
-    file = "train.csv"        comma-separated, with a header; relative to the spec file
-    inputs = ["c1", "c2"]     columns that make the data vector x, shape [number of inputs] (also for one input)
-    targets = ["c3"]          columns that make y: a scalar for one target (it broadcasts against outputs of shape [1]),
-    else a vector; optional standardize = true        inputs and targets to zero mean and unit variance (divisor N);
-    "inputs" leaves the targets alone classes = true            the one target holds whole-number labels: y is its
-    one-hot vector, never standardized [loss]        where = { h = "W@x" }  expression = "sum((h - y)**2)"     #
-    language: symbolic.language.parser; where goes top down [sgd]         learning_rate (default 0.01), batch_size,
-    weight_decay, momentum, replacement, schedule = "warmup(5)" or "min(t/5, 1)"   # t = eta*k [run]
-    start, time or steps, dt, paths, seed, save_at, scheme, dtype, keep, observables: see sde.spec.run_section
+    file = "train.csv"  inputs = ["c1", "c2"]  targets = ["c3"]     # and more: see sde.spec.data_files.FILE_KEYS
+    [loss]          where = { h = "W@x" }  expression = "sum((h - y)**2)"     # symbolic.language.parser; where goes
+                    top down
+    [sgd]           learning_rate (default 0.01), batch_size, weight_decay, momentum, replacement,
+                    schedule = "warmup(5)" or "min(t/5, 1)"     # t = eta*k
+    [run]           start, time or steps, dt, paths, seed, ...: see sde.spec.run_section
     [[claims]]      observable, equals, margin: see sde.spec.claims_section
 """
 
@@ -52,7 +49,7 @@ from symbolic.problem.schedule import read_schedule
 SECTIONS = ("name", "parameters", "data", "loss", "sgd", "run", "observables", "claims")
 SGD_KEYS = ("learning_rate", "batch_size", "weight_decay", "momentum", "replacement", "schedule")
 LOSS_KEYS = ("where", "expression")
-TABLES = {"": SECTIONS, "data": FILE_KEYS, "loss": LOSS_KEYS, "sgd": SGD_KEYS, "run": run_section.KEYS}
+TABLES = {"": SECTIONS, "data": tuple(FILE_KEYS), "loss": LOSS_KEYS, "sgd": SGD_KEYS, "run": run_section.KEYS}
 TABLES["claims"] = claims_section.KEYS
 DECLARE = "A parameter goes under [parameters]; a data variable needs a law under [data]."
 
@@ -276,8 +273,8 @@ class _Reader:
                     "must be a law or a key for files",
                     value,
                     'A shape goes under [parameters]; here write { law = "normal", shape = [2] }.'
-                    if isinstance(value, list) and all(type(n) is int for n in value) and not near(name, FILE_KEYS)
-                    else f'Write {{ law = "normal", std = 1 }}. {nearest(name, FILE_KEYS)}',
+                    if isinstance(value, list) and all(type(n) is int for n in value) and not near(name, TABLES["data"])
+                    else f'Write {{ law = "normal", std = 1 }}. {nearest(name, TABLES["data"])}',
                 )
                 self.declare(name, where, None)
                 continue

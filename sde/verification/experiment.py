@@ -16,7 +16,7 @@ from sde.verification.verdicts import more_time
 
 PAIRS = 40
 """How many pairs of steps are looked at, half of them spaced evenly and half by ratio."""
-FEWER = "fewer parameters or rows of data, or a shorter time"
+FEWER = "fewer parameters or rows of data, a shorter time, or a smaller learning rate"
 """What it takes that fluctuations can be followed."""
 
 
@@ -104,9 +104,10 @@ class Experiment:
         return [k for k, end in enumerate(self.ends) if end is not None and end.turns]
 
     def eigenvalues(self, start: int) -> list[np.ndarray]:
-        """Expected ones of every matrix of charges by the forecast from a start, (times, n) each."""
-        theory, ahead = self.theory, self.forecasts[start]
-        return [ahead.expected(lambda states, m=m: m.eigenvalues(theory.values(states))) for m in theory.matrices]
+        """Of every matrix of expected charges by the forecast from a start, (times, n) each: fast fluctuations of theta
+        leave a path's charges alone."""
+        values = self.forecasts[start].expected(self.theory.values)
+        return [m.eigenvalues(values) for m in self.theory.matrices]
 
     def lacks(self, start: int) -> tuple[str, str] | None:
         """Why the forecast from this start does not arrive where SGD turns steadily, and what that takes; None where it

@@ -6,10 +6,12 @@ With E over N(m, P) and steps of size h whose gradients have covariance (T/h) Si
 
 gbar with weight decay. Expectations are over m, weighted 1 - D/3, and the 2 D points m +- sqrt(3) columns of the
 symmetric sqrt(P), weighted 1/6 each: exact for cubics and for fourth powers along the columns (Julier and Uhlmann,
-Proc. IEEE 92 (2004) 401, kappa = 3 - D). At each point <gbar, A theta> = 0, so that E[C] = m^T A m + Tr[A P] + 2 b^T m
-follows the charge's own law, dE[C]/dt = T E Tr[Sigma A] + h E[gbar^T A gbar] - 2 lambda_wd E[C] for b = 0: fluctuations
-and the finite step are in it, which a path of the mean leaves out. Of P what lies along rotations is left out: over
-long times it would spread around a circle. What charges would lose by that m makes up for along their own directions.
+Proc. IEEE 92 (2004) 401, kappa = 3 - D); where P then leaves all bounds, as it may far from a minimum, and over kinks,
+they are over the 2 D points alone, sqrt(D) columns away (kappa = 0), which keeps P positive. At each point <gbar, A
+theta> = 0, so that E[C] = m^T A m + Tr[A P] + 2 b^T m follows the charge's own law, dE[C]/dt = T E Tr[Sigma A] + h
+E[gbar^T A gbar] - 2 lambda_wd E[C] for b = 0: fluctuations and the finite step are in it, which a path of the mean
+leaves out. Of P what lies along rotations is left out: over long times it would spread around a circle. What charges
+would lose by that m makes up for along their own directions.
 """
 
 from __future__ import annotations
@@ -30,12 +32,13 @@ NUDGE = 1e-5
 """Size of the steps of H's central differences, over the largest parameter."""
 
 
-def points(m: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points (2 D + 1, D), and their weights, whose mean and covariance are m and P."""
+def points(m: np.ndarray, p: np.ndarray, kappa: float | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Points (2 D + 1, D), and their weights, whose mean and covariance are m and P. kappa: 3 - D when left out."""
+    reach = 3.0 if kappa is None else len(m) + kappa
     values, vectors = np.linalg.eigh(p)
-    root = (vectors * np.sqrt(3 * np.clip(values, 0.0, None))).T
-    weights = np.full(2 * len(m) + 1, 1 / 6)
-    weights[-1] = 1 - len(m) / 3
+    root = (vectors * np.sqrt(reach * np.clip(values, 0.0, None))).T
+    weights = np.full(2 * len(m) + 1, 1 / (2 * reach))
+    weights[-1] = 1 - len(m) / reach
     return m + np.concatenate([root, -root, np.zeros((1, len(m)))]), weights
 
 
@@ -44,6 +47,14 @@ def spread(
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """m (times, D) and P (times, D, D) of paths from theta (D,); None where that takes too much work, or m and P leave
     all bounds."""
+    own = min(3.0 - len(theta), 0.0) if theory.smooth else 0.0
+    found = _spread(theory, setting, theta, times, own)
+    return found if found or not own else _spread(theory, setting, theta, times, 0.0)
+
+
+def _spread(
+    theory: Theory, setting: Setting, theta: np.ndarray, times: np.ndarray, kappa: float
+) -> tuple[np.ndarray, np.ndarray] | None:
     d = len(theta)
     affordable = WORK // (2 * d * max(theory.moments(theta[None])[1].size, 1))
     if affordable < LEAST:
@@ -55,7 +66,7 @@ def spread(
     def slope(time: float, y: np.ndarray) -> np.ndarray:
         s, m = speed(time), y[:, 0]
         across = _across(theory, m)
-        around, weights = points(m, across @ y[:, 1:] @ across)
+        around, weights = points(m, across @ y[:, 1:] @ across, kappa)
         mean, factor = theory.moments(around)
         pull = mean + theory.weight_decay * around
         weighted = weights[:, None] * pull

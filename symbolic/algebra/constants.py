@@ -119,7 +119,7 @@ def _as_power(leaf: sp.Expr) -> tuple[sp.Expr, Fraction]:
     content, rest = (n * exponent).as_content_primitive()
     if rest.could_extract_minus_sign():
         content, rest = -content, -rest
-    return sp.sympify(whole) ** rest, Fraction(int(content.p), int(content.q))
+    return sp.sympify(whole, strict=True) ** rest, Fraction(int(content.p), int(content.q))
 
 
 def _simplest(

@@ -60,6 +60,7 @@ def compared(name: str) -> Any:
 
 @pytest.mark.parametrize("name, charge", [("rescaling", "C_1"), ("scalar-chain", "C_2"), ("two-by-two", "C_1")])
 def test_weak_orders_are_one_and_two(name: str, charge: str) -> None:
+    """docs/theory.md eq. (3.5)."""
     found = compared(name).sel(observable=charge)
     for model, order, width in (("order-1", 1, 0.15), ("svag", 1, 0.15), ("order-2", 2, 0.3)):
         one = found.sel(model=model)
@@ -125,6 +126,7 @@ def test_halving_the_sdes_step_changes_nothing() -> None:
 
 
 def test_svag_of_factor_one_is_sgd() -> None:
+    """docs/theory.md eq. (3.7)."""
     ends = PathEnds(
         library.rescaling(),
         SGD(0.05, batch_size=2),
@@ -164,7 +166,8 @@ def test_pairs_are_independent_draws_of_one_law() -> None:
 
 
 def test_rows_of_a_data_set_without_polynomials() -> None:
-    """The noise in the weights of rows is that of a minibatch: both SDEs near SGD, the second nearer."""
+    """The noise in the weights of rows is that of a minibatch: both SDEs near SGD, the second nearer. docs/theory.md
+    eq. (6.2)."""
     a, w = tanh_unit().theta
     norm = {"n": a**2 + w**2}
     found = compare(

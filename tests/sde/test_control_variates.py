@@ -40,7 +40,8 @@ def ends(name: str, steps: int = 25) -> PathEnds:
 @pytest.mark.parametrize("what", [SGD_ITSELF, EULER, Dynamics("sde", 1), Dynamics("sde", 2), Dynamics("svag", 2)])
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_taken_off_has_mean_zero(name: str, what: Dynamics) -> None:
-    """Every control of every window: |z| < 5 of at most 56 (a false alarm in 30000); and each moves."""
+    """Every control of every window: |z| < 5 of at most 56 (a false alarm in 30000); and each moves. docs/theory.md eq.
+    (6.4)."""
     found = ends(name).sample(what, 25, 3, 0, 4000, None)
     both = found.folds[0].merge(found.folds[1])
     mean, cross = both.mean[found.size :], np.diag(both.cross)[found.size :]
@@ -64,6 +65,7 @@ def test_a_charges_own_sum_is_all_that_a_step_scatters(name: str) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_means_are_the_same_and_variances_less(name: str) -> None:
+    """docs/theory.md eq. (6.5)."""
     found = ends(name).sample(SGD_ITSELF, 25, 0, 0, 20_000, None)
     plain, taken = found.plain, found.sample
     apart = np.abs(plain.mean - taken.mean) / np.hypot(plain.sem, taken.sem)

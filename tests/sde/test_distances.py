@@ -17,7 +17,7 @@ from tests.sde.claim_samples import ALPHA, NORMAL, binomial
 @pytest.mark.parametrize("paths", [20, 400])
 def test_a_distance_misses_the_true_one_no_more_often_than_it_says(distance: Any, paths: int) -> None:
     """Two-sided, at a law apart from the claimed one and at that one itself; 5 % declared, 400 samples, refused at
-    1e-4."""
+    1e-4. docs/theory.md eq. (10.1), (10.2), (10.3)."""
     rng, shift = np.random.default_rng(3), 0.2
     true = {kolmogorov: 2 * float(stats.norm.cdf(shift / 2)) - 1, wasserstein: shift}[distance]
     for mean, apart in ((shift, true), (0.0, 0.0)):
@@ -32,6 +32,7 @@ def test_a_distance_misses_the_true_one_no_more_often_than_it_says(distance: Any
 def test_two_samples_of_one_law_are_told_apart_as_rarely_as_it_says(
     distance: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """docs/theory.md eq. (10.2)."""
     rng, wrong, bounded, right = np.random.default_rng(4), 0, 0, 0
     monkeypatch.setattr(distances, "PERMUTATIONS", 499)
     for _ in range(40):

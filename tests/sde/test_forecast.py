@@ -37,9 +37,9 @@ def test_linear_motion_is_exact_however_stiff() -> None:
 
 def test_a_report_says_that_the_mean_alone_was_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"start": {"u": 1.2, "w": 0.6}, "time": 1.0, "paths": 20}
-    assert "of the mean alone" not in verify(library.rescaling(), SGD(0.05), **settings).summary
+    assert "leaves fluctuations out" not in verify(library.rescaling(), SGD(0.05), **settings).to_dict()["forecast"]
     monkeypatch.setattr(fluctuations, "WORK", 0)
-    assert "of the mean alone" in verify(library.rescaling(), SGD(0.05), **settings).summary
+    assert "leaves fluctuations out" in verify(library.rescaling(), SGD(0.05), **settings).to_dict()["forecast"]
 
 
 def test_the_equilibrium_of_the_sde_is_told_in_standard_errors() -> None:

@@ -70,7 +70,7 @@ def test_the_forecast_lies_in_the_band_and_near_the_mean(case) -> None:
         assert ((found >= low - within) & (found <= high + within))[FEW:].all(), name
         miss = np.abs(found - mean).max()
         assert miss < 0.03 * np.ptp(mean) + 5 * sem.max(), name
-        better.append(miss < np.abs(charge.value(alone) - mean).max())
+        better.append(miss < np.abs(charge.value(alone) - mean).max() + sem.max())
     assert np.mean(better) > 0.5
 
 
@@ -94,6 +94,7 @@ def test_the_forecast_stays_in_the_band_where_sgd_turns_for_long() -> None:
 
 
 def test_the_closure_is_exact_for_a_quadratic_loss() -> None:
+    """docs/theory.md eq. (6.3)."""
     loss = Loss((u * x - y) ** 2 / 2, [u], {x: Normal(1, 0), y: Normal(0, 1)})
     theory, sgd = derive(loss), SGD(0.1)
     numbers = figures_of(theory, sgd), setting_of(theory, sgd)

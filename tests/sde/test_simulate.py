@@ -170,7 +170,8 @@ def sigma_cases() -> dict[str, tuple[Loss, dict[str, Any]]]:
 
 @pytest.mark.parametrize("name", sigma_cases())
 def test_one_step_has_the_gradients_mean_and_covariance(name: str) -> None:
-    """theta' - theta over one step dt: mean -dt grad L, covariance T dt Sigma. Each entry within 5 standard errors."""
+    """theta' - theta over one step dt: mean -dt grad L, covariance T dt Sigma. Each entry within 5 standard errors.
+    docs/theory.md eq. (1.1)."""
     loss, start = sigma_cases()[name]
     theory, theta, n, dt, sgd = derive(loss), loss.pack(start), 20_000, 0.02, SGD(0.05, 4)
     run = simulate(loss, sgd, start=start, time=dt, dt=dt, paths=n, seed=5, save_at=2, keep="paths")
@@ -184,6 +185,7 @@ def test_one_step_has_the_gradients_mean_and_covariance(name: str) -> None:
 
 
 def test_weights_without_replacement_shrink_the_noise() -> None:
+    """docs/theory.md eq. (6.2)."""
     loss, start = sigma_cases()["two-layer-relu"]
     spread = [
         simulate(loss, SGD(0.05, 32, replacement=r), start=start, time=0.02, dt=0.02, paths=4000, seed=6, save_at=2)[
@@ -197,7 +199,7 @@ def test_weights_without_replacement_shrink_the_noise() -> None:
 
 
 def test_schedule_and_momentum_scale_the_flow() -> None:
-    """One data row: no noise, so Euler's method with steps dt s(t)/(1 - beta)."""
+    """One data row: no noise, so Euler's method with steps dt s(t)/(1 - beta). docs/theory.md eq. (3.9)."""
     loss = Loss((u * x - y) ** 2, [u], Dataset({x: [1.5], y: [2.0]}))
     run = simulate(
         loss,

@@ -50,7 +50,7 @@ SETTINGS = {
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_full_batch_against_a_plain_twin(name: str, setting: str) -> None:
-    """PyTorch's update, step by step: 1e-12 relative after 60 steps."""
+    """PyTorch's update, step by step: 1e-12 relative after 60 steps. docs/theory.md eq. (1.2)."""
     sgd = SETTINGS[setting]
     run = train(
         LOSSES[name], sgd, start={"u": 0.8, "w": -0.4}, steps=60, paths=2, full_batch=True, save_at=61, keep="paths"
@@ -91,7 +91,8 @@ def test_a_batch_larger_than_the_data_is_refused_without_replacement_only() -> N
 @pytest.mark.parametrize(("batch", "replacement"), [(1, True), (4, True), (4, False), (15, False)])
 @pytest.mark.parametrize("name", LOSSES)
 def test_one_step_has_the_minibatch_covariance(name: str, batch: int, replacement: bool) -> None:
-    """eta^2 Sigma/S times (N-S)/(N-1) without replacement; mean -eta grad L: each within 5 standard errors."""
+    """eta^2 Sigma/S times (N-S)/(N-1) without replacement; mean -eta grad L: each within 5 standard errors.
+    docs/theory.md eq. (1.2), (1.3)."""
     loss, theta, n = LOSSES[name], np.array([0.8, -0.4]), 20_000
     run = train(
         loss,
@@ -295,6 +296,7 @@ def residual(name: str, decay: float, flip: bool = False) -> float:
 @pytest.mark.parametrize("name", CHARGED)
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 def test_pathwise_identity_over_ten_thousand_steps(name: str, decay: float) -> None:
+    """docs/theory.md eq. (3.3)."""
     assert residual(name, decay) < 1e-10
 
 

@@ -57,7 +57,7 @@ def ends(sgd: SGD, *, still: bool = False) -> np.ndarray:
 
 def test_the_forecast_ends_at_the_relative_equilibrium() -> None:
     """docs/theory.md section 8: the limit of small steps, with momentum too; SGD's own at eta = 0.02, S = 64, -2.146(1)
-    and 2.450(2); without rotations the joint equilibrium."""
+    and 2.450(2); without rotations the joint equilibrium. docs/theory.md eq. (5.7), (5.8)."""
     assert 2 * ends(SGD(1e-3)) - ends(SGD(2e-3)) == pytest.approx([-2.1364, 2.6177], abs=1.5e-3)
     assert 2 * ends(SGD(1e-3, momentum=0.5)) - ends(SGD(2e-3, momentum=0.5)) == pytest.approx(
         [-2.1364, 2.6177], abs=5e-3
@@ -138,7 +138,7 @@ def test_turning_is_supported_and_rest_refuted_when_forced() -> None:
 def test_sgd_ends_where_it_is_predicted(shape: tuple[int, int, int], seed: int) -> None:
     """Discrete SGD from one start at two learning rates, extrapolated to 0: eigenvalues of U'U - WW' and angular
     velocity within 4 standard errors, and 2 % of the largest, 3 % of the speed for what is of second order in eta.
-    Targets that turn it fast, so that it shows."""
+    Targets that turn it fast, so that it shows. docs/theory.md eq. (5.7)."""
     dy, h, dx = shape
     rng = np.random.default_rng(seed)
     target = np.round(rng.standard_normal((dy, h)), 1) @ np.round(rng.standard_normal((h, dx)), 1)
@@ -206,9 +206,9 @@ def test_sgd_obeys_the_law_of_second_moments_not_that_of_the_point() -> None:
 
 
 def test_a_run_too_short_to_turn_steadily_says_how_long_it_needs() -> None:
-    """By the forecast alone: so long a run is claimed about; the report tells the turning of either."""
+    """By the forecast alone: who follows what it says comes to a claim, in three goes; the report tells the turning."""
     theory, _ = square()
-    sgd, away = SGD(0.02), np.array([[2.5, 0.4], [0.0, 0.5]])
+    sgd, away = SGD(0.02), np.array([[1.8, 0.4], [0.0, 0.6]])
     begin = {k: np.asarray(v) for k, v in theory.loss.unpack(START).items()}
     u, w = begin.values()
     start = dict(zip(begin, (u @ np.linalg.inv(away), away @ w), strict=True))
@@ -225,6 +225,8 @@ def test_a_run_too_short_to_turn_steadily_says_how_long_it_needs() -> None:
     short, facts = found(10.0)
     assert isinstance(short, Untested) and short.needs.startswith("more time: about t = ")
     assert "it does not rest but turns for ever, once in " in facts["where SGD ends"]
-    needed = float(short.needs.rpartition(" ")[2])
-    assert 10 < needed < 300
-    assert isinstance(found(needed)[0], Claim)
+    goes = [10.0]
+    while isinstance(short, Untested) and len(goes) < 4:
+        goes.append(float(short.needs.rpartition(" ")[2]))
+        short, _ = found(goes[-1])
+    assert isinstance(short, Claim) and goes == sorted(goes) and goes[-1] < 500

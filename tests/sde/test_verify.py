@@ -144,7 +144,8 @@ def test_weight_decay_is_part_of_the_theory():
 
 
 def test_momentum_keeps_to_its_first_order_limit():
-    """No step identity holds with momentum; where the charge ends does, with eta/(1 - beta) for eta."""
+    """No step identity holds with momentum; where the charge ends does, with eta/(1 - beta) for eta. docs/theory.md eq.
+    (3.9)."""
     report = verify(rescaling(), SGD(0.002, momentum=0.9), start=START, time=20.0, paths=500, seed=3)
     assert words(report, "pathwise identity") == set()
     assert words(report, "approach") == {"supported"}
@@ -163,7 +164,8 @@ def test_matrix_factorisation_keeps_the_eigenvalues_of_its_charges():
 
 
 def test_isotropic_matrix_factorisation_aligns_and_gradient_descent_does_not():
-    """Isotropic labels never turn it: SGD ends where U^T Gamma_U U = W Gamma_W W^T, entry by entry."""
+    """Isotropic labels never turn it: SGD ends where U^T Gamma_U U = W Gamma_W W^T, entry by entry. docs/theory.md eq.
+    (4.8)."""
     U, W, x, e = parameters(U=(2, 2), W=(2, 2), x=(2,), e=(2,))
     residual = U * (W * x) - sp.Matrix([[1.0, 0.2], [-0.1, 0.8]]) * x - e
     loss = Loss(residual.dot(residual), [U, W], {x: Normal(0, [1.5, 0.5]), e: Normal(0, 0.8)})
@@ -178,7 +180,7 @@ def test_isotropic_matrix_factorisation_aligns_and_gradient_descent_does_not():
 def test_the_equilibrium_is_predicted_in_closed_form():
     """At the minimum, Gamma_U = 4 Tr[Sigma_x] Sigma_e and Gamma_W = 4 Tr[Sigma_e] Sigma_x; the matrix geometric mean
     gives the equilibrium of the orbit, and `verify`'s joint equilibrium is the same up to a rotation of the hidden
-    space."""
+    space. docs/theory.md eq. (4.9)."""
     from symbolic import derive
 
     x_std, e_std = np.array([1.2, 1.0, 0.8, 0.6]), np.array([0.8, 0.55, 0.3])
@@ -199,6 +201,7 @@ def test_the_equilibrium_is_predicted_in_closed_form():
 
 
 def test_scale_invariance_grows_at_the_predicted_slope():
+    """docs/theory.md eq. (4.7)."""
     entry = LIBRARY["scale-invariant"]
     report = verify(entry.build(), entry.sgd, start=entry.start, time=entry.time, paths=500, seed=0)
     assert report.supported, [(v.claim, v.verdict, v.interval) for v in report.verdicts if v.verdict != "supported"]

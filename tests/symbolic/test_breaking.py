@@ -62,7 +62,7 @@ def steps(loss: Loss, theta: np.ndarray, sgd: SGD) -> np.ndarray:
 
 def test_drift_of_a_quadratic_is_exact_over_all_minibatches() -> None:
     """E[C' - C] = eta (breaking + decay + noise + finite step), for a C that no symmetry keeps; any term times two
-    fails."""
+    fails. docs/theory.md eq. (5.2)."""
     rng = np.random.default_rng(2)
     for expression in ((u * w * x - y) ** 2 + u**2 / 5, sp.tanh(u * x + w) * y + u * w**2):
         loss = Loss(expression, [u, w], ROWS)
@@ -80,7 +80,8 @@ def test_drift_of_a_quadratic_is_exact_over_all_minibatches() -> None:
 
 @pytest.mark.parametrize("function", [u**3 - w, sp.exp(u / 2) * w, sp.log(1 + u**2 + w**2)], ids=str)
 def test_ito_terms_of_any_function(function: sp.Expr) -> None:
-    """Mean and variance of one step, as eta -> 0: drift to order eta^2, diffusion to order eta."""
+    """Mean and variance of one step, as eta -> 0: drift to order eta^2, diffusion to order eta. docs/theory.md eq.
+    (3.1), (5.2)."""
     loss, theta, value = (
         Loss((u * w * x - y) ** 2 + u, [u, w], ROWS),
         np.array([0.8, -0.5]),
@@ -180,7 +181,7 @@ def test_bad_input_is_named() -> None:
 
 
 def test_momentum_scales_the_terms() -> None:
-    """Small-step limit: eta -> eta/(1 - beta), and no finite-step term is claimed."""
+    """Small-step limit: eta -> eta/(1 - beta), and no finite-step term is claimed. docs/theory.md eq. (3.9)."""
     of, theta = breaking(ridged(), u**2 - w**2 + u), np.array([1.1, 0.7])
     plain, heavy = (of.at(theta, SGD(0.01, weight_decay=0.2, momentum=beta)) for beta in (0.0, 0.5))
     for name, power in (("breaking", 2), ("decay", 2), ("noise", 4), ("diffusion", 4)):
@@ -244,7 +245,8 @@ def test_horizon_predicts_a_ridge_on_one_factor() -> None:
 
 
 def test_noise_pulls_a_broken_charge_back_at_the_stated_rate() -> None:
-    """From the balanced point the deviation saturates as (1 - e^{-kt})/k, k = T Var q: far below |breaking| t."""
+    """From the balanced point the deviation saturates as (1 - e^{-kt})/k, k = T Var q: far below |breaking| t.
+    docs/theory.md eq. (4.4)."""
     sgd, start = SGD(0.01), np.array([1.0, 1.0])
     sizes = breaking(ridged(sp.Rational(1, 500), 1), u**2 - w**2).at(start, sgd)
     assert sizes.relaxation == pytest.approx(4 * sgd.temperature)

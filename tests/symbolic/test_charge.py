@@ -32,6 +32,7 @@ FIELDS = {
 
 @pytest.mark.parametrize("name", list(LIBRARY))
 def test_gradient_of_a_charge_is_twice_its_field(name: str) -> None:
+    """docs/theory.md eq. (2.2)."""
     loss = LIBRARY[name].build()
     theory = derive(loss)
     theta = sp.Matrix(loss.theta)

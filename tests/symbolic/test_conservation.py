@@ -32,7 +32,7 @@ def factorisation(n: int, m: int, r: int) -> Loss:
 )
 def test_two_factor_counts(n: int, m: int, r: int):
     """Marcotte, Gribonval, Peyre (2307.00144), proposition 4.2 and corollary 4.4: r(r+1)/2 laws if r <= n + m, else
-    what a matrix of rank n + m leaves."""
+    what a matrix of rank n + m leaves. docs/theory.md eq. (2.4)."""
     s = n + m
     expected = r * (r + 1) // 2 if r <= s else s * r - s * (s - 1) // 2
     loss = factorisation(n, m, r)
@@ -63,7 +63,7 @@ def balancedness(widths: list[int], seed: int = 0) -> int:
 
 def test_fifty_random_linear_networks():
     """All laws are balancedness (Marcotte et al., section 4): #laws = rank of {W_i W_i^T - W_{i+1}^T W_{i+1}}, found by
-    derive's algebra too."""
+    derive's algebra too. docs/theory.md eq. (2.3), (2.4)."""
     for widths in losses.linear_sizes():
         loss = losses.linear_net(widths[::-1])
         formal = Formal(loss)
@@ -73,7 +73,8 @@ def test_fifty_random_linear_networks():
 
 @pytest.mark.parametrize("part", range(5))
 def test_fifty_random_relu_networks(part: int):
-    """One law per hidden unit (Marcotte et al., section 4), whatever depth, widths and biases."""
+    """One law per hidden unit (Marcotte et al., section 4), whatever depth, widths and biases. docs/theory.md eq.
+    (2.4)."""
     for widths, bias in losses.relu_sizes()[part::5]:
         loss = losses.relu_net(widths, bias=bias)
         algebra = find_algebra(loss, Formal(loss))
@@ -123,7 +124,7 @@ def test_softmax_on_one_hot_labels_counts_by_pattern():
 
 
 def test_independent_counts_functions_not_generators():
-    """so(2, 2) of a determinant: four symmetric generators, three independent charges."""
+    """so(2, 2) of a determinant: four symmetric generators, three independent charges. docs/theory.md eq. (2.3)."""
     a, b, c, d = sp.symbols("a b c d", real=True)
     theory = derive(Loss(((a * d - b * c) * x - e) ** 2, [a, b, c, d], {x: Normal(0, 1), e: Normal(0, 1)}))
     assert (theory.algebra.symmetric, theory.independent_charges, theory.conservation_laws) == (4, 3, 3)

@@ -65,6 +65,7 @@ SETTINGS = [
 
 @pytest.mark.parametrize("sgd", SETTINGS, ids=str)
 def test_increment_is_exact_over_all_minibatches(sgd: SGD) -> None:
+    """docs/theory.md eq. (3.3), (3.4)."""
     rng = np.random.default_rng(4)
     for loss in tiny_losses():
         theory = derive(loss)
@@ -80,7 +81,8 @@ def test_increment_is_exact_over_all_minibatches(sgd: SGD) -> None:
 
 
 def test_pathwise_identity_on_every_library_loss() -> None:
-    """C_{k+1} = (1 - eta lambda)^2 C_k + eta^2 g^T A g for homogeneous charges, whatever the minibatch."""
+    """C_{k+1} = (1 - eta lambda)^2 C_k + eta^2 g^T A g for homogeneous charges, whatever the minibatch. docs/theory.md
+    eq. (3.3)."""
     rng, sgd = np.random.default_rng(5), SGD(0.01, batch_size=3, weight_decay=0.1)
     for name, entry in LIBRARY.items():
         loss = library_theory(name).loss
@@ -193,7 +195,7 @@ def behind_flow(charge: Charge, grad: Any, theta: np.ndarray, decay: float, h: f
 @pytest.mark.parametrize("name", CHARGED)
 def test_every_drift_agrees_with_steps_at_random_points(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every library loss; and each term of the formulas doubled is caught on it, unless it vanishes there for every
-    charge."""
+    charge. docs/theory.md eq. (3.2)."""
     points = [Sampled(name, k) for k in range(2)]
     for at in points:
         assert at.disagreements() == []
@@ -219,7 +221,8 @@ def test_every_drift_agrees_with_steps_at_random_points(name: str, monkeypatch: 
 
 @pytest.mark.parametrize("name", LIBRARY)
 def test_any_function_drifts_as_a_step_says_on_every_library_loss(name: str) -> None:
-    """Losses without a charge too: a random quadratic C changes by eta (drift + finite step) on average."""
+    """Losses without a charge too: a random quadratic C changes by eta (drift + finite step) on average. docs/theory.md
+    eq. (3.1)."""
     at, rng = Sampled(name, 2, 4_000), np.random.default_rng(8)
     a, b = rng.standard_normal((at.loss.dimension,) * 2), rng.standard_normal(at.loss.dimension)
     a = a + a.T
@@ -234,7 +237,7 @@ def test_any_function_drifts_as_a_step_says_on_every_library_loss(name: str) -> 
 @pytest.mark.parametrize("factor", [1, 2, 5])
 def test_svag_is_exact_over_all_pairs_of_minibatches(factor: int) -> None:
     """Steps eta/l along (1 + sqrt(2l - 1))/2 g_1 + (1 - sqrt(2l - 1))/2 g_2; l = 1 is SGD. Source: arXiv 2102.12470,
-    algorithm 1."""
+    algorithm 1. docs/theory.md eq. (3.7)."""
     rng, root = np.random.default_rng(4), np.sqrt(2 * factor - 1)
     for loss, sgd in product(tiny_losses(), SETTINGS):
         theta = rng.normal(size=loss.dimension)
@@ -285,7 +288,8 @@ def test_rescaling_drift_is_the_known_rate() -> None:
 
 @pytest.mark.parametrize("decay", [0.0, 0.3])
 def test_second_order_is_the_modified_gradient_flow(decay: float) -> None:
-    """Order 2 adds <grad C, -grad(eta/4 |grad L|^2)> with weight decay in L, also for b != 0. Source: Li, Tai, E."""
+    """Order 2 adds <grad C, -grad(eta/4 |grad L|^2)> with weight decay in L, also for b != 0. Source: Li, Tai, E.
+    docs/theory.md eq. (3.5)."""
     sgd = SGD(0.1, weight_decay=decay)
     for expression in ((u * w * x - y) ** 2, ((u + 1) * (w - 2) * x - y) ** 2):
         loss = tiny(expression, [u, w])

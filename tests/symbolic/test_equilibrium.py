@@ -22,7 +22,7 @@ def covariance(n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def test_sign_split_closed_form_and_rate() -> None:
-    """lambda* = ln(Tr Sigma_u / Tr Sigma_w)/4; rate 4 T C_2(v) + 2 lambda. Source: docs/theory.md eq. (4.6)."""
+    """lambda* = ln(Tr Sigma_u / Tr Sigma_w)/4; rate 4 T C_2(v) + 2 lambda. docs/theory.md eq. (4.5), (4.6)."""
     theory = derive(losses.rescaling())
     at = {u: 1.2, w: 0.6}
     sigma = theory.sigma(np.array([1.2, 0.6]))
@@ -37,7 +37,8 @@ def test_sign_split_closed_form_and_rate() -> None:
 
 
 def test_rate_is_the_slope_of_the_drift() -> None:
-    """d(dlambda/dt)/dlambda at lambda*, by differences, for a charge with weight decay and b != 0."""
+    """d(dlambda/dt)/dlambda at lambda*, by differences, for a charge with weight decay and b != 0. docs/theory.md eq.
+    (4.4)."""
     shifted = losses.Loss(
         ((u + 1) * (w - 2) * losses.x - losses.y) ** 2,
         [u, w],
@@ -54,7 +55,7 @@ def test_rate_is_the_slope_of_the_drift() -> None:
 
 
 def test_scale_invariance_diverges_and_weight_decay_stops_it() -> None:
-    """|theta|^4 -> T Tr Sigma-hat/(2 lambda). Source: docs/theory.md, section 4."""
+    """|theta|^4 -> T Tr Sigma-hat/(2 lambda). docs/theory.md eq. (4.7)."""
     theory = derive(losses.scale_invariant())
     at = np.array([0.8, -0.4, 0.5])
     free = theory.equilibrium(at={"w": at}, sgd=SGD(0.1))
@@ -79,7 +80,7 @@ def test_frozen_charges_stay() -> None:
 @pytest.mark.parametrize("h", [1, 2, 3, 8])
 def test_joint_minimum_is_the_geometric_mean(h: int) -> None:
     """Anisotropic regression: U^T Gamma_U U = W Gamma_W W^T, reached by the closed form and by Newton on the orbit
-    alike."""
+    alike. docs/theory.md eq. (4.9)."""
     dy, dx = max(3, h), max(4, h + 1)
     theory = derive(losses.linear_net([dy, h, dx], (sp.Rational(3, 2), sp.Rational(1, 2))))
     rng = np.random.default_rng(h)
@@ -204,3 +205,26 @@ def test_minimum_at_infinity_is_not_taken_for_reached() -> None:
     assert joint is not None
     assert not joint.converged
     assert not len(joint.rates)
+
+
+@pytest.mark.parametrize("name", ["rescaling", "scalar-chain", "two-layer-linear"])
+def test_noise_along_an_orbit_is_least_where_the_drift_ends(name: str) -> None:
+    """Sigma and Tr[Sigma A] at points of the orbit are those of the formula, G falls, and Tr Sigma has the slope -2 G.
+    docs/theory.md eq. (4.1), (4.3)."""
+    entry = LIBRARY[name]
+    theory = derive(entry.build())
+    at = theory.loss.pack(entry.start)
+    sigma, A = theory.sigma(at), theory.charges[0].A
+
+    def along(lam: float) -> tuple[float, float]:
+        back = expm(-lam * A)
+        there = theory.sigma(expm(lam * A) @ at)
+        assert np.allclose(there, back @ sigma @ back, rtol=1e-9, atol=1e-12 * np.abs(sigma).max())
+        return float(np.trace(there)), float(np.sum(there * A))
+
+    lams, h = np.linspace(-0.6, 0.6, 7), 1e-5
+    pulls = [along(lam)[1] for lam in lams]
+    assert (np.diff(pulls) < 0).all()
+    for lam, pull in zip(lams, pulls, strict=True):
+        slope = (along(lam + h)[0] - along(lam - h)[0]) / (2 * h)
+        assert slope == pytest.approx(-2 * pull, rel=1e-5, abs=1e-6 * np.abs(pulls).max())

@@ -250,6 +250,7 @@ def test_a_count_below_the_charges_is_a_defect() -> None:
 
 @pytest.mark.parametrize("name", ["cosine", "two groups, width 1", "doubled kink", "attention over sqrt(3)"])
 def test_laws_do_not_hang_on_a_seed(name: str) -> None:
+    """docs/theory.md eq. (2.5)."""
     loss = CASES[name][0]()
     assert {law_count(loss, 0, seed) for seed in SEEDS[:10]} == {CASES[name][1]}
 
@@ -257,6 +258,7 @@ def test_laws_do_not_hang_on_a_seed(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*CASES, *LIBRARY])
 def test_laws_are_the_same_for_fifty_seeds(name: str) -> None:
+    """docs/theory.md eq. (2.5)."""
     loss = CASES[name][0]() if name in CASES else LIBRARY[name].build()
     theory = derive(loss)
     laws = theory.conservation_laws

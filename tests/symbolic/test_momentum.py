@@ -72,6 +72,7 @@ def residuals(laws: list[MomentumLaw], theory: Theory, mass: float, friction: fl
     ["rescaling", "linear net", "affine rescaling", "affine rotation", "translation", "mixed", "softmax", "scale"],
 )
 def test_every_law_along_a_trajectory(name: str) -> None:
+    """docs/theory.md eq. (3.8)."""
     theory = theories()[name]
     laws = list(momentum_laws(theory.algebra, theory.loss))
     assert laws

@@ -12,6 +12,7 @@ from scipy.linalg import solve_continuous_lyapunov
 
 from symbolic import SGD, Dataset, Loss, Normal
 from symbolic.display.point import at_point, point_record
+from symbolic.library import rescaling
 from symbolic.predictions.valley import RelativeEquilibrium
 from symbolic.problem.parameter import entries
 from symbolic.theory import Theory, derive
@@ -65,7 +66,8 @@ START = np.concatenate([np.eye(2).ravel(), SQUARE.ravel()])
 
 
 def test_figures_of_the_square_factorisation() -> None:
-    """docs/theory.md section 8: eigenvalues of U'U - WW' and angular velocity, without and with weight decay T."""
+    """docs/theory.md section 8: eigenvalues of U'U - WW' and angular velocity, without and with weight decay T.
+    docs/theory.md eq. (5.7)."""
     theory, twin = square()
     for sgd, known, speed in (
         (SGD(0.01), [-2.136431, 2.617720], 0.125131),
@@ -101,7 +103,7 @@ def test_figures_at_a_finite_learning_rate() -> None:
 @pytest.mark.parametrize("decay", [0.0, 0.7])
 def test_it_is_where_the_projected_drift_ends(shape: tuple[int, int, int], decay: float) -> None:
     """Against the naive integration: the flow along the valley at the given point, eigenvalues and angular velocities
-    where it ends."""
+    where it ends. docs/theory.md eq. (5.6)."""
     theory, twin, start = problem(shape)
     found = end(theory, start, SGD(0.01, weight_decay=0.01 * decay))
     assert found.converged and found.turns
@@ -123,7 +125,8 @@ def test_minima_of_more_hidden_units_than_inputs_and_outputs_are_one_orbit() -> 
 
 @pytest.mark.parametrize("shape", [(2, 2, 2), (3, 2, 4), (2, 2, 3), (3, 3, 4)])
 def test_isotropic_labels_never_turn_it(shape: tuple[int, int, int]) -> None:
-    """Whatever the inputs; SGD ends where all charges' drifts vanish. Isotropic inputs alone do turn it."""
+    """Whatever the inputs; SGD ends where all charges' drifts vanish. Isotropic inputs alone do turn it. docs/theory.md
+    eq. (5.7)."""
     theory, twin, start = problem(shape, "labels")
     found = end(theory, start, SGD(0.01))
     joint = theory.equilibrium(theory.loss.unpack(start), SGD(0.01)).joint
@@ -264,3 +267,11 @@ def test_records_carry_it() -> None:
     assert record["words"] in at_point(theory, theory.loss.unpack(START), SGD(0.01))
     still = derive(net([0.5, 0.5], [1, 1], SQUARE))
     assert "SGD rests here, slowest rate" in at_point(still, still.loss.unpack(START), SGD(0.01))
+
+
+def test_a_start_at_the_equilibrium_itself_is_where_it_ends() -> None:
+    """Also where the flow is exactly 0 there: (uw x - y)^2 at u = w = 1."""
+    theory = derive(rescaling())
+    found = end(theory, np.array([1.0, 1.0]), SGD(0.02))
+    assert (found.converged, found.turns, found.theta.tolist()) == (True, False, [1.0, 1.0])
+    assert found.rates == pytest.approx([4 * 0.02 * 0.25])

@@ -75,7 +75,7 @@ def test_a_schedule_must_stay_finite_and_not_negative(schedule: sp.Expr, got: st
 
 @pytest.mark.parametrize(("rows", "batch"), [(6, 1), (6, 2), (6, 5), (6, 6), (1, 1)])
 def test_noise_factor_by_enumeration(rows: int, batch: int) -> None:
-    """Cov of the mean of all subsets of size S, over Sigma/S."""
+    """Cov of the mean of all subsets of size S, over Sigma/S. docs/theory.md eq. (1.3)."""
     values = np.arange(rows, dtype=float) ** 2
     means = [np.mean(c) for c in combinations(values, batch)]
     factor = SGD(0.1, batch, replacement=False).noise_factor(rows)
@@ -117,7 +117,8 @@ def test_what_the_loss_does_not_use_has_no_part_in_its_population() -> None:
 
 
 def test_the_equation_has_the_rates_and_the_noise_of_its_rows() -> None:
-    """Drift -s (mean gradient + wd theta) and diffusion s^2 T Sigma, by plain averages over the rows."""
+    """Drift -s (mean gradient + wd theta) and diffusion s^2 T Sigma, by plain averages over the rows. docs/theory.md
+    eq. (1.1)."""
     loss = Loss((u * w * x - e) ** 2, [u, w], ROWS)
     sgd = SGD(0.1, 2, weight_decay=0.3, momentum=0.5, replacement=False, schedule=warmup(4.0))
     sde, theta = SDE.from_loss(loss, sgd), np.array([1.5, -0.5])

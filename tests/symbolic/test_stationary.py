@@ -37,14 +37,15 @@ def against_mpmath(law: StationaryLaw, at: list[float]) -> None:
 
 @pytest.mark.parametrize("sgd", [SGD(0.2), SGD(0.1, weight_decay=0.3), SGD(0.1, batch_size=2, momentum=0.5)], ids=str)
 def test_two_factors_against_mpmath(sgd: SGD) -> None:
+    """docs/theory.md eq. (5.3)."""
     law = stationary_law(rescaling(), sgd)
     assert law.temperature == pytest.approx(0.2 if not sgd.weight_decay and not sgd.momentum else 0.1)
     against_mpmath(law, [1e-3, 0.4, 1.0, 3.0, 50.0])
 
 
 def test_three_factors_against_quadrature() -> None:
-    """Its exponent by hand for a1 = a2 = 0 (x = 1): (b1 s - b2)/s^{4/3} integrates to (3/2) b1 s^{2/3} + 3 b2
-    s^{-1/3}."""
+    """Its exponent by hand for a1 = a2 = 0 (x = 1): (b1 s - b2)/s^{4/3} integrates to (3/2) b1 s^{2/3} + 3 b2 s^{-1/3}.
+    docs/theory.md eq. (5.5)."""
     loss = Loss((u * w * e - y) ** 2, [u, w, e], {y: Normal(1, 2)})
     law = stationary_law(loss, SGD(0.5))
     f = lambda p: p**-2.0 * np.exp(-(1.5 * p ** (2 / 3) + 3 * p ** (-1 / 3)) / (3 * 0.5 * 4))  # noqa: E731
@@ -92,7 +93,7 @@ def test_narrow_law_is_normal_with_the_linear_variance() -> None:
 
 
 def test_moments_and_tail() -> None:
-    """v^{-7/2}: mean and variance exist, the third moment does not."""
+    """v^{-7/2}: mean and variance exist, the third moment does not. docs/theory.md eq. (5.4)."""
     law = stationary_law(rescaling(), SGD(0.2))
     assert law.tail_exponent == 3.5
     assert law.sf(2e8) / law.sf(1e8) == pytest.approx(2**-2.5, rel=1e-6)
@@ -137,7 +138,7 @@ def test_negative_branch_mirrors() -> None:
 
 
 def test_mode() -> None:
-    """Below T_c/3 where the density is largest; above it the density is infinite at 0."""
+    """Below T_c/3 where the density is largest; above it the density is infinite at 0. docs/theory.md eq. (5.4)."""
     law = stationary_law(rescaling(), SGD(0.148))
     assert law.mode_temperature == pytest.approx(4 / 27)
     grid = np.linspace(0.5, 1.5, 200001)
@@ -205,7 +206,8 @@ def tilted_cdf(law: StationaryLaw, power: float) -> Any:
     ids=["two", "two-decay", "three"],
 )
 def test_simulated_paths_have_this_law_and_no_other(loss: Loss, start: list[float], sgd: SGD, time: float) -> None:
-    """From an unbalanced start; KS at 1 %. A temperature 1.3 times as high and an exponent off by 1/2 are rejected."""
+    """From an unbalanced start; KS at 1 %. A temperature 1.3 times as high and an exponent off by 1/2 are rejected.
+    docs/theory.md eq. (5.3), (5.5)."""
     p = simulate(start, sgd.temperature, sgd.weight_decay, time, 3000, seed=2)
     law = stationary_law(loss, sgd)
     assert stats.kstest(p, law.cdf).pvalue > 0.01

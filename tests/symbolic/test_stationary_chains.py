@@ -66,7 +66,7 @@ def flux(found: Chain, log_density: sp.Expr) -> sp.Expr:
 @pytest.mark.parametrize("factors", [2, 3, 5])
 def test_zero_flux(factors: int) -> None:
     """The density solves the stationary Fokker-Planck equation without flux; another exponent or half the exponential
-    does not."""
+    does not. docs/theory.md eq. (5.3), (5.5)."""
     found = generic(factors)
     log_density = sp.log(found.density(v, T, lam))
     assert flux(found, log_density) == 0
@@ -163,7 +163,7 @@ def test_bad_input() -> None:
 
 
 def test_critical_temperatures() -> None:
-    """(b2 - lambda/2)/a3; symbolic in the law's parameters. Source: 2308.06671."""
+    """(b2 - lambda/2)/a3; symbolic in the law's parameters. Source: 2308.06671. docs/theory.md eq. (5.4)."""
     k, r = sp.symbols("k r", positive=True)
     found = critical_temperature(
         Loss((u * w * x - y) ** 2, [u, w], {(x, y): Normal(0, covariance=[[1, r], [r, k]])}), weight_decay=lam

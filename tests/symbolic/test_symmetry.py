@@ -91,7 +91,8 @@ def test_radial_loss_has_rotations_and_no_charge() -> None:
 
 
 def test_generator_neither_symmetric_nor_antisymmetric_gives_no_charge() -> None:
-    """Level sets are ellipses: the generator's symmetric part is no symmetry, so it must not become a charge."""
+    """Level sets are ellipses: the generator's symmetric part is no symmetry, so it must not become a charge.
+    docs/theory.md eq. (2.2)."""
     loss = Loss((u**2 + 3 * w**2) * x, [u, w], {x: Normal(0, 1)})
     theory = derive(loss)
     assert (theory.algebra.dimension, theory.algebra.symmetric, theory.algebra.antisymmetric, theory.charges) == (
@@ -181,7 +182,8 @@ def test_linear_loss_keeps_all_that_moves_along_its_level_sets() -> None:
 
 
 def test_random_points_agree_with_every_library_loss() -> None:
-    """The float64 null space of gradients at random points, a separate route, has the same dimension."""
+    """The float64 null space of gradients at random points, a separate route, has the same dimension. docs/theory.md
+    eq. (2.1)."""
     rng = np.random.default_rng(1)
     for name, entry in LIBRARY.items():
         loss = entry.build()

@@ -54,7 +54,7 @@ def bent(theory: Theory, theta: np.ndarray, step: float = 0.01) -> float:
 
 def test_all_charges_together_are_the_slow_motion_of_the_valley() -> None:
     """dS/dt = (T/2) D^2(S o Phi)[Sigma]; the motion without rotations is refused. Source: Katzenberger 1991; Li, Wang,
-    Arora (2110.06914)."""
+    Arora (2110.06914). docs/theory.md eq. (5.6)."""
     theory, theta = anisotropic(), minimum(np.array([[1.6, 0.9], [0.2, 0.5]]))
     found = sharpness(theory, theory.loss.unpack(theta), SGD(0.01))
     assert (found.at_minimum, found.flat) == (True, 0)
@@ -101,7 +101,7 @@ def test_isotropic_noise_comes_to_rest_at_the_equilibrium_of_the_charges() -> No
 @pytest.mark.slow
 def test_discrete_sgd_rotates_as_the_slow_motion_says() -> None:
     """U'U - WW' turns for ever, at the rate and with the eigenvalues of `path` in the limit eta -> 0 (two rates,
-    extrapolated), 4 standard errors."""
+    extrapolated), 4 standard errors. docs/theory.md eq. (5.6), (5.7)."""
     theory = anisotropic()
     start = minimum(np.array([[1.2, 0.4], [-0.3, 0.9]]))
     unit = sharpness(theory, theory.loss.unpack(start), SGD(1.0))

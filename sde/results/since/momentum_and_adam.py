@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -59,22 +60,25 @@ def form(x: np.ndarray, y: np.ndarray, theory: Theory) -> np.ndarray:
     return np.einsum("...i,ij,...j->...", x, theory.charges[0].A, y)
 
 
-def heavy_residual(theta: np.ndarray, theory: Theory) -> float:
-    """Largest error of docs/theory.md eq. (3.10) along theta (paths, steps, D), every step."""
-    eta, beta, decay = HEAVY.learning_rate, HEAVY.momentum, HEAVY.weight_decay
+def heavy_residual(momentum: float = HEAVY.momentum) -> float:
+    """Largest error of docs/theory.md eq. (3.10), with this momentum in it, on paths of HEAVY."""
+    theory, eta, decay = theories()["factors"], HEAVY.learning_rate, HEAVY.weight_decay
+    every: dict[str, Any] = {"paths": 8, "keep": "paths", "save_at": EXACT_STEPS + 1, "seed": SEED}
+    theta = weights(train(theory.loss, HEAVY, start=FACTORS, steps=EXACT_STEPS, **every), theory)
     v = -np.diff(theta, axis=1) / eta
     m, q, c = form(theta[:, :-1], v, theory), form(v, v, theory), form(theta, theta, theory)
-    kept = m[:, 1:] - beta * (m[:, :-1] - eta * q[:, :-1]) - decay * c[:, 1:-1]
+    kept = m[:, 1:] - momentum * (m[:, :-1] - eta * q[:, :-1]) - decay * c[:, 1:-1]
     return float(max(np.abs(kept).max(), np.abs(c[:, 1:] - c[:, :-1] + 2 * eta * m - eta**2 * q).max()))
 
 
-def nesterov_residual(path: Paths, theory: Theory) -> float:
-    """Largest error of docs/theory.md eq. (3.11)."""
-    eta, beta, decay = HEAVY.learning_rate, HEAVY.momentum, HEAVY.weight_decay
-    theta, v, u = path.theta, path.velocity, -np.diff(path.theta, axis=1) / HEAVY.learning_rate
+def nesterov_residual(momentum: float = HEAVY.momentum) -> float:
+    """Largest error of docs/theory.md eq. (3.11), with this momentum in it, on paths of Nesterov's with HEAVY."""
+    theory, eta, decay = theories()["factors"], HEAVY.learning_rate, HEAVY.weight_decay
+    path = nesterov(theory.loss, HEAVY, FACTORS, steps=EXACT_STEPS, paths=8, seed=SEED)
+    theta, v, u = path.theta, path.velocity, -np.diff(path.theta, axis=1) / eta
     m, s, c = form(theta[:, :-1], v, theory), form(u, v, theory), form(theta, theta, theory)
-    kept = m[:, 1:] - beta * (m[:, :-1] - eta * s[:, :-1]) - decay * c[:, 1:-1]
-    moved = c[:, 1:] - c[:, :-1] + 2 * eta * (decay * c[:, :-1] + beta * m) - eta**2 * form(u, u, theory)
+    kept = m[:, 1:] - momentum * (m[:, :-1] - eta * s[:, :-1]) - decay * c[:, 1:-1]
+    moved = c[:, 1:] - c[:, :-1] + 2 * eta * (decay * c[:, :-1] + momentum * m) - eta**2 * form(u, u, theory)
     return float(max(np.abs(kept).max(), np.abs(moved).max()))
 
 
@@ -83,8 +87,8 @@ def stationary_ratio(paths: int, threads: int | None) -> np.ndarray:
     theory = theories()["factors"]
     first = np.linspace(BURNT, STEPS - 1, 400).astype(int)
     at = np.unique(np.concatenate([first, first + 1]))
-    told = {"start": FACTORS, "steps": STEPS, "paths": paths, "keep": "paths", "seed": SEED, "threads": threads}
-    run = train(theory.loss, HEAVY, save_at=at * HEAVY.learning_rate, **told)
+    told: dict[str, Any] = {"start": FACTORS, "steps": STEPS, "paths": paths, "keep": "paths", "seed": SEED}
+    run = train(theory.loss, HEAVY, save_at=at * HEAVY.learning_rate, threads=threads, **told)
     theta = weights(run, theory)
     steps = np.rint(run.time.values / HEAVY.learning_rate).astype(int)
     before = np.flatnonzero((np.diff(steps) == 1) & (steps[:-1] >= BURNT))
@@ -96,26 +100,23 @@ def stationary_ratio(paths: int, threads: int | None) -> np.ndarray:
 
 def measure(effort: Effort) -> Finding:
     """Exact laws on single paths; the stationary law; the pace with momentum; Adam, SGD and gradient descent on u w."""
-    factors, product, threads = theories()["factors"], theories()["u w"], effort.threads
-    exact = {"start": FACTORS, "steps": EXACT_STEPS, "paths": 8, "keep": "paths", "save_at": EXACT_STEPS + 1}
-    heavy = weights(train(factors.loss, HEAVY, seed=SEED, threads=threads, **exact), factors)
-    looked = nesterov(factors.loss, HEAVY, FACTORS, steps=EXACT_STEPS, paths=8, seed=SEED)
+    product, threads = theories()["u w"], effort.threads
+    recursions = heavy_residual(), nesterov_residual()
     effort.tick(0.2)
     ratio = stationary_ratio(effort(200, 2000), threads)
     effort.tick(0.5)
-    charge, noisy = product.charges[0], theories()["u w, noisy"]
+    noisy = theories()["u w, noisy"]
     rate = noisy.equilibrium(LEAST, SLOW)[0].rate
     steps = round(0.5 / (rate * SLOW.learning_rate))
-    many = {"paths": effort(200, 2000), "keep": "paths", "seed": SEED, "threads": threads, "save_at": 41}
-    many |= {"observables": {"C": charge.expression}}
-    slow = train(noisy.loss, SLOW, start=LEAST, steps=steps, **many)
+    paths, seen = effort(200, 2000), {"C": product.charges[0].expression}
+    common: dict[str, Any] = {"observables": seen, "keep": "paths", "seed": SEED, "threads": threads}
+    slow = train(noisy.loss, SLOW, start=LEAST, steps=steps, paths=paths, save_at=41, **common)
     left = slow.C.values[:, -1] / slow.C.values[:, 0]
-    plain = train(product.loss, PLAIN, start=APART, steps=ADAM_STEPS, **many | {"save_at": ADAM_STEPS + 1})
-    descent = train(product.loss, PLAIN, start=APART, steps=ADAM_STEPS, full_batch=True, **many | {"paths": 2})
+    common |= {"start": APART, "steps": ADAM_STEPS}
+    plain = train(product.loss, PLAIN, paths=paths, save_at=ADAM_STEPS + 1, **common)
+    descent = train(product.loss, PLAIN, paths=2, full_batch=True, save_at=41, **common)
     effort.tick(0.8)
-    path = adam(
-        product.loss, ADAM_RATE, APART, steps=ADAM_STEPS, paths=effort(200, 1000), seed=SEED, decays=ADAM_DECAYS
-    )
+    path = adam(product.loss, ADAM_RATE, APART, steps=ADAM_STEPS, paths=200, seed=SEED, decays=ADAM_DECAYS)
     jump = np.diff(path.theta, axis=1)
     along = 2 * form(path.theta[:, :-1], jump, product).sum(axis=1)
     across = form(jump, jump, product).sum(axis=1)
@@ -128,14 +129,14 @@ def measure(effort: Effort) -> Finding:
     heavy_law = Row.exact(
         "heavy ball",
         f"heavy ball, {EXACT_STEPS} steps: largest error of the charge's recursion with decay",
-        heavy_residual(heavy, factors),
+        recursions[0],
         0.0,
         ROUNDING,
     )
     nesterov_law = Row.exact(
         "Nesterov",
         f"Nesterov, {EXACT_STEPS} steps: largest error of its recursion",
-        nesterov_residual(looked, factors),
+        recursions[1],
         0.0,
         ROUNDING,
     )

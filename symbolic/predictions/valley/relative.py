@@ -174,8 +174,8 @@ def relative_equilibrium(flow: ValleyFlow, start: Place, descended: bool = False
         size, stiff = float(np.linalg.norm(here)), max(float(np.linalg.norm(slope, 2)), 1e-300)
         if pace == 0.0:
             pace = 0.5 / stiff
-        elif size > 0:
-            pace = min(pace * min(max(before / size, 0.5), 8.0), 1e9 / stiff)
+        else:
+            pace = min(pace * (min(max(before / size, 0.5), 8.0) if size > 0 else 8.0), 1e9 / stiff)
         before, rising = size, float(np.linalg.eigvals(slope).real.max())
         if rising * pace > 0.5:
             pace = 0.5 / rising

@@ -1,0 +1,1 @@
+"""The site: its pages, and how it is built (`make docs`)."""
