@@ -221,7 +221,7 @@ RESULT = Result(
         " the heavy ball."
     ),
     seed=SEED,
-    seconds=(6, 50),
+    seconds=(5, 10),
     theories=theories,
     measure=measure,
 )
