@@ -217,7 +217,7 @@ RESULT = Result(
         " word about how gradients are correlated: it stays right with a strong signal, where the size is another."
     ),
     seed=SEED,
-    seconds=(6, 40),
+    seconds=(5, 10),
     theories=theories,
     measure=measure,
 )

@@ -156,7 +156,7 @@ RESULT = Result(
         " ηHXH = Σ) before the run."
     ),
     seed=SEED,
-    seconds=(5, 40),
+    seconds=(5, 25),
     theories=theories,
     measure=measure,
 )

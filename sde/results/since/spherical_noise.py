@@ -181,7 +181,7 @@ RESULT = Result(
         " and not by the radius alone."
     ),
     seed=SEED,
-    seconds=(4, 60),
+    seconds=(5, 20),
     theories=theories,
     measure=measure,
 )

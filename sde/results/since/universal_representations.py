@@ -199,7 +199,7 @@ RESULT = Result(
         " learning rate itself; weight decay's representation told apart from it; gradient descent beside it."
     ),
     seed=SEED,
-    seconds=(6, 60),
+    seconds=(6, 15),
     theories=theories,
     measure=measure,
 )
