@@ -4,8 +4,8 @@ With E over N(m, P) and steps of size h whose gradients have covariance (T/h) Si
 
     m' = -E[gbar],   P' = -E[gbar (theta - m)^T] - E[(theta - m) gbar^T] + T E[Sigma] + h E[gbar gbar^T],
 
-gbar with weight decay. Expectations are over m, weighted 1 - D/3, and the 2 D points m +- sqrt(3) columns of the
-symmetric sqrt(P), weighted 1/6 each: exact for cubics and for fourth powers along the columns (Julier and Uhlmann,
+gbar with weight decay. Expectations are over m, weighted 1 - D/3, and the 2 D points m +- sqrt(3) columns of
+sqrt(P) along its axes, weighted 1/6 each: exact for cubics and for fourth powers along the columns (Julier and Uhlmann,
 Proc. IEEE 92 (2004) 401, kappa = 3 - D); where P then leaves all bounds, as it may far from a minimum, and over kinks,
 they are over the 2 D points alone, sqrt(D) columns away (kappa = 0), which keeps P positive. At each point <gbar, A
 theta> = 0, so that E[C] = m^T A m + Tr[A P] + 2 b^T m follows the charge's own law, dE[C]/dt = T E Tr[Sigma A] + h
@@ -36,7 +36,8 @@ def points(m: np.ndarray, p: np.ndarray, kappa: float | None = None) -> tuple[np
     """Points (2 D + 1, D), and their weights, whose mean and covariance are m and P. kappa: 3 - D when left out."""
     reach = 3.0 if kappa is None else len(m) + kappa
     values, vectors = np.linalg.eigh(p)
-    root = (vectors * np.sqrt(reach * np.clip(values, 0.0, None))).T
+    axes = vectors * np.sqrt(reach * np.clip(values, 0.0, None))
+    root = axes @ vectors.T if kappa == 0 else axes.T  # the symmetric root is smooth in P, the other one more exact
     weights = np.full(2 * len(m) + 1, 1 / (2 * reach))
     weights[-1] = 1 - len(m) / reach
     return m + np.concatenate([root, -root, np.zeros((1, len(m)))]), weights

@@ -24,13 +24,14 @@ SEED, TIME, SAVES, GROUPS = 1112, 40.0, 801, 20
 OPTIMISER = SGD(0.004)
 STRENGTHS = (sp.Rational(1, 20), sp.Rational(1, 10), sp.Rational(1, 5))
 """Of the breaking term, beside WEAK, for which the symmetric theory holds for ever."""
-WEAK, FRACTION = sp.Rational(1, 50), 0.1
+WEAK, FRACTION = sp.Rational(1, 100), 0.1
 START = {"u": 1.6, "w": 0.625}
 U, W = sp.symbols("u w", real=True)
 C = U**2 - W**2
 DRIFT, DIFFUSION, HORIZON = 0.02, 0.25, 0.4
-"""Margins of ratios. Integrals over SGD's steps are taken at every twelfth; finite steps add η³Var(ĝᵀAĝ) per step to a
-diffusion of 4Tη θᵀAΣAθ; a horizon takes all terms for frozen at the start."""
+"""Margins of ratios. Integrals over SGD's steps are taken at every twelfth; finite steps add a spread of η²ĝᵀAĝ, which
+first runs of other seeds showed to be some 7 % of the diffusion at ε = 1/10; a horizon takes all terms for frozen at
+the start."""
 
 
 def loss(strength: sp.Expr) -> Loss:

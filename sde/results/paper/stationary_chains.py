@@ -32,7 +32,7 @@ TAIL, TAIL_STEP, TAIL_TIME = 0.4, 0.02, 20.0
 SHARES = (0.1, 0.5, 0.9)
 MASS, RATE, POWER, EXPONENT = 0.03, 0.3, 0.25, 0.4
 """Margins, of shares of paths, of a rate (ratio), of the power at 0 and of the tail's. The law is the SDE's: SGD's
-finite steps add terms to it that fall with η, at T = 1.5 T_c some 14 % of a rate."""
+finite steps add terms to it that fall with η, in a first run of another seed 14 % of a rate at T = 1.5 T_c."""
 NEAR = (0.02, 0.2)
 """Quantiles between which the density's power at 0 is taken."""
 FAR = (0.1, 0.003)

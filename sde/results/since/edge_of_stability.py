@@ -14,6 +14,7 @@ from sde.api.training import train
 from sde.reports.figures import COLOURS
 from sde.results import drawing
 from sde.results.result import Effort, Finding, Result, Row
+from symbolic.functions.numeric import Numeric
 from symbolic.problem.distributions import Normal
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD
@@ -42,11 +43,11 @@ def theories() -> Mapping[str, Theory]:
     return {"plain": derive(Loss((u * w - 1) ** 2, [u, w], {}, name="(uw - 1)^2")), "noisy": derive(noisy)}
 
 
-def factor(rate: float) -> Any:
-    """C_{k+1}/C_k as a function of (u, w), by the charge's law for one step."""
+def factor(rate: float) -> Numeric:
+    """C_{k+1}/C_k at [u, w], by the charge's law for one step."""
     charge = theories()["plain"].charges[0]
     ratio = sp.cancel(1 + charge.increment(SGD(rate)) / charge.expression)
-    return sp.lambdify((u, w), ratio)
+    return Numeric([ratio], [u, w])
 
 
 def descend(rate: float, start: Mapping[str, Any], steps: int, paths: int) -> xr.Dataset:
@@ -86,7 +87,7 @@ def measure(effort: Effort) -> Finding:
     kept = {"observables": {"C": SEEN["C"]}, "save_at": 2, "keep": "paths", "threads": effort.threads, "seed": SEED}
     stirred = train(noisy.loss, NOISY, start=NOISY_START, steps=1, paths=paths, **kept)
 
-    predicted = factor(ORBIT_RATE)(orbit.u.values[0, :-1], orbit.w.values[0, :-1])
+    predicted = factor(ORBIT_RATE)([orbit.u.values[0, :-1], orbit.w.values[0, :-1]])[0]
     c = orbit.C.values[0]
     exact = Row.exact(
         "every step",
@@ -162,7 +163,7 @@ def _figures(orbit: xr.Dataset, scan: xr.Dataset, ends: xr.Dataset) -> Mapping[s
     steps = np.arange(len(orbit.time))
     c, path = orbit.C.values[0], (orbit.u.values[0, :-1], orbit.w.values[0, :-1])
     left.semilogy(steps, np.abs(c), color=COLOURS["gd"], label="gradient descent")
-    law = np.abs(c[0] * np.cumprod(np.concatenate([[1.0], factor(ORBIT_RATE)(*path)])))
+    law = np.abs(c[0] * np.cumprod(np.concatenate([[1.0], factor(ORBIT_RATE)(path)[0]])))
     drawing.theory(left, steps, law, "product of 1 − 4η²r²")
     drawing.labels(left, "step k", "|u² − w²|")
     at = STEP_RATE * np.abs(scan.r.values[:, 0])
