@@ -38,10 +38,9 @@ REFUTE = "display(Markdown(wrong_table(wrong)))"
 def cells(result: Result) -> list[nbformat.NotebookNode]:
     """Claim, derivation, simulation with figure, verdicts, what a wrong theory gets, what is new."""
     markdown, code = v4.new_markdown_cell, v4.new_code_cell
-    theories = "Derived:" if result.theories() else "The modules that are used:"
     return [
         markdown(f"# {result.title}\n\n{result.claim}\n\n*{result.source}*"),
-        markdown(theories),
+        markdown("Derived:"),
         code(LOAD.format(name=result.name)),
         markdown("Simulated (fewer paths than `noetherflow reproduce` takes without `--quick`):"),
         code(MEASURE),

@@ -31,7 +31,7 @@ def write_gallery(folder: Path, results: Sequence[Result], found: Sequence[Judge
     told = {"alpha": ALPHA, "quick": quick, "left": len(results) - len(made)}
     for k, (result, judgement) in enumerate(made):
         near = {"before": made[k - 1][0] if k else None, "after": made[k + 1][0] if k + 1 < len(made) else None}
-        shown = {"result": result, "found": judgement, "theories": _theories(result)}
+        shown = {"result": result, "found": judgement}
         write_text(folder / f"{result.name}.html", _template("result.html").render(**shown, **near, **told))
     sections = [(title, [(r, j) for r, j in made if r.section == name]) for name, title in FOLDERS.items()]
     write_text(folder / "index.html", _template("gallery.html").render(sections=sections, **told))
@@ -55,10 +55,6 @@ def _environment() -> Environment:
 
 def _template(name: str) -> Any:
     return _environment().get_template(name)
-
-
-def _theories(result: Result) -> list[tuple[str, str]]:
-    return [(name, str(theory)) for name, theory in result.theories().items()]
 
 
 def cells(one: Judged) -> tuple[str, ...]:

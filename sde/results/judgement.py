@@ -27,13 +27,15 @@ class Judged:
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """Of one result. rows: its claims; wrong: against wrong theories; figures: (caption, SVG) each."""
+    """Of one result. rows: its claims; wrong: against wrong theories; figures: (caption, SVG) each; theories: (name,
+    what was derived, in words) each."""
 
     name: str
     rows: tuple[Judged, ...]
     wrong: tuple[Judged, ...]
     notes: tuple[str, ...]
     figures: tuple[tuple[str, str], ...]
+    theories: tuple[tuple[str, str], ...]
     seconds: float
 
     @property
@@ -56,39 +58,19 @@ class Judgement:
     def of_dict(cls, record: Mapping[str, Any]) -> Judgement:
         """The inverse. Raises KeyError, TypeError, ValueError or IndexError for what is none."""
         rows, wrong = (tuple(_read(one) for one in record[part]) for part in ("rows", "wrong"))
-        figures = tuple((str(caption), str(svg)) for caption, svg in record["figures"])
+        pairs = {part: tuple((str(a), str(b)) for a, b in record[part]) for part in ("figures", "theories")}
         notes, seconds = tuple(map(str, record["notes"])), float(record["seconds"])
-        return cls(name=str(record["name"]), rows=rows, wrong=wrong, notes=notes, figures=figures, seconds=seconds)
+        return cls(name=str(record["name"]), rows=rows, wrong=wrong, notes=notes, seconds=seconds, **pairs)
 
 
 def judged(finding: Finding, source: str) -> tuple[tuple[Judged, ...], tuple[Judged, ...]]:
     """(claims, claims against wrong theories), each family at ALPHA. source: of rows that name none."""
-    rows = _judged(finding.rows, source) + tuple(_of_verify(v, source) for v in finding.verdicts)
-    return rows, _judged(finding.wrong, source)
+    return _judged(finding.rows, source), _judged(finding.wrong, source)
 
 
 def _judged(rows: Sequence[Row], source: str) -> tuple[Judged, ...]:
     named = [row.stated_in(source) for row in rows]
     return tuple(map(Judged, named, judge([row.as_claim() for row in named], ALPHA))) if named else ()
-
-
-def _of_verify(v: Verdict, source: str) -> Judged:
-    expected = "supported" if v.tested else "not tested"
-    return Judged(
-        Row(
-            key=v.group,
-            claim=v.claim,
-            predicted=v.expected,
-            measured=v.statistic,
-            error=math.nan,
-            margin=v.margin,
-            samples=v.paths,
-            source=source,
-            expected=expected,
-            reason=v.reason,
-        ),
-        v,
-    )
 
 
 _PAIRS = ("margin", "interval")

@@ -27,15 +27,13 @@ def reproduce(
     results: Sequence[Result], folder: Path, phases: Phases, *, quick: bool, threads: int | None
 ) -> list[Judgement]:
     """Judge every result and write pages, gallery and RESULTS.md to folder. What folder holds of a former call with the
-    same code and effort is taken from there. KeyboardInterrupt goes on once what is complete is written."""
+    same code and effort is taken from there. What is raised goes on once the pages of what is complete are written."""
     found: list[Judgement] = []
     try:
         for result in results:
             found.append(_one(result, folder, phases, quick=quick, threads=threads))
-            write_gallery(folder, results, found, quick=quick)
-    except KeyboardInterrupt:
+    finally:
         write_gallery(folder, results, found, quick=quick)
-        raise
     return found
 
 
@@ -61,9 +59,14 @@ def run(result: Result, effort: Effort) -> Judgement:
             for k, (caption, figure) in enumerate(finding.figures.items())
         ]
     rows, wrong = judged(finding, result.source)
-    seconds = time.monotonic() - begun
     return Judgement(
-        name=result.name, rows=rows, wrong=wrong, notes=finding.notes, figures=tuple(figures), seconds=seconds
+        name=result.name,
+        rows=rows,
+        wrong=wrong,
+        notes=finding.notes,
+        figures=tuple(figures),
+        theories=tuple((name, str(theory)) for name, theory in result.theories().items()),
+        seconds=time.monotonic() - begun,
     )
 
 
@@ -73,8 +76,9 @@ def _one(result: Result, folder: Path, phases: Phases, *, quick: bool, threads: 
     total = PARTS * result.seconds[0 if quick else 1]
     tick = phases.enter(result.name)
     if kept is not None:
+        tick(int(total), held=True)
         return kept
-    judgement = run(result, Effort(quick, threads, _shares(lambda n: tick(n), total)))
+    judgement = run(result, Effort(quick, threads, _shares(tick, total)))
     write_text(path, json.dumps({"format": FORMAT, "identity": identity, **judgement.to_dict()}, indent=1) + "\n")
     return judgement
 

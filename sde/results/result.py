@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sde.verification.verdicts import Claim, Verdict
+from sde.verification.verdicts import Claim
 from symbolic.theory import Theory
 
 ALPHA = 0.002
@@ -101,12 +101,11 @@ class Row:
 @dataclass(frozen=True, kw_only=True)
 class Finding:
     """What a result's module found. rows: its claims; wrong: rows against a wrong theory, each of which must be
-    refuted; verdicts: of `verify`, where it was called, at alpha = ALPHA; figures: Matplotlib figures by caption;
-    notes: sentences for the page, such as numbers that are no claim."""
+    refuted; figures: Matplotlib figures by caption; notes: sentences for the page, such as numbers that are no
+    claim."""
 
     rows: tuple[Row, ...]
     wrong: tuple[Row, ...]
-    verdicts: tuple[Verdict, ...] = ()
     figures: Mapping[str, Any] = field(default_factory=dict[str, Any])
     notes: tuple[str, ...] = ()
 
