@@ -48,7 +48,7 @@ def spread(
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """m (times, D) and P (times, D, D) of paths from theta (D,); None where that takes too much work, or m and P leave
     all bounds."""
-    own = min(3.0 - len(theta), 0.0) if theory.smooth else 0.0
+    own = 3.0 - len(theta) if theory.smooth else 0.0
     found = _spread(theory, setting, theta, times, own)
     return found if found or not own else _spread(theory, setting, theta, times, 0.0)
 
