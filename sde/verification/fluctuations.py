@@ -72,8 +72,7 @@ def _spread(
         pull = mean + theory.weight_decay * around
         weighted = weights[:, None] * pull
         lag = weighted.T @ (around - m)
-        factor = factor.transpose(1, 0, 2)
-        heat = (weights[:, None] * factor).reshape(d, -1) @ factor.reshape(d, -1).T
+        heat = np.tensordot(weights, factor @ factor.transpose(0, 2, 1), 1)
         step = s * setting.learning_rate if setting.plain else 0.0
         grow = s * (s * setting.temperature * heat - lag - lag.T + step * weighted.T @ pull)
         kept = across @ grow @ across

@@ -22,6 +22,8 @@ from symbolic.functions.registry import ELEMENTARY, VALUE, Elementary, X
 Array = np.ndarray
 FEW_POINTS = 64
 """Below this many points, gradients of several outputs share one backward pass."""
+BLOCK = 4096
+"""Points that a pass goes over at once, so that its slots stay in the processor's cache."""
 
 
 class Arithmetic:
@@ -208,17 +210,21 @@ class Tape:
         count = self.n_inputs if count is None else count
         out = np.zeros((len(self.outputs), count, values.shape[1]), dtype=values.dtype)
         with np.errstate(all="ignore"):
-            slots, slopes = self.forward(values)
             if values.shape[1] < FEW_POINTS and len(self.outputs) > 1 and self.arithmetic.digits is None:
-                return self._together(out, slots, slopes)
-            for o, steps in enumerate(self.reach):
-                adjoint: dict[int, Any] = {self.outputs[o]: 1}
-                for k in steps:
-                    self.back(k, adjoint, slots, slopes)
-                for i in range(count):
-                    if i in adjoint:
-                        out[o, i] = adjoint[i]
+                return self._together(out, *self.forward(values))
+            for begin in range(0, values.shape[1], BLOCK):
+                self._apart(out[:, :, begin : begin + BLOCK], *self.forward(values[:, begin : begin + BLOCK]))
         return out
+
+    def _apart(self, out: Array, slots: list[Any], slopes: list[Any]) -> None:
+        """Every output in a backward pass of its own."""
+        for o, steps in enumerate(self.reach):
+            adjoint: dict[int, Any] = {self.outputs[o]: 1}
+            for k in steps:
+                self.back(k, adjoint, slots, slopes)
+            for i in range(out.shape[1]):
+                if i in adjoint:
+                    out[o, i] = adjoint[i]
 
     def _together(self, out: Array, slots: list[Any], slopes: list[Any]) -> Array:
         """All outputs in one backward pass, a row of adjoints each: at few points the passes would cost more than the
