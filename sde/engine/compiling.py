@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from sde.kernels import machine_code
+
 LOOP_SECONDS = 10.0
 """About how long a loop of the kernels compiles."""
 TEXT_SECONDS = 1 / 2500
@@ -40,18 +42,5 @@ def noticed(seconds: float) -> Iterator[None]:
     if tell is None or seconds < LEAST:
         yield
         return
-    from numba.core import event
-
-    class Listener(event.Listener):
-        said = False
-
-        def on_start(self, event: event.Event) -> None:
-            if not self.said:
-                tell(f"compiling (once, about {seconds:.0f} s)")
-            self.said = True
-
-        def on_end(self, event: event.Event) -> None:
-            pass
-
-    with event.install_listener("numba:run_pass", Listener()):  # passes run only where code is made anew
+    with machine_code.watched(lambda: tell(f"compiling (once, about {seconds:.0f} s)")):
         yield
