@@ -7,6 +7,7 @@ object file with one C function; what it inlines is linked in before machine cod
 from __future__ import annotations
 
 import ctypes
+import gc
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
@@ -118,6 +119,8 @@ def object_code(
     """Object code of the C function `symbol`, which takes `arguments` (Numba's types) or, packed, the address of their
     words (`arguments.pack`); and the names of Numba's own functions that it calls."""
     register()
+    collecting = gc.isenabled()
+    gc.disable()  # it would go through all of Numba's types time and again
     context = _context()
     context.refresh()
     own, context._internal_codegen = context._internal_codegen, _codegen()
@@ -127,6 +130,8 @@ def object_code(
         made.library._ensure_finalized()
     finally:
         context._internal_codegen = own
+        if collecting:
+            gc.enable()
     module = made.library._final_module
     called = [f.name for f in module.functions if f.is_declaration and f.name.startswith(OWN)]
     return _codegen()._tm.emit_object(module), called

@@ -39,6 +39,8 @@ SETTINGS = (
 )
 """What Numba reads of its environment (NUMBA_...) that changes machine code."""
 _lock, _numbers = RLock(), count()
+taken = {"compiled": 0, "from the cache": 0}
+"""How many functions this process has compiled, and loaded."""
 _watching: list[Callable[[], None]] = []
 
 
@@ -131,6 +133,7 @@ def _native(function: Any, signature: Any, stamp: str, compile: Callable[[str], 
             try:
                 called, _, code = found.partition(b"\n")
                 library = _link(symbol, json.loads(called), code)
+                taken["from the cache"] += 1
                 return Native(library[symbol], signature, True, library)
             except Exception:  # sealed by us and yet not readable: another build of the same version
                 module_cache.discard(name)
@@ -140,6 +143,7 @@ def _native(function: Any, signature: Any, stamp: str, compile: Callable[[str], 
         code, called = compile(symbol)
         module_cache.save(name, json.dumps(called).encode() + b"\n" + code)
         library = _link(symbol, called, code)
+        taken["compiled"] += 1
         return Native(library[symbol], signature, False, library)
 
 

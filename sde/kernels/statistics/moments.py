@@ -95,6 +95,11 @@ def _merger() -> Any:
     return kernel(_merge, cells, cells)
 
 
+def load() -> None:
+    """Compile now, or load from the cache."""
+    _merger()
+
+
 def merge(a: np.ndarray, b: np.ndarray) -> None:
     """a becomes the statistics of both sets; accumulators (saves, O, 5) float64, C order."""
     _merger()(a, b)
