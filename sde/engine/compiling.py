@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from sde.kernels import machine_code
-
 LOOP_SECONDS = 10.0
 """About how long a loop of the kernels compiles."""
 TEXT_SECONDS = 1 / 2500
@@ -42,5 +40,7 @@ def noticed(seconds: float) -> Iterator[None]:
     if tell is None or seconds < LEAST:
         yield
         return
+    from sde.kernels import machine_code  # slow to load: who only derives need not pay for it
+
     with machine_code.watched(lambda: tell(f"compiling (once, about {seconds:.0f} s)")):
         yield
