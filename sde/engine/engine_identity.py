@@ -8,10 +8,11 @@ from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from llvmlite import binding
-from numba.core import config
 
+from sde.kernels import target
 from sde.kernels.options import source_hash
 
 PACKAGES = ("numpy", "scipy", "sympy", "numba", "llvmlite")
@@ -21,18 +22,21 @@ SHOWS = ("sde/cli", "sde/engine/progress.py", "sde/reports", "symbolic/display")
 
 def engine() -> dict[str, str]:
     """By name: this package's version, hashes of its sources that decide numbers and of its kernels, the packages that
-    compute, the processor with all that the compiler is told of it."""
-    return dict(_engine())
+    compute, the processor that code is made for with all that the compiler is told of it."""
+    return dict(_engine(**target.settings()))
 
 
 @cache
-def _engine() -> tuple[tuple[str, str], ...]:
+def _engine(**chosen: Any) -> tuple[tuple[str, str], ...]:
     features = ",".join(sorted(k for k, v in dict(binding.get_host_cpu_features()).items() if v))
-    settings = [f"{name}={getattr(config, name, None)}" for name in ("CPU_NAME", "CPU_FEATURES", "OPT", "ENABLE_AVX")]
-    mark = hashlib.sha256(" ".join([binding.get_host_cpu_name(), features, *settings]).encode()).hexdigest()[:12]
+    host, told = [binding.get_host_cpu_name(), features], ("CPU_NAME", "CPU_FEATURES", "OPT", "ENABLE_AVX")
+    if target.portable():
+        host, told = [], told[:3]
+    settings = [f"{name}={chosen[name]}" for name in told]
+    mark = hashlib.sha256(" ".join([*host, *settings]).encode()).hexdigest()[:12]
     found = {"package": version("noetherflow"), "sources": sources_hash()[:12], "kernels": source_hash()[:12]}
     found |= {name: version(name) for name in PACKAGES}
-    found["processor"] = f"{platform.machine()} {binding.get_host_cpu_name()} {mark}"
+    found["processor"] = f"{platform.machine()} {chosen['CPU_NAME'] or host[0]} {mark}"
     return tuple(found.items())
 
 
