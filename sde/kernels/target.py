@@ -44,11 +44,10 @@ def portable() -> bool:
 
 def adopt(wanted: Mapping[str, Any]) -> bool:
     """Make code as the settings of another process say; whether that is so now."""
-    if settings() == dict(wanted):
-        return True
-    if fixed():
+    changed = {name: value for name, value in wanted.items() if getattr(config, name, None) != value}
+    if changed and fixed():
         return False
-    for name, value in wanted.items():
+    for name, value in changed.items():
         setattr(config, name, value)
     return True
 
