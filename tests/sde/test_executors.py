@@ -142,7 +142,8 @@ def killed(crew: Processes, kills: int, expected: str) -> list[int]:
         fill(self)
         with crew._lock:
             busy = [p._process for p in crew._busy if p._process is not None]
-        if left[0] and busy and draw.random() < 0.3:
+        begun = all(unit.tries == 0 for unit in [*self.running.values(), *self.ready])
+        if left[0] and busy and begun and draw.random() < 0.3:  # three deaths of one chunk would give it up
             left[0] -= 1
             time.sleep(0.01 * draw.random())
             draw.choice(busy).kill()
