@@ -19,6 +19,7 @@ __getattr__, __dir__, __all__ = attach(
         "InputError": "symbolic.errors",
         "InterruptedWarning": "sde.engine.interruption",
         "Level": "sde.estimators.estimate",
+        "LostChunksWarning": "sde.engine.ensemble",
         "Margins": "sde.verification.setting",
         "Report": "sde.reports.report",
         "SDE": "symbolic.dynamics.equation",

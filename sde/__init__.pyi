@@ -12,6 +12,7 @@ from sde.api.verifying import verify as verify
 from sde.engine.dataset import ExplosionWarning as ExplosionWarning
 from sde.engine.dataset import UndefinedWarning as UndefinedWarning
 from sde.engine.ensemble import CheckpointWarning as CheckpointWarning
+from sde.engine.ensemble import LostChunksWarning as LostChunksWarning
 from sde.engine.interruption import InterruptedWarning as InterruptedWarning
 from sde.estimators.convergence_order import Convergence as Convergence
 from sde.estimators.estimate import Expectation as Expectation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import cache
@@ -136,6 +137,18 @@ def file(where: str, value: Any, *, advice: str) -> Any:
     if not isinstance(getattr(value, "path", value), (str, os.PathLike)):
         raise InputError.of(where, "must be the name of a file", value, advice)
     return value
+
+
+RUNNERS = ("threads", "processes", "dask")
+
+
+def runner(where: str, value: Any, *, advice: str) -> Any:
+    """Who runs chunks of paths: one of RUNNERS, the address of a Dask scheduler, or what has `submit`."""
+    address = isinstance(value, str) and re.fullmatch(r"\w+://\S+|[^\s:/]+:\d+", value)
+    if (isinstance(value, str) and value in RUNNERS) or address or callable(getattr(value, "submit", None)):
+        return value
+    rule = f"must be one of {', '.join(RUNNERS)}, a Dask scheduler's address, or have submit(fn, *args) -> Future"
+    raise InputError.of(where, rule, value, advice)
 
 
 def shown_by(where: str, value: Any, *, advice: str) -> Any:

@@ -18,6 +18,7 @@ from sde.constraints import (
     Setting,
     file,
     names,
+    runner,
     saved_times,
     setting,
     settings_of,
@@ -53,6 +54,7 @@ FLAG = Constraint(must.flag, "Give one of the two, or leave it out.")
 BOUND = Constraint(must.positive, "Leave it out, or give the |state| at which a path is lost.", endless=True)
 SHARE = Constraint(must.share, "Give e.g. 0.001.")
 THREADS = Constraint(must.whole, "Leave it out for all cores.")
+EXECUTOR = Constraint(runner, "Leave it out for threads.")
 FILE = Constraint(file, "Give a file's name, or leave it out.")
 PROGRESS = Constraint(shown_by, "Give True or False, or a function of path-steps.")
 SAVES = Constraint(saved_times, "Give a count, or sorted times inside the run.")
@@ -171,7 +173,27 @@ class RunSettings(Checked):
     )
     threads: int | None = field(
         default=None,
-        metadata=setting("Threads; all cores when left out. Results do not depend on it.", THREADS, ALL, decides=False),
+        metadata=setting(
+            "Threads, or processes; all cores when left out. Results do not depend on it.",
+            THREADS,
+            ALL,
+            decides=False,
+        ),
+    )
+    executor: Any = field(
+        default=None,
+        metadata=setting(
+            "Who runs chunks of paths: threads, processes, dask, a Dask scheduler's address, or anything with submit.",
+            EXECUTOR,
+            ALL,
+            decides=False,
+        ),
+    )
+    portable: bool = field(
+        default=False,
+        metadata=setting(
+            "Compile for a named baseline, so that unlike machines give the same bits.", FLAG, ALL, decides=False
+        ),
     )
     checkpoint: Any = field(
         default=None,

@@ -15,6 +15,7 @@ from sde.api import provenance
 from sde.api.calibration_losses import defaults
 from sde.api.calibration_store import Store
 from sde.api.experiments import check_setup, experiment_of
+from sde.api.placement import placed
 from sde.api.verification_runs import Ensembles
 from sde.engine import compiling, interruption
 from sde.engine.interruption import InterruptedWarning
@@ -56,6 +57,7 @@ class _Setup:
 
 
 @called()
+@placed
 def calibrate(
     losses: Sequence[Mapping[str, Any]] | None = None,
     *,
@@ -63,6 +65,8 @@ def calibrate(
     seed: int = 0,
     alpha: float = 0.01,
     threads: int | None = None,
+    executor: Any = None,
+    portable: bool = False,
     checkpoint: str | Path | None = None,
     progress: bool = False,
 ) -> xr.Dataset:
@@ -89,6 +93,8 @@ def calibrate(
         As of `verify`.
     threads
         As many as there are cores when left out; no number depends on it.
+    executor, portable
+        As for `simulate`.
     checkpoint
         A file that holds what is complete; a call with the same arguments goes on from it.
     progress

@@ -11,6 +11,7 @@ import numpy as np
 
 from sde.api import comparison_result, provenance
 from sde.api.comparison_runs import EULER, SGD_ITSELF, Dynamics, Lost, PathEnds, refuse_unknown
+from sde.api.placement import placed
 from sde.constraints import Constraint
 from sde.engine import compiling
 from sde.engine.interruption import InterruptedWarning
@@ -49,6 +50,7 @@ TO_MODELS = {"order-1": Dynamics("sde", 1), "order-2": Dynamics("sde", 2)}
 
 
 @called({**OF_SGD, "steps": "Give time=, steps times the learning rate.", "dt": "Give substeps=."})
+@placed
 def compare(
     loss: Loss,
     sgd: SGD,
@@ -65,6 +67,8 @@ def compare(
     seed: int = 0,
     theory: Theory | None = None,
     threads: int | None = None,
+    executor: Any = None,
+    portable: bool = False,
     progress: bool = False,
 ) -> xr.Dataset:
     """How far discrete SGD is from its SDE of order 1, from that of order 2, and from SVAG, at a fixed time.
@@ -109,6 +113,8 @@ def compare(
         Of the loss, where it is at hand.
     threads
         As many as there are cores when left out; no number depends on it.
+    executor, portable
+        As for `simulate`.
     progress
         Show the share of the budget and the time left.
 

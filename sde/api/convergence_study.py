@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from sde.api.placement import placed
 from sde.api.simulation import simulate
 from sde.engine import time_grid
 from sde.engine.dataset import in_words
@@ -27,6 +28,7 @@ Exact = Sequence[Any] | Callable[..., Any]
 
 
 @called({"dt": "Give steps=, how many of the longest length.", "schemes": "Call it for each scheme."})
+@placed
 def convergence(
     sde: SDE,
     scheme: str = "euler-maruyama",
@@ -42,6 +44,8 @@ def convergence(
     parameters: Mapping[Any, Any] | None = None,
     seed: int = 0,
     threads: int | None = None,
+    executor: Any = None,
+    portable: bool = False,
 ) -> Convergence:
     """Strong and weak order of a scheme, from halved steps on the same Brownian paths.
 
@@ -79,6 +83,8 @@ def convergence(
         Of all paths.
     threads
         As many as there are cores when left out; no number depends on it.
+    executor, portable
+        As for `simulate`.
 
     Returns
     -------

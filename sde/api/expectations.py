@@ -13,6 +13,7 @@ import numpy as np
 from sde.api import explosion_reasons, provenance, starts, sweep
 from sde.api.estimate_store import Remembered, run_name
 from sde.api.expectation_arguments import check_arguments
+from sde.api.placement import placed
 from sde.api.step_inputs import constants
 from sde.api.survey import Survey
 from sde.engine import checkpoint_folder, dataset, ensemble, inputs, interruption, time_grid
@@ -37,6 +38,7 @@ BATCH_BYTES = 1 << 24
 
 
 @called({"dt": "Levels choose their steps: leave it out.", "paths": "The tolerance chooses them: leave it out."})
+@placed
 def expectation(
     sde: SDE,
     f: Any,
@@ -54,6 +56,8 @@ def expectation(
     seed: int = 0,
     dtype: str = "float64",
     threads: int | None = None,
+    executor: Any = None,
+    portable: bool = False,
     bound: float | None = None,
     checkpoint: str | Path | CheckpointTarget | None = None,
 ) -> Expectation:
@@ -103,6 +107,8 @@ def expectation(
         "float64" or "float32".
     threads
         As many as there are cores when left out; no number depends on it.
+    executor, portable
+        As for `simulate`.
     bound
         |state| beyond which a path counts as exploded.
     checkpoint

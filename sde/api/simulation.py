@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sde.api import explosion_reasons, gathered, provenance, starts, step_inputs, sweep, time_steps
+from sde.api.placement import placed
 from sde.api.run_arguments import check_files, refuse_too_many
 from sde.api.run_identity import problem_identity, run_identity
 from sde.api.step_inputs import Motion, constants
@@ -45,6 +46,7 @@ OF_TIME = {"steps": "Give dt=, the length of a step.", "T": "Give time=.", "t": 
 
 
 @called(lambda problem: OF_TIME if isinstance(problem, SDE) else {**OF_SGD, **OF_TIME, "steps": STEPS})
+@placed
 def simulate(
     problem: Loss | SDE,
     sgd: SGD | None = None,
@@ -64,6 +66,8 @@ def simulate(
     refine: int = 1,
     check: bool = True,
     threads: int | None = None,
+    executor: Any = None,
+    portable: bool = False,
     bound: float | None = None,
     events: Mapping[str, Any] | None = None,
     covariance: Sequence[str] | None = None,
@@ -120,7 +124,14 @@ def simulate(
         Halve the step on a few paths, on the same noise, after the run (about 1 % of its path-steps, six steps at
         least, so in its first part where paths are few).
     threads : int, optional
-        All cores when left out; results do not depend on it.
+        How many threads, or processes of this machine; all cores when left out. Results do not depend on it.
+    executor : object, optional
+        Who runs chunks of paths: anything with ``submit(fn, *args) -> concurrent.futures.Future`` (of the standard
+        library, loky, mpi4py, a Dask client), "processes" of this machine, "dask" for this process's client, or a Dask
+        scheduler's address. Results do not depend on it.
+    portable : bool
+        Compile for a named baseline of this kind of machine (x86-64-v3), so that unlike machines give the same bits;
+        asked for before anything is compiled, it holds for the whole process.
     bound : float, optional
         |state| beyond which a path has exploded; inf for none but what is no number.
     events : mapping, optional
@@ -169,6 +180,8 @@ def simulate(
         More than warn_share of the paths exploded: which function left its domain, where, and what to write instead.
     UndefinedWarning
         A variable was no finite number on a living path.
+    LostChunksWarning
+        Chunks failed three times, or their executor takes no more work: the others are the result.
     InterruptedWarning
         Ctrl-C: the chunks of paths that were complete are the result (attrs["interrupted"]).
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sde.api import provenance
+from sde.api.placement import placed
 from sde.api.simulation import simulate
 from sde.api.training import train
 from sde.engine import checkpoint, checkpoint_folder
@@ -184,8 +185,15 @@ def own_claim(place: int, given: Mapping[str, Any]) -> Any:
 
 
 @called()
+@placed
 def resume(
-    path: str | Path, *, threads: int | None = None, progress: bool = False, outputs: Sequence[str | Path | None] = ()
+    path: str | Path,
+    *,
+    threads: int | None = None,
+    executor: Any = None,
+    portable: bool = False,
+    progress: bool = False,
+    outputs: Sequence[str | Path | None] = (),
 ) -> xr.Dataset:
     """Continue the run of a checkpoint that `noetherflow simulate` or `train` wrote, to the bits of an undisturbed run.
 
@@ -199,6 +207,8 @@ def resume(
         The checkpoint.
     threads
         As many as there are cores when left out; no number depends on it.
+    executor, portable
+        As for `simulate`.
     progress
         Show a bar.
     outputs

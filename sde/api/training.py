@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sde.api import gathered, provenance, step_inputs
+from sde.api.placement import placed
 from sde.api.run_arguments import check_files
 from sde.api.simulation import run_prepared
 from sde.api.time_steps import Steps
@@ -31,6 +32,7 @@ OTHERS = dict.fromkeys(("dt", "scheme", "refine", "check", "steps_at", "paramete
 
 
 @called({**OF_SGD, "time": TIME, **OTHERS})
+@placed
 def train(
     loss: Loss,
     sgd: SGD,
@@ -45,6 +47,8 @@ def train(
     dtype: str = "float64",
     full_batch: bool = False,
     threads: int | None = None,
+    executor: Any = None,
+    portable: bool = False,
     bound: float | None = None,
     events: Mapping[str, Any] | None = None,
     covariance: Sequence[str] | None = None,
@@ -74,7 +78,7 @@ def train(
         As for `simulate`.
     full_batch : bool
         Gradient descent: the mean gradient instead of a minibatch.
-    threads, bound, events, covariance, histogram, warn_share, checkpoint, out, progress
+    threads, executor, portable, bound, events, covariance, histogram, warn_share, checkpoint, out, progress
         As for `simulate`.
 
     Returns
@@ -91,7 +95,7 @@ def train(
 
     Warns
     -----
-    ExplosionWarning, UndefinedWarning, InterruptedWarning
+    ExplosionWarning, UndefinedWarning, LostChunksWarning, InterruptedWarning
         As for `simulate`.
 
     Examples

@@ -13,6 +13,7 @@ from sde.api import charge_families, provenance
 from sde.api.claim_meanings import Setup, expected
 from sde.api.claims import Claim, check_claims
 from sde.api.experiments import check_setup, experiment_of, start_points, step_count
+from sde.api.placement import placed
 from sde.api.run_arguments import refuse_too_many
 from sde.api.verification_runs import Ensembles
 from sde.engine import checkpoint_folder, compiling
@@ -37,6 +38,7 @@ from symbolic.theory import Theory, derive
 
 
 @called({**OF_SGD, "steps": "Give time=, steps times the learning rate."})
+@placed
 def verify(
     loss: Loss,
     sgd: SGD,
@@ -51,6 +53,8 @@ def verify(
     claims: Sequence[Claim] = (),
     theory: Theory | None = None,
     threads: int | None = None,
+    executor: Any = None,
+    portable: bool = False,
     numeric: Callable[[theory_numbers.Theory], theory_numbers.Theory] | None = None,
     checkpoint: str | Path | CheckpointTarget | None = None,
     progress: bool = False,
@@ -88,6 +92,8 @@ def verify(
         To be held to another theory than derive(loss).
     threads
         As many as there are cores when left out; no number depends on it.
+    executor, portable
+        As for `simulate`.
     numeric
         To alter the theory's numbers.
     checkpoint

@@ -14,7 +14,7 @@ import typer
 
 from sde.constraints import Setting
 from sde.settings import SETTINGS, options
-from symbolic.errors import InputError
+from symbolic.errors import InputError, check
 
 
 def _losses(incomplete: str) -> list[str]:
@@ -117,6 +117,41 @@ def with_options(command: str) -> Callable[[Callable[..., int]], Callable[..., i
         return called
 
     return wrap
+
+
+Workers = Annotated[int | None, typer.Option(help="Make runs in so many processes of this machine.")]
+DaskAddress = Annotated[
+    str | None,
+    typer.Option("--dask", help="Make runs on the workers of this Dask scheduler, e.g. tcp://10.0.0.1:8786."),
+]
+Portable = Annotated[bool, typer.Option("--portable", help=SETTINGS["portable"].help)]
+
+
+def on_machines(function: Callable[..., int]) -> Callable[..., int]:
+    """A command that makes runs gets options that say where."""
+    parameters = list(inspect.signature(function, eval_str=True).parameters.values())
+    kinds = {"workers": (Workers, None), "dask": (DaskAddress, None), "portable": (Portable, False)}
+    parameters += [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for name, (kind, default) in kinds.items()
+    ]
+
+    @wraps(function)
+    def called(*, workers: int | None, dask: str | None, portable: bool, **given: Any) -> int:
+        if workers is None and dask is None and not portable:
+            return function(**given)
+        from sde.api.placement import runs_on
+
+        if workers is not None:
+            check.whole("workers", workers, below=4097, advice="Leave it out for threads.")
+        if workers is not None and dask is not None:
+            raise InputError.of("dask", "stands for all workers", workers, "Give --workers or --dask.")
+        with runs_on("processes" if workers is not None else dask, workers, portable):
+            return function(**given)
+
+    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    called.__annotations__ = {p.name: p.annotation for p in parameters}
+    return called
 
 
 def _option(kind: type | None, help: str, completion: Callable[[str], list[str]] | None = None) -> Any:

@@ -30,6 +30,7 @@ from sde.cli.arguments import (
     SpecArguments,
     Threads,
     TimeLimit,
+    on_machines,
     point_of,
     with_options,
 )
@@ -118,6 +119,7 @@ def derive(
 @app.command(short_help="Integrate SGD's SDE over an ensemble.")
 @guarded
 @with_options("simulate")
+@on_machines
 def simulate(
     spec: SpecArgument,
     output: Output,
@@ -141,6 +143,7 @@ def simulate(
 @app.command()
 @guarded
 @with_options("train")
+@on_machines
 def train(
     spec: SpecArgument,
     output: Output,
@@ -165,6 +168,7 @@ def train(
 
 @app.command(short_help="Continue a run from its checkpoint, bit for bit.")
 @guarded
+@on_machines
 def resume(
     checkpoint: CheckpointArgument,
     output: ResultOf = None,
@@ -195,6 +199,7 @@ def resume(
 @app.command(short_help="Hold theory against discrete SGD, its SDE and GD.")
 @guarded
 @with_options("verify")
+@on_machines
 def verify(
     spec: SpecArgument,
     report: Report = None,
@@ -219,6 +224,7 @@ def verify(
 
 @app.command(short_help="How often verify is wrong: false alarms and power.")
 @guarded
+@on_machines
 def calibrate(
     specs: SpecArguments = None,
     json_: Json = None,
@@ -247,6 +253,7 @@ def calibrate(
 @app.command(short_help="How far discrete SGD is from its SDEs and from SVAG.")
 @guarded
 @with_options("compare")
+@on_machines
 def compare(
     spec: SpecArgument,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="NetCDF file to write.")] = None,
@@ -277,6 +284,7 @@ def compare(
 
 @app.command(short_help="The field's results, each measured and judged.")
 @guarded
+@on_machines
 def reproduce(
     names: Annotated[list[str] | None, typer.Argument(help="Results; all where none is named.")] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for pages and RESULTS.md.")] = Path("results"),

@@ -9,9 +9,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from llvmlite import binding
-
-from sde.kernels.machine_code import processor
+from sde.kernels import target
 from sde.kernels.options import source_hash
 
 PACKAGES = ("numpy", "scipy", "sympy", "numba", "llvmlite")
@@ -21,16 +19,16 @@ SHOWS = ("sde/cli", "sde/engine/progress.py", "sde/reports", "symbolic/display")
 
 def engine() -> dict[str, str]:
     """By name: this package's version, hashes of its sources that decide numbers and of its kernels, the packages that
-    compute, the processor with all that the compiler is told of it."""
-    return dict(_engine())
+    compute, the processor that code is made for with all that the compiler is told of it."""
+    return dict(_engine(target.name(), target.processor()))
 
 
 @cache
-def _engine() -> tuple[tuple[str, str], ...]:
-    mark = hashlib.sha256(" ".join(processor()).encode()).hexdigest()[:12]
+def _engine(name: str, processor: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    mark = hashlib.sha256(" ".join(processor).encode()).hexdigest()[:12]
     found = {"package": version("noetherflow"), "sources": sources_hash()[:12], "kernels": source_hash()[:12]}
     found |= {name: version(name) for name in PACKAGES}
-    found["processor"] = f"{platform.machine()} {binding.get_host_cpu_name()} {mark}"
+    found["processor"] = f"{platform.machine()} {name} {mark}"
     return tuple(found.items())
 
 

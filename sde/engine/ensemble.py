@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
 from time import perf_counter
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 
@@ -16,14 +16,15 @@ from sde.engine.accumulators import Statistics
 from sde.engine.accumulators.accumulator import ChunkPaths, Gathered, PathEvents
 from sde.engine.accumulators.path_rows import PathRows
 from sde.engine.accumulators.quantiles import EventTimeQuantiles, Quantiles
-from sde.engine.chunk import ChunkResult, Worker
+from sde.engine.chunk import Worker
 from sde.engine.gathering import Gathering
 from sde.engine.interruption import deliver, heeded
+from sde.engine.piece import Piece
 from sde.engine.plan import Plan
 from sde.engine.progress import Tick
 from sde.engine.quantiles import Sketch
-from sde.engine.schedulers.scheduler import Scheduler
-from sde.engine.schedulers.threads import Threads
+from sde.engine.schedulers.chosen import scheduler as chosen_scheduler
+from sde.engine.schedulers.scheduler import LostChunks
 from sde.kernels.loop import run_block
 from symbolic.errors import warn
 
@@ -33,6 +34,10 @@ BOUND = {"float32": 1e18, "float64": 1e100}
 
 class CheckpointWarning(UserWarning):
     """A checkpoint could not be written; the run went on."""
+
+
+class LostChunksWarning(UserWarning):
+    """Chunks of paths could not be run: what is given back holds the others."""
 
 
 class Store(Protocol):
@@ -72,19 +77,20 @@ def run(
     store: Store | None = None,
     sink: Sink | None = None,
 ) -> Outcome:
-    """Run a plan on a pool of threads. tick(n) is told of every n path-steps done. store: continue from what it holds,
-    and save there from time to time; where that fails the run goes on with a CheckpointWarning. sink: takes the saves
-    of kept paths, instead of memory; where it is Gathered the store holds its state too.
+    """Run a plan: on what `schedulers.chosen` says, else on a pool of threads. tick(n) is told of every n path-steps
+    done. store: continue from what it holds, and save there from time to time; where that fails the run goes on with a
+    CheckpointWarning. sink: takes the saves of kept paths, instead of memory; where it is Gathered the store holds its
+    state too.
 
     Ctrl-C keeps the chunks that are complete; without a single one KeyboardInterrupt goes on. So does SIGTERM: see
-    `sde.engine.interruption`.
+    `sde.engine.interruption`. So do chunks that cannot be run, with a LostChunksWarning.
     """
     compiled = perf_counter()
     with compiling.noticed(compiling.LOOP_SECONDS):
         run_block(plan.program.dtype, type(plan.driver), plan.events > 0)
     compiled = perf_counter() - compiled + plan.program.compile_seconds
     started, earlier = perf_counter(), 0.0
-    scheduler: Scheduler = Threads(threads) if threads else Threads()
+    scheduler = chosen_scheduler(threads)
     together = _together(plan, scheduler.workers, sink)
     gathered = Gathering(plan, together)
     saved = store.load(gathered.check) if store else None
@@ -98,25 +104,30 @@ def run(
     def state() -> dict[str, np.ndarray]:
         return gathered.state() | {"wall": np.array(earlier + perf_counter() - started)}
 
-    def take(result: ChunkResult) -> None:
+    def take(piece: Piece) -> None:
         if sink is not None and sink not in together:
-            sink.add(result.paths)
-        gathered.add(result)
+            for paths in piece.paths:
+                sink.add(paths)
+        gathered.take(piece)
 
-    worker = Worker(tick=tick)
-    with (
-        heeded(worker.stop, store is not None),
-        closing(scheduler.over(plan, _order(gathered), take, worker)) as steps,
-    ):
-        for others in steps:
-            gathered.merge()
-            if saver and others and saver.store.due() and not worker.stop.is_set():
-                saver.save(state())
+    worker, lost = Worker(tick=tick), cast("LostChunks | None", None)
+    rows = plan.keep or sink is not None
+    over = scheduler.over(plan, _order(gathered), take, worker, lambda: gathered.wanted(rows))
+    try:
+        with heeded(worker.stop, store is not None), closing(over) as steps:
+            for others in steps:
+                gathered.merge()
+                if saver and others and saver.store.due() and not worker.stop.is_set():
+                    saver.save(state())
+    except LostChunks as error:
+        lost = error
     if saver and int(gathered.done.sum()) > before:
         saver.save(state(), last=True)
     deliver(worker.stop)
     if not gathered.done.any():
-        raise KeyboardInterrupt
+        raise lost or KeyboardInterrupt
+    if lost:
+        warn(str(lost), LostChunksWarning)
     gathered.merge(all_=True)
     kept = next((m for m in together if isinstance(m, PathRows)), None) or PathRows.empty(plan, 0)
     return Outcome(

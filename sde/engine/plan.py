@@ -20,6 +20,9 @@ CHUNK_STEPS = 2**19
 EXACT_PATHS, EXACT_BYTES = 4096, 32 * 2**20
 """Runs of so few paths, whose saves take so little, keep all values: their quantiles are exact."""
 
+MOST_PIECES = 1024
+"""Pieces that a run is merged from at most, so that what other processes send does not grow with its paths."""
+
 Start = Callable[[int, int], np.ndarray]
 """(first_path, n) -> states (n, S)."""
 
@@ -49,7 +52,8 @@ class Plan:
 
     keep: whether all saves of each path are kept one by one. events: how many of the last observables are conditions,
     dated and not saved. covariance: observable rows; histograms: {observable row: edges}. blocks: per chunk, 0 to
-    leave it to `blocks_per_chunk`. first: the number of the first path, which decides its noise and start.
+    leave it to `blocks_per_chunk`. first: the number of the first path, which decides its noise and start. piece:
+    chunks that are merged with each other before they are with others, 0 to let it follow from their number.
     """
 
     program: Program
@@ -66,6 +70,7 @@ class Plan:
     histograms: Mapping[int, np.ndarray] = field(default_factory=dict)
     blocks: int = 0
     first: int = 0
+    piece: int = 0
 
     def __post_init__(self) -> None:
         if isinstance(self.clock, Clock):
@@ -73,6 +78,8 @@ class Plan:
         if not self.blocks:
             blocks = blocks_per_chunk(self.paths, self.program.lanes, self.width, self.clock.steps)
             object.__setattr__(self, "blocks", blocks)
+        if not self.piece:
+            object.__setattr__(self, "piece", -(-self.chunks // MOST_PIECES))
 
     @property
     def rows(self) -> int:
@@ -92,6 +99,11 @@ class Plan:
     @property
     def chunks(self) -> int:
         return -(-self.paths // self.chunk_size)
+
+    def piece_of(self, chunk: int) -> range:
+        """The chunks of the piece that a chunk is in."""
+        first = chunk - chunk % self.piece
+        return range(first, min(first + self.piece, self.chunks))
 
     def count(self, chunk: int) -> int:
         """Paths of a chunk."""

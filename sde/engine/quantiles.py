@@ -27,6 +27,10 @@ SAMPLE = 128
 """Paths of each pilot chunk that the bins are fixed by."""
 
 
+Counts = tuple[np.ndarray, np.ndarray]
+"""Where a table of counts is not 0, as places in it laid flat, and what is there."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """Where bins lie. centre, scale: (cells,) of the run's number type; bits: bins are 2**-bits scales wide near the
@@ -209,6 +213,28 @@ class Sketch:
         sample = np.concatenate([self.held[i][:, :SAMPLE] for i in sorted(self.pilots)], axis=1)
         self.layout = lay_out(sample, self.bits, self.centre, self.scale)
         quantile_bins.load(self.dtype)
+
+    def adopt(self, layout: Layout) -> None:
+        """Take bins that another sketch of the same cells has fixed."""
+        self.layout = layout
+        quantile_bins.load(self.dtype)
+
+    def take(self, counts: Counts) -> None:
+        """Take in what another sketch with these bins has counted."""
+        where, number = counts
+        with self._lock:
+            if self._total is None:
+                self._total = quantile_bins.empty(self.cells, self.bits).astype(np.int64)
+            self._total.reshape(-1)[where] += number
+
+    def drain(self) -> Counts:
+        """What has been counted, and begin anew; no thread may add meanwhile."""
+        flat = self.table.reshape(-1)
+        where = np.flatnonzero(flat)
+        self._total, self._tables = None, [None for _ in self._tables]
+        self._counted = [0 for _ in self._tables]
+        fits = np.uint16 if len(where) and flat[where].max() < 2**16 else np.int64
+        return where.astype(np.uint32 if flat.size < 2**32 else np.int64), flat[where].astype(fits)
 
     def _count(self, chunk: int, rows: np.ndarray, valid: int) -> None:
         assert self.layout is not None

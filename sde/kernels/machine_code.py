@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.metadata import version
 from itertools import count
-from pathlib import Path
 from threading import RLock
 from typing import Any
 
@@ -26,18 +25,8 @@ from sde.storage import module_cache
 
 from .arguments import Words
 from .options import INNER, source_hash
+from .target import fix, processor
 
-SETTINGS = (
-    "CPU_NAME",
-    "CPU_FEATURES",
-    "ENABLE_AVX",
-    "OPT",
-    "LOOP_VECTORIZE",
-    "SLP_VECTORIZE",
-    "DISABLE_INTEL_SVML",
-    "DEBUGINFO",
-)
-"""What Numba reads of its environment (NUMBA_...) that changes machine code."""
 _lock, _numbers = RLock(), count()
 taken = {"compiled": 0, "from the cache": 0}
 """How many functions this process has compiled, and loaded."""
@@ -58,16 +47,6 @@ class Native:
     def ctypes(self) -> Any:
         """For Python, without the GIL."""
         return ctypes.CFUNCTYPE(*self.signature)(self.address)
-
-
-@cache
-def processor() -> tuple[str, ...]:
-    """The processor, with all that the compiler is told of it."""
-    features = ",".join(sorted(k for k, v in dict(binding.get_host_cpu_features()).items() if v))
-    settings = [f"{name}={os.environ.get(f'NUMBA_{name}')}" for name in SETTINGS]
-    file = Path(".numba_config.yaml")
-    told = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
-    return binding.get_process_triple(), binding.get_host_cpu_name(), features, *settings, told
 
 
 def _name(function: Callable[..., Any], signature: tuple[Any, ...], stamp: str) -> str:
@@ -105,6 +84,7 @@ def watched(tell: Callable[[], None]) -> Iterator[None]:
 
 @cache
 def _linker() -> Any:
+    fix()
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
     machine = binding.Target.from_default_triple().create_target_machine()

@@ -30,6 +30,11 @@ from pathlib import Path
 
 import platformdirs
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 LIMIT = 2**30
 """Bytes that the folder may hold."""
 VARIABLE = "NOETHERFLOW_CACHE"
@@ -245,6 +250,21 @@ def save_text(name: str, text: str) -> Path:
             return path / name
     _keeping(name, data, sealed=False)
     return path / name
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """One at a time, of all processes that share the folder: what the first compiles the others find."""
+    handle = None
+    if fcntl is not None:
+        with suppress(OSError):
+            handle = os.open(folder() / ".compiling.part", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
 
 
 def discard(name: str) -> None:

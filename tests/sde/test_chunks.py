@@ -20,7 +20,9 @@ from sde.engine.accumulators.accumulator import Gathered
 from sde.engine.accumulators.path_rows import PathRows
 from sde.engine.accumulators.quantiles import EventTimeQuantiles, Quantiles
 from sde.engine.chunk import ChunkResult, Worker, run_chunk
+from sde.engine.piece import Piece, Wanted
 from sde.engine.plan import Plan
+from sde.engine.schedulers.scheduler import Take
 from sde.storage.files import fingerprint
 from tests.golden.runs import RUNS
 from tests.sde.plans import plan_of, walk
@@ -86,11 +88,11 @@ class Backwards:
     workers: int = 3
 
     def over(
-        self, plan: Plan, indices: Iterable[int], take: Callable[[ChunkResult], None], worker: Worker
+        self, plan: Plan, indices: Iterable[int], take: Take, worker: Worker, wanted: Callable[[], Wanted]
     ) -> Generator[bool]:
         futures = [self.pool.submit(run_chunk, plan, index) for index in indices]
         for future in reversed(futures):
-            take(future.result())
+            take(Piece.of(future.result()))
             yield True
 
 
@@ -101,7 +103,7 @@ def test_chunks_are_merged_by_index_whatever_order_they_come_in(
     settings: dict[str, Any] = {**GATHERED, "start": {X: 0.5}, "time": 1.0, "dt": 0.1, "keep": keep, "warn_share": 1.0}
     monkeypatch.setattr("sde.engine.plan.CHUNK_STEPS", 0)
     one = simulate(SDE([X], [0], [[1]]), **settings)
-    monkeypatch.setattr(ensemble, "Threads", lambda *_: Backwards(elsewhere))
+    monkeypatch.setattr(ensemble, "chosen_scheduler", lambda *_: Backwards(elsewhere))
     other = simulate(SDE([X], [0], [[1]]), **settings)
     assert one.attrs["exploded_paths"] > 0 and fingerprint(one) == fingerprint(other)
 

@@ -7,9 +7,11 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
-from sde.engine.chunk import ChunkResult, Stopped, Worker, run_chunk
+from sde.engine.chunk import Stopped, Worker, run_chunk
 from sde.engine.interruption import Stop
+from sde.engine.piece import Piece, Wanted
 from sde.engine.plan import Plan
+from sde.engine.schedulers.scheduler import Take
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Threads:
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
 
     def over(
-        self, plan: Plan, indices: Iterable[int], take: Callable[[ChunkResult], None], worker: Worker
+        self, plan: Plan, indices: Iterable[int], take: Take, worker: Worker, wanted: Callable[[], Wanted]
     ) -> Generator[bool]:
         """See `Scheduler`. Results are taken in by the thread that has made them, which then writes over their rows."""
 
@@ -28,7 +30,7 @@ class Threads:
                 result = run_chunk(plan, index, worker)
             except Stopped:
                 return
-            take(result)
+            take(Piece.of(result))
             worker.free.append(result.paths.rows)
 
         pool, running = ThreadPoolExecutor(max_workers=self.workers), set[Future[None]]()
