@@ -7,6 +7,8 @@ Z data, O observable rows), with every stride a literal so that LLVM vectorises 
     step(x, n, h, t, p)         advance x in place by one step of size h from time t, with input rows n
     pace(x, h, t, p)            shorten each lane's step h to what its state at time t allows
     accumulate(x, z, w, n, p)   n[k] += w * f_k(x, z) for every input row k
+    sweep(x, z, w, n, p, rows)  the same for `rows` rows z (rows, Z) of all lanes, for a group of lanes: x and n have
+                                `group` entries a row, w (rows, lanes) begins at the group's first lane
     observe(x, t, p, out)       out rows = observables of x at time t
 
 Where there is a pace, each lane has a clock of its own: h and t are rows then, in all of them, else numbers.
@@ -37,11 +39,13 @@ class Program(NamedTuple):
     accumulate: int
     observe: int
     pace: int = 0
+    sweep: int = 0
+    group: int = 1
 
 
 def signature(role: str, dtype: Any, own_clock: bool = False) -> Any:
-    """Numba signature of emitted function `role` ("step", "accumulate", "observe" or "pace"); own_clock: of each
-    lane."""
+    """Numba signature of emitted function `role` ("step", "accumulate", "observe", "pace" or "sweep");
+    own_clock: of each lane."""
     scalar = from_dtype(np.dtype(dtype))
     rows = types.CPointer(scalar)
     time = rows if own_clock else scalar
@@ -50,6 +54,7 @@ def signature(role: str, dtype: Any, own_clock: bool = False) -> Any:
         "accumulate": (rows, rows, rows, rows, rows),
         "observe": (rows, time, rows, rows),
         "pace": (rows, rows, rows, rows),
+        "sweep": (rows, rows, rows, rows, rows, types.int64),
     }
     return types.void(*roles[role])
 

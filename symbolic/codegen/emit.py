@@ -10,6 +10,8 @@ kernel.
 
     step(x, n, h, t, p)        advances the states x in place; n: inputs, h: step, t: time, p: parameters
     accumulate(x, z, w, n, p)  n += w * terms(x, z), one data row (or feature row) z per lane
+    sweep(x, z, w, n, p, rows) the same over rows z that all lanes share, for GROUP lanes, whose states and sums stay in
+                               the nearest cache: x and n hold GROUP lanes a row, w has one LANES entries after another
     observe(x, t, p, out)      the observables of a state; tables that they average over follow the parameters in p
     pace(x, h, t, p)           shortens h to the step that a state allows; where it is there, h and t are rows, each
     lane having a
@@ -31,6 +33,8 @@ from symbolic.dynamics.autodiff import Statement
 from symbolic.dynamics.step_map import Accumulation, StepMap, h, t
 
 BLOCK_BYTES = 192 * 1024
+GROUP = 16
+"""Lanes that go through the rows of a data set together: fewer, and compilers do not vectorise so short a loop."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,14 @@ class Module:
 
 
 def emit(
-    step: StepMap, observables: Mapping[str, sp.Expr], accumulation: Accumulation | None = None, dtype: str = "float64"
+    step: StepMap,
+    observables: Mapping[str, sp.Expr],
+    accumulation: Accumulation | None = None,
+    dtype: str = "float64",
+    shared_rows: bool = False,
 ) -> Module:
     """Text and manifest for a step map, its observables (expressions of states and t) and, if data feed it, the
-    accumulation."""
+    accumulation: over one row per lane, or over rows that all lanes share."""
     rows = len(step.states) * 2 + len(step.inputs) * 2 + (len(accumulation.z) if accumulation else 0)
     lanes = lane_count(rows, dtype)
     number = "np.float32" if dtype == "float32" else "float"
@@ -76,15 +84,17 @@ def emit(
     if step.pace is not None:
         parts.append(_function("pace(x, h, t, p)", lanes, (), _inputs(step, states), "h", (step.pace,)))
     if accumulation:
+        signature = "sweep(x, z, w, n, p, rows)" if shared_rows else "accumulate(x, z, w, n, p)"
         parts.append(
             _function(
-                "accumulate(x, z, w, n, p)",
+                signature,
                 lanes,
                 accumulation.statements,
                 _inputs(step, {"x": step.states, "z": accumulation.z}),
                 "n",
                 accumulation.terms,
                 weight="w",
+                shared_rows=shared_rows,
             )
         )
     body = "\n\n".join(parts)
@@ -96,12 +106,13 @@ def emit(
         "parameters": [str(s) for s in step.parameters],
         "observables": list(observables),
         "lanes": lanes,
+        "group": GROUP,
         "dtype": dtype,
         "clock": "own" if own else "shared",
     }
     head = (
         f'"""A step map as emitted text, one block of {lanes} paths."""\n\nimport math\n\nimport numpy as np\n\nF ='
-        f" {number}\nLANES = {lanes}\n"
+        f" {number}\nLANES = {lanes}\nGROUP = {GROUP}\n"
     )
     text = f"{head}\n\n{body}\n"
     return Module(text, {**manifest, "hash": hashlib.sha256(text.encode()).hexdigest()[:20]})
@@ -132,7 +143,9 @@ def _function(
     results: Sequence[sp.Expr],
     weight: str | None = None,
     tables: int = 0,
+    shared_rows: bool = False,
 ) -> str:
+    width, columns = (GROUP if shared_rows else lanes), len([v for v in places.values() if v.startswith("z[")])
     needed = _needed(list(statements), results)
     used = set().union(*(e.free_symbols for _, e in needed), *(e.free_symbols for e in results)) if results else set()
     names: dict[sp.Basic, str] = {}
@@ -142,9 +155,10 @@ def _function(
             continue
         if "{" in position:
             array, row = position.split("[{")
-            offset = int(row[:-2]) * lanes
             names[symbol] = f"{array}{row[:-2]}"
-            loads.append(f"        {names[symbol]} = {array}[{offset} + i]")
+            shared = shared_rows and array == "z"
+            place = f"r*{columns} + {row[:-2]}" if shared else f"{int(row[:-2]) * width} + i"
+            loads.append(f"        {names[symbol]} = {array}[{place}]")
         elif position.startswith("p["):
             names[symbol] = f"p{position[2:-1]}"
             fixed.append(f"    {names[symbol]} = {position}")
@@ -170,14 +184,17 @@ def _function(
         lines.append(f"        v{index} = {text}")
     shown = [show(e) for e in results]
     stores = [
-        f"        {target}[{j * lanes} + i] {'+' if weight else ''}= {'weight*' if weight else ''}{text}"
+        f"        {target}[{j * width} + i] {'+' if weight else ''}= {'weight*' if weight else ''}{text}"
         for j, text in enumerate(shown)
     ]
     if weight:
-        loads.insert(0, "        weight = w[i]")
+        loads.insert(0, f"        weight = w[{'r*LANES + ' if shared_rows else ''}i]")
     if not stores:
         return f"def {signature}:\n    pass\n"
-    return "\n".join([f"def {signature}:", *fixed, "    for i in range(LANES):", *loads, *lines, *stores]) + "\n"
+    body = [f"    for i in range({'GROUP' if shared_rows else 'LANES'}):", *loads, *lines, *stores]
+    if shared_rows:
+        body = ["    for r in range(rows):", *("    " + line for line in body)]
+    return "\n".join([f"def {signature}:", *fixed, *body]) + "\n"
 
 
 def _needed(statements: list[Statement], results: Sequence[sp.Expr]) -> list[Statement]:
