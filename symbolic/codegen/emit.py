@@ -28,13 +28,16 @@ from typing import Any
 import sympy as sp
 
 from symbolic.codegen.printing import ScalarPrinter
-from symbolic.codegen.row_loops import loops
+from symbolic.codegen.rolled import rolled, written
+from symbolic.codegen.row_loops import loops, parts
 from symbolic.dynamics.autodiff import Statement
 from symbolic.dynamics.step_map import Accumulation, StepMap, h, t
 
 BLOCK_BYTES = 192 * 1024
 GROUP = 16
 """Lanes that go through the rows of a data set together: fewer, and compilers do not vectorise so short a loop."""
+LONG = 800
+"""Lines of a function from which on they are rolled into loops."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,13 @@ def emit(
         updates = tuple(sp.Piecewise((u, h > 0), (x, True)) for x, u in zip(step.states, step.updates, strict=True))
     parts = [
         _function(
-            "step(x, n, h, t, p)", lanes, step.statements, _inputs(step, {**states, "n": step.inputs}), "x", updates
+            "step(x, n, h, t, p)",
+            lanes,
+            step.statements,
+            _inputs(step, {**states, "n": step.inputs}),
+            "x",
+            updates,
+            dtype=dtype,
         ),
         _function(
             "observe(x, t, p, out)",
@@ -79,6 +88,7 @@ def emit(
             "out",
             tuple(observables.values()),
             tables=len(step.parameters),
+            dtype=dtype,
         ),
     ]
     if step.pace is not None:
@@ -95,6 +105,7 @@ def emit(
                 accumulation.terms,
                 weight="w",
                 shared_rows=shared_rows,
+                dtype=dtype,
             )
         )
     body = "\n\n".join(parts)
@@ -144,10 +155,11 @@ def _function(
     weight: str | None = None,
     tables: int = 0,
     shared_rows: bool = False,
+    dtype: str = "float64",
 ) -> str:
     width, columns = (GROUP if shared_rows else lanes), len([v for v in places.values() if v.startswith("z[")])
     needed = _needed(list(statements), results)
-    used = set().union(*(e.free_symbols for _, e in needed), *(e.free_symbols for e in results)) if results else set()
+    used = _symbols([*(e for _, e in needed), *results])
     names: dict[sp.Basic, str] = {}
     fixed, loads = [], []
     for symbol, position in places.items():
@@ -165,41 +177,54 @@ def _function(
         else:
             names[symbol] = position
     lines, averaged = loops(results, tables, names, _repeated, _inside_out)
-    results = [e.xreplace(averaged) for e in results]
+    results = [e.xreplace(averaged) for e in results] if averaged else results
     printer = ScalarPrinter({**names, **{s: s.name[1:] for s in averaged.values()}})
     repeated = _repeated([e for _, e in needed] + list(results))
     temporaries: dict[sp.Basic, str] = {}
+    named: list[tuple[str, str]] = []
 
     def show(e: sp.Expr) -> str:
         for part in _inside_out(e, repeated):
             if part not in temporaries:
                 text = printer(part)
                 temporaries[part] = printer.names[part] = f"c{len(temporaries)}"
-                lines.append(f"        {temporaries[part]} = {text}")
+                named.append((temporaries[part], text))
         return printer(e)
 
     for index, (name, value) in enumerate(needed):
         text = show(value)
         printer.names[name] = f"v{index}"
-        lines.append(f"        v{index} = {text}")
+        named.append((f"v{index}", text))
     shown = [show(e) for e in results]
-    stores = [
-        f"        {target}[{j * width} + i] {'+' if weight else ''}= {'weight*' if weight else ''}{text}"
-        for j, text in enumerate(shown)
-    ]
-    if weight:
-        loads.insert(0, f"        weight = w[{'r*LANES + ' if shared_rows else ''}i]")
-    if not stores:
+    if not shown:
         return f"def {signature}:\n    pass\n"
-    body = [f"    for i in range({'GROUP' if shared_rows else 'LANES'}):", *loads, *lines, *stores]
+    load = f"w[{'r*LANES + ' if shared_rows else ''}i]"
+    operator, factor = ("+=", "weight*") if weight else ("=", "")
+    breadth, body = "GROUP" if shared_rows else "LANES", None
+    if len(named) + len(shown) > LONG and not averaged and not any("[i]" in name for name in names.values()):
+        stores = [(target, j, operator, factor.replace("weight", load) + text) for j, text in enumerate(shown)]
+        if (found := rolled(named, stores)) is not None:
+            body = written(found[0], breadth, "    ", columns if shared_rows else 0)
+            kind = "np.float32" if dtype == "float32" else "np.float64"
+            fixed += [f"    c = np.empty({found[1]}*{breadth}, {kind})"] if found[1] else []
+    if body is None:
+        if weight:
+            loads.insert(0, f"        weight = {load}")
+        lines += [f"        {name} = {text}" for name, text in named]
+        lines += [f"        {target}[{j * width} + i] {operator} {factor}{text}" for j, text in enumerate(shown)]
+        body = [f"    for i in range({breadth}):", *loads, *lines]
     if shared_rows:
         body = ["    for r in range(rows):", *("    " + line for line in body)]
     return "\n".join([f"def {signature}:", *fixed, *body]) + "\n"
 
 
+def _symbols(expressions: Iterable[sp.Expr]) -> set[sp.Basic]:
+    seen: set[sp.Basic] = set()
+    return {part for e in expressions for part in parts(e, seen) if isinstance(part, sp.Symbol)}
+
+
 def _needed(statements: list[Statement], results: Sequence[sp.Expr]) -> list[Statement]:
-    wanted = set().union(*(e.free_symbols for e in results)) if results else set()
-    kept = []
+    wanted, kept = _symbols(results), []
     for name, value in reversed(statements):
         if name in wanted:
             kept.append((name, value))

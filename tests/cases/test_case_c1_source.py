@@ -73,7 +73,7 @@ def test_case_c1_an_sde_is_the_same_under_any_name(name: str, scheme: str) -> No
 
 ALLOWED = re.compile(
     r"[xnpcvz]\d+|[xnptzwihFcr]|np|math|out|weight|rows|LANES|GROUP"
-    r"|step|observe|accumulate|sweep|pace|range|abs|float"
+    r"|step|observe|accumulate|sweep|pace|range|abs|float|j\d|empty|float32|float64"
 )
 
 
