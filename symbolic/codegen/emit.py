@@ -21,7 +21,7 @@ kernel.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -184,7 +184,7 @@ def _function(
     named: list[tuple[str, str]] = []
 
     def show(e: sp.Expr) -> str:
-        for part in _inside_out(e, repeated):
+        for part in _inside_out(e, repeated, temporaries):
             if part not in temporaries:
                 text = printer(part)
                 temporaries[part] = printer.names[part] = f"c{len(temporaries)}"
@@ -252,10 +252,11 @@ def _repeated(expressions: Sequence[sp.Expr]) -> set[sp.Basic]:
     return twice
 
 
-def _inside_out(e: sp.Basic, wanted: set[sp.Basic]) -> Iterable[sp.Basic]:
-    if e.is_Atom or isinstance(e, (sp.Piecewise, sp.Rel)):
+def _inside_out(e: sp.Basic, wanted: set[sp.Basic], done: Container[sp.Basic] = ()) -> Iterable[sp.Basic]:
+    """Parts that are wanted, each after its own; what is done, its parts are too."""
+    if e.is_Atom or isinstance(e, (sp.Piecewise, sp.Rel)) or e in done:
         return
     for arg in e.args:
-        yield from _inside_out(arg, wanted)
+        yield from _inside_out(arg, wanted, done)
     if e in wanted:
         yield e

@@ -327,11 +327,21 @@ def derivatives(e: sp.Expr, symbols: Sequence[sp.Symbol]) -> list[sp.Expr]:
 
 
 def _slopes(e: sp.Expr, symbols: Sequence[sp.Symbol]) -> list[sp.Expr]:
-    """As SymPy's `diff` gives them; sums and powers of sums part by part, each by the symbols that it holds: a layer's
+    """As SymPy's `diff` gives them; sums, products and functions part by part, each by the symbols that it holds: a layer's
     loss has thousands of terms, and each symbol stands in a few."""
     if isinstance(e, sp.Pow) and isinstance(e.base, sp.Add) and e.exp.is_Number:
         inner = _slopes(e.base, symbols)
         return [e * (slope * e.exp / e.base) if slope else sp.S.Zero for slope in inner]
+    if isinstance(e, sp.Function) and len(e.args) == 1 and type(e)._eval_derivative is sp.Function._eval_derivative:
+        outer = e.fdiff()
+        return [outer * slope if slope else sp.S.Zero for slope in _slopes(e.args[0], symbols)]
+    if isinstance(e, sp.Mul):
+        factors = list(e.args)
+        each = [_slopes(f, symbols) for f in factors]
+        return [
+            sp.Add(*(sp.Mul(*factors[:k], slopes[i], *factors[k + 1 :]) for k, slopes in enumerate(each) if slopes[i]))
+            for i in range(len(symbols))
+        ]
     if not isinstance(e, sp.Add):
         return [sp.diff(e, s) for s in symbols]
     wanted, terms = set(symbols), dict[sp.Basic, list[sp.Expr]]()
