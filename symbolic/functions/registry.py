@@ -327,8 +327,8 @@ def derivatives(e: sp.Expr, symbols: Sequence[sp.Symbol]) -> list[sp.Expr]:
 
 
 def _slopes(e: sp.Expr, symbols: Sequence[sp.Symbol]) -> list[sp.Expr]:
-    """As SymPy's `diff` gives them; sums, products and functions part by part, each by the symbols that it holds: a layer's
-    loss has thousands of terms, and each symbol stands in a few."""
+    """As SymPy's `diff` gives them; sums, products and functions part by part, a sum's each by the symbols that it
+    holds: a layer's loss has thousands of terms, and each symbol stands in a few."""
     if isinstance(e, sp.Pow) and isinstance(e.base, sp.Add) and e.exp.is_Number:
         inner = _slopes(e.base, symbols)
         return [e * (slope * e.exp / e.base) if slope else sp.S.Zero for slope in inner]
