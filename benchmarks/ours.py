@@ -1,4 +1,4 @@
-"""Our side of every race: the public `simulate`, timed by what it says of itself."""
+"""Our side of every race: the public `simulate` or `train`, timed by what it says of itself."""
 
 from __future__ import annotations
 
@@ -13,8 +13,15 @@ from sde.engine import ensemble
 from symbolic import SDE, SGD, Loss
 
 
-def runner(problem: Loss | SDE, sgd: SGD | None, charge: Any, steps: int, **options: Any) -> Callable[[int], Outcome]:
-    """run(seed) of `simulate` with `options`, observing the scalar `charge`.
+def runner(
+    problem: Loss | SDE,
+    sgd: SGD | None,
+    charge: Any,
+    path_steps: int,
+    call: Callable[..., Any] = simulate,
+    **options: Any,
+) -> Callable[[int], Outcome]:
+    """run(seed) of `simulate`, or another call, with `options`, observing the scalar `charge`.
 
     Wall seconds are the result's own (`wall_seconds`: all paths, steps and merged statistics, without
     compilation and quantiles); CPU seconds are taken around the same part.
@@ -31,10 +38,10 @@ def runner(problem: Loss | SDE, sgd: SGD | None, charge: Any, steps: int, **opti
             return outcome
 
         with patch.object(ensemble, "run", timed):
-            data = simulate(problem, sgd, seed=seed, observables={"C": charge}, **options)
+            data = call(problem, sgd, seed=seed, observables={"C": charge}, **options)
         final = data["C"].isel(time=-1)
         return Outcome(
-            path_steps=int(options["paths"]) * steps,
+            path_steps=int(options["paths"]) * path_steps,
             mean=float(final.sel(statistic="mean")),
             sem=float(final.sel(statistic="sem")),
             wall=float(data.attrs["wall_seconds"]),

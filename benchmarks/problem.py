@@ -158,6 +158,6 @@ class Race:
 def ours(problem: Problem, task: Task) -> Run:
     """The task through the public interface."""
     return runner(
-        **problem.ours(), steps=problem.steps, time=problem.time, dt=problem.dt, paths=task.paths,
+        **problem.ours(), path_steps=problem.steps, time=problem.time, dt=problem.dt, paths=task.paths,
         save_at=task.saves + 1, dtype=task.dtype,
     )  # fmt: skip

@@ -266,7 +266,9 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
             " chooses. Leave it out."
         )
     time_steps.unevenness(grid, refine, grid.longest)
-    prepared = prepare(problem, scheme, gathered.together(settings.gather), settings.dtype)
+    prepared = prepare(
+        problem, scheme, gathered.together(settings.gather), settings.dtype, shared_rows=isinstance(problem, Loss)
+    )
     record: dict[str, Any] = {"kind": "sde", "scheme": scheme, "refine": refine}
     if survey is not None:
         survey.refuse_singular_end(scheme, grid)

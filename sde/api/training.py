@@ -143,7 +143,9 @@ def _descend(loss: Loss, sgd: SGD, given: provenance.Given) -> xr.Dataset:
     check_files(loss, settings.checkpoint, settings.saves.out)
     grid = time_grid.discrete(settings.steps, sgd.learning_rate, settings.saves.save_at)
     scheme = "sgd-momentum" if sgd.momentum else "sgd"
-    prepared = prepare(loss, scheme, gathered.together(settings.gather), settings.dtype)
+    prepared = prepare(
+        loss, scheme, gathered.together(settings.gather), settings.dtype, shared_rows=bool(settings.full_batch)
+    )
     record = {"kind": "gd" if settings.full_batch else "sgd", "scheme": scheme, "steps": settings.steps}
     moving = step_inputs.of_sgd(prepared, sgd, settings.dtype, settings.full_batch)
     return run_prepared(loss, prepared, moving, Steps(grid), record, given)

@@ -22,7 +22,7 @@ from sde.engine import compiling
 from sde.kernels import compiled_program, options
 from sde.storage import module_cache
 
-ROLES = ("step", "accumulate", "observe", "pace")
+ROLES = ("step", "accumulate", "observe", "pace", "sweep")
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ class Program:
             inputs=self.manifest["inputs"],
             data=self.manifest["data"],
             observables=self.observables,
+            group=self.manifest["group"],
             **addresses,
         )
 

@@ -31,6 +31,11 @@ def _accumulate(typing_context, address, x, z, w, n, p):
     return types.void(types.int64, x, z, w, n, p), _emit_call
 
 
+def _sweep(typing_context, address, x, z, w, n, p, rows):
+    """sweep(x, z, w, n, p, rows) at int64 `address`."""
+    return types.void(types.int64, x, z, w, n, p, types.int64), _emit_call
+
+
 def _observe(typing_context, address, x, t, p, out):
     """observe(x, t, p, out) at int64 `address`."""
     return types.void(types.int64, x, t, p, out), _emit_call
@@ -77,6 +82,7 @@ def _pace(typing_context, address, x, h, t, p):
 
 call_step: Any = intrinsic(_step)
 call_accumulate: Any = intrinsic(_accumulate)
+call_sweep: Any = intrinsic(_sweep)
 call_observe: Any = intrinsic(_observe)
 call_fill: Any = intrinsic(_fill)
 call_pace: Any = intrinsic(_pace)

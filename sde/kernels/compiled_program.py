@@ -7,6 +7,8 @@ Z data, O observable rows), with every stride a literal so that LLVM vectorises 
     step(x, n, h, t, p)         advance x in place by one step of size h from time t, with input rows n
     pace(x, h, t, p)            shorten each lane's step h to what its state at time t allows
     accumulate(x, z, w, n, p)   n[k] += w * f_k(x, z) for every input row k
+    sweep(x, z, w, n, p, rows)  the same for `rows` rows z (rows, Z) of all lanes, for a group of lanes: x and n have
+                                `group` entries a row, w (rows, lanes) begins at the group's first lane
     observe(x, t, p, out)       out rows = observables of x at time t
 
 Where there is a pace, each lane has a clock of its own: h and t are rows then, in all of them, else numbers.
@@ -15,7 +17,7 @@ bare pointers, `functions` in the place of `math`.
 """
 
 from collections.abc import Callable
-from ctypes import POINTER
+from ctypes import POINTER, c_int64
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -39,11 +41,13 @@ class Program(NamedTuple):
     accumulate: int
     observe: int
     pace: int = 0
+    sweep: int = 0
+    group: int = 1
 
 
 def signature(role: str, dtype: Any, own_clock: bool = False) -> tuple[Any, ...]:
-    """Signature, of ctypes, of emitted function `role` ("step", "accumulate", "observe" or "pace"); own_clock: of each
-    lane."""
+    """Signature, of ctypes, of emitted function `role` ("step", "accumulate", "observe", "pace" or "sweep"); own_clock:
+    of each lane."""
     scalar = as_ctypes_type(np.dtype(dtype))
     rows = POINTER(scalar)
     time = rows if own_clock else scalar
@@ -52,6 +56,7 @@ def signature(role: str, dtype: Any, own_clock: bool = False) -> tuple[Any, ...]
         "accumulate": (rows, rows, rows, rows, rows),
         "observe": (rows, time, rows, rows),
         "pace": (rows, rows, rows, rows),
+        "sweep": (rows, rows, rows, rows, rows, c_int64),
     }
     return None, *roles[role]
 
@@ -68,4 +73,6 @@ def compile_emitted(function: Callable[..., None], role: str, dtype: Any, own_cl
 
     Its name and its module's must contain a hash of the text. Keep the result alive as long as the address is used.
     """
-    return native(vectorising(function), signature(role, dtype, own_clock), EMITTED, f"{dtype} {own_clock}")
+    scratch = {"empty", "zeros"} & set(function.__code__.co_names)
+    options = {**EMITTED, "_nrt": bool(scratch)}  # only what takes scratch of its own needs Numba's allocator
+    return native(vectorising(function), signature(role, dtype, own_clock), options, f"{dtype} {own_clock}")

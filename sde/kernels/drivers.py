@@ -16,6 +16,9 @@ import numpy as np
 
 GROUP = 4
 """Samples whose base variables are drawn together."""
+KEPT = 1024
+"""Rows of a data set whose weights are made together, and drawn once where there are no more: a multiple of any draw
+block."""
 
 
 class Sparse(NamedTuple):
@@ -90,12 +93,11 @@ class Weighted(NamedTuple):
     """All rows of a data set with weights that carry the noise: build it with `weighted`."""
 
     weights: Any  # (N,) F
-    table: Any  # (N, ZT) F
-    table_rows: Any  # (ZT,) int64: data row that each table column goes to
+    table: Any  # (N, Z) F
 
     def rows(self, per: int) -> dict[str, int]:
         """Rows of scratch, by name; per: normals of a draw block."""
-        return {"normal": GROUP, "base": 1, "w": 1}
+        return {"normal": min(len(self.table), KEPT), "base": 1, "group": 1}
 
 
 Driver = Mean | Gaussian | Adaptive | Sampled | Weighted
@@ -174,10 +176,13 @@ def sampled(
 
 
 def weighted(weights: Any, table: Any, table_rows: Any, dtype: Any) -> Weighted:
-    """All rows of table (N, ZT) every step, with weights (N,) (1/N each, as a rule) plus centred noise of
-    size scale[k].
+    """All rows of table (N, ZT) every step, its columns the data rows `table_rows` (ZT,), with weights (N,) (1/N each,
+    as a rule) plus centred noise of size scale[k].
     """
-    return Weighted(_array(weights, dtype), _array(table, dtype), _array(table_rows, np.int64))
+    given = np.asarray(table, dtype)
+    ordered = np.zeros((len(given), 1 + max(table_rows, default=-1)), dtype)
+    ordered[:, list(table_rows)] = given
+    return Weighted(_array(weights, dtype), ordered)
 
 
 def prototype(kind: type, dtype: Any) -> Driver:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from .calls import call_accumulate
-from .drivers import GROUP, Gaussian, Mean, Sampled, Weighted
+from .calls import call_sweep
+from .drivers import Gaussian, Mean, Sampled, Weighted
 from .minibatch import fill_sampled
 from .options import chosen, inlined, inner
 from .random.philox import STREAM_NOISE as NOISE
@@ -43,46 +43,59 @@ def _gaussian(driver, space, program, x, p, scale, seed, first_path, step, fresh
 
 
 @inner
+def _weights(driver, space, lanes, size, seed, first_path, step, first, count, drawn):
+    """space.normal = the weights of rows first .. first + count - 1, from their normals: those there, if `drawn`."""
+    xi, mean = space.normal, space.base
+    if size == 0:
+        for s in range(count):
+            fill(xi[s * lanes :], driver.weights[first + s], lanes)
+        return
+    if not drawn:
+        draw_normals(space, count, lanes, seed, first_path, step, NOISE, first // per_block(xi))
+    for s in range(count):
+        row, weight = xi[s * lanes : (s + 1) * lanes], driver.weights[first + s]
+        for i in range(lanes):
+            row[i] = weight + size * (row[i] - mean[i])
+
+
+@inner
 def _weighted(driver, space, program, x, p, scale, seed, first_path, step, fresh):
-    """n = sum over all rows i of (wbar_i + scale (xi_i - mean xi) / sqrt(N)) f(x, z_i). The normals are drawn
-    twice, not stored.
+    """n = sum over all rows i of (wbar_i + scale (xi_i - mean xi) / sqrt(N)) f(x, z_i), a group of lanes after another.
+    Normals that scratch cannot hold are drawn twice.
     """
-    n, lanes = space.n, program.lanes
-    fill(n, n.dtype.type(0), len(n))
-    rows = len(driver.table)
-    xi, mean, z, w = space.normal, space.base, space.z, space.w
+    n, lanes, group = space.n, program.lanes, program.group
+    rows, kept = len(driver.table), len(space.normal) // lanes
+    xi, mean, states, sums = space.normal, space.base, space.group_x, space.group_n
     real = n.dtype.type
     size = real(scale / np.sqrt(rows))
-    if scale != 0:
-        fill(mean, real(0), lanes)
-        for s in range(rows):
-            g = s % GROUP
-            if g == 0:
-                if space.stop[0] != 0:
-                    return
-                block = s // per_block(n)
-                draw_normals(space, min(GROUP, rows - s), lanes, seed, first_path, step, NOISE, block)
-            for i in range(lanes):
-                mean[i] += xi[g * lanes + i]
-        for i in range(lanes):
-            mean[i] = mean[i] / real(rows)
-    for s in range(rows):
+    fill(mean, real(0), lanes)
+    for first in range(0, rows if size != 0 else 0, kept):
         if space.stop[0] != 0:
             return
-        weight = driver.weights[s]
-        g = s % GROUP
-        if scale != 0:
-            if g == 0:
-                block = s // per_block(n)
-                draw_normals(space, min(GROUP, rows - s), lanes, seed, first_path, step, NOISE, block)
+        count = min(kept, rows - first)
+        draw_normals(space, count, lanes, seed, first_path, step, NOISE, first // per_block(n))
+        for s in range(count):
+            row = xi[s * lanes : (s + 1) * lanes]
             for i in range(lanes):
-                w[i] = weight + size * (xi[g * lanes + i] - mean[i])
-        elif s == 0 or weight != driver.weights[s - 1]:
-            fill(w, weight, lanes)
-        for c in range(len(driver.table_rows)):
-            row = z[driver.table_rows[c] * lanes : (driver.table_rows[c] + 1) * lanes]
-            fill(row, driver.table[s, c], lanes)
-        call_accumulate(program.accumulate, x, z, w, n, p)
+                mean[i] += row[i]
+    for i in range(lanes):
+        mean[i] = mean[i] / real(rows)
+    for first in range(0, rows, kept):
+        count = min(kept, rows - first)
+        _weights(driver, space, lanes, size, seed, first_path, step, first, count, rows <= kept)
+        for at in range(0, lanes, group):
+            if space.stop[0] != 0:
+                return
+            for j in range(program.states):
+                copy(states[j * group :], x[j * lanes + at :], group)
+            for j in range(program.inputs):
+                if first == 0:
+                    fill(sums[j * group :], real(0), group)
+                else:
+                    copy(sums[j * group :], n[j * lanes + at :], group)
+            call_sweep(program.sweep, states, driver.table[first:], xi[at:], sums, p, count)
+            for j in range(program.inputs):
+                copy(n[j * lanes + at :], sums[j * group :], group)
 
 
 def fill_inputs(driver, space, program, x, p, scale, seed, first_path, step, fresh):

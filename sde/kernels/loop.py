@@ -72,10 +72,11 @@ def check(
     inside = clock.first <= begin <= end <= clock.first + steps
     _require(inside, "steps must lie within the clock", (begin, end), f"It has {steps} steps from {clock.first} on.")
     data, own = isinstance(driver, Sampled | Weighted), isinstance(driver, Adaptive)
-    roles = (program.step, program.observe, *((program.accumulate,) if data else ()))
+    rows_of = {Sampled: (program.accumulate,), Weighted: (program.sweep,)}
+    roles = (program.step, program.observe, *rows_of.get(type(driver), ()))
     _require(
         all(roles),
-        "step and observe, and accumulate for data drivers, must be compiled",
+        "step and observe, and accumulate or sweep for data drivers, must be compiled",
         roles,
         "Compile them.",
     )
@@ -87,11 +88,10 @@ def check(
     _require(paths.size == 0 or fits, "paths must have a slot for every valid lane", paths.shape, "")
     inputs = program.inputs if data else len(driver.channels if own else driver.mean)
     _require(inputs == program.inputs, "the driver must have one entry per input row", inputs, "")
-    rows = (
-        [*driver.table_rows.tolist(), *(driver.drawn_rows.tolist() if isinstance(driver, Sampled) else ())]
-        if data
-        else []
-    )
+    rows = [*driver.table_rows.tolist(), *driver.drawn_rows.tolist()] if isinstance(driver, Sampled) else []
+    if isinstance(driver, Weighted):
+        fits = driver.table.shape[1] == program.data and lanes % program.group == 0
+        _require(fits, f"the table must have {program.data} columns", driver.table.shape, "")
     _require(all(0 <= r < program.data for r in rows), f"data rows must be below {program.data}", rows, "")
 
 

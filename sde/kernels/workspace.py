@@ -21,6 +21,8 @@ class Space(NamedTuple):
     n: Any
     out: Any
     z: Any
+    group_x: Any  # states of a group of lanes, and sums for its inputs
+    group_n: Any
     normal: Any
     uniform: Any
     base: Any
@@ -53,6 +55,8 @@ def make_space(functions: SharedFunctions, program: Program, driver: Driver, dty
         n=real(program.inputs),
         out=real(program.observables),
         z=real(program.data),
+        group_x=np.zeros(rows.get("group", 0) * program.states * program.group, dtype),
+        group_n=np.zeros(rows.get("group", 0) * program.inputs * program.group, dtype),
         **{name: real(rows.get(name, 0)) for name in ROWS},
         left=np.zeros(rows.get("left", 0) * lanes),
         flags=np.zeros(lanes, np.int32),

@@ -10,6 +10,8 @@ kernel.
 
     step(x, n, h, t, p)        advances the states x in place; n: inputs, h: step, t: time, p: parameters
     accumulate(x, z, w, n, p)  n += w * terms(x, z), one data row (or feature row) z per lane
+    sweep(x, z, w, n, p, rows) the same over rows z that all lanes share, for GROUP lanes, whose states and sums stay in
+                               the nearest cache: x and n hold GROUP lanes a row, w has one LANES entries after another
     observe(x, t, p, out)      the observables of a state; tables that they average over follow the parameters in p
     pace(x, h, t, p)           shortens h to the step that a state allows; where it is there, h and t are rows, each
     lane having a
@@ -19,18 +21,23 @@ kernel.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import sympy as sp
 
 from symbolic.codegen.printing import ScalarPrinter
-from symbolic.codegen.row_loops import loops
+from symbolic.codegen.rolled import rolled, written
+from symbolic.codegen.row_loops import loops, parts
 from symbolic.dynamics.autodiff import Statement
 from symbolic.dynamics.step_map import Accumulation, StepMap, h, t
 
 BLOCK_BYTES = 192 * 1024
+GROUP = 16
+"""Lanes that go through the rows of a data set together: fewer, and compilers do not vectorise so short a loop."""
+LONG = 800
+"""Lines of a function from which on they are rolled into loops."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +55,14 @@ class Module:
 
 
 def emit(
-    step: StepMap, observables: Mapping[str, sp.Expr], accumulation: Accumulation | None = None, dtype: str = "float64"
+    step: StepMap,
+    observables: Mapping[str, sp.Expr],
+    accumulation: Accumulation | None = None,
+    dtype: str = "float64",
+    shared_rows: bool = False,
 ) -> Module:
     """Text and manifest for a step map, its observables (expressions of states and t) and, if data feed it, the
-    accumulation."""
+    accumulation: over one row per lane, or over rows that all lanes share."""
     rows = len(step.states) * 2 + len(step.inputs) * 2 + (len(accumulation.z) if accumulation else 0)
     lanes = lane_count(rows, dtype)
     number = "np.float32" if dtype == "float32" else "float"
@@ -61,7 +72,13 @@ def emit(
         updates = tuple(sp.Piecewise((u, h > 0), (x, True)) for x, u in zip(step.states, step.updates, strict=True))
     parts = [
         _function(
-            "step(x, n, h, t, p)", lanes, step.statements, _inputs(step, {**states, "n": step.inputs}), "x", updates
+            "step(x, n, h, t, p)",
+            lanes,
+            step.statements,
+            _inputs(step, {**states, "n": step.inputs}),
+            "x",
+            updates,
+            dtype=dtype,
         ),
         _function(
             "observe(x, t, p, out)",
@@ -71,20 +88,24 @@ def emit(
             "out",
             tuple(observables.values()),
             tables=len(step.parameters),
+            dtype=dtype,
         ),
     ]
     if step.pace is not None:
         parts.append(_function("pace(x, h, t, p)", lanes, (), _inputs(step, states), "h", (step.pace,)))
     if accumulation:
+        signature = "sweep(x, z, w, n, p, rows)" if shared_rows else "accumulate(x, z, w, n, p)"
         parts.append(
             _function(
-                "accumulate(x, z, w, n, p)",
+                signature,
                 lanes,
                 accumulation.statements,
                 _inputs(step, {"x": step.states, "z": accumulation.z}),
                 "n",
                 accumulation.terms,
                 weight="w",
+                shared_rows=shared_rows,
+                dtype=dtype,
             )
         )
     body = "\n\n".join(parts)
@@ -96,12 +117,13 @@ def emit(
         "parameters": [str(s) for s in step.parameters],
         "observables": list(observables),
         "lanes": lanes,
+        "group": GROUP,
         "dtype": dtype,
         "clock": "own" if own else "shared",
     }
     head = (
         f'"""A step map as emitted text, one block of {lanes} paths."""\n\nimport math\n\nimport numpy as np\n\nF ='
-        f" {number}\nLANES = {lanes}\n"
+        f" {number}\nLANES = {lanes}\nGROUP = {GROUP}\n"
     )
     text = f"{head}\n\n{body}\n"
     return Module(text, {**manifest, "hash": hashlib.sha256(text.encode()).hexdigest()[:20]})
@@ -132,9 +154,12 @@ def _function(
     results: Sequence[sp.Expr],
     weight: str | None = None,
     tables: int = 0,
+    shared_rows: bool = False,
+    dtype: str = "float64",
 ) -> str:
+    width, columns = (GROUP if shared_rows else lanes), len([v for v in places.values() if v.startswith("z[")])
     needed = _needed(list(statements), results)
-    used = set().union(*(e.free_symbols for _, e in needed), *(e.free_symbols for e in results)) if results else set()
+    used = _symbols([*(e for _, e in needed), *results])
     names: dict[sp.Basic, str] = {}
     fixed, loads = [], []
     for symbol, position in places.items():
@@ -142,47 +167,64 @@ def _function(
             continue
         if "{" in position:
             array, row = position.split("[{")
-            offset = int(row[:-2]) * lanes
             names[symbol] = f"{array}{row[:-2]}"
-            loads.append(f"        {names[symbol]} = {array}[{offset} + i]")
+            shared = shared_rows and array == "z"
+            place = f"r*{columns} + {row[:-2]}" if shared else f"{int(row[:-2]) * width} + i"
+            loads.append(f"        {names[symbol]} = {array}[{place}]")
         elif position.startswith("p["):
             names[symbol] = f"p{position[2:-1]}"
             fixed.append(f"    {names[symbol]} = {position}")
         else:
             names[symbol] = position
     lines, averaged = loops(results, tables, names, _repeated, _inside_out)
-    results = [e.xreplace(averaged) for e in results]
+    results = [e.xreplace(averaged) for e in results] if averaged else results
     printer = ScalarPrinter({**names, **{s: s.name[1:] for s in averaged.values()}})
     repeated = _repeated([e for _, e in needed] + list(results))
     temporaries: dict[sp.Basic, str] = {}
+    named: list[tuple[str, str]] = []
 
     def show(e: sp.Expr) -> str:
-        for part in _inside_out(e, repeated):
+        for part in _inside_out(e, repeated, temporaries):
             if part not in temporaries:
                 text = printer(part)
                 temporaries[part] = printer.names[part] = f"c{len(temporaries)}"
-                lines.append(f"        {temporaries[part]} = {text}")
+                named.append((temporaries[part], text))
         return printer(e)
 
     for index, (name, value) in enumerate(needed):
         text = show(value)
         printer.names[name] = f"v{index}"
-        lines.append(f"        v{index} = {text}")
+        named.append((f"v{index}", text))
     shown = [show(e) for e in results]
-    stores = [
-        f"        {target}[{j * lanes} + i] {'+' if weight else ''}= {'weight*' if weight else ''}{text}"
-        for j, text in enumerate(shown)
-    ]
-    if weight:
-        loads.insert(0, "        weight = w[i]")
-    if not stores:
+    if not shown:
         return f"def {signature}:\n    pass\n"
-    return "\n".join([f"def {signature}:", *fixed, "    for i in range(LANES):", *loads, *lines, *stores]) + "\n"
+    load = f"w[{'r*LANES + ' if shared_rows else ''}i]"
+    operator, factor = ("+=", "weight*") if weight else ("=", "")
+    breadth, body = "GROUP" if shared_rows else "LANES", None
+    if len(named) + len(shown) > LONG and not averaged and not any("[i]" in name for name in names.values()):
+        stores = [(target, j, operator, factor.replace("weight", load) + text) for j, text in enumerate(shown)]
+        if (found := rolled(named, stores)) is not None:
+            body = written(found[0], breadth, "    ", columns if shared_rows else 0)
+            kind = "np.float32" if dtype == "float32" else "np.float64"
+            fixed += [f"    c = np.empty({found[1]}*{breadth}, {kind})"] if found[1] else []
+    if body is None:
+        if weight:
+            loads.insert(0, f"        weight = {load}")
+        lines += [f"        {name} = {text}" for name, text in named]
+        lines += [f"        {target}[{j * width} + i] {operator} {factor}{text}" for j, text in enumerate(shown)]
+        body = [f"    for i in range({breadth}):", *loads, *lines]
+    if shared_rows:
+        body = ["    for r in range(rows):", *("    " + line for line in body)]
+    return "\n".join([f"def {signature}:", *fixed, *body]) + "\n"
+
+
+def _symbols(expressions: Iterable[sp.Expr]) -> set[sp.Basic]:
+    seen: set[sp.Basic] = set()
+    return {part for e in expressions for part in parts(e, seen) if isinstance(part, sp.Symbol)}
 
 
 def _needed(statements: list[Statement], results: Sequence[sp.Expr]) -> list[Statement]:
-    wanted = set().union(*(e.free_symbols for e in results)) if results else set()
-    kept = []
+    wanted, kept = _symbols(results), []
     for name, value in reversed(statements):
         if name in wanted:
             kept.append((name, value))
@@ -210,10 +252,11 @@ def _repeated(expressions: Sequence[sp.Expr]) -> set[sp.Basic]:
     return twice
 
 
-def _inside_out(e: sp.Basic, wanted: set[sp.Basic]) -> Iterable[sp.Basic]:
-    if e.is_Atom or isinstance(e, (sp.Piecewise, sp.Rel)):
+def _inside_out(e: sp.Basic, wanted: set[sp.Basic], done: Container[sp.Basic] = ()) -> Iterable[sp.Basic]:
+    """Parts that are wanted, each after its own; what is done, its parts are too."""
+    if e.is_Atom or isinstance(e, (sp.Piecewise, sp.Rel)) or e in done:
         return
     for arg in e.args:
-        yield from _inside_out(arg, wanted)
+        yield from _inside_out(arg, wanted, done)
     if e in wanted:
         yield e

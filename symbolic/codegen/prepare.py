@@ -78,9 +78,11 @@ def prepare(
     observables: Mapping[str, Any] | None = None,
     dtype: str = "float64",
     dynamics: Callable[[Loss], LossDynamics] = LossDynamics,
+    shared_rows: bool = False,
 ) -> Prepared:
     """Emit a problem under a scheme. observables: {name: expression, or matrix or array of them, in the states and
-    time}; dynamics: of a loss. Raises ValueError."""
+    time}; dynamics: of a loss; shared_rows: each step takes all rows of a data set, not some of each path's own. Raises
+    ValueError."""
     if not isinstance(dtype, str) or dtype not in DTYPES:
         hint = nearest(dtype, DTYPES, "Pick one.")
         raise InputError.of("dtype", "must be 'float32' or 'float64'", dtype, hint)
@@ -111,7 +113,7 @@ def prepare(
         )
     moved = dynamics(problem)
     rows |= {str(s): s for s in moved.carried}
-    module = emit(step_map(moved, scheme), rows, moved.accumulation, dtype)
+    module = emit(step_map(moved, scheme), rows, moved.accumulation, dtype, shared_rows)
     mean, factor = moved.moments or (None, None)
     tables = [a.table.T.ravel() for a in averages(rows.values())]
     return Prepared(module, outputs, mean, factor, moved, table=np.concatenate([np.empty(0), *tables]))

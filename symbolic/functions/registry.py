@@ -321,6 +321,32 @@ def derivatives(e: sp.Expr, symbols: Sequence[sp.Symbol]) -> list[sp.Expr]:
         e = e.replace(sp.Mod, lambda a, b: a - b * sp.floor(a / b))
     held = {f: sp.Dummy(real=True) for f in e.atoms(*_JUMPING)}
     if not held:
-        return [sp.diff(e, s) for s in symbols]
+        return _slopes(e, symbols)
     still, back = e.xreplace(held), {v: k for k, v in held.items()}
-    return [sp.diff(still, s).xreplace(back) for s in symbols]
+    return [slope.xreplace(back) for slope in _slopes(still, symbols)]
+
+
+def _slopes(e: sp.Expr, symbols: Sequence[sp.Symbol]) -> list[sp.Expr]:
+    """As SymPy's `diff` gives them; sums, products and functions part by part, a sum's each by the symbols that it
+    holds: a layer's loss has thousands of terms, and each symbol stands in a few."""
+    if isinstance(e, sp.Pow) and isinstance(e.base, sp.Add) and e.exp.is_Number:
+        inner = _slopes(e.base, symbols)
+        return [e * (slope * e.exp / e.base) if slope else sp.S.Zero for slope in inner]
+    if isinstance(e, sp.Function) and len(e.args) == 1 and type(e)._eval_derivative is sp.Function._eval_derivative:
+        outer = e.fdiff()
+        return [outer * slope if slope else sp.S.Zero for slope in _slopes(e.args[0], symbols)]
+    if isinstance(e, sp.Mul):
+        factors = list(e.args)
+        each = [_slopes(f, symbols) for f in factors]
+        return [
+            sp.Add(*(sp.Mul(*factors[:k], slopes[i], *factors[k + 1 :]) for k, slopes in enumerate(each) if slopes[i]))
+            for i in range(len(symbols))
+        ]
+    if not isinstance(e, sp.Add):
+        return [sp.diff(e, s) for s in symbols]
+    wanted, terms = set(symbols), dict[sp.Basic, list[sp.Expr]]()
+    for part in e.args:
+        mine = sorted(part.free_symbols & wanted, key=str)
+        for s, slope in zip(mine, _slopes(part, mine), strict=True):  # type: ignore[arg-type]
+            terms.setdefault(s, []).append(slope)
+    return [sp.Add(*terms.get(s, ())) for s in symbols]

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.measure import Contestant, Outcome, compete, ratios
 from benchmarks.problem import Problem
-from benchmarks.problems import RACES
+from benchmarks.problems import RACES, minibatches
 from benchmarks.problems.factorization import Matmul
 
 PROBLEMS = [race.problem for race in RACES]
@@ -56,6 +56,18 @@ def test_paths_first_is_paths_last() -> None:
     expected = last.rows(last.step(parts, xi))
     got = first.rows(first.step(tuple(np.moveaxis(a, -1, 0) for a in parts), xi.T))
     np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-13)
+
+
+def test_the_wide_networks_loss_is_its_formula() -> None:
+    """The expression that ours trains, against the arrays that rivals take."""
+    problem, rng = minibatches.WideRelu(), np.random.default_rng(8)
+    W, b, a = (v + 0.1 * rng.normal(size=v.shape) for v in problem.begin)
+    loss, charge = problem.loss
+    values = dict(zip(loss.theta, np.concatenate([W.ravel(), b, a]), strict=True))
+    row = dict(zip(loss.z, [*problem.x[0], problem.y[0]], strict=True))
+    expected = (np.maximum(problem.x[0] @ W.T + b, 0) @ a - problem.y[0]) ** 2
+    assert float(loss.expression.xreplace(values | row)) == pytest.approx(expected, rel=1e-12)
+    assert float(charge.xreplace(values)) == pytest.approx((W[0] ** 2).sum() + b[0] ** 2 - a[0] ** 2, rel=1e-12)
 
 
 def test_a_rival_that_computes_something_else_does_not_agree() -> None:

@@ -71,7 +71,10 @@ def test_case_c1_an_sde_is_the_same_under_any_name(name: str, scheme: str) -> No
     assert texts[0] == texts[1]
 
 
-ALLOWED = re.compile(r"[xnpcvz]\d+|[xnptzwihFc]|np|math|out|weight|LANES|step|observe|accumulate|pace|range|abs|float")
+ALLOWED = re.compile(
+    r"[xnpcvz]\d+|[xnptzwihFcr]|np|math|out|weight|rows|LANES|GROUP"
+    r"|step|observe|accumulate|sweep|pace|range|abs|float|j\d|empty|float32|float64"
+)
 
 
 def assert_only_ours(text: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.linalg import lapack
 
-from sde.kernels import arguments, machine_code
+from sde.kernels import arguments, machine_code, target
 from sde.kernels.statistics import moments
 from symbolic.problem.sampling import _cholesky
 
@@ -112,8 +112,6 @@ def test_numbers_reach_kernels_whole() -> None:
 
 
 def test_other_settings_of_the_compiler_are_other_entries(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = machine_code.processor()
-    machine_code.processor.cache_clear()
+    before = target.processor()
     monkeypatch.setenv("NUMBA_CPU_NAME", "generic")
-    assert machine_code.processor() != before
-    machine_code.processor.cache_clear()
+    assert target.processor() != before

@@ -31,6 +31,11 @@ def accumulate(x, z, w, n, p):
         a = z[i]; y = z[LANES + i]
         n[i] += w[i] * (a * a)
         n[LANES + i] += w[i] * (a * y)
+def sweep(x, z, w, n, p, rows):
+    for r in range(rows):
+        for i in range(GROUP):
+            n[i] += w[r*LANES + i] * (z[r*2] * z[r*2])
+            n[GROUP + i] += w[r*LANES + i] * (z[r*2] * z[r*2 + 1])
 def observe(x, t, p, out):
     for i in range(LANES):
         u = x[i]; w = x[LANES + i]
@@ -52,6 +57,10 @@ def step(x, n, h, t, p):
 def accumulate(x, z, w, n, p):
     for i in range(LANES):
         n[i] += w[i] * z[i]
+def sweep(x, z, w, n, p, rows):
+    for r in range(rows):
+        for i in range(GROUP):
+            n[i] += w[r*LANES + i] * z[r]
 def observe(x, t, p, out):
     for i in range(LANES):
         out[i] = x[i]
@@ -80,19 +89,20 @@ def problem(tmp_path_factory):
         if key not in known:
             module_name = "_".join(map(str, key))
             path = folder / f"{module_name}.py"
-            path.write_text(TEXTS[name].replace("LANES", str(lanes)))
+            path.write_text(TEXTS[name].replace("LANES", str(lanes)).replace("GROUP", "16"))
             spec = importlib.util.spec_from_file_location(module_name, path)
             assert spec is not None and spec.loader is not None
             plain = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(plain)
             compiled = {
                 role: compiled_program.compile_emitted(getattr(plain, role), role, dtype)
-                for role in ("step", "accumulate", "observe")
+                for role in ("step", "accumulate", "observe", "sweep")
                 if hasattr(plain, role)
             }
             roles = ("step", "accumulate", "observe")
             addresses = [compiled[role].address if role in compiled else 0 for role in roles]
-            native = compiled_program.Program(lanes, *SIZES[name], *addresses)
+            sweep = compiled["sweep"].address if "sweep" in compiled else 0
+            native = compiled_program.Program(lanes, *SIZES[name], *addresses, sweep=sweep, group=16)
             known[key] = SimpleNamespace(plain=plain, compiled=compiled, native=native, dtype=np.dtype(dtype))
         return known[key]
 
@@ -158,12 +168,13 @@ def test_compiled_functions_agree_with_their_text(problem, name):
     x, n, z = (rng.normal(size=rows * 64) for rows in (native.states, native.inputs, max(native.data, 1)))
     p, w, out = np.array([0.3, 0.5]), rng.normal(size=64), np.zeros(native.observables * 64)
     arguments = {"step": (x, n, 0.02, 0.5, p), "accumulate": (x, z, w, n, p), "observe": (x, 0.5, p, out)}
+    arguments["sweep"] = (x[: native.states * 16], z, rng.normal(size=5 * 64), n[: native.inputs * 16], p, 5)
     for role, compiled in problem(name).compiled.items():
         plain = [np.copy(a) for a in arguments[role]]
         fast = [np.copy(a) for a in arguments[role]]
         getattr(run_plain, role)(*plain)
         compiled.ctypes(
-            *(a.ctypes.data_as(c) if a.ndim else float(a) for a, c in zip(fast, compiled.ctypes.argtypes, strict=True))
+            *(a.ctypes.data_as(c) if a.ndim else a.item() for a, c in zip(fast, compiled.ctypes.argtypes, strict=True))
         )
         for a, b in zip(plain, fast, strict=True):
             np.testing.assert_allclose(b, a, rtol=1e-13)
@@ -226,6 +237,16 @@ def test_mixed_samples_take_rows_from_table_and_law(problem):
         matches.append(np.all(np.abs(got.x - x.reshape(2, 64)) < 1e-12, axis=0))
     assert np.all(np.sum(matches, axis=0) == 1)
     assert min(np.sum(matches, axis=1)) > 3
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_more_rows_than_scratch_holds_are_the_same_bits(problem, monkeypatch, dtype):
+    built = problem("rescaling", dtype=dtype)
+    table = np.random.default_rng(2).normal(size=(19, 2))
+    driver = drivers.weighted(np.linspace(0.5, 1.5, 19) / 19, table, [1, 0], dtype)
+    whole = advance(built, driver, [1.2, 0.6], 3, scale=0.4)
+    monkeypatch.setattr(drivers, "KEPT", 8)
+    np.testing.assert_array_equal(advance(built, driver, [1.2, 0.6], 3, scale=0.4).x, whole.x)
 
 
 def test_weighted_driver_matches_a_plain_loop(problem):

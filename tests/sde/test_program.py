@@ -59,7 +59,7 @@ def test_a_second_process_compiles_nothing(empty_cache: Path) -> None:
     assert lines[0][1] == lines[1][1]
     assert files[0] == files[1]
     assert sum(p.suffix == ".py" for p in files[0]) == 2
-    assert sum(bool(re.match(r"(step|observe|accumulate)_.*\.nbc", p.name)) for p in files[0]) == 6
+    assert sum(bool(re.match(r"(step|observe|accumulate|sweep)_.*\.nbc", p.name)) for p in files[0]) == 6
     assert not [p for p in files[0] if p.name.endswith(".part")]
 
 

@@ -65,7 +65,7 @@ def run_compiled(text: str, manifest: Mapping[str, Any], role: str, *arguments: 
     native = load(text, manifest).compiled[role]
     native.ctypes(
         *[
-            v.ctypes.data_as(k) if isinstance(v, np.ndarray) else dtype.type(v)
+            v.ctypes.data_as(k) if isinstance(v, np.ndarray) else v if isinstance(v, int) else dtype.type(v)
             for v, k in zip(arguments, native.ctypes.argtypes, strict=True)
         ]
     )
@@ -98,6 +98,28 @@ def test_plain_text_against_compiled_kernel(name: str) -> None:
         assert np.isfinite(oracle).all()
         assert (np.abs(oracle - found) <= 1e-13 * scale).all()
     assert not np.array_equal(out[0][0], start) and not np.array_equal(out[0][1], n)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_sweep_is_one_accumulation_after_another(name: str) -> None:
+    """Rows that all lanes share: the plain text bit for bit, the compiled kernel to 1e-13 of the sum's size."""
+    loss = LOSSES[name]
+    one, all_rows = (prepare(loss, "sgd", shared_rows=s).module for s in (False, True))
+    plain, m = import_text(all_rows.text), dict[str, Any](all_rows.manifest)
+    lanes, group, rows = plain.LANES, plain.GROUP, 5
+    x, w = state(len(m["states"]), lanes, 1), state(rows, lanes, 2)
+    table, p = state(int(m["data"]), rows, 3).reshape(rows, -1), np.array([0.01])
+    n, at = np.zeros((int(m["inputs"]), lanes)), 2 * group
+    mine = x.reshape(-1, lanes)[:, at : at + group].ravel()
+    swept = [np.zeros(len(n) * group) for _ in range(2)]
+    with np.errstate(all="ignore"):
+        for z, weights in zip(table, w.reshape(rows, lanes), strict=True):
+            import_text(one.text).accumulate(x, np.repeat(z, lanes), weights, n.ravel(), p)
+        plain.sweep(mine, table.ravel(), w[at:], swept[0], p, rows)
+    run_compiled(all_rows.text, m, "sweep", mine, table.ravel(), w[at:].copy(), swept[1], p, rows)
+    expected = n[:, at : at + group].ravel()
+    np.testing.assert_array_equal(swept[0], expected)
+    assert (np.abs(swept[1] - expected) <= 1e-13 * np.maximum(np.abs(expected), 1.0)).all() and expected.any()
 
 
 @pytest.mark.parametrize("name", LOSSES)

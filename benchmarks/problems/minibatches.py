@@ -1,0 +1,83 @@
+"""Two-layer ReLU network 32-64-1 on 1,000 rows, trained by discrete SGD with batches of 32 on 1,000 paths at once.
+
+2,176 states; the rows are normal, the target |x_1| + noise/10, from one fixed seed. The charge of the first hidden unit
+is watched.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import sympy as sp
+
+from benchmarks.measure import Contestant
+from benchmarks.ours import runner
+from benchmarks.problem import Run, Task
+from sde import train
+from symbolic import SGD, Dataset, Loss, parameters
+from symbolic.functions.activations import relu
+
+INPUTS, HIDDEN, ROWS = 32, 64, 1000
+
+
+class WideRelu:
+    """W (hidden, inputs) and b (hidden,), the first layer; a (hidden,), the second."""
+
+    name = "ReLU 32-64-1"
+    eta = 0.01
+    batch = 32
+    steps = 20
+    paths = 1_000
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(0)
+        self.x = rng.normal(size=(ROWS, INPUTS))
+        self.y = np.abs(self.x[:, 0]) + rng.normal(size=ROWS) / 10
+        self.begin = (
+            rng.normal(size=(HIDDEN, INPUTS)) / INPUTS**0.5,
+            np.zeros(HIDDEN),
+            rng.normal(size=HIDDEN) / HIDDEN**0.5,
+        )
+
+    @cached_property
+    def loss(self) -> tuple[Loss, Any]:
+        """The loss, and the charge as an expression."""
+        W, b, a = parameters(W=(HIDDEN, INPUTS), b=(HIDDEN,), a=(HIDDEN,))
+        x, y = sp.Matrix(sp.symbols(f"x:{INPUTS}", real=True)), sp.Symbol("y", real=True)
+        before = W * x + sp.Matrix(b)
+        miss = sp.Add(*(a[j] * relu(before[j]) for j in range(HIDDEN)), -y)
+        data = Dataset({tuple(x): self.x, y: self.y})
+        charge = sp.Add(*(W[0, k] ** 2 for k in range(INPUTS))) + b[0] ** 2 - a[0] ** 2
+        return Loss(miss**2, {"W": W, "b": b, "a": a}, data, name="relu-32-64-1"), charge
+
+
+def ours(problem: WideRelu, task: Task) -> Run:
+    """Through the public `train`."""
+    (loss, charge), sgd = problem.loss, SGD(learning_rate=problem.eta, batch_size=problem.batch)
+    return runner(
+        loss, sgd, charge, problem.steps, call=train, steps=problem.steps,
+        start=dict(zip("Wba", problem.begin, strict=True)), paths=task.paths, save_at=2, dtype=task.dtype,
+    )  # fmt: skip
+
+
+class Minibatches:
+    """A race for the final mean alone."""
+
+    problem = WideRelu()
+
+    def contestants(self, saves: int, dtype: str) -> list[Contestant]:
+        """Ours first; none for runs with saves in between."""
+        if saves > 1:
+            return []
+        task = Task(self.problem.paths, saves, dtype)
+        rival = lambda: import_module("benchmarks.rivals.minibatch").vmap(self.problem, task)  # noqa: E731
+        return [
+            Contestant("noetherflow", lambda: ours(self.problem, task)),
+            Contestant("jax.vmap of the same", rival, 2.0),
+        ]
+
+
+RACE = Minibatches()

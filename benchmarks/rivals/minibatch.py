@@ -1,0 +1,45 @@
+"""SGD as one writes it in JAX: `jax.grad` of a minibatch's loss, `jax.lax.scan` over steps, `jax.vmap` over paths,
+jitted."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from benchmarks.measure import Outcome
+from benchmarks.problem import Run, Task
+
+
+def vmap(problem: Any, task: Task) -> Run:
+    """problem: of `benchmarks.problems.minibatches`. Batches with replacement, as ours."""
+    jax: Any = import_module("jax")
+    jnp, dtype = jax.numpy, task.dtype
+
+    def loss(parts: Any, x: Any, y: Any) -> Any:
+        W, b, a = parts
+        return jnp.mean((jax.nn.relu(x @ W.T + b) @ a - y) ** 2)
+
+    def path(key: Any) -> Any:
+        x, y = (jnp.asarray(v, dtype) for v in (problem.x, problem.y))
+
+        def step(carry: Any, _: Any) -> Any:
+            parts, key = carry
+            key, sub = jax.random.split(key)
+            rows = jax.random.randint(sub, (problem.batch,), 0, len(problem.x))
+            slopes = jax.grad(loss)(parts, x[rows], y[rows])
+            return (jax.tree.map(lambda p, g: p - problem.eta * g, parts, slopes), key), None
+
+        begin = tuple(jnp.asarray(v, dtype) for v in problem.begin)
+        (W, b, a), _ = jax.lax.scan(step, (begin, key), None, length=problem.steps)[0]
+        return (W[0] ** 2).sum() + b[0] ** 2 - a[0] ** 2
+
+    program = jax.jit(jax.vmap(path))
+
+    def run(seed: int) -> Outcome:
+        with jax.enable_x64(dtype == "float64"):
+            charge = np.asarray(program(jax.random.split(jax.random.key(seed), task.paths)), float)
+        return Outcome(task.paths * problem.steps, float(charge.mean()), float(charge.std()) / task.paths**0.5)
+
+    return run
