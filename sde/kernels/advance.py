@@ -11,16 +11,18 @@ from .step import clocks, take_step
 
 
 @inlined
-def save(space, program, x, p, dead, valid, time, slot, statistics, paths, first_slot):
-    """Observe the state at `time` into save number `slot`: merge into statistics and write out paths."""
+def save(space, program, x, p, dead, valid, time, slot, statistics, paths, first_slot, left):
+    """Observe the state at `time` into save number `slot`: merge into statistics and write out paths. left: lanes that
+    are alive."""
     lanes, out, sums = program.lanes, space.out, space.sums
     counted, kept = 1 if statistics.size > 0 else 0, 1 if paths.size > 0 else 0
+    whole = 1 if left == lanes and valid == lanes else 0
     call_observe(program.observe, x, time, p, out)
     for o in range(program.observables + 1 - len(dead) // lanes):
         row = out[o * lanes : (o + 1) * lanes]
         cell = statistics[slot, o] if counted != 0 else sums
         path = paths[slot, o, first_slot:] if kept != 0 else row
-        call_record(space.functions.record, cell, row, path, dead, sums, valid, lanes, counted, kept)
+        call_record(space.functions.record, cell, row, path, dead, sums, valid, lanes, counted, kept, whole)
 
 
 def advance(
@@ -84,5 +86,5 @@ def advance(
             left = alive if alive >= 0 else left
             if slot < len(clock.saves) and clock.saves[slot] == k + 1:
                 time = clocks(driver, space, now, lanes)
-                save(space, program, mine, p, exploded, count, time, slot, statistics, paths, first_slot + at)
+                save(space, program, mine, p, exploded, count, time, slot, statistics, paths, first_slot + at, left)
                 slot += 1

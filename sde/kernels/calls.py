@@ -49,10 +49,10 @@ def _combine(typing_context, address, out, offset, start, column, value, base, s
     return types.void(i64, out, offset, start, column, value, base, i64, factor, i64, i64), _emit_call
 
 
-def _record(typing_context, address, cell, row, path, dead, sums, valid, lanes, counted, kept):
+def _record(typing_context, address, cell, row, path, dead, sums, valid, lanes, counted, kept, whole):
     """record of `records` at int64 `address`."""
     i64 = types.int64
-    return types.void(i64, cell, row, path, dead, sums, i64, i64, i64, i64), _emit_call
+    return types.void(i64, cell, row, path, dead, sums, i64, i64, i64, i64, i64), _emit_call
 
 
 def _mark_exploded(

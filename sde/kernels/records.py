@@ -5,6 +5,7 @@ import numpy as np
 from numba import types
 from numba.np.numpy_support import carray
 
+from .rows import copy
 from .statistics.moments import add_row
 
 
@@ -30,13 +31,15 @@ def combine(out, offset, start, column, value, base, stride, factor, lanes, rows
                     row[i] += c * source[i]
 
 
-def record(cell, row, path, dead, sums, valid, lanes, counted, kept):
+def record(cell, row, path, dead, sums, valid, lanes, counted, kept, whole):
     """Merge the lanes of `row` into a cell of statistics (5,) where `counted`, write the first `valid` to `path` where
-    `kept`; NaN for the dead. sums: scratch, (lanes,)."""
+    `kept`; NaN for the dead. sums: scratch, (lanes,); whole: 1 where all lanes are known to be alive and valid."""
     row, dead = carray(row, lanes), carray(dead, lanes)
     if counted != 0:
-        add_row(carray(cell, 5), row, dead, valid, carray(sums, lanes))
-    if kept != 0:
+        add_row(carray(cell, 5), row, dead, valid, carray(sums, lanes), whole != 0)
+    if kept != 0 and whole != 0:
+        copy(carray(path, lanes), row, lanes)
+    elif kept != 0:
         path = carray(path, valid)
         for i in range(valid):
             path[i] = row[i] if dead[i] < 0 else np.nan
@@ -88,7 +91,7 @@ def signatures(real):
     i, s = types.CPointer(i64), types.CPointer(types.int32)
     return {
         "combine": types.void(x, x, i, i, x, x, i64, real, i64, i64),
-        "record": types.void(d, x, x, i, d, i64, i64, i64, i64),
+        "record": types.void(d, x, x, i, d, i64, i64, i64, i64, i64),
         "mark_exploded": types.void(x, i, d, s, s, d, i, i64, i64, i64, i64, real, i64),
         "date": types.void(x, i, d, d, i64, i64, i64, i64),
     }

@@ -11,6 +11,7 @@ import numpy as np
 from numba import types
 
 from ..options import inlined, inner, kernel
+from .lanes import deviations, extremes
 
 COUNT, MEAN, M2, LOW, HIGH = range(5)
 
@@ -49,13 +50,28 @@ def more(a, b):
     return a if a > b else b
 
 
+@inlined
+def merge_sums(a, count, shift, sums, low, high):
+    """Merge `count` lanes into cell a. sums: of their deviations from shift, and of the squares of those."""
+    deviation = sums[0] / count
+    m2 = max(sums[1] - sums[0] * deviation, 0.0)
+    merge_cell(a, np.float64(count), shift + deviation, m2, low, high)
+
+
 @inner
-def add_row(a, row, dead, valid, scratch):
-    """Merge lanes 0..valid-1 of `row` that are alive (dead == -1) and finite into cell a; scratch: a float64 row.
+def add_row(a, row, dead, valid, scratch, whole=False):
+    """Merge lanes 0..valid-1 of `row` that are alive (dead == -1) and finite into cell a; scratch: a float64 row;
+    whole: whether all lanes are known to be alive and to count.
 
     Deviations are from one lane alive (within sqrt(lanes) standard deviations of the mean, so the squares cancel by
     that at most), summed over every fourth lane side by side: an order that no vector width changes.
     """
+    if whole:
+        least, most = extremes(row)
+        if least - least == 0 and most - most == 0 and least != 0 and most != 0:  # zeros have signs, of some lane
+            shift = np.float64(row[0])
+            merge_sums(a, np.int64(len(row)), shift, deviations(row, shift), np.float64(least), np.float64(most))
+            return
     chosen = 0
     while chosen < valid and (dead[chosen] >= 0 or row[chosen] - row[chosen] != 0):
         chosen += 1
@@ -66,20 +82,13 @@ def add_row(a, row, dead, valid, scratch):
         kept = (dead[i] < 0) & (i < valid) & (row[i] - row[i] == 0)
         scratch[i] = np.float64(row[i]) if kept else shift
         count += np.int64(1) if kept else np.int64(0)
-    t0 = t1 = t2 = t3 = s0 = s1 = s2 = s3 = 0.0
     l0 = l1 = l2 = l3 = h0 = h1 = h2 = h3 = shift
     for i in range(0, len(row), 4):
         v0, v1, v2, v3 = scratch[i], scratch[i + 1], scratch[i + 2], scratch[i + 3]
-        d0, d1, d2, d3 = v0 - shift, v1 - shift, v2 - shift, v3 - shift
-        t0, t1, t2, t3 = t0 + d0, t1 + d1, t2 + d2, t3 + d3
-        s0, s1, s2, s3 = s0 + d0 * d0, s1 + d1 * d1, s2 + d2 * d2, s3 + d3 * d3
         l0, l1, l2, l3 = less(l0, v0), less(l1, v1), less(l2, v2), less(l3, v3)
         h0, h1, h2, h3 = more(h0, v0), more(h1, v1), more(h2, v2), more(h3, v3)
-    all_total, all_squares = (t0 + t1) + (t2 + t3), (s0 + s1) + (s2 + s3)
     low, high = less(less(l0, l1), less(l2, l3)), more(more(h0, h1), more(h2, h3))
-    deviation = all_total / count
-    m2 = max(all_squares - all_total * deviation, 0.0)
-    merge_cell(a, np.float64(count), shift + deviation, m2, low, high)
+    merge_sums(a, count, shift, deviations(scratch, shift), low, high)
 
 
 def _merge(a, b):
