@@ -4,7 +4,7 @@
 
 import numpy as np
 
-from .calls import borrowed, call_observe, call_record
+from .calls import borrowed, call_observe, call_record, expect_write
 from .explosions import update_lanes
 from .options import inlined
 from .step import clocks, take_step
@@ -23,6 +23,10 @@ def save(space, program, x, p, dead, valid, time, slot, statistics, paths, first
         cell = statistics[slot, o] if counted != 0 else sums
         path = paths[slot, o, first_slot:] if kept != 0 else row
         call_record(space.functions.record, cell, row, path, dead, sums, valid, lanes, counted, kept, whole)
+        if kept != 0 and slot + 1 < len(paths):
+            later = paths[slot + 1, o, first_slot:]
+            for at in range(0, valid, 64 // paths.itemsize):
+                expect_write(later, at)
 
 
 def advance(

@@ -99,7 +99,23 @@ def _borrowed(typing_context, value):
     return value(value), emit
 
 
+def _expect_write(typing_context, array, at):
+    """Have the cache line of array[at], which is to be written soon, fetched meanwhile; any `at` is harmless."""
+
+    def emit(context, builder, signature, arguments):
+        data = context.make_array(array)(context, builder, arguments[0]).data
+        byte, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+        function = ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32])
+        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], function)
+        place = builder.bitcast(builder.gep(data, [arguments[1]]), byte)
+        builder.call(prefetch, [place, *(ir.Constant(i32, n) for n in (1, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), emit
+
+
 borrowed: Any = intrinsic(_borrowed)
+expect_write: Any = intrinsic(_expect_write)
 call_step: Any = intrinsic(_step)
 call_accumulate: Any = intrinsic(_accumulate)
 call_observe: Any = intrinsic(_observe)

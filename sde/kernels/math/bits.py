@@ -25,6 +25,5 @@ def _reinterpret(target: Any) -> Callable[..., Any]:
 as_float32 = _reinterpret(types.float32)
 as_float64 = _reinterpret(types.float64)
 as_int32 = _reinterpret(types.int32)
-as_int64 = _reinterpret(types.int64)
 as_uint32 = _reinterpret(types.uint32)
 as_uint64 = _reinterpret(types.uint64)

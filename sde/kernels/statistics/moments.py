@@ -11,7 +11,7 @@ import numpy as np
 from numba import types
 
 from ..options import inlined, inner, kernel
-from .lanes import deviations, extremes
+from .lanes import summary
 
 COUNT, MEAN, M2, LOW, HIGH = range(5)
 
@@ -41,21 +41,11 @@ def merge_cell(a, count, mean, m2, low, high):
 
 
 @inlined
-def less(a, b):
-    return a if a < b else b
-
-
-@inlined
-def more(a, b):
-    return a if a > b else b
-
-
-@inlined
-def merge_sums(a, count, shift, sums, low, high):
-    """Merge `count` lanes into cell a. sums: of their deviations from shift, and of the squares of those."""
-    deviation = sums[0] / count
-    m2 = max(sums[1] - sums[0] * deviation, 0.0)
-    merge_cell(a, np.float64(count), shift + deviation, m2, low, high)
+def merge_summary(a, count, shift, found):
+    """Merge `count` lanes into cell a; found: see `summary`."""
+    deviation = found[0] / count
+    m2 = max(found[1] - found[0] * deviation, 0.0)
+    merge_cell(a, np.float64(count), shift + deviation, m2, found[2], found[3])
 
 
 @inner
@@ -64,13 +54,13 @@ def add_row(a, row, dead, valid, scratch, whole=False):
     whole: whether all lanes are known to be alive and to count.
 
     Deviations are from one lane alive (within sqrt(lanes) standard deviations of the mean, so the squares cancel by
-    that at most), summed over every fourth lane side by side: an order that no vector width changes.
+    that at most).
     """
     if whole:
-        least, most = extremes(row)
-        if least - least == 0 and most - most == 0 and least != 0 and most != 0:  # zeros have signs, of some lane
-            shift = np.float64(row[0])
-            merge_sums(a, np.int64(len(row)), shift, deviations(row, shift), np.float64(least), np.float64(most))
+        shift = np.float64(row[0])
+        found = summary(row, shift)
+        if found[1] - found[1] == 0:
+            merge_summary(a, np.int64(len(row)), shift, found)
             return
     chosen = 0
     while chosen < valid and (dead[chosen] >= 0 or row[chosen] - row[chosen] != 0):
@@ -82,13 +72,7 @@ def add_row(a, row, dead, valid, scratch, whole=False):
         kept = (dead[i] < 0) & (i < valid) & (row[i] - row[i] == 0)
         scratch[i] = np.float64(row[i]) if kept else shift
         count += np.int64(1) if kept else np.int64(0)
-    l0 = l1 = l2 = l3 = h0 = h1 = h2 = h3 = shift
-    for i in range(0, len(row), 4):
-        v0, v1, v2, v3 = scratch[i], scratch[i + 1], scratch[i + 2], scratch[i + 3]
-        l0, l1, l2, l3 = less(l0, v0), less(l1, v1), less(l2, v2), less(l3, v3)
-        h0, h1, h2, h3 = more(h0, v0), more(h1, v1), more(h2, v2), more(h3, v3)
-    low, high = less(less(l0, l1), less(l2, l3)), more(more(h0, h1), more(h2, h3))
-    merge_sums(a, count, shift, deviations(scratch, shift), low, high)
+    merge_summary(a, count, shift, summary(scratch, shift))
 
 
 def _merge(a, b):
