@@ -44,6 +44,7 @@ SEED = Constraint(
     below=2**64,
     rule="must be a whole number in [0, 2**64)",
 )
+NOISE = Constraint(must.one_of, "Pick one.", choices=("path", "exact-law"))
 SCHEME = Constraint(must.text, "See `noetherflow schemes`.", rule="must be the name of a scheme")
 NUMBERS = Constraint(must.one_of, "Pick one.", choices=("float32", "float64"))
 JUMPS = Constraint(times, "Give a list of times, e.g. [0.5, 0.501].")
@@ -147,6 +148,16 @@ class RunSettings(Checked):
     scheme: str = field(
         default="euler-maruyama",
         metadata=setting("See `noetherflow schemes`.", SCHEME, SDE_ONLY, spec=True, option=str),
+    )
+    noise: str = field(
+        default="path",
+        metadata=setting(
+            "path, or exact-law: one normal a step, where a loss's noise lies along one vector.",
+            NOISE,
+            SDE_ONLY,
+            spec=True,
+            option=str,
+        ),
     )
     parameters: Mapping[Any, Any] | None = field(
         default=None, metadata=setting("Numbers of an SDE's parameters, by name.", VALUES, SDE_ONLY)

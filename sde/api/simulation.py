@@ -30,6 +30,8 @@ from sde.settings import Gather, RunSettings, SaveAt
 from sde.storage.files import fingerprint
 from symbolic.codegen.prepare import Prepared, parameters_of, prepare
 from symbolic.dynamics.equation import SDE
+from symbolic.dynamics.gradient import LossDynamics
+from symbolic.dynamics.one_vector import OneVector
 from symbolic.errors import InputError, instance, warn
 from symbolic.language.calls import OF_SGD, called
 from symbolic.problem import observed_text
@@ -57,6 +59,7 @@ def simulate(
     paths: int = 1000,
     seed: int = 0,
     scheme: str = "euler-maruyama",
+    noise: str = "path",
     parameters: Mapping[Any, Any] | None = None,
     observables: Mapping[str, Any] | None = None,
     save_at: Any = 101,
@@ -102,6 +105,10 @@ def simulate(
         In [0, 2**64). The same seed gives the same bits, whatever threads, chunks and resumptions.
     scheme : str
         A name that `noetherflow schemes` lists.
+    noise : {"path", "exact-law"}
+        Of a loss under euler-maruyama. "exact-law": where the noise lies along one vector, as of a product of scalars,
+        one normal a step in the place of one a feature of the data. Every step has the same law, so every statistic of
+        the run has, at less cost; the paths of a seed are others, and belong to no run of another noise or `refine`.
     parameters : mapping, optional
         {symbol or name: number, or several} of an SDE; one given several gets a dimension of its name, all its values
         under the same noise.
@@ -212,6 +219,7 @@ def simulate(
         paths=paths,
         seed=seed,
         scheme=scheme,
+        noise=noise,
         parameters=parameters,
         dtype=dtype,
         steps_at=steps_at,
@@ -246,6 +254,12 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
     even = time_grid.continuous(time, dt if dt is not None else time, save_at)
     step = even.longest if dt is not None else (sgd.learning_rate / 4 if sgd else None)
     jumps = time_steps.places(settings.steps_at, time) + schedule_jumps(problem, sgd, time)
+    of_law = settings.noise == "exact-law"
+    if of_law and (isinstance(problem, SDE) or require_scheme(scheme) != "euler-maruyama" or refine != 1):
+        raise InputError(
+            "noise: 'exact-law' draws a step of a loss by euler-maruyama from its law, not from a path that others can"
+            f" follow; got {type(problem).__name__} with scheme={scheme!r} and refine={refine!r}. Leave noise out."
+        )
     if isinstance(problem, Loss) and sgd is not None and require_scheme(scheme) != "euler-maruyama":
         problem, sgd = SDE.from_loss(problem, sgd), None
     chosen = find(require_scheme(scheme))[0]
@@ -267,7 +281,12 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
         )
     time_steps.unevenness(grid, refine, grid.longest)
     prepared = prepare(
-        problem, scheme, gathered.together(settings.gather), settings.dtype, shared_rows=isinstance(problem, Loss)
+        problem,
+        scheme,
+        gathered.together(settings.gather),
+        settings.dtype,
+        OneVector if of_law else LossDynamics,
+        shared_rows=isinstance(problem, Loss),
     )
     record: dict[str, Any] = {"kind": "sde", "scheme": scheme, "refine": refine}
     if survey is not None:

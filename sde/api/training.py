@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 TIME = "Give steps=, the time over the learning rate; simulate takes time=."
 OF_SDE = "It belongs to the SDE: use simulate."
-OTHERS = dict.fromkeys(("dt", "scheme", "refine", "check", "steps_at", "parameters"), OF_SDE)
+OTHERS = dict.fromkeys(("dt", "scheme", "noise", "refine", "check", "steps_at", "parameters"), OF_SDE)
 
 
 @called({**OF_SGD, "time": TIME, **OTHERS})

@@ -4,23 +4,29 @@
 
 import numpy as np
 
-from .calls import call_observe, call_record
+from .calls import call_observe, call_record, expect_write
 from .explosions import update_lanes
 from .options import inlined
 from .step import clocks, take_step
 
 
 @inlined
-def save(space, program, x, p, dead, valid, time, slot, statistics, paths, first_slot):
-    """Observe the state at `time` into save number `slot`: merge into statistics and write out paths."""
+def save(space, program, x, p, dead, valid, time, slot, statistics, paths, first_slot, left):
+    """Observe the state at `time` into save number `slot`: merge into statistics and write out paths. left: lanes that
+    are alive."""
     lanes, out, sums = program.lanes, space.out, space.sums
     counted, kept = 1 if statistics.size > 0 else 0, 1 if paths.size > 0 else 0
+    whole = 1 if left == lanes and valid == lanes else 0
     call_observe(program.observe, x, time, p, out)
     for o in range(program.observables + 1 - len(dead) // lanes):
         row = out[o * lanes : (o + 1) * lanes]
         cell = statistics[slot, o] if counted != 0 else sums
         path = paths[slot, o, first_slot:] if kept != 0 else row
-        call_record(space.functions.record, cell, row, path, dead, sums, valid, lanes, counted, kept)
+        call_record(space.functions.record, cell, row, path, dead, sums, valid, lanes, counted, kept, whole)
+        if kept != 0 and slot + 1 < len(paths):
+            later = paths[slot + 1, o, first_slot:]
+            for at in range(0, valid, 64 // paths.itemsize):
+                expect_write(later, at)
 
 
 def advance(
@@ -82,5 +88,5 @@ def advance(
             left = alive if alive >= 0 else left
             if slot < len(clock.saves) and clock.saves[slot] == k + 1:
                 time = clocks(driver, space.t, now, lanes)
-                save(space, program, mine, p, exploded, count, time, slot, statistics, paths, first_slot + at)
+                save(space, program, mine, p, exploded, count, time, slot, statistics, paths, first_slot + at, left)
                 slot += 1

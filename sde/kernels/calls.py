@@ -54,10 +54,10 @@ def _combine(typing_context, address, out, offset, start, column, value, base, s
     return types.void(i64, out, offset, start, column, value, base, i64, factor, i64, i64), _emit_call
 
 
-def _record(typing_context, address, cell, row, path, dead, sums, valid, lanes, counted, kept):
+def _record(typing_context, address, cell, row, path, dead, sums, valid, lanes, counted, kept, whole):
     """record of `records` at int64 `address`."""
     i64 = types.int64
-    return types.void(i64, cell, row, path, dead, sums, i64, i64, i64, i64), _emit_call
+    return types.void(i64, cell, row, path, dead, sums, i64, i64, i64, i64, i64), _emit_call
 
 
 def _mark_exploded(
@@ -80,6 +80,24 @@ def _pace(typing_context, address, x, h, t, p):
     return types.void(types.int64, x, h, t, p), _emit_call
 
 
+def _expect_write(typing_context, array, at):
+    """Have the cache line of array[at], which is to be written soon, fetched meanwhile; any `at` is harmless."""
+
+    def emit(context, builder, signature, arguments):
+        from llvmlite import ir
+
+        data = context.make_array(array)(context, builder, arguments[0]).data
+        byte, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+        function = ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32])
+        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], function)
+        place = builder.bitcast(builder.gep(data, [arguments[1]]), byte)
+        builder.call(prefetch, [place, *(ir.Constant(i32, n) for n in (1, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), emit
+
+
+expect_write: Any = intrinsic(_expect_write)
 call_step: Any = intrinsic(_step)
 call_accumulate: Any = intrinsic(_accumulate)
 call_sweep: Any = intrinsic(_sweep)

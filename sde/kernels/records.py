@@ -5,6 +5,7 @@ from ctypes import POINTER, c_double, c_int32, c_int64
 
 import numpy as np
 
+from .rows import copy
 from .statistics.moments import add_row
 from .views import view
 
@@ -31,13 +32,15 @@ def combine(out, offset, start, column, value, base, stride, factor, lanes, rows
                     row[i] += c * source[i]
 
 
-def record(cell, row, path, dead, sums, valid, lanes, counted, kept):
+def record(cell, row, path, dead, sums, valid, lanes, counted, kept, whole):
     """Merge the lanes of `row` into a cell of statistics (5,) where `counted`, write the first `valid` to `path` where
-    `kept`; NaN for the dead. sums: scratch, (lanes,)."""
+    `kept`; NaN for the dead. sums: scratch, (lanes,); whole: 1 where all lanes are known to be alive and valid."""
     row, dead = view(row, lanes), view(dead, lanes)
     if counted != 0:
-        add_row(view(cell, 5), row, dead, valid, view(sums, lanes))
-    if kept != 0:
+        add_row(view(cell, 5), row, dead, valid, view(sums, lanes), whole != 0)
+    if kept != 0 and whole != 0:
+        copy(view(path, lanes), row, lanes)
+    elif kept != 0:
         path = view(path, valid)
         for i in range(valid):
             path[i] = row[i] if dead[i] < 0 else np.nan
@@ -89,7 +92,7 @@ def signatures(real):
     i, s = POINTER(i64), POINTER(c_int32)
     return {
         "combine": (None, x, x, i, i, x, x, i64, real, i64, i64),
-        "record": (None, d, x, x, i, d, i64, i64, i64, i64),
+        "record": (None, d, x, x, i, d, i64, i64, i64, i64, i64),
         "mark_exploded": (None, x, i, d, s, s, d, i, i64, i64, i64, i64, real, i64),
         "date": (None, x, i, d, d, i64, i64, i64, i64),
     }

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.linalg import lapack
 
-from sde.kernels import arguments, machine_code, target
+from sde.kernels import arguments, target
 from sde.kernels.statistics import moments
 from symbolic.problem.sampling import _cholesky
 

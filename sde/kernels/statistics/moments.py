@@ -11,6 +11,7 @@ import numpy as np
 
 from ..machine_code import kernel
 from ..options import inlined, inner
+from .lanes import summary
 
 COUNT, MEAN, M2, LOW, HIGH = range(5)
 
@@ -40,22 +41,27 @@ def merge_cell(a, count, mean, m2, low, high):
 
 
 @inlined
-def less(a, b):
-    return a if a < b else b
-
-
-@inlined
-def more(a, b):
-    return a if a > b else b
+def merge_summary(a, count, shift, found):
+    """Merge `count` lanes into cell a; found: see `summary`."""
+    deviation = found[0] / count
+    m2 = max(found[1] - found[0] * deviation, 0.0)
+    merge_cell(a, np.float64(count), shift + deviation, m2, found[2], found[3])
 
 
 @inner
-def add_row(a, row, dead, valid, scratch):
-    """Merge lanes 0..valid-1 of `row` that are alive (dead == -1) and finite into cell a; scratch: a float64 row.
+def add_row(a, row, dead, valid, scratch, whole=False):
+    """Merge lanes 0..valid-1 of `row` that are alive (dead == -1) and finite into cell a; scratch: a float64 row;
+    whole: whether all lanes are known to be alive and to count.
 
     Deviations are from one lane alive (within sqrt(lanes) standard deviations of the mean, so the squares cancel by
-    that at most), summed over every fourth lane side by side: an order that no vector width changes.
+    that at most).
     """
+    if whole:
+        shift = np.float64(row[0])
+        found = summary(row, shift)
+        if found[1] - found[1] == 0:
+            merge_summary(a, np.int64(len(row)), shift, found)
+            return
     chosen = 0
     while chosen < valid and (dead[chosen] >= 0 or row[chosen] - row[chosen] != 0):
         chosen += 1
@@ -66,20 +72,7 @@ def add_row(a, row, dead, valid, scratch):
         kept = (dead[i] < 0) & (i < valid) & (row[i] - row[i] == 0)
         scratch[i] = np.float64(row[i]) if kept else shift
         count += np.int64(1) if kept else np.int64(0)
-    t0 = t1 = t2 = t3 = s0 = s1 = s2 = s3 = 0.0
-    l0 = l1 = l2 = l3 = h0 = h1 = h2 = h3 = shift
-    for i in range(0, len(row), 4):
-        v0, v1, v2, v3 = scratch[i], scratch[i + 1], scratch[i + 2], scratch[i + 3]
-        d0, d1, d2, d3 = v0 - shift, v1 - shift, v2 - shift, v3 - shift
-        t0, t1, t2, t3 = t0 + d0, t1 + d1, t2 + d2, t3 + d3
-        s0, s1, s2, s3 = s0 + d0 * d0, s1 + d1 * d1, s2 + d2 * d2, s3 + d3 * d3
-        l0, l1, l2, l3 = less(l0, v0), less(l1, v1), less(l2, v2), less(l3, v3)
-        h0, h1, h2, h3 = more(h0, v0), more(h1, v1), more(h2, v2), more(h3, v3)
-    all_total, all_squares = (t0 + t1) + (t2 + t3), (s0 + s1) + (s2 + s3)
-    low, high = less(less(l0, l1), less(l2, l3)), more(more(h0, h1), more(h2, h3))
-    deviation = all_total / count
-    m2 = max(all_squares - all_total * deviation, 0.0)
-    merge_cell(a, np.float64(count), shift + deviation, m2, low, high)
+    merge_summary(a, count, shift, summary(scratch, shift))
 
 
 def _merge(a, b):

@@ -19,7 +19,9 @@ f32, i32, i64, u32 = np.float32, np.int32, np.int64, np.uint32
 
 OCTAVES = 8
 """The last bin on each side begins 2**OCTAVES - 1 scales from the centre, short of one bin, and has no end."""
-STRIP = 64
+STRIP = 256
+"""Values whose bins are found at once, as unsigned numbers: Numba asks of signed ones whether they count from the
+end."""
 
 
 @inner
@@ -40,7 +42,7 @@ def _count32(rows, valid, centre, inverse, bits, strip, table):
                 x = part[i]
                 j = min(i32(i32(as_int32(f32(abs(x - c) * inv + one)) >> shift) - base), i32(half - i32(1)))
                 j = i32(half + j) if x >= c else i32(i32(half - i32(1)) - j)
-                strip[i] = j if x - x == 0 else i32(half + half)
+                strip[i] = u32(j if x - x == 0 else i32(half + half))
             add_strip(strip, size, table[k])
 
 
@@ -56,14 +58,14 @@ def _count64(rows, valid, centre, inverse, bits, strip, table):
                 x = part[i]
                 j = min(i64(i64(as_uint64(abs(x - c) * inv + 1.0)) >> shift) - base, half - 1)
                 j = half + j if x >= c else half - 1 - j
-                strip[i] = i32(j if x - x == 0 else half + half)
+                strip[i] = u32(j if x - x == 0 else half + half)
             add_strip(strip, size, table[k])
 
 
 @cache
 def _compiled(name: str) -> Any:
     f1, f2 = np.empty(0, name), np.empty((0, 0), name)
-    table, strip = np.empty((0, 0), np.uint32), np.empty(0, np.int32)
+    table, strip = np.empty((0, 0), np.uint32), np.empty(0, np.uint32)
     return kernel(_count32 if name == "float32" else _count64, f2, 0, f1, f1, 0, strip, table)
 
 
@@ -90,7 +92,7 @@ def count(rows: np.ndarray, valid: int, centre: np.ndarray, inverse: np.ndarray,
         raise ValueError(
             f"kernels.sketch: a centre and a scale per cell are needed; got {centre.shape} (tuple). Use ({cells},)."
         )
-    _compiled(rows.dtype.name)(rows, valid, centre, inverse, bits, np.empty(STRIP, np.int32), table)
+    _compiled(rows.dtype.name)(rows, valid, centre, inverse, bits, np.empty(STRIP, np.uint32), table)
 
 
 def edges(bits: int) -> np.ndarray:
