@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
-from numba import njit
 
-from sde.kernels.options import INNER
+from sde.kernels.machine_code import kernel
 from sde.kernels.statistics import moments
 from sde.kernels.statistics.lanes import summary
 
 
-@njit(**INNER)
+def _write(row: Any, shift: float, out: Any) -> None:
+    out[0], out[1], out[2], out[3] = summary(row, shift)
+
+
+@cache
+def _compiled(name: str) -> Any:
+    return kernel(_write, np.empty(0, name), 0.0, np.empty(0))
+
+
 def packed(row: Any, shift: float) -> Any:
-    return summary(row, shift)
+    out = np.empty(4)
+    _compiled(row.dtype.name)(row, float(shift), out)
+    return tuple(out.tolist())
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
