@@ -7,5 +7,7 @@ except ImportError as error:
 
 from sde.networks.charge import Charge
 from sde.networks.charges import Charges
+from sde.networks.symmetries import symmetries
+from sde.networks.theory import Symmetries
 
-__all__ = ["Charge", "Charges"]
+__all__ = ["Charge", "Charges", "Symmetries", "symmetries"]
