@@ -7,7 +7,8 @@ from scipy import linalg
 
 EXACT, NEARLY = 1e-9, 3e-4
 """Singular values, columns of norm one: below the first a candidate for a law, between the two nearly one."""
-_REACH = (0.5, 0.25, 0.1, 0.03)
+_REACH = (8, 24, 64, 160, 400)
+"""Neighbours among which a sparse vector is looked for, before it is among all."""
 
 
 def null_space(rows: np.ndarray, below: float = NEARLY) -> tuple[np.ndarray, np.ndarray]:
@@ -53,6 +54,8 @@ def sparse_basis(
     the one with the fewest entries, by reweighted least squares; fields that are zero are added where that helps.
     tolerance: what entries are known to, relative.
     """
+    if not vectors.shape[1]:
+        return []
     gauge = linalg.orth(scale[:, None] * gauge) if gauge.shape[1] else gauge
     gauge = gauge[:, :0] if not gauge.size else gauge
     rest = vectors - gauge @ (gauge.T @ vectors)
@@ -84,42 +87,46 @@ def _about(
 ) -> np.ndarray | None:
     """A sparse vector with an entry at `unit`, from the nearest neighbours that hold one."""
     norms = np.sqrt(np.einsum("ij,ij->i", space, space)) + 1e-300
-    near = np.abs(space @ space[unit]) / (norms * norms[unit])
-    tried = -1
-    for reach in (*_REACH, -1.0):
-        chosen = np.flatnonzero((near > reach) & (norms > 1e-8)) if reach >= 0 else np.arange(len(scale))
-        if len(chosen) == tried:
-            continue
-        tried = len(chosen)
-        if reach < 0 or tried > 800:
-            chosen, local = np.arange(len(scale)), whole
-        else:
-            values, turn = linalg.eigh(whole[chosen] @ whole[chosen].T)
-            local = turn[:, values > 1 - tolerance / 1000]
+    near = np.where(norms > 1e-8, np.abs(space @ space[unit]) / (norms * norms[unit]), 0.0)
+    order = np.argsort(-near)
+    for size in (*(n for n in _REACH if n < len(scale)), len(scale)):
+        chosen = np.sort(order[:size])
+        local = whole if size == len(scale) else _inside(whole, chosen, tolerance)
         place = int(np.searchsorted(chosen, unit))
-        if local.shape[1] and np.abs(local[place]).max() > 1e-7:
-            vector = np.zeros(len(scale))
-            vector[chosen] = _fewest(local / scale[chosen, None], place, tolerance)
-            new = missing.T @ (scale * vector)
-            if np.linalg.norm(new) > 1e-5 * np.linalg.norm(scale * vector):
-                return simple(vector, tolerance)
+        if not local.shape[1] or np.abs(local[place]).max() < 1e-7:
+            continue
+        vector = np.zeros(len(scale))
+        vector[chosen] = _fewest(local / scale[chosen, None], place)
+        kept = np.flatnonzero(np.abs(vector) > max(1e-3, tolerance) * np.abs(vector).max())
+        exact = _inside(whole, kept, tolerance)
+        if exact.shape[1]:
+            vector, rough = np.zeros(len(scale)), (vector * scale)[kept]
+            vector[kept] = exact @ (exact.T @ rough) / scale[kept]
+        new = missing.T @ (scale * vector)
+        if np.linalg.norm(new) > 1e-5 * np.linalg.norm(scale * vector):
+            return simple(vector, tolerance)
     return None
 
 
-def _fewest(basis: np.ndarray, place: int, tolerance: float) -> np.ndarray:
-    """A vector of the span with entry 1 at `place` and few others."""
+def _inside(whole: np.ndarray, chosen: np.ndarray, tolerance: float) -> np.ndarray:
+    """Vectors of the space `whole` (orthonormal columns) that are zero off `chosen`, on it."""
+    some = whole[chosen]
+    values, turn = linalg.eigh(some @ some.T)
+    return turn[:, values > 1 - tolerance / 1000]
+
+
+def _fewest(basis: np.ndarray, place: int) -> np.ndarray:
+    """A vector of the span with entry 1 at `place` and few others, to 1e-4: least squares, reweighted by 1/entry^2."""
     if basis.shape[1] == 1:
         return basis[:, 0] / basis[place, 0]
-    basis = linalg.orth(basis)
+    basis = linalg.qr(basis, mode="economic")[0]
     vector = basis @ basis[place] / (basis[place] @ basis[place])
     width = 1.0
-    for _ in range(24):
-        weights = 1 / np.sqrt(vector**2 + width**2)
-        scaled = basis * weights[:, None]
-        _, values, turn = linalg.svd(scaled, full_matrices=False)
-        row = turn @ basis[place] / values
-        vector = basis @ (turn.T @ (row / values)) / (row @ row)
-        width = max(width * 0.5, tolerance / 10)
+    for _ in range(16):
+        gram = basis.T @ (basis / (vector**2 + width**2)[:, None])
+        row = linalg.solve(gram, basis[place], assume_a="pos", check_finite=False)
+        vector = basis @ row / (basis[place] @ row)
+        width = max(width * 0.5, 1e-4)
     return vector
 
 

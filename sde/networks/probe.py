@@ -122,9 +122,9 @@ class Probe:
 
     def _must_repeat(self) -> int:
         """Random functions of the outputs that are independent at one point, with room to spare."""
-        self.fresh(1)
+        self.at_home()
         first = [o.detach().clone() for o in self._outputs(self.inputs, 7)]
-        self.fresh(1)
+        self.at_home()
         second = self._outputs(self.inputs, 7)
         if any(a.shape != b.shape or not torch.equal(a, b) for a, b in zip(first, second, strict=True)):
             advice = "Draw random numbers from torch's default generator, and keep no state between passes."
@@ -261,12 +261,12 @@ def _fresh_input(x: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def _parameter(own: Tensor, rng: torch.Generator) -> Tensor:
-    """N(0, 1/fan-in) for matrices; vectors about their own mean, none of them trivial."""
-    noise = torch.randn(own.shape, generator=rng, dtype=torch.float64)
+    """Variance 1/fan-in for matrices; vectors about their own mean, none of them trivial."""
     if own.ndim >= 2:
-        return noise / math.sqrt(max(1, own[0].numel()))
+        noise = torch.rand(own.shape, generator=rng, dtype=torch.float64).sub_(0.5)
+        return noise.mul_(math.sqrt(12 / max(1, own[0].numel())))
     centre = float(own.mean()) if own.numel() else 0.0
-    return centre + 0.4 * noise
+    return centre + 0.4 * torch.randn(own.shape, generator=rng, dtype=torch.float64)
 
 
 def _statistic(own: Tensor, rng: torch.Generator) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from sde.networks.null_space import EXACT, null_space, sparse_basis
 from sde.networks.patterns import Pattern, patterns
 from sde.networks.probe import Probe
-from sde.networks.unknowns import Block, blocks_of, columns, gauge, starts_of
+from sde.networks.unknowns import Block, blocks_of, columns, gauge, largest, starts_of
 
 WHOLE, WINDOW = 3000, 2000
 """Unknowns that are solved for together; more are solved for in windows of neighbouring layers."""
@@ -36,7 +36,7 @@ def candidates(probe: Probe, seed: int) -> Candidates:
     blocks = blocks_of(probe, list(probe.parameters))
     parts = _windows(probe, blocks)
     widest = max(sum(len(b) for b in blocks if b.parameter in part) for part in parts)
-    rows = _rows(probe, blocks, dead, int(1.05 * widest) + 40, seed)
+    rows, scale = _rows(probe, blocks, dead, int(1.05 * widest) + 40, seed)
     starts = starts_of(blocks)
     exact: dict[Pattern, None] = {}
     nearly: dict[Pattern, None] = {}
@@ -45,34 +45,35 @@ def candidates(probe: Probe, seed: int) -> Candidates:
         columns_of = np.concatenate([np.arange(starts[k], starts[k + 1]) for k in kept])
         own = [blocks[k] for k in kept]
         some = rows[: int(1.05 * len(columns_of)) + 40, columns_of]
-        for found, into in zip(_solved(some, own, dead), (exact, nearly), strict=True):
+        for found, into in zip(_solved(some, scale[columns_of], own, dead), (exact, nearly), strict=True):
             into.update(dict.fromkeys(patterns(found, own, probe.shapes)))
     nearly_only = [p for p in nearly if p not in exact]
     return Candidates(list(exact), nearly_only, dead, starts[-1], len(parts))
 
 
-def _solved(rows: np.ndarray, blocks: list[Block], dead: dict[str, np.ndarray]) -> tuple[list[np.ndarray], ...]:
+def _solved(
+    rows: np.ndarray, largest_of: np.ndarray, blocks: list[Block], dead: dict[str, np.ndarray]
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """(exact, nearly) null vectors of some rows."""
     alive = np.concatenate([_alive(b, dead) for b in blocks])
     live = np.flatnonzero(alive)
     chosen = rows[:, live]
     norms = np.linalg.norm(chosen, axis=0)
-    typical = float(np.median(norms)) or 1.0
-    scale = np.where(norms > 1e-10 * typical, norms, typical)
+    most = largest_of[live] * np.sqrt(len(rows))
+    scale = np.where(norms > 1e-2 * most, norms, most)
     vectors, values = null_space(chosen / scale)
     free = gauge(blocks)[live]
-    found = []
-    for below, tolerance in ((EXACT, 1e-6), (np.inf, 0.03)):
-        basis = sparse_basis(vectors[:, values < below], scale, free, tolerance) if vectors.shape[1] else []
-        full = []
-        for vector in basis:
-            whole = np.zeros(len(alive))
-            whole[live] = vector
-            full.append(whole)
-        found.append(full)
-        if not np.any(values >= EXACT):
-            return found[0], []
-    return found[0], found[1]
+    exact = vectors[:, values < EXACT]
+    nearly = vectors[:, values >= EXACT]
+    found = sparse_basis(exact, scale, free)
+    rest = sparse_basis(nearly, scale, np.concatenate([free, exact / scale[:, None]], 1), 0.03)
+    return [_spread(v, alive) for v in found], [_spread(v, alive) for v in rest]
+
+
+def _spread(vector: np.ndarray, alive: np.ndarray) -> np.ndarray:
+    whole = np.zeros(len(alive))
+    whole[alive] = vector
+    return whole
 
 
 def _alive(block: Block, dead: dict[str, np.ndarray]) -> np.ndarray:
@@ -102,20 +103,24 @@ def without_gradient(probe: Probe, seed: int, each: int = 4) -> dict[str, np.nda
     return {n: m for n, m in masks.items() if m.any()}
 
 
-def _rows(probe: Probe, blocks: list[Block], dead: dict[str, np.ndarray], count: int, seed: int) -> np.ndarray:
-    """At least `count` rows, at ten parameters or more, each of a gradient of norm one."""
+def _rows(
+    probe: Probe, blocks: list[Block], dead: dict[str, np.ndarray], count: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """At least `count` rows, at ten parameters or more, each of a gradient of norm one; how large they could be."""
     thetas = max(12, -(-count // probe.rank))
     each = -(-count // thetas)
-    found = []
+    found, most = [], torch.zeros(starts_of(blocks)[-1], dtype=torch.float64)
     for k in range(thetas):
         theta = probe.fresh(seed + 100 + k)
         buffers = dict(probe.module.named_buffers())
         for g in probe.gradients(seed + 9000 + k, each):
             for n, mask in dead.items():
                 g[n][:, torch.as_tensor(mask)] = 0.0
+            first = {n: v[0] / _norms(g)[0] for n, v in g.items()}
+            most += largest(blocks, first, theta, buffers) / thetas
             found.append((columns(blocks, g, theta, buffers) / _norms(g)[:, None]).numpy())
     order = np.random.default_rng(seed).permutation(sum(len(f) for f in found))
-    return np.concatenate(found)[order]
+    return np.concatenate(found)[order], most.numpy()
 
 
 def _norms(gradients: dict[str, Tensor]) -> Tensor:

@@ -113,6 +113,21 @@ def columns(
     return torch.cat(parts, 1)
 
 
+def largest(
+    blocks: Iterable[Block], gradient: Mapping[str, Tensor], theta: Mapping[str, Tensor], buffers: Mapping[str, Tensor]
+) -> Tensor:
+    """|g| |field| of every unknown, on the entries that it moves: what <g, field> is small or large against."""
+    parts = []
+    for b in blocks:
+        rest = [a for a in range(theta[b.parameter].ndim) if a not in b.axes]
+        g, p = gradient[b.parameter], theta[b.parameter]
+        field = {ACTION: p, SHIFT: torch.ones_like(p)}.get(b.kind)
+        field = torch.ones_like(p) * buffers[b.kind] if field is None else field
+        one, two = ((x.square().sum(rest) if rest else x.square()).reshape(-1) for x in (g, field))
+        parts.append((one * two).sqrt())
+    return torch.cat(parts)
+
+
 def starts_of(blocks: Sequence[Block]) -> list[int]:
     """Where the blocks' unknowns begin, and their number."""
     return [0, *np.cumsum([len(b) for b in blocks]).tolist()]
