@@ -27,8 +27,9 @@ def narrow_copy(make: Callable[[int], nn.Module], full: Probe, inputs: tuple[Any
         try:
             model = make(width)
             model.train(full.module.training)
-            for name, module in full.module.named_modules():
-                model.get_submodule(name).training = module.training
+            modes = {name: module.training for name, module in full.module.named_modules()}
+            for name, module in model.named_modules():
+                module.training = modes.get(name, module.training)
             probe = Probe(model, inputs, loss)
         except (RuntimeError, ValueError, AssertionError, AttributeError, IndexError, ZeroDivisionError) as error:
             reasons.append(f"{width}: {error}")
@@ -115,14 +116,11 @@ def _moving(places: Sequence[_Place]) -> list[tuple[np.ndarray, np.ndarray]] | N
 
 def _growing(places: Sequence[_Place]) -> list[tuple[np.ndarray, np.ndarray]] | None:
     """The same where every slice becomes the block of slices at its place."""
-    found = []
+    found: list[tuple[np.ndarray, np.ndarray]] = []
     for part in places:
-        blocks = [np.arange(r) for r in part.ratios]
-        offsets = np.stack(np.meshgrid(*blocks, indexing="ij"), -1).reshape(-1, len(blocks)) if blocks else None
-        if offsets is None:
-            flat = np.zeros(part.coordinates.shape[:2], dtype=int)
-            found.append((flat, np.arange(flat.shape[1])))
-            continue
+        offsets = (
+            np.indices(part.ratios).reshape(len(part.ratios), -1).T if part.ratios else np.zeros((1, 0), dtype=int)
+        )
         wide = part.coordinates[:, :, None, :] * np.array(part.ratios) + offsets
         flat = _flat(wide, part.wide)
         which = np.repeat(np.arange(len(flat[0])), len(offsets))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import linalg
 
-EXACT, NEARLY = 1e-9, 3e-4
+EXACT, NEARLY = 1e-9, 2e-3
 """Singular values, columns of norm one: below the first a candidate for a law, between the two nearly one."""
 _REACH = (8, 24, 64, 160, 400)
 """Neighbours among which a sparse vector is looked for, before it is among all."""

@@ -11,7 +11,7 @@ import numpy as np
 from sde.networks.charge import CONVERGENT
 from sde.networks.family import Family, Slot
 from sde.networks.probe import Probe
-from sde.networks.proof import TOLERANCE, residuals, screened
+from sde.networks.proof import ROUGH, TOLERANCE, residuals, screened
 
 EVERY = 64
 """Units of a family up to which every pair is tried; of larger ones, those within runs of mixing neighbours."""
@@ -27,7 +27,7 @@ def pair_families(probe: Probe, families: Sequence[Family], seed: int) -> list[F
     if not tried:
         return []
     rough = screened(probe, tried, seed)
-    kept = _split(tried, rough < 1e-7)
+    kept = _split(tried, rough < ROUGH)
     if not kept:
         return []
     sizes = residuals(probe, kept, seed + 1)
@@ -42,7 +42,7 @@ def _within(probe: Probe, family: Family, seed: int) -> Iterator[Family]:
         i, j = np.triu_indices(n, 1)
     else:
         first = np.arange(n - 1)
-        mixed = screened(probe, [_paired(family, family, first, first + 1)], seed) < 1e-7
+        mixed = screened(probe, [_paired(family, family, first, first + 1)], seed) < ROUGH
         ends = np.concatenate([np.flatnonzero(~mixed), [n - 1]])
         starts = np.concatenate([[0], ends[:-1] + 1])
         pairs = [np.triu_indices(e - s + 1, 1) for s, e in zip(starts, ends, strict=True)]
@@ -73,7 +73,7 @@ def _paired(one: Family, two: Family, i: np.ndarray, j: np.ndarray) -> Family:
 
 def _slice_shape(family: Family, slot: Slot) -> tuple[int, ...]:
     shape = family.shapes[slot.left]
-    return tuple(n for a, n in enumerate(shape) if a not in slot.left_axes)
+    return tuple(n for a, n in enumerate(shape) if a not in slot.left_axes and n > 1)
 
 
 def _parts(families: Sequence[Family], values: np.ndarray) -> list[np.ndarray]:

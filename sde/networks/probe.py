@@ -261,12 +261,12 @@ def _fresh_input(x: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def _parameter(own: Tensor, rng: torch.Generator) -> Tensor:
-    """Variance 1/fan-in for matrices; vectors about their own mean, none of them trivial."""
+    """Variance 1/fan-in for matrices; vectors about their mean where it lies in [0, 1], so that no unit is dead."""
     if own.ndim >= 2:
         noise = torch.rand(own.shape, generator=rng, dtype=torch.float64).sub_(0.5)
         return noise.mul_(math.sqrt(12 / max(1, own[0].numel())))
-    centre = float(own.mean()) if own.numel() else 0.0
-    return centre + 0.4 * torch.randn(own.shape, generator=rng, dtype=torch.float64)
+    centre = min(1.0, max(0.0, float(own.mean()))) if own.numel() else 0.0
+    return centre + 0.5 * torch.randn(own.shape, generator=rng, dtype=torch.float64)
 
 
 def _statistic(own: Tensor, rng: torch.Generator) -> Tensor:

@@ -12,12 +12,13 @@ from sde.networks.charges import Charges
 from sde.networks.family import Family
 from sde.networks.probe import Probe
 
-TOLERANCE = 1e-12
+TOLERANCE, ROUGH = 1e-12, 1e-7
+"""A law's largest residual; what is above the second at one set of parameters is none."""
 SCALES = (1.0, 1e-2, 1e-4)
 _FLOOR = 1e-2
 """Share of the whole gradient that rounding is measured against where the tied entries have next to none."""
 LARGE = 2**21
-"""Parameters from which the smaller scales are tried at three parameters each, not ten."""
+"""Parameters from which the smaller scales are tried on three rows each, not thirty."""
 
 
 def residuals(probe: Probe, families: Sequence[Family], seed: int, thetas: int = 10, each: int = 3) -> np.ndarray:
@@ -28,7 +29,8 @@ def residuals(probe: Probe, families: Sequence[Family], seed: int, thetas: int =
             theta = probe.fresh(seed + 1000 * s + k, scale)
             buffers = {n: b.numpy() for n, b in probe.module.named_buffers() if n in probe.running}
             charges = Charges([_at(f, buffers) for f in families])
-            worst = np.maximum(worst, _worst(charges, probe, theta, seed + 1000 * s + 500 + k, each, own=False))
+            rows = each if s == 0 or probe.size < LARGE else 1
+            worst = np.maximum(worst, _worst(charges, probe, theta, seed + 1000 * s + 500 + k, rows, own=False))
     return worst
 
 
@@ -53,8 +55,12 @@ def _worst(
         for k in range(len(next(iter(batch.values())))):
             g = {n: v[k] for n, v in batch.items()}
             size = torch.stack([v.square().sum() for v in g.values()]).sum().sqrt().clamp_min(1e-300)
-            found = (charges.form(g, theta) + charges.linear(g)).abs()
-            torch.maximum(worst, found / (norms * (charges.touched(g) + _FLOOR * size)), out=worst)
+            found = (charges.form(g, theta) + charges.linear(g)).abs() / norms
+            if bool((found > TOLERANCE * _FLOOR * size).any()):
+                found = found / (charges.touched(g) + _FLOOR * size)
+            else:
+                found = found / (_FLOOR * size)
+            torch.maximum(worst, found, out=worst)
     return worst.numpy()
 
 

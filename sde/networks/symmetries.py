@@ -17,7 +17,7 @@ from sde.networks.lifting import lifted, narrow_copy, unknowns_at_full_width
 from sde.networks.pairs import pair_families
 from sde.networks.patterns import Pattern, families
 from sde.networks.probe import Probe, one_thread
-from sde.networks.proof import TOLERANCE, at_home, residuals
+from sde.networks.proof import ROUGH, TOLERANCE, at_home, residuals, screened
 from sde.networks.search import Candidates, candidates, without_gradient
 from sde.networks.theory import Symmetries
 from symbolic.errors import InputError
@@ -112,13 +112,11 @@ def _tested(full: Probe, small: Probe, found: Candidates, seed: int) -> tuple[li
         exact, failed = _sorted(full, proposed, seed)
         nearly = failed + families(found.nearly, full.shapes, statistics)
         return exact, _broken(full, nearly, seed)
-    exact, failed = [], []
-    alternatives = [list(lifted(g, small.shapes, full.shapes, statistics)) for g in _looks(found.exact)]
-    first, missed = _sorted_each(full, [a[0] for a in alternatives if a], seed)
-    exact += first
-    again = [a[1] for a, m in zip([a for a in alternatives if a], missed, strict=True) if m and len(a) > 1]
-    second, _ = _sorted_each(full, again, seed)
-    exact += second
+    readings = [list(lifted(g, small.shapes, full.shapes, statistics)) for g in _looks(found.exact)]
+    tried = [f for fs in readings for f in fs]
+    rough = iter(_apart(tried, screened(full, tried, seed + 4)) if tried else [])
+    likely = [next((f for f, r in [(f, next(rough)) for f in fs] if np.any(r < ROUGH)), None) for fs in readings]
+    exact, _ = _sorted(full, [f for f in likely if f is not None], seed)
     nearly = [next(lifted(g, small.shapes, full.shapes, statistics), None) for g in _looks(found.nearly)]
     return exact, _broken(full, [f for f in nearly if f is not None], seed)
 
@@ -134,7 +132,7 @@ def _sorted(probe: Probe, proposed: Sequence[Family], seed: int) -> tuple[list[F
     """(what holds, what does not), each with its residual."""
     if not proposed:
         return [], []
-    sizes = np.split(residuals(probe, proposed, seed + 10**6), np.cumsum([len(f) for f in proposed])[:-1])
+    sizes = _apart(proposed, residuals(probe, proposed, seed + 10**6))
     holds, fails = [], []
     for f, size in zip(proposed, sizes, strict=True):
         for into, kept in ((holds, size <= TOLERANCE), (fails, size > TOLERANCE)):
@@ -143,24 +141,15 @@ def _sorted(probe: Probe, proposed: Sequence[Family], seed: int) -> tuple[list[F
     return holds, fails
 
 
-def _sorted_each(probe: Probe, proposed: Sequence[Family], seed: int) -> tuple[list[Family], list[bool]]:
-    """(what holds, for every family whether none of it does)."""
-    if not proposed:
-        return [], []
-    sizes = np.split(residuals(probe, proposed, seed + 10**6), np.cumsum([len(f) for f in proposed])[:-1])
-    holds = [
-        f.taken(np.flatnonzero(s <= TOLERANCE), status="exact", size=s)
-        for f, s in zip(proposed, sizes, strict=True)
-        if np.any(s <= TOLERANCE)
-    ]
-    return holds, [not np.any(s <= TOLERANCE) for s in sizes]
+def _apart(families: Sequence[Family], values: np.ndarray) -> list[np.ndarray]:
+    return np.split(values, np.cumsum([len(f) for f in families])[:-1])
 
 
 def _broken(probe: Probe, nearly: Sequence[Family], seed: int) -> list[Family]:
     """Those that nearly hold at the model's own parameters, with what breaks them there."""
     if not nearly:
         return []
-    sizes = np.split(at_home(probe, nearly, seed + 2), np.cumsum([len(f) for f in nearly])[:-1])
+    sizes = _apart(nearly, at_home(probe, nearly, seed + 2))
     return [
         f.taken(np.flatnonzero(s <= NEARLY), status="broken", size=s)
         for f, s in zip(nearly, sizes, strict=True)
