@@ -28,6 +28,9 @@ NEARLY = 1e-2
 """Breaking at the model's own parameters above which a pattern is not worth a line."""
 
 
+KINDS = ("no gradient", "translation", "GL pair", "affine", "scale", "rescaling")
+
+
 def symmetries(
     model: nn.Module,
     *inputs: Any,
@@ -91,9 +94,14 @@ def symmetries(
         exact += pair_families(full, exact, seed + 10**7)
         exact += _dead_families(full, small, found, seed)
         count = independent(full, exact, seed + 5)
+    places = {n: k for k, n in enumerate(full.shapes)}
+
+    def order(f: Family) -> tuple[bool, int, list[int]]:
+        return not f.slots, len(KINDS) - KINDS.index(f.kind), [places[n] for n in f.parameters]
+
     return Symmetries(
-        exact=Charges(exact),
-        broken=Charges(broken),
+        exact=Charges(sorted(exact, key=order)),
+        broken=Charges(sorted(broken, key=order)),
         independent_charges=count,
         unknowns=found.unknowns,
         windows=found.windows,
