@@ -1,0 +1,11 @@
+"""Symmetries, charges and their forecasts for a `torch.nn.Module`. Needs the extra ``noetherflow[torch]``."""
+
+try:
+    import torch as torch
+except ImportError as error:
+    raise ImportError("sde.networks needs torch: pip install 'noetherflow[torch]'") from error
+
+from sde.networks.charge import Charge
+from sde.networks.charges import Charges
+
+__all__ = ["Charge", "Charges"]
