@@ -7,5 +7,6 @@ except ImportError as error:
 
 from sde.networks.charge import Charge
 from sde.networks.charges import Charges
+from sde.networks.traces import Traces, covariance_traces
 
-__all__ = ["Charge", "Charges"]
+__all__ = ["Charge", "Charges", "Traces", "covariance_traces"]
