@@ -7,6 +7,8 @@ except ImportError as error:
 
 from sde.networks.charge import Charge
 from sde.networks.charges import Charges
+from sde.networks.monitor import Monitor
 from sde.networks.traces import Traces, covariance_traces
+from sde.networks.watching import watch
 
-__all__ = ["Charge", "Charges", "Traces", "covariance_traces"]
+__all__ = ["Charge", "Charges", "Monitor", "Traces", "covariance_traces", "watch"]

@@ -1,5 +1,5 @@
 """The exact change of charges over steps of SGD, from the products of gradients and momentum alone: docs/theory.md
-eqs. (16.1) to (16.4)."""
+eqs. (11.1) to (11.4)."""
 
 from __future__ import annotations
 
@@ -70,6 +70,14 @@ class Identity:
     def value(self) -> np.ndarray:
         """The charges (charges,) as the identity has them."""
         return self.total(self.square + 2 * self.line)
+
+    def of_parts(self, products: np.ndarray) -> np.ndarray:
+        """A form on every part, from products."""
+        return self._form @ products
+
+    def lines_of_parts(self, sums: np.ndarray) -> np.ndarray:
+        """b^T of every part, from sums."""
+        return self._linear @ sums
 
     def total(self, parts: np.ndarray) -> np.ndarray:
         """Sums over the parts of each charge; NaN where a block is coupled with another."""

@@ -45,7 +45,7 @@ class Rule:
 
     @property
     def noise_factor(self) -> float:
-        """What momentum makes of lr^2 Tr[Cov A] in the mean drift of a charge: docs/theory.md eq. (16.6)."""
+        """What momentum makes of lr^2 Tr[Cov A] in the mean drift of a charge: docs/theory.md eq. (11.6)."""
         return ((1 - self.dampening) / (1 - self.momentum)) ** 2
 
     @property

@@ -62,12 +62,13 @@ class SliceProducts:
         self.count, self._shapes = len(charges), shapes
         self.squares: dict[tuple[str, Axes], Squares] = {}
         self.pairs: list[Pairs] = []
+        self.pair_places: dict[tuple[int, int], np.ndarray] = {}
         self.sums: dict[tuple[str, Axes], Squares] = {}
         self.size = self.sums_size = 0
         form, absolute, squared, linear = _Entries(), _Entries(), _Entries(), _Entries()
         for k, f in enumerate(charges.families):
             first = charges.slice_of(k).start
-            for s in f.slots:
+            for j, s in enumerate(f.slots):
                 number = np.broadcast_to(np.arange(len(f))[:, None] + first, s.rows.shape)
                 weights = np.broadcast_to(s.weights, s.rows.shape)
                 if s.diagonal:
@@ -75,7 +76,8 @@ class SliceProducts:
                     form.add(number, index, weights)
                     ends = [index]
                 else:
-                    form.add(number, self._pair(s), 2 * weights)
+                    self.pair_places[k, j] = self._pair(s)
+                    form.add(number, self.pair_places[k, j], 2 * weights)
                     ends = [
                         s.rows + self._square(s.left, s.left_axes).start,
                         s.columns + self._square(s.right, s.right_axes).start,
@@ -102,24 +104,27 @@ class SliceProducts:
         for q in self.squares.values():
             by_name.setdefault(q.name, []).append(q)
         self._by_name = [(n, tuple(group)) for n, group in by_name.items()]
+        starts = [q.start for _, group in self._by_name for q in group] + [p.start for p in self.pairs]
+        self._order = [int(i) for i in np.argsort(starts)]
 
     def take(self, first: Mapping[str, Tensor], second: Mapping[str, Tensor] | None = None) -> Tensor:
         """(products,): symmetric in the two sets of tensors; of one with itself without a second."""
-        parts: list[tuple[int, Tensor]] = []
+        parts: list[Tensor] = []
         for name, group in self._by_name:
             one = first[name]
             product = one * (one if second is None else second[name])
-            parts += [(q.start, summed(product, q.axes)) for q in group]
+            parts += [summed(product, q.axes) for q in group]
         for p in self.pairs:
             found = pair_products(p, first[p.names[0]], (second or first)[p.names[1]])
             if second is not None:
                 found = (found + pair_products(p, second[p.names[0]], first[p.names[1]])) / 2
-            parts.append((p.start, found))
-        return joined(parts, first)
+            parts.append(found)
+        return torch.cat([parts[i] for i in self._order]) if parts else next(iter(first.values())).new_zeros(0)
 
     def take_sums(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """(sums,): sums over slices, for b."""
-        return joined([(q.start, summed(tensors[q.name], q.axes)) for q in self.sums.values()], tensors)
+        parts = [summed(tensors[q.name], q.axes) for q in self.sums.values()]
+        return torch.cat(parts) if parts else next(iter(tensors.values())).new_zeros(0)
 
     def of_samples(self, gradients: Mapping[str, Tensor]) -> Tensor:
         """(products,): summed over samples; gradients: (samples, *shape) each. Tensors that are left out give 0."""
@@ -197,12 +202,6 @@ def pair_products(pairs: Pairs, left: Tensor, right: Tensor) -> Tensor:
     one, two = slices(left, pairs.axes[0]), slices(right, pairs.axes[1])
     gram = one[pairs.left.to(one.device)] @ two[pairs.right.to(two.device)].T
     return gram[pairs.rows.to(gram.device), pairs.columns.to(gram.device)]
-
-
-def joined(parts: Iterable[tuple[int, Tensor]], like: Mapping[str, Tensor]) -> Tensor:
-    """Parts in the order of their starts."""
-    ordered = [part for _, part in sorted(parts, key=lambda p: p[0])]
-    return torch.cat(ordered) if ordered else next(iter(like.values())).new_zeros(0)
 
 
 def in_double(tensors: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:

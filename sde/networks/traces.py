@@ -161,7 +161,7 @@ def covariance_traces(
     for first in range(0, samples, chunk):
         part = [tuple(t[first : first + chunk] for t in ts) for ts in (inputs, targets)]
         if method == "vmap":
-            sums = _by_vmap(second, products, model, whole, part[0], part[1], loss)
+            sums = by_vmap(second, products, model, whole, part[0], part[1], loss)
         else:
             sums = _by_layers(second, products, model, part[0], part[1], loss)
         for name, g in sums.items():
@@ -250,7 +250,7 @@ def _by_layers(
             try:
                 uses[name] = capture.taken(name)
                 whole = not uses[name] and not bool(sums[name].any())
-                if not whole and not accounts_for(uses[name], sums[name]):
+                if not whole and not accounts_for(uses[name], sums[name])[0]:
                     left.add(name)
             except ValueError:
                 left.add(name)
@@ -264,7 +264,7 @@ def _by_layers(
             add_products(out, products, name, tuple(sums[name].shape), used)
     add_crossing(out, products, {n: uses[n] for n in crossing - left if uses.get(n)}, sums)
     if left:
-        _by_vmap(out, products, model, sorted(left), inputs, targets, loss)
+        by_vmap(out, products, model, sorted(left), inputs, targets, loss)
     return sums
 
 
@@ -282,21 +282,21 @@ def add_crossing(out: Tensor, products: SliceProducts, uses: dict[str, list[Grad
                 out[p.start : p.start + p.size] += found.to(out)
 
 
-def accounts_for(uses: Sequence[Gradient], total: Tensor) -> bool:
-    """Whether per-sample gradients add up to the whole one, seen along one random direction."""
-    if not uses:
-        return False
+def accounts_for(uses: Sequence[Gradient], total: Tensor, before: Tensor | None = None) -> tuple[bool, Tensor]:
+    """Whether per-sample gradients add up to the whole one, seen along one random direction; and what is seen there.
+    before: what was seen of a gradient that they are added to."""
     rows, columns = total.shape[0] if total.ndim else 1, total[0].numel() if total.ndim else 1
-    blocks = getattr(uses[0], "blocks", 1)
     generator = torch.Generator().manual_seed(rows * 1009 + columns)
     left, right = (torch.randn(n, generator=generator).to(total) for n in (rows, columns))
-    found = projected(uses, tuple(total.shape), left, right)
-    wanted = left @ total.reshape(rows, columns) @ right
-    size = left.norm() * right.norm() * total.norm() * max(blocks, 1)
-    return bool((found - wanted).abs() <= 1e3 * torch.finfo(total.dtype).eps * size)
+    seen = left @ total.reshape(rows, columns) @ right
+    if not uses:
+        return False, seen
+    found = projected(uses, tuple(total.shape), left, right) + (0.0 if before is None else before)
+    size = left.norm() * right.norm() * total.norm()
+    return bool((found - seen).abs() <= 1e3 * torch.finfo(total.dtype).eps * size), seen
 
 
-def _by_vmap(
+def by_vmap(
     out: Tensor,
     products: SliceProducts,
     model: nn.Module,
