@@ -8,7 +8,9 @@ except ImportError as error:
 from sde.networks.charge import Charge
 from sde.networks.charges import Charges
 from sde.networks.monitor import Monitor
+from sde.networks.symmetries import symmetries
+from sde.networks.theory import Symmetries
 from sde.networks.traces import Traces, covariance_traces
 from sde.networks.watching import watch
 
-__all__ = ["Charge", "Charges", "Monitor", "Traces", "covariance_traces", "watch"]
+__all__ = ["Charge", "Charges", "Monitor", "Symmetries", "Traces", "covariance_traces", "symmetries", "watch"]

@@ -89,10 +89,12 @@ class Charge:
         names = [n for t in self.terms for n in (t.left, t.right)] + [s.parameter for s in self.shift]
         return tuple(dict.fromkeys(names))
 
+    @torch.no_grad()
     def value(self, parameters: Tensors) -> Tensor:
         """C at {name: tensor}."""
         return self.form(parameters, parameters) + 2 * self.linear(parameters)
 
+    @torch.no_grad()
     def linear(self, parameters: Tensors) -> Tensor:
         """b^T theta, or b^T of another {name: tensor}."""
         total = torch.zeros(())
@@ -101,6 +103,7 @@ class Charge:
             total = total + sum(w * sums[i] for i, w in zip(s.index, s.weights, strict=True))
         return total
 
+    @torch.no_grad()
     def form(self, first: Tensors, second: Tensors) -> Tensor:
         """d1^T A d2."""
         total = torch.zeros(())
@@ -111,6 +114,7 @@ class Charge:
                 total = total + w * (left[i] @ right_[j] + (0.0 if diagonal else left_[j] @ right[i]))
         return total
 
+    @torch.no_grad()
     def field(self, parameters: Tensors) -> dict[str, Tensor]:
         """A theta + b on the tensors that it ties: the direction that the loss does not see."""
         moved = {n: torch.zeros(parameters[n].shape).to(tensor_of(parameters, n)) for n in self.parameters}
@@ -170,8 +174,8 @@ def add(target: Tensor, axes: tuple[int, ...], index: Tensor, values: Tensor) ->
 
 
 def tensor_of(tensors: Tensors, name: str) -> Tensor:
-    """A tensor by its name, without its graph. Raises InputError where there is none."""
+    """A tensor by its name. Raises InputError where there is none."""
     if name not in tensors:
         advice = "Give dict(model.named_parameters())."
         raise InputError.of("parameters", f"must hold the tensor {name!r}", sorted(tensors)[:8], advice)
-    return tensors[name].detach()
+    return tensors[name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import NamedTuple, overload
 
@@ -51,7 +51,9 @@ class Charges(Sequence[Charge]):
         for k, f in enumerate(self.families):
             for s in f.slots:
                 if s.diagonal:
-                    squares.setdefault((s.left, s.left_axes), []).append(self._entries(k, s.rows, s.weights))
+                    squares.setdefault((s.left, s.left_axes), []).append(
+                        self._entries(k, s.rows, np.tile(s.weights, (len(f), 1)))
+                    )
                 else:
                     left, rows = np.unique(s.rows, return_inverse=True)
                     right, columns = np.unique(s.columns, return_inverse=True)
@@ -99,20 +101,36 @@ class Charges(Sequence[Charge]):
         """Where a family's charges stand."""
         return slice(self._starts[family], self._starts[family + 1])
 
+    @torch.no_grad()
     def value(self, parameters: Tensors) -> Tensor:
         """C = theta^T A theta + 2 b^T theta of every charge."""
-        return self.form(parameters, parameters) + 2 * self.linear(parameters)
+        return self._form(parameters, parameters) + 2 * self._linear(parameters)
 
+    def jacobian(self, parameters: Tensors) -> Tensor:
+        """Their fields, A theta + b on all entries of the tensors they tie, one row a charge: for few of them."""
+        theta = {n: parameters[n].detach().clone().requires_grad_() for n in self.parameters}
+        value = self._form(theta, theta) + 2 * self._linear(theta)
+        each = torch.autograd.grad(value, list(theta.values()), torch.eye(len(self)).to(value), is_grads_batched=True)
+        return torch.cat([e.reshape(len(self), -1) for e in each], 1) / 2
+
+    @torch.no_grad()
     def linear(self, parameters: Tensors) -> Tensor:
         """b^T theta of every charge; with another {name: tensor}, b^T of that."""
+        return self._linear(parameters)
+
+    def _linear(self, parameters: Tensors) -> Tensor:
         out = self._zeros(parameters)
         for (name, axes), (charge, index, weights) in self._sums.items():
             sums = slices(tensor_of(parameters, name), axes).sum(1)
             out.index_add_(0, charge.to(out.device), sums[index.to(out.device)] * weights.to(sums))
         return out
 
+    @torch.no_grad()
     def form(self, first: Tensors, second: Tensors) -> Tensor:
         """d1^T A d2 of every charge."""
+        return self._form(first, second)
+
+    def _form(self, first: Tensors, second: Tensors) -> Tensor:
         out = self._zeros(first)
         for (name, axes), (charge, index, weights) in self._squares.items():
             one, two = (slices(tensor_of(d, name), axes) for d in (first, second))
@@ -125,6 +143,34 @@ class Charges(Sequence[Charge]):
             out[p.charges] += found @ p.weights.to(found)
         return out
 
+    @torch.no_grad()
+    def norms(self, parameters: Tensors) -> Tensor:
+        """|A theta + b| of every charge, without what its parts on one tensor cancel."""
+        return self._norms(parameters, lambda w: w**2, shifts=True).sqrt()
+
+    @torch.no_grad()
+    def touched(self, gradient: Tensors) -> Tensor:
+        """The gradient's norm on the entries that each charge moves; those that two parts move count twice."""
+        return self._norms(gradient, torch.ones_like, shifts=False).sqrt()
+
+    def _norms(self, tensors: Tensors, power: Callable[[Tensor], Tensor], *, shifts: bool) -> Tensor:
+        out = self._zeros(tensors)
+
+        def squares(name: str, axes: tuple[int, ...], ones: bool) -> Tensor:
+            found = slices(tensor_of(tensors, name), axes)
+            return found.new_full((len(found),), found.shape[1]) if ones else torch.linalg.vecdot(found, found)
+
+        for entries, ones in ((self._squares, False), (self._sums, shifts)):
+            for (name, axes), (charge, index, weights) in entries.items():
+                found = squares(name, axes, ones)
+                out.index_add_(0, charge, found[index] * power(weights.to(found)))
+        for p in self._pairs:
+            for side, kept, own, place in zip(p.tensors, p.axes, (p.left, p.right), (p.rows, p.columns), strict=True):
+                found = squares(side, kept, False)[own][place]
+                out[p.charges] += found @ power(p.weights.to(found))
+        return out
+
+    @torch.no_grad()
     def field(self, parameters: Tensors, coefficients: Tensor) -> dict[str, Tensor]:
         """Sum over charges of c_k (A_k theta + b_k), {name: tensor}; tensors that nothing moves are left out."""
         moved: dict[str, Tensor] = {}
@@ -159,7 +205,7 @@ class Charges(Sequence[Charge]):
     def _entries(self, family: int, index: np.ndarray, weights: np.ndarray) -> _Entries:
         n, m = index.shape
         charge = np.repeat(np.arange(n) + self._starts[family], m)
-        return _Entries(*map(torch.as_tensor, (charge, index.reshape(-1), np.tile(weights, n))))
+        return _Entries(*map(torch.as_tensor, (charge, index.reshape(-1), weights.reshape(-1))))
 
     def _zeros(self, parameters: Tensors) -> Tensor:
         like = tensor_of(parameters, self.parameters[0]) if self.families else torch.zeros(0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -36,12 +36,22 @@ class Slot:
 
 @dataclass(frozen=True, eq=False)
 class ShiftSlot:
-    """One tensor's part of b for n charges: slice numbers (n, m), weights (m,)."""
+    """One tensor's part of b for n charges: slice numbers (n, m), weights (n, m).
+
+    statistic: the running statistic that the weights are `factor` times, "" where they are plain numbers.
+    """
 
     parameter: str
     axes: tuple[int, ...]
     index: np.ndarray
     weights: np.ndarray
+    statistic: str = ""
+    factor: np.ndarray = field(default_factory=lambda: np.zeros(0))
+
+    def taken(self, chosen: np.ndarray) -> ShiftSlot:
+        """Of some charges."""
+        factor = self.factor[chosen] if self.statistic else self.factor
+        return replace(self, index=self.index[chosen], weights=self.weights[chosen], factor=factor)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +84,18 @@ class Family:
             Term(s.left, s.right, s.left_axes, s.right_axes, _ints(s.rows[k]), _ints(s.columns[k]), _floats(s.weights))
             for s in self.slots
         )
-        shift = tuple(Shift(s.parameter, s.axes, _ints(s.index[k]), _floats(s.weights)) for s in self.shifts)
+        shift = tuple(Shift(s.parameter, s.axes, _ints(s.index[k]), _floats(s.weights[k])) for s in self.shifts)
         name = charge_name(terms, shift, self.shapes)
         return Charge(name, terms, shift, self.kind, self.noise, self.status, float(self.size[k]))
+
+    def taken(self, chosen: np.ndarray, *, status: str, size: np.ndarray) -> Family:
+        """Some of its charges, with what was found out about them."""
+        slots = tuple(
+            replace(s, rows=(rows := s.rows[chosen]), columns=rows if s.diagonal else s.columns[chosen])
+            for s in self.slots
+        )
+        shifts = tuple(s.taken(chosen) for s in self.shifts)
+        return replace(self, slots=slots, shifts=shifts, status=status, size=size[chosen])
 
     @classmethod
     def of(cls, charge: Charge, shapes: dict[str, tuple[int, ...]]) -> Family:
@@ -90,7 +109,7 @@ class Family:
                     rows = np.array([i])
                     columns = rows if diagonal else np.array([j])
                     slots.append(Slot(t.left, t.right, t.left_axes, t.right_axes, rows, columns, np.array(w)))
-        shifts = tuple(ShiftSlot(s.parameter, s.axes, np.array([s.index]), np.array(s.weights)) for s in charge.shift)
+        shifts = tuple(ShiftSlot(s.parameter, s.axes, np.array([s.index]), np.array([s.weights])) for s in charge.shift)
         size = np.array([charge.size])
         return cls(charge.kind, charge.noise, charge.status, size, tuple(slots), shifts, shapes)
 

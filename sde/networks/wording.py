@@ -25,6 +25,8 @@ def charge_name(terms: Sequence[Term], shift: Sequence[Shift], shapes: dict[str,
                 parts.append((2 * w, f"<{t.left}{a}, {t.right}{b}>"))
     for s in shift:
         for weight, index in _ranges(s.index, s.weights):
+            if weight == 0:
+                continue
             where = _where(index, s.axes, shapes[s.parameter])
             entry = math.prod(shapes[s.parameter]) == 1 or (len(s.axes) == len(shapes[s.parameter]) and len(index) == 1)
             parts.append((2 * weight, f"{s.parameter}{where}" if entry else f"sum {s.parameter}{where}"))

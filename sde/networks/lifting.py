@@ -1,0 +1,162 @@
+"""From a narrow copy to the model: by the tensors' names, their axes and proportional places on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from sde.networks.family import Family, ShiftSlot, Slot
+from sde.networks.patterns import Pattern, Shapes, words
+from sde.networks.probe import Probe
+from sde.networks.unknowns import ACTION, SHIFT, blocks_of
+from symbolic.errors import InputError
+
+WIDTHS = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+CHANNELS = 4
+"""Channels that every axis of a narrow copy has at least, where the model's is wider."""
+
+
+def narrow_copy(make: Callable[[int], nn.Module], full: Probe, inputs: tuple[Any, ...], loss: Any) -> tuple[Probe, int]:
+    """(the narrowest copy that has the model's tensors at whole fractions of its widths, its width)."""
+    reasons = []
+    for width in WIDTHS:
+        try:
+            model = make(width)
+            model.train(full.module.training)
+            for name, module in full.module.named_modules():
+                model.get_submodule(name).training = module.training
+            probe = Probe(model, inputs, loss)
+        except (RuntimeError, ValueError, AssertionError, AttributeError, IndexError, ZeroDivisionError) as error:
+            reasons.append(f"{width}: {error}")
+            continue
+        if set(probe.shapes) != set(full.shapes):
+            advice = "Build the same layers under the same names at every width, frozen ones frozen."
+            odd = sorted(set(probe.shapes) ^ set(full.shapes))[:4]
+            raise InputError.of("make", "its models must have the tensors of the model", odd, advice)
+        axes = [(a, b) for n in full.shapes for a, b in zip(probe.shapes[n], full.shapes[n], strict=False)]
+        ranks = all(len(probe.shapes[n]) == len(full.shapes[n]) for n in full.shapes)
+        if ranks and all(b % a == 0 and (a == b or a >= CHANNELS) for a, b in axes):
+            return probe, width
+        reasons.append(f"{width}: axes of {sorted(set(axes))}")
+    advice = f"Give a factory that builds the model at one of these widths; {'; '.join(reasons)[:400]}"
+    raise InputError.of("make", "must build a narrow copy with whole fractions of the model's widths", make, advice)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """One part of some patterns: slices (L, m) as coordinates along the kept axes (L, m, d), their sizes, ratios."""
+
+    coordinates: np.ndarray
+    sizes: tuple[int, ...]
+    ratios: tuple[int, ...]
+
+    @property
+    def wide(self) -> list[int]:
+        return [s * r for s, r in zip(self.sizes, self.ratios, strict=True)]
+
+
+def lifted(
+    group: Sequence[Pattern], narrow: Shapes, full: Shapes, statistics: dict[str, np.ndarray]
+) -> Iterator[Family]:
+    """Families at full width that patterns of one look may mean: units that move along their axes together, else
+    blocks that grow. What is right is for the test to say.
+    """
+    places = []
+    for k, part in enumerate(group[0]):
+        sizes = tuple(narrow[part.parameter][a] for a in part.axes)
+        ratios = tuple(full[part.parameter][a] // narrow[part.parameter][a] for a in part.axes)
+        index = np.array([q[k].index for q in group]).reshape(len(group), -1)
+        digits = np.stack(np.unravel_index(index, sizes), -1) if sizes else np.zeros((*index.shape, 0), dtype=int)
+        places.append(_Place(digits, sizes, ratios))
+    for read in (_moving, _growing):
+        found = read(places)
+        if found is not None:
+            yield _family(group[0], found, full, statistics)
+
+
+def _moving(places: Sequence[_Place]) -> list[tuple[np.ndarray, np.ndarray]] | None:
+    """(slices, which weight each has) of every part: runs of equal steps, made longer as the axes are wider."""
+    count = len(places[0].coordinates)
+    steps = [np.diff(p.coordinates, axis=0) for p in places]
+    runs, first = [], 0
+    for k in range(1, count + 1):
+        if k == count or (k > first + 1 and any(not np.array_equal(s[k - 1], s[first]) for s in steps)):
+            runs.append((first, k))
+            first = k
+    found: list[list[np.ndarray]] = [[] for _ in places]
+    for start, stop in runs:
+        length = 0
+        for part, step in zip(places, steps, strict=True):
+            stride = step[start][0] if stop > start + 1 else np.zeros(len(part.sizes), dtype=int)
+            if stop > start + 1 and np.any(step[start] != stride):
+                return None
+            ratios = {r for r, s in zip(part.ratios, stride, strict=True) if s}
+            if len(ratios) > 1 or (length and ratios and length != (stop - start) * min(ratios)):
+                return None
+            length = length or (stop - start) * (min(ratios) if ratios else 1)
+            if ratios and length != (stop - start) * min(ratios):
+                return None
+        for k, (part, step) in enumerate(zip(places, steps, strict=True)):
+            stride = np.abs(step[start][0]) if stop > start + 1 else np.zeros(len(part.sizes), dtype=int)
+            origin = part.coordinates[start].copy()
+            for a, (s, ratio) in enumerate(zip(stride, part.ratios, strict=True)):
+                unit = max(1, int(s))
+                origin[:, a] = origin[:, a] // unit * ratio * unit + origin[:, a] % unit
+            moved = origin[None] + np.arange(length)[:, None, None] * stride
+            if any(np.any(moved[..., a] >= w) for a, w in enumerate(part.wide)):
+                return None
+            found[k].append(_flat(moved, part.wide))
+    return [(np.concatenate(f), np.arange(f[0].shape[1])) for f in found]
+
+
+def _growing(places: Sequence[_Place]) -> list[tuple[np.ndarray, np.ndarray]] | None:
+    """The same where every slice becomes the block of slices at its place."""
+    found = []
+    for part in places:
+        blocks = [np.arange(r) for r in part.ratios]
+        offsets = np.stack(np.meshgrid(*blocks, indexing="ij"), -1).reshape(-1, len(blocks)) if blocks else None
+        if offsets is None:
+            flat = np.zeros(part.coordinates.shape[:2], dtype=int)
+            found.append((flat, np.arange(flat.shape[1])))
+            continue
+        wide = part.coordinates[:, :, None, :] * np.array(part.ratios) + offsets
+        flat = _flat(wide, part.wide)
+        which = np.repeat(np.arange(len(flat[0])), len(offsets))
+        found.append((flat.reshape(len(flat), -1), which))
+    return found
+
+
+def _flat(coordinates: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
+    if not sizes:
+        return np.zeros(coordinates.shape[:-1], dtype=int)
+    return np.asarray(np.ravel_multi_index(tuple(np.moveaxis(coordinates, -1, 0)), tuple(sizes)))
+
+
+def _family(
+    pattern: Pattern, found: Sequence[tuple[np.ndarray, np.ndarray]], full: Shapes, statistics: dict[str, np.ndarray]
+) -> Family:
+    slots, shifts = [], []
+    scale = 1.0 if any(p.kind == ACTION for p in pattern) else 0.5
+    for part, (index, which) in zip(pattern, found, strict=True):
+        weights = np.array(part.weights)[which] * scale
+        if part.kind == ACTION:
+            slots.append(Slot.on(part.parameter, part.axes, index, weights))
+            continue
+        factors = np.tile(weights, (len(index), 1))
+        if part.kind == SHIFT:
+            shifts.append(ShiftSlot(part.parameter, part.axes, index, factors))
+        else:
+            own = factors * statistics[part.kind].reshape(-1)[index]
+            shifts.append(ShiftSlot(part.parameter, part.axes, index, own, part.kind, factors))
+    kind, noise = words([s.weights for s in slots], shifted=bool(shifts))
+    shapes = {p.parameter: full[p.parameter] for p in pattern}
+    return Family(kind, noise, "exact", np.zeros(len(found[0][0])), tuple(slots), tuple(shifts), shapes)
+
+
+def unknowns_at_full_width(probe: Probe) -> int:
+    """How many unknowns the model itself has."""
+    return sum(len(b) for b in blocks_of(probe, list(probe.parameters), most=0))

@@ -1,0 +1,150 @@
+"""Candidates: rows of gradients at many parameters, and the null vectors of windows of them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sde.networks.null_space import EXACT, null_space, sparse_basis
+from sde.networks.patterns import Pattern, patterns
+from sde.networks.probe import Probe
+from sde.networks.unknowns import Block, blocks_of, columns, gauge, starts_of
+
+WHOLE, WINDOW = 3000, 2000
+"""Unknowns that are solved for together; more are solved for in windows of neighbouring layers."""
+_NOISE = 1e-13
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Patterns that may be laws, patterns that nearly are, entries without gradient, and how it was sought."""
+
+    exact: list[Pattern]
+    nearly: list[Pattern]
+    dead: dict[str, np.ndarray]
+    unknowns: int
+    windows: int
+
+
+def candidates(probe: Probe, seed: int) -> Candidates:
+    """Patterns of the whole model, or of all its windows."""
+    dead = without_gradient(probe, seed)
+    blocks = blocks_of(probe, list(probe.parameters))
+    parts = _windows(probe, blocks)
+    widest = max(sum(len(b) for b in blocks if b.parameter in part) for part in parts)
+    rows = _rows(probe, blocks, dead, int(1.05 * widest) + 40, seed)
+    starts = starts_of(blocks)
+    exact: dict[Pattern, None] = {}
+    nearly: dict[Pattern, None] = {}
+    for part in parts:
+        kept = [k for k, b in enumerate(blocks) if b.parameter in part]
+        columns_of = np.concatenate([np.arange(starts[k], starts[k + 1]) for k in kept])
+        own = [blocks[k] for k in kept]
+        some = rows[: int(1.05 * len(columns_of)) + 40, columns_of]
+        for found, into in zip(_solved(some, own, dead), (exact, nearly), strict=True):
+            into.update(dict.fromkeys(patterns(found, own, probe.shapes)))
+    nearly_only = [p for p in nearly if p not in exact]
+    return Candidates(list(exact), nearly_only, dead, starts[-1], len(parts))
+
+
+def _solved(rows: np.ndarray, blocks: list[Block], dead: dict[str, np.ndarray]) -> tuple[list[np.ndarray], ...]:
+    """(exact, nearly) null vectors of some rows."""
+    alive = np.concatenate([_alive(b, dead) for b in blocks])
+    live = np.flatnonzero(alive)
+    chosen = rows[:, live]
+    norms = np.linalg.norm(chosen, axis=0)
+    typical = float(np.median(norms)) or 1.0
+    scale = np.where(norms > 1e-10 * typical, norms, typical)
+    vectors, values = null_space(chosen / scale)
+    free = gauge(blocks)[live]
+    found = []
+    for below, tolerance in ((EXACT, 1e-6), (np.inf, 0.03)):
+        basis = sparse_basis(vectors[:, values < below], scale, free, tolerance) if vectors.shape[1] else []
+        full = []
+        for vector in basis:
+            whole = np.zeros(len(alive))
+            whole[live] = vector
+            full.append(whole)
+        found.append(full)
+        if not np.any(values >= EXACT):
+            return found[0], []
+    return found[0], found[1]
+
+
+def _alive(block: Block, dead: dict[str, np.ndarray]) -> np.ndarray:
+    """Which of a block's slices hold an entry with a gradient."""
+    if block.parameter not in dead:
+        return np.ones(len(block), dtype=bool)
+    rest = tuple(a for a in range(dead[block.parameter].ndim) if a not in block.axes)
+    return np.atleast_1d(~dead[block.parameter].all(axis=rest)).reshape(-1)
+
+
+def without_gradient(probe: Probe, seed: int, each: int = 4) -> dict[str, np.ndarray]:
+    """{parameter: which entries have no gradient}, for those that have such entries; rows of a table that no input
+    has indexed yet count as rows that have none, and are told apart by `probe.met`.
+    """
+    largest = {n: torch.zeros(s, dtype=torch.float64) for n, s in probe.shapes.items()}
+    thetas = 10
+    for place, table in probe.vocabulary.items():
+        thetas = min(60, max(thetas, -(-table // probe.inputs[place].numel())))
+    for k in range(thetas):
+        probe.fresh(seed + k)
+        for g in probe.gradients(seed + 7000 + k, min(each, probe.rank)):
+            norm = _norms(g)
+            for n, values in g.items():
+                size = (values.abs() / norm.reshape(-1, *[1] * (values.ndim - 1))).amax(0)
+                torch.maximum(largest[n], size, out=largest[n])
+    masks = {n: (m < _NOISE).numpy() for n, m in largest.items()}
+    return {n: m for n, m in masks.items() if m.any()}
+
+
+def _rows(probe: Probe, blocks: list[Block], dead: dict[str, np.ndarray], count: int, seed: int) -> np.ndarray:
+    """At least `count` rows, at ten parameters or more, each of a gradient of norm one."""
+    thetas = max(12, -(-count // probe.rank))
+    each = -(-count // thetas)
+    found = []
+    for k in range(thetas):
+        theta = probe.fresh(seed + 100 + k)
+        buffers = dict(probe.module.named_buffers())
+        for g in probe.gradients(seed + 9000 + k, each):
+            for n, mask in dead.items():
+                g[n][:, torch.as_tensor(mask)] = 0.0
+            found.append((columns(blocks, g, theta, buffers) / _norms(g)[:, None]).numpy())
+    order = np.random.default_rng(seed).permutation(sum(len(f) for f in found))
+    return np.concatenate(found)[order]
+
+
+def _norms(gradients: dict[str, Tensor]) -> Tensor:
+    squares = [g.reshape(len(g), -1).square().sum(1) for g in gradients.values()]
+    return torch.stack(squares).sum(0).sqrt().clamp_min(1e-300)
+
+
+def _windows(probe: Probe, blocks: list[Block]) -> list[set[str]]:
+    """Names of the tensors that are solved for together: all, or overlapping runs of layers."""
+    sizes: dict[str, int] = {}
+    for b in blocks:
+        sizes[b.parameter] = sizes.get(b.parameter, 0) + len(b)
+    if sum(sizes.values()) <= WHOLE:
+        return [set(sizes)]
+    layers: dict[str, list[str]] = {}
+    for name in probe.parameters:
+        head = re.match(r"(?:[^.]*\.)*?\d+(?=\.)", name)
+        layers.setdefault(head[0] if head else name.rsplit(".", 1)[0], []).append(name)
+    groups = list(layers.values())
+    costs = [sum(sizes[n] for n in g) for g in groups]
+    found: list[set[str]] = []
+    start = 0
+    while start < len(groups):
+        stop, total = start, 0
+        while stop < len(groups) and (stop < start + 2 or total + costs[stop] <= WINDOW):
+            total += costs[stop]
+            stop += 1
+        found.append({n for g in groups[start:stop] for n in g})
+        if stop == len(groups):
+            break
+        start += max(1, (stop - start) // 2)
+    return found
