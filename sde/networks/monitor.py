@@ -47,8 +47,8 @@ class Monitor:
         self,
         model: nn.Module,
         optimizer: Optimizer,
-        charges: Charges,
-        left_out: Mapping[str, str],
+        find: Callable[..., tuple[Charges, dict[str, str]]],
+        inputs: Sequence[Any] | None,
         *,
         every: int,
         per_sample: str | None,
@@ -56,20 +56,39 @@ class Monitor:
         probe: Any,
         tellers: Sequence[Tell],
     ) -> None:
-        self.model, self.optimizer, self.charges, self.left_out = model, optimizer, charges, dict(left_out)
-        self.every, self._per_sample, self._loss, self._probe, self._tellers = every, per_sample, loss, probe, tellers
+        self.model, self.optimizer, self.every = model, optimizer, every
+        self._find, self._per_sample, self._loss, self._probe, self._tellers = find, per_sample, loss, probe, tellers
+        self.charges, self.left_out = Charges(()), dict[str, str]()
+        self._records, self._notes = Records(), dict[str, None]()
+        self._samples: StepSamples | None = None
+        self._noise: StepNoise | None = None
+        self._moments: Moments | None = None
+        self._batch = 0
+        self._handles: list[Any] = []
+        self._open = True
+        if inputs is None:
+            self._handles.append(model.register_forward_pre_hook(self._first))
+        else:
+            self._start(*inputs)
+
+    def _first(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        """The first pass of training shows what a batch is."""
+        if torch.is_grad_enabled():
+            self._handles.pop().remove()
+            with torch.random.fork_rng(devices=[]):
+                self._start(*args)
+
+    def _start(self, *inputs: Any) -> None:
+        """Watch the charges that are found with these inputs."""
+        model, optimizer, probe, per_sample = self.model, self.optimizer, self._probe, self._per_sample
+        self.charges, self.left_out = charges, _ = self._find(*inputs)
         parameters = dict(model.named_parameters())
         self._parameters = {n: parameters[n] for n in charges.parameters}
         self._products = SliceProducts(charges, {n: tuple(p.shape) for n, p in self._parameters.items()})
         self._steps = Steps(optimizer, self._parameters, self._products)
-        self._records, self._notes = Records(), dict[str, None]()
-        self._samples: StepSamples | None = None
-        self._noise: StepNoise | None = None
         self._words = np.full(len(charges), "unknown", dtype=object)
-        self._moments: Moments | None = None
         self._kinds = kinds_of(_kinds(charges))
-        self._batch = 0
-        self._handles: list[Any] = [
+        self._handles += [
             optimizer.register_step_pre_hook(self._before),
             optimizer.register_step_post_hook(self._after),
         ]
@@ -79,7 +98,6 @@ class Monitor:
             self._note("the layers of a compiled model have no hooks: no noise is measured. Give probe=")
         elif per_sample is not None:
             self._samples = StepSamples(model, self._parameters, self._products)
-        self._open = True
         with torch.no_grad():
             self._row()
 
@@ -92,12 +110,12 @@ class Monitor:
     @property
     def steps(self) -> int:
         """Steps of the optimiser that were seen."""
-        return self._steps.count
+        return self._steps.count if len(self.charges) else 0
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader should know."""
-        gaps = self._steps.gaps
+        gaps = self._steps.gaps if len(self.charges) else 0
         return (*self._notes, *([f"{gaps} steps could not be followed by the identity"] if gaps else []))
 
     def close(self) -> None:
@@ -107,6 +125,8 @@ class Monitor:
         self._open = False
         for handle in self._handles:
             handle.remove()
+        if not len(self.charges):
+            return
         if self._samples is not None:
             self._samples.close()
         if self.steps > self._records.steps[-1]:

@@ -74,14 +74,20 @@ def rule_of(group: Mapping[str, Any], decoupled: bool, fresh: bool) -> Rule:
     )
 
 
-def follows(rule: Rule, before: Tensor, gradient: Tensor, buffer: Tensor | None, after: Tensor) -> bool:
-    """Whether a step was that of the rule, to rounding."""
+def follows(
+    rule: Rule, before: Tensor, gradient: Tensor, buffers: tuple[Tensor | None, Tensor | None], after: Tensor
+) -> bool:
+    """Whether a step was that of the rule, to rounding; buffers: of the momentum, before and after."""
     h = rule.sign * gradient + rule.coupled * before
-    v = h if buffer is None or not rule.momentum else rule.momentum * buffer + (1 - rule.dampening) * h
+    first, last = buffers
+    v = h if first is None or not rule.momentum else rule.momentum * first + (1 - rule.dampening) * h
     u = h + rule.momentum * v if rule.nesterov else v
-    wanted = rule.shrink * before - rule.lr * u
-    allowed = 16 * torch.finfo(before.dtype).eps * (before.abs().max() + rule.lr * u.abs().max())
-    return bool((after - wanted).abs().max() <= allowed)
+    pairs = [(after, rule.shrink * before - rule.lr * u)] + ([(last, v)] if last is not None else [])
+    return all(_near(found, wanted) for found, wanted in pairs)
+
+
+def _near(found: Tensor, wanted: Tensor) -> bool:
+    return bool((found - wanted).abs().max() <= 16 * torch.finfo(found.dtype).eps * found.abs().max())
 
 
 def inner(optimizer: Any) -> Optimizer:

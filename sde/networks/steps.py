@@ -1,4 +1,4 @@
-"""What the optimiser's steps do to charges: hooks that take products of gradients, and the identity that adds them up."""
+"""What the optimiser's steps do to charges: products of its gradients and momentum, which the identity adds up."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ class Steps:
                     rule_of(group, decoupled, self._before["buffers"][n] is None),
                     self._copy[n],
                     p.grad,
-                    self._before["buffers"][n],
+                    (self._before["buffers"][n], self.optimizer.state[p].get(BUFFER)),
                     p.detach(),
                 )
                 for (n, p), (_, group) in zip(self.parameters.items(), self._groups, strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,6 +14,8 @@ from sde.networks.charges import Charges
 from sde.networks.monitor import Monitor
 from sde.networks.optimiser_rules import groups_of, inner, refuse_what_cannot_be_watched
 from sde.networks.sinks import teller
+from sde.networks.symmetries import symmetries
+from sde.networks.theory import Symmetries
 from sde.networks.traces import batch_of, in_order, refuse_ties
 from symbolic.errors import InputError, instance
 from symbolic.errors import check as must
@@ -23,10 +25,10 @@ def watch(
     model: nn.Module,
     optimizer: Optimizer,
     *,
-    charges: Sequence[Charge],
+    charges: Sequence[Charge] | Symmetries | None = None,
     every: int = 50,
     per_sample: Any = "mean",
-    loss: Callable[..., Tensor] | None = None,
+    loss: Any = None,
     probe: Sequence[Any] | None = None,
     sinks: Sequence[Any] = (),
 ) -> Monitor:
@@ -43,15 +45,15 @@ def watch(
         With its parameters whole on this process.
     optimizer : torch.optim.Optimizer
         That steps them; of others than SGD, steps are split into what is first and second order in them.
-    charges : sequence of Charge
-        Of `symmetries`.
+    charges : sequence of Charge, or Symmetries
+        Of `symmetries`, or what it returned; None: it is asked, with the inputs of the first pass.
     every : int
         Steps between two rows.
     per_sample : "mean", "sum", a loss or None
         How the loss that is differentiated is made of its samples', or the loss itself, which says so by its
         ``reduction``; None: no noise is measured.
-    loss : callable
-        With a probe: ``loss(output, *targets)``, of every sample.
+    loss
+        With a probe: ``loss(output, *targets)``, of every sample. Without charges: as for `symmetries`.
     probe : (inputs, *targets)
         Samples that noise is measured on, in place of those of the loop: many give a sharp forecast.
     sinks : sequence
@@ -91,19 +93,24 @@ def watch(
     instance("watch.model", model, nn.Module, "needs a torch.nn.Module", "Give the model that is trained.")
     steps = inner(optimizer)
     must.whole("watch.every", every, advice="Give a count of steps.")
-    parameters = dict(model.named_parameters())
-    kept, left_out = watchable(in_order(charges, parameters), parameters, steps)
-    refuse_what_cannot_be_watched({n: parameters[n] for n in kept.parameters})
+    refuse_what_cannot_be_watched({n: p for n, p in model.named_parameters() if p.requires_grad})
     if probe is not None:
         batch_of(probe)
         refuse_ties(model, "watch")
         if not callable(loss):
             raise InputError.of("watch.loss", "is needed with a probe", loss, "Give loss(output, *targets).")
+    given = charges.charges if isinstance(charges, Symmetries) else charges
+
+    def find(*inputs: Any) -> tuple[Charges, dict[str, str]]:
+        known = symmetries(model, *inputs, loss=loss).charges if given is None else given
+        parameters = dict(model.named_parameters())
+        return watchable(in_order(known, parameters), parameters, steps)
+
     return Monitor(
         model,
         steps,
-        kept,
-        left_out,
+        find,
+        None if given is None else (),
         every=every,
         per_sample=reduction(per_sample),
         loss=loss,
@@ -113,7 +120,7 @@ def watch(
 
 
 def reduction(per_sample: Any) -> str | None:
-    """"mean", "sum" or None. Raises InputError."""
+    """How a loss is made of its samples': "mean", "sum" or None. Raises InputError."""
     found = per_sample
     if not (found is None or isinstance(found, str)):
         found = getattr(per_sample, "reduction", None)
@@ -123,7 +130,9 @@ def reduction(per_sample: Any) -> str | None:
         if found is None:
             found = per_sample
     if found is not None and (not isinstance(found, str) or found not in ("mean", "sum")):
-        advice = "Say whether the loss that is differentiated is the samples' mean or their sum; None measures no noise."
+        advice = (
+            "Say whether the loss that is differentiated is the samples' mean or their sum; None measures no noise."
+        )
         raise InputError.of("watch.per_sample", "must be 'mean', 'sum', or a loss with such a reduction", found, advice)
     return found
 
