@@ -39,7 +39,7 @@ class LayerCapture:
 
     def open(self) -> None:
         """Attach the hooks."""
-        self._handles.append(self.model.register_forward_pre_hook(self._count, with_kwargs=True))
+        self._handles.append(self.model.register_forward_pre_hook(self.count, with_kwargs=True))
         for module, reader, own in self._readers:
             self._handles.append(module.register_forward_hook(self._keeper(reader, own)))
 
@@ -60,7 +60,8 @@ class LayerCapture:
                 uses.append(found[name])
         return uses
 
-    def _count(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def count(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """The samples of a pass, by the first tensor that goes in."""
         tensors = [t for t in (*args, *kwargs.values()) if isinstance(t, Tensor) and t.ndim]
         if tensors and torch.is_grad_enabled():
             self.samples = tensors[0].shape[0]

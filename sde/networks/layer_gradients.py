@@ -67,7 +67,7 @@ def _plain(module: nn.Module) -> bool:
 def by_sample(tensor: Tensor, samples: int) -> Tensor:
     """(samples, ...) of a tensor whose first axis is the samples', or holds several rows of each in turn. Raises
     ValueError for others."""
-    if tensor.ndim == 0 or tensor.shape[0] % samples:
+    if samples < 1 or tensor.ndim == 0 or tensor.shape[0] % samples:
         raise ValueError(f"first axis of {tuple(tensor.shape)} is not that of {samples} samples")
     return tensor if tensor.shape[0] == samples else tensor.unflatten(0, (samples, -1))
 

@@ -63,7 +63,7 @@ class Monitor:
         self._samples: StepSamples | None = None
         self._noise: StepNoise | None = None
         self._moments: Moments | None = None
-        self._batch = 0
+        self._batch = self._depth = 0
         self._handles: list[Any] = []
         self._open = True
         if inputs is None:
@@ -77,6 +77,9 @@ class Monitor:
             self._handles.pop().remove()
             with torch.random.fork_rng(devices=[]):
                 self._start(*args)
+            self._count(module, args, {})
+            if self._samples is not None:
+                self._samples.capture.count(module, args, {})
 
     def _start(self, *inputs: Any) -> None:
         """Watch the charges that are found with these inputs."""
@@ -264,12 +267,19 @@ class Monitor:
             self._batch += tensors[0].shape[0]
 
     def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        """A step that calls its base class's calls hooks within hooks: the outermost count."""
+        self._depth += 1
+        if self._depth > 1:
+            return
         with torch.no_grad():
             if self._samples is not None and self._samples.is_open:
                 self._samples.finish()
             self._steps.before()
 
     def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self._depth = max(self._depth - 1, 0)
+        if self._depth:
+            return
         with torch.no_grad():
             if len(args) > 1 or kwargs.get("closure") is not None:
                 self._steps.skip()
