@@ -5,6 +5,7 @@ try:
 except ImportError as error:
     raise ImportError("sde.networks needs torch: pip install 'noetherflow[torch]'") from error
 
+from sde.networks.balance import Balanced, balance
 from sde.networks.charge import Charge
 from sde.networks.charges import Charges
 from sde.networks.monitor import Monitor
@@ -13,4 +14,15 @@ from sde.networks.theory import Symmetries
 from sde.networks.traces import Traces, covariance_traces
 from sde.networks.watching import watch
 
-__all__ = ["Charge", "Charges", "Monitor", "Symmetries", "Traces", "covariance_traces", "symmetries", "watch"]
+__all__ = [
+    "Balanced",
+    "Charge",
+    "Charges",
+    "Monitor",
+    "Symmetries",
+    "Traces",
+    "balance",
+    "covariance_traces",
+    "symmetries",
+    "watch",
+]

@@ -129,7 +129,7 @@ def _patches(
     x = x.unflatten(1, (groups, -1))
     where, inside = range(3, 3 + axes), range(3 + axes, 3 + 2 * axes)
     places = math.prod(x.shape[d] for d in where)
-    return x.permute(0, 1, *where, 2, *inside).reshape(x.shape[0], groups, places, -1)
+    return x.permute(0, 1, 2, *inside, *where).reshape(x.shape[0], groups, -1, places).transpose(2, 3)
 
 
 def _embedding(module: nn.Embedding, x: Tensor, g: Tensor, samples: int) -> dict[str, Gradient]:

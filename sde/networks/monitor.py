@@ -349,6 +349,7 @@ class Monitor:
         if self._probe is not None and self._loss is not None:
             with torch.enable_grad(), torch.random.fork_rng(devices=[]):
                 self._moments = covariance_traces(self.model, self._probe, self._loss, self.charges).moments
+            self._batch = 0
         elif self._samples is not None:
             self._samples.open()
 

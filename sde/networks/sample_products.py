@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,22 +17,78 @@ BUDGET = 2**20
 """Numbers that a chunk of per-sample gradients may hold."""
 
 
-def add_products(out: Tensor, products: SliceProducts, name: str, shape: Axes, uses: Sequence[Gradient]) -> None:
-    """Add those of one tensor to `out` (products,), float64: of all its uses in one pass together, sample by sample."""
+class Direction(NamedTuple):
+    """A random direction left right^T in a tensor, viewed as a matrix: what lies along it shows whether gradients of
+    samples make up the whole."""
+
+    left: Tensor
+    right: Tensor
+
+    @classmethod
+    def of(cls, total: Tensor) -> Direction:
+        """The same for all tensors of a shape."""
+        shape = tuple(total.shape)
+        rows, columns = shape[0] if shape else 1, math.prod(shape[1:])
+        left, right = (signs(n).to(total) for n in (rows, columns))
+        return cls(left, right)
+
+    def of_whole(self, total: Tensor) -> Tensor:
+        """left^T G right."""
+        return self.left @ (total.reshape(len(self.left), -1) @ self.right)
+
+    def agree(self, found: Tensor, wanted: Tensor, total: Tensor) -> bool:
+        """Whether two are the same to rounding, for a gradient of this size."""
+        size = total.norm() * (len(self.left) * len(self.right)) ** 0.5
+        return bool((found - wanted).abs() <= 1e3 * torch.finfo(total.dtype).eps * size)
+
+
+@cache
+def signs(n: int) -> Tensor:
+    """(n,) random signs, always the same."""
+    return torch.randint(0, 2, (n,), generator=torch.Generator().manual_seed(n)).float() * 2 - 1
+
+
+def add_products(
+    out: Tensor,
+    products: SliceProducts,
+    name: str,
+    shape: Axes,
+    uses: Sequence[Gradient],
+    along: Direction,
+    sign: float = 1.0,
+) -> Tensor:
+    """Add those of one tensor to `out` (products,), float64: of all its uses in one pass together, sample by sample;
+    their sum over samples in a direction. sign: -1 takes them away."""
     squares = [q for q in products.squares.values() if q.name == name]
     pairs = [p for p in products.pairs if p.names == (name, name)]
-    if not squares and not pairs:
-        return
+    if not uses or not (squares or pairs):
+        return along.left.new_zeros(()) if not uses else projected(uses, along.left, along.right)
     if len(uses) == 1 and isinstance(uses[0], Rows) and all(p.axes == ((1,), (1,)) for p in pairs):
-        _add_sparse(out, squares, pairs, uses[0], shape)
-        return
+        _add_sparse(out, squares, pairs, uses[0], shape, sign)
+        return projected(uses, along.left, along.right)
     if _narrow(uses, squares, pairs, shape):
-        _add_grams(out, squares, pairs, uses, shape)
-        return
+        _add_grams(out, squares, pairs, uses, sign)
+        return projected(uses, along.left, along.right)
     samples, chunk = sample_count(uses), chunk_of(shape, uses)
+    seen = along.left.new_zeros(())
     for first in range(0, samples, chunk):
         dense = dense_gradients(uses, shape, first, min(first + chunk, samples))
-        out += products.of_samples({name: dense}).to(out)
+        seen = seen + along.of_whole(dense.sum(0))
+        for q in squares:
+            if q.axes and q.axes[0] == 0 and len(q.axes) == 1:
+                found = (
+                    torch.linalg.vector_norm(dense.flatten(2), dim=2).square_().sum(0)
+                    if dense.ndim > 2
+                    else dense.square().sum(0)
+                )
+            else:
+                found = summed(dense.square().sum(0), q.axes)
+            out[q.start : q.start + q.size] += sign * found.to(out)
+        if pairs:
+            each = products.of_samples({name: dense})
+            for p in pairs:
+                out[p.start : p.start + p.size] += sign * each[p.start : p.start + p.size].to(out)
+    return seen
 
 
 def sample_count(uses: Sequence[Gradient]) -> int:
@@ -64,7 +123,7 @@ def dense_gradients(uses: Sequence[Gradient], shape: Axes, first: int, last: int
     return total
 
 
-def projected(uses: Sequence[Gradient], shape: Axes, left: Tensor, right: Tensor) -> Tensor:
+def projected(uses: Sequence[Gradient], left: Tensor, right: Tensor) -> Tensor:
     """left^T G right of the sum over samples G, viewed as (len(left), len(right)), at little cost."""
     total = left.new_zeros(())
     for u in uses:
@@ -94,7 +153,7 @@ def _narrow(uses: Sequence[Gradient], squares: Sequence[Squares], pairs: Sequenc
 
 
 def _add_grams(
-    out: Tensor, squares: Sequence[Squares], pairs: Sequence[Pairs], uses: Sequence[Gradient], shape: Axes
+    out: Tensor, squares: Sequence[Squares], pairs: Sequence[Pairs], uses: Sequence[Gradient], sign: float
 ) -> None:
     outer = [u for u in uses if isinstance(u, Outer)]
     places = sum(u.places for u in outer)
@@ -119,15 +178,17 @@ def _add_grams(
         for q in squares:
             side = next(iter(q.axes), 0)
             each = (sides[side][0] * through(side)).sum((0, 1))
-            out[q.start : q.start + q.size] += (each if q.axes else each.sum().reshape(1)).to(out)
+            out[q.start : q.start + q.size] += sign * (each if q.axes else each.sum().reshape(1)).to(out)
         for p in pairs:
             side = p.axes[0][0]
             own, other = sides[side][0].flatten(0, 1), through(side).flatten(0, 1)
             gram = own[:, p.left.to(own.device)].T @ other[:, p.right.to(own.device)]
-            out[p.start : p.start + p.size] += gram[p.rows.to(own.device), p.columns.to(own.device)].to(out)
+            out[p.start : p.start + p.size] += sign * gram[p.rows.to(own.device), p.columns.to(own.device)].to(out)
 
 
-def _add_sparse(out: Tensor, squares: Sequence[Squares], pairs: Sequence[Pairs], rows: Rows, shape: Axes) -> None:
+def _add_sparse(
+    out: Tensor, squares: Sequence[Squares], pairs: Sequence[Pairs], rows: Rows, shape: Axes, sign: float
+) -> None:
     each = rows.values.square()
     for q in squares:
         if q.axes == (0,):
@@ -136,6 +197,6 @@ def _add_sparse(out: Tensor, squares: Sequence[Squares], pairs: Sequence[Pairs],
             found = each.new_zeros(shape).index_add_(0, rows.row, each).reshape(-1)
         else:
             found = summed(each, q.axes)
-        out[q.start : q.start + q.size] += found.to(out)
+        out[q.start : q.start + q.size] += sign * found.to(out)
     for p in pairs:
-        out[p.start : p.start + p.size] += pair_products(p, rows.values, rows.values).to(out)
+        out[p.start : p.start + p.size] += sign * pair_products(p, rows.values, rows.values).to(out)

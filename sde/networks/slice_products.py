@@ -7,7 +7,7 @@ their products: a hook takes products alone, and charges are combined later.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,15 +111,27 @@ class SliceProducts:
         """(products,): symmetric in the two sets of tensors; of one with itself without a second."""
         parts: list[Tensor] = []
         for name, group in self._by_name:
-            one = first[name]
-            product = one * (one if second is None else second[name])
-            parts += [summed(product, q.axes) for q in group]
+            if second is None:
+                parts += own_squares(first[name], group)
+            else:
+                product = first[name] * second[name]
+                parts += [summed(product, q.axes) for q in group]
         for p in self.pairs:
             found = pair_products(p, first[p.names[0]], (second or first)[p.names[1]])
             if second is not None:
                 found = (found + pair_products(p, second[p.names[0]], first[p.names[1]])) / 2
             parts.append(found)
         return torch.cat([parts[i] for i in self._order]) if parts else next(iter(first.values())).new_zeros(0)
+
+    def take_own(self, out: Tensor, name: str, tensor: Tensor) -> None:
+        """Put those of one tensor with itself into `out`."""
+        for n, group in self._by_name:
+            if n == name:
+                for q, found in zip(group, own_squares(tensor, group), strict=True):
+                    out[q.start : q.start + q.size] = found.to(out)
+        for p in self.pairs:
+            if p.names == (name, name):
+                out[p.start : p.start + p.size] = pair_products(p, tensor, tensor).to(out)
 
     def take_sums(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """(sums,): sums over slices, for b."""
@@ -185,6 +197,15 @@ class _Entries:
         empty = (np.zeros(0, int), np.zeros(0, int), np.zeros(0))
         i, j, w = (np.concatenate(x) for x in zip(empty, *self._blocks, strict=True))
         return sparse.csr_array((w.astype(float), (i, j)), shape=(rows, columns))
+
+
+def own_squares(tensor: Tensor, group: Sequence[Squares]) -> list[Tensor]:
+    """|slice|^2, for each of several ways to slice one tensor."""
+    if len(group) == 1 and tensor.ndim > 1 and group[0].axes in ((), (0,)) and tensor.is_contiguous():
+        rows = tensor.reshape(tensor.shape[0] if group[0].axes else 1, -1)
+        return [torch.linalg.vector_norm(rows, dim=1).square_()]
+    squares = tensor * tensor
+    return [summed(squares, q.axes) for q in group]
 
 
 def summed(tensor: Tensor, axes: Axes) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from sde.networks.charges import Charges
@@ -37,8 +38,10 @@ class StepNoise:
     ) -> StepNoise:
         """From the passes of a step that was taken; parameters: with their gradients, as they were used."""
         raw, units, notes = samples.raw.numpy(), samples.units, []
-        g = {n: in_single(p.grad)[None] for n, p in parameters.items() if p.grad is not None}
-        used = products.of_samples(g).double().cpu().numpy() if g else np.zeros_like(raw)
+        used = products.take(
+            {n: in_single(torch.zeros_like(p) if p.grad is None else p.grad) for n, p in parameters.items()}
+        )
+        used = used.cpu().double().numpy()
         crossing = products.tensors[0] != products.tensors[1]
         ratios = []
         for i in range(len(products.names)):

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from sde.networks.layer_capture import LayerCapture
 from sde.networks.layer_gradients import Gradient, ties_samples
-from sde.networks.sample_products import add_products
+from sde.networks.sample_products import Direction, add_products
 from sde.networks.slice_products import SliceProducts, in_single
-from sde.networks.traces import accounts_for, add_crossing, by_vmap
+from sde.networks.traces import add_crossing, by_vmap
 
 
 class StepSamples:
@@ -30,7 +30,6 @@ class StepSamples:
         self._handles: list[Any] = []
         self._crossing, self._whole_only = products.crossing(), set(self.capture.unread)
         place = {n: (products.tensors == i) for i, n in enumerate(products.names)}
-        self._own = {n: torch.as_tensor(m.all(0)) for n, m in place.items()}
         self._any = {n: torch.as_tensor(m.any(0)) for n, m in place.items()}
         self.is_open = False
         self.forget()
@@ -125,28 +124,30 @@ class StepSamples:
     def _whole(self, name: str, gradient: Tensor) -> None:
         with torch.no_grad():
             g = in_single(gradient)
-            self.second += self.products.of_samples({name: g[None]}).to(self.second)
+            own = torch.zeros_like(self.second)
+            self.products.take_own(own, name, g)
+            self.second += own
 
     def _arrived(self, name: str, p: Tensor) -> None:
         with torch.no_grad():
             if p.grad is None:
                 return
             g = in_single(p.grad.to_dense() if p.grad.is_sparse else p.grad)
-            own = self._own[name]
-            self.raw[own] = self.products.of_samples({name: g[None]}).to(self.raw)[own]
+            self.products.take_own(self.raw, name, g)
             if self.tied or name in self._whole_only or name in self.unknown:
                 return
+            along = Direction.of(g)
             try:
                 uses = self.capture.taken(name)
-                good, self._seen[name] = accounts_for(uses, g, self._seen.get(name))
+                found = add_products(self.second, self.products, name, tuple(p.shape), uses, along)
+                if name in self._crossing:
+                    self._cross(name, uses)
             except ValueError:
-                uses, good = [], False
-            if not good:
+                found = None
+            seen = along.of_whole(g)
+            if found is None or not along.agree(found + self._seen.get(name, 0.0), seen, g):
                 self.unknown.add(name)
-                return
-            if name in self._crossing:
-                self._cross(name, uses)
-            add_products(self.second, self.products, name, tuple(p.shape), uses)
+            self._seen[name] = seen
 
     def _cross(self, name: str, uses: list[Gradient]) -> None:
         """Products with another tensor's slices, once both are there."""

@@ -15,7 +15,7 @@ from sde.networks.charge import Charge
 from sde.networks.charges import Charges
 from sde.networks.layer_capture import LayerCapture
 from sde.networks.layer_gradients import Gradient, ties_samples
-from sde.networks.sample_products import BUDGET, add_products, dense_gradients, projected, sample_count
+from sde.networks.sample_products import BUDGET, Direction, add_products, dense_gradients, sample_count
 from sde.networks.slice_products import SliceProducts, in_double
 from symbolic.errors import InputError
 from symbolic.errors import check as must
@@ -247,21 +247,24 @@ def _by_layers(
         for name in products.names:
             if name in left:
                 continue
+            along, own = Direction.of(sums[name]), torch.zeros_like(out)
             try:
                 uses[name] = capture.taken(name)
-                whole = not uses[name] and not bool(sums[name].any())
-                if not whole and not accounts_for(uses[name], sums[name])[0]:
-                    left.add(name)
+                whole = add_products(own, products, name, tuple(sums[name].shape), uses[name], along)
             except ValueError:
+                left.add(name)
+                continue
+            if along.agree(whole, along.of_whole(sums[name]), sums[name]):
+                out += own
+            else:
                 left.add(name)
     finally:
         capture.close()
     crossing = products.crossing()
     if crossing & left:
+        for name in crossing - left:
+            add_products(out, products, name, tuple(sums[name].shape), uses[name], Direction.of(sums[name]), -1.0)
         left |= crossing
-    for name, used in uses.items():
-        if name not in left and used:
-            add_products(out, products, name, tuple(sums[name].shape), used)
     add_crossing(out, products, {n: uses[n] for n in crossing - left if uses.get(n)}, sums)
     if left:
         by_vmap(out, products, model, sorted(left), inputs, targets, loss)
@@ -280,20 +283,6 @@ def add_crossing(out: Tensor, products: SliceProducts, uses: dict[str, list[Grad
                 each = {n: dense_gradients(uses[n], tuple(like[n].shape), first, last) for n in p.names}
                 found = products.of_samples(each)[p.start : p.start + p.size]
                 out[p.start : p.start + p.size] += found.to(out)
-
-
-def accounts_for(uses: Sequence[Gradient], total: Tensor, before: Tensor | None = None) -> tuple[bool, Tensor]:
-    """Whether per-sample gradients add up to the whole one, seen along one random direction; and what is seen there.
-    before: what was seen of a gradient that they are added to."""
-    rows, columns = total.shape[0] if total.ndim else 1, total[0].numel() if total.ndim else 1
-    generator = torch.Generator().manual_seed(rows * 1009 + columns)
-    left, right = (torch.randn(n, generator=generator).to(total) for n in (rows, columns))
-    seen = left @ total.reshape(rows, columns) @ right
-    if not uses:
-        return False, seen
-    found = projected(uses, tuple(total.shape), left, right) + (0.0 if before is None else before)
-    size = left.norm() * right.norm() * total.norm()
-    return bool((found - seen).abs() <= 1e3 * torch.finfo(total.dtype).eps * size), seen
 
 
 def by_vmap(

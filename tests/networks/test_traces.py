@@ -1,4 +1,4 @@
-"""Covariance traces from layers' factors against every sample's own gradient."""
+"""Covariance traces from layers' factors against every sample's own gradient: docs/theory.md eq. (11.5)."""
 
 import numpy as np
 import pytest

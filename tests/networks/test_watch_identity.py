@@ -1,4 +1,4 @@
-"""Tier 0: what the optimiser's steps make of the charges, exactly."""
+"""What the optimiser's steps make of the charges, exactly: docs/theory.md eqs. (11.1) to (11.4)."""
 
 import numpy as np
 import pytest
