@@ -50,12 +50,15 @@ def _measured(make: Callable[[], Any], repeats: int) -> dict[str, float]:
     loss = torch.nn.functional.cross_entropy
 
     def steps(count: int) -> float:
-        began = process_time()
+        """Median of a step's time."""
+        times = []
         for _ in range(count):
+            began = process_time()
             optimizer.zero_grad()
             loss(model(x), y).backward()
             optimizer.step()
-        return (process_time() - began) / count
+            times.append(process_time() - began)
+        return statistics.median(times)
 
     def backward() -> float:
         optimizer.zero_grad()
@@ -81,7 +84,7 @@ def _measured(make: Callable[[], Any], repeats: int) -> dict[str, float]:
         passes.append(statistics.median(backward() for _ in range(3)))
         with watch(model, optimizer, charges=charges, every=1) as monitor:
             noises.append(_noise_step(monitor, steps))
-        sides.append(steps(1))
+        sides.append(pair[True])
     return {
         "step": statistics.median(plain),
         "share": statistics.median(shares),
@@ -93,9 +96,9 @@ def _measured(make: Callable[[], Any], repeats: int) -> dict[str, float]:
 
 def _noise_step(monitor: Any, steps: Callable[[int], float]) -> float:
     """A step whose samples are taken, without the row that is written after it."""
-    rows, monitor._row = monitor._row, lambda: None
+    rows, monitor._row = monitor._row, lambda: monitor._samples.open()
     try:
-        return steps(1)
+        return steps(9)
     finally:
         monitor._row = rows
 

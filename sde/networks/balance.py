@@ -104,7 +104,7 @@ def balance(
     xs, _ = batch_of((inputs, *targets))
     if to == "noise" and not callable(loss):
         raise InputError.of("balance.loss", "is needed for noise", loss, "Give loss(output, *targets).")
-    parameters = dict(model.named_parameters())
+    parameters: dict[str, Tensor] = dict(model.named_parameters())
     if charges is None:
         with torch.enable_grad():
             charges = symmetries(model, *xs).charges

@@ -27,7 +27,7 @@ from symbolic.errors import check as must
 if TYPE_CHECKING:
     import xarray as xr
 
-Tell = Callable[[Mapping[str, float], int], None]
+Tell = Callable[[Mapping[str, float], int], object]
 
 
 class Monitor:
@@ -52,7 +52,7 @@ class Monitor:
         *,
         every: int,
         per_sample: str | None,
-        loss: Callable[..., Tensor] | None,
+        loss: Callable[..., Any] | None,
         probe: Any,
         tellers: Sequence[Tell],
     ) -> None:

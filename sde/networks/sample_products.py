@@ -161,7 +161,7 @@ def _add_grams(
     chunk = max(1, 4 * BUDGET // (places * (places + outer[0].rows + outer[0].columns)))
     for first in range(0, samples, chunk):
         factors = [u.factors(first, min(first + chunk, samples)) for u in outer]
-        left, right = (torch.cat(f, 2)[:, 0] if len(f) > 1 else f[0][:, 0] for f in zip(*factors, strict=True))
+        left, right = (torch.cat([f[side] for f in factors], 2)[:, 0] for side in (0, 1))
         sides = {0: (left, right), 1: (right, left)}
         weighed: dict[int, Tensor] = {}
 

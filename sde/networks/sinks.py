@@ -9,7 +9,7 @@ from typing import Any
 
 from symbolic.errors import InputError
 
-Tell = Callable[[Mapping[str, float], int], None]
+Tell = Callable[[Mapping[str, float], int], object]
 
 
 def teller(sink: Any) -> Tell:
@@ -21,7 +21,7 @@ def teller(sink: Any) -> Tell:
     if callable(log := getattr(sink, "log", None)):
         return lambda numbers, step: log(dict(numbers), step=step)
     if callable(add := getattr(sink, "add_scalar", None)):
-        return lambda numbers, step: [add(name, number, step) for name, number in numbers.items()] and None
+        return lambda numbers, step: [add(name, number, step) for name, number in numbers.items()]
     if isinstance(sink, (str, Path)):
         return _table(Path(sink))
     if callable(sink):

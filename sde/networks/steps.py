@@ -16,6 +16,7 @@ from sde.networks.slice_products import SliceProducts, in_double, in_single
 
 MOST = 2**22
 """Numbers of products that may wait."""
+SETTINGS = ("lr", "momentum", "dampening", "weight_decay", "nesterov", "maximize")
 TRIES = 3
 """Steps of an unknown optimiser that must all have been SGD's."""
 
@@ -44,6 +45,8 @@ class Steps:
         self.parameters = {n: parameters[n] for n in products.names}
         groups = groups_of(optimizer)
         self._groups = [(p, groups[id(p)]) for p in self.parameters.values()]
+        self._own_groups = list({id(g): g for _, g in self._groups}.values())
+        self._settled: tuple[Any, Any] = ((), ())
         self.kind = "sgd" if type(optimizer) is SGD else "unknown" if _has_rule(optimizer) else "other"
         self.decoupled, self._trials = False, {True: 0, False: 0}
         self.gaps, self.count, self.time = 0, 0, 0.0
@@ -74,6 +77,7 @@ class Steps:
         self.count, self.gaps, self.time = int(state["count"]), int(state["gaps"]), float(state["time"])
         self.kind, self.decoupled, self.identity = str(state["kind"]), bool(state["decoupled"]), None
         self._taken.clear()
+        self._settled = ((), ())
 
     def before(self) -> None:
         """Just before a step."""
@@ -183,10 +187,14 @@ class Steps:
         if max(self._trials.values()) < 0:
             self.kind = "other"
         elif max(self._trials.values()) == TRIES:
+            self._settled = ((), ())
             self.kind, self.decoupled = "sgd", self._trials[False] < 0
 
     def _rules_now(self) -> tuple[tuple[Rule, ...], tuple[int, ...]]:
         """The rules that are at work, and which of them each tensor has."""
+        key = tuple(_plain(g.get(k)) for g in self._own_groups for k in SETTINGS)
+        if key == self._settled[0] and all(p.grad is not None for p, _ in self._groups):
+            return self._settled[1]
         own: dict[tuple[int, bool], Rule] = {}
         number: dict[Rule, int] = {}
         blocks: list[int] = []
@@ -195,12 +203,15 @@ class Steps:
                 rule = STILL
             else:
                 fresh = BUFFER not in self.optimizer.state.get(p, {}) or self.optimizer.state[p][BUFFER] is None
-                key = (id(group), fresh)
-                if key not in own:
-                    own[key] = rule_of(group, self.decoupled, fresh)
-                rule = own[key]
+                which = (id(group), fresh)
+                if which not in own:
+                    own[which] = rule_of(group, self.decoupled, fresh)
+                rule = own[which]
             blocks.append(number.setdefault(rule, len(number)))
-        return tuple(number), tuple(blocks)
+        found = tuple(number), tuple(blocks)
+        begun = all(r.momentum == 0 or not f for (_, f), r in own.items())
+        self._settled = (key, found) if begun and STILL not in number else ((), found)
+        return found
 
     def _tensors(self) -> dict[str, Tensor]:
         return {n: in_single(p) for n, p in self.parameters.items()}
@@ -238,6 +249,11 @@ class Steps:
         else:
             along, line = np.zeros_like(theta), np.zeros_like(sums)
         self.identity.anchor(theta, sums, along, line)
+
+
+def _plain(setting: Any) -> Any:
+    """A number, where it is a tensor, which may change in place."""
+    return float(setting) if isinstance(setting, Tensor) else setting
 
 
 def _has_rule(optimizer: Optimizer) -> bool:

@@ -21,8 +21,8 @@ def unbalanced():
     model = network()
     with torch.no_grad():
         for layer, factor in ((0, 3.0), (2, 0.5), (4, 0.7)):
-            model[layer].weight *= factor
-            model[layer].bias *= factor
+            for p in model[layer].parameters():
+                p *= factor
     return model
 
 

@@ -39,7 +39,9 @@ def batches(step):
     return [int(unbiased_index(words[s], ROWS, SEED, 0, step, s)) for s in range(BATCH)]
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize(
+    "setting", [s if s == "momentum, decay" else pytest.param(s, marks=pytest.mark.slow) for s in SETTINGS]
+)
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_thousand_steps_agree(name, setting):
     loss, table = on_rows(name)
