@@ -1,5 +1,5 @@
-"""`python -m benchmarks [speed | normals | cost | precision | latency ...] [--repeats N]`: machine, then the parts
-named, or all."""
+"""`python -m benchmarks [speed | normals | cost | precision | latency | networks ...] [--repeats N]`: machine, then the
+parts named, or all."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ PARTS: dict[str, str] = {
     "cost": "cost per path-step against paths and steps, with a figure",
     "precision": "strong error against time per path, for our schemes and others', with a figure",
     "latency": "how long a user waits for a first result",
+    "networks": "what watching a torch network costs",
 }
 """Module of `benchmarks` with a function of the same name, (repeats) -> whether all is as it must be."""
 

@@ -2,4 +2,5 @@
 
 import pytest
 
-pytest.importorskip("torch", reason="tests/networks need torch: pip install 'noetherflow[torch]'")
+torch = pytest.importorskip("torch", reason="tests/networks need torch: pip install 'noetherflow[torch]'")
+torch.set_num_threads(1)  # products of small matrices

@@ -1,0 +1,91 @@
+"""Hooks that keep what entered a model's layers, and meet it with the gradient of what left them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sde.networks.layer_gradients import Gradient, Reader, reader_of
+
+Met = Callable[[], dict[str, Gradient]]
+
+
+class LayerCapture:
+    """While open, gathers per-sample gradients of the tensors `names` of a model, pass by pass.
+
+    unread: {name: why} of the tensors that no layer of a known kind holds. samples: of the pass that came last.
+    """
+
+    def __init__(self, model: nn.Module, names: Iterable[str]) -> None:
+        self.model = model
+        wanted = {id(p): n for n, p in model.named_parameters() if n in set(names)}
+        self._readers: list[tuple[nn.Module, Reader, dict[str, str]]] = []
+        self.unread: dict[str, str] = {}
+        for path, module in model.named_modules():
+            own = {k: wanted[id(p)] for k, p in module._parameters.items() if p is not None and id(p) in wanted}
+            if not own:
+                continue
+            reader = reader_of(module)
+            if reader is None:
+                self.unread |= dict.fromkeys(own.values(), f"{path or 'the model'} ({type(module).__name__})")
+            else:
+                self._readers.append((module, reader, own))
+        self._met: dict[str, list[Met]] = {}
+        self._handles: list[Any] = []
+        self.samples = 0
+
+    def open(self) -> None:
+        """Attach the hooks."""
+        self._handles.append(self.model.register_forward_pre_hook(self.count, with_kwargs=True))
+        for module, reader, own in self._readers:
+            self._handles.append(module.register_forward_hook(self._keeper(reader, own)))
+
+    def close(self) -> None:
+        """Take them off, and forget what no gradient came for."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._met.clear()
+
+    def taken(self, name: str) -> list[Gradient]:
+        """Per-sample gradients of a tensor, one of each use in the pass, and forget them. Raises ValueError where a
+        layer's batch is not the model's."""
+        uses: list[Gradient] = []
+        for met in self._met.pop(name, []):
+            found = met()
+            if name in found:
+                uses.append(found[name])
+        return uses
+
+    def count(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """The samples of a pass, by the first tensor that goes in."""
+        tensors = [t for t in (*args, *kwargs.values()) if isinstance(t, Tensor) and t.ndim]
+        if tensors and torch.is_grad_enabled():
+            self.samples = tensors[0].shape[0]
+
+    def _keeper(self, reader: Reader, own: dict[str, str]) -> Callable[..., None]:
+        def keep(module: nn.Module, args: tuple[Any, ...], out: Any) -> None:
+            if not (isinstance(out, Tensor) and out.requires_grad and args and isinstance(args[0], Tensor)):
+                return
+            entered, samples = args[0].detach(), self.samples
+
+            def meet(gradient: Tensor) -> None:
+                kept: dict[str, Gradient] = {}
+
+                def met() -> dict[str, Gradient]:
+                    if not kept:
+                        with torch.no_grad():
+                            g = gradient.detach()
+                            x = entered.to(g.dtype) if entered.is_floating_point() else entered
+                            kept.update({own[k]: v for k, v in reader(module, x, g, samples).items() if k in own})
+                    return kept
+
+                for name in own.values():
+                    self._met.setdefault(name, []).append(met)
+
+            out.register_hook(meet)
+
+        return keep

@@ -1,0 +1,47 @@
+"""Where a monitor's rows go while it runs: whoever can be told numbers."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from symbolic.errors import InputError
+
+Tell = Callable[[Mapping[str, float], int], object]
+
+
+def teller(sink: Any) -> Tell:
+    """How a sink is told {name: number} of a step. Raises InputError for one that cannot be.
+
+    sink: with `log(numbers, step=)`, as runs of W&B and trackio have; with `add_scalar(name, number, step)`, as
+    TensorBoard's writers have; a path to a CSV file, which is begun anew; or a function (numbers, step).
+    """
+    if callable(log := getattr(sink, "log", None)):
+        return lambda numbers, step: log(dict(numbers), step=step)
+    if callable(add := getattr(sink, "add_scalar", None)):
+        return lambda numbers, step: [add(name, number, step) for name, number in numbers.items()]
+    if isinstance(sink, (str, Path)):
+        return _table(Path(sink))
+    if callable(sink):
+        return lambda numbers, step: sink(dict(numbers), step)
+    advice = "Give a run of W&B or trackio, a TensorBoard writer, a CSV file's name, or a function (numbers, step)."
+    raise InputError.of("watch.sinks", "must be something that can be told numbers", sink, advice)
+
+
+def _table(path: Path) -> Tell:
+    """Rows of a CSV file, under the names of the first."""
+    names: list[str] = []
+
+    def tell(numbers: Mapping[str, float], step: int) -> None:
+        first = not names
+        if first:
+            names.extend(numbers)
+        with path.open("w" if first else "a", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            if first:
+                writer.writerow(["step", *names])
+            writer.writerow([step, *(numbers.get(n, "") for n in names)])
+
+    return tell

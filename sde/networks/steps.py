@@ -1,0 +1,268 @@
+"""What the optimiser's steps do to charges: products of its gradients and momentum, which the identity adds up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim import SGD, Optimizer
+
+from sde.networks.identity import Identity, Taken
+from sde.networks.optimiser_rules import BUFFER, STILL, Rule, follows, groups_of, rule_of
+from sde.networks.slice_products import SliceProducts, in_double, in_single
+
+MOST = 2**22
+"""Numbers of products that may wait."""
+SETTINGS = ("lr", "momentum", "dampening", "weight_decay", "nesterov", "maximize")
+TRIES = 3
+"""Steps of an unknown optimiser that must all have been SGD's."""
+
+
+class Reading(NamedTuple):
+    """The charges (charges,) as measured, as the identity has them, theta^T |A| theta + 2|b|^T |theta|; products and
+    sums of the parameters."""
+
+    value: np.ndarray
+    expected: np.ndarray
+    size: np.ndarray
+    theta: np.ndarray
+    sums: np.ndarray
+
+
+class Steps:
+    """Follows the charges of `products` over the steps of an optimiser.
+
+    kind: "sgd" (an identity is followed), "unknown" (its first steps are tried), or "other" (steps are only split).
+    gaps: steps that could not be followed; time: the sum of their learning rates, the first group's; rules: of the
+    blocks, of every step since `begin`; second_order: delta^T A delta (charges,) since then.
+    """
+
+    def __init__(self, optimizer: Optimizer, parameters: Mapping[str, Tensor], products: SliceProducts) -> None:
+        self.optimizer, self.products = optimizer, products
+        self.parameters = {n: parameters[n] for n in products.names}
+        groups = groups_of(optimizer)
+        self._groups = [(p, groups[id(p)]) for p in self.parameters.values()]
+        self._own_groups = list({id(g): g for _, g in self._groups}.values())
+        self._settled: tuple[Any, Any] = ((), ())
+        self.kind = "sgd" if type(optimizer) is SGD else "unknown" if _has_rule(optimizer) else "other"
+        self.decoupled, self._trials = False, {True: 0, False: 0}
+        self.gaps, self.count, self.time = 0, 0, 0.0
+        self.identity: Identity | None = None
+        self._taken: list[tuple[tuple[Rule, ...], dict[str, Tensor]]] = []
+        self._before: dict[str, Any] = {}
+        self._copy: dict[str, Tensor] | None = None
+        self.second_order = np.zeros(products.count)
+        self.rules: list[tuple[Rule, ...]] = []
+
+    @property
+    def last_rules(self) -> dict[str, Rule]:
+        """Of every tensor, as its settings are."""
+        rules, blocks = self._rules_now()
+        return {n: rules[b] for n, b in zip(self.parameters, blocks, strict=True)}
+
+    def begin(self) -> None:
+        """A new window."""
+        self.rules.clear()
+        self.second_order[:] = 0
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {k: getattr(self, k) for k in ("count", "gaps", "time", "kind", "decoupled")}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """As `state` gave it; the identity begins anew from the optimiser's own state."""
+        self.count, self.gaps, self.time = int(state["count"]), int(state["gaps"]), float(state["time"])
+        self.kind, self.decoupled, self.identity = str(state["kind"]), bool(state["decoupled"]), None
+        self._taken.clear()
+        self._settled = ((), ())
+
+    def before(self) -> None:
+        """Just before a step."""
+        rules, blocks = self._rules_now()
+        if self.kind == "sgd":
+            if self.identity is None or self.identity.blocks != blocks:
+                self.catch_up()
+                self.identity = Identity(self.products, blocks)
+                self._anchor()
+            self._before = {"rules": rules}
+            if self.identity.mixed:
+                here, g = self._tensors(), self._gradients(self._scale())
+                self._before["xg"] = self.products.take(here, g)
+                self._before["xg_sums"] = self.products.take_sums(g)
+        else:
+            self._before = {"rules": rules}
+            self._copy = {n: p.detach().clone() for n, p in self.parameters.items()}
+            if self.kind == "unknown":
+                buffers = {n: self.optimizer.state[p].get(BUFFER) for n, p in self.parameters.items()}
+                self._before["buffers"] = {n: None if b is None else b.clone() for n, b in buffers.items()}
+
+    def after(self) -> bool:
+        """Just after it; whether it was one: a fused step whose gradients were infinite is none."""
+        skipped = getattr(self.optimizer, "found_inf", None)
+        if skipped is not None and bool(skipped):
+            return False
+        rules = self._before["rules"]
+        self._counted(rules)
+        if self.kind == "sgd":
+            self._take(rules)
+        else:
+            self._split()
+        return True
+
+    def _counted(self, rules: tuple[Rule, ...]) -> None:
+        self.count += 1
+        self.time += self._groups[0][1]["lr"] if self._groups else 0.0
+        self.rules.append(rules)
+
+    def skip(self) -> None:
+        """A step whose gradients were not there before it: a closure made them."""
+        self.gaps += 1
+        self._taken.clear()
+        self._counted(self._rules_now()[0])
+        if self.identity is not None:
+            self._anchor()
+
+    def catch_up(self) -> None:
+        """Bring the identity up to the steps that were taken."""
+        if self.identity is not None and self._taken:
+            self.identity.advance(_numbers(self._taken))
+        self._taken.clear()
+
+    def read(self) -> Reading:
+        """The charges now; the identity begins anew from what is measured."""
+        self.catch_up()
+        here, products = in_double(self.parameters, self.products.names), self.products
+        theta, sums = (t.cpu().numpy() for t in (products.take(here), products.take_sums(here)))
+        value = products.form @ theta + 2 * (products.linear @ sums)
+        size = products.absolute @ theta + 2 * (abs(products.linear) @ np.abs(sums))
+        expected = np.full(len(value), np.nan) if self.identity is None else self.identity.value
+        if self.identity is not None:
+            self._anchor(theta, sums, here)
+        return Reading(value, expected, size, theta, sums)
+
+    def _take(self, rules: tuple[Rule, ...]) -> None:
+        found: dict[str, Tensor] = {}
+        g = self._gradients() if any(r.nesterov for r in rules) or not all(r.buffered for r in rules) else {}
+        v = self._velocities(g)
+        found["vv"] = self.products.take(v)
+        if any(r.nesterov for r in rules):
+            found["gg"], found["gv"] = self.products.take(g), self.products.take(g, v)
+        for key in ("xg", "xg_sums"):
+            if key in self._before:
+                found[key] = self._before[key]
+        self._taken.append((rules, found))
+        if len(self._taken) * max(self.products.size, 1) > MOST:
+            self.catch_up()
+
+    def _split(self) -> None:
+        assert self._copy is not None
+        moved = {n: in_single(p) - in_single(self._copy[n]) for n, p in self.parameters.items()}
+        self.second_order += self.products.form @ self.products.take(moved).double().cpu().numpy()
+        if self.kind == "unknown":
+            self._try()
+        self._copy = None
+
+    def _try(self) -> None:
+        """Whether an optimiser that has the settings of SGD moves as SGD does."""
+        assert self._copy is not None
+        for decoupled in (False, True):
+            if self._trials[decoupled] < 0:
+                continue
+            good = all(
+                p.grad is None
+                or follows(
+                    rule_of(group, decoupled, self._before["buffers"][n] is None),
+                    self._copy[n],
+                    p.grad,
+                    (self._before["buffers"][n], self.optimizer.state[p].get(BUFFER)),
+                    p.detach(),
+                )
+                for (n, p), (_, group) in zip(self.parameters.items(), self._groups, strict=True)
+            )
+            self._trials[decoupled] = self._trials[decoupled] + 1 if good else -1
+        self.gaps += 1
+        if max(self._trials.values()) < 0:
+            self.kind = "other"
+        elif max(self._trials.values()) == TRIES:
+            self._settled = ((), ())
+            self.kind, self.decoupled = "sgd", self._trials[False] < 0
+
+    def _rules_now(self) -> tuple[tuple[Rule, ...], tuple[int, ...]]:
+        """The rules that are at work, and which of them each tensor has."""
+        key = tuple(_plain(g.get(k)) for g in self._own_groups for k in SETTINGS)
+        if key == self._settled[0] and all(p.grad is not None for p, _ in self._groups):
+            return self._settled[1]
+        own: dict[tuple[int, bool], Rule] = {}
+        number: dict[Rule, int] = {}
+        blocks: list[int] = []
+        for p, group in self._groups:
+            if p.grad is None:
+                rule = STILL
+            else:
+                fresh = BUFFER not in self.optimizer.state.get(p, {}) or self.optimizer.state[p][BUFFER] is None
+                which = (id(group), fresh)
+                if which not in own:
+                    own[which] = rule_of(group, self.decoupled, fresh)
+                rule = own[which]
+            blocks.append(number.setdefault(rule, len(number)))
+        found = tuple(number), tuple(blocks)
+        begun = all(r.momentum == 0 or not f for (_, f), r in own.items())
+        self._settled = (key, found) if begun and STILL not in number else ((), found)
+        return found
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {n: in_single(p) for n, p in self.parameters.items()}
+
+    def _gradients(self, scale: Tensor | None = None) -> dict[str, Tensor]:
+        found = {n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in self.parameters.items()}
+        kept = {n: in_single(g.to_dense() if g.is_sparse else g) for n, g in found.items()}
+        return kept if scale is None else {n: g / scale for n, g in kept.items()}
+
+    def _scale(self) -> Tensor | None:
+        """Of a fused step's gradients, which are unscaled in it."""
+        return getattr(self.optimizer, "grad_scale", None)
+
+    def _velocities(self, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """v after a step: the optimiser's own, or the gradient where it keeps none."""
+        found: dict[str, Tensor] = {}
+        for (n, p), (_, group) in zip(self.parameters.items(), self._groups, strict=True):
+            buffer = self.optimizer.state[p].get(BUFFER) if group.get("momentum", 0.0) else None
+            if buffer is not None:
+                found[n] = in_single(buffer)
+            else:
+                found[n] = gradients[n] if n in gradients else torch.zeros_like(in_single(p))
+        return found
+
+    def _anchor(self, theta: Any = None, sums: Any = None, here: dict[str, Tensor] | None = None) -> None:
+        """Begin the identity at the parameters and the momentum as they are."""
+        assert self.identity is not None
+        here = in_double(self.parameters, self.products.names) if here is None else here
+        theta = self.products.take(here).cpu().numpy() if theta is None else theta
+        sums = self.products.take_sums(here).cpu().numpy() if sums is None else sums
+        none = {n: torch.zeros_like(t) for n, t in here.items()}
+        v = {n: t.double() for n, t in self._velocities(none).items()}
+        if any(bool(group.get("momentum", 0.0)) for _, group in self._groups):
+            along, line = self.products.take(here, v).cpu().numpy(), self.products.take_sums(v).cpu().numpy()
+        else:
+            along, line = np.zeros_like(theta), np.zeros_like(sums)
+        self.identity.anchor(theta, sums, along, line)
+
+
+def _plain(setting: Any) -> Any:
+    """A number, where it is a tensor, which may change in place."""
+    return float(setting) if isinstance(setting, Tensor) else setting
+
+
+def _has_rule(optimizer: Optimizer) -> bool:
+    known = {"lr", "momentum", "weight_decay"}
+    return all(known <= g.keys() for g in optimizer.param_groups)
+
+
+def _numbers(taken: list[tuple[tuple[Rule, ...], dict[str, Tensor]]]) -> list[Taken]:
+    """In one transfer from the device for each kind of product."""
+    keys = set.intersection(*(set(found) for _, found in taken))
+    arrays = {k: torch.stack([found[k] for _, found in taken]).cpu().double().numpy() for k in keys}
+    return [Taken(rules, **{k: a[i] for k, a in arrays.items()}) for i, (rules, _) in enumerate(taken)]

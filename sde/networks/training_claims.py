@@ -1,0 +1,127 @@
+"""What a watched training must show, as claims that can be refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from sde.networks.records import Records, kinds_of
+from sde.verification.claim_kind import ClaimKind
+from sde.verification.verdicts import Claim, Untested
+
+LEAST = 8
+"""Windows behind an error that is believed."""
+SLOPE = (0.95, 1.05)
+ONE_SIGN = 1e-6
+"""Share of the noise on one sign of A below which there is none."""
+NEAR = 1e-3
+"""Distance from equilibrium along the orbit, below which nothing has to approach it."""
+
+IDENTITY = ClaimKind(
+    applies=lambda _: (),
+    measure=lambda *_: (),
+    group="identity",
+    statement="largest difference of a charge from what the optimiser's steps make of it exactly, over its scale",
+)
+DRIFT = ClaimKind(
+    applies=lambda _: (),
+    measure=lambda *_: (),
+    group="drift",
+    statement="slope of the measured change of charges on the predicted one, window by window, no constant fitted",
+)
+CLASS = ClaimKind(
+    applies=lambda _: (),
+    measure=lambda *_: (),
+    group="class",
+    statement="share of charges whose noise has the signs that the theory gives it",
+)
+APPROACH = ClaimKind(
+    applies=lambda _: (),
+    measure=lambda *_: (),
+    group="approach",
+    statement="change, a window, of the mean distance to equilibrium along the orbit",
+)
+NO_NOISE = "no noise was measured"
+MORE = "more windows: train longer, or a smaller every="
+
+
+def claims_of(
+    records: Records, kinds: Sequence[str], noises: Sequence[str], precision: float
+) -> Iterator[Claim | Untested]:
+    """Of every kind of charge; kinds, noises: of each charge; precision: of the parameters' numbers."""
+    steps = int(np.max(np.diff(records.steps), initial=0))
+    for kind, at in kinds_of(kinds):
+        subject = f"{kind}, {len(at)} charge{'s' * (len(at) != 1)}"
+        yield _identity(records, at, subject, precision * steps**0.5, len(kinds))
+        yield _drift(records, at, subject, len(kinds))
+        yield _class(records, at, subject, noises)
+        yield _approach(records, at, subject, len(kinds))
+
+
+def _identity(records: Records, at: np.ndarray, subject: str, rounding: float, charges: int) -> Claim | Untested:
+    found = records.field("residual", charges)[:, at]
+    if not np.isfinite(found).any():
+        reason = "no identity is known for this optimiser, or none could be followed"
+        return IDENTITY.untested(subject, reason, "SGD, with one learning rate for tensors that are coupled")
+    worst = float(np.nanmax(np.abs(found)))
+    windows = int(np.isfinite(found).any(1).sum())
+    return IDENTITY.claim(subject, worst, 0.0, (0.0, 8 * rounding), 0.0, windows, unit="windows")
+
+
+def _drift(records: Records, at: np.ndarray, subject: str, charges: int) -> Claim | Untested:
+    """By the window before as instrument: noise in a prediction is noise in what it is compared with, and would pull
+    the slope to 0."""
+    predicted, measured = (records.field(name, charges)[1:, at] for name in ("predicted", "measured"))
+    scale = records.field("scale", charges)[1:, at]
+    good = np.isfinite(predicted) & np.isfinite(measured) & (scale > 0)
+    told, x, y = (np.where(good, v, 0.0) / np.where(scale > 0, scale, 1.0) for v in (predicted, predicted, measured))
+    top, bottom = (told[:-1] * y[1:]).sum(1), (told[:-1] * x[1:]).sum(1)
+    kept = good[:-1].any(1) & good[1:].any(1)
+    top, bottom = top[kept], bottom[kept]
+    n = len(top)
+    if n < LEAST or bottom.sum() <= 0:
+        return DRIFT.untested(subject, NO_NOISE if not n else f"{n} windows are too few", MORE)
+    slope = top.sum() / bottom.sum()
+    left = (top.sum() - top) / (bottom.sum() - bottom)
+    error = float(np.sqrt((n - 1) / n * ((left - left.mean()) ** 2).sum()))
+    return DRIFT.claim(subject, float(slope), error, SLOPE, 1.0, n, unit="windows")
+
+
+def _class(records: Records, at: np.ndarray, subject: str, noises: Sequence[str]) -> Claim | Untested:
+    noise, size = (records.field(name, len(noises))[:, at] for name in ("noise", "noise_size"))
+    rows = np.isfinite(noise).any(1)
+    if not rows.any():
+        return CLASS.untested(subject, NO_NOISE, MORE)
+    net, whole = np.nansum(noise[rows], axis=0), np.nansum(size[rows], axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        weak = np.minimum(whole + net, whole - net) / (2 * whole)
+    moved = whole > 1e-12 * max(float(np.max(whole, initial=0.0)), 1e-300)
+    seen = np.where(~moved, "frozen", np.where(weak > ONE_SIGN, "convergent", "divergent"))
+    dead = ~moved & np.array([noises[i] != "frozen" for i in at])
+    if dead.all():
+        return CLASS.untested(subject, "no noise reached any of its tensors", "data that moves them")
+    right = np.array([s == noises[i] for s, i in zip(seen, at, strict=True)])[~dead]
+    note = f"{int(dead.sum())} charges whose tensors no noise reached are left out" if dead.any() else ""
+    return CLASS.claim(subject, float(right.mean()), 0.0, (1.0, 1.0), 1.0, int(rows.sum()), note, unit="windows")
+
+
+def _approach(records: Records, at: np.ndarray, subject: str, charges: int) -> Claim | Untested:
+    found = np.abs(records.field("equilibrium", charges)[:, at])
+    finite = np.isfinite(found)
+    rows = finite.any(1)
+    always = finite[rows].all(0) if rows.any() else np.zeros(len(at), bool)
+    if not always.any():
+        reason = "no equilibrium was measured that all windows have"
+        return APPROACH.untested(subject, reason, "charges with noise on both signs, or weight decay")
+    distance = found[rows][:, always].mean(1)
+    n = len(distance)
+    if n < LEAST:
+        return APPROACH.untested(subject, f"{n} windows are too few", MORE)
+    if distance[0] < NEAR:
+        return APPROACH.untested(subject, "it begins at its equilibrium", "another start")
+    place = np.arange(n) - (n - 1) / 2
+    slope = float(place @ distance / (place @ place))
+    left = distance - distance.mean() - slope * place
+    error = float(np.sqrt(left @ left / max(n - 2, 1) / (place @ place)))
+    return APPROACH.claim(subject, slope, error, (-np.inf, 0.0), float("nan"), n - 1, unit="windows")

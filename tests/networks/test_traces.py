@@ -1,0 +1,238 @@
+"""Covariance traces from layers' factors against every sample's own gradient: docs/theory.md eq. (11.5)."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from sde.networks import Charge, covariance_traces
+from sde.networks.charge import Term
+from symbolic.errors import InputError
+
+SAMPLES = 11
+
+
+def charge(*terms):
+    return Charge("C", terms, (), "rescaling", "convergent", "exact", 0.0)
+
+
+def of_slices(name, axes, rows, columns, weights, other=None):
+    return Term(name, other or name, axes, axes, rows, columns, weights)
+
+
+def every_kind(model):
+    """The whole, slices along each axis and pairs of them, single filters, of every tensor; across equal tensors."""
+    out, shapes = [], {}
+    for name, p in model.named_parameters():
+        out.append(charge(of_slices(name, (), (0,), (0,), (1.0,))))
+        for a in range(p.ndim):
+            n = p.shape[a]
+            out += [charge(of_slices(name, (a,), (i,), (i,), (1.0,))) for i in range(min(n, 2))]
+            out += [charge(of_slices(name, (a,), (0, 1), (1, 1), (0.7, -2.0)))] if n > 1 else []
+        if p.ndim > 1:
+            out.append(charge(of_slices(name, (0, 1), (1,), (1,), (1.0,))))
+            out.append(charge(of_slices(name, (1, 0), (1,), (1,), (1.0,))))
+        if p.shape in shapes:
+            out.append(charge(of_slices(shapes[p.shape], (0,), (0,), (0,), (1.0,), other=name)))
+        shapes[p.shape] = name
+    return out
+
+
+class Words(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed, self.norm, self.first = nn.Embedding(7, 6, padding_idx=0), nn.LayerNorm(6), nn.Linear(6, 6)
+        self.rms, self.out = nn.RMSNorm(6), nn.Linear(6, 7)
+
+    def forward(self, x):
+        return self.out(self.rms(torch.tanh(self.first(self.norm(self.embed(x))))))
+
+
+class Flattened(Words):
+    """Its layers see tokens, not samples, along their first axis."""
+
+    def forward(self, x):
+        h = self.norm(self.embed(x))
+        return self.out(self.rms(self.first(h.flatten(0, 1)))).unflatten(0, x.shape)
+
+
+class Twice(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.b(self.a(torch.tanh(self.a(x))))
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed, self.out, self.mid = nn.Embedding(7, 6), nn.Linear(6, 7, bias=False), nn.Linear(6, 6)
+        self.out.weight = self.embed.weight
+
+    def forward(self, x):
+        return self.out(self.mid(self.embed(x)))
+
+
+class Functional(nn.Module):
+    """Half of what the embedding's gradient is made of passes no layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.free, self.mid = nn.Embedding(7, 6), nn.Parameter(torch.randn(6, 6)), nn.Linear(6, 6)
+
+    def forward(self, x):
+        return F.linear(self.mid(self.embed(x)) @ self.free, self.embed.weight)
+
+
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.attend, self.out = nn.MultiheadAttention(6, 2, batch_first=True), nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.out(self.attend(x, x, x, need_weights=False)[0])
+
+
+def squares(out, y):
+    return ((out - y) ** 2).flatten(1).sum(1)
+
+
+def words(out, y):
+    return F.cross_entropy(out.transpose(1, 2), y, reduction="none").mean(1)
+
+
+def tokens():
+    return torch.randint(0, 7, (SAMPLES, 5)), torch.randint(0, 7, (SAMPLES, 5))
+
+
+def normal(x, y):
+    return lambda: (torch.randn(SAMPLES, *x), torch.randn(SAMPLES, *y))
+
+
+def stack(*layers):
+    return lambda: nn.Sequential(*(layer() for layer in layers))
+
+
+CASES = {
+    "linear": (stack(lambda: nn.Linear(4, 5), nn.ReLU, lambda: nn.Linear(5, 3)), normal((4,), (3,)), squares),
+    "linear, few places": (
+        stack(lambda: nn.Linear(4, 5), nn.ReLU, lambda: nn.Linear(5, 3)),
+        normal((2, 4), (2, 3)),
+        squares,
+    ),
+    "linear, many places": (
+        stack(lambda: nn.Linear(4, 5), nn.ReLU, lambda: nn.Linear(5, 3)),
+        normal((9, 4), (9, 3)),
+        squares,
+    ),
+    "conv 1": (
+        stack(
+            lambda: nn.Conv1d(2, 4, 3, padding=1, stride=2), nn.ReLU, lambda: nn.Conv1d(4, 6, 3, groups=2, dilation=2)
+        ),
+        normal((2, 11), (6, 2)),
+        squares,
+    ),
+    "conv 2, group norm": (
+        stack(
+            lambda: nn.Conv2d(2, 4, 3, padding="same", padding_mode="circular"),
+            lambda: nn.GroupNorm(2, 4),
+            nn.ReLU,
+            lambda: nn.Conv2d(4, 3, 2, stride=2),
+        ),
+        normal((2, 6, 6), (3, 3, 3)),
+        squares,
+    ),
+    "conv 3, prelu": (
+        stack(lambda: nn.Conv3d(1, 2, 2), lambda: nn.PReLU(2), lambda: nn.Conv3d(2, 2, 2)),
+        normal((1, 4, 4, 4), (2, 2, 2, 2)),
+        squares,
+    ),
+    "transposed": (
+        stack(
+            lambda: nn.ConvTranspose2d(2, 4, 3, stride=2, padding=1, output_padding=1, groups=2),
+            nn.ReLU,
+            lambda: nn.Flatten(2),
+            lambda: nn.ConvTranspose1d(4, 2, 3),
+        ),
+        normal((2, 3, 3), (2, 38)),
+        squares,
+    ),
+    "batch norm, eval": (
+        lambda: stack(lambda: nn.Conv2d(2, 4, 3), lambda: nn.BatchNorm2d(4), nn.PReLU)().eval(),
+        normal((2, 6, 6), (4, 4, 4)),
+        squares,
+    ),
+    "instance norm": (
+        stack(lambda: nn.Conv2d(2, 4, 3, bias=False), lambda: nn.InstanceNorm2d(4, affine=True), nn.PReLU),
+        normal((2, 6, 6), (4, 4, 4)),
+        squares,
+    ),
+    "embedding, layer and rms norm": (Words, tokens, words),
+    "tokens along the first axis": (Flattened, tokens, words),
+    "a layer twice": (Twice, normal((4,), (2,)), squares),
+    "tied weights": (Tied, tokens, words),
+    "beside its layer": (Functional, tokens, words),
+    "multi-head attention": (Attention, normal((4, 6), (4, 3)), squares),
+    "weight norm": (
+        stack(lambda: nn.utils.parametrizations.weight_norm(nn.Linear(4, 5)), nn.ReLU, lambda: nn.Linear(5, 3)),
+        normal((4,), (3,)),
+        squares,
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-10), (torch.float32, 1e-5)])
+@pytest.mark.parametrize("name", CASES)
+def test_layers_give_what_single_gradients_give(name, dtype, tolerance):
+    torch.manual_seed(1)
+    make, data, loss = CASES[name]
+    model = make().to(dtype)
+    batch = tuple(t.to(dtype) if t.is_floating_point() else t for t in data())
+    charges = every_kind(model)
+    found = covariance_traces(model, batch, loss, charges, chunk=7)
+    wanted = covariance_traces(model, batch, loss, charges, method="vmap")
+    counts = wanted.size > 1e-8 * wanted.size.max()
+    assert counts.sum() > 0.8 * len(charges)
+    for field in ("noise", "size", "squared", "mean"):
+        each = np.abs(getattr(found, field) - getattr(wanted, field))[counts] / wanted.size[counts]
+        assert each.max() < tolerance, field
+    assert all(p.grad is None for p in model.parameters())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def test_traces_are_those_of_the_covariance_of_gradients():
+    torch.manual_seed(2)
+    model = nn.Linear(3, 2, bias=False).double()
+    x, y = torch.randn(SAMPLES, 3).double(), torch.randn(SAMPLES, 2).double()
+    balance = charge(of_slices("weight", (0,), (0, 1), (0, 1), (1.0, -2.0)))
+    found = covariance_traces(model, (x, y), squares, [balance])
+    g = 2 * torch.einsum("si,sj->sij", model(x).detach() - y, x).flatten(1)
+    sigma = np.cov(g.numpy(), rowvar=False)
+    a = np.diag([1.0] * 3 + [-2.0] * 3)
+    mean = g.mean(0).numpy()
+    assert found.noise[0] == pytest.approx(np.trace(sigma @ a), rel=1e-12)
+    assert found.size[0] == pytest.approx(np.trace(sigma @ abs(a)), rel=1e-12)
+    assert found.squared[0] == pytest.approx(np.trace(sigma @ a @ a), rel=1e-12)
+    assert found.mean[0] == pytest.approx(mean @ a @ mean - np.trace(sigma @ a) / SAMPLES, rel=1e-12)
+    assert found.drift(0.1, 4)[0] == pytest.approx(0.01 * (found.noise[0] / 4 + found.mean[0]))
+
+
+def test_bad_input_is_refused():
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    whole = [charge(of_slices("0.weight", (), (0,), (0,), (1.0,)))]
+    batch = (torch.randn(4, 3), torch.randn(4, 2))
+    with pytest.raises(InputError, match="BatchNorm1d"):
+        covariance_traces(model, batch, squares, whole)
+    model.eval()
+    with pytest.raises(InputError, match="at least 2 samples"):
+        covariance_traces(model, (batch[0][:1], batch[1][:1]), squares, whole)
+    with pytest.raises(InputError, match="one first axis"):
+        covariance_traces(model, (batch[0], batch[1][:2]), squares, whole)
+    with pytest.raises(InputError, match="method"):
+        covariance_traces(model, batch, squares, whole, method="guess")
+    with pytest.raises(InputError, match="of this model"):
+        covariance_traces(nn.Linear(3, 2), batch, squares, whole)

@@ -1,0 +1,92 @@
+"""The forecast has no constant: measured change on predicted change, docs/theory.md eq. (11.6)."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from sde.networks import symmetries, watch
+from sde.networks.optimiser_rules import Rule
+
+ROWS, BATCH = 512, 16
+
+
+def mlp():
+    return nn.Sequential(nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 10), nn.ReLU(), nn.Linear(10, 3))
+
+
+def convolutions():
+    layers = (nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 5, 3, stride=2), nn.ReLU())
+    return nn.Sequential(nn.Unflatten(1, (1, 6, 6)), *layers, nn.Flatten(), nn.Linear(20, 3))
+
+
+class Transformer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.q, self.k, self.v, self.o = (nn.Linear(6, 6, bias=False) for _ in range(4))
+        self.up, self.down, self.out = nn.Linear(6, 8), nn.Linear(8, 6), nn.Linear(6, 3)
+
+    def forward(self, x):
+        h = x.unflatten(1, (6, 6))
+        h = h + self.o(F.scaled_dot_product_attention(self.q(h), self.k(h), self.v(h)))
+        h = h + self.down(torch.relu(self.up(h)))
+        return self.out(h.mean(1))
+
+
+NETS = {"mlp": (mlp, 6), "convolutions": (convolutions, 36), "transformer": (Transformer, 36)}
+
+
+def slope(name, rate, seeds, steps, every, **settings):
+    """Of measured on predicted over all windows, charges and seeds, and its standard error over seeds."""
+    make, inputs = NETS[name]
+    top, bottom = [], []
+    for seed in range(seeds):
+        torch.manual_seed(seed)
+        model = make().double()
+        x = torch.randn(ROWS, inputs).double()
+        y = (x[:, :3] + 0.7 * torch.randn(ROWS, 3).double()).argmax(1)
+        if not seed:
+            charges = symmetries(model, x[:8]).charges
+        optimizer = torch.optim.SGD(model.parameters(), lr=rate, **settings)
+
+        def each(out, y):
+            return F.cross_entropy(out, y, reduction="none")
+
+        with watch(model, optimizer, charges=charges, every=every, probe=(x, y), loss=each) as monitor:
+            for _ in range(steps):
+                i = torch.randint(0, ROWS, (BATCH,))
+                optimizer.zero_grad()
+                F.cross_entropy(model(x[i]), y[i]).backward()
+                optimizer.step()
+        run = monitor.to_xarray()
+        first = 2 if settings.get("momentum") else 1  # momentum is gathered in the first window
+        predicted, measured = run.predicted[first:].values, run.measured[first:].values
+        top.append((predicted * measured).sum())
+        bottom.append((predicted**2).sum())
+    top, bottom = np.array(top), np.array(bottom)
+    found = top.sum() / bottom.sum()
+    left = top - found * bottom
+    return found, np.sqrt((left**2).sum() * seeds / (seeds - 1)) / bottom.sum()
+
+
+def test_slope_is_one_for_a_small_network():
+    found, error = slope("mlp", 0.005, seeds=3, steps=300, every=50)
+    assert error < 0.05
+    assert abs(found - 1) < 0.05 + 3 * error
+
+
+def test_slope_tells_a_wrong_forecast(monkeypatch):
+    monkeypatch.setattr(Rule, "noise_factor", property(lambda _: 1.3))
+    found, error = slope("mlp", 0.005, seeds=3, steps=300, every=50)
+    assert found < 0.95 - 2 * error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}], ids=str)
+@pytest.mark.parametrize("rate", [0.001, 0.005])
+@pytest.mark.parametrize("name", NETS)
+def test_slope_is_one(name, rate, settings):
+    found, error = slope(name, rate, seeds=10, steps=600, every=50, **settings)
+    print(f"{name} {rate} {settings}: {found:.4f} +- {error:.4f}")
+    assert abs(found - 1) + 2.26 * error < 0.05
