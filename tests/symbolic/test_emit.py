@@ -15,7 +15,7 @@ import sympy as sp
 from numba import cfunc
 
 from sde.engine.program import import_text, load
-from sde.kernels import compiled_program
+from sde.kernels import compiled_program, compiler
 from sde.kernels.options import EMITTED
 from symbolic import SDE, Dataset, Loss, Normal
 from symbolic.codegen.emit import emit, lane_count
@@ -285,7 +285,9 @@ def doubles(function: Any, role: str, dtype: str) -> str:
     """Lines of a compiled function's LLVM text that know float64. Compiled anew: what comes from the cache has no
     text."""
     fresh: dict[str, Any] = {**EMITTED, "cache": False}
-    text = cfunc(compiled_program.signature(role, np.dtype(dtype)), **fresh)(
+    compiler.register()
+    result, *arguments = map(compiler.kind, compiled_program.signature(role, np.dtype(dtype)))
+    text = cfunc(result(*arguments), **fresh)(
         compiled_program.vectorising(function)
     ).inspect_llvm()
     assert "float" in text or "double" in text
