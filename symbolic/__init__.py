@@ -45,6 +45,7 @@ __getattr__, __dir__, __all__ = attach(
         "lambda_wd": "symbolic.noise.drift:WEIGHT_DECAY",
         "library": "symbolic.library:",
         "parameters": "symbolic.problem.parameter",
+        "states": "symbolic.arrays.states",
         "warmup": "symbolic.problem.optimizer",
     },
 )

@@ -54,7 +54,6 @@ def emit(
     accumulation."""
     rows = len(step.states) * 2 + len(step.inputs) * 2 + (len(accumulation.z) if accumulation else 0)
     lanes = lane_count(rows, dtype)
-    number = "np.float32" if dtype == "float32" else "float"
     states, own = {"x": step.states}, step.pace is not None
     updates = step.updates
     if own:
@@ -87,7 +86,6 @@ def emit(
                 weight="w",
             )
         )
-    body = "\n\n".join(parts)
     manifest: dict[str, Any] = {
         "name": step.name,
         "states": [str(s) for s in step.states],
@@ -99,10 +97,17 @@ def emit(
         "dtype": dtype,
         "clock": "own" if own else "shared",
     }
+    return module(parts, manifest)
+
+
+def module(parts: Sequence[str], manifest: Mapping[str, Any]) -> Module:
+    """The texts of functions as a module. manifest: all that it will hold but the hash."""
+    lanes, number = manifest["lanes"], "np.float32" if manifest["dtype"] == "float32" else "float"
     head = (
         f'"""A step map as emitted text, one block of {lanes} paths."""\n\nimport math\n\nimport numpy as np\n\nF ='
         f" {number}\nLANES = {lanes}\n"
     )
+    body = "\n\n".join(parts)
     text = f"{head}\n\n{body}\n"
     return Module(text, {**manifest, "hash": hashlib.sha256(text.encode()).hexdigest()[:20]})
 

@@ -21,7 +21,7 @@ RELATIONS = {
 }
 
 
-def _literal(e: sp.Basic) -> str:
+def literal(e: sp.Basic) -> str:
     """A constant as Python source: digits, `math.inf` or `math.nan`, whatever its class says of itself."""
     try:
         value = float(e)  # type: ignore[arg-type]
@@ -50,7 +50,7 @@ class ScalarPrinter:
         if e in self.names:
             return self.names[e]
         if isinstance(e, (sp.Number, sp.NumberSymbol)):
-            return f"F({_literal(e)})"
+            return f"F({literal(e)})"
         if isinstance(e, sp.Add):
             return self._add(e)
         if isinstance(e, sp.Mul):

@@ -8,10 +8,11 @@ from typing import Any
 
 import sympy as sp
 
+from symbolic.arrays.expression import Array
 from symbolic.dynamics import tracing
 from symbolic.dynamics.gradient import LossDynamics
 from symbolic.dynamics.step_map import t as time_symbol
-from symbolic.dynamics.stochastic_calculus import commutes, correction
+from symbolic.dynamics.stochastic_calculus import commutes, correction, jacobian
 from symbolic.errors import InputError, instance, near, nearest, shown
 from symbolic.language import names, reserved_names
 from symbolic.language.calls import called
@@ -68,6 +69,15 @@ class SDE:
     'scalar'
     """
 
+    def __new__(cls, states: Any = (), *args: Any, **kwargs: Any) -> Any:
+        """The form for arrays where a state is one."""
+        several = states if isinstance(states, (list, tuple)) else (states,)
+        if cls is SDE and any(isinstance(s, Array) for s in several):
+            from symbolic.dynamics.array_equation import ArraySDE
+
+            return object.__new__(ArraySDE)
+        return super().__new__(cls)
+
     def __init__(
         self,
         states: Sequence[sp.Symbol | str],
@@ -106,7 +116,7 @@ class SDE:
         errors += [p for p in found if p]
         if errors:
             raise InputError("\n".join(errors))
-        _check_sense("SDE.interpretation", interpretation)
+        check_sense("SDE.interpretation", interpretation)
         traced = callable(drift) or callable(diffusion)
         if time is None and traced and "t" not in {s.name for s in self.states + self.parameters}:
             time = sp.Symbol("t", real=True)
@@ -176,6 +186,21 @@ class SDE:
                     )
 
     @property
+    def arrays(self) -> bool:
+        """Whether it is of whole arrays (`symbolic.states`)."""
+        return False
+
+    @property
+    def dimension(self) -> int:
+        """D, the number of states."""
+        return len(self.states)
+
+    @property
+    def scalars(self) -> set[sp.Basic]:
+        """The symbols in its coefficients."""
+        return self.drift_vector.free_symbols | self.diffusion_matrix.free_symbols
+
+    @property
     def noises(self) -> int:
         """J, the number of independent Brownian motions."""
         return self.diffusion_matrix.cols
@@ -232,7 +257,7 @@ class SDE:
         -------
         SDE
         """
-        if _check_sense("SDE.to", interpretation) == self.interpretation:
+        if check_sense("SDE.to", interpretation) == self.interpretation:
             return self
         sign = 1 if interpretation == "ito" else -1
         made = self.replaced(self.drift_vector + sign * correction(self.diffusion_matrix, self.states), interpretation)
@@ -345,11 +370,44 @@ class SDE:
         """
         return self.drift(x, t) * dt + self.diffusion(x, t) * dW
 
+    def along(self, b: sp.Matrix, x: sp.Matrix, v: sp.Matrix) -> sp.Matrix:
+        """The derivative of a vector of functions along a direction, (grad b) v.
+
+        Parameters
+        ----------
+        b
+            Functions of the states, (D,).
+        x
+            The states.
+        v
+            The direction, (D,).
+
+        Returns
+        -------
+        Matrix (D, 1)
+        """
+        return jacobian(b, list(x)) * v
+
+    def length(self, v: sp.Matrix) -> sp.Expr:
+        """The Euclidean norm of a vector.
+
+        Parameters
+        ----------
+        v
+            Entries, (D,).
+
+        Returns
+        -------
+        Expr
+        """
+        return sp.sqrt(sum(e**2 for e in v))
+
     def _at(self, x: sp.Matrix, t: sp.Expr) -> dict[sp.Basic, sp.Basic]:
         return {a: b for a, b in (*zip(self.states, x, strict=True), (time_symbol, t)) if a != b}
 
 
-def _check_sense(where: str, sense: Any) -> str:
+def check_sense(where: str, sense: Any) -> str:
+    """The sense, which must be one. Raises InputError."""
     if not isinstance(sense, str) or sense not in SENSES:
         raise InputError.of(where, "must be 'ito' or 'stratonovich'", sense, nearest(sense, SENSES, "Pick one."))
     return sense
