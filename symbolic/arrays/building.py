@@ -175,6 +175,13 @@ def of_sympy(e: Any, known: Mapping[Any, Array] | None = None) -> Array:
             return fold(lambda a, b: elementwise(word, a, b), map(visit, e.args))
         if isinstance(e, sp.Not):
             return elementwise("logical_not", visit(e.args[0]))
+        if isinstance(e, sp.logic.boolalg.ITE):
+            first, second, third = map(visit, e.args)
+            return elementwise(
+                "logical_or",
+                elementwise("logical_and", first, second),
+                elementwise("logical_and", elementwise("logical_not", first), third),
+            )
         if type(e) in RELATIONS:
             return elementwise(RELATIONS[type(e)], *map(visit, e.args))
         row = ELEMENTARY.get(type(e))

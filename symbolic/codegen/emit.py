@@ -27,6 +27,8 @@ import sympy as sp
 
 from symbolic.codegen.printing import ScalarPrinter
 from symbolic.codegen.row_loops import loops
+from symbolic.codegen.sharing import Statements, inside_out, refuse_large, repeated
+from symbolic.codegen.splitting import bodies
 from symbolic.dynamics.autodiff import Statement
 from symbolic.dynamics.step_map import Accumulation, StepMap, h, t
 
@@ -60,7 +62,13 @@ def emit(
         updates = tuple(sp.Piecewise((u, h > 0), (x, True)) for x, u in zip(step.states, step.updates, strict=True))
     parts = [
         _function(
-            "step(x, n, h, t, p)", lanes, step.statements, _inputs(step, {**states, "n": step.inputs}), "x", updates
+            "step(x, n, h, t, p)",
+            lanes,
+            step.statements,
+            _inputs(step, {**states, "n": step.inputs}),
+            "x",
+            updates,
+            dtype=dtype,
         ),
         _function(
             "observe(x, t, p, out)",
@@ -70,6 +78,7 @@ def emit(
             "out",
             tuple(observables.values()),
             tables=len(step.parameters),
+            dtype=dtype,
         ),
     ]
     if step.pace is not None:
@@ -84,6 +93,7 @@ def emit(
                 "n",
                 accumulation.terms,
                 weight="w",
+                dtype=dtype,
             )
         )
     manifest: dict[str, Any] = {
@@ -137,6 +147,7 @@ def _function(
     results: Sequence[sp.Expr],
     weight: str | None = None,
     tables: int = 0,
+    dtype: str = "float64",
 ) -> str:
     needed = _needed(list(statements), results)
     used = set().union(*(e.free_symbols for _, e in needed), *(e.free_symbols for e in results)) if results else set()
@@ -155,20 +166,10 @@ def _function(
             fixed.append(f"    {names[symbol]} = {position}")
         else:
             names[symbol] = position
-    lines, averaged = loops(results, tables, names, _repeated, _inside_out)
+    lines, averaged = loops(results, tables, names, repeated, inside_out)
     results = [e.xreplace(averaged) for e in results]
     printer = ScalarPrinter({**names, **{s: s.name[1:] for s in averaged.values()}})
-    repeated = _repeated([e for _, e in needed] + list(results))
-    temporaries: dict[sp.Basic, str] = {}
-
-    def show(e: sp.Expr) -> str:
-        for part in _inside_out(e, repeated):
-            if part not in temporaries:
-                text = printer(part)
-                temporaries[part] = printer.names[part] = f"c{len(temporaries)}"
-                lines.append(f"        {temporaries[part]} = {text}")
-        return printer(e)
-
+    show = Statements(printer, [e for _, e in needed] + list(results), lines)
     for index, (name, value) in enumerate(needed):
         text = show(value)
         printer.names[name] = f"v{index}"
@@ -182,7 +183,12 @@ def _function(
         loads.insert(0, "        weight = w[i]")
     if not stores:
         return f"def {signature}:\n    pass\n"
-    return "\n".join([f"def {signature}:", *fixed, "    for i in range(LANES):", *loads, *lines, *stores]) + "\n"
+    rows, body = list[str](), ["    for i in range(LANES):", *loads, *lines, *stores]
+    if show.large and not averaged:
+        rows, body = bodies(loads, lines, stores, dtype)
+    text = "\n".join([f"def {signature}:", *fixed, *rows, *body]) + "\n"
+    refuse_large("emit", text)
+    return text
 
 
 def _needed(statements: list[Statement], results: Sequence[sp.Expr]) -> list[Statement]:
@@ -193,32 +199,3 @@ def _needed(statements: list[Statement], results: Sequence[sp.Expr]) -> list[Sta
             kept.append((name, value))
             wanted |= value.free_symbols
     return kept[::-1]
-
-
-def _repeated(expressions: Sequence[sp.Expr]) -> set[sp.Basic]:
-    """Compound sub-expressions that stand more than once: one CSE over all outputs, by structure."""
-    seen: set[sp.Basic] = set()
-    twice: set[sp.Basic] = set()
-
-    def visit(e: sp.Basic) -> None:
-        if e.is_Atom or not isinstance(e, sp.Expr) or e.is_number:
-            return
-        if e in seen:
-            twice.add(e)
-            return
-        seen.add(e)
-        for arg in e.args:
-            visit(arg)
-
-    for expression in expressions:
-        visit(expression)
-    return twice
-
-
-def _inside_out(e: sp.Basic, wanted: set[sp.Basic]) -> Iterable[sp.Basic]:
-    if e.is_Atom or isinstance(e, (sp.Piecewise, sp.Rel)):
-        return
-    for arg in e.args:
-        yield from _inside_out(arg, wanted)
-    if e in wanted:
-        yield e

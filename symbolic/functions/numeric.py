@@ -28,6 +28,7 @@ FUNCTIONS: dict[type, Callable[..., Any]] = {row.function: row.at for row in ROW
     sp.And: lambda *a: reduce(np.logical_and, a),
     sp.Or: lambda *a: reduce(np.logical_or, a),
     sp.Not: np.logical_not,
+    sp.logic.boolalg.ITE: np.where,
 }
 
 
