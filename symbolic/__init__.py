@@ -46,6 +46,7 @@ __getattr__, __dir__, __all__ = attach(
         "library": "symbolic.library:",
         "parameters": "symbolic.problem.parameter",
         "states": "symbolic.arrays.states",
+        "table": "symbolic.arrays.states",
         "warmup": "symbolic.problem.optimizer",
     },
 )

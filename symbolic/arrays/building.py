@@ -15,6 +15,7 @@ from symbolic.arrays.expression import (
     Constant,
     Elementwise,
     Join,
+    Lookup,
     Reduce,
     Reshape,
     Scalar,
@@ -22,6 +23,7 @@ from symbolic.arrays.expression import (
     View,
     broadcast,
     constant,
+    lookup,
     narrow,
     number,
     viewed,
@@ -30,6 +32,7 @@ from symbolic.arrays.expression import (
 from symbolic.arrays.operations import OPERATIONS
 from symbolic.errors import InputError, as_reals, shown
 from symbolic.functions.registry import ELEMENTARY
+from symbolic.functions.tables import Table
 
 MOST_SCALARS = 4096
 """Expressions in an object array or a list that are joined to one node."""
@@ -184,6 +187,8 @@ def of_sympy(e: Any, known: Mapping[Any, Array] | None = None) -> Array:
             )
         if type(e) in RELATIONS:
             return elementwise(RELATIONS[type(e)], *map(visit, e.args))
+        if isinstance(e, Table):
+            return lookup(visit(e.args[0]), e.times, e.values, e.kind)
         row = ELEMENTARY.get(type(e))
         if row is None:
             raise InputError.of("array", "every function must have a numeric form", e, "Rewrite it.")
@@ -346,6 +351,8 @@ def rebuilt(node: Array, args: Sequence[Array]) -> Array:
     """The node of other arguments, simplified."""
     if all(a is b for a, b in zip(args, node.args, strict=True)):
         return node
+    if isinstance(node, Lookup):
+        return lookup(args[0], *node.values, node.data[1])
     if isinstance(node, Elementwise):
         made = elementwise(node.data[0], *args)
         return made if made.shape == node.shape else broadcast(made, node.shape)

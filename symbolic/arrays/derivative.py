@@ -14,6 +14,7 @@ from symbolic.arrays.expression import (
     Array,
     Elementwise,
     Join,
+    Lookup,
     Reduce,
     Reshape,
     State,
@@ -21,11 +22,13 @@ from symbolic.arrays.expression import (
     View,
     broadcast,
     constant,
+    lookup,
     walk,
 )
 from symbolic.arrays.operations import OPERATIONS
 from symbolic.errors import InputError
 from symbolic.functions.registry import derivative
+from symbolic.functions.tables import slopes
 
 A, B, VALUE = (sp.Dummy(name, real=True) for name in ("a", "b", "f"))
 
@@ -76,6 +79,9 @@ def _slope(node: Array, inner: Sequence[Array]) -> Array:
 
 def _elementwise(node: Array, inner: Sequence[Array]) -> Array:
     name, args = node.data[0], node.args
+    if isinstance(node, Lookup):
+        steep = lookup(args[0], *slopes(*node.values), "previous")
+        return steep * inner[0] if node.data[1] == "linear" else constant(0.0)
     if name in ("add", "subtract", "negative"):
         return elementwise(name, *inner)
     if name == "multiply":

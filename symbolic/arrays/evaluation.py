@@ -12,6 +12,7 @@ from symbolic.arrays.expression import (
     Constant,
     Elementwise,
     Join,
+    Lookup,
     Noise,
     Reduce,
     Reshape,
@@ -22,6 +23,7 @@ from symbolic.arrays.expression import (
     walk,
 )
 from symbolic.arrays.operations import OPERATIONS
+from symbolic.functions.tables import looked_up
 
 REDUCTIONS = {"sum": np.sum, "prod": np.prod, "max": np.max, "min": np.min}
 
@@ -43,6 +45,8 @@ def _value(node: Array, args: list[np.ndarray], values: Mapping[Any, Any]) -> np
         return np.asarray(values[node.data[0]], dtype=float).reshape(-1)
     if isinstance(node, Constant):
         return node.values[None]
+    if isinstance(node, Lookup):
+        return looked_up(args[0], *node.values, node.data[1])
     if isinstance(node, Elementwise):
         spread = [a.reshape(len(a), *[1] * (node.ndim + 1 - a.ndim), *a.shape[1:]) for a in args]
         return OPERATIONS[node.data[0]].value(*spread)

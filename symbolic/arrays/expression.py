@@ -18,6 +18,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from symbolic.arrays.operations import OPERATIONS
 from symbolic.errors import InputError, shown
+from symbolic.functions.tables import digest
 
 Shape = tuple[int, ...]
 MOST_DEPTH = 200
@@ -231,6 +232,15 @@ class Elementwise(Array):
         return OPERATIONS[self.data[0]].condition
 
 
+class Lookup(Elementwise):
+    """Entries by a table (`functions.tables`): ("lookup", kind, digest); values: its times and values, (2, n)."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> Any:
+        return lookup, (self.args[0], *self.values, self.data[1])
+
+
 class Reduce(Array):
     """(kind, axes): "sum", "prod", "max" or "min" over axes."""
 
@@ -274,6 +284,13 @@ def constant(values: Any) -> Array:
     made = Constant.of(array.shape, (), (digest,))
     array.flags.writeable = False
     made.values = array
+    return made
+
+
+def lookup(x: Array, times: np.ndarray, values: np.ndarray, kind: str) -> Array:
+    """The entries of x looked up in a table."""
+    made = Lookup.of(x.shape, (x,), ("lookup", kind, digest(times, values, kind)))
+    made.values = np.array([times, values])
     return made
 
 

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
+import sympy as sp
+
 import symbolic.arrays.functions  # noqa: F401 - NumPy's functions of arrays
-from symbolic.arrays.expression import Array, State
+from symbolic.arrays.expression import Array, State, lookup
 from symbolic.errors import InputError, as_whole
+from symbolic.functions import tables
 from symbolic.language import names
 
 MOST_AXES, MOST_ENTRIES = 16, 100_000
@@ -52,3 +55,46 @@ def states(name: str, shape: Sequence[int]) -> Array:
         advice = f"Write ({shape},) for a vector." if as_whole(shape) else "Write e.g. (50,) or (8, 8)."
         raise InputError.of("states.shape", rule, shape, advice)
     return State.of(sizes, (), (names.variable("states", name),))
+
+
+def table(x: Any, times: Any, values: Any, kind: str = "linear") -> Any:
+    """A function given by its values at some places, as of measured input.
+
+    A program finds the place by binary search among numbers beside its text, so tables may have any length. It is
+    constant beyond its ends. A run takes no step across the jumps that a "previous" table of time makes, up to 4096.
+
+    Parameters
+    ----------
+    x
+        Where it is looked up: an expression, of time or states, or an array.
+    times
+        Places, increasing, (n,).
+    values
+        Values there, (n,).
+    kind
+        "linear" between places, or "previous": the value at the last place that x has reached.
+
+    Returns
+    -------
+    expression or Array
+        As x is.
+
+    Raises
+    ------
+    InputError
+        For places that do not increase, or other counts of values.
+
+    Examples
+    --------
+    >>> import sympy as sp
+    >>> from symbolic import table
+    >>> table(sp.Rational(1, 2), [0, 1, 2], [0, 10, 0])
+    5.00000000000000
+    """
+    found = tables.read("table", times, values, kind)
+    if isinstance(x, Array):
+        return lookup(x, *found)
+    try:
+        return tables.Table(x, *found)
+    except (sp.SympifyError, TypeError):
+        raise InputError.of("table.x", "must be an expression or an array", x, "Write e.g. t.") from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import sympy as sp
@@ -17,6 +18,7 @@ from symbolic.arrays.expression import (
     Constant,
     Elementwise,
     Join,
+    Lookup,
     Reduce,
     Reshape,
     Scalar,
@@ -24,6 +26,7 @@ from symbolic.arrays.expression import (
     View,
 )
 from symbolic.arrays.operations import OPERATIONS
+from symbolic.codegen import lookup_text
 from symbolic.codegen.array_plan import (
     ADDRESSED,
     Index,
@@ -37,6 +40,7 @@ from symbolic.codegen.array_plan import (
     read_within,
     whole,
 )
+from symbolic.codegen.lookup_text import padded
 from symbolic.codegen.printing import literal
 from symbolic.errors import InputError
 
@@ -57,16 +61,17 @@ class Table:
 
     first: int
     columns: list[np.ndarray] = field(default_factory=list)
-    places: dict[Array, int] = field(default_factory=dict)
+    places: dict[Any, int] = field(default_factory=dict)
 
     def place(self, node: Array) -> int:
         """Where in p the numbers of a constant begin."""
-        if node not in self.places:
+        key = (node.data, node.shape)
+        if key not in self.places:
             if node.size > MOST_PLACES:
                 raise InputError.of("array", f"may hold {MOST_PLACES} numbers at most", node.size, "Use a smaller one.")
-            self.places[node] = self.first + sum(map(len, self.columns))
-            self.columns.append(node.values.ravel())
-        return self.places[node]
+            self.places[key] = self.first + sum(map(len, self.columns))
+            self.columns.append(padded(*node.values) if isinstance(node, Lookup) else node.values.ravel())
+        return self.places[key]
 
     def numbers(self) -> np.ndarray:
         """All of them, one after another."""
@@ -176,9 +181,14 @@ class Function:
                 return f"F({literal(sp.Float(float(node.values)))})"
             if isinstance(node, Scalar):
                 return self._symbol(node)
-            text = OPERATIONS[node.data[0]].text.format(*(self.scalar(a) for a in node.args))
+            inner = [self.scalar(a) for a in node.args]
             name = self.fresh("s")
-            self.top.append(f"    {name} = {text}")
+            if isinstance(node, Lookup):
+                x, first = self.fresh("s"), self.table.place(node)
+                found = lookup_text.lines(name, x, first, node.values.shape[1], node.data[1])
+                self.top += [f"    {line}" for line in (f"{x} = {inner[0]}", *found)]
+            else:
+                self.top.append(f"    {name} = {OPERATIONS[node.data[0]].text.format(*inner)}")
             self.scalars[node] = name
         return self.scalars[node]
 
@@ -242,11 +252,20 @@ class _Loop:
         if isinstance(node, View):
             return values[0]
         assert isinstance(node, Elementwise)
+        if isinstance(node, Lookup):
+            return self.search(node, values[0])
         text = OPERATIONS[node.data[0]].text.format(*values)
         if node.uniform:
             return self.once(text, "u")
         name = self.name("a")
         self.put(f"{name} = {text}", False)
+        return name
+
+    def search(self, node: Lookup, x: str) -> str:
+        """The name of a table's value at x."""
+        name, first = self.name("c"), self.function.table.place(node)
+        for line in lookup_text.lines(name, x, first, node.values.shape[1], node.data[1]):
+            self.put(line, node.uniform)
         return name
 
     def read(self, node: Array, place: Place | str) -> str:

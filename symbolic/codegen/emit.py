@@ -23,11 +23,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import sympy as sp
 
+from symbolic.codegen.lookup_text import Numbers
 from symbolic.codegen.printing import ScalarPrinter
-from symbolic.codegen.row_loops import loops
-from symbolic.codegen.sharing import Statements, inside_out, refuse_large, repeated
+from symbolic.codegen.row_loops import averages, loops
+from symbolic.codegen.sharing import Statements, inside_out, once_for_all, refuse_large, repeated
 from symbolic.codegen.splitting import bodies
 from symbolic.dynamics.autodiff import Statement
 from symbolic.dynamics.step_map import Accumulation, StepMap, h, t
@@ -38,10 +40,11 @@ BLOCK_BYTES = 192 * 1024
 @dataclass(frozen=True)
 class Module:
     """Emitted text, and beside it its manifest (names, sizes, dtype, lanes, hash of the text), which is never part of a
-    source."""
+    source. numbers: of the tables that follow the parameters in p, behind those that averages run over."""
 
     text: str
     manifest: Mapping[str, Any] = field(hash=False)
+    numbers: np.ndarray = field(default_factory=lambda: np.empty(0), hash=False, compare=False)
 
     @property
     def hash(self) -> str:
@@ -60,6 +63,8 @@ def emit(
     updates = step.updates
     if own:
         updates = tuple(sp.Piecewise((u, h > 0), (x, True)) for x, u in zip(step.states, step.updates, strict=True))
+    averaged = sum(a.table.size for a in averages(observables.values()))
+    numbers = Numbers(len(step.parameters) + averaged)
     parts = [
         _function(
             "step(x, n, h, t, p)",
@@ -69,6 +74,7 @@ def emit(
             "x",
             updates,
             dtype=dtype,
+            numbers=numbers,
         ),
         _function(
             "observe(x, t, p, out)",
@@ -79,10 +85,13 @@ def emit(
             tuple(observables.values()),
             tables=len(step.parameters),
             dtype=dtype,
+            numbers=numbers,
         ),
     ]
     if step.pace is not None:
-        parts.append(_function("pace(x, h, t, p)", lanes, (), _inputs(step, states), "h", (step.pace,)))
+        parts.append(
+            _function("pace(x, h, t, p)", lanes, (), _inputs(step, states), "h", (step.pace,), numbers=numbers)
+        )
     if accumulation:
         parts.append(
             _function(
@@ -94,6 +103,7 @@ def emit(
                 accumulation.terms,
                 weight="w",
                 dtype=dtype,
+                numbers=numbers,
             )
         )
     manifest: dict[str, Any] = {
@@ -107,11 +117,11 @@ def emit(
         "dtype": dtype,
         "clock": "own" if own else "shared",
     }
-    return module(parts, manifest)
+    return module(parts, manifest, numbers.numbers())
 
 
-def module(parts: Sequence[str], manifest: Mapping[str, Any]) -> Module:
-    """The texts of functions as a module. manifest: all that it will hold but the hash."""
+def module(parts: Sequence[str], manifest: Mapping[str, Any], numbers: np.ndarray) -> Module:
+    """The texts of functions as a module. manifest: all that it will hold but the hash; numbers: of tables."""
     lanes, number = manifest["lanes"], "np.float32" if manifest["dtype"] == "float32" else "float"
     head = (
         f'"""A step map as emitted text, one block of {lanes} paths."""\n\nimport math\n\nimport numpy as np\n\nF ='
@@ -119,7 +129,7 @@ def module(parts: Sequence[str], manifest: Mapping[str, Any]) -> Module:
     )
     body = "\n\n".join(parts)
     text = f"{head}\n\n{body}\n"
-    return Module(text, {**manifest, "hash": hashlib.sha256(text.encode()).hexdigest()[:20]})
+    return Module(text, {**manifest, "hash": hashlib.sha256(text.encode()).hexdigest()[:20]}, numbers)
 
 
 def lane_count(rows: int, dtype: str) -> int:
@@ -148,6 +158,8 @@ def _function(
     weight: str | None = None,
     tables: int = 0,
     dtype: str = "float64",
+    *,
+    numbers: Numbers,
 ) -> str:
     needed = _needed(list(statements), results)
     used = set().union(*(e.free_symbols for _, e in needed), *(e.free_symbols for e in results)) if results else set()
@@ -169,7 +181,10 @@ def _function(
     lines, averaged = loops(results, tables, names, repeated, inside_out)
     results = [e.xreplace(averaged) for e in results]
     printer = ScalarPrinter({**names, **{s: s.name[1:] for s in averaged.values()}})
-    show = Statements(printer, [e for _, e in needed] + list(results), lines)
+    everything = [e for _, e in needed] + list(results)
+    shared_by_all = {s for s, place in places.items() if not place.endswith("]") or place.startswith("p[")}
+    fixed += once_for_all(printer, everything, shared_by_all, numbers)
+    show = Statements(printer, everything, lines, numbers)
     for index, (name, value) in enumerate(needed):
         text = show(value)
         printer.names[name] = f"v{index}"

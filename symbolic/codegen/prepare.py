@@ -87,9 +87,9 @@ def prepare(
         hint = nearest(dtype, DTYPES, "Pick one.")
         raise InputError.of("dtype", "must be 'float32' or 'float64'", dtype, hint)
     if isinstance(problem, ArraySDE):
-        module, shapes, made, table = emitted(problem, scheme, observables or {}, dtype)
+        module, shapes, made = emitted(problem, scheme, observables or {}, dtype)
         found = tuple(Output(name, shape) for name, shape in shapes.items())
-        return Prepared(module, found, np.zeros(made.inputs), np.eye(made.inputs), problem, made.modes, table)
+        return Prepared(module, found, np.zeros(made.inputs), np.eye(made.inputs), problem, made.modes, module.numbers)
     parts = parameters_of(problem)
     taken = {p.name for p in parts} | OURS.keys()
     known, clock = _known(problem)
@@ -109,7 +109,8 @@ def prepare(
         chosen, terms = find(scheme)
         noise = chosen.noise_inputs(problem.noises, terms)
         size = len(noise.inputs)
-        return Prepared(emit(step, rows, None, dtype), outputs, np.zeros(size), np.eye(size), problem, noise.modes)
+        module = emit(step, rows, None, dtype)
+        return Prepared(module, outputs, np.zeros(size), np.eye(size), problem, noise.modes, module.numbers)
     if problem.distribution_parameters:
         raise InputError(
             "data: numbers are needed to run; got laws with symbols"
@@ -120,7 +121,7 @@ def prepare(
     module = emit(step_map(moved, scheme), rows, moved.accumulation, dtype)
     mean, factor = moved.moments or (None, None)
     tables = [a.table.T.ravel() for a in averages(rows.values())]
-    return Prepared(module, outputs, mean, factor, moved, table=np.concatenate([np.empty(0), *tables]))
+    return Prepared(module, outputs, mean, factor, moved, table=np.concatenate([*tables, module.numbers]))
 
 
 def _refuse_averages(rows: Mapping[str, sp.Expr]) -> None:

@@ -27,8 +27,8 @@ def observed(problem: ArraySDE, where: str, value: Any) -> Array:
 
 def emitted(
     problem: ArraySDE, scheme: str, observables: Mapping[str, Any], dtype: str
-) -> tuple[Module, dict[str, tuple[int, ...]], ArrayStep, np.ndarray]:
-    """Text and manifest, the shape of each output, the step, and the table behind the parameters. Raises
+) -> tuple[Module, dict[str, tuple[int, ...]], ArrayStep]:
+    """Text and manifest, the shape of each output, and the step. Raises
     InputError."""
     step = array_step(problem, scheme)
     outputs = {s.data[0]: s for s in problem.states}
@@ -60,7 +60,7 @@ def emitted(
         "dtype": dtype,
         "clock": "shared",
     }
-    return module(parts, manifest), {name: o.shape for name, o in outputs.items()}, step, table.numbers()
+    return module(parts, manifest, table.numbers()), {name: o.shape for name, o in outputs.items()}, step
 
 
 def _rows(nodes: Sequence[Array]) -> list[int]:

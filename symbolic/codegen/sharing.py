@@ -1,6 +1,6 @@
 """Common parts as statements: what stands more than once in a formula is computed once.
 
-Text in which a part is repeated may grow exponentially: a maximum repeats its arguments four times over, branches repeat
+Text in which a part is repeated may grow exponentially: a maximum repeats its arguments four times, branches repeat
 what they share. While a function's text is small it stays as it reads best, branches evaluated only where they are
 taken; beyond `LARGE` every compound part has a statement of its own, so that text grows as formulas do.
 """
@@ -13,9 +13,12 @@ from functools import reduce
 
 import sympy as sp
 
+from symbolic.codegen import lookup_text
+from symbolic.codegen.lookup_text import Numbers, tables
 from symbolic.codegen.printing import ScalarPrinter
 from symbolic.errors import InputError
 from symbolic.functions.registry import ELEMENTARY
+from symbolic.functions.tables import Table
 
 LARGE, CALLS = 20_000, 100
 """Symbols, numbers and operations of a function as written out in full, and functions in it, beyond which parts are not
@@ -58,10 +61,13 @@ class Statements:
     """Expressions as text, their common parts as `lines` before it. printer: knows the names that
     parts have by then."""
 
-    def __init__(self, printer: ScalarPrinter, expressions: Sequence[sp.Expr], lines: list[str]) -> None:
-        self.printer, self.lines, self.count = printer, lines, 0
-        self.twice = repeated(expressions)
+    def __init__(
+        self, printer: ScalarPrinter, expressions: Sequence[sp.Expr], lines: list[str], numbers: Numbers
+    ) -> None:
+        self.printer, self.lines, self.count, self.numbers = printer, lines, 0, numbers
+        self.twice = repeated(expressions) | set(tables(expressions))
         self.large = _weight(expressions, self.twice) > LARGE or _calls(expressions) > CALLS
+        self.large |= any(p.has(Table) for e in expressions for p in e.atoms(sp.Piecewise))
 
     def __call__(self, e: sp.Expr) -> str:
         """The text of an expression."""
@@ -69,7 +75,7 @@ class Statements:
             return self._part(e)
         for part in inside_out(e, self.twice):
             if part not in self.printer.names:
-                self._name(part, self.printer(part))
+                self._state(part)
         return self.printer(e)
 
     def _name(self, part: sp.Basic, text: str) -> str:
@@ -90,11 +96,24 @@ class Statements:
                 continue
             stack.pop()
             if not self._done(part):
-                self._fold(part) if _long(part) else self._name(part, self.printer(part))
+                self._state(part)
         return self.printer(e)
 
     def _done(self, part: sp.Basic) -> bool:
         return part in self.printer.names or part.is_Atom or (isinstance(part, sp.Expr) and bool(part.is_number))
+
+    def _state(self, part: sp.Basic) -> None:
+        """Give a part a statement."""
+        if isinstance(part, Table):
+            x = self._name(part, self.printer(part.args[0]))
+            name = f"c{self.count}"
+            text = lookup_text.lines(name, x, self.numbers.place(part), len(part.times), part.kind)
+            self.lines += [f"        {line}" for line in text[:-1]]
+            self._name(part, text[-1].removeprefix(f"{name} = "))
+        elif self.large and _long(part):
+            self._fold(part)
+        else:
+            self._name(part, self.printer(part))
 
     def _fold(self, part: sp.Basic) -> None:
         """One argument, or a few, after another: none of them need be there for long."""
@@ -120,6 +139,22 @@ class Statements:
             text = self.printer(value)
             text = text if condition == sp.true else f"{text} if {self.printer.condition(condition)} else {total}"
             total = self._name(part, text)
+
+
+def once_for_all(
+    printer: ScalarPrinter, expressions: Sequence[sp.Expr], shared: set[sp.Symbol], numbers: Numbers
+) -> list[str]:
+    """Lines before the loop over lanes: the tables of what all lanes share, which the printer then knows by name."""
+    out = list[str]()
+    for k, table in enumerate(tables(expressions)):
+        if not table.free_symbols <= shared:
+            continue
+        name, x = f"k{k}", f"k{k}x"
+        out.append(f"    {x} = {printer(table.args[0])}")
+        text = lookup_text.lines(name, x, numbers.place(table), len(table.times), table.kind)
+        out += [f"    {line}" for line in text]
+        printer.names[table] = name
+    return out
 
 
 FEW, MANY = 8, 32

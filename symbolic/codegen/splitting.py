@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 MOST_CALLS, MOST_CHARACTERS = 64, 12_000
 """Functions of `math` that are inlined in one loop over lanes, and characters of its lines."""
-_NAME = re.compile(r"\b[a-z]+\d+\b|\bweight\b")
+_NAME = re.compile(r"\b[a-z]+\d\w*\b|\bweight\b")
+_WITHIN = re.compile(r"\bc\d+[kw]\d*\b")
+"""Of a search in a table, which stays in one loop."""
 
 
 def cost(line: str) -> float:
@@ -22,7 +24,7 @@ def bodies(
     may be loaded anywhere, before anything is stored."""
     parts, room = [list[str]()], 1.0
     for line in lines:
-        if room < cost(line) and parts[-1]:
+        if room < cost(line) and parts[-1] and not _WITHIN.search(_right(line)):
             parts.append([])
             room = 1.0
         room -= cost(line)
