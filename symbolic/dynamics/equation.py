@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
+from inspect import Signature, signature
 from typing import Any
 
 import sympy as sp
@@ -34,13 +35,14 @@ class SDE:
     Parameters
     ----------
     states
-        Symbols, or names, (D,). They may be assumed real and no more: a positive X would delete Max(X, 0) before it is
-        seen.
+        Symbols, or names, (D,), or an array of `symbolic.states`; in a list also several, and symbols with them. They
+        may be assumed real and no more: a positive X would delete Max(X, 0) before it is seen.
     drift
-        D entries, or a plain Python function of (x, t) that returns them, called a few times with an array of symbols;
-        what compares, branches or changes from call to call is refused.
+        D entries, or of each array one of its shape; or a plain Python function of (x, t) that returns them, called a
+        few times with an array of symbols; what compares, branches or changes from call to call is refused.
     diffusion
-        D rows of J entries, or a function that returns them.
+        D rows of J entries, or a function that returns them. Of an array one of its shape, the strengths of a noise per
+        entry, or with an axis more for J noises of all.
     interpretation
         "ito" or "stratonovich": the sense in which the noise term is written.
     time
@@ -80,9 +82,9 @@ class SDE:
 
     def __init__(
         self,
-        states: Sequence[sp.Symbol | str],
-        drift: Sequence[Any] | Callable[..., Any],
-        diffusion: Sequence[Sequence[Any]] | Callable[..., Any],
+        states: Sequence[Any] | Array,
+        drift: Any,
+        diffusion: Any,
         interpretation: str = "ito",
         time: sp.Symbol | None = None,
         name: str = "sde",
@@ -404,6 +406,9 @@ class SDE:
 
     def _at(self, x: sp.Matrix, t: sp.Expr) -> dict[sp.Basic, sp.Basic]:
         return {a: b for a, b in (*zip(self.states, x, strict=True), (time_symbol, t)) if a != b}
+
+
+SDE.__signature__ = Signature(list(signature(SDE.__init__).parameters.values())[1:])  # type: ignore[attr-defined]
 
 
 def check_sense(where: str, sense: Any) -> str:
