@@ -61,9 +61,11 @@ def vectorising(function: Any) -> Any:
     return copy
 
 
-def compile_emitted(function: Callable[..., None], role: str, dtype: Any, own_clock: bool = False) -> Any:
-    """Compile an emitted function, or load it from the cache; `.address` goes into `Program`.
+def compile_emitted(
+    function: Callable[..., None], role: str, dtype: Any, own_clock: bool = False, kept: bool = True
+) -> Any:
+    """Compile an emitted function, or load it from the cache, where it is `kept`; `.address` goes into `Program`.
 
     Its name and its module's must contain a hash of the text. Keep the result alive as long as the address is used.
     """
-    return native(vectorising(function), signature(role, dtype, own_clock), EMITTED, f"{dtype} {own_clock}")
+    return native(vectorising(function), signature(role, dtype, own_clock), EMITTED, f"{dtype} {own_clock}", kept)

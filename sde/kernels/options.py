@@ -70,10 +70,13 @@ def kernel(function: Callable[..., Any], signature: Any) -> Any:
     return compiled
 
 
-def native(function: Callable[..., Any], signature: Any, options: Mapping[str, Any] = INNER, stamp: str = "") -> Any:
+def native(
+    function: Callable[..., Any], signature: Any, options: Mapping[str, Any] = INNER, stamp: str = "", kept: bool = True
+) -> Any:
     """The same for a C function: `.address` is what another kernel calls, `.ctypes` is for Python. stamp: marks its
-    entry besides."""
+    entry besides; kept: whether it has one."""
     compiled: Any = CFunc(function, (signature.args, signature.return_type), locals={}, options=dict(options))
-    compiled._cache = MachineCode(function, f"{source_hash()} {stamp}")
+    if kept:
+        compiled._cache = MachineCode(function, f"{source_hash()} {stamp}")
     compiled.compile()
     return compiled

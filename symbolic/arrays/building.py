@@ -352,7 +352,7 @@ def rebuilt(node: Array, args: Sequence[Array]) -> Array:
     if all(a is b for a, b in zip(args, node.args, strict=True)):
         return node
     if isinstance(node, Lookup):
-        return lookup(args[0], *node.values, node.data[1])
+        return lookup(args[0], node.values[0], node.values[1], node.data[1])
     if isinstance(node, Elementwise):
         made = elementwise(node.data[0], *args)
         return made if made.shape == node.shape else broadcast(made, node.shape)

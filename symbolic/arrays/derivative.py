@@ -12,6 +12,7 @@ from symbolic.arrays import building
 from symbolic.arrays.building import elementwise, of_sympy, reduced
 from symbolic.arrays.expression import (
     Array,
+    Call,
     Elementwise,
     Join,
     Lookup,
@@ -63,6 +64,9 @@ def _slope(node: Array, inner: Sequence[Array]) -> Array:
         return Take.of(node.shape, (inner[0], node.args[1]))
     if isinstance(node, (Reshape, Join)):
         return type(node).of(node.shape, inner, node.data)
+    if isinstance(node, Call):
+        rule = "a compiled function has no derivative here"
+        raise InputError.of("array", rule, node, "Use a scheme without derivatives, e.g. sriw1 for milstein.")
     assert isinstance(node, Reduce)
     kind, axes = node.data
     if kind == "sum":
@@ -114,6 +118,8 @@ def entrywise(node: Array, state: Array) -> bool:
     """Whether each entry of a node depends on no state but the same entry of one, as its formula shows."""
     for n in walk([node]):
         if state in n.reads and n is not state:
+            if isinstance(n, Call) and n.data[1] and n.args[0] is state:
+                continue
             if not isinstance(n, Elementwise):
                 return False
             if any(a.reads and (state in a.reads) and a.shape != node.shape for a in n.args):

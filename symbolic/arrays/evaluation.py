@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from symbolic.arrays import calls
 from symbolic.arrays.expression import (
     Array,
+    Call,
     Constant,
     Elementwise,
     Join,
@@ -45,8 +47,10 @@ def _value(node: Array, args: list[np.ndarray], values: Mapping[Any, Any]) -> np
         return np.asarray(values[node.data[0]], dtype=float).reshape(-1)
     if isinstance(node, Constant):
         return node.values[None]
+    if isinstance(node, Call):
+        return calls.values(node, args, max(map(len, args)))
     if isinstance(node, Lookup):
-        return looked_up(args[0], *node.values, node.data[1])
+        return looked_up(args[0], node.values[0], node.values[1], node.data[1])
     if isinstance(node, Elementwise):
         spread = [a.reshape(len(a), *[1] * (node.ndim + 1 - a.ndim), *a.shape[1:]) for a in args]
         return OPERATIONS[node.data[0]].value(*spread)

@@ -241,6 +241,13 @@ class Lookup(Elementwise):
         return lookup, (self.args[0], *self.values, self.data[1])
 
 
+class Call(Array):
+    """What a user's own function f(x, t, out) writes to out, (name in `calls.FUNCTIONS`, whether by entry): args x and
+    t, or t alone where it takes zeros for x."""
+
+    __slots__ = ()
+
+
 class Reduce(Array):
     """(kind, axes): "sum", "prod", "max" or "min" over axes."""
 

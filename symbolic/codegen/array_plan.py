@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from symbolic.arrays.expression import (
     Array,
+    Call,
     Constant,
     Elementwise,
     Join,
@@ -83,6 +84,8 @@ def arguments(node: Array, index: Index) -> list[tuple[Array, Index]]:
 
 def kernels_of(node: Array) -> list[Kernel]:
     """What fills a kept node: one kernel, or one for each of the arrays that are joined."""
+    if isinstance(node, Call):
+        return [Kernel((), a, ()) for a in node.args if not a.shape]
     if isinstance(node, Join):
         return [Kernel(a.shape, a, whole(a.shape)) for a in node.args]
     if not isinstance(node, Reduce):
@@ -113,9 +116,13 @@ def keep(roots: Sequence[Array], forced: Sequence[Array] = ()) -> list[Array]:
     nodes, kept = walk(roots), set(forced)
     costs = _costs(nodes)
     for node in nodes:
-        if isinstance(node, (Reduce, Join)):
+        if isinstance(node, (Reduce, Join, Call)):
             kept.add(node)
-        if isinstance(node, (Take, Reshape)) and not isinstance(node.args[0], ADDRESSED):
+        if (
+            isinstance(node, (Take, Reshape, Call))
+            and len(node.args[0].shape)
+            and not isinstance(node.args[0], ADDRESSED)
+        ):
             kept.add(node.args[0])
     contexts: dict[Array, set[tuple[int, Index, int]]] = {n: set() for n in nodes}
     for k, root in enumerate(roots):

@@ -15,6 +15,7 @@ import sympy as sp
 
 from symbolic.arrays.expression import (
     Array,
+    Call,
     Constant,
     Elementwise,
     Join,
@@ -120,6 +121,10 @@ class Function:
         name = self.fresh("b")
         lanes = "" if node.uniform else "*LANES"
         self.top.append(f"    {name} = np.empty({node.size}{lanes}, dtype=np.{self.dtype})")
+        if isinstance(node, Call):
+            self._call(node, name)
+            self.rows[node] = (name, 0)
+            return
         at = 0
         for kernel in kernels_of(node):
             shift = 0
@@ -130,6 +135,29 @@ class Function:
             kind = node.data[0] if isinstance(node, Reduce) else ""
             self._kernel(kernel, name, shift, node.shape, node.uniform, kind, own=node)
         self.rows[node] = (name, 0)
+
+    def _call(self, node: Call, name: str) -> None:
+        """A user's function, lane by lane, on columns of its own."""
+        x, out = self.fresh("x"), self.fresh("o")
+        size = node.args[0].size if len(node.args) > 1 else node.shape[0]
+        self.top.append(f"    {x} = np.zeros({size}, dtype=np.{self.dtype})")
+        self.top.append(f"    {out} = np.empty({node.shape}, dtype=np.{self.dtype})")
+        loop = _Loop(self, "    ")
+        time = loop.value(node.args[len(node.args) - 1], (), None)
+        self.body += loop.before
+        lines = list[str]()
+        if len(node.args) > 1:
+            source, first = self.rows[node.args[0]]
+            lines = [f"for j in range({size}):", f"    {x}[j] = {source}[({first} + j)*LANES + i]"]
+        lines.append(f"{node.data[0]}({x}, {time}, {out})")
+        step, end = ("*LANES", " + i") if node.reads else ("", "")
+        index = ["j"] if len(node.shape) == 1 else ["j", "k"]
+        flat = "j" if len(node.shape) == 1 else f"(j*{node.shape[1]} + k)"
+        for k, n in enumerate(node.shape):
+            lines.append(f"{'    ' * k}for {index[k]} in range({n}):")
+        lines.append(f"{'    ' * len(node.shape)}{name}[{flat}{step}{end}] = {out}[{', '.join(index)}]")
+        deep = "    " if not node.reads else "        "
+        self.body += (["    for i in range(LANES):"] if node.reads else []) + [deep + line for line in lines]
 
     def _kernel(
         self,

@@ -19,7 +19,7 @@ kernel.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,11 +40,13 @@ BLOCK_BYTES = 192 * 1024
 @dataclass(frozen=True)
 class Module:
     """Emitted text, and beside it its manifest (names, sizes, dtype, lanes, hash of the text), which is never part of a
-    source. numbers: of the tables that follow the parameters in p, behind those that averages run over."""
+    source. numbers: of the tables that follow the parameters in p, behind those that averages run over. functions: a
+    user's own, by the names that the text calls."""
 
     text: str
     manifest: Mapping[str, Any] = field(hash=False)
     numbers: np.ndarray = field(default_factory=lambda: np.empty(0), hash=False, compare=False)
+    functions: Mapping[str, Callable[..., Any]] = field(default_factory=dict[str, Any], hash=False)
 
     @property
     def hash(self) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import sympy as sp
 
+from symbolic.arrays import calls
 from symbolic.arrays.building import array
-from symbolic.arrays.expression import Array, Noise
+from symbolic.arrays.expression import Array, Noise, walk
 from symbolic.codegen.array_text import Function, Table, Target
 from symbolic.codegen.emit import Module, lane_count, module
 from symbolic.dynamics.array_equation import ArraySDE
@@ -60,7 +62,9 @@ def emitted(
         "dtype": dtype,
         "clock": "shared",
     }
-    return module(parts, manifest, table.numbers()), {name: o.shape for name, o in outputs.items()}, step
+    own = calls.functions(walk([*step.updates, *outputs.values()]))
+    made = module(parts, {**manifest, "functions": sorted(own)}, table.numbers())
+    return replace(made, functions=own), {name: o.shape for name, o in outputs.items()}, step
 
 
 def _rows(nodes: Sequence[Array]) -> list[int]:

@@ -8,13 +8,15 @@ from typing import Any
 
 import sympy as sp
 
+from symbolic.arrays import calls
 from symbolic.arrays.building import array, mapped
 from symbolic.arrays.bundle import Bundle, Strengths
 from symbolic.arrays.derivative import along, entrywise
 from symbolic.arrays.expression import Array, Noise, Scalar, State, broadcast, number, text
-from symbolic.dynamics.equation import SDE, check_sense
+from symbolic.dynamics import equation_reading as reading
+from symbolic.dynamics.equation import SDE
 from symbolic.dynamics.step_map import t as time_symbol
-from symbolic.errors import InputError
+from symbolic.errors import InputError, check
 from symbolic.language import names, reserved_names
 from symbolic.problem.parameter import Parameter, entries
 
@@ -30,6 +32,8 @@ class ArraySDE(SDE):
     each entry, with an axis more, of J, J noises that all states share. states: nodes.
     """
 
+    arrays = True
+
     def __init__(
         self,
         states: Any,
@@ -42,7 +46,7 @@ class ArraySDE(SDE):
     ) -> None:
         several = isinstance(states, (list, tuple))
         given = list(states) if several else [states]
-        self.interpretation = check_sense("SDE.interpretation", interpretation)
+        self.interpretation = reading.sense("SDE.interpretation", interpretation)
         self.name, self.W = names.check("SDE.name", name), ()
         symbols = dict[Any, Array]()
         for p in parameters:
@@ -128,11 +132,6 @@ class ArraySDE(SDE):
         return "\n".join(lines) + ")"
 
     @property
-    def arrays(self) -> bool:
-        """Whether it is of arrays."""
-        return True
-
-    @property
     def dimension(self) -> int:
         """Number of scalar states."""
         return sum(s.size for s in self.states)
@@ -174,7 +173,7 @@ class ArraySDE(SDE):
 
     def to(self, interpretation: str) -> SDE:
         """The same process in the other sense."""
-        if check_sense("SDE.to", interpretation) == self.interpretation:
+        if reading.sense("SDE.to", interpretation) == self.interpretation:
             return self
         if self.noise_class == "general":
             rule = "needs a noise whose strength at an entry depends on that entry alone"
@@ -234,3 +233,21 @@ def _scalar(where: str, given: Any, symbols: dict[Any, Array]) -> Any:
 
 def _symbol(given: Any) -> sp.Symbol:
     return sp.Symbol(given.name, real=True) if isinstance(given, State) else given
+
+
+def of_functions(
+    dimension: Any, functions: tuple[Any, Any], noise: Any, noises: Any, interpretation: str, name: str
+) -> ArraySDE:
+    """`SDE.compiled`. Raises InputError."""
+    d = check.whole("SDE.compiled.dimension", dimension, advice="Give the number of states.")
+    kinds = ("diagonal", "additive", "general")
+    check.one_of("SDE.compiled.noise", noise, kinds, advice="Pick one.")
+    if noises is not None and noise != "general":
+        raise InputError.of("SDE.compiled.noises", "goes with noise='general'", noises, "Leave it out.")
+    j = check.whole("SDE.compiled.noises", d if noises is None else noises, advice="Give how many noises there are.")
+    X, shape = State.of((d,), (), ("X",)), (d, j) if noise == "general" else (d,)
+    drift, diffusion = functions
+    f = calls.call("SDE.compiled.drift", drift, X, CLOCK, (d,), d, False)
+    at = None if noise == "additive" else X
+    b = calls.call("SDE.compiled.diffusion", diffusion, at, CLOCK, shape, d, noise == "diagonal")
+    return ArraySDE(X, f, b, interpretation, time_symbol, name)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sympy as sp
+from numba import njit
 
 from sde import simulate
 from sde.engine.program import import_text
@@ -223,3 +224,67 @@ BAD = {
 def test_refusals(rule: str) -> None:
     with pytest.raises(InputError, match=rule):
         BAD[rule]()
+
+
+@njit
+def _force(x: Any, t: Any, out: Any) -> None:
+    for i in range(len(x)):
+        out[i] = -x[i] + np.sin(t) * x[(i + 1) % len(x)]
+
+
+@njit
+def _own(x: Any, t: Any, out: Any) -> None:
+    for i in range(len(x)):
+        out[i] = 0.3 * np.sqrt(1 + x[i] ** 2) * (1 + t)
+
+
+@njit
+def _fixed(x: Any, t: Any, out: Any) -> None:
+    for i in range(len(x)):
+        out[i] = 0.3 * (1 + t) * (i + 1) + x[i]
+
+
+@njit
+def _shared(x: Any, t: Any, out: Any) -> None:
+    for i in range(len(x)):
+        for j in range(3):
+            out[i, j] = 0.1 * (i + j) * x[i]
+
+
+def _force_of_arrays(x: Any, t: Any) -> Any:
+    return -x + np.sin(t) * np.roll(x, -1)
+
+
+COMPILED: dict[str, tuple[Any, Any, str, dict[str, int]]] = {
+    "diagonal": (_own, lambda x, t: 0.3 * np.sqrt(1 + x**2) * (1 + t), "sriw1", {}),
+    "additive": (_fixed, lambda x, t: 0.3 * (1 + t) * np.arange(1, N + 1), "sra1", {}),
+    "general": (_shared, lambda x, t: 0.1 * (np.arange(N)[:, None] + np.arange(3)) * x[:, None], "heun", {"noises": 3}),
+}
+
+
+@pytest.mark.parametrize("noise", COMPILED)
+def test_functions_of_ones_own(noise: str) -> None:
+    """The same step as the same equation in symbols, as plain Python; one run as compiled."""
+    given, written, scheme, more = COMPILED[noise]
+    sense = "stratonovich" if scheme == "heun" else "ito"
+    own = SDE.compiled(N, _force, given, noise, interpretation=sense, **more)
+    symbols = SDE(X, drift=_force_of_arrays, diffusion=written, interpretation=sense)
+    assert own.noise_class == noise == symbols.noise_class
+    run = {"start": {"X": np.ones(N)}, "time": 0.2, "dt": 0.02, "paths": 100, "save_at": 2, "scheme": scheme}
+    found = simulate(own, **run).X  # type: ignore[arg-type]
+    np.testing.assert_allclose(found, simulate(symbols, **run).X, rtol=1e-12)  # type: ignore[arg-type]
+
+
+WRONG = {
+    "compiled by numba.njit": lambda: SDE.compiled(N, lambda x, t, out: None, _own),
+    "is called as f": lambda: SDE.compiled(N, _force, _shared),
+    "must write into out": lambda: SDE.compiled(N, njit(lambda x, t, out: None), _own),
+    "goes with noise='general'": lambda: SDE.compiled(N, _force, _own, noises=2),
+    "has no derivative": lambda: prepare(SDE.compiled(N, _force, _own), "milstein"),
+}
+
+
+@pytest.mark.parametrize("rule", WRONG)
+def test_refusals_of_functions_of_ones_own(rule: str) -> None:
+    with pytest.raises(InputError, match=rule):
+        WRONG[rule]()
