@@ -94,6 +94,11 @@ def _function(function: Any, args: Any, options: Mapping[str, Any]) -> Any:
             f"array.{_name(function)}: takes fewer arguments here than in NumPy; got {error} (TypeError). Leave them"
             " out."
         ) from error
+    except InputError:
+        raise
+    except (IndexError, ValueError) as error:
+        got = f"{error} ({type(error).__name__})"
+        raise InputError(f"array.{_name(function)}: must fit its arrays; got {got}. Axes count from 0.") from None
 
 
 def _getitem(node: Array, key: Any) -> Array:

@@ -63,6 +63,11 @@ def composed(place: Place, index: Index) -> Place:
     return start, tuple(sorted((a, s) for a, s in total.items() if s))
 
 
+def moved(index: Index, axis: int, shift: int) -> Index:
+    """The index some entries further along an axis of the kernel."""
+    return tuple((start + shift * sum(s for a, s in steps if a == axis), steps) for start, steps in index)
+
+
 def flat(index: Index, shape: Sequence[int]) -> Place:
     """The row-major place of an index."""
     strides = [1]

@@ -37,6 +37,7 @@ from symbolic.codegen.array_plan import (
     flat,
     keep,
     kernels_of,
+    moved,
     plain,
     read_within,
     whole,
@@ -52,6 +53,8 @@ MERGE = {
     "max": OPERATIONS["Max"].text,
     "min": OPERATIONS["Min"].text,
 }
+TURN, LIGHT = 8, 4
+"""Entries that a reduction takes at a time, where what is reduced takes no more additions than that."""
 MOST_PLACES = 2**24
 """Places in an array that a float32 can say."""
 
@@ -173,23 +176,40 @@ class Function:
         outer, deep = len(kernel.extents) - kernel.reduced, "    "
         start, steps = flat(whole(kernel.extents[:outer]), shape)
         place = (start + first, steps)
+        last = len(kernel.extents) - 1
         for k, n in enumerate(kernel.extents):
             if k == outer and kind:
                 self._begin(deep, name, place, kind, uniform)
-            if n > 1:
+            if n > 1 and (k < last or not kind):
                 self.body.append(f"{deep}for i{k} in range({n}):")
                 deep += "    "
-        loop = _Loop(self, deep)
-        value = loop.value(kernel.body, kernel.index, own if kernel.body is own else None)
-        target = f"{name}[{_text(place)}]" if uniform else f"{name}[{loop.row(place)} + i]"
-        if kind:
-            old = loop.name("w")
-            loop.put(f"{old} = {target}", uniform)
-            value = MERGE[kind].format(old, value)
-        loop.put(f"{target} = {value}", uniform)
-        self.body += loop.before
-        if loop.lines:
-            self.body += [f"{deep}for i in range(LANES):", *loop.lines]
+        for first, end, stride in self._turns(kernel) if kind else [(0, 1, 1)]:
+            inner = deep
+            if kind and kernel.extents[last] > 1:
+                self.body.append(f"{deep}for i{last} in range({first}, {end}, {stride}):")
+                inner += "    "
+            loop = _Loop(self, inner)
+            target = f"{name}[{_text(place)}]" if uniform else f"{name}[{loop.row(place)} + i]"
+            value = target if kind else loop.value(kernel.body, kernel.index, own if kernel.body is own else None)
+            for shift in range(stride if kind else 0):
+                old = loop.name("w")
+                loop.put(f"{old} = {value}", uniform)
+                entry = loop.value(kernel.body, moved(kernel.index, last, shift))
+                value = MERGE[kind].format(old, entry)
+            loop.put(f"{target} = {value}", uniform)
+            self.body += loop.before
+            if loop.lines:
+                self.body += [f"{inner}for i in range(LANES):", *loop.lines]
+
+    def _turns(self, kernel: Kernel) -> list[tuple[int, int, int]]:
+        """(first, end, stride) of the loops over the last axis that is reduced: several entries of a light body are
+        taken at a time, so that the row that they go to is read and written less."""
+        n = kernel.extents[-1]
+        bodies = [node for node, _ in read_within(kernel, set(self.rows)) if isinstance(node, Elementwise)]
+        if n < 2 * TURN or sum(OPERATIONS[b.data[0]].cost for b in bodies) > LIGHT:
+            return [(0, n, 1)]
+        whole_turns = n - n % TURN
+        return [(0, whole_turns, TURN), *([(whole_turns, n, 1)] if n % TURN else [])]
 
     def _begin(self, deep: str, name: str, place: Place, kind: str, uniform: bool) -> None:
         if uniform:

@@ -18,6 +18,7 @@ from symbolic.dynamics.equation import SDE
 from symbolic.dynamics.step_map import t as time_symbol
 from symbolic.errors import InputError, check
 from symbolic.language import names, reserved_names
+from symbolic.language.calls import called
 from symbolic.problem.parameter import Parameter, entries
 
 CLOCK = Scalar.of((), (), (time_symbol,))
@@ -25,6 +26,7 @@ Coefficients = Any
 """What is given as drift or diffusion: an array, number or expression, a list of them, or a function of x and t."""
 
 
+@called()
 class ArraySDE(SDE):
     """dX = drift dt + diffusion dW of arrays: `parts` are states of shapes of their own.
 

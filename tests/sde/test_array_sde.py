@@ -11,7 +11,7 @@ import pytest
 import sympy as sp
 from numba import njit
 
-from sde import simulate
+from sde import convergence, expectation, simulate
 from sde.engine.program import import_text
 from symbolic import SDE, InputError, Normal, states, table
 from symbolic.codegen.prepare import prepare
@@ -216,6 +216,10 @@ BAD = {
     ),
     "must have shape": lambda: simulate(ADDITIVE[0], start={X: np.ones(3), S: 0.0}, time=1.0, parameters={K: 1}),
     "may use the states": lambda: prepare(ADDITIVE[0], "euler-maruyama", {"o": X * sp.Symbol("q")}),
+    "takes equations of scalars": lambda: convergence(INWARD[0], "euler-maruyama", start={X: np.ones(N), S: 0.0}),
+    "expectation: takes equations": lambda: expectation(
+        INWARD[0], S, start={X: np.ones(N), S: 0.0}, time=1.0, tolerance=0.1
+    ),
     "needs a noise whose strength": lambda: INWARD[0].to("stratonovich"),
 }
 

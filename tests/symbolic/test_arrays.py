@@ -106,6 +106,9 @@ BAD = {
     "must have the state's shape": lambda: SDE(X, drift=np.sum(X[:, None] * X, axis=1)[1:], diffusion=1),
     "may use the states, parameters and time": lambda: SDE(X, drift=K * X, diffusion=1),
     "must have an entry for each": lambda: SDE([X, V], drift=[X], diffusion=[1, 1]),
+    "must fit its arrays": lambda: np.roll(X, 1, axis=3),
+    "SDE: diffusion must be given": lambda: SDE(X, drift=-X),
+    "must be distinct symbols|arrays of states": lambda: SDE([X[1:]], drift=[0], diffusion=[1]),
     "nesting may be": lambda: sum((np.sin(X * k) for k in range(400)), X),
 }
 
@@ -124,6 +127,6 @@ def _program(n: int) -> str:
 
 
 def test_text_does_not_grow_with_the_size_of_arrays() -> None:
-    small, large = _program(10), _program(1000)
+    small, large = _program(24), _program(1000)
     assert len(large.splitlines()) == len(small.splitlines())
     assert len(large) < 1.1 * len(small)
