@@ -1,5 +1,5 @@
 """The command line: derive, simulate, train, resume, verify, compare, calibrate, reproduce, show, library, schemes,
-cache.
+cache, warm.
 
 Exit codes: 0 done / all supported, 1 something refuted or every path lost, 2 bad input, 3 inconclusive, 130 interrupted
 by Ctrl-C, 143 by SIGTERM (what was complete is saved either way; a second Ctrl-C or SIGTERM ends at once), 70 an error
@@ -358,6 +358,30 @@ def cache(
     words = "removed" if clear else f"of at most {module_cache.LIMIT / 2**20:.0f} MiB"
     say(f"{line(found.folder)}: {found.files} files, {found.bytes / 2**20:.1f} MiB {words}", _shown(json_))
     emit(json_, described)
+    return 0
+
+
+@app.command(short_help="Compile ahead what runs need.")
+@guarded
+def warm(
+    specs: SpecArguments = None,
+    dtype: Annotated[str | None, typer.Option(help="float32 or float64; both when left out.")] = None,
+    json_: Json = None,
+) -> int:
+    """Compile ahead, into the kernel cache: the loops, the statistics, and what simulate and train run of each SPEC."""
+    from sde.api.warming import warm as warmed
+    from sde.spec.problem_file import spec_for
+    from sde.storage import module_cache
+
+    read, done, shown = [spec_for(spec) for spec in specs or ()], [], _shown(json_)
+    checked([path for spec in read for path in spec.inputs], json_)
+    dtypes = ("float32", "float64") if dtype is None else (SETTINGS["dtype"].read(dtype, "--dtype"),)
+    for one in warmed(read, dtypes):
+        done.append(vars(one))
+        say(f"{one.what}: {one.compiled} compiled, {one.kept} there, {one.seconds:.1f} s", shown)
+    found = module_cache.usage()
+    say(f"{line(found.folder)}: {found.files} files, {found.bytes / 2**20:.1f} MiB", shown)
+    emit(json_, {"folder": str(found.folder), "files": found.files, "bytes": found.bytes, "warmed": done})
     return 0
 
 

@@ -40,18 +40,7 @@ def noticed(seconds: float) -> Iterator[None]:
     if tell is None or seconds < LEAST:
         yield
         return
-    from numba.core import event
+    from sde.kernels import machine_code  # slow to load: who only derives need not pay for it
 
-    class Listener(event.Listener):
-        said = False
-
-        def on_start(self, event: event.Event) -> None:
-            if not self.said:
-                tell(f"compiling (once, about {seconds:.0f} s)")
-            self.said = True
-
-        def on_end(self, event: event.Event) -> None:
-            pass
-
-    with event.install_listener("numba:run_pass", Listener()):  # passes run only where code is made anew
+    with machine_code.watched(lambda: tell(f"compiling (once, about {seconds:.0f} s)")):
         yield

@@ -10,8 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from llvmlite import binding
-from numba.core import config
 
+from sde.kernels.machine_code import processor
 from sde.kernels.options import source_hash
 
 PACKAGES = ("numpy", "scipy", "sympy", "numba", "llvmlite")
@@ -27,9 +27,7 @@ def engine() -> dict[str, str]:
 
 @cache
 def _engine() -> tuple[tuple[str, str], ...]:
-    features = ",".join(sorted(k for k, v in dict(binding.get_host_cpu_features()).items() if v))
-    settings = [f"{name}={getattr(config, name, None)}" for name in ("CPU_NAME", "CPU_FEATURES", "OPT", "ENABLE_AVX")]
-    mark = hashlib.sha256(" ".join([binding.get_host_cpu_name(), features, *settings]).encode()).hexdigest()[:12]
+    mark = hashlib.sha256(" ".join(processor()).encode()).hexdigest()[:12]
     found = {"package": version("noetherflow"), "sources": sources_hash()[:12], "kernels": source_hash()[:12]}
     found |= {name: version(name) for name in PACKAGES}
     found["processor"] = f"{platform.machine()} {binding.get_host_cpu_name()} {mark}"

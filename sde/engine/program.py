@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.abc import InspectLoader
+from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 from types import CodeType, ModuleType
 from typing import Any
 
-import numba
 import numpy as np
 
 from sde.engine import compiling
@@ -124,7 +124,7 @@ class _Text(InspectLoader):
 def import_text(text: str) -> ModuleType:
     """The emitted module as plain Python, undecorated: the oracle for its compiled form. The cache holds its text, as
     it is."""
-    stamp = f"{text}\n{options.source_hash()}\n{numba.__version__}"
+    stamp = f"{text}\n{options.source_hash()}\n{version('numba')}"
     name = f"noetherflow_{hashlib.sha256(stamp.encode()).hexdigest()[:24]}"
     if name in sys.modules:
         return sys.modules[name]

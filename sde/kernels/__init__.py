@@ -7,6 +7,7 @@ nothing of ours outside itself but the folder that machine code is kept in.
     statistics/, records                     what is gathered of saved rows
     compiled_program, math/                  a problem's emitted text compiled; the functions it may use
     shared_functions, calls, options         shared C functions, calls by address, compiler options
-    machine_code                             compiled functions kept between processes
+    machine_code, arguments, ahead           compiled functions kept between processes; called from Python; ahead of use
+    compiler, views                          Python to object code, by Numba; arrays over pointers
     workspace, rows                          working memory; rows of lanes
 """

@@ -4,7 +4,7 @@
 
 import numpy as np
 
-from .calls import borrowed, call_observe, call_record
+from .calls import call_observe, call_record
 from .explosions import update_lanes
 from .options import inlined
 from .step import clocks, take_step
@@ -43,8 +43,6 @@ def advance(
     first_slot,
 ):
     lanes = program.lanes
-    space, driver, x, dead, when = borrowed(space), borrowed(driver), borrowed(x), borrowed(dead), borrowed(when)
-    p, statistics, paths = borrowed(p), borrowed(statistics), borrowed(paths)
     limit = x.dtype.type(bound)
     saved = 0
     while saved < len(clock.saves) and begin > 0 and clock.saves[saved] <= begin:
@@ -60,7 +58,7 @@ def advance(
             here = k + 1 - clock.first
             now, alive = x.dtype.type(clock.time[here]), np.int64(-1)
             if k < begin:
-                time, events = clocks(driver, space, now, lanes), begin == 0 and len(exploded) > lanes
+                time, events = clocks(driver, space.t, now, lanes), begin == 0 and len(exploded) > lanes
                 alive = update_lanes(
                     space, program, mine, p, exploded, times, limit, begin, time, clock.time[here:], 0, True, events
                 )
@@ -83,6 +81,6 @@ def advance(
                 )
             left = alive if alive >= 0 else left
             if slot < len(clock.saves) and clock.saves[slot] == k + 1:
-                time = clocks(driver, space, now, lanes)
+                time = clocks(driver, space.t, now, lanes)
                 save(space, program, mine, p, exploded, count, time, slot, statistics, paths, first_slot + at)
                 slot += 1

@@ -6,12 +6,12 @@ dtype.
 
 from typing import Any
 
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
+from .options import intrinsic, types
 
 
 def _emit_call(context, builder, signature, arguments):
+    from llvmlite import ir
+
     values = []
     for kind, value in zip(signature.args[1:], arguments[1:], strict=True):
         is_array = isinstance(kind, types.Array)
@@ -75,31 +75,6 @@ def _pace(typing_context, address, x, h, t, p):
     return types.void(types.int64, x, h, t, p), _emit_call
 
 
-def _disown(context, builder, kind, value):
-    if isinstance(kind, types.Array):
-        view = context.make_array(kind)(context, builder, value)
-        for owner in ("meminfo", "parent"):
-            setattr(view, owner, ir.Constant(getattr(view, owner).type, None))
-        return view._getvalue()
-    if isinstance(kind, types.BaseTuple):
-        members: Any = kind
-        parts = [_disown(context, builder, k, builder.extract_value(value, i)) for i, k in enumerate(members)]
-        return context.make_tuple(builder, kind, parts)
-    return value
-
-
-def _borrowed(typing_context, value):
-    """An array, or a tuple of such, without its owner: slices of it are not reference-counted, which costs more than
-    short rows of work. The caller keeps the array alive.
-    """
-
-    def emit(context, builder, signature, arguments):
-        return _disown(context, builder, value, arguments[0])
-
-    return value(value), emit
-
-
-borrowed: Any = intrinsic(_borrowed)
 call_step: Any = intrinsic(_step)
 call_accumulate: Any = intrinsic(_accumulate)
 call_observe: Any = intrinsic(_observe)

@@ -15,14 +15,16 @@ bare pointers, `functions` in the place of `math`.
 """
 
 from collections.abc import Callable
+from ctypes import POINTER
 from types import FunctionType
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import from_dtype, types
+from numpy.ctypeslib import as_ctypes_type
 
 from . import math
-from .options import EMITTED, native
+from .machine_code import native
+from .options import EMITTED
 
 
 class Program(NamedTuple):
@@ -39,11 +41,11 @@ class Program(NamedTuple):
     pace: int = 0
 
 
-def signature(role: str, dtype: Any, own_clock: bool = False) -> Any:
-    """Numba signature of emitted function `role` ("step", "accumulate", "observe" or "pace"); own_clock: of each
+def signature(role: str, dtype: Any, own_clock: bool = False) -> tuple[Any, ...]:
+    """Signature, of ctypes, of emitted function `role` ("step", "accumulate", "observe" or "pace"); own_clock: of each
     lane."""
-    scalar = from_dtype(np.dtype(dtype))
-    rows = types.CPointer(scalar)
+    scalar = as_ctypes_type(np.dtype(dtype))
+    rows = POINTER(scalar)
     time = rows if own_clock else scalar
     roles = {
         "step": (rows, rows, time, time, rows),
@@ -51,7 +53,7 @@ def signature(role: str, dtype: Any, own_clock: bool = False) -> Any:
         "observe": (rows, time, rows, rows),
         "pace": (rows, rows, rows, rows),
     }
-    return types.void(*roles[role])
+    return None, *roles[role]
 
 
 def vectorising(function: Any) -> Any:
@@ -68,4 +70,5 @@ def compile_emitted(
 
     Its name and its module's must contain a hash of the text. Keep the result alive as long as the address is used.
     """
-    return native(vectorising(function), signature(role, dtype, own_clock), EMITTED, f"{dtype} {own_clock}", kept)
+    options = {**EMITTED, "_nrt": "empty" in function.__code__.co_names}
+    return native(vectorising(function), signature(role, dtype, own_clock), options, f"{dtype} {own_clock}", kept)

@@ -9,12 +9,11 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import from_dtype, typeof, types
 
 from .advance import advance
 from .compiled_program import Program
 from .drivers import FUNCTIONS, Adaptive, Driver, Sampled, Weighted, prototype
-from .options import kernel
+from .machine_code import kernel
 from .shared_functions import addresses
 from .workspace import make_space
 
@@ -167,15 +166,13 @@ def run_block(dtype: Any, kind: type, events: bool = False) -> Callable[..., Any
 
 @cache
 def compile_loop(name: str, kind: type) -> Any:
-    """The Numba kernel for dtype `name`, "float32" or "float64", and a class of drivers, from the disk cache where it
+    """The kernel for dtype `name`, "float32" or "float64", and a class of drivers, from the disk cache where it
     can."""
-    real, i64 = from_dtype(np.dtype(name)), types.int64
-    f1, d1, i1 = (types.Array(t, 1, "C") for t in (real, types.float64, i64))
-    f2, d2, i2 = (types.Array(t, 2, "C") for t in (real, types.float64, i64))
+    f1, d1, i1 = (np.empty(0, t) for t in (name, np.float64, np.int64))
+    f2, d2, i2 = (np.empty((0, 0), t) for t in (name, np.float64, np.int64))
+    statistics, paths = np.empty((0, 0, 0)), np.empty((0, 0, 0), name)
     program, driver = Program(*[1] * len(Program._fields)), prototype(kind, np.dtype(name))
-    clock = types.NamedTuple((d1, d1, d1, i1, i64), Clock)
-    statistics, paths = types.Array(types.float64, 3, "C"), types.Array(real, 3, "C")
     space = make_space(addresses(name, ()), program, driver, np.dtype(name))
-    numbers = (i64, i64, i64, i64, types.float64)
-    problem = (typeof(space), typeof(program), typeof(driver), clock, types.uint64)
-    return kernel(advance, types.void(*problem, f1, f2, i2, d2, *numbers, statistics, paths, i64))
+    problem = (space, program, driver, Clock(d1, d1, d1, i1, 0), np.uint64(0))
+    rest = (0, 0, 0, 0, 0.0, statistics, paths, 0)
+    return kernel(advance, *problem, f1, f2, i2, d2, *rest, stamp=kind.__name__)

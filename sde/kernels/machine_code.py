@@ -1,90 +1,196 @@
-"""Machine code kept between processes: Numba's caching of compiled functions, over files that are verified before they
-are read.
-
-Numba keeps an index of pickles beside each source file and unpickles what it finds there. Here an entry is one sealed
-file of `sde.storage.module_cache`, named by everything that decides its contents, and Numba's own reading and writing
-of files is not used.
+"""Machine code kept between processes, loaded without Numba: one sealed file of `sde.storage.module_cache` for each C
+function, named by everything that decides its contents, read byte by byte into LLVM's linker.
 """
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
-import inspect
-import pickle
+import json
+import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, cached_property
 from importlib.metadata import version
+from itertools import count
+from pathlib import Path
+from threading import RLock
 from typing import Any
 
-from numba.core.caching import CompileResultCacheImpl, FunctionCache
-from numba.core.serialize import dumps
+from llvmlite import binding
 
 from sde.storage import module_cache
 
+from .arguments import Words
+from .options import INNER, source_hash
 
-class _NoLocator:
-    """Where Numba's locators would say that the files are; ours are wherever `module_cache` is."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._py_file = inspect.getfile(function)
-
-    def ensure_cache_path(self) -> None:
-        """Nothing: the folder is made and checked on every use."""
-
-
-class _Results(CompileResultCacheImpl):
-    """How compiled functions become data and back, without a search for a folder."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._lineno = function.__code__.co_firstlineno
-        self._locator = _NoLocator(function)
-
-
-class _Files:
-    """Numba's index and data files of one function, as sealed files with no index."""
-
-    def __init__(self, function: Callable[..., Any], stamp: str) -> None:
-        self.label = re.sub(r"[^\w]+", "_", function.__qualname__)[-60:].strip("_")
-        self.mark = (
-            function.__module__.rpartition(".")[2],
-            function.__qualname__,
-            function.__code__.co_firstlineno,
-            stamp,
-            sys.implementation.cache_tag,
-            version("numba"),
-            version("llvmlite"),
-        )
-
-    def name(self, key: Any) -> str:
-        return f"{self.label}-{hashlib.sha256(repr((self.mark, key)).encode()).hexdigest()[:32]}.nbc"
-
-    def load(self, key: Any) -> Any:
-        found = module_cache.load(self.name(key))
-        return None if found is None else pickle.loads(found)
-
-    def save(self, key: Any, data: Any) -> None:
-        module_cache.save(self.name(key), dumps(data))
+SETTINGS = (
+    "CPU_NAME",
+    "CPU_FEATURES",
+    "ENABLE_AVX",
+    "OPT",
+    "LOOP_VECTORIZE",
+    "SLP_VECTORIZE",
+    "DISABLE_INTEL_SVML",
+    "DEBUGINFO",
+)
+"""What Numba reads of its environment (NUMBA_...) that changes machine code."""
+_lock, _numbers = RLock(), count()
+taken = {"compiled": 0, "from the cache": 0}
+"""How many functions this process has compiled, and loaded."""
+_watching: list[Callable[[], None]] = []
 
 
-class MachineCode(FunctionCache):
-    """The cache of one function. stamp: what decides its code besides its own text: a hash of the sources it
-    inlines."""
+@dataclass(frozen=True)
+class Native:
+    """A C function in memory, as long as this object lives. signature: of ctypes, the result first; cached: it was not
+    compiled anew."""
 
-    def __init__(self, function: Callable[..., Any], stamp: str) -> None:
-        self._name, self._py_func = repr(function), function
-        self._impl = _Results(function)
-        self._cache_path = str(module_cache.folder())
-        self._cache_file = _Files(function, stamp)
-        self.enable()
+    address: int
+    signature: tuple[Any, ...]
+    cached: bool
+    library: Any
 
-    def flush(self) -> None:
-        """Nothing: an entry's name holds all that could make it outdated."""
+    @cached_property
+    def ctypes(self) -> Any:
+        """For Python, without the GIL."""
+        return ctypes.CFUNCTYPE(*self.signature)(self.address)
 
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """The compiled function, or None where there is none that is whole."""
-        try:
-            return super().load_overload(sig, target_context)
-        except Exception:  # sealed by us and yet not readable: another build of the same version
-            module_cache.discard(self._cache_file.name(self._index_key(sig, target_context.codegen())))
-            return None
+
+@cache
+def processor() -> tuple[str, ...]:
+    """The processor, with all that the compiler is told of it."""
+    features = ",".join(sorted(k for k, v in dict(binding.get_host_cpu_features()).items() if v))
+    settings = [f"{name}={os.environ.get(f'NUMBA_{name}')}" for name in SETTINGS]
+    file = Path(".numba_config.yaml")
+    told = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+    return binding.get_process_triple(), binding.get_host_cpu_name(), features, *settings, told
+
+
+def _name(function: Callable[..., Any], signature: tuple[Any, ...], stamp: str) -> str:
+    label = re.sub(r"[^\w]+", "_", function.__qualname__)[-60:].strip("_")
+    code = function.__code__
+    inside = [repr(cell.cell_contents) for cell in function.__closure__ or ()]
+    mark = (
+        function.__module__.rpartition(".")[2],
+        function.__qualname__,
+        code.co_firstlineno,
+        code.co_code,
+        repr(code.co_consts) if inside else "",
+        inside,
+        [getattr(kind, "__name__", "") for kind in signature],
+        stamp,
+        source_hash(),
+        sys.implementation.cache_tag,
+        version("numba"),
+        version("llvmlite"),
+        processor(),
+    )
+    return f"{label}-{hashlib.sha256(repr(mark).encode()).hexdigest()[:32]}.nbc"
+
+
+@contextmanager
+def watched(tell: Callable[[], None]) -> Iterator[None]:
+    """Within, `tell` is called once, as something begins to be compiled anew."""
+    _watching.append(tell)
+    try:
+        yield
+    finally:
+        if tell in _watching:
+            _watching.remove(tell)
+
+
+@cache
+def _linker() -> Any:
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    machine = binding.Target.from_default_triple().create_target_machine()
+    return binding.create_lljit_compiler(machine)
+
+
+def _link(symbol: str, called: list[str], code: bytes) -> Any:
+    """The library, in memory. called: what it needs of Numba's own functions. Raises RuntimeError where it needs what
+    is not there."""
+    library = binding.JITLibraryBuilder().add_object_img(code).add_current_process().export_symbol(symbol)
+    if called:
+        from . import compiler
+
+        compiler.load_symbols()
+    for name in called:
+        library.import_symbol(name, binding.address_of_symbol(name))
+    return library.link(_linker(), f"{symbol}.{next(_numbers)}")
+
+
+def _native(
+    function: Any, signature: Any, stamp: str, compile: Callable[[str], tuple[bytes, list[str]]], kept: bool = True
+) -> Native:
+    symbol = f"noetherflow_{re.sub(r'[^A-Za-z0-9_]+', '_', function.__name__)}"
+    name = _name(function, signature, stamp)
+    with _lock:
+        found = module_cache.load(name) if kept else None
+        if found is not None:
+            try:
+                called, _, code = found.partition(b"\n")
+                library = _link(symbol, json.loads(called), code)
+                taken["from the cache"] += 1
+                return Native(library[symbol], signature, True, library)
+            except Exception:  # sealed by us and yet not readable: another build of the same version
+                module_cache.discard(name)
+        for tell in _watching:
+            tell()
+        _watching.clear()
+        code, called = compile(symbol)
+        if kept:
+            module_cache.save(name, json.dumps(called).encode() + b"\n" + code)
+        library = _link(symbol, called, code)
+        taken["compiled"] += 1
+        return Native(library[symbol], signature, False, library)
+
+
+def native(
+    function: Callable[..., Any],
+    signature: tuple[Any, ...],
+    options: Mapping[str, Any] = INNER,
+    stamp: str = "",
+    kept: bool = True,
+) -> Native:
+    """`function` as a C function, compiled or loaded from the cache: `.address` is what another kernel calls, `.ctypes`
+    is for Python. signature: of ctypes, the result first. stamp: marks its entry besides; kept: whether it has one."""
+
+    def compile(symbol: str) -> tuple[bytes, list[str]]:
+        from . import compiler
+
+        result, *arguments = map(compiler.kind, signature)
+        return compiler.object_code(function, symbol, result, arguments, options, False)
+
+    return _native(function, signature, stamp, compile, kept)
+
+
+class Kernel:
+    """A compiled function for Python: arrays in C order, numbers and NamedTuples of them as the prototypes have; others
+    are refused with a TypeError. It releases the GIL."""
+
+    def __init__(self, function: Callable[..., Any], prototypes: tuple[Any, ...], stamp: str) -> None:
+        def compile(symbol: str) -> tuple[bytes, list[str]]:
+            from . import compiler
+
+            kinds = [compiler.prototype(value) for value in prototypes]
+            return compiler.object_code(function, symbol, compiler.kind(None), kinds, INNER, True)
+
+        self.words = Words(prototypes)
+        signature = (None, ctypes.POINTER(ctypes.c_int64))
+        self.native = _native(function, signature, f"{stamp} {self.words.struct.format} {self.words.kinds}", compile)
+
+    def __call__(self, *arguments: Any) -> None:
+        self.native.ctypes(self.words.pack(arguments))
+
+
+def kernel(function: Callable[..., Any], *prototypes: Any, stamp: str = "") -> Callable[..., None]:
+    """`function` for arguments of the prototypes' types, compiled or loaded from the cache. stamp: marks its entry
+    besides. Plain Python where NUMBA_DISABLE_JIT says so."""
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+        return function
+    return Kernel(function, prototypes, stamp)

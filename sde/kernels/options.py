@@ -1,5 +1,6 @@
-"""The one table of compiler options, and the decorators that apply it.
+"""The one table of compiler options, and the marks of what is compiled with them.
 
+Numba is slow to load and is needed only where something is compiled (`compiler`): a mark is kept here until then.
 Loops inline functions of other files of this folder, so every entry of the cache (`machine_code`) is stamped with a
 hash of the whole folder: a change anywhere in it recompiles, nothing else does.
 """
@@ -8,42 +9,94 @@ import hashlib
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-from numba import njit
-from numba.core.ccallback import CFunc
-from numba.extending import overload, register_jitable
-
-from .machine_code import MachineCode
+from typing import Any, NamedTuple
 
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 """Relaxed arithmetic that keeps `isfinite` and comparisons with NaN meaningful (no "nnan", no "ninf")."""
 
-INNER: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
-"""Functions that are inlined into kernels: fused multiply-adds only, so that vector and scalar code round
+LEAN: Any = {"nogil": True, "error_model": "numpy", "_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+"""Nothing allocates or counts references: all arrays are the caller's."""
+
+INNER: dict[str, Any] = {**LEAN, "fastmath": {"contract"}}
+"""Kernels, and functions that are inlined into them: fused multiply-adds only, so that vector and scalar code round
 alike.
 """
 
-EMITTED: dict[str, Any] = {"error_model": "numpy", "fastmath": FASTMATH}
+EMITTED: dict[str, Any] = {**LEAN, "fastmath": FASTMATH}
 """Functions emitted for one problem (see `compiled_program.compile_emitted`)."""
 
-LEAN: Any = {**INNER, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-INLINED: Any = {**LEAN, "forceinline": True}
-inner = register_jitable(**LEAN)
-inlined = register_jitable(**INLINED)
+INLINED: Any = {**INNER, "forceinline": True}
+
+
+class Overload(NamedTuple):
+    """Inside kernels, `function` is what `choose` gives for the types of its arguments."""
+
+    function: Callable[..., Any]
+    choose: Callable[..., Any]
+    options: Mapping[str, Any]
+    strict: bool
+
+
+class Intrinsic(NamedTuple):
+    """Inside kernels, `function` is what `typed` emits."""
+
+    function: Callable[..., Any]
+    typed: Callable[..., Any]
+
+
+class _Types:
+    def __getattr__(self, name: str) -> Any:
+        from numba import types
+
+        return getattr(types, name)
+
+
+types: Any = _Types()
+"""numba.types, loaded where first asked for."""
+
+marked: list[Overload | Intrinsic] = []
+"""What Numba has not been told of."""
+
+
+def _as_itself(options: Mapping[str, Any]) -> Callable[[Any], Any]:
+    def mark(function: Any) -> Any:
+        marked.append(Overload(function, lambda *arguments, **named: function, options, False))
+        return function
+
+    return mark
+
+
+inner: Any = _as_itself(INNER)
+inlined: Any = _as_itself(INLINED)
 """Both leave the function plain Python for Python callers. `inlined` decorates what runs per lane, where a call left in
-the loop over lanes would keep it from vectorising, and what runs every step on arrays, where a call would count
-references."""
+the loop over lanes would keep it from vectorising."""
 
 
-def chosen(function: Callable[..., Any], bodies: Mapping[type, Callable[..., Any]]) -> Callable[..., Any]:
+def chosen(function: Callable[..., Any], bodies: Mapping[type, Any]) -> Callable[..., Any]:
     """Make `function`, inside kernels, the body for the class of its first argument, a NamedTuple: each class is
     compiled with its own body only."""
 
     def choose(first, *rest):
         return bodies.get(getattr(first, "instance_class", type(None)))
 
-    overload(function, jit_options=INLINED, strict=False)(choose)
+    marked.append(Overload(function, choose, INLINED, False))
+    return function
+
+
+def overloaded(function: Callable[..., Any], choose: Callable[..., Any]) -> Callable[..., Any]:
+    """Make `function`, inside kernels, what `choose` gives for the type of its argument."""
+    marked.append(Overload(function, choose, INLINED, True))
+    return function
+
+
+def intrinsic(typed: Callable[..., Any]) -> Any:
+    """A function for kernels alone: typed(typing context, types of the arguments) gives its signature and what emits
+    it, as for `numba.extending.intrinsic`."""
+
+    def function(*arguments: Any) -> Any:
+        raise NotImplementedError(f"kernels.options: {typed.__name__} is for compiled code; got a call from Python.")
+
+    marked.append(Intrinsic(function, typed))
     return function
 
 
@@ -55,28 +108,3 @@ def source_hash() -> str:
         digest.update(path.name.encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-def kernel(function: Callable[..., Any], signature: Any) -> Any:
-    """Compile `function` for exactly one Numba `signature`, or load it from the cache.
-
-    Other argument types are then refused with a TypeError rather than compiled for silently.
-    """
-    compiled: Any = njit(**INNER)(function)
-    if hasattr(compiled, "_cache"):
-        compiled._cache = MachineCode(function, source_hash())
-        compiled.compile(signature)
-        compiled.disable_compile()
-    return compiled
-
-
-def native(
-    function: Callable[..., Any], signature: Any, options: Mapping[str, Any] = INNER, stamp: str = "", kept: bool = True
-) -> Any:
-    """The same for a C function: `.address` is what another kernel calls, `.ctypes` is for Python. stamp: marks its
-    entry besides; kept: whether it has one."""
-    compiled: Any = CFunc(function, (signature.args, signature.return_type), locals={}, options=dict(options))
-    if kept:
-        compiled._cache = MachineCode(function, f"{source_hash()} {stamp}")
-    compiled.compile()
-    return compiled

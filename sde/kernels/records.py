@@ -1,27 +1,28 @@
 """What is done with a block's rows, as C functions (see `shared_functions`): combined, recorded where saved, marked
 where exploded, dated by events."""
 
+from ctypes import POINTER, c_double, c_int32, c_int64
+
 import numpy as np
-from numba import types
-from numba.np.numpy_support import carray
 
 from .statistics.moments import add_row
+from .views import view
 
 
 def combine(out, offset, start, column, value, base, stride, factor, lanes, rows):
     """Rows of out = offset + factor * matrix @ rows of `base`, which begin `stride` entries apart; the matrix in
     compressed rows."""
-    offset, start = carray(offset, rows), carray(start, rows + 1)
+    offset, start = view(offset, rows), view(start, rows + 1)
     count: int = start[rows]  # type: ignore[assignment]
-    column, value = carray(column, count), carray(value, count)
+    column, value = view(column, count), view(value, count)
     for k in range(rows):
-        row, fixed = carray(out, (k + 1) * lanes)[k * lanes :], offset[k]
+        row, fixed = view(out, (k + 1) * lanes)[k * lanes :], offset[k]
         if start[k] == start[k + 1]:
             for i in range(lanes):
                 row[i] = fixed
         for j in range(start[k], start[k + 1]):
             c, here = factor * value[j], column[j] * stride
-            source = carray(base, here + lanes)[here:]
+            source = view(base, here + lanes)[here:]
             if j == start[k]:
                 for i in range(lanes):
                     row[i] = fixed + c * source[i]
@@ -33,11 +34,11 @@ def combine(out, offset, start, column, value, base, stride, factor, lanes, rows
 def record(cell, row, path, dead, sums, valid, lanes, counted, kept):
     """Merge the lanes of `row` into a cell of statistics (5,) where `counted`, write the first `valid` to `path` where
     `kept`; NaN for the dead. sums: scratch, (lanes,)."""
-    row, dead = carray(row, lanes), carray(dead, lanes)
+    row, dead = view(row, lanes), view(dead, lanes)
     if counted != 0:
-        add_row(carray(cell, 5), row, dead, valid, carray(sums, lanes))
+        add_row(view(cell, 5), row, dead, valid, view(sums, lanes))
     if kept != 0:
-        path = carray(path, valid)
+        path = view(path, valid)
         for i in range(valid):
             path[i] = row[i] if dead[i] < 0 else np.nan
 
@@ -47,9 +48,9 @@ def mark_exploded(x, dead, when, flags, alive, times, own_steps, stride, states,
     `room`, two more rows, there also the first such state row and its value. The state of the dead becomes NaN.
     own_steps[2]: how many are left alive.
     """
-    x = carray(x, (states + 2 * spare) * lanes)
-    dead, when, flags, alive = carray(dead, lanes), carray(when, lanes), carray(flags, lanes), carray(alive, lanes)
-    times, own_steps = carray(times, lanes), carray(own_steps, 3)
+    x = view(x, (states + 2 * spare) * lanes)
+    dead, when, flags, alive = view(dead, lanes), view(when, lanes), view(flags, lanes), view(alive, lanes)
+    times, own_steps = view(times, lanes), view(own_steps, 3)
     for i in range(lanes):
         flags[i] = 0
     for j in range(states):
@@ -73,8 +74,8 @@ def mark_exploded(x, dead, when, flags, alive, times, own_steps, stride, states,
 
 def date(rows, hit, when, times, stride, count, lanes, state):
     """Date with `state` and times[i * stride] the `count` events of which a lane's row has become positive."""
-    rows, hit, when = carray(rows, count * lanes), carray(hit, count * lanes), carray(when, count * lanes)
-    times = carray(times, lanes)
+    rows, hit, when = view(rows, count * lanes), view(hit, count * lanes), view(when, count * lanes)
+    times = view(times, lanes)
     for e in range(count):
         for i in range(lanes):
             at = e * lanes + i
@@ -83,12 +84,12 @@ def date(rows, hit, when, times, stride, count, lanes, state):
 
 
 def signatures(real):
-    """Numba signatures by name, for the scalar type `real`."""
-    i64, x, d = types.int64, types.CPointer(real), types.CPointer(types.float64)
-    i, s = types.CPointer(i64), types.CPointer(types.int32)
+    """Signatures by name, of ctypes, for the scalar type `real`."""
+    i64, x, d = c_int64, POINTER(real), POINTER(c_double)
+    i, s = POINTER(i64), POINTER(c_int32)
     return {
-        "combine": types.void(x, x, i, i, x, x, i64, real, i64, i64),
-        "record": types.void(d, x, x, i, d, i64, i64, i64, i64),
-        "mark_exploded": types.void(x, i, d, s, s, d, i, i64, i64, i64, i64, real, i64),
-        "date": types.void(x, i, d, d, i64, i64, i64, i64),
+        "combine": (None, x, x, i, i, x, x, i64, real, i64, i64),
+        "record": (None, d, x, x, i, d, i64, i64, i64, i64),
+        "mark_exploded": (None, x, i, d, s, s, d, i, i64, i64, i64, i64, real, i64),
+        "date": (None, x, i, d, d, i64, i64, i64, i64),
     }

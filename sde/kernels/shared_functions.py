@@ -8,10 +8,10 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import from_dtype
+from numpy.ctypeslib import as_ctypes_type
 
 from . import records
-from .options import native
+from .machine_code import native
 from .random import fillers
 
 
@@ -34,7 +34,7 @@ RECORDS = ("combine", "record", "mark_exploded", "date")
 def compiled(name: str, which: str) -> Any:
     """The function `which` for dtype `name`, "float32" or "float64"."""
     if which in RECORDS:
-        return native(getattr(records, which), records.signatures(from_dtype(np.dtype(name)))[which])
+        return native(getattr(records, which), records.signatures(as_ctypes_type(np.dtype(name)))[which])
     return native(fillers.FUNCTIONS[name][which], fillers.signature(name))
 
 

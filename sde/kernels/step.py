@@ -24,18 +24,18 @@ MOST_TURNS = 2**20
 
 
 @inlined
-def _one_clock(driver, space, time, lanes):
+def _one_clock(driver, rows, time, lanes):
     return time
 
 
 @inlined
-def _own_clocks(driver, space, time, lanes):
-    fill(space.t, time, lanes)
-    return space.t
+def _own_clocks(driver, rows, time, lanes):
+    fill(rows, time, lanes)
+    return rows
 
 
-def clocks(driver, space, time, lanes):
-    """A time of all lanes as the emitted text takes it."""
+def clocks(driver, rows, time, lanes):
+    """A time of all lanes as the emitted text takes it; rows: space.t."""
     raise NotImplementedError("kernels.step: only inside kernels")
 
 

@@ -76,18 +76,38 @@ def sampling_plan(blocks: Sequence[Distribution], z: Sequence[sp.Symbol]) -> Sam
 def factorise(covariance: np.ndarray) -> np.ndarray:
     """R of shape (K, rank) with R R^T = covariance, by pivoted Cholesky on the correlations (keeps zeros, reveals
     rank)."""
-    from scipy.linalg import lapack  # slow to load
-
     scale = np.sqrt(np.maximum(np.diag(covariance), 0.0))
     keep = np.flatnonzero(scale > 0)
     out = np.zeros((len(covariance), len(keep)))
     if not len(keep):
         return out
     correlation = covariance[np.ix_(keep, keep)] / np.outer(scale[keep], scale[keep])
-    lower, pivots, rank, _ = lapack.dpstrf(correlation, lower=1, tol=1e-12)
+    lower, pivots, rank = _cholesky(correlation)
     lower = np.tril(lower)[:, :rank]
     rows = np.empty_like(lower)
     rows[pivots - 1] = lower
     out = np.zeros((len(covariance), rank))
     out[keep] = rows * scale[keep, None]
     return out
+
+
+def _cholesky(correlation: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """LAPACK's dpstrf: lower factor, pivots from 1 on, rank. One and two rows are done here, to the same bits: SciPy is
+    slow to load."""
+    if len(correlation) > 2:
+        from scipy.linalg import lapack
+
+        lower, pivots, rank, _ = lapack.dpstrf(correlation, lower=1, tol=1e-12)
+        return lower, pivots, rank
+    order = [int(k) for k in range(len(correlation))]
+    if len(order) == 2 and correlation[1, 1] > correlation[0, 0]:
+        order.reverse()
+    lower = correlation[np.ix_(order, order)]
+    lower[0, 0] = np.sqrt(lower[0, 0])
+    rank = 1
+    if len(order) == 2:
+        lower[1, 0] *= 1.0 / lower[0, 0]
+        left = lower[1, 1] - lower[1, 0] * lower[1, 0]
+        if left > 1e-12:
+            lower[1, 1], rank = np.sqrt(left), 2
+    return lower, np.array(order) + 1, rank

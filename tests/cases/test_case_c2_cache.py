@@ -12,17 +12,17 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
+from ctypes import c_double
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import sympy as sp
-from numba import types
 
 from sde import SGD, train
 from sde.engine import program
-from sde.kernels import options
+from sde.kernels import machine_code, options
 from sde.storage import module_cache
 from sde.storage.module_cache import CacheWarning
 from symbolic import Loss, Normal
@@ -57,8 +57,8 @@ def compiled(empty: Path, shift: float = 1.5) -> tuple[float, int]:
     def moved(a):
         return a * 2.0 + shift
 
-    kernel = options.native(moved, types.float64(types.float64))
-    return float(kernel.ctypes(3.0)), kernel.cache_hits
+    kernel = machine_code.native(moved, (c_double, c_double))
+    return float(kernel.ctypes(3.0)), int(kernel.cached)
 
 
 def entry(folder: Path) -> Path:
@@ -353,16 +353,7 @@ def test_case_c2_a_folder_removed_meanwhile_is_made_again(empty_cache: Path) -> 
     assert module_cache.load("a.nbc") == b"1" and stat.S_IMODE(empty_cache.stat().st_mode) == 0o700
 
 
-def test_case_c2_numba_has_what_the_cache_stands_on() -> None:
-    """The private parts of Numba that `machine_code` replaces, by name."""
-    from numba.core import caching
-    from numba.core.ccallback import CFunc
-    from numba.core.dispatcher import Dispatcher
-
-    assert {"load_overload", "save_overload", "_index_key"} <= set(dir(caching.FunctionCache))
-    assert {"reduce", "rebuild", "check_cachable"} <= set(dir(caching.CompileResultCacheImpl))
-    assert "_cache" in CFunc.compile.__wrapped__.__code__.co_names  # type: ignore[attr-defined]
-    assert "_cache" in Dispatcher.compile.__code__.co_names
+def test_case_c2_emitted_text_is_named_after_us() -> None:
     text = prepare(problem(1), "sgd").module.text
     assert program.import_text(text).__name__.startswith("noetherflow_")
     assert json.dumps(record("schemes"))

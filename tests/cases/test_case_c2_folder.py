@@ -7,12 +7,12 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from ctypes import c_double
 from pathlib import Path
 
 import pytest
-from numba import types
 
-from sde.kernels import options
+from sde.kernels import machine_code
 from sde.storage import module_cache
 from sde.storage.module_cache import CacheWarning
 from tests.commands import record, run
@@ -32,8 +32,8 @@ def compiled() -> tuple[float, int]:
     def moved(a):
         return a * 2.0 + 1.5
 
-    kernel = options.native(moved, types.float64(types.float64))
-    return float(kernel.ctypes(3.0)), kernel.cache_hits
+    kernel = machine_code.native(moved, (c_double, c_double))
+    return float(kernel.ctypes(3.0)), int(kernel.cached)
 
 
 def made(path: Path, kind: str) -> str:

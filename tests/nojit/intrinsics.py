@@ -1,7 +1,8 @@
 """What Numba's intrinsics of sde/kernels mean in Python, put in their place where the JIT is off.
 
-`install` must act before any kernel is loaded, and so before pytest's configuration is read. Each is found by the name
-of the function that types it. Those that call machine code by address have no meaning in Python and stay as they are.
+`install` must act before any kernel that has some is loaded, and so before pytest's configuration is read. Each is
+found by the name of the function that types it. Those that call machine code by address have no meaning in Python and
+stay as they are.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from fractions import Fraction
 from inspect import getclosurevars
 from typing import Any
 
-import numba.extending
 import numpy as np
+
+from sde.kernels import options
 
 WORDS = {np.float32: np.uint32, np.float64: np.uint64}
 
@@ -43,7 +45,7 @@ def polynomial(coefficients: tuple[float, ...]) -> Callable[[Any], Any]:
 
 
 def reinterpret(target: Any) -> Callable[[Any], Any]:
-    kind = np.dtype(str(target))
+    kind = np.dtype(target)
     return lambda value: np.asarray(value).view(kind)[()]
 
 
@@ -71,21 +73,21 @@ PLAIN: dict[str, Callable[..., Any]] = {
     "_signed": on_bits(lambda width, y, x: y ^ (x & (1 << (width - 1)))),
     "_turned": on_bits(lambda width, y, n: y ^ ((n << (width - 2)) & (1 << (width - 1)))),
 }
-made = numba.extending.intrinsic
+made = options.intrinsic
 
 
 def intrinsic(typed: Callable[..., Any]) -> Any:
-    """In place of numba.extending.intrinsic."""
+    """In place of options.intrinsic."""
     name, inside = typed.__name__, getclosurevars(typed).nonlocals
     if name == "evaluate":
         return polynomial(inside["coefficients"])
     if name == "reinterpret":
-        return reinterpret(inside["target"])
+        return reinterpret(inside["name"])
     return PLAIN.get(name) or made(typed)
 
 
 def install() -> None:
     """Only where the JIT is off: compiled code needs Numba's own."""
-    if os.environ.get("NUMBA_DISABLE_JIT", "0") == "0" or "sde.kernels" in sys.modules:
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") == "0" or "sde.kernels.math" in sys.modules:
         raise RuntimeError("tests.nojit: needs NUMBA_DISABLE_JIT=1, and to come before sde.kernels.")
-    numba.extending.intrinsic = intrinsic
+    options.intrinsic = intrinsic

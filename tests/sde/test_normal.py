@@ -8,8 +8,11 @@ import pytest
 from numba import njit
 from scipy import stats
 
+from sde.kernels import compiler
 from sde.kernels.random import fillers, normal
 from sde.kernels.random.draws import normals, uniforms
+
+compiler.register()
 
 DTYPES = (np.float32, np.float64)
 
@@ -148,7 +151,7 @@ def test_uniforms_are_open_and_uniform(dtype):
 def test_fill_is_vectorised_without_library_calls(dtype):
     function = fillers.FUNCTIONS[np.dtype(dtype).name]["normals"]
     compiled = njit(function, nogil=True, error_model="numpy", fastmath={"contract"})
-    compiled.compile(fillers.signature(dtype))
+    compiled.compile(tuple(map(compiler.kind, fillers.signature(dtype)[1:])))
     (assembly,) = compiled.inspect_asm().values()
     if "%ymm" not in assembly:
         assert not re.search(r"\b(logf?|sincosf?|cosf?|sinf?)\b", assembly)

@@ -17,9 +17,12 @@ import pytest
 from numba import njit
 from scipy import special, stats
 
+from sde.kernels import compiler
 from sde.kernels.random import normal
 from sde.kernels.random.draws import normals, step_normals
 from sde.kernels.random.philox import STREAM_NOISE, STREAM_SAMPLES, philox
+
+compiler.register()
 
 ALPHA = 1e-3
 SEED = 20_240_607

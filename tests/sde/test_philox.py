@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from numba import njit
 
+from sde.kernels import compiler
 from sde.kernels.random import philox
+
+compiler.register()
 
 ONES = 0xFFFFFFFF
 KNOWN = [

@@ -10,20 +10,24 @@ from pathlib import Path
 
 import numba
 import pytest
-from numba import njit
-from numba.core.caching import CompileResultCacheImpl, FunctionCache
-from numba.core.ccallback import CFunc
+from numba.core import typed_passes
+from numba.core.codegen import Codegen, CodeLibrary, CPUCodegen, CPUCodeLibrary, JITCPUCodegen
+from numba.core.cpu import CPUContext
+from numba.core.dispatcher import _FunctionCompiler  # type: ignore[attr-defined]
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[2]
 IMPORTED = {
-    "numba.core.caching.CompileResultCacheImpl",
-    "numba.core.caching.FunctionCache",
-    "numba.core.ccallback.CFunc",
-    "numba.core.config",
-    "numba.core.event",
-    "numba.core.serialize.dumps",
-    "numba.np.numpy_support.carray",
+    "numba.core.codegen.JITCPUCodegen",
+    "numba.core.codegen.JITCodeLibrary",
+    "numba.core.compiler.Compiler",
+    "numba.core.compiler_lock.global_compiler_lock",
+    "numba.core.dispatcher._FunctionCompiler",
+    "numba.core.registry.cpu_target",
+    "numba.core.typing.templates.infer",
+    "numba.core.typing.templates.infer_global",
+    "numba.core.typing.templates.make_intrinsic_template",
+    "numba.np.arrayobj.populate_array",
 }
 
 
@@ -47,14 +51,17 @@ def test_it_is_there(name: str) -> None:
     assert getattr(importlib.import_module(module), attribute)
 
 
-def test_what_machine_code_rests_on() -> None:
-    """`sde.kernels.machine_code` sets these in place of Numba's constructors, and `options` hands them over."""
-    source = inspect.getsource(FunctionCache.__mro__[1])
-    for name in ("_name", "_py_func", "_impl", "_cache_path", "_cache_file"):
-        assert f"self.{name} = " in source, name
-    assert callable(FunctionCache._index_key) and callable(FunctionCache.enable)
-    assert "self._lineno = " in inspect.getsource(CompileResultCacheImpl.__mro__[1].__init__)
-    assert hasattr(njit(lambda: 0), "_cache") and "self._cache = " in inspect.getsource(CFunc.__init__)
+def test_what_the_compiler_rests_on() -> None:
+    """`sde.kernels.compiler` puts these in the place of Numba's, or calls them."""
+    assert callable(_FunctionCompiler._customize_flags) and callable(JITCPUCodegen.set_env)
+    source = inspect.getsource(CodeLibrary) + inspect.getsource(CPUCodeLibrary)
+    for name in ("_ensure_finalized", "_finalize_final_module", "_finalize_dynamic_globals", "_final_module"):
+        assert name in source, name
+    assert "self._finalized = True" in inspect.getsource(CPUCodeLibrary._finalize_final_module)
+    assert "self._internal_codegen = " in inspect.getsource(CPUContext.init)
+    assert "return self._internal_codegen" in inspect.getsource(CPUContext.codegen)
+    assert "flags.no_compile" in inspect.getsource(typed_passes)
+    assert "_library_class" in inspect.getsource(Codegen) and "self._tm = " in inspect.getsource(CPUCodegen)
 
 
 def test_numba_is_held_to_versions_that_were_tried() -> None:

@@ -31,7 +31,7 @@ u, w, x, e = sp.symbols("u w x e", real=True)
 loss = Loss((u*w*x - x - e)**2 + (u - w)**4/1000, [u, w], {x: Normal(0, 1), e: Normal(0, 1)})
 run = simulate(loss, SGD(0.01), start={"u": 1.0, "w": 0.5}, time=0.1, dt=0.01, paths=10, save_at=2)
 train(loss, SGD(0.01, momentum=0.5), start={"u": 1.0, "w": 0.5}, steps=10, paths=10, save_at=2)
-print([f.cache_hits for f in made], float(run.u.values[0, -1]).hex())
+print([int(f.cached) for f in made], float(run.u.values[0, -1]).hex())
 """
 
 

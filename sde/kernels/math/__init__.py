@@ -11,10 +11,7 @@ from collections.abc import Callable
 from math import acos, asin, asinh, atan2, atanh, inf, nan, sqrt
 from typing import Any
 
-from numba import types
-from numba.extending import overload
-
-from ..options import INLINED
+from ..options import overloaded, types
 from . import circular, exponential, logarithm, rounding
 from .arithmetic import F32, F64
 
@@ -40,8 +37,7 @@ def _declare(name: str, make: Callable[..., Any]) -> Callable[[Any], Any]:
         return None
 
     function.__name__ = function.__qualname__ = name
-    overload(function, jit_options=INLINED)(choose)
-    return function
+    return overloaded(function, choose)
 
 
 exp, tanh, sinh, cosh, erf = (_declare(name, make) for name, make in exponential.MAKERS.items())

@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
+from ..options import intrinsic, types
 from .bits import as_float32, as_float64, as_uint32, as_uint64
 
 

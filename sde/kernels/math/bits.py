@@ -5,12 +5,12 @@ free.
 from collections.abc import Callable
 from typing import Any
 
-from numba import types
-from numba.extending import intrinsic
+from ..options import intrinsic, types
 
 
-def _reinterpret(target: Any) -> Callable[..., Any]:
+def _reinterpret(name: str) -> Callable[..., Any]:
     def reinterpret(typing_context, value):
+        target = getattr(types, name)
         if value.bitwidth != target.bitwidth:
             raise TypeError(f"kernels.bits: widths must agree; got {value} for {target}. Cast the value first.")
 
@@ -22,8 +22,8 @@ def _reinterpret(target: Any) -> Callable[..., Any]:
     return intrinsic(reinterpret)
 
 
-as_float32 = _reinterpret(types.float32)
-as_float64 = _reinterpret(types.float64)
-as_int32 = _reinterpret(types.int32)
-as_uint32 = _reinterpret(types.uint32)
-as_uint64 = _reinterpret(types.uint64)
+as_float32 = _reinterpret("float32")
+as_float64 = _reinterpret("float64")
+as_int32 = _reinterpret("int32")
+as_uint32 = _reinterpret("uint32")
+as_uint64 = _reinterpret("uint64")

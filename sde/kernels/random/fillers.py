@@ -5,21 +5,22 @@ They fill rows (row j of lane i at out[j * lanes + i]) from draw block `block` o
 uint32, spare a row. `words` fills only its first 4 * lanes, with one draw block.
 """
 
+from ctypes import POINTER, c_int64, c_uint32, c_uint64
 from typing import Any
 
 import numpy as np
-from numba import from_dtype, types
-from numba.np.numpy_support import carray
+from numpy.ctypeslib import as_ctypes_type
 
+from ..views import view
 from .normal import SCRATCH, normals32, normals64, uniforms32, uniforms64
 from .philox import fill_words
 
 
 def _normals32(out, words, spare, rows, lanes, seed, first_path, step, stream, block):
     normals32(
-        carray(out, rows * lanes),
-        carray(words, SCRATCH * lanes),
-        carray(spare, lanes),
+        view(out, rows * lanes),
+        view(words, SCRATCH * lanes),
+        view(spare, lanes),
         rows,
         lanes,
         seed,
@@ -32,9 +33,9 @@ def _normals32(out, words, spare, rows, lanes, seed, first_path, step, stream, b
 
 def _normals64(out, words, spare, rows, lanes, seed, first_path, step, stream, block):
     normals64(
-        carray(out, rows * lanes),
-        carray(words, SCRATCH * lanes),
-        carray(spare, lanes),
+        view(out, rows * lanes),
+        view(words, SCRATCH * lanes),
+        view(spare, lanes),
         rows,
         lanes,
         seed,
@@ -47,8 +48,8 @@ def _normals64(out, words, spare, rows, lanes, seed, first_path, step, stream, b
 
 def _uniforms32(out, words, spare, rows, lanes, seed, first_path, step, stream, block):
     uniforms32(
-        carray(out, rows * lanes),
-        carray(words, SCRATCH * lanes),
+        view(out, rows * lanes),
+        view(words, SCRATCH * lanes),
         rows,
         lanes,
         seed,
@@ -61,8 +62,8 @@ def _uniforms32(out, words, spare, rows, lanes, seed, first_path, step, stream, 
 
 def _uniforms64(out, words, spare, rows, lanes, seed, first_path, step, stream, block):
     uniforms64(
-        carray(out, rows * lanes),
-        carray(words, SCRATCH * lanes),
+        view(out, rows * lanes),
+        view(words, SCRATCH * lanes),
         rows,
         lanes,
         seed,
@@ -74,7 +75,7 @@ def _uniforms64(out, words, spare, rows, lanes, seed, first_path, step, stream, 
 
 
 def _words(out, words, spare, rows, lanes, seed, first_path, step, stream, block):
-    fill_words(carray(words, SCRATCH * lanes), lanes, seed, first_path, step, stream, block)
+    fill_words(view(words, SCRATCH * lanes), lanes, seed, first_path, step, stream, block)
 
 
 FUNCTIONS = {
@@ -83,8 +84,7 @@ FUNCTIONS = {
 }
 
 
-def signature(dtype: Any) -> Any:
-    """Numba signature of a filler."""
-    i64 = types.int64
-    rows = types.CPointer(from_dtype(np.dtype(dtype)))
-    return types.void(rows, types.CPointer(types.uint32), rows, i64, i64, types.uint64, i64, i64, i64, i64)
+def signature(dtype: Any) -> tuple[Any, ...]:
+    """Signature of a filler, of ctypes."""
+    i64, rows = c_int64, POINTER(as_ctypes_type(np.dtype(dtype)))
+    return None, rows, POINTER(c_uint32), rows, i64, i64, c_uint64, i64, i64, i64, i64

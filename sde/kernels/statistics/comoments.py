@@ -5,9 +5,8 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import from_dtype, types
 
-from ..options import kernel
+from ..machine_code import kernel
 
 
 def _comoments(rows, valid, chosen, dead, saves, clean, count, mean, product):
@@ -48,9 +47,8 @@ def _comoments(rows, valid, chosen, dead, saves, clean, count, mean, product):
 
 @cache
 def _compiled(name: str) -> Any:
-    real, i1 = from_dtype(np.dtype(name)), types.Array(types.int64, 1, "C")
-    b1, d3 = types.Array(types.boolean, 1, "C"), types.Array(types.float64, 3, "C")
-    return kernel(_comoments, types.void(types.Array(real, 3, "C"), types.int64, i1, i1, i1, b1, d3, d3, d3))
+    rows, i1, b1, d3 = np.empty((0, 0, 0), name), np.empty(0, np.int64), np.empty(0, np.bool_), np.empty((0, 0, 0))
+    return kernel(_comoments, rows, 0, i1, i1, i1, b1, d3, d3, d3)
 
 
 def load(dtype: Any) -> None:

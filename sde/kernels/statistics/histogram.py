@@ -4,9 +4,8 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import from_dtype, types
 
-from ..options import kernel
+from ..machine_code import kernel
 
 
 def _count(rows, valid, observable, edges, table):
@@ -28,9 +27,7 @@ def _count(rows, valid, observable, edges, table):
 
 @cache
 def _compiled(name: str) -> Any:
-    real = types.Array(from_dtype(np.dtype(name)), 3, "C")
-    d1, i2 = types.Array(types.float64, 1, "C"), types.Array(types.int64, 2, "C")
-    return kernel(_count, types.void(real, types.int64, types.int64, d1, i2))
+    return kernel(_count, np.empty((0, 0, 0), name), 0, 0, np.empty(0), np.empty((0, 0), np.int64))
 
 
 def load(dtype: Any) -> None:

@@ -8,9 +8,9 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import types
 
-from ..options import inlined, inner, kernel
+from ..machine_code import kernel
+from ..options import inlined, inner
 
 COUNT, MEAN, M2, LOW, HIGH = range(5)
 
@@ -91,8 +91,13 @@ def _merge(a, b):
 
 @cache
 def _merger() -> Any:
-    cells = types.Array(types.float64, 3, "C")
-    return kernel(_merge, types.void(cells, cells))
+    cells = np.empty((0, 0, 0))
+    return kernel(_merge, cells, cells)
+
+
+def load() -> None:
+    """Compile now, or load from the cache."""
+    _merger()
 
 
 def merge(a: np.ndarray, b: np.ndarray) -> None:

@@ -10,10 +10,10 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import from_dtype, types
 
+from ..machine_code import kernel
 from ..math.bits import as_int32, as_uint64
-from ..options import inner, kernel
+from ..options import inner
 
 f32, i32, i64, u32 = np.float32, np.int32, np.int64, np.uint32
 
@@ -62,12 +62,9 @@ def _count64(rows, valid, centre, inverse, bits, strip, table):
 
 @cache
 def _compiled(name: str) -> Any:
-    real = from_dtype(np.dtype(name))
-    f1, f2 = types.Array(real, 1, "C"), types.Array(real, 2, "C")
-    table, strip = types.Array(types.uint32, 2, "C"), types.Array(types.int32, 1, "C")
-    return kernel(
-        _count32 if name == "float32" else _count64, types.void(f2, types.int64, f1, f1, types.int64, strip, table)
-    )
+    f1, f2 = np.empty(0, name), np.empty((0, 0), name)
+    table, strip = np.empty((0, 0), np.uint32), np.empty(0, np.int32)
+    return kernel(_count32 if name == "float32" else _count64, f2, 0, f1, f1, 0, strip, table)
 
 
 def load(dtype: Any) -> None:

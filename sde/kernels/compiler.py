@@ -1,0 +1,192 @@
+"""Python to object code, by Numba: the only module that loads it, and only where something is not in the cache.
+
+Numba makes a dispatcher, two wrappers and machine code of every function, helpers too. Here a function becomes one
+object file with one C function; what it inlines is linked in before machine code is made, once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import from_dtype, typeof, types
+from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
+from numba.core.compiler import Compiler
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.dispatcher import _FunctionCompiler  # type: ignore[attr-defined]
+from numba.core.registry import cpu_target
+from numba.core.typing.templates import infer, infer_global, make_intrinsic_template
+from numba.extending import overload
+
+from .options import Intrinsic, marked
+from .views import c_array
+
+SCALARS = {
+    ctypes.c_float: types.float32,
+    ctypes.c_double: types.float64,
+    ctypes.c_int32: types.int32,
+    ctypes.c_uint32: types.uint32,
+    ctypes.c_int64: types.int64,
+    ctypes.c_uint64: types.uint64,
+}
+
+
+OWN = ("numba_", "NRT_", "__svml_", "PyExc_")
+"""How the names of functions and data begin that Numba keeps for its code."""
+
+
+def kind(of: Any) -> Any:
+    """Numba's type for one of ctypes; None is void."""
+    if of is None:
+        return types.void
+    return SCALARS[of] if of in SCALARS else types.CPointer(kind(of._type_))
+
+
+def prototype(value: Any) -> Any:
+    """Numba's type of a number, an array in C order or a NamedTuple of such, of which only its type counts."""
+    if isinstance(value, np.ndarray):
+        return types.Array(from_dtype(value.dtype), value.ndim, "C")
+    if isinstance(value, tuple):
+        parts = [prototype(v) for v in value]
+        return types.NamedTuple(parts, type(value)) if hasattr(value, "_fields") else types.Tuple(parts)
+    return typeof(value)
+
+
+class _Library(JITCodeLibrary):
+    """A library of code to be linked with others: no machine code is made of it."""
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+    def get_pointer_to_function(self, name: str) -> int:
+        self._ensure_finalized()
+        return 0
+
+
+class _Codegen(JITCPUCodegen):
+    _library_class = _Library
+
+    def set_env(self, env_name: str, env: Any) -> None:
+        """Nothing: no function here is called by way of the interpreter."""
+
+
+class _Function(_FunctionCompiler):
+    def _customize_flags(self, flags: Any) -> Any:
+        flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
+        flags.enable_pyobject = False
+        return flags
+
+
+@cache
+def _codegen() -> _Codegen:
+    return _Codegen("noetherflow")
+
+
+def register() -> None:
+    """Register what has been marked since."""
+    for mark in marked:
+        if isinstance(mark, Intrinsic):
+            template = make_intrinsic_template(
+                mark.function, mark.typed, mark.typed.__name__, prefer_literal=False, kwargs={}
+            )
+            infer(template)
+            infer_global(mark.function, types.Function(template))
+        else:
+            options: Any = dict(mark.options)
+            overload(mark.function, jit_options=options, strict=mark.strict)(mark.choose)
+    marked.clear()
+
+
+def _context() -> Any:
+    return cpu_target.target_context
+
+
+def load_symbols() -> None:
+    """Make the C functions known that Numba's own code may call."""
+    _context().refresh()
+
+
+@global_compiler_lock
+def object_code(
+    function: Callable[..., Any], symbol: str, result: Any, arguments: Any, options: Mapping[str, Any], packed: bool
+) -> tuple[bytes, list[str]]:
+    """Object code of the C function `symbol`, which takes `arguments` (Numba's types) or, packed, the address of their
+    words (`arguments.pack`); and the names of Numba's own functions that it calls."""
+    register()
+    collecting = gc.isenabled()
+    gc.disable()  # it would go through all of Numba's types time and again
+    context = _context()
+    context.refresh()
+    own, context._internal_codegen = context._internal_codegen, _codegen()
+    try:
+        made = _Function(function, cpu_target, dict(options), {}, Compiler).compile(tuple(arguments), result)
+        _add_entry(context, made.library, made.fndesc, symbol, packed)
+        made.library._ensure_finalized()
+    finally:
+        context._internal_codegen = own
+        if collecting:
+            gc.enable()
+    module = made.library._final_module
+    called = [f.name for f in module.functions if f.is_declaration and f.name.startswith(OWN)]
+    return _codegen()._tm.emit_object(module), called
+
+
+def _add_entry(context: Any, library: Any, description: Any, symbol: str, packed: bool) -> None:
+    """The C function that calls the compiled one. Nothing here raises, so its status is not looked at."""
+    module = context.create_module("entry")
+    callee = ir.Function(
+        module,
+        context.call_conv.get_function_type(description.restype, description.argtypes),
+        description.llvm_func_name,
+    )
+    kinds = [context.get_value_type(k) for k in description.argtypes]
+    word = ir.IntType(64)
+    entry_type = ir.FunctionType(
+        context.get_value_type(description.restype) if description.restype != types.void else ir.VoidType(),
+        [word.as_pointer()] if packed else kinds,
+    )
+    entry = ir.Function(module, entry_type, symbol)
+    builder = ir.IRBuilder(entry.append_basic_block())
+    values = list(entry.args)
+    if packed:
+        words = _Words(context, builder, entry.args[0])
+        values = [words.value(k) for k in description.argtypes]
+    _, out = context.call_conv.call_function(
+        builder, callee, description.restype, description.argtypes, values, attrs=("noinline",)
+    )
+    builder.ret_void() if description.restype == types.void else builder.ret(out)
+    library.add_ir_module(module)
+
+
+class _Words:
+    """Reads values from the words that `arguments.pack` has written, one after another."""
+
+    def __init__(self, context: Any, builder: Any, start: Any) -> None:
+        self.context, self.builder, self.start, self.taken = context, builder, start, 0
+
+    def next(self) -> Any:
+        at = self.builder.gep(self.start, [ir.Constant(ir.IntType(64), self.taken)])
+        self.taken += 1
+        return self.builder.load(at)
+
+    def value(self, kind: Any) -> Any:
+        context, builder = self.context, self.builder
+        target = context.get_value_type(kind)
+        if isinstance(kind, types.BaseTuple):
+            return context.make_tuple(builder, kind, [self.value(k) for k in kind])  # type: ignore[attr-defined]
+        if isinstance(kind, types.Array):
+            return self.array(kind)
+        found = self.next()
+        if isinstance(kind, types.Boolean):
+            return builder.icmp_unsigned("!=", found, ir.Constant(found.type, 0))
+        return builder.bitcast(found, target) if isinstance(kind, types.Float) else found
+
+    def array(self, kind: Any) -> Any:
+        data = self.next()
+        return c_array(self.context, self.builder, kind, data, [self.next() for _ in range(kind.ndim)])
