@@ -45,6 +45,8 @@ __getattr__, __dir__, __all__ = attach(
         "lambda_wd": "symbolic.noise.drift:WEIGHT_DECAY",
         "library": "symbolic.library:",
         "parameters": "symbolic.problem.parameter",
+        "states": "symbolic.arrays.states",
+        "table": "symbolic.arrays.states",
         "warmup": "symbolic.problem.optimizer",
     },
 )

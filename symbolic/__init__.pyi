@@ -1,6 +1,8 @@
 import sympy
 
 from symbolic import library as library
+from symbolic.arrays.states import states as states
+from symbolic.arrays.states import table as table
 from symbolic.dynamics.equation import SDE as SDE
 from symbolic.errors import InputError as InputError
 from symbolic.predictions.broken_symmetry import Breaking as Breaking

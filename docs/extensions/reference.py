@@ -16,7 +16,7 @@ from sde.settings import SETTINGS
 from sde.spec import claims_section, data_files, problem_file, run_section
 from symbolic.errors import InputError
 from symbolic.functions.registry import EXPRESSIONS, ROWS
-from symbolic.language.vocabulary import CONSTANTS, OF_TWO, WITH_AXIS
+from symbolic.language.vocabulary import CONSTANTS, OF_THREE, OF_TWO, WITH_AXIS
 from symbolic.library import rows as library_rows
 from symbolic.problem.distributions import NAMED
 from symbolic.problem.optimizer import SGD
@@ -145,9 +145,10 @@ def _law(word: str) -> list[str]:
 def _functions() -> Iterator[list[str]]:
     """Rows of the table of functions."""
     known = {r.spec: r for r in ROWS if r.spec}
-    for name in sorted({*known, *EXPRESSIONS, *WITH_AXIS, *OF_TWO, "trace"}):
+    for name in sorted({*known, *EXPRESSIONS, *WITH_AXIS, *OF_TWO, *OF_THREE, "trace"}):
         row = known.get(name)
         of = "an array, or along `axis=`" if name in WITH_AXIS else "two arrays" if name in OF_TWO else "each entry"
+        of = "each entry, by increasing places and the values there" if name in OF_THREE else of
         notes = []
         if row:
             notes += ["kinked"] if row.kinked else []

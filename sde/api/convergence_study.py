@@ -193,6 +193,8 @@ def convergence(
 
 def _check(sde: Any, steps: int, levels: int, paths: int, exact: Any, reference: Any) -> None:
     instance("convergence", sde, SDE, "needs an SDE", "Build one with sde.SDE, or SDE.from_loss(loss, sgd) of a loss.")
+    if sde.arrays:
+        raise InputError.of("convergence", "takes equations of scalars", sde.name, "Write a smaller one in symbols.")
     for name, value, least in (("steps", steps, 1), ("levels", levels, 4), ("paths", paths, 100)):
         if (as_whole(value) or 0) < least:
             raise InputError(

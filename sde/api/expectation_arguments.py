@@ -43,6 +43,8 @@ def check_arguments(
         return InputError.of(f"expectation{name}", rule, got, do)
 
     instance("expectation", sde, SDE, "needs an SDE", NO_SDE)
+    if sde.arrays:
+        raise InputError.of("expectation", "takes equations of scalars", sde.name, "Use simulate with an observable.")
     if isinstance(f, bool) or not isinstance(f, (sp.Expr, int, float)):
         several = isinstance(f, (list, tuple, dict, np.ndarray, sp.MatrixBase))
         do = "Call expectation for each of several." if several else "Write it with the states' symbols."

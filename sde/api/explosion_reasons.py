@@ -96,7 +96,7 @@ def _smaller(problem: Loss | SDE, scheme: str) -> str:
 def _formulas(problem: Loss | SDE) -> tuple[sp.Basic, ...]:
     """The user's own formulas."""
     if isinstance(problem, SDE):
-        return (*problem.drift_vector, *problem.diffusion_matrix)
+        return () if problem.arrays else (*problem.drift_vector, *problem.diffusion_matrix)
     return (problem.expression,)
 
 
@@ -113,6 +113,8 @@ def _points(
     problem: Loss | SDE, prepared: Prepared, scheme: str, plan: Plan, state: np.ndarray, time: float, length: float
 ) -> Iterator[tuple[dict[sp.Symbol, float], Sequence[sp.Basic]]]:
     """Formulas of the step, the user's own first, with all that is known of their symbols."""
+    if isinstance(problem, SDE) and problem.arrays:
+        return
     dynamics, parameters = prepared.dynamics, [float(p) for p in plan.parameters]
     values: dict[sp.Symbol, float] = dict(zip(dynamics.states, map(float, state), strict=False))
     values |= {t: time, h: length}

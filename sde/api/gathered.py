@@ -12,6 +12,8 @@ import sympy as sp
 from sde.engine.result_layout import ResultLayout, Variable
 from sde.engine.time_grid import RunClock
 from sde.settings import Gather
+from symbolic.arrays.building import excess
+from symbolic.arrays.expression import Array
 from symbolic.codegen.prepare import check_expression, parameters_of
 from symbolic.dynamics.equation import SDE
 from symbolic.errors import InputError, instance, unknown
@@ -47,6 +49,8 @@ def together(gather: Gather) -> dict[str, Any]:
 def _excess(condition: Any) -> Any:
     """The expression that is positive where a condition holds: a relation's one side less the other, the least of what
     must hold together, the greatest of what may."""
+    if isinstance(condition, Array):
+        return excess(condition)
     if isinstance(condition, sp.And | sp.Or):
         parts = [_excess(c) for c in condition.args]
         return (sp.Min if isinstance(condition, sp.And) else sp.Max)(*parts)

@@ -23,6 +23,8 @@ import sympy as sp
 
 from sde.engine import checkpoint
 from sde.settings import RunSettings
+from symbolic.arrays.expression import Array, text
+from symbolic.dynamics.array_equation import ArraySDE
 from symbolic.dynamics.equation import SDE
 from symbolic.dynamics.step_map import t as clock
 from symbolic.problem.loss import Loss
@@ -82,6 +84,8 @@ def plain(value: Any) -> Any:
         return value if math.isfinite(value) else str(value)
     if isinstance(value, Mapping):
         return {str(getattr(k, "name", k)): plain(v) for k, v in value.items()}
+    if isinstance(value, Array):
+        return text(value)
     if isinstance(value, sp.MatrixBase):
         return plain(value.tolist())
     if isinstance(value, sp.Basic):
@@ -133,11 +137,22 @@ def problem(of: Loss | SDE) -> dict[str, Any]:
             "data": laws,
         }
     named = {} if of.time is None else {clock: of.time}
+    if isinstance(of, ArraySDE):
+        shown: dict[str, Any] = {
+            "drift": [text(f) for f in of.forces],
+            "diffusion": [text(b) for b in of.strengths],
+            "shapes": [list(s.shape) for s in of.states],
+        }
+    else:
+        rows = [of.diffusion_matrix.row(i) for i in range(len(of.states))]
+        shown = {
+            "drift": [_text(e.xreplace(named)) for e in of.drift_vector],
+            "diffusion": [[_text(e.xreplace(named)) for e in row] for row in rows],
+        }
     return {
         "sde": of.name,
         "states": _names(of.states),
-        "drift": [_text(e.xreplace(named)) for e in of.drift_vector],
-        "diffusion": [[_text(e.xreplace(named)) for e in of.diffusion_matrix.row(i)] for i in range(len(of.states))],
+        **shown,
         "interpretation": of.interpretation,
         "time": None if of.time is None else of.time.name,
         "parameters": _names(of.parameters),

@@ -329,7 +329,7 @@ def run_prepared(
         refuse_too_many(paths, width)
     beginning = starts.reader(parameters_of(problem), settings.start, paths, seed, len(manifest["states"]))
     with compiling.reporting(settings.progress is True):
-        program = load(prepared.module.text, manifest)
+        program = load(prepared.module.text, manifest, prepared.module.functions)
     numbers = np.append(moving.values, prepared.table)
     plan = Plan(
         program=program,

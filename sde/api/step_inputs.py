@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,10 @@ from sde.engine.pilot import PATHS, Pilot, pilot
 from sde.engine.plan import Start
 from sde.engine.time_grid import Grid, Rule, RunClock
 from sde.kernels.drivers import Driver
+from symbolic.arrays.evaluation import evaluate
+from symbolic.arrays.expression import Array
 from symbolic.codegen.prepare import Prepared
+from symbolic.dynamics.array_equation import ArraySDE
 from symbolic.dynamics.equation import SDE
 from symbolic.dynamics.gradient import LossDynamics
 from symbolic.dynamics.step_map import t as time_symbol
@@ -76,6 +79,33 @@ def of_sgd(prepared: Prepared, sgd: SGD, dtype: str, full_batch: bool) -> Motion
         values,
         False,
     )
+
+
+class ArrayCoefficients:
+    """The same of an equation of arrays; the diffusion of a diagonal noise is its diagonal, (D, n)."""
+
+    def __init__(self, sde: ArraySDE, parameters: np.ndarray) -> None:
+        self._sde, self._parameters = sde, dict(zip(sde.parameters, parameters, strict=True))
+
+    def _values(self, nodes: Sequence[Array], x: np.ndarray, t: np.ndarray) -> np.ndarray:
+        n, at, values = x.shape[1], 0, dict[Any, Any](self._parameters) | {time_symbol: t}
+        for s in self._sde.states:
+            values[s] = x[at : at + s.size].T.reshape(n, *s.shape)
+            at += s.size
+        found = evaluate(nodes, values, n)
+        tail = (self._sde.shared,) if nodes is self._sde.strengths and self._sde.shared else ()
+        return np.concatenate([np.moveaxis(v, 0, -1).reshape(-1, *tail, n) for v in found])
+
+    def drift(self, x: np.ndarray, t: np.ndarray) -> np.ndarray:
+        return self._values(self._sde.forces, x, t)
+
+    def diffusion(self, x: np.ndarray, t: np.ndarray) -> np.ndarray:
+        return self._values(self._sde.strengths, x, t)
+
+    def pilot(self, start: Start, paths: int, time: float) -> Pilot:
+        """A few paths from where the run's first ones begin."""
+        states = start(0, min(paths, PATHS))
+        return pilot(self.drift, self.diffusion, np.resize(states, (PATHS, states.shape[1])).T, time)
 
 
 class Coefficients:

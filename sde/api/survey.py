@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from sde.api import starts
-from sde.api.step_inputs import Coefficients
+from sde.api.step_inputs import ArrayCoefficients, Coefficients
 from sde.engine import step_check, time_grid
 from sde.engine.pilot import Pilot
 from sde.engine.time_grid import Grid
 from symbolic.codegen.prepare import parameters_of
 from symbolic.dynamics import discontinuities
+from symbolic.dynamics.array_equation import ArraySDE
 from symbolic.dynamics.equation import SDE
 from symbolic.dynamics.step_map import t as time_symbol
 from symbolic.errors import InputError
@@ -44,8 +45,10 @@ class Survey:
     time: float
 
     @cached_property
-    def coefficients(self) -> Coefficients | None:
+    def coefficients(self) -> Coefficients | ArrayCoefficients | None:
         """None where a function has no form in NumPy: what compiles the run says so."""
+        if isinstance(self.sde, ArraySDE):
+            return ArrayCoefficients(self.sde, self.parameters)
         try:
             return Coefficients(self.sde, self.parameters)
         except ValueError:
@@ -54,14 +57,14 @@ class Survey:
     @cached_property
     def pilot(self) -> Pilot:
         """Rates and size along a few paths."""
-        begin = starts.reader(parameters_of(self.sde), self.start, self.paths, self.seed, len(self.sde.states))
+        begin = starts.reader(parameters_of(self.sde), self.start, self.paths, self.seed, self.sde.dimension)
         found = self.coefficients.pilot(begin, self.paths, self.time) if self.coefficients else None
         return found or Pilot(0.0, 0.0, 1.0)
 
     @property
     def moves_with_time(self) -> bool:
         """Whether time is in the coefficients."""
-        return time_symbol in self.sde.drift_vector.free_symbols | self.sde.diffusion_matrix.free_symbols
+        return time_symbol in self.sde.scalars
 
     def pull(self) -> np.ndarray:
         """What the drift at the first start would move each state by over the whole run, (D,)."""
@@ -70,7 +73,7 @@ class Survey:
 
     def _begin(self) -> np.ndarray:
         """The state at which the first path begins, (D,)."""
-        return starts.reader(parameters_of(self.sde), self.start, self.paths, self.seed, len(self.sde.states))(0, 1)[0]
+        return starts.reader(parameters_of(self.sde), self.start, self.paths, self.seed, self.sde.dimension)(0, 1)[0]
 
     def step(self) -> float:
         """The step of a run that was given none: a thousandth of its time, or as short as its rates and its input ask
@@ -90,7 +93,7 @@ class Survey:
 
     def jumps(self) -> list[float]:
         """Times at which coefficients jump."""
-        if not self.moves_with_time:
+        if not self.moves_with_time or self.sde.arrays:
             return []
         entries = [*self.sde.drift_vector, *self.sde.diffusion_matrix]
         values = dict(zip(self.sde.parameters, map(float, self.parameters), strict=True))
@@ -103,7 +106,8 @@ class Survey:
             return None
         begin = self._begin()
         rng = np.random.Generator(np.random.Philox(21))
-        many = (np.arange(LOOKS) + rng.random(LOOKS)) * (self.time / LOOKS)
+        looks = LOOKS if not self.sde.arrays else max(grid.steps, LOOKS // self.sde.dimension)
+        many = (np.arange(looks) + rng.random(looks)) * (self.time / looks)
         at = grid.at(np.arange(grid.steps + 1))
         by_steps = self._values(begin, at)
         by_looks = self._values(begin, many)
@@ -123,7 +127,7 @@ class Survey:
 
     def refuse_singular_end(self, scheme: str, grid: Grid) -> None:
         """Raise ValueError where the scheme looks at the end of the run and the coefficients have no value there."""
-        if not self.moves_with_time:
+        if not self.moves_with_time or self.sde.arrays:
             return
         values = dict(zip(self.sde.parameters, map(float, self.parameters), strict=True))
         last = float(grid.lengths(grid.steps - 1, grid.steps)[0])

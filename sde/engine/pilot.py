@@ -10,7 +10,7 @@ import numpy as np
 
 Array = np.ndarray
 Field = Callable[[Array, Array], Array]
-"""(x (D, n), t (n,)) -> (D, n) for a drift, (D, J, n) for a diffusion."""
+"""(x (D, n), t (n,)) -> (D, n) for a drift, (D, J, n) for a diffusion, or (D, n), its diagonal."""
 
 PATHS, STEPS = 16, 200
 """Paths, and the most steps: enough for forty times the shortest relaxation time where the whole run is out of
@@ -67,7 +67,8 @@ def pilot(drift: Field, diffusion: Field, start: Array, time: float, steps: int 
             h = min(time / steps * 2, SHARE / fastest if fastest > 0 else np.inf, time - t)
             if not h > 0:
                 break
-            x = x + f * h + np.sqrt(h) * np.einsum("djn,jn->dn", b, rng.standard_normal(b.shape[1:]))
+            xi = rng.standard_normal(b.shape[-2:])
+            x = x + f * h + np.sqrt(h) * (b * xi if b.ndim == 2 else np.einsum("djn,jn->dn", b, xi))
             x[:, ~np.isfinite(x).all(axis=0)] = np.nan
             t += h
         later = list[Array]()
@@ -107,7 +108,9 @@ def _derivative(field: Field, x: Array, t: Array, f: Array, v: Array) -> Array:
 
 def _spread(diffusion: Field, x: Array, t: Array, b: Array, v: Array) -> Array:
     change = _derivative(diffusion, x, t, b, v)
-    return len(x) * np.square(change).sum(axis=(0, 1))  # a random direction sees 1/D of it on average
+    return len(x) * np.square(change).sum(
+        axis=tuple(range(change.ndim - 1))
+    )  # a random direction sees 1/D of it on average
 
 
 def _quantile(values: Array, q: float) -> float:

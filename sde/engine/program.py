@@ -6,7 +6,7 @@ import hashlib
 import importlib.util
 import marshal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.abc import InspectLoader
@@ -21,6 +21,7 @@ import numpy as np
 from sde.engine import compiling
 from sde.kernels import compiled_program, options
 from sde.storage import module_cache
+from symbolic.errors import InputError
 
 ROLES = ("step", "accumulate", "observe", "pace", "sweep")
 
@@ -35,6 +36,9 @@ class Program:
     compile_seconds: float = 0.0
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if self.manifest.get("functions"):
+            rule = "an equation of compiled functions runs in this process only"
+            raise InputError.of("executor", rule, list(self.manifest["functions"])[:2], "Write it in symbols.")
         return Program, (self.text, dict(self.manifest))
 
     @property
@@ -73,9 +77,10 @@ class Program:
         )
 
 
-def load(text: str, manifest: Mapping[str, Any]) -> Program:
+def load(text: str, manifest: Mapping[str, Any], functions: Mapping[str, Callable[..., Any]] | None = None) -> Program:
     """Compile emitted text, or take its machine code from this process or from the cache. The text itself is written as
-    it is."""
+    it is. functions: a user's own compiled ones that it calls, by name, which are there in this process only."""
+    vars(import_text(text)).update(functions or {})
     started, program = perf_counter(), Program(text, dict(manifest))
     with compiling.noticed(len(text) * compiling.TEXT_SECONDS):
         assert program.native
@@ -92,7 +97,8 @@ def _machine_code(text: str, dtype: str, own_clock: bool) -> dict[str, Any]:
         if hasattr(module, role):
             function = getattr(module, role)
             function.__name__ = function.__qualname__ = f"{role}_{module.__name__.split('_')[-1]}"
-            compiled[role] = compiled_program.compile_emitted(function, role, np.dtype(dtype), own_clock)
+            kept = not any(name.startswith("user_") for name in function.__code__.co_names)
+            compiled[role] = compiled_program.compile_emitted(function, role, np.dtype(dtype), own_clock, kept)
     return compiled
 
 

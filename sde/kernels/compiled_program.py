@@ -68,11 +68,13 @@ def vectorising(function: Any) -> Any:
     return copy
 
 
-def compile_emitted(function: Callable[..., None], role: str, dtype: Any, own_clock: bool = False) -> Any:
-    """Compile an emitted function, or load it from the cache; `.address` goes into `Program`.
+def compile_emitted(
+    function: Callable[..., None], role: str, dtype: Any, own_clock: bool = False, kept: bool = True
+) -> Any:
+    """Compile an emitted function, or load it from the cache, where it is `kept`; `.address` goes into `Program`.
 
     Its name and its module's must contain a hash of the text. Keep the result alive as long as the address is used.
     """
     scratch = {"empty", "zeros"} & set(function.__code__.co_names)
     options = {**EMITTED, "_nrt": bool(scratch)}  # only what takes scratch of its own needs Numba's allocator
-    return native(vectorising(function), signature(role, dtype, own_clock), options, f"{dtype} {own_clock}")
+    return native(vectorising(function), signature(role, dtype, own_clock), options, f"{dtype} {own_clock}", kept)

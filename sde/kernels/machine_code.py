@@ -104,11 +104,13 @@ def _link(symbol: str, called: list[str], code: bytes) -> Any:
     return library.link(_linker(), f"{symbol}.{next(_numbers)}")
 
 
-def _native(function: Any, signature: Any, stamp: str, compile: Callable[[str], tuple[bytes, list[str]]]) -> Native:
+def _native(
+    function: Any, signature: Any, stamp: str, compile: Callable[[str], tuple[bytes, list[str]]], kept: bool = True
+) -> Native:
     symbol = f"noetherflow_{re.sub(r'[^A-Za-z0-9_]+', '_', function.__name__)}"
     name = _name(function, signature, stamp)
     with _lock:
-        found = module_cache.load(name)
+        found = module_cache.load(name) if kept else None
         if found is not None:
             try:
                 called, _, code = found.partition(b"\n")
@@ -121,17 +123,22 @@ def _native(function: Any, signature: Any, stamp: str, compile: Callable[[str], 
             tell()
         _watching.clear()
         code, called = compile(symbol)
-        module_cache.save(name, json.dumps(called).encode() + b"\n" + code)
+        if kept:
+            module_cache.save(name, json.dumps(called).encode() + b"\n" + code)
         library = _link(symbol, called, code)
         taken["compiled"] += 1
         return Native(library[symbol], signature, False, library)
 
 
 def native(
-    function: Callable[..., Any], signature: tuple[Any, ...], options: Mapping[str, Any] = INNER, stamp: str = ""
+    function: Callable[..., Any],
+    signature: tuple[Any, ...],
+    options: Mapping[str, Any] = INNER,
+    stamp: str = "",
+    kept: bool = True,
 ) -> Native:
     """`function` as a C function, compiled or loaded from the cache: `.address` is what another kernel calls, `.ctypes`
-    is for Python. signature: of ctypes, the result first. stamp: marks its entry besides."""
+    is for Python. signature: of ctypes, the result first. stamp: marks its entry besides; kept: whether it has one."""
 
     def compile(symbol: str) -> tuple[bytes, list[str]]:
         from . import compiler
@@ -139,7 +146,7 @@ def native(
         result, *arguments = map(compiler.kind, signature)
         return compiler.object_code(function, symbol, result, arguments, options, False)
 
-    return _native(function, signature, stamp, compile)
+    return _native(function, signature, stamp, compile, kept)
 
 
 class Kernel:

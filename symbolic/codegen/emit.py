@@ -21,15 +21,20 @@ kernel.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Container, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import sympy as sp
 
+from symbolic.codegen.lookup_text import Numbers
 from symbolic.codegen.printing import ScalarPrinter
 from symbolic.codegen.rolled import rolled, written
-from symbolic.codegen.row_loops import loops, parts
+from symbolic.codegen.row_loops import averages, loops, parts
+from symbolic.codegen.sharing import Statements, inside_out, once_for_all, refuse_large, repeated
+from symbolic.codegen.splitting import bodies
 from symbolic.dynamics.autodiff import Statement
 from symbolic.dynamics.step_map import Accumulation, StepMap, h, t
 
@@ -38,15 +43,19 @@ GROUP = 16
 """Lanes that go through the rows of a data set together: fewer, and compilers do not vectorise so short a loop."""
 LONG = 800
 """Lines of a function from which on they are rolled into loops."""
+NAMED = re.compile(r"[cv]\d+")
 
 
 @dataclass(frozen=True)
 class Module:
     """Emitted text, and beside it its manifest (names, sizes, dtype, lanes, hash of the text), which is never part of a
-    source."""
+    source. numbers: of the tables that follow the parameters in p, behind those that averages run over. functions: a
+    user's own, by the names that the text calls."""
 
     text: str
     manifest: Mapping[str, Any] = field(hash=False)
+    numbers: np.ndarray = field(default_factory=lambda: np.empty(0), hash=False, compare=False)
+    functions: Mapping[str, Callable[..., Any]] = field(default_factory=dict[str, Any], hash=False)
 
     @property
     def hash(self) -> str:
@@ -65,11 +74,12 @@ def emit(
     accumulation: over one row per lane, or over rows that all lanes share."""
     rows = len(step.states) * 2 + len(step.inputs) * 2 + (len(accumulation.z) if accumulation else 0)
     lanes = lane_count(rows, dtype)
-    number = "np.float32" if dtype == "float32" else "float"
     states, own = {"x": step.states}, step.pace is not None
     updates = step.updates
     if own:
         updates = tuple(sp.Piecewise((u, h > 0), (x, True)) for x, u in zip(step.states, step.updates, strict=True))
+    averaged = sum(a.table.size for a in averages(observables.values()))
+    numbers = Numbers(len(step.parameters) + averaged)
     parts = [
         _function(
             "step(x, n, h, t, p)",
@@ -79,6 +89,7 @@ def emit(
             "x",
             updates,
             dtype=dtype,
+            numbers=numbers,
         ),
         _function(
             "observe(x, t, p, out)",
@@ -89,10 +100,13 @@ def emit(
             tuple(observables.values()),
             tables=len(step.parameters),
             dtype=dtype,
+            numbers=numbers,
         ),
     ]
     if step.pace is not None:
-        parts.append(_function("pace(x, h, t, p)", lanes, (), _inputs(step, states), "h", (step.pace,)))
+        parts.append(
+            _function("pace(x, h, t, p)", lanes, (), _inputs(step, states), "h", (step.pace,), numbers=numbers)
+        )
     if accumulation:
         signature = "sweep(x, z, w, n, p, rows)" if shared_rows else "accumulate(x, z, w, n, p)"
         parts.append(
@@ -106,9 +120,9 @@ def emit(
                 weight="w",
                 shared_rows=shared_rows,
                 dtype=dtype,
+                numbers=numbers,
             )
         )
-    body = "\n\n".join(parts)
     manifest: dict[str, Any] = {
         "name": step.name,
         "states": [str(s) for s in step.states],
@@ -121,12 +135,19 @@ def emit(
         "dtype": dtype,
         "clock": "own" if own else "shared",
     }
+    return module(parts, manifest, numbers.numbers())
+
+
+def module(parts: Sequence[str], manifest: Mapping[str, Any], numbers: np.ndarray) -> Module:
+    """The texts of functions as a module. manifest: all that it will hold but the hash; numbers: of tables."""
+    lanes, number = manifest["lanes"], "np.float32" if manifest["dtype"] == "float32" else "float"
     head = (
         f'"""A step map as emitted text, one block of {lanes} paths."""\n\nimport math\n\nimport numpy as np\n\nF ='
         f" {number}\nLANES = {lanes}\nGROUP = {GROUP}\n"
     )
+    body = "\n\n".join(parts)
     text = f"{head}\n\n{body}\n"
-    return Module(text, {**manifest, "hash": hashlib.sha256(text.encode()).hexdigest()[:20]})
+    return Module(text, {**manifest, "hash": hashlib.sha256(text.encode()).hexdigest()[:20]}, numbers)
 
 
 def lane_count(rows: int, dtype: str) -> int:
@@ -156,6 +177,8 @@ def _function(
     tables: int = 0,
     shared_rows: bool = False,
     dtype: str = "float64",
+    *,
+    numbers: Numbers,
 ) -> str:
     width, columns = (GROUP if shared_rows else lanes), len([v for v in places.values() if v.startswith("z[")])
     needed = _needed(list(statements), results)
@@ -176,32 +199,26 @@ def _function(
             fixed.append(f"    {names[symbol]} = {position}")
         else:
             names[symbol] = position
-    lines, averaged = loops(results, tables, names, _repeated, _inside_out)
+    lines, averaged = loops(results, tables, names, repeated, inside_out)
     results = [e.xreplace(averaged) for e in results] if averaged else results
     printer = ScalarPrinter({**names, **{s: s.name[1:] for s in averaged.values()}})
-    repeated = _repeated([e for _, e in needed] + list(results))
-    temporaries: dict[sp.Basic, str] = {}
-    named: list[tuple[str, str]] = []
-
-    def show(e: sp.Expr) -> str:
-        for part in _inside_out(e, repeated, temporaries):
-            if part not in temporaries:
-                text = printer(part)
-                temporaries[part] = printer.names[part] = f"c{len(temporaries)}"
-                named.append((temporaries[part], text))
-        return printer(e)
-
+    everything = [e for _, e in needed] + list(results)
+    shared_by_all = {s for s, place in places.items() if not place.endswith("]") or place.startswith("p[")}
+    fixed += once_for_all(printer, everything, shared_by_all, numbers)
+    show = Statements(printer, everything, lines, numbers)
     for index, (name, value) in enumerate(needed):
         text = show(value)
         printer.names[name] = f"v{index}"
-        named.append((f"v{index}", text))
+        lines.append(f"        v{index} = {text}")
     shown = [show(e) for e in results]
     if not shown:
         return f"def {signature}:\n    pass\n"
     load = f"w[{'r*LANES + ' if shared_rows else ''}i]"
     operator, factor = ("+=", "weight*") if weight else ("=", "")
     breadth, body = "GROUP" if shared_rows else "LANES", None
-    if len(named) + len(shown) > LONG and not averaged and not any("[i]" in name for name in names.values()):
+    named = [(name.strip(), text) for name, _, text in (line.partition(" = ") for line in lines)]
+    simple = not averaged and all(NAMED.fullmatch(name) for name, _ in named)
+    if len(named) + len(shown) > LONG and simple and not any("[i]" in name for name in names.values()):
         stores = [(target, j, operator, factor.replace("weight", load) + text) for j, text in enumerate(shown)]
         if (found := rolled(named, stores)) is not None:
             body = written(found[0], breadth, "    ", columns if shared_rows else 0)
@@ -210,12 +227,16 @@ def _function(
     if body is None:
         if weight:
             loads.insert(0, f"        weight = {load}")
-        lines += [f"        {name} = {text}" for name, text in named]
-        lines += [f"        {target}[{j * width} + i] {operator} {factor}{text}" for j, text in enumerate(shown)]
-        body = [f"    for i in range({breadth}):", *loads, *lines]
+        results_text = [f"        {target}[{j * width} + i] {operator} {factor}{text}" for j, text in enumerate(shown)]
+        body = [f"    for i in range({breadth}):", *loads, *lines, *results_text]
+        if show.large and not averaged:
+            rows, body = bodies(loads, lines, results_text, dtype, breadth)
+            fixed += rows
     if shared_rows:
         body = ["    for r in range(rows):", *("    " + line for line in body)]
-    return "\n".join([f"def {signature}:", *fixed, *body]) + "\n"
+    text = "\n".join([f"def {signature}:", *fixed, *body]) + "\n"
+    refuse_large("emit", text)
+    return text
 
 
 def _symbols(expressions: Iterable[sp.Expr]) -> set[sp.Basic]:
@@ -230,33 +251,3 @@ def _needed(statements: list[Statement], results: Sequence[sp.Expr]) -> list[Sta
             kept.append((name, value))
             wanted |= value.free_symbols
     return kept[::-1]
-
-
-def _repeated(expressions: Sequence[sp.Expr]) -> set[sp.Basic]:
-    """Compound sub-expressions that stand more than once: one CSE over all outputs, by structure."""
-    seen: set[sp.Basic] = set()
-    twice: set[sp.Basic] = set()
-
-    def visit(e: sp.Basic) -> None:
-        if e.is_Atom or not isinstance(e, sp.Expr) or e.is_number:
-            return
-        if e in seen:
-            twice.add(e)
-            return
-        seen.add(e)
-        for arg in e.args:
-            visit(arg)
-
-    for expression in expressions:
-        visit(expression)
-    return twice
-
-
-def _inside_out(e: sp.Basic, wanted: set[sp.Basic], done: Container[sp.Basic] = ()) -> Iterable[sp.Basic]:
-    """Parts that are wanted, each after its own; what is done, its parts are too."""
-    if e.is_Atom or isinstance(e, (sp.Piecewise, sp.Rel)) or e in done:
-        return
-    for arg in e.args:
-        yield from _inside_out(arg, wanted, done)
-    if e in wanted:
-        yield e

@@ -12,7 +12,9 @@ import numpy as np
 import sympy as sp
 
 from symbolic.codegen.emit import Module, emit
+from symbolic.codegen.prepare_arrays import emitted, observed
 from symbolic.codegen.row_loops import averages
+from symbolic.dynamics.array_equation import ArraySDE
 from symbolic.dynamics.equation import SDE
 from symbolic.dynamics.gradient import LossDynamics
 from symbolic.dynamics.step_map import StepMap, t
@@ -86,6 +88,10 @@ def prepare(
     if not isinstance(dtype, str) or dtype not in DTYPES:
         hint = nearest(dtype, DTYPES, "Pick one.")
         raise InputError.of("dtype", "must be 'float32' or 'float64'", dtype, hint)
+    if isinstance(problem, ArraySDE):
+        module, shapes, made = emitted(problem, scheme, observables or {}, dtype)
+        found = tuple(Output(name, shape) for name, shape in shapes.items())
+        return Prepared(module, found, np.zeros(made.inputs), np.eye(made.inputs), problem, made.modes, module.numbers)
     parts = parameters_of(problem)
     taken = {p.name for p in parts} | OURS.keys()
     known, clock = _known(problem)
@@ -105,7 +111,8 @@ def prepare(
         chosen, terms = find(scheme)
         noise = chosen.noise_inputs(problem.noises, terms)
         size = len(noise.inputs)
-        return Prepared(emit(step, rows, None, dtype), outputs, np.zeros(size), np.eye(size), problem, noise.modes)
+        module = emit(step, rows, None, dtype)
+        return Prepared(module, outputs, np.zeros(size), np.eye(size), problem, noise.modes, module.numbers)
     if problem.distribution_parameters:
         raise InputError(
             "data: numbers are needed to run; got laws with symbols"
@@ -116,7 +123,7 @@ def prepare(
     module = emit(step_map(moved, scheme), rows, moved.accumulation, dtype, shared_rows)
     mean, factor = moved.moments or (None, None)
     tables = [a.table.T.ravel() for a in averages(rows.values())]
-    return Prepared(module, outputs, mean, factor, moved, table=np.concatenate([np.empty(0), *tables]))
+    return Prepared(module, outputs, mean, factor, moved, table=np.concatenate([*tables, module.numbers]))
 
 
 def _refuse_averages(rows: Mapping[str, sp.Expr]) -> None:
@@ -142,6 +149,9 @@ def _with_brownian(step: StepMap, problem: SDE, outputs: Iterable[sp.Expr]) -> S
 def check_expression(where: str, value: Any, problem: Loss | SDE, condition: bool = False) -> None:
     """Raise ValueError unless a value is an expression of a problem's states and time, or an array of them; condition:
     or a relation, or several joined by And and Or."""
+    if isinstance(problem, ArraySDE):
+        observed(problem, where, value)
+        return
     states, clock = _known(problem)
     if isinstance(value, (sp.MatrixBase, sp.NDimArray)):
         value = value.tolist()

@@ -21,7 +21,7 @@ RELATIONS = {
 }
 
 
-def _literal(e: sp.Basic) -> str:
+def literal(e: sp.Basic) -> str:
     """A constant as Python source: digits, `math.inf` or `math.nan`, whatever its class says of itself."""
     try:
         value = float(e)  # type: ignore[arg-type]
@@ -50,7 +50,7 @@ class ScalarPrinter:
         if e in self.names:
             return self.names[e]
         if isinstance(e, (sp.Number, sp.NumberSymbol)):
-            return f"F({_literal(e)})"
+            return f"F({literal(e)})"
         if isinstance(e, sp.Add):
             return self._add(e)
         if isinstance(e, sp.Mul):
@@ -123,15 +123,21 @@ class ScalarPrinter:
         out = "math.nan" if e.args[-1][1] != sp.true else ""
         for value, condition in reversed(e.args):
             text = self(value)
-            out = f"({text})" if condition == sp.true else f"(({text}) if {self._condition(condition)} else {out})"
+            out = f"({text})" if condition == sp.true else f"(({text}) if {self.condition(condition)} else {out})"
         return out
 
-    def _condition(self, c: sp.Basic) -> str:
+    def condition(self, c: sp.Basic) -> str:
+        """A comparison, or several joined."""
         if isinstance(c, (sp.And, sp.Or)):
             word = " and " if isinstance(c, sp.And) else " or "
-            return "(" + word.join(self._condition(a) for a in c.args) + ")"
+            return "(" + word.join(self.condition(a) for a in c.args) + ")"
         if isinstance(c, sp.Not):
-            return f"(not {self._condition(c.args[0])})"
+            return f"(not {self.condition(c.args[0])})"
+        if isinstance(c, sp.logic.boolalg.ITE):
+            first, second, third = (self.condition(a) for a in c.args)
+            return f"({second} if {first} else {third})"
+        if c in (sp.true, sp.false):
+            return str(bool(c))
         if type(c) in RELATIONS:
             left, right = c.args
             return f"({self(left)} {RELATIONS[type(c)]} {self(right)})"

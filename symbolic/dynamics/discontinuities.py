@@ -11,6 +11,7 @@ from symbolic.dynamics.step_map import StepMap, h, t
 from symbolic.errors import InputError
 from symbolic.functions import registry as functions
 from symbolic.functions.numeric import Numeric
+from symbolic.functions.tables import Table
 
 SAMPLES = 1 << 16
 """Places at which a switch that is not linear in time is looked at for a change of sign."""
@@ -44,6 +45,9 @@ def jumps(
 def _switches(e: sp.Expr) -> set[sp.Expr]:
     """Expressions at whose zeros something switches."""
     found = functions.switches(e)
+    for table in e.atoms(Table):
+        if table.kind == "previous" and len(table.times) <= MOST:
+            found |= {table.args[0] - sp.Float(x) for x in table.times}
     for piece in e.atoms(sp.Piecewise):
         for _, condition in piece.args:
             found |= {r.lhs - r.rhs for r in condition.atoms(sp.core.relational.Relational)}

@@ -12,6 +12,7 @@ import sympy as sp
 
 from symbolic.errors import InputError
 from symbolic.functions.registry import ROWS
+from symbolic.functions.tables import Table
 
 Array = np.ndarray
 
@@ -28,6 +29,7 @@ FUNCTIONS: dict[type, Callable[..., Any]] = {row.function: row.at for row in ROW
     sp.And: lambda *a: reduce(np.logical_and, a),
     sp.Or: lambda *a: reduce(np.logical_or, a),
     sp.Not: np.logical_not,
+    sp.logic.boolalg.ITE: np.where,
 }
 
 
@@ -79,6 +81,8 @@ class Numeric:
             return _same, (self._slot(e.doit()),)
         if isinstance(e, sp.Pow):
             return _power, (self._slot(e.base), self._slot(e.exp))
+        if isinstance(e, Table):
+            return e.at, (self._slot(e.args[0]),)
         if isinstance(e, sp.Piecewise):
             return _pieces, tuple(self._slot(part) for pair in e.args for part in pair)
         if type(e) not in FUNCTIONS:

@@ -22,6 +22,7 @@ from symbolic.errors import InputError, near, nearest
 from symbolic.language.vocabulary import (
     CONSTANTS,
     FUNCTIONS,
+    OF_THREE,
     OF_TWO,
     WITH_AXIS,
     Fault,
@@ -203,7 +204,7 @@ class _Walker:
             do = OTHER_NAMES.get(name.lower()) or nearest(name, sorted({*FUNCTIONS, *self.own}), "Functions: {}.")
             do = f"Write a product with *, as in {name}*(...)." if name in self.names else do
             self.refuse(node, f"unknown function {name!r}", do, "call")
-        wanted = 2 if name in OF_TWO else 1
+        wanted = 3 if name in OF_THREE else 2 if name in OF_TWO else 1
         if len(node.args) != wanted and not (name in ("max", "min") and node.args):
             self.refuse(
                 node,

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from symbolic.errors import InputError
+from symbolic.functions import tables
 from symbolic.functions.registry import EXPRESSIONS, ROWS
 
 MAX_ENTRIES = 4_096
@@ -108,6 +110,21 @@ def _trace(a: np.ndarray) -> np.ndarray:
     return wrap(sp.Add(*a.diagonal()))
 
 
+def _table(kind: str) -> Callable[..., np.ndarray]:
+    """A function of x by its values at some places: table(x, times, values)."""
+
+    def look_up(x: np.ndarray, times: np.ndarray, values: np.ndarray) -> np.ndarray:
+        if any(e.free_symbols for a in (times, values) for e in a.flat):
+            raise Fault("a table's times and values must be numbers", "Write table(x, [0, 1, 2], [3, 5, 4]).")
+        try:
+            found = tables.read("table", times, values, kind)
+        except InputError as error:
+            raise Fault(error.rule, error.advice) from None
+        return _each(lambda e: tables.Table(e, *found))(x)
+
+    return look_up
+
+
 def _pairs(function: Callable[..., sp.Expr]) -> Callable[..., np.ndarray]:
     """Apply a scalar function of two arguments entry by entry, with broadcasting."""
     ufunc: Any = np.frompyfunc(function, 2, 1)
@@ -137,7 +154,14 @@ OF_TWO: dict[str, Callable[..., np.ndarray]] = {
     "outer": _outer,
     **{r.spec: _pairs(r.function) for r in ROWS if r.spec and r.arity == 2 and not r.fold},
 }
-FUNCTIONS: Mapping[str, Callable[..., np.ndarray]] = {**WITH_AXIS, **_ELEMENTWISE, **OF_TWO, "trace": _trace}
+OF_THREE: dict[str, Callable[..., np.ndarray]] = {"table": _table("linear"), "table_previous": _table("previous")}
+FUNCTIONS: Mapping[str, Callable[..., np.ndarray]] = {
+    **WITH_AXIS,
+    **_ELEMENTWISE,
+    **OF_TWO,
+    **OF_THREE,
+    "trace": _trace,
+}
 CONSTANTS: Mapping[str, sp.Expr] = {"pi": sp.pi}
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import sympy as sp
 
+from symbolic.arrays.expression import Array, State
 from symbolic.errors import InputError, near, unknown
 from symbolic.language import names
 from symbolic.problem.base_distribution import floats
@@ -174,6 +175,10 @@ def _means(key: Any, part: Parameter) -> bool:
         return key == part.name
     if isinstance(key, sp.Symbol):
         return part.symbols == (key,)
+    if isinstance(key, State):
+        return (key.name, key.shape) == (part.name, part.shape)
+    if isinstance(key, Array):
+        return False
     try:
         return tuple(np.array(key, dtype=object).ravel()) == part.symbols
     except (TypeError, ValueError):

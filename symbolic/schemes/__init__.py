@@ -3,6 +3,7 @@
 A new scheme is a file in this folder with a `SCHEME`.
 """
 
+from symbolic.schemes.array_step import ArrayStep, array_step
 from symbolic.schemes.choice import check_pairing, find, fitting, for_step, require_scheme
 from symbolic.schemes.one_step import SIZE, beta, size, step_map
 from symbolic.schemes.scheme import Scheme
@@ -11,7 +12,9 @@ from symbolic.schemes.table import SCHEMES
 __all__ = [
     "SCHEMES",
     "SIZE",
+    "ArrayStep",
     "Scheme",
+    "array_step",
     "beta",
     "check_pairing",
     "find",

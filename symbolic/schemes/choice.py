@@ -62,6 +62,12 @@ def check_pairing(problem: SDE, chosen: Scheme) -> None:
         raise InputError(
             f"scheme: {name} needs {why}; got {problem.noise_class} noise. Use one of {', '.join(fitting(problem))}."
         )
+    if problem.arrays and not _of_arrays(problem, chosen):
+        why = f"needs {chosen.arrays} noise" if chosen.arrays else "does not step them"
+        raise InputError(
+            f"scheme: {name} {why} where states are arrays; got {problem.noise_class} noise as the formula shows. Use"
+            f" one of {', '.join(fitting(problem))}."
+        )
     reason = chosen.refuse(problem)
     if reason:
         raise InputError(f"scheme: {name} {reason}. Use one of {', '.join(fitting(problem))}.")
@@ -72,5 +78,13 @@ def fitting(problem: SDE) -> list[str]:
     return [
         s.name
         for s in SCHEMES.values()
-        if s.calculus == problem.interpretation and problem.allows(s.noise) and not s.refuse(problem)
+        if s.calculus == problem.interpretation
+        and problem.allows(s.noise)
+        and _of_arrays(problem, s)
+        and not s.refuse(problem)
     ]
+
+
+def _of_arrays(problem: SDE, chosen: Scheme) -> bool:
+    """Whether a scheme takes an equation, if it is of arrays."""
+    return not problem.arrays or (chosen.arrays is not None and problem.allows(chosen.arrays))

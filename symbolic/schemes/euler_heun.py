@@ -18,5 +18,6 @@ SCHEME = Scheme(
     weak=order("1"),
     reference="Kloeden & Platen 1992, eq. 4.9.25; Rumelin 1982",
     step=step,
+    arrays="general",
     position=11,
 )

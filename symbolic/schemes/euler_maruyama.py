@@ -17,6 +17,7 @@ SCHEME = Scheme(
     weak=order("1"),
     reference="Kloeden & Platen 1992, eq. 10.2.4",
     step=step,
+    arrays="general",
     steps_losses=True,
     position=1,
 )

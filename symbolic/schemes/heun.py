@@ -18,5 +18,6 @@ SCHEME = Scheme(
     weak=order("1", additive="2"),
     reference="Rumelin, SIAM J. Numer. Anal. 19 (1982) 604",
     step=step,
+    arrays="general",
     position=10,
 )

@@ -53,6 +53,12 @@ class Noise:
         return sp.ImmutableMatrix((dW - dU / sp.sqrt(3)) * self.dt / 2)
 
     @property
+    def squares(self) -> sp.ImmutableMatrix:
+        """(dW dW^T - dt 1)/2, (J, J): Ito's I_(j,k) without Levy areas."""
+        dW = self.coefficients[0]
+        return sp.ImmutableMatrix((dW * dW.T - self.dt * sp.eye(self.noises)) / 2)
+
+    @property
     def integrals(self) -> sp.ImmutableMatrix:
         """Ito's I_(j,k) = int int_{s<t} dW_j(s) dW_k(t), (J, J): exact but for the Levy area's modes left out (mean
         square dt^2/(4 (2 modes - 1)))."""
@@ -66,8 +72,7 @@ class Noise:
                 ]
                 area[j, k] = sp.Add(*terms) / 2
                 area[k, j] = -area[j, k]
-        dW = m[0]
-        return sp.ImmutableMatrix((dW * dW.T - self.dt * sp.eye(size)) / 2 + area)
+        return sp.ImmutableMatrix(self.squares + area)
 
 
 class Naming:

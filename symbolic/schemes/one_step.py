@@ -50,6 +50,7 @@ def _of_equation(problem: SDE, scheme: str, chosen: Scheme, terms: int | None) -
         "dt": lambda: h,
         "dW": lambda: noise.coefficients[0],
         "dZ": lambda: noise.dZ,
+        "squares": lambda: noise.squares,
         "integrals": lambda: let(noise.integrals),
         "auxiliary": lambda: noise.extra,
         "let": lambda: let,

@@ -44,6 +44,7 @@ SCHEME = Scheme(
     weak=order("2"),
     reference="Kloeden & Platen 1992, eq. 15.1.3",
     step=step,
+    arrays="diagonal",
     auxiliary=auxiliary,
     position=9,
 )

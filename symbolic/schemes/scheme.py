@@ -56,7 +56,8 @@ class Scheme:
 
     pace(sde, x, t, dt, size): where each path chooses its steps, how long they may be. refuse(sde): why an SDE cannot
     be stepped, None where it can. auxiliary(noises): how many further normals a step takes. terms(dt): of the Levy
-    areas' series at a step, for "name:n". steps_losses: its formula uses drift and noise by `increment` alone, which a
+    areas' series at a step, for "name:n". arrays: the widest noise class on which its formula takes states that are
+    whole arrays, None where it takes none. steps_losses: its formula uses drift and noise by `increment` alone, which a
     loss has too.
     """
 
@@ -71,6 +72,7 @@ class Scheme:
     refuse: Callable[[Any], str | None] = lambda sde: None
     auxiliary: Callable[[int], int] = lambda noises: 0
     terms: Callable[[float], int] | None = None
+    arrays: str | None = None
     steps_losses: bool = False
     position: int = 1000
 

@@ -23,5 +23,6 @@ SCHEME = Scheme(
     weak=order("2"),
     reference="Roessler, SIAM J. Numer. Anal. 48 (2010) 922, scheme SRA1",
     step=step,
+    arrays="additive",
     position=7,
 )

@@ -40,5 +40,6 @@ SCHEME = Scheme(
     weak=order("3/2", additive="2"),
     reference="Roessler, SIAM J. Numer. Anal. 48 (2010) 922, scheme SRIW1",
     step=step,
+    arrays="diagonal",
     position=8,
 )

@@ -3,14 +3,12 @@ linearly (Hutzenthaler, Jentzen, Kloeden 2012, whose size is 1: another unit of 
 
 from typing import Any
 
-import sympy as sp
-
 from symbolic.schemes.scheme import Scheme, order
 
 
 def step(sde: Any, x: Any, t: Any, dt: Any, dW: Any, let: Any, size: Any) -> Any:
     a = let(sde.drift(x, t))
-    return x + a * dt / (1 + dt * sp.sqrt(sum(e**2 for e in a)) / size) + sde.diffusion(x, t) * dW
+    return x + a * dt / (1 + dt * sde.length(a) / size) + sde.diffusion(x, t) * dW
 
 
 SCHEME = Scheme(
@@ -21,5 +19,6 @@ SCHEME = Scheme(
     weak=order("1"),
     reference="Hutzenthaler, Jentzen & Kloeden, Ann. Appl. Probab. 22 (2012) 1611",
     step=step,
+    arrays="general",
     position=2,
 )

@@ -19,7 +19,7 @@ from symbolic.functions.activations import relu
 from symbolic.functions.registry import ROWS
 from symbolic.language import parser, vocabulary
 from symbolic.language.parser import ExpressionError, parse, parse_scalar
-from symbolic.language.vocabulary import FUNCTIONS, MAX_ENTRIES
+from symbolic.language.vocabulary import FUNCTIONS, MAX_ENTRIES, OF_THREE
 from symbolic.problem.parameter import entries
 
 SHAPES = {"u": (), "v": (), "x": (4,), "y": (3,), "U": (3, 2), "W": (2, 4), "S": (3, 3)}
@@ -70,6 +70,10 @@ ORACLE = {row.spec: row.at for row in ROWS} | {
     "dot": dot,
     "outer": outer,
     "trace": trace,
+    "table": np.interp,
+    "table_previous": lambda x, times, values: np.array(values, float)[
+        np.maximum(np.searchsorted(times, x, side="right") - 1, 0)
+    ],
     "exp": np.exp,
     "log": np.log,
     "sqrt": np.sqrt,
@@ -120,6 +124,9 @@ def test_every_function_agrees_with_numpy(name: str) -> None:
         check(f"{name}(x, y)")
     elif name == "trace":
         check("trace(S@S.T)")
+    elif name in OF_THREE:
+        check(f"{name}(S, [-1, 0, 2], [3, 5, -4])")
+        check(f"{name}(2*x, [-1, -1/2, 1/2, 1], [3, 5, 4, 0])")
     else:
         inner = {"S/3": POINT["S"] / 3, "1 + S**2": 1 + POINT["S"] ** 2, "sin(S)": np.sin(POINT["S"])}
         with np.errstate(invalid="ignore"):
