@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import linalg
 
-EXACT, NEARLY = 1e-9, 2e-3
+EXACT, NEARLY = 1e-9, 3e-4
 """Singular values, columns of norm one: below the first a candidate for a law, between the two nearly one."""
 _REACH = (8, 24, 64, 160, 400)
 """Neighbours among which a sparse vector is looked for, before it is among all."""
@@ -29,7 +29,7 @@ def null_space(rows: np.ndarray, below: float = NEARLY) -> tuple[np.ndarray, np.
         size = min(n, 64 + n // 8)
         while True:
             block = rng.normal(size=(n, size))
-            for _ in range(3):
+            for _ in range(2):
                 block = linalg.qr(linalg.cho_solve(factor, block, check_finite=False), mode="economic")[0]
             values, turn = linalg.eigh(block.T @ gram @ block)
             if values[-1] > 10 * below**2 or size == n:
