@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import linalg
 
-EXACT, NEARLY = 1e-9, 2e-3
+EXACT, NEARLY = 1e-9, 3e-4
 """Singular values, columns of norm one: below the first a candidate for a law, between the two nearly one."""
 _REACH = (8, 24, 64, 160, 400)
 """Neighbours among which a sparse vector is looked for, before it is among all."""
@@ -29,7 +29,7 @@ def null_space(rows: np.ndarray, below: float = NEARLY) -> tuple[np.ndarray, np.
         size = min(n, 64 + n // 8)
         while True:
             block = rng.normal(size=(n, size))
-            for _ in range(3):
+            for _ in range(2):
                 block = linalg.qr(linalg.cho_solve(factor, block, check_finite=False), mode="economic")[0]
             values, turn = linalg.eigh(block.T @ gram @ block)
             if values[-1] > 10 * below**2 or size == n:
@@ -46,22 +46,21 @@ def null_space(rows: np.ndarray, below: float = NEARLY) -> tuple[np.ndarray, np.
 
 
 def sparse_basis(
-    vectors: np.ndarray, scale: np.ndarray, gauge: np.ndarray, tolerance: float = 1e-6
+    vectors: np.ndarray, scale: np.ndarray, free: np.ndarray, tolerance: float = 1e-6, reach: int | None = None
 ) -> list[np.ndarray]:
-    """Sparse vectors c that span {c: scale c in the span of `vectors`} modulo `gauge` (columns, unscaled).
+    """Sparse vectors c that span {c: scale c in the span of `vectors`} modulo that of `free` (both orthonormal).
 
     One after another, about the unknown that is least spanned yet: among the vectors on what it goes together with,
-    the one with the fewest entries, by reweighted least squares; fields that are zero are added where that helps.
-    tolerance: what entries are known to, relative.
+    the one with the fewest entries, by reweighted least squares; those of `free` are added where that helps.
+    tolerance: what entries are known to, relative. reach: neighbours that are looked at, None for all.
     """
     if not vectors.shape[1]:
         return []
-    gauge = linalg.orth(scale[:, None] * gauge) if gauge.shape[1] else gauge
-    gauge = gauge[:, :0] if not gauge.size else gauge
-    rest = vectors - gauge @ (gauge.T @ vectors)
-    left, values, _ = linalg.svd(rest, full_matrices=False)
-    space = left[:, values > 1e-6]
-    whole = linalg.orth(np.concatenate([space, gauge], 1))
+    rest = vectors - free @ (free.T @ vectors)
+    values, turn = linalg.eigh(rest.T @ rest)
+    space = rest @ turn[:, values > 1e-6]
+    space = space / np.linalg.norm(space, axis=0)
+    whole = np.concatenate([space, free], 1)
     found: list[np.ndarray] = []
     missing = space.copy()
     banned = np.zeros(len(scale), dtype=bool)
@@ -71,7 +70,7 @@ def sparse_basis(
         unit = int(np.argmax(weight))
         if weight[unit] < 1e-9:
             break
-        vector = _about(unit, space, whole, scale, missing, tolerance)
+        vector = _about(unit, space, whole, scale, missing, tolerance, reach)
         if vector is None:
             banned[unit] = True
             continue
@@ -83,13 +82,20 @@ def sparse_basis(
 
 
 def _about(
-    unit: int, space: np.ndarray, whole: np.ndarray, scale: np.ndarray, missing: np.ndarray, tolerance: float
+    unit: int,
+    space: np.ndarray,
+    whole: np.ndarray,
+    scale: np.ndarray,
+    missing: np.ndarray,
+    tolerance: float,
+    reach: int | None,
 ) -> np.ndarray | None:
     """A sparse vector with an entry at `unit`, from the nearest neighbours that hold one."""
     norms = np.sqrt(np.einsum("ij,ij->i", space, space)) + 1e-300
     near = np.where(norms > 1e-8, np.abs(space @ space[unit]) / (norms * norms[unit]), 0.0)
     order = np.argsort(-near)
-    for size in (*(n for n in _REACH if n < len(scale)), len(scale)):
+    most = len(scale) if reach is None else min(reach, len(scale))
+    for size in (*(n for n in _REACH if n < most), most):
         chosen = np.sort(order[:size])
         local = whole if size == len(scale) else _inside(whole, chosen, tolerance)
         place = int(np.searchsorted(chosen, unit))

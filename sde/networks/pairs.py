@@ -21,8 +21,8 @@ def pair_families(probe: Probe, families: Sequence[Family], seed: int) -> list[F
     """Families of pairs that hold, with their residuals: a field that maps unit i to unit j and j to i, in every tensor
     with the weight of the rescaling.
     """
-    plain = [f for f in families if f.status == "exact" and not f.shifts and f.kind != "no gradient"]
-    tried = [t for f in plain for t in _within(probe, f, seed)]
+    plain = [f for f in families if len(f) and f.status == "exact" and not f.shifts and f.kind != "no gradient"]
+    tried = _within(probe, plain, seed)
     tried += [t for one, two in combinations([f for f in plain if len(f) <= EVERY], 2) for t in _across(one, two)]
     if not tried:
         return []
@@ -34,22 +34,22 @@ def pair_families(probe: Probe, families: Sequence[Family], seed: int) -> list[F
     return _split([replace(f, size=s) for f, s in zip(kept, _parts(kept, sizes), strict=True)], sizes <= TOLERANCE)
 
 
-def _within(probe: Probe, family: Family, seed: int) -> Iterator[Family]:
-    n = len(family)
-    if n < 2:
-        return
-    if n <= EVERY:
-        i, j = np.triu_indices(n, 1)
-    else:
-        first = np.arange(n - 1)
-        mixed = screened(probe, [_paired(family, family, first, first + 1)], seed) < ROUGH
-        ends = np.concatenate([np.flatnonzero(~mixed), [n - 1]])
-        starts = np.concatenate([[0], ends[:-1] + 1])
-        pairs = [np.triu_indices(e - s + 1, 1) for s, e in zip(starts, ends, strict=True)]
-        i = np.concatenate([p[0] + s for p, s in zip(pairs, starts, strict=True)])
-        j = np.concatenate([p[1] + s for p, s in zip(pairs, starts, strict=True)])
-    if len(i):
-        yield _paired(family, family, i, j)
+def _within(probe: Probe, families: Sequence[Family], seed: int) -> list[Family]:
+    """Pairs of units of one family: all, or all of each run of neighbours that mix."""
+    large = [f for f in families if len(f) > EVERY]
+    neighbours = [_paired(f, f, first := np.arange(len(f) - 1), first + 1) for f in large]
+    mixed = _parts(neighbours, screened(probe, neighbours, seed) < ROUGH) if large else []
+    ends = [np.arange(1, len(f) + 1)[~np.append(m, False)] for f, m in zip(large, mixed, strict=True)]
+    runs = {id(f): e for f, e in zip(large, ends, strict=True)}
+    found = []
+    for f in families:
+        stops = runs.get(id(f), np.array([len(f)]))
+        starts = np.append(0, stops[:-1])
+        pairs = [np.array(np.triu_indices(stop - start, 1)) + start for start, stop in zip(starts, stops, strict=True)]
+        i, j = np.concatenate(pairs, 1)
+        if len(i):
+            found.append(_paired(f, f, i, j))
+    return found
 
 
 def _across(one: Family, two: Family) -> Iterator[Family]:

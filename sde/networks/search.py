@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import linalg
 from torch import Tensor
 
 from sde.networks.null_space import EXACT, null_space, sparse_basis
@@ -62,11 +63,11 @@ def _solved(
     most = largest_of[live] * np.sqrt(len(rows))
     scale = np.where(norms > 1e-2 * most, norms, most)
     vectors, values = null_space(chosen / scale)
-    free = gauge(blocks)[live]
     exact = vectors[:, values < EXACT]
-    nearly = vectors[:, values >= EXACT]
+    free = gauge(blocks)[live] * scale[:, None]
+    free = linalg.orth(free) if free.size else free
     found = sparse_basis(exact, scale, free)
-    rest = sparse_basis(nearly, scale, np.concatenate([free, exact / scale[:, None]], 1), 0.03)
+    rest = sparse_basis(vectors[:, values >= EXACT], scale, exact, tolerance=0.03, reach=64)
     return [_spread(v, alive) for v in found], [_spread(v, alive) for v in rest]
 
 

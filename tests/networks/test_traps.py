@@ -19,7 +19,7 @@ def found(model: nn.Module, *inputs: Any, **settings: Any) -> Symmetries:
 
 
 def normed(eps: float) -> nn.Module:
-    return nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3, eps=eps, elementwise_affine=False), nn.Linear(3, 2, False))
+    return nn.Sequential(nn.Linear(2, 8), nn.LayerNorm(8, eps=eps, elementwise_affine=False), nn.Linear(8, 2, False))
 
 
 @pytest.mark.parametrize("eps", [1e-5, 1e-9, 1e-12])
