@@ -105,7 +105,7 @@ def _link(symbol: str, called: list[str], code: bytes) -> Any:
 
 
 def _native(
-    function: Any, signature: Any, stamp: str, compile: Callable[[str], tuple[bytes, list[str]]], kept: bool = True
+    function: Any, signature: Any, stamp: str, make: Callable[[str], tuple[bytes, list[str]]], kept: bool = True
 ) -> Native:
     symbol = f"noetherflow_{re.sub(r'[^A-Za-z0-9_]+', '_', function.__name__)}"
     name = _name(function, signature, stamp)
@@ -122,7 +122,7 @@ def _native(
         for tell in _watching:
             tell()
         _watching.clear()
-        code, called = compile(symbol)
+        code, called = make(symbol)
         if kept:
             module_cache.save(name, json.dumps(called).encode() + b"\n" + code)
         library = _link(symbol, called, code)
@@ -140,13 +140,13 @@ def native(
     """`function` as a C function, compiled or loaded from the cache: `.address` is what another kernel calls, `.ctypes`
     is for Python. signature: of ctypes, the result first. stamp: marks its entry besides; kept: whether it has one."""
 
-    def compile(symbol: str) -> tuple[bytes, list[str]]:
+    def make(symbol: str) -> tuple[bytes, list[str]]:
         from . import compiler
 
         result, *arguments = map(compiler.kind, signature)
         return compiler.object_code(function, symbol, result, arguments, options, False)
 
-    return _native(function, signature, stamp, compile, kept)
+    return _native(function, signature, stamp, make, kept)
 
 
 class Kernel:
@@ -154,7 +154,7 @@ class Kernel:
     are refused with a TypeError. It releases the GIL."""
 
     def __init__(self, function: Callable[..., Any], prototypes: tuple[Any, ...], stamp: str) -> None:
-        def compile(symbol: str) -> tuple[bytes, list[str]]:
+        def make(symbol: str) -> tuple[bytes, list[str]]:
             from . import compiler
 
             kinds = [compiler.prototype(value) for value in prototypes]
@@ -162,7 +162,7 @@ class Kernel:
 
         self.words = Words(prototypes)
         signature = (None, ctypes.POINTER(ctypes.c_int64))
-        self.native = _native(function, signature, f"{stamp} {self.words.struct.format} {self.words.kinds}", compile)
+        self.native = _native(function, signature, f"{stamp} {self.words.struct.format} {self.words.kinds}", make)
 
     def __call__(self, *arguments: Any) -> None:
         self.native.ctypes(self.words.pack(arguments))

@@ -131,7 +131,6 @@ def emit(
         "parameters": [str(s) for s in step.parameters],
         "observables": list(observables),
         "lanes": lanes,
-        "group": GROUP,
         "dtype": dtype,
         "clock": "own" if own else "shared",
     }
@@ -147,7 +146,7 @@ def module(parts: Sequence[str], manifest: Mapping[str, Any], numbers: np.ndarra
     )
     body = "\n\n".join(parts)
     text = f"{head}\n\n{body}\n"
-    return Module(text, {**manifest, "hash": hashlib.sha256(text.encode()).hexdigest()[:20]}, numbers)
+    return Module(text, {**manifest, "group": GROUP, "hash": hashlib.sha256(text.encode()).hexdigest()[:20]}, numbers)
 
 
 def lane_count(rows: int, dtype: str) -> int:
