@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from sde.networks import symmetries
-from tests.naive import network_charges
 from tests.networks.zoo import CASES
 
 
