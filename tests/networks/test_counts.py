@@ -29,4 +29,4 @@ def test_the_count_is_that_of_a_dense_search(name: str) -> None:
     case = CASES[name]
     torch.manual_seed(0)
     last = (lambda f: torch.log_softmax(f, -1)) if case.loss == "cross_entropy" else (lambda f: f)
-    assert network_charges.count(copy.deepcopy(case.make()), case.inputs, last) == case.count
+    assert naive_charges.count(copy.deepcopy(case.make()), case.inputs, last) == case.count
