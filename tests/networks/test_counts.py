@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from sde.networks import symmetries
+from tests.networks import naive_charges
 from tests.networks.zoo import CASES
 
 
