@@ -25,6 +25,8 @@ COPIES = 12
 """Samples of every pattern in a combination where there are kinks."""
 WIDEST = 1024
 """Samples in a combination; with more patterns than that they take turns."""
+BLOCK = 256
+"""Points that are looked at together: all values in between are held at once."""
 ROUNDS = 300
 """Times a sample is drawn again until its roots exist."""
 THETAS = 300
@@ -153,17 +155,22 @@ class Mixtures:
                     z[k] = self.values[s]
             fixed = self.labels | self.bits
             z[fixed] = rest[fixed][:, waiting]
-            signs = _Signs()
-            self.real.arithmetic = signs
-            with np.errstate(all="ignore"):
-                self.real.forward(np.concatenate([theta, z]))
-            seen = np.array([s * np.ones(m, dtype=np.int64) for s in signs.seen]).reshape(len(signs.seen), m)
+            drawn_at = np.concatenate([theta, z])
+            seen = np.concatenate([self._seen(drawn_at[:, k : k + BLOCK]) for k in range(0, m, BLOCK)], axis=1)
             out = np.full((len(seen), n), -1, dtype=np.int64) if out is None else out
             out[:, waiting] = seen
             waiting = waiting[(seen < 0).any(axis=0)]
             if not len(waiting):
                 return out
         raise Unsupported("modular: no random real point where every kink has a side.")
+
+    def _seen(self, inputs: Array) -> Array:
+        """Sides of the kinks (calls, n) at inputs (.., n)."""
+        signs, m = _Signs(), inputs.shape[1]
+        self.real.arithmetic = signs
+        with np.errstate(all="ignore"):
+            self.real.forward(inputs)
+        return np.array([s * np.ones(m, dtype=np.int64) for s in signs.seen]).reshape(len(signs.seen), m)
 
     def draw(self, n: int, rounds: int = ROUNDS) -> Mixture:
         """n combinations; patterns take turns. Raises Unsupported where a pattern has no sample whose roots exist."""

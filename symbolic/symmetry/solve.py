@@ -84,15 +84,15 @@ class _Unknowns:
     def __init__(self, size: int) -> None:
         self.size = size
         self.solver = Solver(size * size + size)
-        self.alive = [[(i * size + j, j) for j in range(size)] + [(size * size + i, size)] for i in range(size)]
+        self.alive: list[Sequence[int]] = [range(size + 1)] * size
 
     def _row(self, i: int) -> list[tuple[int, int, Number]]:
         """(column j, or size for b; root unknown; its factor) for the unknowns of row i."""
         solver, out, kept = self.solver, [], []
-        for unknown, j in self.alive[i]:
-            root, factor = solver.root(unknown)
+        for j in self.alive[i]:
+            root, factor = solver.root(i * self.size + j if j < self.size else self.size * self.size + i)
             if not solver.zero[root]:
-                kept.append((unknown, j))
+                kept.append(j)
                 out.append((j, root, factor))
         self.alive[i] = kept
         return out
