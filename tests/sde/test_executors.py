@@ -91,7 +91,10 @@ PLACES: dict[str, Callable[[], Any]] = {
 }
 
 
-@pytest.mark.parametrize("place", PLACES)
+SLOW = {"loky", "dask"}  # to begin
+
+
+@pytest.mark.parametrize("place", [pytest.param(p, marks=pytest.mark.slow if p in SLOW else ()) for p in PLACES])
 def test_one_hash_wherever_chunks_run(place: str, expected: dict[str, str], tmp_path: Path) -> None:
     with PLACES[place]() as executor:
         for keep in WAYS:
