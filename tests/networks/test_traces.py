@@ -188,6 +188,7 @@ CASES = {
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-10), (torch.float32, 1e-5)])
 @pytest.mark.parametrize("name", CASES)
 def test_layers_give_what_single_gradients_give(name, dtype, tolerance):
+    """By docs/theory.md eq. (11.5)."""
     torch.manual_seed(1)
     make, data, loss = CASES[name]
     model = make().to(dtype)

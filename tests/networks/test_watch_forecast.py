@@ -71,6 +71,7 @@ def slope(name, rate, seeds, steps, every, **settings):
 
 
 def test_slope_is_one_for_a_small_network():
+    """Of docs/theory.md eq. (11.6)."""
     found, error = slope("mlp", 0.005, seeds=3, steps=300, every=50)
     assert error < 0.05
     assert abs(found - 1) < 0.05 + 3 * error

@@ -80,6 +80,7 @@ def known():
 
 @pytest.mark.parametrize("name", [n for n in LOOPS if n != "maximize"])
 def test_identity_is_exact_over_a_chain_of_steps(name, known):
+    """Of docs/theory.md eqs. (11.1), (11.2), (11.3) and (11.4)."""
     make, options = LOOPS[name]
     run = watched(make, STEPS, every=STEPS, per_sample=None, charges=known, **options).to_xarray()
     assert run.step.values.tolist() == [0, STEPS]

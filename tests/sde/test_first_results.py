@@ -47,6 +47,7 @@ def command(*arguments: str, loaded: str = "()") -> tuple[str, list[str]]:
     return done.stdout, json.loads(done.stderr.splitlines()[-1].replace("'", '"'))
 
 
+@pytest.mark.slow
 def test_warm_leaves_nothing_to_compile_and_what_is_compiled_needs_no_numba(empty_cache: Path, tmp_path: Path) -> None:
     spec = tmp_path / "two.toml"
     spec.write_text(SPEC)

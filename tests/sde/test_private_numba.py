@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[2]
 IMPORTED = {
+    "numba.core.cgutils",
     "numba.core.codegen.JITCPUCodegen",
     "numba.core.codegen.JITCodeLibrary",
     "numba.core.compiler.Compiler",

@@ -62,7 +62,9 @@ def assert_the_law_is_found(run: Any) -> None:
     assert p_value(run, law(temperature=0.11)) < ALPHA and p_value(run, law(noise=0.55)) < ALPHA
 
 
-@pytest.mark.parametrize("scheme", STEPS)
+@pytest.mark.parametrize(
+    "scheme", [pytest.param(s, marks=pytest.mark.slow if s == "adaptive-euler" else ()) for s in STEPS]
+)
 def test_the_law_is_found(scheme: str) -> None:
     run = ends(scheme, STEPS[scheme], 30_000)
     assert_the_law_is_found(run)

@@ -55,6 +55,7 @@ def ends(sgd: SGD, *, still: bool = False) -> np.ndarray:
     return found.expected(lambda states: figures.matrices[0].eigenvalues(figures.values(states)))[-1]
 
 
+@pytest.mark.slow
 def test_the_forecast_ends_at_the_relative_equilibrium() -> None:
     """docs/theory.md section 8: the limit of small steps, with momentum too; SGD's own at eta = 0.02, S = 64, -2.146(1)
     and 2.450(2); without rotations the joint equilibrium. docs/theory.md eq. (5.7), (5.8)."""

@@ -152,6 +152,7 @@ def test_momentum_keeps_to_its_first_order_limit():
     assert words(report, "mean drift") == {"supported"}
 
 
+@pytest.mark.slow
 def test_matrix_factorisation_keeps_the_eigenvalues_of_its_charges():
     """(dy, h, dx) = (3, 2, 4), anisotropic: noise turns it, if slowly, so that no rest is claimed; from three starts
     SGD's U^T U - W W^T has the predicted eigenvalues."""

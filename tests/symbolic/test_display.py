@@ -283,6 +283,7 @@ def test_momentum_and_many_charges_at_a_point() -> None:
     assert "... and 3 more" in text
 
 
+@pytest.mark.slow
 def test_large_matrices_at_a_point_give_their_norm() -> None:
     theory = derive(matrix_factorization(2, 9, 2))
     rng = np.random.default_rng(0)

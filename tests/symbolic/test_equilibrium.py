@@ -102,7 +102,7 @@ def test_joint_minimum_is_the_geometric_mean(h: int) -> None:
         )
 
 
-@pytest.mark.parametrize("h", [2, 5, 8])
+@pytest.mark.parametrize("h", [2, 5, pytest.param(8, marks=pytest.mark.slow)])
 def test_joint_minimum_for_any_noise_up_to_rotations(h: int) -> None:
     """Sigma built from random Gammas directly: agreement up to h = 8, and independence of the start on the orbit."""
     rng, dy, dx = np.random.default_rng(h), h + 1, h + 2
