@@ -26,7 +26,7 @@ def null_space(rows: np.ndarray, below: float = NEARLY) -> tuple[np.ndarray, np.
     else:
         factor = linalg.cho_factor(gram + 1e-14 * top * np.eye(n), lower=True)
         rng = np.random.default_rng(0)
-        size = min(n, 64 + n // 8)
+        size = min(n, 64 + 3 * n // 10)
         while True:
             block = rng.normal(size=(n, size))
             for _ in range(2):
@@ -130,7 +130,8 @@ def _fewest(basis: np.ndarray, place: int) -> np.ndarray:
     width = 1.0
     for _ in range(16):
         gram = basis.T @ (basis / (vector**2 + width**2)[:, None])
-        row = linalg.solve(gram, basis[place], assume_a="pos", check_finite=False)
+        values, turn = linalg.eigh(gram, check_finite=False)
+        row = turn @ (turn.T @ basis[place] / np.maximum(values, 1e-14 * values[-1]))
         vector = basis @ row / (basis[place] @ row)
         width = max(width * 0.5, 1e-4)
     return vector
