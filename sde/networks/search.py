@@ -17,6 +17,8 @@ from sde.networks.unknowns import Block, blocks_of, columns, gauge, largest, sta
 
 WHOLE, WINDOW = 3000, 2000
 """Unknowns that are solved for together; more are solved for in windows of neighbouring layers."""
+PLAIN = 64
+"""Slices that a pattern that is nearly a law may have; more is noise among weak directions."""
 _NOISE = 1e-13
 
 
@@ -49,7 +51,7 @@ def candidates(probe: Probe, seed: int) -> Candidates:
         some = rows[: int(1.05 * len(columns_of)) + 40, columns_of]
         for found, into in zip(_solved(some, scale[columns_of], own, dead, below), (exact, nearly), strict=True):
             into.update(dict.fromkeys(patterns(found, own, probe.shapes)))
-    nearly_only = [p for p in nearly if p not in exact]
+    nearly_only = [p for p in nearly if p not in exact and sum(len(part.index) for part in p) <= PLAIN]
     return Candidates(list(exact), nearly_only, dead, starts[-1], len(parts))
 
 
