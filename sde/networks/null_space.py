@@ -20,9 +20,10 @@ def null_space(rows: np.ndarray, below: float = NEARLY) -> tuple[np.ndarray, np.
     n = rows.shape[1]
     gram = rows.T @ rows
     top = float(np.trace(gram)) or 1.0
+    small = max(10 * below**2, 1e-12 * top)
     if n <= 300:
         values, vectors = linalg.eigh(gram)
-        space = vectors[:, values < 10 * below**2]
+        space = vectors[:, values < small]
     else:
         factor = linalg.cho_factor(gram + 1e-14 * top * np.eye(n), lower=True)
         rng = np.random.default_rng(0)
@@ -32,10 +33,10 @@ def null_space(rows: np.ndarray, below: float = NEARLY) -> tuple[np.ndarray, np.
             for _ in range(2):
                 block = linalg.qr(linalg.cho_solve(factor, block, check_finite=False), mode="economic")[0]
             values, turn = linalg.eigh(block.T @ gram @ block)
-            if values[-1] > 10 * below**2 or size == n:
+            if values[-1] > small or size == n:
                 break
             size = min(n, 2 * size)
-        space = block @ turn[:, values < 10 * below**2]
+        space = block @ turn[:, values < small]
     if not space.shape[1]:
         return space, np.zeros(0)
     _, values, turn = linalg.svd(rows @ space, full_matrices=False)

@@ -41,7 +41,7 @@ def candidates(probe: Probe, seed: int) -> Candidates:
     widest = max(sum(len(b) for b in blocks if b.parameter in part) for part in parts)
     rows, scale = _rows(probe, blocks, dead, int(1.05 * widest) + 40, seed)
     starts = starts_of(blocks)
-    below = NEARLY if len(parts) == 1 else 10 * EXACT
+    below = NEARLY if len(parts) == 1 else EXACT
     exact: dict[Pattern, None] = {}
     nearly: dict[Pattern, None] = {}
     for part in parts:
