@@ -62,7 +62,7 @@ class Charges(Sequence[Charge]):
                     self._pairs.append(_Pairs(self.slice_of(k), (s.left, s.right), axes, *map(torch.as_tensor, arrays)))
             for s in f.shifts:
                 sums.setdefault((s.parameter, s.axes), []).append(self._entries(k, s.index, s.weights))
-        self._squares = {key: _Entries(*map(torch.cat, zip(*e, strict=True))) for key, e in squares.items()}
+        self._squares = {key: _Entries(*map(torch.cat, zip(*squares[key], strict=True))) for key in sorted(squares)}
         self._sums = {key: _Entries(*map(torch.cat, zip(*e, strict=True))) for key, e in sums.items()}
 
     @classmethod
@@ -121,7 +121,7 @@ class Charges(Sequence[Charge]):
     def _linear(self, parameters: Tensors) -> Tensor:
         out = self._zeros(parameters)
         for (name, axes), (charge, index, weights) in self._sums.items():
-            sums = slices(tensor_of(parameters, name), axes).sum(1)
+            sums = _sums(tensor_of(parameters, name), axes)
             out.index_add_(0, charge.to(out.device), sums[index.to(out.device)] * weights.to(sums))
         return out
 
@@ -132,9 +132,11 @@ class Charges(Sequence[Charge]):
 
     def _form(self, first: Tensors, second: Tensors) -> Tensor:
         out = self._zeros(first)
+        cache: dict[str, Tensor] = {}
         for (name, axes), (charge, index, weights) in self._squares.items():
-            one, two = (slices(tensor_of(d, name), axes) for d in (first, second))
-            products = torch.linalg.vecdot(one, two)
+            if name not in cache:
+                cache = {name: tensor_of(first, name) * tensor_of(second, name)}
+            products = _sums(cache[name], axes)
             out.index_add_(0, charge.to(out.device), products[index.to(out.device)] * weights.to(products))
         for p in self._pairs:
             gram = self._gram(p, first, second)
@@ -157,8 +159,8 @@ class Charges(Sequence[Charge]):
         out = self._zeros(tensors)
 
         def squares(name: str, axes: tuple[int, ...], ones: bool) -> Tensor:
-            found = slices(tensor_of(tensors, name), axes)
-            return found.new_full((len(found),), found.shape[1]) if ones else torch.linalg.vecdot(found, found)
+            found = tensor_of(tensors, name)
+            return _sums(torch.ones_like(found) if ones else found.square(), axes)
 
         for entries, ones in ((self._squares, False), (self._sums, shifts)):
             for (name, axes), (charge, index, weights) in entries.items():
@@ -210,6 +212,12 @@ class Charges(Sequence[Charge]):
     def _zeros(self, parameters: Tensors) -> Tensor:
         like = tensor_of(parameters, self.parameters[0]) if self.families else torch.zeros(0)
         return like.new_zeros(len(self))
+
+
+def _sums(tensor: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """Of each slice that holds `axes` fixed."""
+    rest = [a for a in range(tensor.ndim) if a not in axes]
+    return (tensor.sum(rest) if rest else tensor).reshape(-1)
 
 
 def _device(parameters: Tensors) -> torch.device:

@@ -20,22 +20,23 @@ def null_space(rows: np.ndarray, below: float = NEARLY) -> tuple[np.ndarray, np.
     n = rows.shape[1]
     gram = rows.T @ rows
     top = float(np.trace(gram)) or 1.0
+    small = max(10 * below**2, 1e-12 * top)
     if n <= 300:
         values, vectors = linalg.eigh(gram)
-        space = vectors[:, values < 10 * below**2]
+        space = vectors[:, values < small]
     else:
         factor = linalg.cho_factor(gram + 1e-14 * top * np.eye(n), lower=True)
         rng = np.random.default_rng(0)
-        size = min(n, 64 + n // 8)
+        size = min(n, 64 + 3 * n // 10)
         while True:
             block = rng.normal(size=(n, size))
             for _ in range(2):
                 block = linalg.qr(linalg.cho_solve(factor, block, check_finite=False), mode="economic")[0]
             values, turn = linalg.eigh(block.T @ gram @ block)
-            if values[-1] > 10 * below**2 or size == n:
+            if values[-1] > small or size == n:
                 break
             size = min(n, 2 * size)
-        space = block @ turn[:, values < 10 * below**2]
+        space = block @ turn[:, values < small]
     if not space.shape[1]:
         return space, np.zeros(0)
     _, values, turn = linalg.svd(rows @ space, full_matrices=False)
@@ -90,26 +91,25 @@ def _about(
     tolerance: float,
     reach: int | None,
 ) -> np.ndarray | None:
-    """A sparse vector with an entry at `unit`, from the nearest neighbours that hold one."""
+    """A sparse vector that spans more of `unit`, from the nearest neighbours that hold one."""
     norms = np.sqrt(np.einsum("ij,ij->i", space, space)) + 1e-300
     near = np.where(norms > 1e-8, np.abs(space @ space[unit]) / (norms * norms[unit]), 0.0)
     order = np.argsort(-near)
+    new = space @ (missing[unit] / np.linalg.norm(missing[unit]))
     most = len(scale) if reach is None else min(reach, len(scale))
     for size in (*(n for n in _REACH if n < most), most):
         chosen = np.sort(order[:size])
         local = whole if size == len(scale) else _inside(whole, chosen, tolerance)
-        place = int(np.searchsorted(chosen, unit))
-        if not local.shape[1] or np.abs(local[place]).max() < 1e-7:
+        if not local.shape[1] or np.linalg.norm(new[chosen] @ local) < 1e-5:
             continue
         vector = np.zeros(len(scale))
-        vector[chosen] = _fewest(local / scale[chosen, None], place)
+        vector[chosen] = _fewest(local / scale[chosen, None], scale[chosen] * new[chosen])
         kept = np.flatnonzero(np.abs(vector) > max(1e-3, tolerance) * np.abs(vector).max())
         exact = _inside(whole, kept, tolerance)
         if exact.shape[1]:
             vector, rough = np.zeros(len(scale)), (vector * scale)[kept]
             vector[kept] = exact @ (exact.T @ rough) / scale[kept]
-        new = missing.T @ (scale * vector)
-        if np.linalg.norm(new) > 1e-5 * np.linalg.norm(scale * vector):
+        if np.linalg.norm(missing.T @ (scale * vector)) > 1e-5 * np.linalg.norm(scale * vector):
             return simple(vector, tolerance)
     return None
 
@@ -121,17 +121,21 @@ def _inside(whole: np.ndarray, chosen: np.ndarray, tolerance: float) -> np.ndarr
     return turn[:, values > 1 - tolerance / 1000]
 
 
-def _fewest(basis: np.ndarray, place: int) -> np.ndarray:
-    """A vector of the span with entry 1 at `place` and few others, to 1e-4: least squares, reweighted by 1/entry^2."""
+def _fewest(basis: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """A vector of the span with <vector, new> = 1 and few entries, to 1e-4: least squares, reweighted by 1/entry^2."""
     if basis.shape[1] == 1:
-        return basis[:, 0] / basis[place, 0]
+        return basis[:, 0]
     basis = linalg.qr(basis, mode="economic")[0]
-    vector = basis @ basis[place] / (basis[place] @ basis[place])
+    wanted = new @ basis
+    vector = basis @ wanted / (wanted @ wanted)
+    vector /= np.abs(vector).max()
     width = 1.0
     for _ in range(16):
         gram = basis.T @ (basis / (vector**2 + width**2)[:, None])
-        row = linalg.solve(gram, basis[place], assume_a="pos", check_finite=False)
-        vector = basis @ row / (basis[place] @ row)
+        values, turn = linalg.eigh(gram, check_finite=False)
+        row = turn @ (turn.T @ wanted / np.maximum(values, 1e-14 * values[-1]))
+        vector = basis @ row
+        vector /= np.abs(vector).max()
         width = max(width * 0.5, 1e-4)
     return vector
 

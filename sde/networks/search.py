@@ -10,13 +10,15 @@ import torch
 from scipy import linalg
 from torch import Tensor
 
-from sde.networks.null_space import EXACT, null_space, sparse_basis
+from sde.networks.null_space import EXACT, NEARLY, null_space, sparse_basis
 from sde.networks.patterns import Pattern, patterns
 from sde.networks.probe import Probe
 from sde.networks.unknowns import Block, blocks_of, columns, gauge, largest, starts_of
 
 WHOLE, WINDOW = 3000, 2000
 """Unknowns that are solved for together; more are solved for in windows of neighbouring layers."""
+PLAIN = 64
+"""Slices that a pattern that is nearly a law may have; more is noise among weak directions."""
 _NOISE = 1e-13
 
 
@@ -32,13 +34,14 @@ class Candidates:
 
 
 def candidates(probe: Probe, seed: int) -> Candidates:
-    """Patterns of the whole model, or of all its windows."""
+    """Patterns of the whole model, or of all its windows; of windows only those that may be laws."""
     dead = without_gradient(probe, seed)
     blocks = blocks_of(probe, list(probe.parameters))
     parts = _windows(probe, blocks)
     widest = max(sum(len(b) for b in blocks if b.parameter in part) for part in parts)
     rows, scale = _rows(probe, blocks, dead, int(1.05 * widest) + 40, seed)
     starts = starts_of(blocks)
+    below = NEARLY if len(parts) == 1 else EXACT
     exact: dict[Pattern, None] = {}
     nearly: dict[Pattern, None] = {}
     for part in parts:
@@ -46,14 +49,14 @@ def candidates(probe: Probe, seed: int) -> Candidates:
         columns_of = np.concatenate([np.arange(starts[k], starts[k + 1]) for k in kept])
         own = [blocks[k] for k in kept]
         some = rows[: int(1.05 * len(columns_of)) + 40, columns_of]
-        for found, into in zip(_solved(some, scale[columns_of], own, dead), (exact, nearly), strict=True):
+        for found, into in zip(_solved(some, scale[columns_of], own, dead, below), (exact, nearly), strict=True):
             into.update(dict.fromkeys(patterns(found, own, probe.shapes)))
-    nearly_only = [p for p in nearly if p not in exact]
+    nearly_only = [p for p in nearly if p not in exact and sum(len(part.index) for part in p) <= PLAIN]
     return Candidates(list(exact), nearly_only, dead, starts[-1], len(parts))
 
 
 def _solved(
-    rows: np.ndarray, largest_of: np.ndarray, blocks: list[Block], dead: dict[str, np.ndarray]
+    rows: np.ndarray, largest_of: np.ndarray, blocks: list[Block], dead: dict[str, np.ndarray], below: float
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """(exact, nearly) null vectors of some rows."""
     alive = np.concatenate([_alive(b, dead) for b in blocks])
@@ -62,7 +65,7 @@ def _solved(
     norms = np.linalg.norm(chosen, axis=0)
     most = largest_of[live] * np.sqrt(len(rows))
     scale = np.where(norms > 1e-2 * most, norms, most)
-    vectors, values = null_space(chosen / scale)
+    vectors, values = null_space(chosen / scale, below)
     exact = vectors[:, values < EXACT]
     free = gauge(blocks)[live] * scale[:, None]
     free = linalg.orth(free) if free.size else free

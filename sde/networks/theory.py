@@ -74,7 +74,11 @@ class Symmetries:
             if self.width is None
             else f"on a copy of width {self.width}, lifted and tested at full width"
         )
-        how = "" if self.windows == 1 else f", in {self.windows} overlapping runs of neighbouring layers"
+        how = (
+            ""
+            if self.windows == 1
+            else f", in {self.windows} overlapping runs of neighbouring layers, broken ones not sought"
+        )
         return (
             "Complete within the ansatz: symmetric actions and shifts along the axes of every tensor, affine mixes of "
             f"them, and mixings of units that can be rescaled; {self.unknowns:,} unknowns {where}{how}."
