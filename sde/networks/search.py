@@ -39,15 +39,15 @@ def candidates(probe: Probe, seed: int) -> Candidates:
     blocks = blocks_of(probe, list(probe.parameters))
     parts = _windows(probe, blocks)
     widest = max(sum(len(b) for b in blocks if b.parameter in part) for part in parts)
-    rows, scale = _rows(probe, blocks, dead, int(1.05 * widest) + 40, seed)
     starts = starts_of(blocks)
+    places = [np.flatnonzero(np.repeat([b.parameter in p for b in blocks], [len(b) for b in blocks])) for p in parts]
+    each = _rank(probe, blocks, places, seed)
+    rows, scale = _rows(probe, blocks, dead, int(1.05 * widest) + 40, each, seed)
     below = NEARLY if len(parts) == 1 else EXACT
     exact: dict[Pattern, None] = {}
     nearly: dict[Pattern, None] = {}
-    for part in parts:
-        kept = [k for k, b in enumerate(blocks) if b.parameter in part]
-        columns_of = np.concatenate([np.arange(starts[k], starts[k + 1]) for k in kept])
-        own = [blocks[k] for k in kept]
+    for part, columns_of in zip(parts, places, strict=True):
+        own = [b for b in blocks if b.parameter in part]
         some = rows[: int(1.05 * len(columns_of)) + 40, columns_of]
         for found, into in zip(_solved(some, scale[columns_of], own, dead, below), (exact, nearly), strict=True):
             into.update(dict.fromkeys(patterns(found, own, probe.shapes)))
@@ -107,11 +107,22 @@ def without_gradient(probe: Probe, seed: int, each: int = 4) -> dict[str, np.nda
     return {n: m for n, m in masks.items() if m.any()}
 
 
+def _rank(probe: Probe, blocks: list[Block], places: list[np.ndarray], seed: int) -> int:
+    """How many independent rows one set of parameters gives, in the window where they are fewest: all signals of a
+    window may pass through few channels.
+    """
+    theta = probe.fresh(seed + 99)
+    buffers = dict(probe.module.named_buffers())
+    rows = torch.cat([columns(blocks, g, theta, buffers) for g in probe.gradients(seed + 99, probe.rank)])
+    ranks = [int(torch.linalg.matrix_rank(rows[:, torch.as_tensor(p)], rtol=1e-9)) for p in places]
+    return max(1, min(ranks))
+
+
 def _rows(
-    probe: Probe, blocks: list[Block], dead: dict[str, np.ndarray], count: int, seed: int
+    probe: Probe, blocks: list[Block], dead: dict[str, np.ndarray], count: int, each: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """At least `count` rows, at ten parameters or more, each of a gradient of norm one; how large they could be."""
-    thetas = max(12, -(-count // probe.rank))
+    thetas = max(12, -(-count // each))
     each = -(-count // thetas)
     found, most = [], torch.zeros(starts_of(blocks)[-1], dtype=torch.float64)
     for k in range(thetas):
