@@ -59,7 +59,7 @@ def _solved(
     rows: np.ndarray, largest_of: np.ndarray, blocks: list[Block], dead: dict[str, np.ndarray], below: float
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """(exact, nearly) null vectors of some rows."""
-    alive = np.concatenate([_alive(b, dead) for b in blocks])
+    alive = np.concatenate([_alive(b, dead) for b in blocks]) & (largest_of > 0)
     live = np.flatnonzero(alive)
     chosen = rows[:, live]
     norms = np.linalg.norm(chosen, axis=0)
@@ -93,10 +93,7 @@ def without_gradient(probe: Probe, seed: int, each: int = 4) -> dict[str, np.nda
     has indexed yet count as rows that have none, and are told apart by `probe.met`.
     """
     largest = {n: torch.zeros(s, dtype=torch.float64) for n, s in probe.shapes.items()}
-    thetas = 10
-    for place, table in probe.vocabulary.items():
-        thetas = min(60, max(thetas, -(-table // probe.inputs[place].numel())))
-    for k in range(thetas):
+    for k in range(max(10, _draws(probe, 1))):
         probe.fresh(seed + k)
         for g in probe.gradients(seed + 7000 + k, min(each, probe.rank)):
             norm = _norms(g)
@@ -105,6 +102,12 @@ def without_gradient(probe: Probe, seed: int, each: int = 4) -> dict[str, np.nda
                 torch.maximum(largest[n], size, out=largest[n])
     masks = {n: (m < _NOISE).numpy() for n, m in largest.items()}
     return {n: m for n, m in masks.items() if m.any()}
+
+
+def _draws(probe: Probe, times: int) -> int:
+    """Sets of inputs that index every row of every table so many times; at most 100, what they miss is left out."""
+    needed = [-(-times * rows // probe.inputs[place].numel()) for place, rows in probe.vocabulary.items()]
+    return min(100, max(needed, default=0))
 
 
 def _rank(probe: Probe, blocks: list[Block], places: list[np.ndarray], seed: int) -> int:
@@ -122,7 +125,7 @@ def _rows(
     probe: Probe, blocks: list[Block], dead: dict[str, np.ndarray], count: int, each: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """At least `count` rows, at ten parameters or more, each of a gradient of norm one; how large they could be."""
-    thetas = max(12, -(-count // each))
+    thetas = max(12, _draws(probe, 2), -(-count // each))
     each = -(-count // thetas)
     found, most = [], torch.zeros(starts_of(blocks)[-1], dtype=torch.float64)
     for k in range(thetas):
