@@ -15,7 +15,7 @@ from sde.networks.probe import Probe
 
 MOST = 1500
 """Fields whose rank is computed at once."""
-ENTRIES = 2**26
+ENTRIES = 2**27
 
 
 def independent(probe: Probe, families: Sequence[Family], seed: int) -> int | None:
@@ -67,7 +67,8 @@ def _alone(group: Sequence[Family], others: Sequence[Sequence[Family]], theta: d
     for k in range(len(group[0].slots)):
         slots = [f.slots[k] for f in group]
         own = _slices(slots)
-        if own is None or any(_meets(slots[0], own, f) for g in others for f in g):
+        first = slots[0]
+        if own is None or any(_meets(first.left, first.left_axes, own, f) for g in others for f in g):
             continue
         if all(s.diagonal for s in slots):
             if sum(s.rows.size for s in slots) == len(own):
@@ -75,6 +76,12 @@ def _alone(group: Sequence[Family], others: Sequence[Sequence[Family]], theta: d
             continue
         chosen = slices(theta[slots[0].left], slots[0].left_axes)[torch.as_tensor(own)]
         if slots[0].rows.shape[1] == 1 and int(torch.linalg.matrix_rank(chosen)) == len(own):
+            return True
+    for k, first in enumerate(group[0].shifts):
+        index = np.concatenate([f.shifts[k].index.reshape(-1) for f in group])
+        own = np.unique(index)
+        met = any(_meets(first.parameter, first.axes, own, f) for g in others for f in g)
+        if len(own) == len(index) and not met and not group[0].slots:
             return True
     return False
 
@@ -85,12 +92,9 @@ def _slices(slots: Sequence[Slot]) -> np.ndarray | None:
     return np.unique(np.concatenate([np.concatenate([s.rows.reshape(-1), s.columns.reshape(-1)]) for s in slots]))
 
 
-def _meets(slot: Slot, own: np.ndarray, other: Family) -> bool:
+def _meets(parameter: str, held: tuple[int, ...], own: np.ndarray, other: Family) -> bool:
     for s in other.slots:
         for name, axes, index in ((s.left, s.left_axes, s.rows), (s.right, s.right_axes, s.columns)):
-            if name == slot.left and (axes != slot.left_axes or np.intersect1d(index, own).size):
+            if name == parameter and (axes != held or np.intersect1d(index, own).size):
                 return True
-    return any(
-        s.parameter == slot.left and (s.axes != slot.left_axes or np.intersect1d(s.index, own).size)
-        for s in other.shifts
-    )
+    return any(s.parameter == parameter and (s.axes != held or np.intersect1d(s.index, own).size) for s in other.shifts)

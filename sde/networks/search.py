@@ -39,15 +39,15 @@ def candidates(probe: Probe, seed: int) -> Candidates:
     blocks = blocks_of(probe, list(probe.parameters))
     parts = _windows(probe, blocks)
     widest = max(sum(len(b) for b in blocks if b.parameter in part) for part in parts)
-    rows, scale = _rows(probe, blocks, dead, int(1.05 * widest) + 40, seed)
     starts = starts_of(blocks)
+    places = [np.flatnonzero(np.repeat([b.parameter in p for b in blocks], [len(b) for b in blocks])) for p in parts]
+    each = _rank(probe, blocks, places, seed)
+    rows, scale = _rows(probe, blocks, dead, int(1.05 * widest) + 40, each, seed)
     below = NEARLY if len(parts) == 1 else EXACT
     exact: dict[Pattern, None] = {}
     nearly: dict[Pattern, None] = {}
-    for part in parts:
-        kept = [k for k, b in enumerate(blocks) if b.parameter in part]
-        columns_of = np.concatenate([np.arange(starts[k], starts[k + 1]) for k in kept])
-        own = [blocks[k] for k in kept]
+    for part, columns_of in zip(parts, places, strict=True):
+        own = [b for b in blocks if b.parameter in part]
         some = rows[: int(1.05 * len(columns_of)) + 40, columns_of]
         for found, into in zip(_solved(some, scale[columns_of], own, dead, below), (exact, nearly), strict=True):
             into.update(dict.fromkeys(patterns(found, own, probe.shapes)))
@@ -59,7 +59,7 @@ def _solved(
     rows: np.ndarray, largest_of: np.ndarray, blocks: list[Block], dead: dict[str, np.ndarray], below: float
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """(exact, nearly) null vectors of some rows."""
-    alive = np.concatenate([_alive(b, dead) for b in blocks])
+    alive = np.concatenate([_alive(b, dead) for b in blocks]) & (largest_of > 0)
     live = np.flatnonzero(alive)
     chosen = rows[:, live]
     norms = np.linalg.norm(chosen, axis=0)
@@ -93,10 +93,7 @@ def without_gradient(probe: Probe, seed: int, each: int = 4) -> dict[str, np.nda
     has indexed yet count as rows that have none, and are told apart by `probe.met`.
     """
     largest = {n: torch.zeros(s, dtype=torch.float64) for n, s in probe.shapes.items()}
-    thetas = 10
-    for place, table in probe.vocabulary.items():
-        thetas = min(60, max(thetas, -(-table // probe.inputs[place].numel())))
-    for k in range(thetas):
+    for k in range(max(10, _draws(probe, 1))):
         probe.fresh(seed + k)
         for g in probe.gradients(seed + 7000 + k, min(each, probe.rank)):
             norm = _norms(g)
@@ -107,11 +104,28 @@ def without_gradient(probe: Probe, seed: int, each: int = 4) -> dict[str, np.nda
     return {n: m for n, m in masks.items() if m.any()}
 
 
+def _draws(probe: Probe, times: int) -> int:
+    """Sets of inputs that index every row of every table so many times; at most 100, what they miss is left out."""
+    needed = [-(-times * rows // probe.inputs[place].numel()) for place, rows in probe.vocabulary.items()]
+    return min(100, max(needed, default=0))
+
+
+def _rank(probe: Probe, blocks: list[Block], places: list[np.ndarray], seed: int) -> int:
+    """How many independent rows one set of parameters gives, in the window where they are fewest: all signals of a
+    window may pass through few channels.
+    """
+    theta = probe.fresh(seed + 99)
+    buffers = dict(probe.module.named_buffers())
+    rows = torch.cat([columns(blocks, g, theta, buffers) for g in probe.gradients(seed + 99, probe.rank)])
+    ranks = [int(torch.linalg.matrix_rank(rows[:, torch.as_tensor(p)], rtol=1e-9)) for p in places]
+    return max(1, min(ranks))
+
+
 def _rows(
-    probe: Probe, blocks: list[Block], dead: dict[str, np.ndarray], count: int, seed: int
+    probe: Probe, blocks: list[Block], dead: dict[str, np.ndarray], count: int, each: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """At least `count` rows, at ten parameters or more, each of a gradient of norm one; how large they could be."""
-    thetas = max(12, -(-count // probe.rank))
+    thetas = max(12, _draws(probe, 2), -(-count // each))
     each = -(-count // thetas)
     found, most = [], torch.zeros(starts_of(blocks)[-1], dtype=torch.float64)
     for k in range(thetas):

@@ -71,3 +71,14 @@ def test_a_factory_of_another_model_is_refused() -> None:
         symmetries(mlp(16), torch.randn(8, 5), make=lambda w: nn.Sequential(nn.Linear(5, w)))
     with pytest.raises(InputError, match="make: must build a narrow copy"):
         symmetries(mlp(7), torch.randn(8, 5), make=mlp)
+
+
+def test_many_charges_are_counted_family_by_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sde.networks import independence
+
+    torch.manual_seed(0)
+    counts = []
+    for most in (1500, 12):
+        monkeypatch.setattr(independence, "MOST", most)
+        counts.append(symmetries(mlp(4), torch.randn(8, 5), loss="cross_entropy").independent_charges)
+    assert counts == [21, 21]
