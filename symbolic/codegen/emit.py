@@ -32,9 +32,10 @@ import sympy as sp
 from symbolic.codegen.lookup_text import Numbers
 from symbolic.codegen.printing import ScalarPrinter
 from symbolic.codegen.rolled import rolled, written
-from symbolic.codegen.row_loops import averages, loops, parts
+from symbolic.codegen.row_loops import averages, loops
 from symbolic.codegen.sharing import Statements, inside_out, once_for_all, refuse_large, repeated
 from symbolic.codegen.splitting import bodies
+from symbolic.codegen.traversal import parts
 from symbolic.dynamics.autodiff import Statement
 from symbolic.dynamics.step_map import Accumulation, StepMap, h, t
 
@@ -239,8 +240,7 @@ def _function(
 
 
 def _symbols(expressions: Iterable[sp.Expr]) -> set[sp.Basic]:
-    seen: set[sp.Basic] = set()
-    return {part for e in expressions for part in parts(e, seen) if isinstance(part, sp.Symbol)}
+    return {part for part in parts(expressions) if isinstance(part, sp.Symbol)}
 
 
 def _needed(statements: list[Statement], results: Sequence[sp.Expr]) -> list[Statement]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import sympy as sp
 
+from symbolic.codegen.traversal import parts
 from symbolic.functions.tables import Table
 
 
@@ -65,5 +66,5 @@ class Numbers:
 
 def tables(expressions: Iterable[sp.Expr]) -> list[Table]:
     """The tables in expressions, inner ones first."""
-    found = {t for e in expressions for t in e.atoms(Table)}
+    found = [part for part in parts(expressions) if isinstance(part, Table)]
     return sorted(found, key=lambda t: (sum(1 for _ in sp.preorder_traversal(t)), str(t)))

@@ -8,20 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import sympy as sp
 
 from symbolic.codegen.printing import ScalarPrinter
+from symbolic.codegen.traversal import parts
 from symbolic.problem.row_mean import RowMean
 
 Key = tuple[str, tuple[sp.Symbol, ...]]
-
-
-def parts(e: sp.Basic, seen: set[sp.Basic]) -> Iterable[sp.Basic]:
-    """Every part of an expression that is not yet in `seen`, once: thousands of terms may share one long sum."""
-    waiting = [e]
-    while waiting:
-        part = waiting.pop()
-        if part not in seen:
-            seen.add(part)
-            waiting += part.args
-            yield part
 
 
 def averages(expressions: Iterable[sp.Expr]) -> list[RowMean]:
@@ -34,7 +24,7 @@ def _by_table(expressions: Iterable[sp.Expr]) -> dict[Key, list[RowMean]]:
     out: dict[Key, list[RowMean]] = {}
     seen: set[sp.Basic] = set()
     for e in expressions:
-        for mean in sorted((part for part in parts(e, seen) if isinstance(part, RowMean)), key=str):
+        for mean in sorted((part for part in parts([e], seen) if isinstance(part, RowMean)), key=str):
             group = out.setdefault((mean.digest, mean.z), [])
             if mean not in group:
                 group.append(mean)

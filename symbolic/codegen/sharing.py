@@ -16,6 +16,7 @@ import sympy as sp
 from symbolic.codegen import lookup_text
 from symbolic.codegen.lookup_text import Numbers, tables
 from symbolic.codegen.printing import ScalarPrinter
+from symbolic.codegen.traversal import parts
 from symbolic.errors import InputError
 from symbolic.functions.registry import ELEMENTARY
 from symbolic.functions.tables import Table
@@ -68,7 +69,7 @@ class Statements:
         self.printer, self.lines, self.count, self.numbers = printer, lines, 0, numbers
         self.twice = repeated(expressions) | set(tables(expressions))
         self.large = _weight(expressions, self.twice) > LARGE or _calls(expressions) > CALLS
-        self.large |= any(p.has(Table) for e in expressions for p in e.atoms(sp.Piecewise))
+        self.large |= any(isinstance(p, sp.Piecewise) and p.has(Table) for p in parts(expressions))
 
     def __call__(self, e: sp.Expr) -> str:
         """The text of an expression."""
@@ -218,14 +219,7 @@ def _weight(expressions: Sequence[sp.Expr], twice: set[sp.Basic]) -> float:
 
 
 def _calls(expressions: Sequence[sp.Expr]) -> int:
-    seen, stack, count = set[sp.Basic](), list[sp.Basic](expressions), 0
-    while stack:
-        e = stack.pop()
-        if e not in seen:
-            seen.add(e)
-            count += type(e) in ELEMENTARY
-            stack += e.args
-    return count
+    return sum(type(part) in ELEMENTARY for part in parts(expressions))
 
 
 def refuse_large(where: str, text: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import sympy as sp
@@ -82,3 +84,21 @@ def test_what_overwrites_what_is_read_stays_as_it_is() -> None:
 def test_slopes_of_sums_are_sympys() -> None:
     loss = network(3, 4, sp.tanh)
     assert derivatives(loss.expression, loss.theta) == [sp.diff(loss.expression, s) for s in loss.theta]
+
+
+def test_emission_grows_with_a_network_and_not_with_its_square() -> None:
+    """Four times the parameters: calls of functions, counted."""
+
+    def calls(inputs: int, hidden: int) -> int:
+        loss, count = network(inputs, hidden), [0]
+        sys.setprofile(lambda frame, event, arg: count.__setitem__(0, count[0] + (event == "call")))
+        try:
+            prepare(loss, "sgd", {}, "float32")
+        finally:
+            sys.setprofile(None)
+        return count[0]
+
+    sp.core.cache.clear_cache()
+    small = calls(8, 16)
+    sp.core.cache.clear_cache()
+    assert calls(16, 32) < 7 * small
