@@ -81,33 +81,6 @@ def of_sgd(prepared: Prepared, sgd: SGD, dtype: str, full_batch: bool) -> Motion
     )
 
 
-class ArrayCoefficients:
-    """The same of an equation of arrays; the diffusion of a diagonal noise is its diagonal, (D, n)."""
-
-    def __init__(self, sde: ArraySDE, parameters: np.ndarray) -> None:
-        self._sde, self._parameters = sde, dict(zip(sde.parameters, parameters, strict=True))
-
-    def _values(self, nodes: Sequence[Array], x: np.ndarray, t: np.ndarray) -> np.ndarray:
-        n, at, values = x.shape[1], 0, dict[Any, Any](self._parameters) | {time_symbol: t}
-        for s in self._sde.states:
-            values[s] = x[at : at + s.size].T.reshape(n, *s.shape)
-            at += s.size
-        found = evaluate(nodes, values, n)
-        tail = (self._sde.shared,) if nodes is self._sde.strengths and self._sde.shared else ()
-        return np.concatenate([np.moveaxis(v, 0, -1).reshape(-1, *tail, n) for v in found])
-
-    def drift(self, x: np.ndarray, t: np.ndarray) -> np.ndarray:
-        return self._values(self._sde.forces, x, t)
-
-    def diffusion(self, x: np.ndarray, t: np.ndarray) -> np.ndarray:
-        return self._values(self._sde.strengths, x, t)
-
-    def pilot(self, start: Start, paths: int, time: float) -> Pilot:
-        """A few paths from where the run's first ones begin."""
-        states = start(0, min(paths, PATHS))
-        return pilot(self.drift, self.diffusion, np.resize(states, (PATHS, states.shape[1])).T, time)
-
-
 class Coefficients:
     """An SDE's drift (D, n) and diffusion (D, J, n) as NumPy functions of states (D, n) and times (n,). Raises
     ValueError for what has no form."""
@@ -124,10 +97,31 @@ class Coefficients:
     def diffusion(self, x: np.ndarray, t: np.ndarray) -> np.ndarray:
         return self._diffusion([*x, t, *self._parameters]).reshape(*self._shape, -1)
 
-    def pilot(self, start: Start, paths: int, time: float) -> Pilot:
-        """A few paths from where the run's first ones begin."""
-        states = start(0, min(paths, PATHS))[:, : self._shape[0]]
-        return pilot(self.drift, self.diffusion, np.resize(states, (PATHS, states.shape[1])).T, time)
+
+class ArrayCoefficients:
+    """The same of an equation of arrays; the diffusion of a diagonal noise is its diagonal, (D, n)."""
+
+    def __init__(self, sde: ArraySDE, parameters: np.ndarray) -> None:
+        self._sde, self._parameters = sde, dict(zip(sde.parameters, parameters, strict=True))
+
+    def drift(self, x: np.ndarray, t: np.ndarray) -> np.ndarray:
+        return self._values(self._sde.forces, x, t)
+
+    def diffusion(self, x: np.ndarray, t: np.ndarray) -> np.ndarray:
+        return self._values(self._sde.strengths, x, t, *((self._sde.shared,) if self._sde.shared else ()))
+
+    def _values(self, nodes: Sequence[Array], x: np.ndarray, t: np.ndarray, *tail: int) -> np.ndarray:
+        n, at, values = x.shape[1], 0, dict[Any, Any](self._parameters) | {time_symbol: t}
+        for s in self._sde.states:
+            values[s] = x[at : at + s.size].T.reshape(n, *s.shape)
+            at += s.size
+        return np.concatenate([np.moveaxis(v, 0, -1).reshape(-1, *tail, n) for v in evaluate(nodes, values, n)])
+
+
+def along_paths(of: Coefficients | ArrayCoefficients, start: Start, paths: int, time: float, dimension: int) -> Pilot:
+    """A few paths from where the run's first ones begin."""
+    states = start(0, min(paths, PATHS))[:, :dimension]
+    return pilot(of.drift, of.diffusion, np.resize(states, (PATHS, dimension)).T, time)
 
 
 def constants(

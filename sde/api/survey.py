@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sde.api import starts
-from sde.api.step_inputs import ArrayCoefficients, Coefficients
+from sde.api.step_inputs import ArrayCoefficients, Coefficients, along_paths
 from sde.engine import step_check, time_grid
 from sde.engine.pilot import Pilot
 from sde.engine.time_grid import Grid
@@ -58,8 +58,9 @@ class Survey:
     def pilot(self) -> Pilot:
         """Rates and size along a few paths."""
         begin = starts.reader(parameters_of(self.sde), self.start, self.paths, self.seed, self.sde.dimension)
-        found = self.coefficients.pilot(begin, self.paths, self.time) if self.coefficients else None
-        return found or Pilot(0.0, 0.0, 1.0)
+        if not self.coefficients:
+            return Pilot(0.0, 0.0, 1.0)
+        return along_paths(self.coefficients, begin, self.paths, self.time, self.sde.dimension)
 
     @property
     def moves_with_time(self) -> bool:

@@ -14,7 +14,7 @@ from sde.engine.accumulators import Statistics, grouped
 from sde.engine.accumulators.accumulator import Extent, Gathered, State, check_form, must
 from sde.engine.accumulators.quantiles import Quantiles
 from sde.engine.chunk import ChunkResult
-from sde.engine.piece import Piece, Wanted
+from sde.engine.piece import Piece, PieceRequest
 from sde.engine.plan import Plan
 from sde.storage.archive import Malformed
 
@@ -59,12 +59,12 @@ class Gathering:
                 self._adding -= 1
                 self._gate.notify_all()
 
-    def wanted(self, rows: bool) -> Wanted:
+    def wanted(self, rows: bool) -> PieceRequest:
         """What other processes are to give. rows: somebody takes each path."""
         sketches = {m.name: m.sketch for m in self.together if isinstance(m, Quantiles)}
         layouts = {name: sketch.layout for name, sketch in sketches.items() if sketch.layout is not None}
         pilots = frozenset[int]().union(*(s.pilots for name, s in sketches.items() if name not in layouts))
-        return Wanted(None if rows or len(layouts) < len(sketches) else layouts, pilots)
+        return PieceRequest(None if rows or len(layouts) < len(sketches) else layouts, pilots)
 
     @contextmanager
     def _at_rest(self) -> Iterator[None]:

@@ -32,7 +32,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PieceRequest:
     """What a piece is to hold. layouts: bins to count in, by the name of what counts; None: the chunks' own paths
     instead. pilots: the chunks that nobody knows the bins without, to be run first."""
 

@@ -33,7 +33,7 @@ def independent(probe: Probe, families: Sequence[Family], seed: int) -> int | No
         return dead + count
     groups: dict[object, list[Family]] = {}
     for f in rest:
-        groups.setdefault(_look(f), []).append(f)
+        groups.setdefault(_signature(f), []).append(f)
     waiting, count = list(groups.values()), 0
     while waiting:
         alone = next((g for g in waiting if _alone(g, [o for o in waiting if o is not g], theta)), None)
@@ -45,7 +45,7 @@ def independent(probe: Probe, families: Sequence[Family], seed: int) -> int | No
     return dead + count
 
 
-def _look(family: Family) -> object:
+def _signature(family: Family) -> object:
     slots = tuple((s.left, s.left_axes, s.right, s.right_axes, s.weights.tobytes()) for s in family.slots)
     return slots, tuple((s.parameter, s.axes) for s in family.shifts)
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from sde.networks.family import Family, ShiftSlot, Slot
-from sde.networks.patterns import Pattern, Shapes, words
+from sde.networks.family import Family
+from sde.networks.patterns import Pattern, Shapes, indices, stacked
 from sde.networks.probe import Probe
-from sde.networks.unknowns import ACTION, SHIFT, blocks_of
+from sde.networks.unknowns import blocks_of
 from symbolic.errors import InputError
 
 WIDTHS = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
@@ -63,20 +63,19 @@ class _Place:
 def lifted(
     group: Sequence[Pattern], narrow: Shapes, full: Shapes, statistics: dict[str, np.ndarray]
 ) -> Iterator[Family]:
-    """Families at full width that patterns of one look may mean: units that move along their axes together, else
+    """Families at full width that patterns that are alike may mean: units that move along their axes together, else
     blocks that grow. What is right is for the test to say.
     """
     places = []
-    for k, part in enumerate(group[0]):
+    for part, index in zip(group[0], indices(group), strict=True):
         sizes = tuple(narrow[part.parameter][a] for a in part.axes)
         ratios = tuple(full[part.parameter][a] // narrow[part.parameter][a] for a in part.axes)
-        index = np.array([q[k].index for q in group]).reshape(len(group), -1)
         digits = np.stack(np.unravel_index(index, sizes), -1) if sizes else np.zeros((*index.shape, 0), dtype=int)
         places.append(_Place(digits, sizes, ratios))
     for read in (_moving, _growing):
         found = read(places)
         if found is not None:
-            yield _family(group[0], found, full, statistics)
+            yield stacked(group[0], found, full, statistics)
 
 
 def _moving(places: Sequence[_Place]) -> list[tuple[np.ndarray, np.ndarray]] | None:
@@ -132,27 +131,6 @@ def _flat(coordinates: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
     if not sizes:
         return np.zeros(coordinates.shape[:-1], dtype=int)
     return np.asarray(np.ravel_multi_index(tuple(np.moveaxis(coordinates, -1, 0)), tuple(sizes)))
-
-
-def _family(
-    pattern: Pattern, found: Sequence[tuple[np.ndarray, np.ndarray]], full: Shapes, statistics: dict[str, np.ndarray]
-) -> Family:
-    slots, shifts = [], []
-    scale = 1.0 if any(p.kind == ACTION for p in pattern) else 0.5
-    for part, (index, which) in zip(pattern, found, strict=True):
-        weights = np.array(part.weights)[which] * scale
-        if part.kind == ACTION:
-            slots.append(Slot.on(part.parameter, part.axes, index, weights))
-            continue
-        factors = np.tile(weights, (len(index), 1))
-        if part.kind == SHIFT:
-            shifts.append(ShiftSlot(part.parameter, part.axes, index, factors))
-        else:
-            own = factors * statistics[part.kind].reshape(-1)[index]
-            shifts.append(ShiftSlot(part.parameter, part.axes, index, own, part.kind, factors))
-    kind, noise = words([s.weights for s in slots], shifted=bool(shifts))
-    shapes = {p.parameter: full[p.parameter] for p in pattern}
-    return Family(kind, noise, "exact", np.zeros(len(found[0][0])), tuple(slots), tuple(shifts), shapes)
 
 
 def unknowns_at_full_width(probe: Probe) -> int:

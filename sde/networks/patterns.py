@@ -15,7 +15,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
-class Part:
+class PatternEntry:
     """One tensor's part of a field: weights on slices that hold `axes` fixed; kind as in `Block`."""
 
     parameter: str
@@ -25,12 +25,12 @@ class Part:
     weights: tuple[float, ...]
 
     @property
-    def look(self) -> tuple[object, ...]:
+    def signature(self) -> tuple[object, ...]:
         """All but which slices."""
         return self.parameter, self.axes, self.kind, self.weights
 
 
-Pattern = tuple[Part, ...]
+Pattern = tuple[PatternEntry, ...]
 """One charge."""
 
 
@@ -55,7 +55,7 @@ def patterns(vectors: Iterable[np.ndarray], blocks: Sequence[Block], shapes: Sha
     return list(dict.fromkeys(found))
 
 
-def _part(name: str, kind: str, array: np.ndarray) -> Part:
+def _part(name: str, kind: str, array: np.ndarray) -> PatternEntry:
     axes = tuple(a for a in range(array.ndim) if array.shape[a] > 1)
     if kind in (ACTION, SHIFT):
         for a in axes:
@@ -64,37 +64,51 @@ def _part(name: str, kind: str, array: np.ndarray) -> Part:
                 array, axes = first, tuple(b for b in axes if b != a)
     flat = array.reshape(-1)
     index = np.flatnonzero(np.abs(flat) > 1e-9)
-    return Part(name, axes, kind, tuple(index.tolist()), tuple(float(w) for w in flat[index]))
+    return PatternEntry(name, axes, kind, tuple(index.tolist()), tuple(float(w) for w in flat[index]))
+
+
+def alike(found: Iterable[Pattern]) -> list[list[Pattern]]:
+    """Patterns that differ only in which slices they are on, in order."""
+    groups: dict[tuple[object, ...], list[Pattern]] = {}
+    for pattern in found:
+        groups.setdefault(tuple(p.signature for p in pattern), []).append(pattern)
+    return [sorted(g, key=lambda q: [p.index for p in q]) for g in groups.values()]
+
+
+def indices(group: Sequence[Pattern]) -> list[np.ndarray]:
+    """Slices (patterns, weights) of every entry of patterns that are alike."""
+    return [np.array([q[k].index for q in group]).reshape(len(group), -1) for k in range(len(group[0]))]
 
 
 def families(found: Iterable[Pattern], shapes: Shapes, statistics: Mapping[str, np.ndarray]) -> list[Family]:
-    """Patterns stacked: those that differ only in which slices they are on, in order."""
-    groups: dict[tuple[object, ...], list[Pattern]] = {}
-    for pattern in found:
-        groups.setdefault(tuple(p.look for p in pattern), []).append(pattern)
-    return [stacked(sorted(g, key=lambda q: [p.index for p in q]), shapes, statistics) for g in groups.values()]
+    """Patterns stacked: a family of those that are alike."""
+    return [stacked(g[0], [(i, np.arange(i.shape[1])) for i in indices(g)], shapes, statistics) for g in alike(found)]
 
 
-def stacked(group: Sequence[Pattern], shapes: Shapes, statistics: Mapping[str, np.ndarray]) -> Family:
-    """One family of patterns of one look; of pure translations half the weights, so that C = 2 b^T theta is the sum."""
+def stacked(
+    pattern: Pattern,
+    found: Sequence[tuple[np.ndarray, np.ndarray]],
+    shapes: Shapes,
+    statistics: Mapping[str, np.ndarray],
+) -> Family:
+    """The family of a pattern on other slices. found: of every entry, slices (charges, weights) and which of the
+    entry's weights each has. Pure translations have half of them, so that C = 2 b^T theta is the sum."""
     slots, shifts = [], []
-    scale = 1.0 if any(p.kind == ACTION for p in group[0]) else 0.5
-    for k, part in enumerate(group[0]):
-        index = np.array([q[k].index for q in group]).reshape(len(group), -1)
-        weights = np.array(part.weights) * scale
-        if part.kind == ACTION:
-            slots.append(Slot.on(part.parameter, part.axes, index, weights))
+    scale = 1.0 if any(p.kind == ACTION for p in pattern) else 0.5
+    for entry, (index, which) in zip(pattern, found, strict=True):
+        weights = np.array(entry.weights)[which] * scale
+        if entry.kind == ACTION:
+            slots.append(Slot.on(entry.parameter, entry.axes, index, weights))
+            continue
+        factors = np.tile(weights, (len(index), 1))
+        if entry.kind == SHIFT:
+            shifts.append(ShiftSlot(entry.parameter, entry.axes, index, factors))
         else:
-            factors = np.tile(weights, (len(group), 1))
-            if part.kind == SHIFT:
-                shifts.append(ShiftSlot(part.parameter, part.axes, index, factors))
-            else:
-                own = factors * statistics[part.kind].reshape(-1)[index]
-                shifts.append(ShiftSlot(part.parameter, part.axes, index, own, part.kind, factors))
+            own = factors * statistics[entry.kind].reshape(-1)[index]
+            shifts.append(ShiftSlot(entry.parameter, entry.axes, index, own, entry.kind, factors))
     kind, noise = words([s.weights for s in slots], shifted=bool(shifts))
-    touched = dict.fromkeys(p.parameter for p in group[0])
-    own = {n: shapes[n] for n in touched}
-    return Family(kind, noise, "exact", np.zeros(len(group)), tuple(slots), tuple(shifts), own)
+    own_shapes = {p.parameter: shapes[p.parameter] for p in pattern}
+    return Family(kind, noise, "exact", np.zeros(len(found[0][0])), tuple(slots), tuple(shifts), own_shapes)
 
 
 def words(weights: Sequence[np.ndarray], *, shifted: bool) -> tuple[str, str]:

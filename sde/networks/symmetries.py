@@ -15,7 +15,7 @@ from sde.networks.family import Family, ShiftSlot
 from sde.networks.independence import independent
 from sde.networks.lifting import lifted, narrow_copy, unknowns_at_full_width
 from sde.networks.pairs import pair_families
-from sde.networks.patterns import Pattern, families
+from sde.networks.patterns import alike, families
 from sde.networks.probe import Probe, one_thread
 from sde.networks.proof import ROUGH, TOLERANCE, at_home, residuals, screened
 from sde.networks.search import Candidates, candidates, without_gradient
@@ -120,20 +120,13 @@ def _tested(full: Probe, small: Probe, found: Candidates, seed: int) -> tuple[li
         exact, failed = _sorted(full, proposed, seed)
         nearly = failed + families(found.nearly, full.shapes, statistics)
         return exact, _broken(full, nearly, seed)
-    readings = [list(lifted(g, small.shapes, full.shapes, statistics)) for g in _looks(found.exact)]
+    readings = [list(lifted(g, small.shapes, full.shapes, statistics)) for g in alike(found.exact)]
     tried = [f for fs in readings for f in fs]
     rough = iter(_apart(tried, screened(full, tried, seed + 4)) if tried else [])
     likely = [next((f for f, r in [(f, next(rough)) for f in fs] if np.any(r < ROUGH)), None) for fs in readings]
     exact, _ = _sorted(full, [f for f in likely if f is not None], seed)
-    nearly = [next(lifted(g, small.shapes, full.shapes, statistics), None) for g in _looks(found.nearly)]
+    nearly = [next(lifted(g, small.shapes, full.shapes, statistics), None) for g in alike(found.nearly)]
     return exact, _broken(full, [f for f in nearly if f is not None], seed)
-
-
-def _looks(found: Sequence[Pattern]) -> list[list[Pattern]]:
-    groups: dict[object, list[Pattern]] = {}
-    for p in found:
-        groups.setdefault(tuple(part.look for part in p), []).append(p)
-    return [sorted(g, key=lambda q: [p.index for p in q]) for g in groups.values()]
 
 
 def _sorted(probe: Probe, proposed: Sequence[Family], seed: int) -> tuple[list[Family], list[Family]]:

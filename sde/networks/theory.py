@@ -68,7 +68,9 @@ class Symmetries:
 
     @property
     def ansatz(self) -> str:
-        """What was sought, and so what the table is complete within."""
+        """What was sought, and so what the table is complete within; charges carried over from a narrow copy may be
+        fewer than the model has."""
+        known = "Complete within" if self.width is None else "All of these hold, others may be missing; sought within"
         where = (
             "at full width"
             if self.width is None
@@ -80,7 +82,7 @@ class Symmetries:
             else f", in {self.windows} overlapping runs of neighbouring layers, broken ones not sought"
         )
         return (
-            "Complete within the ansatz: symmetric actions and shifts along the axes of every tensor, affine mixes of "
+            f"{known} the ansatz: symmetric actions and shifts along the axes of every tensor, affine mixes of "
             f"them, and mixings of units that can be rescaled; {self.unknowns:,} unknowns {where}{how}."
         )
 

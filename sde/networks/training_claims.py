@@ -18,30 +18,20 @@ ONE_SIGN = 1e-6
 NEAR = 1e-3
 """Distance from equilibrium along the orbit, below which nothing has to approach it."""
 
-IDENTITY = ClaimKind(
-    applies=lambda _: (),
-    measure=lambda *_: (),
-    group="identity",
-    statement="largest difference of a charge from what the optimiser's steps make of it exactly, over its scale",
+
+def _kind(group: str, statement: str) -> ClaimKind:
+    """A kind whose claims are made here, of a monitor's records: no runs are asked for."""
+    return ClaimKind(applies=lambda _: (), measure=lambda *_: (), group=group, statement=statement)
+
+
+IDENTITY = _kind(
+    "identity", "largest difference of a charge from what the optimiser's steps make of it exactly, over its scale"
 )
-DRIFT = ClaimKind(
-    applies=lambda _: (),
-    measure=lambda *_: (),
-    group="drift",
-    statement="slope of the measured change of charges on the predicted one, window by window, no constant fitted",
+DRIFT = _kind(
+    "drift", "slope of the measured change of charges on the predicted one, window by window, no constant fitted"
 )
-CLASS = ClaimKind(
-    applies=lambda _: (),
-    measure=lambda *_: (),
-    group="class",
-    statement="share of charges whose noise has the signs that the theory gives it",
-)
-APPROACH = ClaimKind(
-    applies=lambda _: (),
-    measure=lambda *_: (),
-    group="approach",
-    statement="change, a window, of the mean distance to equilibrium along the orbit",
-)
+CLASS = _kind("class", "share of charges whose noise has the signs that the theory gives it")
+APPROACH = _kind("approach", "change, a window, of the mean distance to equilibrium along the orbit")
 NO_NOISE = "no noise was measured"
 MORE = "more windows: train longer, or a smaller every="
 

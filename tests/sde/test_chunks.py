@@ -20,7 +20,7 @@ from sde.engine.accumulators.accumulator import Gathered
 from sde.engine.accumulators.path_rows import PathRows
 from sde.engine.accumulators.quantiles import EventTimeQuantiles, Quantiles
 from sde.engine.chunk import ChunkResult, Worker, run_chunk
-from sde.engine.piece import Piece, Wanted
+from sde.engine.piece import Piece, PieceRequest
 from sde.engine.plan import Plan
 from sde.engine.schedulers.scheduler import Take
 from sde.storage.files import fingerprint
@@ -88,7 +88,7 @@ class Backwards:
     workers: int = 3
 
     def over(
-        self, plan: Plan, indices: Iterable[int], take: Take, worker: Worker, wanted: Callable[[], Wanted]
+        self, plan: Plan, indices: Iterable[int], take: Take, worker: Worker, wanted: Callable[[], PieceRequest]
     ) -> Generator[bool]:
         futures = [self.pool.submit(run_chunk, plan, index) for index in indices]
         for future in reversed(futures):

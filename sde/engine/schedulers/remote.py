@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from sde.engine.chunk import Worker
 from sde.engine.engine_identity import engine
-from sde.engine.piece import Wanted
+from sde.engine.piece import PieceRequest
 from sde.engine.plan import Plan
 from sde.engine.schedulers.scheduler import LostChunks, Take
 from sde.engine.schedulers.tasks import Answer, Parcel, Task, run_task, trial
@@ -55,7 +55,7 @@ class Remote:
     abandon: Callable[[], None] = lambda: None
 
     def over(
-        self, plan: Plan, indices: Iterable[int], take: Take, worker: Worker, wanted: Callable[[], Wanted]
+        self, plan: Plan, indices: Iterable[int], take: Take, worker: Worker, wanted: Callable[[], PieceRequest]
     ) -> Generator[bool]:
         """See `Scheduler`. Results are taken in here, one at a time, as they come."""
         run = _Run(self, plan, take, worker, wanted, deque(_units(plan, indices, wanted().pilots)))
@@ -103,7 +103,7 @@ class _Run:
     plan: Plan
     take: Take
     worker: Worker
-    wanted: Callable[[], Wanted]
+    wanted: Callable[[], PieceRequest]
     ready: deque[_Unit]
     running: dict[Future[Answer], _Unit] = field(default_factory=dict)
     lost: list[_Unit] = field(default_factory=list)
@@ -129,7 +129,7 @@ class _Run:
                 return
             self.begin(self.ready.popleft(), wanted)
 
-    def begin(self, unit: _Unit, wanted: Wanted) -> None:
+    def begin(self, unit: _Unit, wanted: PieceRequest) -> None:
         """Hand a unit over."""
         if wanted.layouts is not None and not self.bins:
             parcel = Parcel.of(dict(wanted.layouts))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable
 from typing import Protocol
 
 from sde.engine.chunk import Worker
-from sde.engine.piece import Piece, Wanted
+from sde.engine.piece import Piece, PieceRequest
 from sde.engine.plan import Plan
 
 Take = Callable[[Piece], None]
@@ -23,7 +23,7 @@ class Scheduler(Protocol):
     def workers(self) -> int: ...
 
     def over(
-        self, plan: Plan, indices: Iterable[int], take: Take, worker: Worker, wanted: Callable[[], Wanted]
+        self, plan: Plan, indices: Iterable[int], take: Take, worker: Worker, wanted: Callable[[], PieceRequest]
     ) -> Generator[bool]:
         """Run the chunks `indices`, begun in this order, until all are or `worker.stop` is set.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from sde.engine.chunk import Stopped, Worker, run_chunk
 from sde.engine.interruption import Stop
-from sde.engine.piece import Piece, Wanted
+from sde.engine.piece import Piece, PieceRequest
 from sde.engine.plan import Plan
 from sde.engine.schedulers.scheduler import Take
 
@@ -21,7 +21,7 @@ class Threads:
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
 
     def over(
-        self, plan: Plan, indices: Iterable[int], take: Take, worker: Worker, wanted: Callable[[], Wanted]
+        self, plan: Plan, indices: Iterable[int], take: Take, worker: Worker, wanted: Callable[[], PieceRequest]
     ) -> Generator[bool]:
         """See `Scheduler`. Results are taken in by the thread that has made them, which then writes over their rows."""
 
