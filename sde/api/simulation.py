@@ -14,7 +14,7 @@ import numpy as np
 
 from sde.api import explosion_reasons, gathered, provenance, starts, step_inputs, sweep, time_steps
 from sde.api.placement import placed
-from sde.api.run_arguments import check_files, refuse_too_many
+from sde.api.run_arguments import check_exact_law, check_files, refuse_too_many
 from sde.api.run_identity import problem_identity, run_identity
 from sde.api.step_inputs import Motion, constants
 from sde.api.survey import Survey, schedule_jumps
@@ -255,11 +255,8 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
     step = even.longest if dt is not None else (sgd.learning_rate / 4 if sgd else None)
     jumps = time_steps.places(settings.steps_at, time) + schedule_jumps(problem, sgd, time)
     of_law = settings.noise == "exact-law"
-    if of_law and (isinstance(problem, SDE) or require_scheme(scheme) != "euler-maruyama" or refine != 1):
-        raise InputError(
-            "noise: 'exact-law' draws a step of a loss by euler-maruyama from its law, not from a path that others can"
-            f" follow; got {type(problem).__name__} with scheme={scheme!r} and refine={refine!r}. Leave noise out."
-        )
+    if of_law:
+        check_exact_law(problem, require_scheme(scheme), refine)
     if isinstance(problem, Loss) and sgd is not None and require_scheme(scheme) != "euler-maruyama":
         problem, sgd = SDE.from_loss(problem, sgd), None
     chosen = find(require_scheme(scheme))[0]
@@ -280,14 +277,9 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
             " chooses. Leave it out."
         )
     time_steps.unevenness(grid, refine, grid.longest)
-    prepared = prepare(
-        problem,
-        scheme,
-        gathered.together(settings.gather),
-        settings.dtype,
-        OneVector if of_law else LossDynamics,
-        shared_rows=isinstance(problem, Loss),
-    )
+    observed, moved = gathered.together(settings.gather), OneVector if of_law else LossDynamics
+    shared = isinstance(problem, Loss)
+    prepared = prepare(problem, scheme, observed, settings.dtype, moved, shared_rows=shared)
     record: dict[str, Any] = {"kind": "sde", "scheme": scheme, "refine": refine}
     if survey is not None:
         survey.refuse_singular_end(scheme, grid)
