@@ -24,6 +24,8 @@ from sde.storage import module_cache
 from symbolic.errors import InputError
 
 ROLES = ("step", "accumulate", "observe", "pace", "sweep")
+OF_HYBRID = ("watch", "arrive", "change")
+"""Of paths that stop, jump or are reset (`sde.kernels.hybrid`)."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,16 @@ class Program:
     @cached_property
     def compiled(self) -> Mapping[str, Any]:
         """Compiled functions by role, which must live as long as their addresses are used."""
-        return _machine_code(self.text, str(self.manifest["dtype"]), self.manifest["clock"] == "own")
+        return _machine_code(self.text, str(self.manifest["dtype"]), self.manifest["clock"] in ("own", "hybrid"))
+
+    def address(self, role: str) -> int:
+        """Of an emitted function, 0 where there is none."""
+        return self.compiled[role].address if role in self.compiled else 0
 
     @cached_property
     def native(self) -> compiled_program.Program:
         """Sizes and addresses for the loop."""
-        addresses = {role: self.compiled[role].address if role in self.compiled else 0 for role in ROLES}
+        addresses = {role: self.address(role) for role in ROLES}
         return compiled_program.Program(
             lanes=self.lanes,
             states=self.states,
@@ -93,7 +99,7 @@ def _machine_code(text: str, dtype: str, own_clock: bool) -> dict[str, Any]:
     """A text's compiled functions by role. A call of a few milliseconds should not read them from the disk again."""
     module = import_text(text)
     compiled = {}
-    for role in ROLES:
+    for role in (*ROLES, *OF_HYBRID):
         if hasattr(module, role):
             function = getattr(module, role)
             function.__name__ = function.__qualname__ = f"{role}_{module.__name__.split('_')[-1]}"
