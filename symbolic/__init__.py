@@ -31,6 +31,7 @@ __getattr__, __dir__, __all__ = attach(
         "Normal": "symbolic.problem.distributions",
         "Parameter": "symbolic.problem.parameter",
         "RelativeEquilibrium": "symbolic.predictions.valley.relative",
+        "Jump": "symbolic.dynamics.jump",
         "SDE": "symbolic.dynamics.equation",
         "SGD": "symbolic.problem.optimizer",
         "Sharpness": "symbolic.predictions.sharpness.sharpening",

@@ -109,6 +109,8 @@ def prepare(
     outputs = tuple(Output(p.name, p.shape) for p in parts) + tuple(output for output, _ in extra)
     if isinstance(problem, SDE):
         _refuse_averages(rows)
+        if problem.jumps and (watched is None or not watched.changes):
+            raise InputError.of("jumps", "only simulate runs them", list(problem.jumps), "Leave them out, or simulate.")
         named = [*rows.values(), *(watched.levels if watched else ())]
         step = _with_brownian(step_map(problem, scheme), problem, named)
         chosen, terms = find(scheme)
@@ -173,12 +175,13 @@ def check_expression(where: str, value: Any, problem: Loss | SDE, condition: boo
             _expression(where, e, states, clock, " or a relation" if condition else " or an array of them")
 
 
-def in_states(where: str, value: Any, problem: Loss | SDE) -> sp.Expr:
-    """An expression of a problem's states and time, in the time of a run. Raises InputError."""
+def in_states(where: str, value: Any, problem: Loss | SDE, more: Iterable[sp.Symbol] = ()) -> sp.Expr:
+    """An expression of a problem's states and time, and `more` symbols, in the time of a run. Raises InputError."""
     if np.ndim(value):
         rule = "must be one expression"
         raise InputError.of(where, rule, f"an array of shape {np.shape(value)}", "Name one per entry.")
-    return _expression(where, value, *_known(problem))
+    known, clock = _known(problem)
+    return _expression(where, value, known | set(more), clock)
 
 
 def _known(problem: Loss | SDE) -> tuple[set[sp.Symbol], sp.Symbol | None]:
