@@ -32,6 +32,8 @@ __getattr__, __dir__, __all__ = attach(
         "Parameter": "symbolic.problem.parameter",
         "RelativeEquilibrium": "symbolic.predictions.valley.relative",
         "Jump": "symbolic.dynamics.jump",
+        "integral": "symbolic.dynamics.path_functionals",
+        "running": "symbolic.dynamics.path_functionals",
         "SDE": "symbolic.dynamics.equation",
         "SGD": "symbolic.problem.optimizer",
         "Sharpness": "symbolic.predictions.sharpness.sharpening",

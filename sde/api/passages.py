@@ -10,7 +10,7 @@ import sympy as sp
 from sde.api import gathered
 from sde.engine.hybrid import Hybrid
 from sde.settings import Gather
-from symbolic.codegen.hybrid_text import Watched
+from symbolic.codegen.hybrid_text import Watched, noise_rows
 from symbolic.codegen.prepare import in_states
 from symbolic.dynamics import jump
 from symbolic.dynamics.equation import SDE
@@ -130,7 +130,4 @@ def _noise(problem: Loss | SDE, sgd: SGD | None) -> dict[sp.Symbol, list[sp.Expr
     if isinstance(problem, Loss):
         assert sgd is not None
         problem = SDE.from_loss(problem, sgd)
-    b = problem.diffusion_matrix
-    rows = {s: list(b.row(i)) for i, s in enumerate(problem.states)}
-    unit = sp.eye(problem.noises)
-    return rows | {w: list(unit.row(j)) for j, w in enumerate(problem.W)}
+    return noise_rows(problem)

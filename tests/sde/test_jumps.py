@@ -30,8 +30,8 @@ def run(sde: SDE, start: dict[Any, float], time: float, **options: Any) -> Any:
 
 
 def test_birth_and_death_is_exact_at_any_step() -> None:
-    """docs/theory.md eq. (6.9): births at 2 X, deaths at X: E X = x e^t, Var X = 3 x e^t (e^t - 1); steps of 0.5 see every
-    jump."""
+    """docs/theory.md eq. (6.9): births at 2 X, deaths at X: E X = x e^t, Var X = 3 x e^t (e^t - 1);
+    steps of 0.5 see every jump."""
     sde = SDE(
         [X, N], [0, 0], [[0], [0]], jumps=[Jump({X: X + 1, N: N + 1}, rate=2 * X), Jump({X: X - 1, N: N + 1}, rate=X)]
     )
