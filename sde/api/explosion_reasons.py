@@ -65,7 +65,8 @@ def _why(
         if perf_counter() > until:
             break
     if state is None:
-        reason = f"{position}; its steps before would take more than {SECONDS:g} s again"
+        again = "are not taken again" if plan.hybrid else f"would take more than {SECONDS:g} s again"
+        reason = f"{position}; its steps before {again}"
         return {"reason": reason, "advice": "See the states before by keep='paths' with the same seed"}
     if not np.isnan(entry["value"]):
         where = "the bound" if np.isfinite(entry["value"]) else "the number range"

@@ -151,5 +151,6 @@ def _descend(loss: Loss, sgd: SGD, given: provenance.Given) -> xr.Dataset:
     watched, shared = watch.watched if watch else None, bool(settings.full_batch)
     prepared = prepare(loss, scheme, observed, settings.dtype, shared_rows=shared, watched=watched)
     record = {"kind": "gd" if settings.full_batch else "sgd", "scheme": scheme, "steps": settings.steps}
+    record |= {"crossings": watch.crossings} if watch else {}
     moving = step_inputs.of_sgd(prepared, sgd, settings.dtype, settings.full_batch)
     return run_prepared(loss, prepared, moving, Steps(grid), record, given, watch.hybrid if watch else None)

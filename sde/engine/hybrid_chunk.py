@@ -58,12 +58,13 @@ class _Carried:
         """The arrays as the loop takes them."""
         return [a.reshape(len(a), -1) for a in self.arrays]
 
-    def harvest(self, into: tuple[np.ndarray, ...]) -> None:
-        """Write x, marks and times to `into`, each with paths last."""
+    def harvest(self, into: tuple[np.ndarray, ...], which: np.ndarray) -> None:
+        """Write x, marks and times of the lanes `which` (B, lanes) to `into`, each with paths last."""
         x, _, places, marks, times, *_ = self.arrays
-        there = places >= 0
+        block, lane = np.nonzero((places >= 0) & which)
+        at = places[block, lane]
         for target, source in zip(into, (x, marks, times), strict=True):
-            target[:, places[there]] = np.swapaxes(source, 0, 1)[:, there]
+            target[:, at] = source[block, :, lane].T
 
     def regroup(self, running: np.ndarray) -> None:
         """Keep the lanes that run, in as few blocks as hold them."""
@@ -125,11 +126,11 @@ def advance_hybrid(plan: Plan, index: int, rows: np.ndarray, worker: Worker) -> 
             worker.tick(count * (end - at))
         at = end
         if regroups and -(-left // program.lanes) < len(running):
-            carried.harvest(ended)
+            carried.harvest(ended, ~running)
             carried.regroup(running)
     if worker.stop.is_set():
         raise Stopped
-    carried.harvest(ended)
+    carried.harvest(ended, np.ones((1, 1), bool))
     x, marks, times = ended
     _freeze(plan, x, marks, times, rows[:, :, :count])
     cells = moments.empty(len(clock.saves), plan.rows)

@@ -9,6 +9,8 @@ save_at = 101                               a count of times, or a list of them
 observables = { C = "u**2 - w**2" }         expressions in the parameters, "loss" (E l) and "sharpness" (Tr Hess E l)
                                             among them; may be a section [observables] of its own
 events = { flat = "w > u" }                 dated where the relation, or the sign of an expression, turns
+stop = ["flat"]                             events at which a path is done, or "first"
+crossings = "steps"                         "bridge" or "steps": whether events are seen between steps
 covariance = ["u", "C"]                     parameters and observables whose covariance is taken
 histogram = { C = [-1.0, 0.0, 1.0] }        increasing edges, by parameter or observable
 """
