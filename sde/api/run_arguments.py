@@ -13,6 +13,7 @@ from sde.storage.distinct_files import check_apart
 from sde.storage.files import check_writable
 from symbolic.errors import InputError
 from symbolic.problem.loss import Loss
+from symbolic.schemes import Scheme
 
 MEMORY_SHARE = 0.5
 """The share of the machine's memory that kept paths may take."""
@@ -54,4 +55,16 @@ def refuse_too_many(paths: int, width: int, where: str = "keep='paths'") -> None
         raise InputError(
             f"{where}: may take {MEMORY_SHARE:.0%} of memory ({MEMORY_SHARE * memory / 2**30:.1f} GiB); got"
             f" {paths} paths that need {width * paths / 2**30:.1f} GiB. {advice if keeps else 'Take fewer.'}"
+        )
+
+
+def check_refine(refine: int, steps: int, scheme: Scheme) -> None:
+    """Raise InputError where a run's noise cannot be taken from so many finer steps."""
+    if refine * steps >= 2**32:
+        rule = "must be a whole number of at least 1, and finer steps fewer than 2**32"
+        raise InputError.of("refine", rule, refine, "Leave it out.")
+    if scheme.own_clock and refine != 1:
+        raise InputError(
+            f"refine: needs steps that are the same for all paths; got {refine!r} (int) with {scheme.name}, where each"
+            " path chooses. Leave it out."
         )

@@ -14,7 +14,7 @@ import numpy as np
 
 from sde.api import explosion_reasons, gathered, passages, provenance, starts, step_inputs, sweep, time_steps
 from sde.api.placement import placed
-from sde.api.run_arguments import check_exact_law, check_files, refuse_too_many
+from sde.api.run_arguments import check_exact_law, check_files, check_refine, refuse_too_many
 from sde.api.run_identity import problem_identity, run_identity
 from sde.api.step_inputs import Motion, constants
 from sde.api.survey import Survey, schedule_jumps
@@ -282,14 +282,7 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
     assert step is not None
     grid = time_grid.continuous(time, min(dt or step, time), save_at, jumps, passages.impulse_times(problem, time))
     scheme = for_step(problem, scheme, grid.longest)
-    if refine * grid.steps >= 2**32:
-        rule = "must be a whole number of at least 1, and finer steps fewer than 2**32"
-        raise InputError.of("refine", rule, refine, "Leave it out.")
-    if chosen.own_clock and refine != 1:
-        raise InputError(
-            f"refine: needs steps that are the same for all paths; got {refine!r} (int) with {scheme}, where each path"
-            " chooses. Leave it out."
-        )
+    check_refine(refine, grid.steps, chosen)
     time_steps.unevenness(grid, refine, grid.longest)
     watch = passages.passages(problem, sgd, settings.gather, chosen)
     observed = gathered.together(settings.gather) if watch is None else settings.gather.observables

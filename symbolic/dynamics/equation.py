@@ -101,15 +101,7 @@ class SDE:
         if time is None and traced and "t" not in {s.name for s in self.states + self.parameters}:
             time = sp.Symbol("t", real=True)
         self.time = time
-        for where, group in (("SDE.states", self.states), ("SDE.parameters", self.parameters)):
-            for s in group:
-                names.variable(where, s.name)
-        if time is not None and time != time_symbol:
-            names.symbol("SDE.time", time.name)
-        labels = [s.name for s in (*self.states, *self.parameters, *((time,) if time is not None else ()))]
-        twice = sorted({n for n in labels if labels.count(n) > 1})
-        if twice:
-            raise InputError(f"SDE: a name may stand for one thing only; got {twice[0]!r} twice. Rename one.")
+        labels = reading.labels(self.states, self.parameters, time)
         clock = time_symbol if time is None else time
         if callable(drift):
             drift = tracing.trace("SDE.drift", drift, {"x": self.states, "t": clock}, tracing.vector)
