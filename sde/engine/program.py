@@ -8,7 +8,7 @@ import marshal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from importlib.abc import InspectLoader
 from importlib.metadata import version
 from pathlib import Path
@@ -111,6 +111,11 @@ def _machine_code(text: str, dtype: str, own_clock: bool, roles: tuple[str, ...]
     return compiled
 
 
+@cache
+def _numba() -> str:
+    return version("numba")
+
+
 class _Text(InspectLoader):
     """Loads a module from the text in hand, or its bytecode from the sealed cache. Its file is there for people and
     tracebacks to read: nothing is ever run from it."""
@@ -134,7 +139,7 @@ class _Text(InspectLoader):
 def import_text(text: str) -> ModuleType:
     """The emitted module as plain Python, undecorated: the oracle for its compiled form. The cache holds its text, as
     it is."""
-    stamp = f"{text}\n{options.source_hash()}\n{version('numba')}"
+    stamp = f"{text}\n{options.source_hash()}\n{_numba()}"
     name = f"noetherflow_{hashlib.sha256(stamp.encode()).hexdigest()[:24]}"
     if name in sys.modules:
         return sys.modules[name]
