@@ -37,7 +37,8 @@ class Words:
     def pack(self, values: Any) -> Any:
         """The words, valid while the arrays are. Raises TypeError for what is not of the types."""
         words: list[Any] = []
-        found, addressof, byte = list(leaves(values)), ctypes.addressof, ctypes.c_char.from_buffer
+        byte: Any = ctypes.c_char.from_buffer  # four times as fast as an array's own `.ctypes`
+        found, addressof = list(leaves(values)), ctypes.addressof
         if len(found) != len(self.kinds):
             raise TypeError(f"kernels.arguments: {len(self.kinds)} values are needed; got {len(found)} (int).")
         for value, kind in zip(found, self.kinds, strict=True):

@@ -66,6 +66,8 @@ class _Library(JITCodeLibrary):
     """A library of code to be linked with others: no machine code is made of it. It is optimised once, where all is
     linked that it is a part of; one whose sums may be taken in any order also before, as its bits depend on it."""
 
+    _codegen: Any
+
     def _optimize_final_module(self) -> None:
         if self._codegen.early:
             super()._optimize_final_module()
