@@ -26,6 +26,7 @@ from sde.engine.plan import Plan
 from sde.engine.program import load
 from sde.engine.progress import bar
 from sde.engine.result_layout import Variable
+from sde.kernels.drivers import Weighted
 from sde.settings import Gather, RunSettings, SaveAt
 from sde.storage.files import fingerprint
 from symbolic.codegen.prepare import Prepared, parameters_of, prepare
@@ -320,12 +321,14 @@ def run_prepared(
     if keep == "paths" and out is None:
         refuse_too_many(paths, width)
     beginning = starts.reader(parameters_of(problem), settings.start, paths, seed, len(manifest["states"]))
+    driver = moving.driver(stepped.refine)
     with compiling.reporting(settings.progress is True):
-        program = load(prepared.module.text, manifest, prepared.module.functions)
+        unused = () if isinstance(driver, Weighted) else ("sweep",)
+        program = load(prepared.module.text, manifest, prepared.module.functions, unused)
     numbers = np.append(moving.values, prepared.table)
     plan = Plan(
         program=program,
-        driver=moving.driver(stepped.refine),
+        driver=driver,
         clock=run_clock,
         parameters=numbers.astype(program.dtype),
         start=beginning,

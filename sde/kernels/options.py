@@ -29,10 +29,10 @@ INLINED: Any = {**INNER, "forceinline": True}
 
 
 class Overload(NamedTuple):
-    """Inside kernels, `function` is what `choose` gives for the types of its arguments."""
+    """Inside kernels, `function` is what `choose` gives for the types of its arguments, or itself."""
 
     function: Callable[..., Any]
-    choose: Callable[..., Any]
+    choose: Callable[..., Any] | None
     options: Mapping[str, Any]
     strict: bool
 
@@ -60,7 +60,7 @@ marked: list[Overload | Intrinsic] = []
 
 def _as_itself(options: Mapping[str, Any]) -> Callable[[Any], Any]:
     def mark(function: Any) -> Any:
-        marked.append(Overload(function, lambda *arguments, **named: function, options, False))
+        marked.append(Overload(function, None, options, False))
         return function
 
     return mark
