@@ -74,20 +74,7 @@ def add_products(
     for first in range(0, samples, chunk):
         dense = dense_gradients(uses, shape, first, min(first + chunk, samples))
         seen = seen + along.of_whole(dense.sum(0))
-        for q in squares:
-            if q.axes and q.axes[0] == 0 and len(q.axes) == 1:
-                found = (
-                    torch.linalg.vector_norm(dense.flatten(2), dim=2).square_().sum(0)
-                    if dense.ndim > 2
-                    else dense.square().sum(0)
-                )
-            else:
-                found = summed(dense.square().sum(0), q.axes)
-            out[q.start : q.start + q.size] += sign * found.to(out)
-        if pairs:
-            each = products.of_samples({name: dense})
-            for p in pairs:
-                out[p.start : p.start + p.size] += sign * each[p.start : p.start + p.size].to(out)
+        products.add_own(out, name, dense, sign)
     return seen
 
 

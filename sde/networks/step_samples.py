@@ -41,6 +41,7 @@ class StepSamples:
         self.unknown: set[str] = set()
         self.units = self.samples = self.passes = 0
         self._seen: dict[str, Tensor] = {}
+        self._arrived_once: set[str] = set()
         self._passes: list[dict[str, Any]] = []
         self._waiting: dict[str, list[Gradient]] = {}
 
@@ -66,6 +67,7 @@ class StepSamples:
         self._waiting.clear()
         self.is_open = False
 
+    @torch.no_grad()
     def finish(self) -> None:
         """All passes of the step are made, and the step is not: take what single layers could not tell from the whole
         model, and close."""
@@ -123,17 +125,17 @@ class StepSamples:
 
     def _whole(self, name: str, gradient: Tensor) -> None:
         with torch.no_grad():
-            g = in_single(gradient)
-            own = torch.zeros_like(self.second)
-            self.products.take_own(own, name, g)
-            self.second += own
+            self.products.add_own(self.second, name, in_single(gradient)[None])
 
     def _arrived(self, name: str, p: Tensor) -> None:
         with torch.no_grad():
             if p.grad is None:
                 return
             g = in_single(p.grad.to_dense() if p.grad.is_sparse else p.grad)
-            self.products.take_own(self.raw, name, g)
+            if name in self._arrived_once:
+                self.products.forget_own(self.raw, name)
+            self._arrived_once.add(name)
+            self.products.add_own(self.raw, name, g[None])
             if self.tied or name in self._whole_only or name in self.unknown:
                 return
             along = Direction.of(g)

@@ -16,7 +16,7 @@ from sde.networks.charges import Charges
 from sde.networks.layer_capture import LayerCapture
 from sde.networks.layer_gradients import Gradient, ties_samples
 from sde.networks.sample_products import BUDGET, Direction, add_products, dense_gradients, sample_count
-from sde.networks.slice_products import SliceProducts, in_double
+from sde.networks.slice_products import SliceProducts, in_double, of_pairs
 from symbolic.errors import InputError
 from symbolic.errors import check as must
 
@@ -281,8 +281,7 @@ def add_crossing(out: Tensor, products: SliceProducts, uses: dict[str, list[Grad
             for first in range(0, samples, chunk):
                 last = min(first + chunk, samples)
                 each = {n: dense_gradients(uses[n], tuple(like[n].shape), first, last) for n in p.names}
-                found = products.of_samples(each)[p.start : p.start + p.size]
-                out[p.start : p.start + p.size] += found.to(out)
+                out[p.start : p.start + p.size] += of_pairs(p, *(each[n] for n in p.names)).to(out)
 
 
 def by_vmap(
@@ -309,7 +308,7 @@ def by_vmap(
     for first in range(0, len(inputs[0]), chunk):
         part = [tuple(t[first : first + chunk] for t in ts) for ts in (inputs, targets)]
         gradients = each(moved, part[0], part[1])
-        out += products.of_samples(gradients).to(out)
+        products.add_samples(out, gradients)
         for n, g in gradients.items():
             sums[n] += g.sum(0)
     return sums
