@@ -9,8 +9,8 @@ import numpy as np
 from .machine_code import kernel
 
 LR, MOMENTUM, DAMPENING, DECAY, SHRINK, SIGN, LOOSE, AHEAD = range(8)
-"""Columns of settings: DECAY of the coupled kind; SHRINK: theta' = SHRINK theta - LR u; LOOSE: vv is of the gradient, no
-momentum is kept; AHEAD: Nesterov."""
+"""Columns of settings: DECAY of the coupled kind; SHRINK: theta' = SHRINK theta - LR u; LOOSE: vv is of the gradient,
+no momentum is kept; AHEAD: Nesterov."""
 
 
 def _advance(settings, block, vv, gg, gv, x, y, state):

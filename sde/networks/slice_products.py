@@ -136,10 +136,10 @@ class SliceProducts:
         parts = [summed(tensors[q.name].double() if double else tensors[q.name], q.axes) for q in self.sums.values()]
         return torch.cat(parts) if parts else next(iter(tensors.values())).new_zeros(0)
 
-    def forget_own(self, out: Tensor, name: str) -> None:
-        """Set those of one tensor with itself in `out` to 0."""
-        for q in (*self._by_name.get(name, []), *(p for p in self.pairs if p.names == (name, name))):
-            out[q.start : q.start + q.size] = 0
+    def whole(self, name: str) -> slice | None:
+        """Products of a tensor with itself that sum up to its square; None where there are none."""
+        group = self._by_name.get(name)
+        return None if group is None else slice(group[0].start, group[0].start + group[0].size)
 
     def add_samples(self, out: Tensor, gradients: Mapping[str, Tensor]) -> None:
         """Add those of several tensors, with themselves and each other, summed over samples; gradients: (samples,

@@ -46,6 +46,7 @@ class _Matrix(NamedTuple):
     along_rows: int
     columns: int
     folds: tuple[_Fold, ...]
+    end: int
 
 
 class SquareSums:
@@ -57,25 +58,14 @@ class SquareSums:
     def __init__(self, groups: Sequence[Sequence[Squares]], shapes: Mapping[str, Axes], size: int) -> None:
         self.size, self.left = size, [g for g in groups if _split(shapes[g[0].name], g) is None]
         self._matrices: dict[str, _Matrix] = {}
+        self._groups = {g[0].name: (shapes[g[0].name], tuple(g)) for g in groups}
+        self._inner: dict[str, _Matrix | None] = {}
         spare = size
-        for group in groups:
-            name, shape = group[0].name, shapes[group[0].name]
-            if (lead := _split(shape, group)) is None:
-                continue
-            halves = shape[:lead], shape[lead:]
-            counts, places, folds = [math.prod(h) for h in halves], [-1, -1], []
-            for q in group:
-                side = 0 if set(q.axes) <= set(range(lead)) else 1
-                axes = tuple(a - lead * side for a in q.axes)
-                if axes == tuple(range(len(halves[side]))):
-                    places[side] = q.start
-                else:
-                    folds.append((q, side, axes))
-            for side in {0} | {side for _, side, _ in folds}:
-                if places[side] < 0:
-                    places[side], spare = spare, spare + counts[side]
-            made = [_Fold(q.start, q.size, places[side], halves[side], axes) for q, side, axes in folds]
-            self._matrices[name] = _Matrix(*counts, *places, tuple(made))
+        for name, (shape, group) in self._groups.items():
+            found = _matrix(shape, group, spare)
+            if found is not None:
+                self._matrices[name] = found
+                spare = max(spare, found.end)
         self._sums = torch.zeros(spare, dtype=torch.float64)
         self._table = np.zeros((len(self._matrices), COLUMNS), dtype=np.int64)
         base = self._sums.data_ptr()
@@ -120,10 +110,12 @@ class SquareSums:
 
     def add_samples(self, out: Tensor, name: str, each: Tensor, sign: float = 1.0) -> bool:
         """Add those of one tensor's (samples, *shape) with themselves, summed over samples; whether it could be."""
-        m = self._matrices.get(name)
+        m, samples = self._matrices.get(name), each.shape[0]
+        if not plain(each) and each.ndim > 3:
+            each = each.permute(*range(3, each.ndim), 0, 1, 2).reshape(-1, *each.shape[1:3])
+            m, samples = self._of_two_axes(name), each.shape[0]
         if m is None or not plain(each):
             return False
-        samples = each.shape[0]
         sums = torch.empty(samples * m.rows + m.length, dtype=torch.float64)
         first, wanted = sums.data_ptr(), m.columns >= 0
         rows, columns = sums[: samples * m.rows].reshape(samples, m.rows), sums[samples * m.rows :]
@@ -137,6 +129,14 @@ class SquareSums:
         for f in m.folds:
             out[f.start : f.start + f.size].add_(summed(found[f.place].reshape(f.shape), f.axes), alpha=sign)
         return True
+
+    def _of_two_axes(self, name: str) -> _Matrix | None:
+        """For a tensor as many that have its first two axes alone; None where slices need the others."""
+        if name not in self._inner:
+            shape, group = self._groups[name]
+            inside = all(a < 2 for q in group for a in q.axes)
+            self._inner[name] = _matrix(shape[:2], group, self.size) if inside else None
+        return self._inner[name]
 
     def _fold(self) -> None:
         for m in self._folded:
@@ -157,6 +157,26 @@ class SquareSums:
             self._table[:, 6] = [WIDTHS[kind] for kind in kinds]
             self._seen = seen
         return True
+
+
+def _matrix(shape: Axes, group: Sequence[Squares], spare: int) -> _Matrix | None:
+    """What is no product is put behind `spare`, up to `end`; None where no matrix has all of them."""
+    if (lead := _split(shape, group)) is None:
+        return None
+    halves = shape[:lead], shape[lead:]
+    counts, places, folds = [math.prod(h) for h in halves], [-1, -1], []
+    for q in group:
+        side = 0 if set(q.axes) <= set(range(lead)) else 1
+        axes = tuple(a - lead * side for a in q.axes)
+        if axes == tuple(range(len(halves[side]))):
+            places[side] = q.start
+        else:
+            folds.append((q, side, axes))
+    for side in {0} | {side for _, side, _ in folds}:
+        if places[side] < 0:
+            places[side], spare = spare, spare + counts[side]
+    made = [_Fold(q.start, q.size, places[side], halves[side], axes) for q, side, axes in folds]
+    return _Matrix(*counts, *places, tuple(made), spare)
 
 
 def summed(tensor: Tensor, axes: Axes) -> Tensor:

@@ -254,7 +254,7 @@ def _by_layers(
             except ValueError:
                 left.add(name)
                 continue
-            if along.agree(whole, along.of_whole(sums[name]), sums[name]):
+            if along.agree(float(whole), float(along.of_whole(sums[name])), float(sums[name].square().sum())):
                 out += own
             else:
                 left.add(name)
@@ -303,7 +303,7 @@ def by_vmap(
         return sample_losses(loss(one, *(y[None] for y in ys)), 1)
 
     each = vmap(grad(of_one), in_dims=(None, 0, 0), randomness="different")
-    chunk = max(1, BUDGET // max(sum(t.numel() for t in moved.values()), 1))
+    chunk = max(1, 4 * BUDGET // max(sum(t.numel() for t in moved.values()), 1))
     sums = {n: torch.zeros_like(t) for n, t in moved.items()}
     for first in range(0, len(inputs[0]), chunk):
         part = [tuple(t[first : first + chunk] for t in ts) for ts in (inputs, targets)]
