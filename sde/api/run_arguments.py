@@ -11,6 +11,7 @@ from sde.storage import row_file
 from sde.storage.archive import check_kind
 from sde.storage.distinct_files import check_apart
 from sde.storage.files import check_writable
+from sde.storage.formats import format_of
 from symbolic.errors import InputError
 
 MEMORY_SHARE = 0.5
@@ -28,7 +29,7 @@ def check_files(problem: Any, target: str | Path | CheckpointTarget | None, out:
         check_writable(path, "checkpoint")
         check_kind(Path(path))
     if out is not None:
-        check_writable(out)
+        format_of(out).check(out)
 
 
 def _memory() -> int:
