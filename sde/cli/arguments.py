@@ -51,11 +51,12 @@ SpecArguments = Annotated[
 CheckpointArgument = Annotated[
     Path, typer.Argument(help="The checkpoint of a simulate, train or verify that did not end.")
 ]
-ResultOf = Annotated[Path | None, typer.Option("-o", "--output", help="NetCDF file to write, of simulate and train.")]
+RESULT = "NetCDF file to write, or zarr folder where the name ends in .zarr."
+ResultOf = Annotated[Path | None, typer.Option("-o", "--output", help=f"{RESULT[:-1]}, of simulate and train.")]
 Json = Annotated[
     str | None, typer.Option("--json", help="Write the result as JSON to this file, or - for standard output.")
 ]
-Output = Annotated[Path, typer.Option("-o", "--output", help="NetCDF file to write.")]
+Output = Annotated[Path, typer.Option("-o", "--output", help=RESULT)]
 At = Annotated[
     str | None,
     typer.Option(

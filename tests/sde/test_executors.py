@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,12 +22,12 @@ from unittest.mock import patch
 import pytest
 import sympy as sp
 
-from sde import SDE, InputError, LostChunksWarning, simulate
+from sde import SDE, BrokenPoolWarning, InputError, LostChunksWarning, simulate
 from sde.engine.interruption import InterruptedWarning
 from sde.engine.schedulers import remote, tasks
 from sde.engine.schedulers.processes import Processes, WorkerDied
 from sde.kernels import target
-from tests.sde.executors import Backwards, Here
+from tests.sde.executors import Backwards, Here, Mute, Noted
 from tests.sde.plans import plan_of, walk
 
 X = sp.Symbol("X", real=True)
@@ -117,7 +119,18 @@ def stopping(after: int) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize("keep", WAYS)
-@pytest.mark.parametrize(("first", "then"), [("threads", "here"), ("here", "threads"), ("backwards", "here")])
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ("threads", "here"),
+        ("here", "threads"),
+        ("backwards", "here"),
+        *(
+            pytest.param(*both, marks=pytest.mark.slow)
+            for both in [("pool", "loky"), ("loky", "dask"), ("dask", "pool")]
+        ),
+    ],
+)
 def test_a_run_goes_on_elsewhere(
     first: str, then: str, keep: str, expected: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,18 +198,86 @@ def test_a_chunk_that_always_fails_is_named_and_the_others_are_kept(expected: di
     assert {tuple(task.chunks) for task in again.asked} == {(7, 8, 9)}
 
 
-def test_a_pool_that_broke_says_so_and_what_is_complete_is_kept() -> None:
-    def dies(self: Any, unit: Any, wanted: Any) -> None:
-        if unit.chunks.start >= 20:
-            for process in list(self.crew.executor._processes.values()):
-                process.kill()
-            time.sleep(0.5)
-        begin(self, unit, wanted)
+class Striking:
+    """A progress function that kills one of some processes at a random moment of a run."""
 
-    begin = remote._Run.begin
-    told = pytest.warns(LostChunksWarning, match="takes no more work .* executor='processes'")
-    with ProcessPoolExecutor(2) as made, patch.object(remote._Run, "begin", dies), told:
-        part = run(executor=made)
+    def __init__(self, processes: list[int], seed: int) -> None:
+        self.processes, self.draw = processes, random.Random(seed)
+        self.after, self.died = seed and self.draw.randrange(6000 * 30), 0
+
+    def __call__(self, n: int) -> None:
+        self.after -= n
+        if self.after < 0 and not self.died:
+            self.died = self.draw.choice(self.processes)
+            os.kill(self.died, signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_worker_of_dask_that_is_killed_costs_two_tasks(expected: dict[str, str], tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    kills = 20
+    with (
+        distributed.LocalCluster(n_workers=3, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        noted = Noted(client.get_executor(), 3, tmp_path / "begun")
+        died = set[int]()
+        for seed in range(kills):
+            while len(living := set(client.run(os.getpid, on_error="ignore").values()) - died - {None}) < 3:
+                time.sleep(0.1)
+            strike = Striking(sorted(living), seed)
+            assert run(executor=noted, progress=strike).attrs["result_hash"] == expected["statistics"]
+            died.add(strike.died)
+    assert len(died) == kills and noted.wasted <= 2 * kills
+
+
+POOLS: dict[str, Callable[[], Any]] = {
+    "pool": lambda: ProcessPoolExecutor(3),
+    "loky": lambda: pytest.importorskip("loky").ProcessPoolExecutor(3),
+    "reusable": lambda: pytest.importorskip("loky").get_reusable_executor(3),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "kills"), [("pool", 1), *(pytest.param(kind, 20, marks=pytest.mark.slow) for kind in POOLS)]
+)
+def test_a_run_outlives_its_pool(kind: str, kills: int, expected: dict[str, str], tmp_path: Path) -> None:
+    """Once one of its processes dies such a pool ends them all, and what each of them had (two tasks at most) is run
+    again."""
+    told = list[str]()
+    for seed in range(kills):
+        pool = POOLS[kind]()
+        noted = Noted(pool, 3, tmp_path / f"begun{seed}")
+        wait([pool.submit(time.sleep, 0.1) for _ in range(6)])
+        strike = Striking(sorted(pool._processes), seed)
+        with warnings.catch_warnings(record=True) as caught:
+            assert run(executor=noted, progress=strike).attrs["result_hash"] == expected["statistics"]
+        told += [str(w.message) for w in caught if w.category is BrokenPoolWarning]
+        assert strike.died and noted.wasted <= 2 * 3
+        pool.shutdown()
+    assert all(re.search("takes no more work .* goes on in 3 processes of its own", text) for text in told)
+    assert kills / 2 < len(told) <= kills  # it may be over before the pool has seen
+
+
+@pytest.mark.parametrize("kind", ["pool", pytest.param("loky", marks=pytest.mark.slow)])
+def test_a_process_that_dies_in_the_middle_of_an_answer(kind: str, expected: dict[str, str]) -> None:
+    """The pool would read on for ever."""
+    pool = POOLS[kind]()
+    with pytest.warns(BrokenPoolWarning, match="takes no more work"):
+        found = run(executor=Mute(pool, 3))
+    assert found.attrs["result_hash"] == expected["statistics"]
+    pool.shutdown()
+
+
+def test_a_pool_that_broke_elsewhere_says_so_and_what_is_complete_is_kept() -> None:
+    def answer(fn: Any, task: Any) -> Any:
+        if 20 in task.chunks:
+            raise BrokenExecutor("the nodes are gone")
+        return fn(task)
+
+    told = pytest.warns(LostChunksWarning, match="the Here takes no more work .*nodes are gone.* executor='processes'")
+    with told, pytest.warns(InterruptedWarning):
+        part = run(executor=Here(answer))
     assert 0 < part.attrs["paths"] < 6000
 
 
