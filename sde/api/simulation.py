@@ -12,20 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sde.api import explosion_reasons, gathered, provenance, starts, step_inputs, sweep, time_steps
+from sde.api import explosion_reasons, gathered, passages, provenance, starts, step_inputs, sweep, time_steps
 from sde.api.placement import placed
-from sde.api.run_arguments import check_files, refuse_too_many
+from sde.api.run_arguments import check_exact_law, check_files, refuse_too_many
 from sde.api.run_identity import problem_identity, run_identity
 from sde.api.step_inputs import Motion, constants
 from sde.api.survey import Survey, schedule_jumps
 from sde.api.time_steps import Steps
 from sde.engine import compiling, dataset, ensemble, stream, time_grid
 from sde.engine.checkpoint import Checkpoint, CheckpointTarget
+from sde.engine.hybrid import Hybrid
 from sde.engine.interruption import InterruptedWarning
 from sde.engine.plan import Plan
 from sde.engine.program import load
 from sde.engine.progress import bar
 from sde.engine.result_layout import Variable
+from sde.kernels.drivers import Weighted
 from sde.settings import Gather, RunSettings, SaveAt
 from sde.storage.files import fingerprint
 from sde.storage.formats import format_of
@@ -74,6 +76,8 @@ def simulate(
     portable: bool = False,
     bound: float | None = None,
     events: Mapping[str, Any] | None = None,
+    stop: str | Sequence[str] | None = None,
+    crossings: str | None = None,
     covariance: Sequence[str] | None = None,
     histogram: Mapping[str, Any] | None = None,
     warn_share: float = 0.0,
@@ -143,8 +147,16 @@ def simulate(
     bound : float, optional
         |state| beyond which a path has exploded; inf for none but what is no number.
     events : mapping, optional
-        {name: expression of the states and time}. An event is the first step after which it is positive (so late by up
-        to a step, and by order sqrt(dt) on average where noise crosses a level).
+        {name: expression or relation of the states and time}. An event is the first time at which the expression is
+        positive, or the relation holds.
+    stop : "first" or sequence of str, optional
+        Events at which a path is done: the first of all, or of those named, that it has. From then on it costs nothing,
+        and counts with the state and time of its stop.
+    crossings : {"bridge", "steps"}, optional
+        "bridge": events between the ends of a step are seen by the Brownian bridge between them, dates are off by
+        order dt. "steps": an event is the end of the first step after which it holds, so late by up to a step, and by
+        order sqrt(dt) on average where noise crosses a level. Left out: the bridge for an SDE of symbols, steps for
+        losses under euler-maruyama, arrays and adaptive schemes.
     covariance : sequence of str, optional
         Names of variables whose covariance is taken.
     histogram : mapping, optional
@@ -166,7 +178,8 @@ def simulate(
     xarray.Dataset
         Variables with dims (statistic, time, ...) - mean, std, sem, min, max, q05, q25, q50, q75, q95 - or (path, time,
         ...), swept parameters ahead; `exploded` (time) counts the paths gone by then. Asked for, also `name_count`
-        (time), paths that had an event by then, and `name_time`, when; `covariance` (time, one, other);
+        (time), paths that had an event by then, and `name_time`, when; with `stop` also `stop_count`, `stop_time` and
+        `running` (time), paths that have neither stopped nor exploded; `covariance` (time, one, other);
         `name_histogram` (time, ..., name_bin) between `name_left` and `name_right`. attrs hold scheme, dt, seed,
         versions, seconds, what was run, and `explosions`: the first paths lost, with the reason. Quantiles are exact up
         to 4096 paths; beyond, they come from counts in bins and differ from the exact ones by at most the variable's
@@ -238,6 +251,8 @@ def simulate(
         gather=Gather(
             observables=observed_text.read("observables", observables, problem),
             events=events,
+            stop=stop,
+            crossings=crossings,
             covariance=covariance,
             histogram=histogram,
         ),
@@ -259,11 +274,8 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
     step = even.longest if dt is not None else (sgd.learning_rate / 4 if sgd else None)
     jumps = time_steps.places(settings.steps_at, time) + schedule_jumps(problem, sgd, time)
     of_law = settings.noise == "exact-law"
-    if of_law and (isinstance(problem, SDE) or require_scheme(scheme) != "euler-maruyama" or refine != 1):
-        raise InputError(
-            "noise: 'exact-law' draws a step of a loss by euler-maruyama from its law, not from a path that others can"
-            f" follow; got {type(problem).__name__} with scheme={scheme!r} and refine={refine!r}. Leave noise out."
-        )
+    if of_law:
+        check_exact_law(problem, require_scheme(scheme), refine)
     if isinstance(problem, Loss) and sgd is not None and require_scheme(scheme) != "euler-maruyama":
         problem, sgd = SDE.from_loss(problem, sgd), None
     chosen = find(require_scheme(scheme))[0]
@@ -284,14 +296,11 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
             " chooses. Leave it out."
         )
     time_steps.unevenness(grid, refine, grid.longest)
-    prepared = prepare(
-        problem,
-        scheme,
-        gathered.together(settings.gather),
-        settings.dtype,
-        OneVector if of_law else LossDynamics,
-        shared_rows=isinstance(problem, Loss),
-    )
+    watch = passages.passages(problem, sgd, settings.gather, chosen)
+    observed = gathered.together(settings.gather) if watch is None else settings.gather.observables
+    moved, watched = OneVector if of_law else LossDynamics, watch.watched if watch else None
+    shared = isinstance(problem, Loss)
+    prepared = prepare(problem, scheme, observed, settings.dtype, moved, shared_rows=shared, watched=watched)
     record: dict[str, Any] = {"kind": "sde", "scheme": scheme, "refine": refine}
     if survey is not None:
         survey.refuse_singular_end(scheme, grid)
@@ -309,7 +318,8 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
         time_steps.warn_of_unseen(unseen, grid.longest)
     pull = survey.pull() if survey is not None and settings.check and settings.dtype == "float32" else ()
     stepped = Steps(grid, refine, order if settings.check else None, pull)
-    return run_prepared(problem, prepared, moving, stepped, record, given)
+    record |= {"crossings": watch.crossings} if watch else {}
+    return run_prepared(problem, prepared, moving, stepped, record, given, watch.hybrid if watch else None)
 
 
 def run_prepared(
@@ -319,25 +329,28 @@ def run_prepared(
     stepped: Steps,
     record: dict[str, Any],
     given: provenance.Given,
+    hybrid: Hybrid | None = None,
 ) -> xr.Dataset:
     """Run what `prepare` made over the ensemble. problem: as it was prepared; record: what was chosen, beside the
-    settings."""
+    settings; hybrid: what stops or changes paths."""
     settings = given.settings
     run_clock = moving.clock(stepped.grid)
     keep, out, paths, seed = settings.saves.keep, settings.saves.out, settings.paths, settings.seed
     manifest = prepared.module.manifest
     outputs = [Variable(o.name, o.shape) for o in prepared.outputs]
-    layout, rows = gathered.result_layout(outputs, manifest["states"], run_clock, settings.gather)
+    layout, rows = gathered.result_layout(outputs, manifest["states"], run_clock, settings.gather, hybrid)
     width = sum(v.rows for v in layout.variables) * len(run_clock.saves) * np.dtype(str(manifest["dtype"])).itemsize
     if keep == "paths" and out is None:
         refuse_too_many(paths, width)
     beginning = starts.reader(parameters_of(problem), settings.start, paths, seed, len(manifest["states"]))
+    driver = moving.driver(stepped.refine)
     with compiling.reporting(settings.progress is True):
-        program = load(prepared.module.text, manifest, prepared.module.functions)
+        unused = () if isinstance(driver, Weighted) else ("sweep",)
+        program = load(prepared.module.text, manifest, prepared.module.functions, unused)
     numbers = np.append(moving.values, prepared.table)
     plan = Plan(
         program=program,
-        driver=moving.driver(stepped.refine),
+        driver=driver,
         clock=run_clock,
         parameters=numbers.astype(program.dtype),
         start=beginning,
@@ -346,6 +359,7 @@ def run_prepared(
         bound=settings.bound if settings.bound is not None else ensemble.BOUND[program.dtype.name],
         keep=keep == "paths",
         events=len(layout.events),
+        hybrid=hybrid,
         covariance=rows.covariance,
         histograms=rows.histograms,
     )

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sde.cli import cache_commands
 from sde.cli.arguments import (
     RESULT,
     At,
@@ -37,7 +38,7 @@ from sde.cli.arguments import (
 )
 from sde.cli.guard import guarded, words
 from sde.cli.outputs import calibrated, checked, compared, emit, finish, judged, listing, reproduced
-from sde.cli.terminal import Commands, line, say, shown_for, steps_shown
+from sde.cli.terminal import Commands, say, shown_for, steps_shown
 from sde.settings import SETTINGS
 from sde.storage.distinct_files import check_apart
 from symbolic.errors import InputError
@@ -351,52 +352,12 @@ def schemes(json_: Json = None) -> int:
     return _listed([{f: str(getattr(s, f)) for f in fields} for s in SCHEMES.values()], json_)
 
 
-@app.command()
-@guarded
-def cache(
-    clear: Annotated[bool, typer.Option("--clear", help="Remove what it holds; runs then compile anew.")] = False,
-    json_: Json = None,
-) -> int:
-    """The kernel cache: its folder ($NOETHERFLOW_CACHE), files and size."""
-    from sde.storage import module_cache
-
-    checked((), json_)
-    found = module_cache.clear() if clear else module_cache.usage()
-    described = {"folder": str(found.folder), "files": found.files, "bytes": found.bytes}
-    described |= {"limit": module_cache.LIMIT, "cleared": clear}
-    words = "removed" if clear else f"of at most {module_cache.LIMIT / 2**20:.0f} MiB"
-    say(f"{line(found.folder)}: {found.files} files, {found.bytes / 2**20:.1f} MiB {words}", _shown(json_))
-    emit(json_, described)
-    return 0
-
-
-@app.command(short_help="Compile ahead what runs need.")
-@guarded
-def warm(
-    specs: SpecArguments = None,
-    dtype: Annotated[str | None, typer.Option(help="float32 or float64; both when left out.")] = None,
-    json_: Json = None,
-) -> int:
-    """Compile ahead, into the kernel cache: the loops, the statistics, and what simulate and train run of each SPEC."""
-    from sde.api.warming import warm as warmed
-    from sde.spec.problem_file import spec_for
-    from sde.storage import module_cache
-
-    read, done, shown = [spec_for(spec) for spec in specs or ()], [], _shown(json_)
-    checked([path for spec in read for path in spec.inputs], json_)
-    dtypes = ("float32", "float64") if dtype is None else (SETTINGS["dtype"].read(dtype, "--dtype"),)
-    for one in warmed(read, dtypes):
-        done.append(vars(one))
-        say(f"{one.what}: {one.compiled} compiled, {one.kept} there, {one.seconds:.1f} s", shown)
-    found = module_cache.usage()
-    say(f"{line(found.folder)}: {found.files} files, {found.bytes / 2**20:.1f} MiB", shown)
-    emit(json_, {"folder": str(found.folder), "files": found.files, "bytes": found.bytes, "warmed": done})
-    return 0
-
-
 def _listed(rows: list[dict[str, str]], target: str | None) -> int:
     checked((), target)
     return listing(rows, target, _shown(target))
+
+
+cache_commands.add_to(app)
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from sde.engine.accumulators import Statistics
 from sde.engine.accumulators.accumulator import ChunkPaths, Gathered, PathEvents
 from sde.engine.accumulators.path_rows import PathRows
 from sde.engine.accumulators.quantiles import EventTimeQuantiles, Quantiles
-from sde.engine.chunk import Worker
+from sde.engine.chunk import Worker, load_loop
 from sde.engine.gathering import Gathering
 from sde.engine.interruption import deliver, heeded
 from sde.engine.outlet import Outlet
@@ -26,7 +26,6 @@ from sde.engine.progress import Tick
 from sde.engine.quantiles import Sketch
 from sde.engine.schedulers.chosen import scheduler as chosen_scheduler
 from sde.engine.schedulers.scheduler import LostChunks
-from sde.kernels.loop import run_block
 from symbolic.errors import warn
 
 BOUND = {"float32": 1e18, "float64": 1e100}
@@ -91,7 +90,7 @@ def run(
     """
     compiled = perf_counter()
     with compiling.noticed(compiling.LOOP_SECONDS):
-        run_block(plan.program.dtype, type(plan.driver), plan.events > 0)
+        load_loop(plan)
     compiled = perf_counter() - compiled + plan.program.compile_seconds
     started, earlier = perf_counter(), 0.0
     scheduler = chosen_scheduler(threads)

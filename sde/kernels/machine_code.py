@@ -64,11 +64,15 @@ def _name(function: Callable[..., Any], signature: tuple[Any, ...], stamp: str) 
         stamp,
         source_hash(),
         sys.implementation.cache_tag,
-        version("numba"),
-        version("llvmlite"),
+        *_versions(),
         processor(),
     )
     return f"{label}-{hashlib.sha256(repr(mark).encode()).hexdigest()[:32]}.nbc"
+
+
+@cache
+def _versions() -> tuple[str, str]:
+    return version("numba"), version("llvmlite")
 
 
 @contextmanager

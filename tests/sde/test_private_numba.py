@@ -29,6 +29,7 @@ IMPORTED = {
     "numba.core.typing.templates.infer_global",
     "numba.core.typing.templates.make_intrinsic_template",
     "numba.np.arrayobj.populate_array",
+    "numba.np.linalg",
 }
 
 
@@ -56,7 +57,13 @@ def test_what_the_compiler_rests_on() -> None:
     """`sde.kernels.compiler` puts these in the place of Numba's, or calls them."""
     assert callable(_FunctionCompiler._customize_flags) and callable(JITCPUCodegen.set_env)
     source = inspect.getsource(CodeLibrary) + inspect.getsource(CPUCodeLibrary)
-    for name in ("_ensure_finalized", "_finalize_final_module", "_finalize_dynamic_globals", "_final_module"):
+    for name in (
+        "_ensure_finalized",
+        "_finalize_final_module",
+        "_finalize_dynamic_globals",
+        "_optimize_final_module",
+        "_final_module",
+    ):
         assert name in source, name
     assert "self._finalized = True" in inspect.getsource(CPUCodeLibrary._finalize_final_module)
     assert "self._internal_codegen = " in inspect.getsource(CPUContext.init)

@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 
 from sde.engine.accumulators import Statistics
-from sde.engine.chunk import Worker, advance
+from sde.engine.chunk import Worker, advance, load_loop
 from sde.engine.engine_identity import engine
 from sde.engine.outlet import Outlet
 from sde.engine.piece import Piece, run_piece
 from sde.engine.plan import Plan
 from sde.engine.time_grid import FixedClock
 from sde.kernels import target
-from sde.kernels.loop import Clock, run_block
+from sde.kernels.loop import Clock
 from sde.storage import module_cache
 
 TRIAL_STEPS = 16
@@ -133,7 +133,7 @@ def trial(plan: Plan) -> str:
     clock = FixedClock(Clock(first.time[: steps + 1], first.h[:steps], first.scale[:steps], saves))
     paths = min(plan.paths, plan.program.lanes)
     small = replace(plan, clock=clock, paths=paths, blocks=1, piece=0)
-    run_block(plan.program.dtype, type(plan.driver), plan.events > 0)
+    load_loop(plan)
     worker, statistics = Worker(), Statistics(small)
     chunk = advance(small, 0, worker.buffer(small), worker)
     statistics.add(chunk)
