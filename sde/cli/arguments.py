@@ -147,6 +147,8 @@ def on_machines(function: Callable[..., int]) -> Callable[..., int]:
             check.whole("workers", workers, below=4097, advice="Leave it out for threads.")
         if workers is not None and dask is not None:
             raise InputError.of("dask", "stands for all workers", workers, "Give --workers or --dask.")
+        if dask is not None and ":" not in dask:
+            raise InputError.of("dask", "must be a scheduler's address", dask, "Give e.g. tcp://10.0.0.1:8786.")
         with runs_on("processes" if workers is not None else dask, workers, portable):
             return function(**given)
 

@@ -59,7 +59,7 @@ class Here:
         self.asked.append(task)
         try:
             back = pickle.dumps(self.answer(fn, task))
-        except Exception as error:
+        except BaseException as error:
             future.set_exception(error)
             return future
         self.sent[1] += len(back)

@@ -188,11 +188,11 @@ class _Run:
             return
         for future in sorted(done, key=lambda f: self.running[f].chunks.start):
             unit = self.running.pop(future)
-            try:
-                answer = future.result()
-            except (Exception, CancelledError) as error:
+            error = CancelledError() if future.cancelled() else future.exception()
+            if error is not None:  # a KeyboardInterrupt too, which may be of the worker alone
                 self.fail(unit, error)
                 continue
+            answer = future.result()
             if answer.missing:
                 self.check(answer)
                 unit.sent = tuple(self.parcels[digest] for digest in answer.missing)
