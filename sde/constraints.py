@@ -132,6 +132,20 @@ def names(where: str, value: Any, *, advice: str) -> tuple[Any, ...]:
     return tuple(value)
 
 
+def first_or_names(where: str, value: Any, *, advice: str) -> Any:
+    """The word "first", or a list of names, each once."""
+    if isinstance(value, str) and value != "first" and "," not in value and not value.isidentifier():
+        raise InputError.of(where, 'must be "first" or names', value, advice)
+    if isinstance(value, str):
+        return value if value == "first" else tuple(name.strip() for name in value.split(","))
+    if isinstance(value, Mapping) or not isinstance(value, Iterable):
+        raise InputError.of(where, 'must be "first" or a list of names', value, advice)
+    found = tuple(value)
+    if not found or not all(isinstance(name, str) for name in found) or len(set(found)) != len(found):
+        raise InputError.of(where, 'must be "first" or a list of names, each once', value, advice)
+    return found
+
+
 def file(where: str, value: Any, *, advice: str) -> Any:
     """A file's name, or what has one as its `path`."""
     if not isinstance(getattr(value, "path", value), (str, os.PathLike)):

@@ -17,6 +17,7 @@ from sde.constraints import (
     Constraint,
     Setting,
     file,
+    first_or_names,
     names,
     runner,
     saved_times,
@@ -66,6 +67,8 @@ CONDITIONS = Constraint(
     must.mapping, "Write {name: expression}.", rule="must be a mapping {name: expression or relation}"
 )
 NAMES = Constraint(names, "Give e.g. ['u', 'w'], or leave it out.")
+STOP = Constraint(first_or_names, 'Write "first", or a list of events, or leave it out.')
+CROSSINGS = Constraint(must.one_of, "Pick one, or leave it out.", choices=("bridge", "steps"))
 EDGES = Constraint(must.mapping, "Write {name: edges}.", rule="must be a mapping {name: edges}")
 
 
@@ -78,7 +81,7 @@ class SaveAt(Checked):
     )
     keep: str = field(default="statistics", metadata=setting("statistics or paths.", KEEP, spec=True, option=str))
     out: str | Path | None = field(
-        default=None, metadata=setting("NetCDF file that paths are streamed to.", FILE, decides=False)
+        default=None, metadata=setting("NetCDF file or .zarr folder that paths are streamed to.", FILE, decides=False)
     )
 
     def __post_init__(self) -> None:
@@ -102,6 +105,20 @@ class Gather(Checked):
     events: Mapping[str, Any] | None = field(
         default=None,
         metadata=setting("Expressions or relations, dated where they become true, by name.", CONDITIONS, spec=True),
+    )
+    stop: str | Sequence[str] | None = field(
+        default=None,
+        metadata=setting("first, or names of events at which a path is done.", STOP, spec=True, option=str),
+    )
+    crossings: str | None = field(
+        default=None,
+        metadata=setting(
+            "bridge or steps: whether events are seen between steps, or after each.",
+            CROSSINGS,
+            SDE_ONLY,
+            spec=True,
+            option=str,
+        ),
     )
     covariance: Sequence[str] | None = field(
         default=None, metadata=setting("Names of variables whose covariance is taken.", NAMES, spec=True)

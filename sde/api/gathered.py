@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from sde.engine.hybrid import Hybrid
 from sde.engine.result_layout import ResultLayout, Variable
 from sde.engine.time_grid import RunClock
 from sde.settings import Gather
@@ -33,6 +34,11 @@ class Rows:
 
     covariance: tuple[int, ...]
     histograms: dict[int, np.ndarray]
+
+
+def excess_of(condition: Any) -> Any:
+    """The expression that is positive where a condition holds."""
+    return _excess(condition)
 
 
 def together(gather: Gather) -> dict[str, Any]:
@@ -79,16 +85,22 @@ def check_names(problem: Loss | SDE, gather: Gather, swept: Iterable[str] = ()) 
         )
     shapes = {name: () if shape == (1, 1) else shape for name, shape in shapes.items()}
     variables = {p.name: p.shape for p in parameters_of(problem)} | shapes
-    reserved_names.check(variables, shapes, gather.events or (), gather.histogram or (), swept)
+    dated = (*(gather.events or ()), *(("stop",) if gather.stop is not None else ()))
+    if gather.stop is not None and "running" in variables:
+        rule = "a name must be new text where paths stop, as `running` counts those that have not"
+        raise InputError.of("stop", rule, "running", "Rename that variable.")
+    reserved_names.check(variables, shapes, dated, gather.histogram or (), swept)
 
 
 def result_layout(
-    outputs: Sequence[Variable], states: Any, run_clock: RunClock, gather: Gather
+    outputs: Sequence[Variable], states: Any, run_clock: RunClock, gather: Gather, hybrid: Hybrid | None = None
 ) -> tuple[ResultLayout, Rows]:
-    """What the result is written in, and which rows that takes. outputs: of the prepared problem, events last. Raises
-    ValueError."""
+    """What the result is written in, and which rows that takes. outputs: of the prepared problem, events last
+    but in a hybrid run. Raises ValueError."""
     dated, covariance, histogram = tuple(gather.events or {}), gather.covariance or (), gather.histogram or {}
-    saved, conditions = list(outputs[: len(outputs) - len(dated)]), outputs[len(outputs) - len(dated) :]
+    observed = len(outputs) - (len(dated) if hybrid is None else 0)
+    saved, conditions = list(outputs[:observed]), outputs[observed:]
+    dated = (*dated, "stop") if hybrid is not None and hybrid.stops else dated
     for v in conditions:
         if v.shape:
             raise InputError(

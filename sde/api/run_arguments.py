@@ -11,7 +11,9 @@ from sde.storage import row_file
 from sde.storage.archive import check_kind
 from sde.storage.distinct_files import check_apart
 from sde.storage.files import check_writable
+from sde.storage.formats import format_of
 from symbolic.errors import InputError
+from symbolic.problem.loss import Loss
 
 MEMORY_SHARE = 0.5
 """The share of the machine's memory that kept paths may take."""
@@ -28,7 +30,16 @@ def check_files(problem: Any, target: str | Path | CheckpointTarget | None, out:
         check_writable(path, "checkpoint")
         check_kind(Path(path))
     if out is not None:
-        check_writable(out)
+        format_of(out).check(out)
+
+
+def check_exact_law(problem: Any, scheme: str, refine: int) -> None:
+    """Raise InputError where noise="exact-law" does not apply."""
+    if not isinstance(problem, Loss) or scheme != "euler-maruyama" or refine != 1:
+        raise InputError(
+            "noise: 'exact-law' draws a step of a loss by euler-maruyama from its law, not from a path that others can"
+            f" follow; got {type(problem).__name__} with scheme={scheme!r} and refine={refine!r}. Leave noise out."
+        )
 
 
 def _memory() -> int:

@@ -50,6 +50,8 @@ def run_identity(mark: str, plan: Plan, start: Mapping[Any, Any], streamed: bool
         list(plan.histograms),
     )
     digest.update(repr(numbers).encode())
+    if plan.hybrid is not None:
+        digest.update(repr(plan.hybrid).encode())
     arrays = [np.asarray(v, dtype=np.float64) for _, v in sorted(start.items(), key=str) if not hasattr(v, "bind")]
     for array in (*plan.histograms.values(), *arrays):
         digest.update(np.ascontiguousarray(array).tobytes())

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sde.api import explosion_reasons, gathered, provenance, starts, step_inputs, sweep, time_steps
+from sde.api import explosion_reasons, gathered, passages, provenance, starts, step_inputs, sweep, time_steps
 from sde.api.placement import placed
-from sde.api.run_arguments import check_files, refuse_too_many
+from sde.api.run_arguments import check_exact_law, check_files, refuse_too_many
 from sde.api.run_identity import problem_identity, run_identity
 from sde.api.step_inputs import Motion, constants
 from sde.api.survey import Survey, schedule_jumps
 from sde.api.time_steps import Steps
 from sde.engine import compiling, dataset, ensemble, stream, time_grid
 from sde.engine.checkpoint import Checkpoint, CheckpointTarget
+from sde.engine.hybrid import Hybrid
 from sde.engine.interruption import InterruptedWarning
 from sde.engine.plan import Plan
 from sde.engine.program import load
@@ -29,6 +30,7 @@ from sde.engine.result_layout import Variable
 from sde.kernels.drivers import Weighted
 from sde.settings import Gather, RunSettings, SaveAt
 from sde.storage.files import fingerprint
+from sde.storage.formats import format_of
 from symbolic.codegen.prepare import Prepared, parameters_of, prepare
 from symbolic.dynamics.equation import SDE
 from symbolic.dynamics.gradient import LossDynamics
@@ -74,6 +76,8 @@ def simulate(
     portable: bool = False,
     bound: float | None = None,
     events: Mapping[str, Any] | None = None,
+    stop: str | Sequence[str] | None = None,
+    crossings: str | None = None,
     covariance: Sequence[str] | None = None,
     histogram: Mapping[str, Any] | None = None,
     warn_share: float = 0.0,
@@ -143,8 +147,16 @@ def simulate(
     bound : float, optional
         |state| beyond which a path has exploded; inf for none but what is no number.
     events : mapping, optional
-        {name: expression of the states and time}. An event is the first step after which it is positive (so late by up
-        to a step, and by order sqrt(dt) on average where noise crosses a level).
+        {name: expression or relation of the states and time}. An event is the first time at which the expression is
+        positive, or the relation holds.
+    stop : "first" or sequence of str, optional
+        Events at which a path is done: the first of all, or of those named, that it has. From then on it costs nothing,
+        and counts with the state and time of its stop.
+    crossings : {"bridge", "steps"}, optional
+        "bridge": events between the ends of a step are seen by the Brownian bridge between them, dates are off by
+        order dt. "steps": an event is the end of the first step after which it holds, so late by up to a step, and by
+        order sqrt(dt) on average where noise crosses a level. Left out: the bridge for an SDE of symbols, steps for
+        losses under euler-maruyama, arrays and adaptive schemes.
     covariance : sequence of str, optional
         Names of variables whose covariance is taken.
     histogram : mapping, optional
@@ -155,8 +167,9 @@ def simulate(
         File of the complete chunks, written every few seconds. A call with the same arguments continues from it to the
         same bits; other arguments are refused.
     out : path, optional
-        With keep="paths": NetCDF file that paths are streamed to, chunk by chunk, instead of memory. With a checkpoint
-        they lie in a file beside that, named as it is with ".rows" after it, until there are all.
+        With keep="paths": NetCDF file, or zarr folder where the name ends in .zarr, that paths are streamed to, chunk
+        by chunk, instead of memory; processes that see the folder write their own. With a checkpoint they lie in a file
+        beside that, named as it is with ".rows" after it, until there are all.
     progress : bool or callable
         Show a bar, or a function that is told of every n path-steps.
 
@@ -165,7 +178,8 @@ def simulate(
     xarray.Dataset
         Variables with dims (statistic, time, ...) - mean, std, sem, min, max, q05, q25, q50, q75, q95 - or (path, time,
         ...), swept parameters ahead; `exploded` (time) counts the paths gone by then. Asked for, also `name_count`
-        (time), paths that had an event by then, and `name_time`, when; `covariance` (time, one, other);
+        (time), paths that had an event by then, and `name_time`, when; with `stop` also `stop_count`, `stop_time` and
+        `running` (time), paths that have neither stopped nor exploded; `covariance` (time, one, other);
         `name_histogram` (time, ..., name_bin) between `name_left` and `name_right`. attrs hold scheme, dt, seed,
         versions, seconds, what was run, and `explosions`: the first paths lost, with the reason. Quantiles are exact up
         to 4096 paths; beyond, they come from counts in bins and differ from the exact ones by at most the variable's
@@ -188,6 +202,8 @@ def simulate(
         More than warn_share of the paths exploded: which function left its domain, where, and what to write instead.
     UndefinedWarning
         A variable was no finite number on a living path.
+    BrokenPoolWarning
+        A pool of processes lost one and takes no more work: the run went on in others.
     LostChunksWarning
         Chunks failed three times, or their executor takes no more work: the others are the result.
     InterruptedWarning
@@ -235,6 +251,8 @@ def simulate(
         gather=Gather(
             observables=observed_text.read("observables", observables, problem),
             events=events,
+            stop=stop,
+            crossings=crossings,
             covariance=covariance,
             histogram=histogram,
         ),
@@ -256,11 +274,8 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
     step = even.longest if dt is not None else (sgd.learning_rate / 4 if sgd else None)
     jumps = time_steps.places(settings.steps_at, time) + schedule_jumps(problem, sgd, time)
     of_law = settings.noise == "exact-law"
-    if of_law and (isinstance(problem, SDE) or require_scheme(scheme) != "euler-maruyama" or refine != 1):
-        raise InputError(
-            "noise: 'exact-law' draws a step of a loss by euler-maruyama from its law, not from a path that others can"
-            f" follow; got {type(problem).__name__} with scheme={scheme!r} and refine={refine!r}. Leave noise out."
-        )
+    if of_law:
+        check_exact_law(problem, require_scheme(scheme), refine)
     if isinstance(problem, Loss) and sgd is not None and require_scheme(scheme) != "euler-maruyama":
         problem, sgd = SDE.from_loss(problem, sgd), None
     chosen = find(require_scheme(scheme))[0]
@@ -281,14 +296,11 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
             " chooses. Leave it out."
         )
     time_steps.unevenness(grid, refine, grid.longest)
-    prepared = prepare(
-        problem,
-        scheme,
-        gathered.together(settings.gather),
-        settings.dtype,
-        OneVector if of_law else LossDynamics,
-        shared_rows=isinstance(problem, Loss),
-    )
+    watch = passages.passages(problem, sgd, settings.gather, chosen)
+    observed = gathered.together(settings.gather) if watch is None else settings.gather.observables
+    moved, watched = OneVector if of_law else LossDynamics, watch.watched if watch else None
+    shared = isinstance(problem, Loss)
+    prepared = prepare(problem, scheme, observed, settings.dtype, moved, shared_rows=shared, watched=watched)
     record: dict[str, Any] = {"kind": "sde", "scheme": scheme, "refine": refine}
     if survey is not None:
         survey.refuse_singular_end(scheme, grid)
@@ -306,7 +318,8 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
         time_steps.warn_of_unseen(unseen, grid.longest)
     pull = survey.pull() if survey is not None and settings.check and settings.dtype == "float32" else ()
     stepped = Steps(grid, refine, order if settings.check else None, pull)
-    return run_prepared(problem, prepared, moving, stepped, record, given)
+    record |= {"crossings": watch.crossings} if watch else {}
+    return run_prepared(problem, prepared, moving, stepped, record, given, watch.hybrid if watch else None)
 
 
 def run_prepared(
@@ -316,15 +329,16 @@ def run_prepared(
     stepped: Steps,
     record: dict[str, Any],
     given: provenance.Given,
+    hybrid: Hybrid | None = None,
 ) -> xr.Dataset:
     """Run what `prepare` made over the ensemble. problem: as it was prepared; record: what was chosen, beside the
-    settings."""
+    settings; hybrid: what stops or changes paths."""
     settings = given.settings
     run_clock = moving.clock(stepped.grid)
     keep, out, paths, seed = settings.saves.keep, settings.saves.out, settings.paths, settings.seed
     manifest = prepared.module.manifest
     outputs = [Variable(o.name, o.shape) for o in prepared.outputs]
-    layout, rows = gathered.result_layout(outputs, manifest["states"], run_clock, settings.gather)
+    layout, rows = gathered.result_layout(outputs, manifest["states"], run_clock, settings.gather, hybrid)
     width = sum(v.rows for v in layout.variables) * len(run_clock.saves) * np.dtype(str(manifest["dtype"])).itemsize
     if keep == "paths" and out is None:
         refuse_too_many(paths, width)
@@ -345,6 +359,7 @@ def run_prepared(
         bound=settings.bound if settings.bound is not None else ensemble.BOUND[program.dtype.name],
         keep=keep == "paths",
         events=len(layout.events),
+        hybrid=hybrid,
         covariance=rows.covariance,
         histograms=rows.histograms,
     )
@@ -393,7 +408,7 @@ def run_prepared(
             data = data.assign_attrs(result_hash=fingerprint(data))
         else:
             put(data)
-    data = data if out is None else stream.opened(out)
+    data = data if out is None else format_of(out).opened(out)
     if data.attrs["interrupted"]:
         warn(
             f"{settings.command}: interrupted; the result holds the {data.attrs['paths']} of {paths} paths that were"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sde.api import gathered, provenance, step_inputs
+from sde.api import gathered, passages, provenance, step_inputs
 from sde.api.placement import placed
 from sde.api.run_arguments import check_files
 from sde.api.simulation import run_prepared
@@ -21,6 +21,7 @@ from symbolic.language.calls import OF_SGD, called
 from symbolic.problem import observed_text
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD, require_sgd
+from symbolic.schemes import find
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -51,6 +52,7 @@ def train(
     portable: bool = False,
     bound: float | None = None,
     events: Mapping[str, Any] | None = None,
+    stop: str | Sequence[str] | None = None,
     covariance: Sequence[str] | None = None,
     histogram: Mapping[str, Any] | None = None,
     warn_share: float = 0.0,
@@ -78,7 +80,7 @@ def train(
         As for `simulate`.
     full_batch : bool
         Gradient descent: the mean gradient instead of a minibatch.
-    threads, executor, portable, bound, events, covariance, histogram, warn_share, checkpoint, out, progress
+    threads, executor, portable, bound, events, stop, covariance, histogram, warn_share, checkpoint, out, progress
         As for `simulate`.
 
     Returns
@@ -95,7 +97,7 @@ def train(
 
     Warns
     -----
-    ExplosionWarning, UndefinedWarning, LostChunksWarning, InterruptedWarning
+    ExplosionWarning, UndefinedWarning, BrokenPoolWarning, LostChunksWarning, InterruptedWarning
         As for `simulate`.
 
     Examples
@@ -129,6 +131,7 @@ def train(
         gather=Gather(
             observables=observed_text.read("observables", observables, loss),
             events=events,
+            stop=stop,
             covariance=covariance,
             histogram=histogram,
         ),
@@ -143,9 +146,10 @@ def _descend(loss: Loss, sgd: SGD, given: provenance.Given) -> xr.Dataset:
     check_files(loss, settings.checkpoint, settings.saves.out)
     grid = time_grid.discrete(settings.steps, sgd.learning_rate, settings.saves.save_at)
     scheme = "sgd-momentum" if sgd.momentum else "sgd"
-    prepared = prepare(
-        loss, scheme, gathered.together(settings.gather), settings.dtype, shared_rows=bool(settings.full_batch)
-    )
+    watch = passages.passages(loss, sgd, settings.gather, find(scheme)[0], discrete=True)
+    observed = gathered.together(settings.gather) if watch is None else settings.gather.observables
+    watched, shared = watch.watched if watch else None, bool(settings.full_batch)
+    prepared = prepare(loss, scheme, observed, settings.dtype, shared_rows=shared, watched=watched)
     record = {"kind": "gd" if settings.full_batch else "sgd", "scheme": scheme, "steps": settings.steps}
     moving = step_inputs.of_sgd(prepared, sgd, settings.dtype, settings.full_batch)
-    return run_prepared(loss, prepared, moving, Steps(grid), record, given)
+    return run_prepared(loss, prepared, moving, Steps(grid), record, given, watch.hybrid if watch else None)

@@ -15,7 +15,9 @@ from typing import Annotated, Any
 
 import typer
 
+from sde.cli import cache_commands
 from sde.cli.arguments import (
+    RESULT,
     At,
     CheckpointArgument,
     FullBatch,
@@ -36,7 +38,7 @@ from sde.cli.arguments import (
 )
 from sde.cli.guard import guarded, words
 from sde.cli.outputs import calibrated, checked, compared, emit, finish, judged, listing, reproduced
-from sde.cli.terminal import Commands, line, say, shown_for, steps_shown
+from sde.cli.terminal import Commands, say, shown_for, steps_shown
 from sde.settings import SETTINGS
 from sde.storage.distinct_files import check_apart
 from symbolic.errors import InputError
@@ -135,7 +137,7 @@ def simulate(
     from sde.spec.problem_file import spec_for
 
     read = spec_for(spec)
-    checked(read.inputs, output, json_, checkpoint=checkpoint)
+    checked(read.inputs, json_, result=output, checkpoint=checkpoint)
     data = run_spec("simulate", read, sgd, run, threads=threads, progress=_watched(), save=checkpoint)
     return finish(data, output, json_, checkpoint, _shown(json_))
 
@@ -160,7 +162,7 @@ def train(
     from sde.spec.problem_file import spec_for
 
     read = spec_for(spec)
-    checked(read.inputs, output, json_, checkpoint=checkpoint)
+    checked(read.inputs, json_, result=output, checkpoint=checkpoint)
     shown = _watched()
     data = run_spec("train", read, sgd, run, full_batch=full_batch, threads=threads, progress=shown, save=checkpoint)
     return finish(data, output, json_, checkpoint, _shown(json_))
@@ -180,17 +182,17 @@ def resume(
     from sde.api.spec_runs import resume as continue_run
     from sde.api.spec_runs import resume_verification
 
-    checked([checkpoint], output, report, json_)
+    checked([checkpoint], report, json_, result=output)
     if checkpoint.is_dir():
         if output is not None:
             raise InputError(
-                f"resume: a verification writes a report, not NetCDF; got -o {output}. Give --report or --json."
+                f"resume: a verification writes a report, not a result; got -o {output}. Give --report or --json."
             )
         found = resume_verification(checkpoint, threads=threads, progress=not words.quiet, outputs=(report, json_))
         return judged(found, report, json_, checkpoint, _shown(json_))
     if output is None or report is not None:
         raise InputError(
-            f"resume: {checkpoint} is of a run that writes NetCDF; got no file for it. Give -o run.nc alone."
+            f"resume: {checkpoint} is of a run that writes a result; got no file for it. Give -o run.nc alone."
         )
     data = continue_run(checkpoint, threads=threads, progress=_watched(), outputs=(output, json_))
     return finish(data, output, json_, checkpoint, _shown(json_))
@@ -256,7 +258,7 @@ def calibrate(
 @on_machines
 def compare(
     spec: SpecArgument,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="NetCDF file to write.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help=RESULT)] = None,
     figure: Annotated[Path | None, typer.Option(help="Figure to write; its ending says the format.")] = None,
     json_: Json = None,
     *,
@@ -275,7 +277,7 @@ def compare(
     from sde.spec.problem_file import spec_for
 
     read = spec_for(spec)
-    checked(read.inputs, output, figure, json_)
+    checked(read.inputs, figure, json_, result=output)
     shown = not words.quiet
     own = {"svag": svag, "width": width, "budget": budget}
     found = compare_spec(read, sgd, run, threads=threads, progress=shown, **own)
@@ -309,7 +311,7 @@ def reproduce(
 @guarded
 def show(
     path: Annotated[
-        Path, typer.Argument(help="A NetCDF result, a verification's JSON, or a checkpoint.", metavar="FILE")
+        Path, typer.Argument(help="A result (NetCDF or zarr), a verification's JSON, or a checkpoint.", metavar="FILE")
     ],
     json_: Json = None,
     spec: Annotated[bool, typer.Option("--spec", help="Print only the spec that was run, as it stood.")] = False,
@@ -350,52 +352,12 @@ def schemes(json_: Json = None) -> int:
     return _listed([{f: str(getattr(s, f)) for f in fields} for s in SCHEMES.values()], json_)
 
 
-@app.command()
-@guarded
-def cache(
-    clear: Annotated[bool, typer.Option("--clear", help="Remove what it holds; runs then compile anew.")] = False,
-    json_: Json = None,
-) -> int:
-    """The kernel cache: its folder ($NOETHERFLOW_CACHE), files and size."""
-    from sde.storage import module_cache
-
-    checked((), json_)
-    found = module_cache.clear() if clear else module_cache.usage()
-    described = {"folder": str(found.folder), "files": found.files, "bytes": found.bytes}
-    described |= {"limit": module_cache.LIMIT, "cleared": clear}
-    words = "removed" if clear else f"of at most {module_cache.LIMIT / 2**20:.0f} MiB"
-    say(f"{line(found.folder)}: {found.files} files, {found.bytes / 2**20:.1f} MiB {words}", _shown(json_))
-    emit(json_, described)
-    return 0
-
-
-@app.command(short_help="Compile ahead what runs need.")
-@guarded
-def warm(
-    specs: SpecArguments = None,
-    dtype: Annotated[str | None, typer.Option(help="float32 or float64; both when left out.")] = None,
-    json_: Json = None,
-) -> int:
-    """Compile ahead, into the kernel cache: the loops, the statistics, and what simulate and train run of each SPEC."""
-    from sde.api.warming import warm as warmed
-    from sde.spec.problem_file import spec_for
-    from sde.storage import module_cache
-
-    read, done, shown = [spec_for(spec) for spec in specs or ()], [], _shown(json_)
-    checked([path for spec in read for path in spec.inputs], json_)
-    dtypes = ("float32", "float64") if dtype is None else (SETTINGS["dtype"].read(dtype, "--dtype"),)
-    for one in warmed(read, dtypes):
-        done.append(vars(one))
-        say(f"{one.what}: {one.compiled} compiled, {one.kept} there, {one.seconds:.1f} s", shown)
-    found = module_cache.usage()
-    say(f"{line(found.folder)}: {found.files} files, {found.bytes / 2**20:.1f} MiB", shown)
-    emit(json_, {"folder": str(found.folder), "files": found.files, "bytes": found.bytes, "warmed": done})
-    return 0
-
-
 def _listed(rows: list[dict[str, str]], target: str | None) -> int:
     checked((), target)
     return listing(rows, target, _shown(target))
+
+
+cache_commands.add_to(app)
 
 
 def main() -> None:

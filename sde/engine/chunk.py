@@ -12,17 +12,15 @@ import numpy as np
 
 from sde.engine.accumulators import Statistics
 from sde.engine.accumulators.accumulator import ChunkPaths, PathEvents
-from sde.engine.interruption import Stop
+from sde.engine.hybrid_chunk import advance_hybrid
+from sde.engine.interruption import Stop, Stopped
 from sde.engine.plan import Plan
+from sde.kernels.hybrid.loop import run_hybrid
 from sde.kernels.loop import run_block
 from sde.kernels.statistics import moments
 
 SEGMENT_SECONDS, FIRST_STEPS = 0.05, 16
 """How long one compiled call runs before it tells of its progress, and how many steps the first one takes."""
-
-
-class Stopped(Exception):
-    """A chunk was left off, as its worker's `stop` is set."""
 
 
 @dataclass
@@ -57,6 +55,12 @@ class ChunkResult:
     statistics: Statistics
 
 
+def load_loop(plan: Plan) -> Callable[..., Any]:
+    """The loop that a plan's chunks take, compiled."""
+    dtype, kind = plan.program.dtype, type(plan.driver)
+    return run_block(dtype, kind, plan.events > 0) if plan.hybrid is None else run_hybrid(dtype, kind)
+
+
 def run_chunk(plan: Plan, index: int, worker: Worker | None = None) -> ChunkResult:
     """Chunk `index` of a plan. Its rows are the worker's buffer, to be put back once read. Raises Stopped."""
     worker = worker or Worker()
@@ -68,9 +72,11 @@ def run_chunk(plan: Plan, index: int, worker: Worker | None = None) -> ChunkResu
 def advance(plan: Plan, index: int, rows: np.ndarray, worker: Worker) -> ChunkPaths:
     """Take the paths of a chunk through all steps, block by block in segments of `worker.pace` steps, their saves into
     rows (saves, O, >= paths). Raises Stopped."""
+    if plan.hybrid is not None:
+        return advance_hybrid(plan, index, rows, worker)
     program, clock, first, count = plan.program, plan.clock, index * plan.chunk_size, plan.count(index)
     lanes, width, dtype = program.lanes, program.states, program.dtype
-    loop: Callable[..., Any] = run_block(dtype, type(plan.driver), plan.events > 0)
+    loop = load_loop(plan)
     blocks, groups = -(-count // lanes), 1 + plan.events
     start = np.asarray(plan.start(plan.first + first, count), dtype=dtype)
     start = np.concatenate([start, np.broadcast_to(start[-1:], (blocks * lanes - count, width))])

@@ -82,6 +82,10 @@ def dataset(
     elif layout.events and keep == "statistics":
         times, _ = _statistics(total[EventTimes].cells, outcome.sketches[1])
         data |= {f"{name}_time": ("statistic", times[0, e]) for e, name in enumerate(layout.events)}
+    stopped = total[EventTimes].stops
+    if stopped is not None:
+        gone = total[Explosions].by_then + stopped
+        data["running"] = ("time", total[Explosions].paths - gone)
     timings = {"wall_seconds": outcome.wall_seconds, "compile_seconds": outcome.compile_seconds}
     own_steps, gave_up = map(int, total[OwnSteps].counts)
     if own_steps:

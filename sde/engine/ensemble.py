@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from time import perf_counter
 from typing import Protocol, cast
@@ -16,16 +16,16 @@ from sde.engine.accumulators import Statistics
 from sde.engine.accumulators.accumulator import ChunkPaths, Gathered, PathEvents
 from sde.engine.accumulators.path_rows import PathRows
 from sde.engine.accumulators.quantiles import EventTimeQuantiles, Quantiles
-from sde.engine.chunk import Worker
+from sde.engine.chunk import Worker, load_loop
 from sde.engine.gathering import Gathering
 from sde.engine.interruption import deliver, heeded
+from sde.engine.outlet import Outlet
 from sde.engine.piece import Piece
 from sde.engine.plan import Plan
 from sde.engine.progress import Tick
 from sde.engine.quantiles import Sketch
 from sde.engine.schedulers.chosen import scheduler as chosen_scheduler
 from sde.engine.schedulers.scheduler import LostChunks
-from sde.kernels.loop import run_block
 from symbolic.errors import warn
 
 BOUND = {"float32": 1e18, "float64": 1e100}
@@ -49,8 +49,11 @@ class Store(Protocol):
 
 
 class Sink(Protocol):
-    """Where chunks of paths go that are not kept in memory. Any thread may call."""
+    """Where chunks of paths go that are not kept in memory. Any thread may call. outlet: where other processes may
+    write theirs, which then come without rows."""
 
+    @property
+    def outlet(self) -> Outlet | None: ...
     def add(self, chunk: ChunkPaths) -> None: ...
 
 
@@ -87,7 +90,7 @@ def run(
     """
     compiled = perf_counter()
     with compiling.noticed(compiling.LOOP_SECONDS):
-        run_block(plan.program.dtype, type(plan.driver), plan.events > 0)
+        load_loop(plan)
     compiled = perf_counter() - compiled + plan.program.compile_seconds
     started, earlier = perf_counter(), 0.0
     scheduler = chosen_scheduler(threads)
@@ -111,8 +114,8 @@ def run(
         gathered.take(piece)
 
     worker, lost = Worker(tick=tick), cast("LostChunks | None", None)
-    rows = plan.keep or sink is not None
-    over = scheduler.over(plan, _order(gathered), take, worker, lambda: gathered.wanted(rows))
+    rows, outlet = plan.keep or sink is not None, sink.outlet if sink is not None else None
+    over = scheduler.over(plan, _order(gathered), take, worker, lambda: replace(gathered.wanted(rows), outlet=outlet))
     try:
         with heeded(worker.stop, store is not None), closing(over) as steps:
             for others in steps:

@@ -18,6 +18,10 @@ class InterruptedWarning(UserWarning):
     """What is given back holds only what was complete when Ctrl-C or SIGTERM came."""
 
 
+class Stopped(Exception):
+    """A chunk was left off, as its worker's `stop` is set."""
+
+
 class Stop:
     """Set once, by any thread. flag: (1,) int64, 1 from then on, for compiled code to look at; signal: the one that set
     it, 0 for none."""

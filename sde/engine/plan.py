@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from sde.engine.hybrid import Hybrid
 from sde.engine.program import Program
 from sde.engine.time_grid import FixedClock
 from sde.kernels.drivers import Driver
@@ -20,6 +21,8 @@ CHUNK_STEPS = 2**19
 EXACT_PATHS, EXACT_BYTES = 4096, 32 * 2**20
 """Runs of so few paths, whose saves take so little, keep all values: their quantiles are exact."""
 
+MOST_BLOCKS = 128
+"""Of a chunk of paths that stop."""
 MOST_PIECES = 1024
 """Pieces that a run is merged from at most, so that what other processes send does not grow with its paths."""
 
@@ -46,12 +49,20 @@ def blocks_per_chunk(paths: int, lanes: int, width: int, steps: int) -> int:
     return max(1, min(16, max(blocks // 32, worthwhile), affordable))
 
 
+def stopping_blocks(paths: int, lanes: int, width: int) -> int:
+    """The same of paths that stop, which are gathered in fewer blocks as they do: an eighth of the run, or what the
+    saves allow."""
+    affordable, whole = CHUNK_BYTES // max(1, lanes * width), -(-paths // lanes)
+    return max(1, min(MOST_BLOCKS, affordable, -(-whole // 8)))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """Everything a run needs, as data that can be pickled: another process gives the same chunks from it, bit for bit.
 
     keep: whether all saves of each path are kept one by one. events: how many of the last observables are conditions,
-    dated and not saved. covariance: observable rows; histograms: {observable row: edges}. blocks: per chunk, 0 to
+    dated and not saved; of a hybrid run, how many dates a path has. hybrid: what stops or changes paths. covariance:
+    observable rows; histograms: {observable row: edges}. blocks: per chunk, 0 to
     leave it to `blocks_per_chunk`. first: the number of the first path, which decides its noise and start. piece:
     chunks that are merged with each other before they are with others, 0 to let it follow from their number.
     """
@@ -66,6 +77,7 @@ class Plan:
     bound: float
     keep: bool = False
     events: int = 0
+    hybrid: Hybrid | None = None
     covariance: tuple[int, ...] = ()
     histograms: Mapping[int, np.ndarray] = field(default_factory=dict)
     blocks: int = 0
@@ -77,6 +89,8 @@ class Plan:
             object.__setattr__(self, "clock", FixedClock(self.clock))
         if not self.blocks:
             blocks = blocks_per_chunk(self.paths, self.program.lanes, self.width, self.clock.steps)
+            if self.hybrid is not None and self.hybrid.stops:
+                blocks = stopping_blocks(self.paths, self.program.lanes, self.width)
             object.__setattr__(self, "blocks", blocks)
         if not self.piece:
             object.__setattr__(self, "piece", -(-self.chunks // MOST_PIECES))
@@ -84,7 +98,7 @@ class Plan:
     @property
     def rows(self) -> int:
         """Observables that are saved."""
-        return self.program.observables - self.events
+        return self.program.observables - (self.events if self.hybrid is None else 0)
 
     @property
     def width(self) -> int:

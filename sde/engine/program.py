@@ -24,6 +24,8 @@ from sde.storage import module_cache
 from symbolic.errors import InputError
 
 ROLES = ("step", "accumulate", "observe", "pace", "sweep")
+OF_HYBRID = ("watch", "arrive", "change")
+"""Of paths that stop, jump or are reset (`sde.kernels.hybrid`)."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,18 @@ class Program:
     @cached_property
     def compiled(self) -> Mapping[str, Any]:
         """Compiled functions by role, which must live as long as their addresses are used."""
-        dtype, own = str(self.manifest["dtype"]), self.manifest["clock"] == "own"
-        return _machine_code(self.text, dtype, own, tuple(role for role in ROLES if role not in self.unused))
+        dtype, own = str(self.manifest["dtype"]), self.manifest["clock"] in ("own", "hybrid")
+        roles = tuple(role for role in (*ROLES, *OF_HYBRID) if role not in self.unused)
+        return _machine_code(self.text, dtype, own, roles)
+
+    def address(self, role: str) -> int:
+        """Of an emitted function, 0 where there is none."""
+        return self.compiled[role].address if role in self.compiled else 0
 
     @cached_property
     def native(self) -> compiled_program.Program:
         """Sizes and addresses for the loop."""
-        addresses = {role: self.compiled[role].address if role in self.compiled else 0 for role in ROLES}
+        addresses = {role: self.address(role) for role in ROLES}
         return compiled_program.Program(
             lanes=self.lanes,
             states=self.states,

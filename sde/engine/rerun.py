@@ -23,7 +23,10 @@ def step_of(plan: Plan, time: float) -> int:
 
 
 def state_at(plan: Plan, path: int, step: int, until: float) -> np.ndarray | None:
-    """The state rows (S,) of a path after `step` steps; None where the clock (`time.perf_counter`) passes `until`."""
+    """The state rows (S,) of a path after `step` steps; None where the clock (`time.perf_counter`) passes `until`,
+    and of paths that stop or jump."""
+    if plan.hybrid is not None:
+        return None
     program, lanes = plan.program, plan.program.lanes
     loop = run_block(program.dtype, type(plan.driver), plan.events > 0)
     width, none = program.states, np.empty((0, 0, 0))

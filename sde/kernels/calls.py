@@ -48,6 +48,22 @@ def _fill(typing_context, address, out, words, spare, rows, lanes, seed, first_p
     return signature, _emit_call
 
 
+def _fill_of(typing_context, address, out, words, spare, paths, rows, lanes, seed, step, stream, block):
+    """A fill of `scattered` at int64 `address`: fill `rows` rows of out; scratch words, spare."""
+    i64 = types.int64
+    return types.void(i64, out, words, spare, paths, i64, i64, types.uint64, i64, i64, i64), _emit_call
+
+
+def _arrive(typing_context, address, y, x, e, h, t, p):
+    """arrive(y, x, e, h, t, p) at int64 `address`."""
+    return types.void(types.int64, y, x, e, h, t, p), _emit_call
+
+
+def _change(typing_context, address, x, e, m, t, p):
+    """change(x, e, m, t, p) at int64 `address`."""
+    return types.void(types.int64, x, e, m, t, p), _emit_call
+
+
 def _combine(typing_context, address, out, offset, start, column, value, base, stride, factor, lanes, rows):
     """combine of `records` at int64 `address`."""
     i64 = types.int64
@@ -107,4 +123,7 @@ call_pace: Any = intrinsic(_pace)
 call_record: Any = intrinsic(_record)
 call_mark_exploded: Any = intrinsic(_mark_exploded)
 call_date: Any = intrinsic(_date)
+call_fill_of: Any = intrinsic(_fill_of)
+call_arrive: Any = intrinsic(_arrive)
+call_change: Any = intrinsic(_change)
 call_combine: Any = intrinsic(_combine)

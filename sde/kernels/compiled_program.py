@@ -57,6 +57,9 @@ def signature(role: str, dtype: Any, own_clock: bool = False) -> tuple[Any, ...]
         "observe": (rows, time, rows, rows),
         "pace": (rows, rows, rows, rows),
         "sweep": (rows, rows, rows, rows, rows, c_int64),
+        "watch": (rows, time, rows, rows),
+        "arrive": (rows, rows, rows, rows, rows, rows),
+        "change": (rows, rows, rows, rows, rows),
     }
     return None, *roles[role]
 

@@ -68,8 +68,9 @@ def _as_itself(options: Mapping[str, Any]) -> Callable[[Any], Any]:
 
 inner: Any = _as_itself(INNER)
 inlined: Any = _as_itself(INLINED)
-"""Both leave the function plain Python for Python callers. `inlined` decorates what runs per lane, where a call left in
-the loop over lanes would keep it from vectorising."""
+relaxed: Any = _as_itself({**EMITTED, "forceinline": True})
+"""All leave the function plain Python for Python callers. `inlined` decorates what runs per lane, where a call left in
+the loop over lanes would keep it from vectorising; `relaxed` sums, which vectorise where their order is free."""
 
 
 def chosen(function: Callable[..., Any], bodies: Mapping[type, Any]) -> Callable[..., Any]:

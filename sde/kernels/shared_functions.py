@@ -12,7 +12,7 @@ from numpy.ctypeslib import as_ctypes_type
 
 from . import records
 from .machine_code import native
-from .random import fillers
+from .random import fillers, scattered
 
 
 class SharedFunctions(NamedTuple):
@@ -25,6 +25,8 @@ class SharedFunctions(NamedTuple):
     record: int
     mark_exploded: int
     date: int
+    normals_of: int
+    words_of: int
 
 
 RECORDS = ("combine", "record", "mark_exploded", "date")
@@ -35,6 +37,8 @@ def compiled(name: str, which: str) -> Any:
     """The function `which` for dtype `name`, "float32" or "float64"."""
     if which in RECORDS:
         return native(getattr(records, which), records.signatures(as_ctypes_type(np.dtype(name)))[which])
+    if which in scattered.FUNCTIONS[name]:
+        return native(scattered.FUNCTIONS[name][which], scattered.signature(name))
     return native(fillers.FUNCTIONS[name][which], fillers.signature(name))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import sympy as sp
 
 from symbolic.codegen.emit import Module, emit
+from symbolic.codegen.hybrid_text import Watched, emit_hybrid
 from symbolic.codegen.prepare_arrays import emitted, observed
 from symbolic.codegen.row_loops import averages
 from symbolic.dynamics.array_equation import ArraySDE
@@ -81,10 +82,11 @@ def prepare(
     dtype: str = "float64",
     dynamics: Callable[[Loss], LossDynamics] = LossDynamics,
     shared_rows: bool = False,
+    watched: Watched | None = None,
 ) -> Prepared:
     """Emit a problem under a scheme. observables: {name: expression, or matrix or array of them, in the states and
-    time}; dynamics: of a loss; shared_rows: each step takes all rows of a data set, not some of each path's own. Raises
-    ValueError."""
+    time}; dynamics: of a loss; shared_rows: each step takes all rows of a data set, not some of each path's own;
+    watched: levels and changes of paths with clocks of their own. Raises ValueError."""
     if not isinstance(dtype, str) or dtype not in DTYPES:
         hint = nearest(dtype, DTYPES, "Pick one.")
         raise InputError.of("dtype", "must be 'float32' or 'float64'", dtype, hint)
@@ -107,11 +109,12 @@ def prepare(
     outputs = tuple(Output(p.name, p.shape) for p in parts) + tuple(output for output, _ in extra)
     if isinstance(problem, SDE):
         _refuse_averages(rows)
-        step = _with_brownian(step_map(problem, scheme), problem, rows.values())
+        named = [*rows.values(), *(watched.levels if watched else ())]
+        step = _with_brownian(step_map(problem, scheme), problem, named)
         chosen, terms = find(scheme)
         noise = chosen.noise_inputs(problem.noises, terms)
         size = len(noise.inputs)
-        module = emit(step, rows, None, dtype)
+        module = emit(step, rows, None, dtype) if watched is None else emit_hybrid(step, rows, watched, None, dtype)
         return Prepared(module, outputs, np.zeros(size), np.eye(size), problem, noise.modes, module.numbers)
     if problem.distribution_parameters:
         raise InputError(
@@ -120,7 +123,11 @@ def prepare(
         )
     moved = dynamics(problem)
     rows |= {str(s): s for s in moved.carried}
-    module = emit(step_map(moved, scheme), rows, moved.accumulation, dtype, shared_rows)
+    step = step_map(moved, scheme)
+    if watched is None:
+        module = emit(step, rows, moved.accumulation, dtype, shared_rows)
+    else:
+        module = emit_hybrid(step, rows, watched, moved.accumulation, dtype, shared_rows)
     mean, factor = moved.moments or (None, None)
     tables = [a.table.T.ravel() for a in averages(rows.values())]
     return Prepared(module, outputs, mean, factor, moved, table=np.concatenate([*tables, module.numbers]))
@@ -164,6 +171,14 @@ def check_expression(where: str, value: Any, problem: Loss | SDE, condition: boo
                 _expression(where, side, states, clock)
         else:
             _expression(where, e, states, clock, " or a relation" if condition else " or an array of them")
+
+
+def in_states(where: str, value: Any, problem: Loss | SDE) -> sp.Expr:
+    """An expression of a problem's states and time, in the time of a run. Raises InputError."""
+    if np.ndim(value):
+        rule = "must be one expression"
+        raise InputError.of(where, rule, f"an array of shape {np.shape(value)}", "Name one per entry.")
+    return _expression(where, value, *_known(problem))
 
 
 def _known(problem: Loss | SDE) -> tuple[set[sp.Symbol], sp.Symbol | None]:

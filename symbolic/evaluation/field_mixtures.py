@@ -27,6 +27,8 @@ WIDEST = 1024
 """Samples in a combination; with more patterns than that they take turns."""
 BLOCK = 256
 """Points that are looked at together: all values in between are held at once."""
+HELD = 1 << 12
+"""Numbers held at a time for one step of a tape."""
 ROUNDS = 300
 """Times a sample is drawn again until its roots exist."""
 THETAS = 300
@@ -208,6 +210,10 @@ class Mixtures:
 
     def brackets(self, length: int, count: int) -> Array:
         """Values at theta of `count` random brackets [X_1, [X_2, ...]] of so many combinations, (count, D)."""
-        batches = [self.draw(count) for _ in range(length)]
-        values = nested(self.gradient, batches, self.fields.start(count))
-        return np.array([v.data[0] for v in values]).T
+        together = max(1, HELD // (self.width << (length - 1)))
+        found = []
+        for first in range(0, count, together):
+            here = min(together, count - first)
+            batches = [self.draw(here) for _ in range(length)]
+            found.append([v.data[0] for v in nested(self.gradient, batches, self.fields.start(here))])
+        return np.concatenate(found, axis=1).T

@@ -30,7 +30,7 @@ SPARE = 4
 KINKED = 24
 """The same where there are kinks: one of them shows a given pattern of k gates in a share of 2^-k of its samples."""
 LARGEST = 1 << 15
-"""Numbers held at a time for one step of a tape."""
+"""Numbers of one step of a tape between two looks at the rank."""
 
 Array = np.ndarray
 

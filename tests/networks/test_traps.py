@@ -166,3 +166,19 @@ def test_the_model_is_not_touched() -> None:
     after = model.state_dict()
     assert all(torch.equal(before[n], after[n]) for n in before) and model.training
     assert all(p.grad is None and p.dtype == torch.float32 for p in model.parameters())
+
+
+def test_rows_of_a_table_that_no_input_indexes_are_no_laws() -> None:
+    """Five words of four hundred: nothing is said of the others' rows but what holds when they come up."""
+
+    class Words(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.out = nn.Embedding(400, 4), nn.Linear(4, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.out(self.table(x)).mean(1)
+
+    torch.manual_seed(0)
+    theory = symmetries(Words(), torch.randint(0, 5, (2, 3)))
+    assert len(theory.exact) == 10 and {c.kind for c in theory.exact} == {"rescaling", "GL pair"}

@@ -40,7 +40,8 @@ def charged(**changes: Any) -> xr.Dataset:
 
 def test_events_are_the_first_steps_of_the_paths() -> None:
     """Every step kept: the first at which the expression is positive, and how many had it by each save."""
-    every, few = walk(save_at=101, keep="paths", events=LEVEL), walk(keep="paths", events=LEVEL)
+    options: dict[str, Any] = {"keep": "paths", "events": LEVEL, "crossings": "steps"}
+    every, few = walk(save_at=101, **options), walk(**options)
     above = every.X.values > 1
     first = np.where(above.any(axis=1), every.time.values[above.argmax(axis=1)], np.nan)
     assert np.array_equal(every.up_time.values, first, equal_nan=True) and 0.2 < np.isfinite(first).mean() < 0.4
@@ -71,10 +72,10 @@ def test_passage_follows_the_reflection_principle() -> None:
     Glasserman, Kou 1997): 5 standard errors of 40000 paths and that percent."""
     from scipy.stats import norm
 
-    found = walk(paths=40_000, events={"up": X - 1}).up_count.values[-1] / 40_000
+    found = walk(paths=40_000, events={"up": X - 1}, crossings="steps").up_count.values[-1] / 40_000
     expected = 2 * norm.sf(1 + 0.5826 * 0.1)
     assert abs(found - expected) < 5 * np.sqrt(expected / 40_000) + 0.01 * expected
-    assert abs(found - 2 * norm.sf(1)) > 0.01  # late by step, as documented: no bridge correction
+    assert abs(found - 2 * norm.sf(1)) > 0.01  # late by step, as documented
 
 
 def test_events_of_discrete_sgd() -> None:

@@ -51,6 +51,7 @@ LEGAL: dict[Any, list[Any]] = {
     own.saved_times: [],
     own.times: [],
     own.names: [],
+    own.first_or_names: ["a"],
     own.runner: [],
     own.file: ["a"],
     own.shown_by: [True],

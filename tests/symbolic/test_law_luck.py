@@ -10,6 +10,7 @@ import pytest
 import sympy as sp
 
 from symbolic import Bernoulli, Dataset, Loss, Normal, derive
+from symbolic.evaluation import field_mixtures
 from symbolic.evaluation.field_mixtures import Mixtures
 from symbolic.functions.activations import relu
 from symbolic.library import LIBRARY
@@ -264,3 +265,20 @@ def test_laws_are_the_same_for_fifty_seeds(name: str) -> None:
     laws = theory.conservation_laws
     assert name not in CASES or laws == CASES[name][1]
     assert {law_count(loss, theory.independent_charges, seed) for seed in SEEDS} == {laws}
+
+
+def test_brackets_are_taken_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All steps of a tape are held at once, so the points of a call are bounded: they grew with D, to 337 MiB."""
+    monkeypatch.setattr(field_mixtures, "HELD", 64)
+    W, c, X = entries("W", (6, 3)), entries("c", (6,)), entries("x", (3,))
+    hidden = np.array([relu(h) for h in W @ X])
+    mixtures = Mixtures(Loss((c @ hidden - y) ** 2, {"W": W, "c": c}, normal(X)))
+    points, gradient = [], mixtures.fields.gradient
+
+    def seen(rest: np.ndarray, theta: Any, gates: Any) -> Any:
+        points.append(theta[0].data.size)
+        return gradient(rest, theta, gates)
+
+    monkeypatch.setattr(mixtures.fields, "gradient", seen)
+    assert mixtures.brackets(2, 30).shape == (30, 24)
+    assert max(points) <= 64

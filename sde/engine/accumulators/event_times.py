@@ -19,13 +19,19 @@ class EventTimes(Accumulator):
 
     name = "event_times"
 
-    def __init__(self, events: int, saves: np.ndarray) -> None:
+    def __init__(self, events: int, saves: np.ndarray, stopping: bool = False) -> None:
+        self.stopping = stopping
         self.saves, self.cells = saves, moments.empty(1, events)
         self.hits = np.zeros((events, len(saves)), np.int64)
 
     @classmethod
     def empty(cls, plan: Plan) -> Self:
-        return cls(plan.events, plan.clock.saves)
+        return cls(plan.events, plan.clock.saves, plan.hybrid is not None and plan.hybrid.stops)
+
+    @property
+    def stops(self) -> np.ndarray | None:
+        """(saves,) paths that have stopped by then, the last of the dates; None where none may."""
+        return self.hits[-1] if self.stopping else None
 
     def add(self, chunk: ChunkPaths) -> None:
         cells, hits = moments.empty(1, len(self.hits)), np.zeros_like(self.hits)

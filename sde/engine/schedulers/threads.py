@@ -7,8 +7,8 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
-from sde.engine.chunk import Stopped, Worker, run_chunk
-from sde.engine.interruption import Stop
+from sde.engine.chunk import Worker, run_chunk
+from sde.engine.interruption import Stop, Stopped
 from sde.engine.piece import Piece, PieceRequest
 from sde.engine.plan import Plan
 from sde.engine.schedulers.scheduler import Take

@@ -1,0 +1,83 @@
+"""What stops, dates and changes the paths of a run, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from sde.engine.program import Program
+from sde.kernels import hybrid as kernel
+
+
+class Times(Protocol):
+    """Of states: see `sde.engine.plan.Timetable`."""
+
+    steps: int
+
+    def at(self, steps: np.ndarray) -> np.ndarray: ...
+
+
+def step_at(clock: Times, time: float) -> int:
+    """The number of the first state at `time` or later, to rounding; one past the last where there is none."""
+    low, high = 0, clock.steps + 1
+    while low < high:
+        middle = (low + high) // 2
+        if float(clock.at(np.array([middle]))[0]) >= time * (1 - 1e-12):
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+@dataclass(frozen=True)
+class Hybrid:
+    """events: (level, whether it stops the path) each, in the order of their names; ends: by level, whether a path
+    stops there; resets: by level, the number of the change made there, from 1 on, 0 for none; clocks: the change that
+    each Poisson clock makes; sizes: by change, the kinds of its base variables (`kernels.hybrid.record`); impulses:
+    (time, change), in order."""
+
+    events: tuple[tuple[int, bool], ...] = ()
+    ends: tuple[bool, ...] = ()
+    resets: tuple[int, ...] = ()
+    clocks: tuple[int, ...] = ()
+    sizes: tuple[tuple[float, ...], ...] = ()
+    impulses: tuple[tuple[float, int], ...] = ()
+
+    @property
+    def stops(self) -> bool:
+        """Whether paths may stop."""
+        return any(self.ends)
+
+    @property
+    def groups(self) -> int:
+        """Rows of marks: the explosion, the events, and the stop."""
+        return 1 + len(self.events) + self.stops
+
+    def native(self, program: Program, clock: Times) -> kernel.record.Hybrid:
+        """Tables and addresses for the loop, on a clock's steps."""
+        impulses = [(step_at(clock, time), change) for time, change in self.impulses]
+        first = np.cumsum([0, *map(len, self.sizes)])
+
+        def whole(values: Sequence[Any]) -> np.ndarray:
+            return np.array(values, dtype=np.int64)
+
+        return kernel.record.Hybrid(
+            watch=program.address("watch"),
+            arrive=program.address("arrive"),
+            change=program.address("change"),
+            levels=len(self.ends),
+            rows=int(first[-1]),
+            last=self.groups - 1 if self.stops else 0,
+            event_level=whole([level for level, _ in self.events]),
+            event_stops=whole([stops for _, stops in self.events]),
+            ends=whole(self.ends),
+            resets=whole(self.resets),
+            clocks=whole(self.clocks),
+            size_first=first.astype(np.int64),
+            size_kind=np.array([kind for kinds in self.sizes for kind in kinds], dtype=np.float64),
+            impulse_at=whole([at for at, _ in impulses]),
+            impulse=whole([change for _, change in impulses]),
+        )

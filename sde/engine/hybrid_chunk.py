@@ -1,0 +1,173 @@
+"""A chunk of paths that stop, jump or are reset: those that run on are gathered in ever fewer blocks, so that one that
+has stopped costs nothing more. No number depends on when, as a path's follow from seed and path alone."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sde.engine.accumulators.accumulator import ChunkPaths, PathEvents
+from sde.engine.interruption import Stopped
+from sde.engine.plan import Plan
+from sde.kernels.drivers import Gaussian, Mean
+from sde.kernels.hybrid.loop import run_hybrid
+from sde.kernels.statistics import moments
+from sde.kernels.statistics.paths import summarise
+
+if TYPE_CHECKING:
+    from sde.engine.chunk import Worker
+
+FIRST_STEPS = 16
+FEW, MANY = 0.02, 0.15
+"""Shares of the running paths that stop in a segment, under which segments become longer, and over which shorter."""
+
+
+class _Carried:
+    """Arrays of B blocks that go from segment to segment, the lanes last."""
+
+    def __init__(self, plan: Plan, first: int, count: int) -> None:
+        program, lanes = plan.program, plan.program.lanes
+        hybrid, blocks = plan.hybrid, -(-count // lanes)
+        assert hybrid is not None
+        start = np.asarray(plan.start(plan.first + first, count), dtype=program.dtype)
+        start = np.concatenate([start, np.broadcast_to(start[-1:], (blocks * lanes - count, program.states))])
+        x = np.zeros((blocks, program.states + 2, lanes), dtype=program.dtype)
+        x[:, : program.states] = np.swapaxes(start.reshape(blocks, lanes, program.states), 1, 2)
+        places = np.arange(blocks * lanes).reshape(blocks, lanes)
+        self.last = hybrid.groups - 1 if hybrid.stops else 0
+        marks = np.full((blocks, hybrid.groups, lanes), -1, dtype=np.int64)
+        self.arrays: tuple[np.ndarray, ...] = (
+            x,
+            places + (plan.first + first),
+            np.where(places < count, places, -1),
+            marks,
+            np.full(marks.shape, np.nan),
+            np.zeros((blocks, len(hybrid.clocks), lanes)),
+            np.zeros((blocks, len(hybrid.sizes), lanes), np.int64),
+        )
+
+    @property
+    def running(self) -> np.ndarray:
+        """(B, lanes) whether a lane has yet to go."""
+        _, _, places, marks = self.arrays[:4]
+        return (places >= 0) & (marks[:, 0] < 0) & ((marks[:, self.last] < 0) if self.last else True)
+
+    def flat(self) -> list[np.ndarray]:
+        """The arrays as the loop takes them."""
+        return [a.reshape(len(a), -1) for a in self.arrays]
+
+    def harvest(self, into: tuple[np.ndarray, ...]) -> None:
+        """Write x, marks and times to `into`, each with paths last."""
+        x, _, places, marks, times, *_ = self.arrays
+        there = places >= 0
+        for target, source in zip(into, (x, marks, times), strict=True):
+            target[:, places[there]] = np.swapaxes(source, 0, 1)[:, there]
+
+    def regroup(self, running: np.ndarray) -> None:
+        """Keep the lanes that run, in as few blocks as hold them."""
+        lanes, kept = running.shape[1], np.flatnonzero(running.ravel())
+        blocks = max(1, -(-len(kept) // lanes))
+        order = np.resize(kept if len(kept) else np.zeros(1, np.int64), blocks * lanes)
+
+        def gathered(a: np.ndarray) -> np.ndarray:
+            flat = np.moveaxis(a, 0, -2).reshape(*a.shape[1:-1], running.size)[..., order]
+            return np.ascontiguousarray(np.moveaxis(flat.reshape(*a.shape[1:-1], blocks, lanes), -2, 0))
+
+        self.arrays = tuple(gathered(a) for a in self.arrays)
+        self.arrays[2].reshape(-1)[len(kept) :] = -1
+
+
+def advance_hybrid(plan: Plan, index: int, rows: np.ndarray, worker: Worker) -> ChunkPaths:
+    """Take the paths of a chunk through all steps, their saves into rows (saves, O, >= paths). Raises Stopped."""
+    program, clock, first, count = plan.program, plan.clock, index * plan.chunk_size, plan.count(index)
+    hybrid, width = plan.hybrid, program.states
+    assert hybrid is not None
+    loop, native = run_hybrid(program.dtype, type(plan.driver)), hybrid.native(program, clock)
+    carried, regroups = _Carried(plan, first, count), isinstance(plan.driver, Gaussian | Mean)
+    ended = (
+        np.zeros((width + 2, count), program.dtype),
+        np.full((hybrid.groups, count), -1, np.int64),
+        np.full((hybrid.groups, count), np.nan),
+    )
+    own_steps, at, pace = np.zeros(2, np.int64), 0, FIRST_STEPS
+    while at < clock.steps:
+        if worker.stop.is_set():
+            raise Stopped
+        window = clock.window(at)
+        end, began = min(at + min(pace, worker.pace), window.first + len(window.h)), perf_counter()
+        before = int(carried.running.sum())
+        own_steps += loop(
+            program.native,
+            native,
+            plan.driver,
+            window,
+            np.uint64(plan.seed),
+            plan.parameters,
+            *carried.flat(),
+            at,
+            end,
+            plan.bound,
+            rows,
+            worker.stop.flag,
+        )
+        running = carried.running
+        left = int(running.sum())
+        worker.took(perf_counter() - began, end - at)
+        pace = (
+            2 * pace
+            if left > (1 - FEW) * before
+            else max(FIRST_STEPS, pace // 2 if left < (1 - MANY) * before else pace)
+        )
+        end = end if left else clock.steps
+        if worker.tick:
+            worker.tick(count * (end - at))
+        at = end
+        if regroups and -(-left // program.lanes) < len(running):
+            carried.harvest(ended)
+            carried.regroup(running)
+    if worker.stop.is_set():
+        raise Stopped
+    carried.harvest(ended)
+    x, marks, times = ended
+    _freeze(plan, x, marks, times, rows[:, :, :count])
+    cells = moments.empty(len(clock.saves), plan.rows)
+    summarise(rows, count, program.lanes, np.ascontiguousarray(marks[0]), clock.saves, cells)
+    exploded = marks[0] >= 0
+    row, value = np.full(count, -1, np.int64), np.full(count, np.nan)
+    row[exploded], value[exploded] = x[width, exploded], x[width + 1, exploded]
+    events = PathEvents(marks[0], times[0], row, value, marks[1:], times[1:])
+    return ChunkPaths(index, first, count, rows, events, cells, own_steps)
+
+
+def _freeze(plan: Plan, x: np.ndarray, marks: np.ndarray, times: np.ndarray, rows: np.ndarray) -> None:
+    """What the loop has not written of rows (saves, O, n): the observables of paths that have stopped, at their stop's
+    state and time, and NaN where a path is lost."""
+    program, saves = plan.program, plan.clock.saves
+    assert plan.hybrid is not None
+    dead = (marks[0] >= 0) & (saves[:, None] >= marks[0])
+    for o in range(plan.rows if dead.any() else 0):
+        np.copyto(rows[:, o], np.nan, where=dead)
+    stopped = np.flatnonzero(marks[-1] >= 0) if plan.hybrid.stops else np.empty(0, np.int64)
+    if not len(stopped):
+        return
+    lanes, dtype = program.lanes, program.dtype
+    frozen = np.zeros((plan.rows, rows.shape[2]), dtype)
+    function = program.compiled["observe"].ctypes
+    kinds = function.argtypes
+    state, time, out = (np.zeros(n * lanes, dtype) for n in (program.states, 1, program.observables))
+
+    def pointer(array: np.ndarray, k: int) -> Any:
+        return array.ctypes.data_as(kinds[k])
+
+    for at in range(0, len(stopped), lanes):
+        which = stopped[at : at + lanes]
+        n = len(which)
+        state.reshape(-1, lanes)[:, :n] = x[: program.states, which]
+        time[:n] = times[-1, which]
+        function(pointer(state, 0), pointer(time, 1), pointer(plan.parameters, 2), pointer(out, 3))
+        frozen[:, which] = out.reshape(-1, lanes)[:, :n]
+    over = (marks[-1] >= 0) & (saves[:, None] >= marks[-1])
+    for o in range(plan.rows):
+        np.copyto(rows[:, o], frozen[o], where=over)

@@ -1,0 +1,101 @@
+"""What the loop needs of levels that paths cross and of changes of state, and the scratch of one call.
+
+Emitted functions, beside those of `compiled_program`, all with a clock of each lane (t, h rows):
+
+    watch(x, t, p, out)         out: L excesses (positive: the level is crossed), L variances of them per unit time,
+
+                                a rate for each Poisson clock
+    arrive(y, x, e, h, t, p)    where e, the first row, is l + 1: x = the state where a step of h from y at t, which
+                                would have ended in x, meets level l, the share c (second row) of the step having gone
+    change(x, e, m, t, p)       where e is j + 1: x = what change j makes of x, m being base variables of its sizes
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..compiled_program import Program
+from ..drivers import Gaussian
+
+
+class Hybrid(NamedTuple):
+    """Addresses, sizes and tables: build it with `hybrid`."""
+
+    watch: int
+    arrive: int  # 0: a level is met at the end of the step in which it is crossed
+    change: int
+    levels: int
+    rows: int  # of sizes
+    last: int  # group of `marks` and `times` that tells of the stop, 0 where nothing stops
+    event_level: Any  # (E,) int64: level of each event
+    event_stops: Any  # (E,) int64: whether it is dated only where it stops the path
+    ends: Any  # (L,) int64: whether the path stops there
+    resets: Any  # (L,) int64: change made there, 0 for none
+    clocks: Any  # (C,) int64: change made by each Poisson clock
+    size_first: Any  # (K + 1,) int64: first row of sizes of each change
+    size_kind: Any  # (rows,) float64: standard normal (-3), exponential (-2), uniform (-1), or Bernoulli (p)
+    impulse_at: Any  # (I,) int64: state numbers, in order
+    impulse: Any  # (I,) int64: changes made then
+
+
+class Turns(NamedTuple):
+    """Scratch: rows of LANES."""
+
+    y: Any  # states before the turn
+    before: Any  # what `watch` says before it, and after
+    after: Any
+    met: Any  # (L * LANES,) float64: when each level is met, from the turn's start
+    now: Any  # float64: each lane's time
+    rest: Any  # float64: what is left of the grid's step
+    length: Any  # float64: of the turn
+    ends: Any  # float64: times of the turn's ends
+    code: Any  # two rows
+    sizes: Any
+    normal: Any
+    running: Any  # int64
+    look: Any  # int64: whether a lane has been changed and is to be looked at
+    goes: Any  # int64: whether a lane takes part in the turn
+    due: Any  # int64
+    act: Any  # int64
+
+
+def make_turns(program: Program, hybrid: Hybrid, driver: Any, dtype: Any) -> Turns:
+    """Fresh scratch."""
+    lanes = program.lanes
+    watched = 2 * hybrid.levels + len(hybrid.clocks)
+    per = 16 // np.dtype(dtype).itemsize
+    normals = driver.channels * driver.fine + per if isinstance(driver, Gaussian) else 0
+
+    def real(count: int) -> np.ndarray:
+        return np.zeros(count * lanes, dtype)
+
+    def rows(count: int = 1) -> np.ndarray:
+        return np.zeros(count * lanes)
+
+    def whole() -> np.ndarray:
+        return np.zeros(lanes, np.int64)
+
+    return Turns(
+        y=real(program.states),
+        before=real(watched),
+        after=real(watched),
+        met=rows(hybrid.levels),
+        now=rows(),
+        rest=rows(),
+        length=rows(),
+        ends=rows(),
+        code=real(2),
+        sizes=real(hybrid.rows),
+        normal=real(normals),
+        running=whole(),
+        look=whole(),
+        goes=whole(),
+        due=whole(),
+        act=whole(),
+    )
+
+
+def prototype() -> Hybrid:
+    """One for its types."""
+    i, f = np.zeros(1, np.int64), np.zeros(1)
+    return Hybrid(1, 1, 1, 1, 1, 1, i, i, i, i, i, i, f, i, i)

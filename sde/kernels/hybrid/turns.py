@@ -1,0 +1,263 @@
+"""One step of the grid, or one look, in turns: each lane goes as far as its next jump, the level that it meets, or the
+end of the step; there it stops, or is changed and goes on."""
+
+import numpy as np
+
+from ..calls import call_arrive, call_change, call_mark_exploded, call_observe, call_step
+from ..explosions import any_exploded
+from ..math import cos, log
+from ..options import inlined, inner
+from ..random.philox import STREAM_MARK, STREAM_WAIT, draw
+from ..rows import copy
+from .crossing import crossings
+from .noise import fill_turn
+
+MOST_TURNS = 2**20
+"""Turns within one of the grid's steps, after which a lane counts as exploded: it would never get there."""
+
+
+@inner
+def wait(seed, path, count, clock):
+    """Exponential of mean 1: how much a Poisson clock's rate adds up to until its jump number `count`."""
+    w0, w1, _, _ = draw(np.uint64(seed), np.uint64(path), np.uint64(count), np.uint64(STREAM_WAIT), np.uint64(clock))
+    return -log((np.float64((w0 << np.uint64(20)) | (w1 >> np.uint64(12))) + 0.5) * 2.0**-52)
+
+
+@inlined
+def draw_sizes(turn, hybrid, lanes, i, change, seed, path, count):
+    """Base variables of a change's sizes, its time number `count`, in lane i."""
+    for r in range(hybrid.size_first[change - 1], hybrid.size_first[change]):
+        w0, w1, w2, w3 = draw(np.uint64(seed), np.uint64(path), np.uint64(count), np.uint64(STREAM_MARK), np.uint64(r))
+        u, kind = (np.float64((w0 << np.uint64(20)) | (w1 >> np.uint64(12))) + 0.5) * 2.0**-52, hybrid.size_kind[r]
+        if kind <= -3:
+            v = (np.float64((w2 << np.uint64(20)) | (w3 >> np.uint64(12))) + 0.5) * 2.0**-52
+            turn.sizes[r * lanes + i] = np.sqrt(-2.0 * log(u)) * cos(2.0 * np.pi * v)
+        elif kind <= -2:
+            turn.sizes[r * lanes + i] = -log(u)
+        elif kind <= -1:
+            turn.sizes[r * lanes + i] = u
+        else:
+            turn.sizes[r * lanes + i] = 1.0 if u < kind else 0.0
+
+
+@inner
+def make_changes(space, turn, program, hybrid, x, seed, p, paths, counts):
+    """Make the change turn.act of each lane that has one, and have it looked at."""
+    lanes, real = program.lanes, x.dtype.type
+    for i in range(lanes):
+        change = turn.act[i]
+        turn.code[i] = real(change)
+        space.t[i] = real(turn.now[i])
+        if change > 0:
+            at = (change - 1) * lanes + i
+            draw_sizes(turn, hybrid, lanes, i, change, seed, paths[i], counts[at])
+            counts[at] += 1
+            turn.look[i] = 1
+    call_change(hybrid.change, x, turn.code, turn.sizes, space.t, p)
+
+
+@inlined
+def _lengths(space, turn, program, hybrid, x, budgets, full, span):
+    """How far each lane goes in this turn, and which clock ends it; how many have something to do, how many of them
+    move, and how many a part of the step only."""
+    lanes, real, clocks = program.lanes, x.dtype.type, len(hybrid.clocks)
+    going, moving, partial = 0, 0, 0
+    for i in range(lanes):
+        turn.length[i] = 0.0 if turn.look[i] != 0 else turn.rest[i]
+        going += 1 if (turn.rest[i] > 0) | (turn.look[i] != 0) else 0
+        turn.due[i] = 0
+    for c in range(clocks if going > 0 else 0):
+        for i in range(lanes):
+            d, rate = turn.length[i], np.float64(turn.before[(2 * hybrid.levels + c) * lanes + i])
+            if (d > 0) & (rate * d > budgets[c * lanes + i]):
+                turn.length[i] = budgets[c * lanes + i] / rate
+                turn.due[i] = c + 1
+    for i in range(lanes):
+        d = turn.length[i]
+        space.h[i] = real(full) if d == span else real(full * (d / span)) if d > 0 else real(0.0)
+        space.t[i] = real(turn.now[i])
+        moving += 1 if d > 0 else 0
+        partial += 1 if (d > 0) & (d != span) else 0
+    return going, moving, partial
+
+
+@inlined
+def _move(driver, space, turn, program, clock, seed, p, x, paths, k, fresh, substep, moving, partial, span):
+    """Take each lane over its length; those without one stay as they are."""
+    lanes, real, at = program.lanes, x.dtype.type, k - clock.first
+    fill_turn(driver, space, turn, program, x, p, real(clock.scale[at]), seed, paths, k, fresh, substep)
+    if partial > 0:
+        for i in range(lanes):
+            turn.ends[i] = np.sqrt(turn.length[i] / span) if turn.length[i] != span else 1.0
+        for j in range(program.inputs):
+            for i in range(lanes):
+                space.n[j * lanes + i] *= real(turn.ends[i])
+    call_step(program.step, x, space.n, space.h, space.t, p)
+    if moving < lanes:
+        for j in range(program.states):
+            for i in range(lanes):
+                at = j * lanes + i
+                x[at] = x[at] if turn.length[i] > 0 else turn.y[at]
+
+
+@inlined
+def _mark_lost(space, turn, program, x, marks, times, bound, state):
+    """Mark the lanes that have left the bound, at turn.ends."""
+    lanes, states = program.lanes, program.states
+    if any_exploded(x, space.alive, states, lanes, bound):
+        spare = 1 if len(x) > states * lanes else 0
+        address, flags, alive = space.functions.mark_exploded, space.flags, space.alive
+        call_mark_exploded(
+            address, x, marks, times, flags, alive, turn.ends, space.own_steps, 1, states, lanes, spare, bound, state
+        )
+        for i in range(lanes):
+            if alive[i] == 0:
+                turn.running[i], turn.rest[i], turn.look[i], turn.due[i] = 0, 0.0, 0, 0
+
+
+@inlined
+def _choose(turn, hybrid, lanes, marks, times, state):
+    """turn.act = 1 + the level at which each lane stops or is reset, 0 for none; events until then are dated. Whether
+    some lane has one."""
+    some = 0
+    for i in range(lanes):
+        best, first, soonest = -1, np.inf, np.inf
+        turn.act[i] = 0
+        for level in range(hybrid.levels):
+            soonest = min(soonest, turn.met[level * lanes + i])
+        if soonest == np.inf:
+            continue
+        for level in range(hybrid.levels):
+            met = turn.met[level * lanes + i]
+            if (hybrid.ends[level] != 0) | (hybrid.resets[level] != 0) and met < first:
+                best, first = level, met
+        for e in range(len(hybrid.event_level)):
+            level, at = hybrid.event_level[e], (e + 1) * lanes + i
+            met = turn.met[level * lanes + i]
+            mine = hybrid.event_stops[e] == 0 or level == best
+            if marks[at] < 0 and met <= first and met < np.inf and mine:
+                marks[at], times[at] = state, turn.now[i] + met
+        turn.act[i] = best + 1
+        some |= best + 1
+    return some != 0
+
+
+@inlined
+def _arrive(space, turn, program, hybrid, x, p):
+    """Put the lanes that act to where they meet their level, and shorten their turn to it."""
+    lanes, real, some = program.lanes, x.dtype.type, 0
+    for i in range(lanes):
+        turn.code[i], turn.code[lanes + i] = real(0.0), real(0.0)
+        level = turn.act[i] - 1
+        if level >= 0:
+            met = turn.met[level * lanes + i]
+            if met < turn.length[i]:
+                some = 1
+                turn.code[i], turn.code[lanes + i] = real(level + 1), real(met / turn.length[i])
+                space.h[i] = real(met)
+            turn.length[i] = met
+            turn.due[i] = 0
+    if some != 0:
+        for i in range(lanes):
+            space.t[i] = real(turn.now[i])
+        call_arrive(hybrid.arrive, turn.y, x, turn.code, space.h, space.t, p)
+
+
+@inlined
+def _give_up(space, turn, x, states, lanes):
+    """Lose the lanes that have not arrived."""
+    for i in range(lanes):
+        if (turn.rest[i] > 0) | (turn.look[i] != 0):
+            space.own_steps[1] += 1
+            for j in range(states):
+                x[j * lanes + i] = np.nan
+
+
+@inlined
+def _act(turn, hybrid, lanes, seed, paths, marks, times, budgets, counts, state, acts, real):
+    """Stop the lanes that are to stop; turn.act = the change that each of the others meets, by its level or its clock.
+    Whether some lane meets one."""
+    levels, changes = hybrid.levels, False
+    for i in range(lanes):
+        level = turn.act[i] - 1 if acts else -1
+        turn.act[i] = 0
+        if level >= 0 and hybrid.ends[level] != 0:
+            turn.running[i], turn.rest[i] = 0, 0.0
+            marks[hybrid.last * lanes + i], times[hybrid.last * lanes + i] = state, turn.now[i]
+        elif level >= 0:
+            turn.act[i], changes = hybrid.resets[level], True
+            for other in range(levels):
+                turn.after[other * lanes + i] = turn.before[other * lanes + i]
+            turn.after[level * lanes + i] = real(1.0)  # met: not to be met again until it has been left
+        elif turn.due[i] > 0:
+            due = turn.due[i] - 1
+            turn.act[i], changes = hybrid.clocks[due], True
+            count = counts[(turn.act[i] - 1) * lanes + i] + 1
+            budgets[due * lanes + i] = wait(seed, paths[i], count, due)
+    return changes
+
+
+@inlined
+def turns(
+    driver,
+    space,
+    turn,
+    program,
+    hybrid,
+    clock,
+    seed,
+    p,
+    x,
+    paths,
+    marks,
+    times,
+    budgets,
+    counts,
+    k,
+    fresh,
+    substep,
+    bound,
+    span,
+):
+    """Take all lanes to the end of step k, from turn number `substep` on; the number of the next turn. span: length of
+    the step in time, 0 for a look alone."""
+    lanes, states, levels, real = program.lanes, program.states, hybrid.levels, x.dtype.type
+    full = clock.h[k - clock.first] if span > 0 else 0.0
+    clocks = len(hybrid.clocks)
+    while space.stop[0] == 0:
+        going, moving, partial = _lengths(space, turn, program, hybrid, x, budgets, full, span)
+        if going == 0:
+            break
+        copy(turn.y, x, states * lanes)
+        if moving > 0:
+            _move(driver, space, turn, program, clock, seed, p, x, paths, k, fresh, substep, moving, partial, span)
+        if substep == MOST_TURNS:
+            _give_up(space, turn, x, states, lanes)
+        for i in range(lanes):
+            turn.ends[i] = turn.now[i] + turn.length[i]
+            space.t[i] = real(turn.ends[i])
+        _mark_lost(space, turn, program, x, marks, times, bound, k + 1)
+        call_observe(hybrid.watch, x, space.t, p, turn.after)
+        acts, changes, due = False, False, 0
+        if crossings(space, turn, hybrid, lanes, seed, paths, k, substep):
+            acts = _choose(turn, hybrid, lanes, marks, times, k + 1)
+            if acts:
+                _arrive(space, turn, program, hybrid, x, p)
+        for c in range(clocks):
+            rates = turn.before[(2 * levels + c) * lanes :]
+            for i in range(lanes):
+                left = budgets[c * lanes + i] - np.float64(rates[i]) * turn.length[i]
+                budgets[c * lanes + i] = left if left > 0 else 0.0
+        for i in range(lanes):
+            whole = turn.length[i] >= turn.rest[i]
+            turn.now[i] += turn.length[i]
+            turn.rest[i] = 0.0 if whole else turn.rest[i] - turn.length[i]
+            turn.look[i] = 0
+            due |= turn.due[i]
+        if acts or due != 0:
+            changes = _act(turn, hybrid, lanes, seed, paths, marks, times, budgets, counts, k + 1, acts, real)
+        copy(turn.before, turn.after, (2 * levels + clocks) * lanes)
+        if changes:
+            make_changes(space, turn, program, hybrid, x, seed, p, paths, counts)
+        substep += 1
+    return substep

@@ -1,0 +1,148 @@
+"""Text of equations whose paths stop, jump or are reset.
+
+Every lane has a clock of its own, and beside step and observe there are
+
+    watch(x, t, p, out)         excesses over levels, their variances per unit time, rates of Poisson clocks
+    arrive(y, x, e, h, t, p)    the state where a step meets a level (docs/theory.md eq. (6.8))
+    change(x, e, m, t, p)       the state that a change leaves behind; m: base variables of its sizes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sympy as sp
+
+from symbolic.codegen.emit import Module, _function, lane_count, module
+from symbolic.codegen.lookup_text import Numbers
+from symbolic.codegen.row_loops import averages
+from symbolic.dynamics.autodiff import Statement
+from symbolic.dynamics.step_map import Accumulation, StepMap, h, t
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What is watched along a path, in states and time.
+
+    levels: excesses, positive beyond; noise: rows (J,) of the diffusion by state, None where levels are looked at after
+    steps only; rates: of Poisson clocks; changes: {state: value} each, in states, time and `sizes`, base variables.
+    """
+
+    levels: tuple[sp.Expr, ...]
+    noise: Mapping[sp.Symbol, Sequence[sp.Expr]] | None = None
+    rates: tuple[sp.Expr, ...] = ()
+    changes: tuple[Mapping[sp.Symbol, sp.Expr], ...] = ()
+    sizes: tuple[sp.Symbol, ...] = ()
+
+    def spread(self, level: sp.Expr) -> dict[sp.Symbol, sp.Expr]:
+        """Covariance per unit time of each state with an excess, where it is not 0."""
+        assert self.noise is not None
+        slopes = {s: sp.diff(level, s) for s in self.noise if level.has(s)}
+        width = max((len(row) for row in self.noise.values()), default=0)
+        along = [sp.Add(*(g * self.noise[s][j] for s, g in slopes.items())) for j in range(width)]
+        found = {s: sp.Add(*(b * a for b, a in zip(row, along, strict=True))) for s, row in self.noise.items()}
+        return {s: c for s, c in found.items() if c != 0}
+
+    def variance(self, level: sp.Expr) -> sp.Expr:
+        """Of an excess, per unit time."""
+        if self.noise is None:
+            return sp.S.Zero
+        return sp.Add(*(sp.diff(level, s) * c for s, c in self.spread(level).items()))
+
+
+def emit_hybrid(
+    step: StepMap,
+    observables: Mapping[str, sp.Expr],
+    watched: Watched,
+    accumulation: Accumulation | None = None,
+    dtype: str = "float64",
+    shared_rows: bool = False,
+) -> Module:
+    """Text and manifest, as `emit` has them."""
+    rows = len(step.states) * 2 + len(step.inputs) * 2 + (len(accumulation.z) if accumulation else 0)
+    lanes = lane_count(rows, dtype)
+    numbers = Numbers(len(step.parameters) + sum(a.table.size for a in averages(observables.values())))
+    fixed = {s: f"p[{j}]" for j, s in enumerate(step.parameters)} | {h: "h[{0}]", t: "t[{0}]"}
+
+    def places(**arrays: Sequence[sp.Symbol]) -> dict[sp.Symbol, str]:
+        return {s: f"{name}[{{{j}}}]" for name, all_ in arrays.items() for j, s in enumerate(all_)} | fixed
+
+    def function(signature: str, target: str, results: Sequence[sp.Expr], at: Any, **more: Any) -> str:
+        statements = more.pop("statements", ())
+        return _function(signature, lanes, statements, at, target, results, dtype=dtype, numbers=numbers, **more)
+
+    x = places(x=step.states)
+    watch = [*watched.levels, *map(watched.variance, watched.levels), *watched.rates]
+    parts = [
+        function(
+            "step(x, n, h, t, p)",
+            "x",
+            step.updates,
+            places(x=step.states, n=step.inputs),
+            statements=step.statements,
+        ),
+        function("observe(x, t, p, out)", "out", tuple(observables.values()), x, tables=len(step.parameters)),
+        function("watch(x, t, p, out)", "out", watch, x),
+    ]
+    if watched.noise is not None and watched.levels:
+        y = [sp.Symbol(f":y_{j}", real=True) for j in range(len(step.states))]
+        level, share = sp.Symbol(":level", real=True), sp.Symbol(":share", real=True)
+        statements, results = _arrival(step, watched, y, level, share)
+        at = places(x=step.states, y=y, e=(level, share))
+        parts.append(function("arrive(y, x, e, h, t, p)", "x", results, at, statements=statements))
+    if watched.changes:
+        which = sp.Symbol(":change", real=True)
+        results = [
+            sp.Piecewise(*((c[s], sp.Eq(which, j + 1)) for j, c in enumerate(watched.changes) if s in c), (s, True))
+            for s in step.states
+        ]
+        at = places(x=step.states, e=(which,), m=watched.sizes)
+        parts.append(function("change(x, e, m, t, p)", "x", results, at))
+    if accumulation:
+        at = places(x=step.states, z=accumulation.z)
+        more = {"statements": accumulation.statements, "weight": "w", "shared_rows": shared_rows}
+        signature = "sweep(x, z, w, n, p, rows)" if shared_rows else "accumulate(x, z, w, n, p)"
+        parts.append(function(signature, "n", accumulation.terms, at, **more))
+    manifest: dict[str, Any] = {
+        "name": step.name,
+        "states": [str(s) for s in step.states],
+        "inputs": len(step.inputs),
+        "data": len(accumulation.z) if accumulation else 0,
+        "parameters": [str(s) for s in step.parameters],
+        "observables": list(observables),
+        "lanes": lanes,
+        "dtype": dtype,
+        "clock": "hybrid",
+    }
+    return module(parts, manifest, numbers.numbers())
+
+
+def _arrival(
+    step: StepMap, watched: Watched, y: Sequence[sp.Symbol], level: sp.Symbol, share: sp.Symbol
+) -> tuple[list[Statement], list[sp.Expr]]:
+    """The state on the line from y to x, moved along the noise onto the level: the mean of the bridge there."""
+    line = [a + (b - a) * share for a, b in zip(y, step.states, strict=True)]
+    statements: list[Statement] = []
+    curved = any(
+        set(sp.diff(g, s).free_symbols) & set(step.states) for g in watched.levels for s in step.states if g.has(s)
+    ) or any(sp.sympify(b).free_symbols & set(step.states) for row in (watched.noise or {}).values() for b in row)
+    now = line
+    for turn in range(2 if curved else 1):
+        here = [sp.Symbol(f":z{turn}_{j}", real=True) for j in range(len(y))]
+        statements += zip(here, now, strict=True)
+        at = {**dict(zip(step.states, here, strict=True)), t: t + h}
+        pulls: list[dict[sp.Symbol, sp.Expr]] = []
+        for k, g in enumerate(watched.levels):
+            variance = sp.Symbol(f":spread{turn}_{k}", real=True)
+            excess = sp.Symbol(f":excess{turn}_{k}", real=True)
+            statements += [(variance, watched.variance(g).xreplace(at)), (excess, g.xreplace(at))]
+            over = sp.Piecewise((excess / variance, variance > 0), (0, True))
+            pulls.append({s: c.xreplace(at) * over for s, c in watched.spread(g).items()})
+        now = []
+        for s, z in zip(step.states, here, strict=True):
+            own = [(z - p[s], sp.Eq(level, k + 1)) for k, p in enumerate(pulls) if s in p]
+            now.append(sp.Piecewise(*own, (z, True)) if own else z)
+    moved = [sp.Piecewise((z, level > 0), (x, True)) for z, x in zip(now, step.states, strict=True)]
+    return statements, moved
