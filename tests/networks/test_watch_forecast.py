@@ -1,4 +1,8 @@
-"""The forecast has no constant: measured change on predicted change, docs/theory.md eq. (11.6)."""
+"""The forecast has no constant: measured change on predicted change, docs/theory.md eq. (11.6).
+
+Batches are drawn without replacement, of which the forecast is exact (eq. (11.8)); a window is short against the time
+in which noise changes; a slope over 5 runs of 300 steps scatters by 0.03.
+"""
 
 import numpy as np
 import pytest
@@ -35,6 +39,10 @@ class Transformer(nn.Module):
 
 
 NETS = {"mlp": (mlp, 6), "convolutions": (convolutions, 36), "transformer": (Transformer, 36)}
+
+
+STEPS = {"mlp": 800, "convolutions": 800, "transformer": 2000}
+"""One run's scatter falls as their root."""
 
 
 def slope(name, rate, seeds, steps, every, **settings):
@@ -88,6 +96,6 @@ def test_slope_tells_a_wrong_forecast(monkeypatch):
 @pytest.mark.parametrize("rate", [0.001, 0.005])
 @pytest.mark.parametrize("name", NETS)
 def test_slope_is_one(name, rate, settings):
-    found, error = slope(name, rate, seeds=10, steps=800, every=10, **settings)
+    found, error = slope(name, rate, seeds=10, steps=STEPS[name], every=10, **settings)
     print(f"{name} {rate} {settings}: {found:.4f} +- {error:.4f}")
     assert abs(found - 1) + 2.26 * error < 0.05
