@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from sde.kernels.outer_sums import matrix_sums, outer_sums
 from sde.networks.layer_gradients import Gradient, Outer, Rows
 from sde.networks.slice_products import Axes, Pairs, SliceProducts, Squares, pair_products, summed
+from sde.networks.square_sums import WIDTHS, plain
 
 BUDGET = 2**18
 """Numbers that a chunk of per-sample gradients may hold: a core's cache holds them too."""
@@ -34,6 +37,16 @@ class Direction(NamedTuple):
     def of_whole(self, total: Tensor) -> Tensor:
         """left^T G right."""
         return self.left @ (total.reshape(len(self.left), -1) @ self.right)
+
+    def look(self, total: Tensor) -> tuple[Tensor, Tensor]:
+        """|G|^2 and left^T G right."""
+        if plain(total) and total.dtype == self.left.dtype:
+            out = torch.empty(2, dtype=torch.float64)
+            where = (total.data_ptr(), self.left.data_ptr(), self.right.data_ptr())
+            matrix_sums()(*where, len(self.left), len(self.right), out.data_ptr(), WIDTHS[total.dtype])
+            return out[0], out[1]
+        flat = total.reshape(-1)
+        return torch.dot(flat, flat), self.of_whole(total)
 
     def agree(self, found: float, wanted: float, square: float) -> bool:
         """Whether two are the same to rounding, for a gradient G with |G|^2 = square."""
@@ -66,6 +79,8 @@ def add_products(
     if len(uses) == 1 and isinstance(uses[0], Rows) and all(p.axes == ((1,), (1,)) for p in pairs):
         _add_sparse(out, squares, pairs, uses[0], shape, sign)
         return projected(uses, along.left, along.right)
+    if not pairs and len(uses) == 1 and isinstance(uses[0], Tensor) and len(shape) == 1:
+        return _add_one_place(out, squares, _as_outer(uses[0]), along, sign)
     narrow = _narrow(uses, squares, pairs, shape)
     if narrow and not pairs and len(uses) == 1 and isinstance(uses[0], Outer) and uses[0].places == 1:
         return _add_one_place(out, squares, uses[0], along, sign)
@@ -79,6 +94,12 @@ def add_products(
         seen = seen + along.of_whole(dense.sum(0))
         products.add_own(out, name, dense, sign)
     return seen
+
+
+def _as_outer(each: Tensor) -> Outer:
+    """Gradients (samples, n) as products with 1."""
+    ones = signs(1, each.dtype, each.device).abs().expand(each.shape[0], 1).contiguous()
+    return Outer(each.shape[0], 1, each.shape[1], 1, 1, lambda i, j: (each[i:j], ones[i:j]))
 
 
 def sample_count(uses: Sequence[Gradient]) -> int:
@@ -150,6 +171,15 @@ def _narrow(uses: Sequence[Gradient], squares: Sequence[Squares], pairs: Sequenc
 def _add_one_place(out: Tensor, squares: Sequence[Squares], outer: Outer, along: Direction, sign: float) -> Tensor:
     """As `add_products` for G_i = left_i^T right_i with one place: |G_i[r, :]|^2 = left_ir^2 |right_i|^2."""
     left, right = (f.reshape(outer.samples, -1) for f in outer.factors(0, outer.samples))
+    factors = (left, right, along.left, along.right)
+    if out.is_cpu and all(map(plain, factors)) and len({f.dtype for f in factors}) == 1:
+        seen = out.new_empty(())
+        at = {q.axes: out.data_ptr() + 8 * q.start for q in squares}
+        sums = (at.get((0,), 0), at.get((1,), 0), at.get((), 0), seen.data_ptr())
+        sizes = (outer.samples, outer.rows, outer.columns)
+        words = np.array([*(f.data_ptr() for f in factors), *sizes, *sums, WIDTHS[left.dtype]])
+        outer_sums()(words.ctypes.data, sign)
+        return seen
     whole = (torch.linalg.vecdot(left, left), torch.linalg.vecdot(right, right))
     for q in squares:
         if not q.axes:

@@ -99,7 +99,7 @@ class StepSamples:
         put_off = [*self._squares.values(), *(t for _, *pair in self._along.values() for t in pair)]
         if not put_off:
             return
-        numbers = torch.stack(put_off).tolist()
+        numbers = torch.stack([t.to(put_off[0].dtype) for t in put_off]).tolist()
         self.raw = dict(zip(self._squares, numbers, strict=False))
         pairs = iter(numbers[len(self._squares) :])
         for name, (along, *_) in self._along.items():
@@ -145,11 +145,10 @@ class StepSamples:
             if p.grad is None:
                 return
             g = in_single(p.grad.to_dense() if p.grad.is_sparse else p.grad)
-            flat = g.reshape(-1)
-            self._squares[name] = torch.dot(flat, flat)
+            along = Direction.of(g)
+            self._squares[name], seen = along.look(g)
             if self.tied or name in self._whole_only or name in self.unknown:
                 return
-            along = Direction.of(g)
             try:
                 uses = self.capture.taken(name)
                 found = add_products(self.second, self.products, name, tuple(p.shape), uses, along)
@@ -160,7 +159,7 @@ class StepSamples:
                 return
             if name in self._along:
                 found = found + self._along[name][1]
-            self._along[name] = (along, found, along.of_whole(g))
+            self._along[name] = (along, found, seen)
 
     def _cross(self, name: str, uses: list[Gradient]) -> None:
         """Products with another tensor's slices, once both are there."""
