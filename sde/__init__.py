@@ -19,6 +19,7 @@ __getattr__, __dir__, __all__ = attach(
         "ExplosionWarning": "sde.engine.dataset",
         "InputError": "symbolic.errors",
         "InterruptedWarning": "sde.engine.interruption",
+        "Jump": "symbolic.dynamics.jump",
         "Level": "sde.estimators.estimate",
         "LostChunksWarning": "sde.engine.ensemble",
         "Margins": "sde.verification.setting",

@@ -24,6 +24,7 @@ from sde.storage.module_cache import CacheWarning as CacheWarning
 from sde.verification.setting import Margins as Margins
 from sde.verification.verdicts import Verdict as Verdict
 from symbolic.dynamics.equation import SDE as SDE
+from symbolic.dynamics.jump import Jump as Jump
 from symbolic.errors import InputError as InputError
 from symbolic.problem.optimizer import SGD as SGD
 

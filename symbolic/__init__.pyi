@@ -4,6 +4,9 @@ from symbolic import library as library
 from symbolic.arrays.states import states as states
 from symbolic.arrays.states import table as table
 from symbolic.dynamics.equation import SDE as SDE
+from symbolic.dynamics.jump import Jump as Jump
+from symbolic.dynamics.path_functionals import integral as integral
+from symbolic.dynamics.path_functionals import running as running
 from symbolic.errors import InputError as InputError
 from symbolic.predictions.broken_symmetry import Breaking as Breaking
 from symbolic.predictions.charge import Charge as Charge

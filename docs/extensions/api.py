@@ -10,7 +10,9 @@ import sde
 import symbolic
 
 GROUPS = {
-    "Problems": ("Loss", "parameters", "Parameter", "SGD", "warmup", "cosine", "SDE", "states", "table"),
+    "Problems": ("Loss", "parameters", "Parameter", "SGD", "warmup", "cosine", "SDE", "Jump",
+        "running", "integral", "states", "table",
+    ),
     "Data": ("Normal", "Uniform", "Laplace", "Bernoulli", "Moments", "Dataset", "Distribution"),
     "Theory": ("derive", "Theory", "Charge", "Algebra", "Certificate", "Structure"),
     "Predictions": (

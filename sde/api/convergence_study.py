@@ -108,6 +108,8 @@ def convergence(
     """
     _check(sde, steps, levels, paths, exact, reference)
     time_grid.check_length("convergence.time", time)
+    if sde.jumps:
+        raise InputError.of("jumps", "only simulate runs them", list(sde.jumps), "Leave them out, or simulate.")
     chosen, _ = find(require_scheme(scheme))
     if reference is not None:
         require_scheme(reference)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import sympy as sp
 
 from sde.engine.hybrid import Hybrid
 from sde.engine.result_layout import ResultLayout, Variable
@@ -16,6 +15,7 @@ from sde.settings import Gather
 from symbolic.arrays.building import excess
 from symbolic.arrays.expression import Array
 from symbolic.codegen.prepare import check_expression, parameters_of
+from symbolic.dynamics import jump
 from symbolic.dynamics.equation import SDE
 from symbolic.errors import InputError, instance, unknown
 from symbolic.language import names, reserved_names
@@ -36,11 +36,6 @@ class Rows:
     histograms: dict[int, np.ndarray]
 
 
-def excess_of(condition: Any) -> Any:
-    """The expression that is positive where a condition holds."""
-    return _excess(condition)
-
-
 def together(gather: Gather) -> dict[str, Any]:
     """Observables with the events after them, as they are emitted. Raises ValueError for a name used twice."""
     observables, events = gather.observables or {}, gather.events or {}
@@ -49,20 +44,14 @@ def together(gather: Gather) -> dict[str, Any]:
     both = set(observables) & set(events)
     if both:
         raise InputError(f"events[{min(both)}]: a name must be new text; got an observable's. Rename it.")
-    return {**observables, **{name: _excess(condition) for name, condition in events.items()}}
+    return {**observables, **{name: excess_of(condition) for name, condition in events.items()}}
 
 
-def _excess(condition: Any) -> Any:
-    """The expression that is positive where a condition holds: a relation's one side less the other, the least of what
-    must hold together, the greatest of what may."""
+def excess_of(condition: Any) -> Any:
+    """The expression that is positive where a condition holds."""
     if isinstance(condition, Array):
         return excess(condition)
-    if isinstance(condition, sp.And | sp.Or):
-        parts = [_excess(c) for c in condition.args]
-        return (sp.Min if isinstance(condition, sp.And) else sp.Max)(*parts)
-    if isinstance(condition, sp.Rel) and not isinstance(condition, sp.Eq | sp.Ne):
-        return condition.gts - condition.lts
-    return condition
+    return jump.excess(condition)
 
 
 def check_names(problem: Loss | SDE, gather: Gather, swept: Iterable[str] = ()) -> None:

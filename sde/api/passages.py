@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import sympy as sp
 
 from sde.api import gathered
 from sde.engine.hybrid import Hybrid
 from sde.settings import Gather
-from symbolic.codegen.hybrid_text import Watched
+from symbolic.codegen.hybrid_text import Watched, noise_rows
 from symbolic.codegen.prepare import in_states
+from symbolic.dynamics import jump
 from symbolic.dynamics.equation import SDE
 from symbolic.errors import InputError, nearest
 from symbolic.problem.loss import Loss
@@ -36,9 +38,10 @@ def passages(
     at after steps. discrete: steps are all there is. Raises InputError."""
     stops, events = _stops(gather), dict(gather.events or {})
     how = _crossings(problem, gather, chosen, discrete)
-    if not stops and (not events or how == STEPS):
+    jumps = problem.jumps if isinstance(problem, SDE) else ()
+    if not jumps and not stops and (not events or how == STEPS):
         return None
-    _refuse(problem, chosen, "stop" if stops else "crossings")
+    _refuse(problem, chosen, "stop" if stops else "jumps" if jumps else "crossings")
     levels: dict[sp.Expr, int] = {}
     placed: list[tuple[int, bool]] = []
     for name, condition in events.items():
@@ -46,8 +49,36 @@ def passages(
         placed.append((levels.setdefault(excess, len(levels)), name in stops))
     ends = tuple(any(level == k and stop for level, stop in placed) for k in range(len(levels)))
     noise = _noise(problem, sgd) if how == BRIDGE else None
-    hybrid = Hybrid(events=tuple(placed), ends=ends, resets=(0,) * len(levels))
-    return Passages(Watched(tuple(levels), noise), hybrid, how)
+    changes, rates, clocks, resets, impulses = [], list[sp.Expr](), list[int](), dict[int, int](), list[Any]()
+    for k, j in enumerate(jumps):
+        where = f"jumps[{k}]"
+        changes.append({s: in_states(where, e, problem, j.drawn).xreplace(j.drawn) for s, e in j.changes.items()})
+        if j.rate is not None:
+            rates.append(sp.Max(in_states(where, j.rate, problem), 0))
+            clocks.append(k + 1)
+        elif j.when is not None:
+            excess = in_states(where, jump.excess(j.when), problem)
+            level = levels.setdefault(excess, len(levels))
+            if level in resets:
+                raise InputError.of(where, "a condition may change the state in one way", j.when, "Join the changes.")
+            resets[level] = k + 1
+        impulses += [(time, k + 1) for time in j.at or ()]
+    hybrid = Hybrid(
+        events=tuple(placed),
+        ends=tuple(k < len(ends) and ends[k] for k in range(len(levels))),
+        resets=tuple(resets.get(k, 0) for k in range(len(levels))),
+        clocks=tuple(clocks),
+        sizes=tuple(tuple(j.kinds) for j in jumps),
+        impulses=tuple(sorted(impulses)),
+    )
+    sizes = tuple(s for j in jumps for s in j.base)
+    return Passages(Watched(tuple(levels), noise, tuple(rates), tuple(changes), sizes), hybrid, how)
+
+
+def impulse_times(problem: Loss | SDE, time: float) -> list[float]:
+    """Times within a run at which its state is changed."""
+    jumps = problem.jumps if isinstance(problem, SDE) else ()
+    return [at for j in jumps for at in j.at or () if at <= time]
 
 
 def _stops(gather: Gather) -> tuple[str, ...]:
@@ -99,7 +130,4 @@ def _noise(problem: Loss | SDE, sgd: SGD | None) -> dict[sp.Symbol, list[sp.Expr
     if isinstance(problem, Loss):
         assert sgd is not None
         problem = SDE.from_loss(problem, sgd)
-    b = problem.diffusion_matrix
-    rows = {s: list(b.row(i)) for i, s in enumerate(problem.states)}
-    unit = sp.eye(problem.noises)
-    return rows | {w: list(unit.row(j)) for j, w in enumerate(problem.W)}
+    return noise_rows(problem)

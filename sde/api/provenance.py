@@ -26,6 +26,7 @@ from sde.settings import RunSettings
 from symbolic.arrays.expression import Array, text
 from symbolic.dynamics.array_equation import ArraySDE
 from symbolic.dynamics.equation import SDE
+from symbolic.dynamics.jump import Jump
 from symbolic.dynamics.step_map import t as clock
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD
@@ -156,7 +157,13 @@ def problem(of: Loss | SDE) -> dict[str, Any]:
         "interpretation": of.interpretation,
         "time": None if of.time is None else of.time.name,
         "parameters": _names(of.parameters),
+        **({"jumps": [_jump(j) for j in of.jumps]} if of.jumps else {}),
     }
+
+
+def _jump(of: Jump) -> dict[str, Any]:
+    shown = {k: v for k in ("rate", "at", "when") if (v := getattr(of, k)) is not None}
+    return plain({"changes": of.changes, **shown, **({"sizes": of.sizes} if of.sizes else {})})
 
 
 def _names(symbols: Sequence[Any]) -> list[str]:

@@ -285,7 +285,7 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
         survey = Survey(problem, numbers, start, settings.paths, settings.seed, time)
         step, jumps = step or survey.step(), jumps + survey.jumps()
     assert step is not None
-    grid = time_grid.continuous(time, min(dt or step, time), save_at, jumps)
+    grid = time_grid.continuous(time, min(dt or step, time), save_at, jumps, passages.impulse_times(problem, time))
     scheme = for_step(problem, scheme, grid.longest)
     if refine * grid.steps >= 2**32:
         rule = "must be a whole number of at least 1, and finer steps fewer than 2**32"

@@ -207,14 +207,16 @@ def check_length(where: str, value: Any, unit: str = "time") -> None:
         raise _refuse(where, "must be positive and finite", value, advice)
 
 
-def continuous(time: float, dt: float, save_at: int | Sequence[float], jumps: Sequence[float] = ()) -> Grid:
+def continuous(
+    time: float, dt: float, save_at: int | Sequence[float], jumps: Sequence[float] = (), nodes: Sequence[float] = ()
+) -> Grid:
     """Steps of at most dt on [0, time], shortened evenly between saves so that each save is hit exactly.
 
     save_at: a count of equally spaced times (both ends included, at least 2), or increasing times within [0, time]; the
     end is always saved. Where a count asks for more saves than there are steps, every step is saved: a count never
     makes steps shorter than dt asks, but for dividing evenly what lies between two saves. jumps: times at which
     coefficients change at once. A step ends just before each and one begins just after, so that none but a very short
-    one sees both sides.
+    one sees both sides. nodes: times at which a step ends.
     """
     check_length("time", time)
     check_length("dt", dt)
@@ -226,7 +228,7 @@ def continuous(time: float, dt: float, save_at: int | Sequence[float], jumps: Se
     if count is not None and count - 1 > steps:
         save_at = steps + 1
     times = _save_times(float(time), save_at)
-    ends = np.unique(np.concatenate([[0.0], times, _around(float(time), jumps)]))
+    ends = np.unique(np.concatenate([[0.0], times, _around(float(time), jumps), np.asarray(nodes, dtype=np.float64)]))
     counts = np.maximum(1, np.ceil(np.diff(ends) / dt * (1 - 1e-12))).astype(np.int64)
     firsts = np.concatenate([[0], np.cumsum(counts)])
     return Grid(ends, firsts, firsts[np.searchsorted(ends, times)])

@@ -31,7 +31,7 @@ from symbolic.problem.optimizer import SGD
 from symbolic.problem.parameter import Parameter, assign, parameter
 
 KEYS = tuple(s.name for s in SETTINGS.values() if s.spec)
-OWN = ("start", *settings_of(Gather))
+OWN = ("start", *(name for name in settings_of(Gather) if name not in ("stop", "crossings")))
 """Keys whose values need the problem's names."""
 
 

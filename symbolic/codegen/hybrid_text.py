@@ -10,7 +10,7 @@ Every lane has a clock of its own, and beside step and observe there are
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sympy as sp
@@ -19,6 +19,8 @@ from symbolic.codegen.emit import Module, _function, lane_count, module
 from symbolic.codegen.lookup_text import Numbers
 from symbolic.codegen.row_loops import averages
 from symbolic.dynamics.autodiff import Statement
+from symbolic.dynamics.equation import SDE
+from symbolic.dynamics.path_functionals import Carried, values
 from symbolic.dynamics.step_map import Accumulation, StepMap, h, t
 
 
@@ -35,6 +37,25 @@ class Watched:
     rates: tuple[sp.Expr, ...] = ()
     changes: tuple[Mapping[sp.Symbol, sp.Expr], ...] = ()
     sizes: tuple[sp.Symbol, ...] = ()
+    carried: tuple[Carried, ...] = ()
+
+    @property
+    def expressions(self) -> list[sp.Expr]:
+        """All that may name functionals of the path."""
+        return [*self.levels, *self.rates, *(e for c in self.changes for e in c.values())]
+
+    def carrying(self, carried: tuple[Carried, ...]) -> Watched:
+        """The same where the path's functionals are states."""
+        if not carried:
+            return self
+        shown = values(carried)
+        changes = []
+        for change in self.changes:
+            made = {s: sp.sympify(e).xreplace(shown) for s, e in change.items()}
+            largest = [c for c in carried if c.largest]
+            changes.append(made | {c.symbol: sp.Max(c.value, c.f.xreplace(made)) for c in largest})
+        levels, rates = (tuple(e.xreplace(shown) for e in of) for of in (self.levels, self.rates))
+        return replace(self, levels=levels, rates=rates, changes=tuple(changes), carried=carried)
 
     def spread(self, level: sp.Expr) -> dict[sp.Symbol, sp.Expr]:
         """Covariance per unit time of each state with an excess, where it is not 0."""
@@ -50,6 +71,13 @@ class Watched:
         if self.noise is None:
             return sp.S.Zero
         return sp.Add(*(sp.diff(level, s) * c for s, c in self.spread(level).items()))
+
+
+def noise_rows(problem: SDE) -> dict[sp.Symbol, list[sp.Expr]]:
+    """Rows of the diffusion by state, the Brownian motions' own among them."""
+    b, unit = problem.diffusion_matrix, sp.eye(problem.noises)
+    rows = {s: list(b.row(i)) for i, s in enumerate(problem.states)}
+    return rows | {w: list(unit.row(j)) for j, w in enumerate(problem.W)}
 
 
 def emit_hybrid(
@@ -144,5 +172,9 @@ def _arrival(
         for s, z in zip(step.states, here, strict=True):
             own = [(z - p[s], sp.Eq(level, k + 1)) for k, p in enumerate(pulls) if s in p]
             now.append(sp.Piecewise(*own, (z, True)) if own else z)
-    moved = [sp.Piecewise((z, level > 0), (x, True)) for z, x in zip(now, step.states, strict=True)]
+    final = [sp.Symbol(f":there_{j}", real=True) for j in range(len(y))]
+    statements += zip(final, now, strict=True)
+    begin, there = (dict(zip(step.states, of, strict=True)) for of in (y, final))
+    ends = there | {c.symbol: c.after(begin, there) for c in watched.carried}
+    moved = [sp.Piecewise((ends[s], level > 0), (s, True)) for s in step.states]
     return statements, moved

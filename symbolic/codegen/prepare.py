@@ -12,12 +12,13 @@ import numpy as np
 import sympy as sp
 
 from symbolic.codegen.emit import Module, emit
-from symbolic.codegen.hybrid_text import Watched, emit_hybrid
+from symbolic.codegen.hybrid_text import Watched, emit_hybrid, noise_rows
 from symbolic.codegen.prepare_arrays import emitted, observed
 from symbolic.codegen.row_loops import averages
 from symbolic.dynamics.array_equation import ArraySDE
 from symbolic.dynamics.equation import SDE
 from symbolic.dynamics.gradient import LossDynamics
+from symbolic.dynamics.path_functionals import carrying, functionals, values
 from symbolic.dynamics.step_map import StepMap, t
 from symbolic.errors import InputError, nearest
 from symbolic.language import names
@@ -109,11 +110,18 @@ def prepare(
     outputs = tuple(Output(p.name, p.shape) for p in parts) + tuple(output for output, _ in extra)
     if isinstance(problem, SDE):
         _refuse_averages(rows)
-        named = [*rows.values(), *(watched.levels if watched else ())]
-        step = _with_brownian(step_map(problem, scheme), problem, named)
+        if problem.jumps and (watched is None or not watched.changes):
+            raise InputError.of("jumps", "only simulate runs them", list(problem.jumps), "Leave them out, or simulate.")
+        named = [*rows.values(), *(watched.expressions if watched else ())]
+        carried = functionals(named)
+        shown = values(carried)
+        rows = {name: sp.sympify(e).xreplace(shown) for name, e in rows.items()} if carried else rows
+        spread = Watched((), noise_rows(problem)).variance
+        step = carrying(_with_brownian(step_map(problem, scheme), problem, named), carried, spread)
+        watched = watched.carrying(carried) if watched else None
         chosen, terms = find(scheme)
         noise = chosen.noise_inputs(problem.noises, terms)
-        size = len(noise.inputs)
+        size = len(step.inputs)
         module = emit(step, rows, None, dtype) if watched is None else emit_hybrid(step, rows, watched, None, dtype)
         return Prepared(module, outputs, np.zeros(size), np.eye(size), problem, noise.modes, module.numbers)
     if problem.distribution_parameters:
@@ -121,6 +129,9 @@ def prepare(
             "data: numbers are needed to run; got laws with symbols"
             f" {sorted(map(str, problem.distribution_parameters))}. Give the laws numbers."
         )
+    if functionals([*rows.values(), *(watched.levels if watched else ())]):
+        rule = "running(...) and integral(...) are of SDEs"
+        raise InputError.of("observables", rule, "a loss", "Run SDE.from_loss(loss, sgd).")
     moved = dynamics(problem)
     rows |= {str(s): s for s in moved.carried}
     step = step_map(moved, scheme)
@@ -173,12 +184,13 @@ def check_expression(where: str, value: Any, problem: Loss | SDE, condition: boo
             _expression(where, e, states, clock, " or a relation" if condition else " or an array of them")
 
 
-def in_states(where: str, value: Any, problem: Loss | SDE) -> sp.Expr:
-    """An expression of a problem's states and time, in the time of a run. Raises InputError."""
+def in_states(where: str, value: Any, problem: Loss | SDE, more: Iterable[sp.Symbol] = ()) -> sp.Expr:
+    """An expression of a problem's states and time, and `more` symbols, in the time of a run. Raises InputError."""
     if np.ndim(value):
         rule = "must be one expression"
         raise InputError.of(where, rule, f"an array of shape {np.shape(value)}", "Name one per entry.")
-    return _expression(where, value, *_known(problem))
+    known, clock = _known(problem)
+    return _expression(where, value, known | set(more), clock)
 
 
 def _known(problem: Loss | SDE) -> tuple[set[sp.Symbol], sp.Symbol | None]:

@@ -45,7 +45,11 @@ class ArraySDE(SDE):
         time: sp.Symbol | None = None,
         name: str = "sde",
         parameters: Sequence[sp.Symbol] = (),
+        jumps: Sequence[Any] = (),
     ) -> None:
+        if jumps:
+            raise InputError.of("SDE.jumps", "equations of arrays have none", jumps, "Write its states as symbols.")
+        self.jumps = ()
         several = isinstance(states, (list, tuple))
         given = list(states) if several else [states]
         self.interpretation = reading.sense("SDE.interpretation", interpretation)

@@ -11,8 +11,9 @@ import sympy as sp
 
 from symbolic.arrays.expression import Array
 from symbolic.dynamics import equation_reading as reading
-from symbolic.dynamics import tracing
+from symbolic.dynamics import jump, tracing
 from symbolic.dynamics.gradient import LossDynamics
+from symbolic.dynamics.jump import Jump
 from symbolic.dynamics.step_map import t as time_symbol
 from symbolic.dynamics.stochastic_calculus import commutes, correction, jacobian
 from symbolic.errors import InputError, instance
@@ -47,6 +48,8 @@ class SDE:
         What results and messages call it.
     parameters
         Symbols that a run gives numbers to.
+    jumps
+        Changes of state at once, each a `Jump`; `simulate` runs them.
 
     Attributes
     ----------
@@ -88,6 +91,7 @@ class SDE:
         time: sp.Symbol | None = None,
         name: str = "sde",
         parameters: Sequence[sp.Symbol] = (),
+        jumps: Sequence[Jump] = (),
     ) -> None:
         self.states, self.parameters = reading.symbols(states, parameters, time)
         self.interpretation, self.name = interpretation, names.check("SDE.name", name)
@@ -121,6 +125,8 @@ class SDE:
         loose = used - {*self.states, *self.parameters, time_symbol}
         if loose or (time is None and time_symbol in used):
             raise InputError(reading.strange(sorted(map(str, loose)) or ["t"], labels))
+        timed = () if time is None else (time,)
+        self.jumps = jump.read(jumps, self.states, (*self.states, *self.parameters, *timed))
         self.parts: tuple[Parameter, ...] = tuple(Parameter(s.name, (), (s,)) for s in self.states)
         self.W: tuple[sp.Symbol, ...] = tuple(sp.Symbol(f":W_{j}", real=True) for j in range(self.noises))
 
@@ -228,6 +234,7 @@ class SDE:
             self.time,
             self.name,
             self.parameters,
+            self.jumps,
         )
 
     @classmethod

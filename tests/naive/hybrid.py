@@ -51,7 +51,8 @@ def wide(high: int, low: int) -> float:
 
 
 def passage(a: float, b: float, four: Sequence[int]) -> float:
-    """docs/theory.md eq. (6.7), by Michael, Schucany and Haas as they write it, for b != 0: s of mean a/|b| and shape a^2, then s/(1 + s)."""
+    """docs/theory.md eq. (6.7), by Michael, Schucany and Haas as they write it, for b != 0: s of mean a/|b| and
+    shape a^2, then s/(1 + s)."""
     z = math.sqrt(-2 * math.log(unit(four[0]))) * math.cos(2 * math.pi * unit(four[1]))
     mean, shape, y = a / abs(b), a * a, z * z
     s = mean + mean**2 * y / (2 * shape) - mean / (2 * shape) * math.sqrt(4 * mean * shape * y + (mean * y) ** 2)

@@ -28,7 +28,8 @@ def leave(paths: int = 4000, **changes: Any) -> xr.Dataset:
 
 
 def test_exit_problem() -> None:
-    """docs/theory.md eq. (6.6), (6.7): by 5 standard errors, and within 0.5 % at dt = 0.01 beside them; looked at after steps it would be 9 % late."""
+    """docs/theory.md eq. (6.6), (6.7): by 5 standard errors, and within 0.2 % beside them, at dt = 0.01;
+    looked at after steps it would be 9 % late."""
     run = leave(40_000)
     n, mean, sem = 40_000, *run.stop_time.sel(statistic=["mean", "sem"]).values
     assert abs(run.up_count.values[-1] / n - UP) < 5 * np.sqrt(UP * (1 - UP) / n) + 0.002 * UP

@@ -1,0 +1,148 @@
+"""Changes of state at once: at a rate, at given times, or where a condition becomes true."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import sympy as sp
+
+from symbolic.errors import InputError, as_reals, instance
+from symbolic.language import names
+from symbolic.language.calls import called
+from symbolic.problem.base_distribution import Distribution
+
+NORMAL = -3.0
+"""Kind of base variable beside those of `symbolic.problem.base_distribution`."""
+
+
+@called({"intensity": "Give rate=.", "times": "Give at=.", "event": "Give when=.", "size": "Give sizes={Z: law}."})
+class Jump:
+    """A change of an SDE's state at once.
+
+    Parameters
+    ----------
+    changes
+        {state: expression of the states, time, parameters and sizes}: what the state becomes. All are taken from the
+        state before; states that are not named stay.
+    rate
+        Jumps per unit time, an expression of states and time; where it is negative there are none.
+    at
+        Times of impulses, from 0 on.
+    when
+        A relation, or an expression: the change is made as it becomes true, or positive.
+    sizes
+        {symbol: distribution}, drawn anew at each jump: Normal, Uniform, Bernoulli or Laplace, with numbers.
+
+    Raises
+    ------
+    InputError
+        Unless exactly one of rate, at and when is given, and for what cannot be read.
+
+    Examples
+    --------
+    >>> import sympy as sp
+    >>> from symbolic import SDE, Jump, Normal
+    >>> S, Z = sp.symbols("S Z", real=True)
+    >>> merton = SDE([S], [S/20], [[S/5]], jumps=[Jump({S: S*sp.exp(Z)}, rate=2, sizes={Z: Normal(0, 0.1)})])
+    >>> len(merton.jumps)
+    1
+    """
+
+    def __init__(
+        self,
+        changes: Mapping[Any, Any],
+        *,
+        rate: Any = None,
+        at: Any = None,
+        when: Any = None,
+        sizes: Mapping[sp.Symbol, Distribution] | None = None,
+    ) -> None:
+        instance("Jump.changes", changes, Mapping, "must be a mapping {state: expression}", "Write {X: X + 1}.")
+        if sum(value is not None for value in (rate, at, when)) != 1 or not changes:
+            rule, got = "needs changes, and one of rate, at and when", {"rate": rate, "at": at, "when": when}
+            raise InputError.of("Jump", rule, got, "Write Jump({X: X + 1}, rate=2).")
+        self.changes, self.rate, self.when = dict(changes), rate, when
+        self.at = None if at is None else _times(at)
+        self.sizes: dict[sp.Symbol, Distribution] = dict(sizes or {})
+        self.kinds, self.base, self.drawn = list[float](), list[sp.Symbol](), dict[sp.Symbol, sp.Expr]()
+        for symbol, law in self.sizes.items():
+            self._read(symbol, law)
+
+    def _read(self, symbol: Any, law: Any) -> None:
+        instance("Jump.sizes", symbol, sp.Symbol, "must be by symbol", "Write {Z: Normal(0, 1)}.")
+        where = f"Jump.sizes[{names.variable('Jump.sizes', symbol.name)}]"
+        advice = "Give Normal, Uniform, Bernoulli or Laplace, with numbers."
+        if not isinstance(law, Distribution) or law.table is not None:
+            raise InputError.of(where, "must be a distribution to draw from", law, advice)
+        block = law.bind((symbol,), ())
+        recipe = None if block.unsampled else block.recipe({})
+        if recipe is None:
+            raise InputError.of(where, "must be a distribution to draw from", law, advice)
+        value = sp.Float(float(recipe.location[0]))
+        if recipe.covariance is not None:
+            value += sp.Float(float(np.sqrt(recipe.covariance[0, 0]))) * self._new(NORMAL)
+        for kind, weight in zip(recipe.chance.tolist(), recipe.mixing[0].tolist(), strict=True):
+            value += sp.Float(weight) * self._new(kind)
+        self.drawn[symbol] = value
+
+    def _new(self, kind: float) -> sp.Symbol:
+        self.kinds.append(kind)
+        self.base.append(sp.Dummy("size", real=True))
+        return self.base[-1]
+
+    def __repr__(self) -> str:
+        """As it would be written."""
+        trigger = next(f"{k}={v}" for k in ("rate", "at", "when") if (v := getattr(self, k)) is not None)
+        return f"Jump({self.changes}, {trigger}{f', sizes={self.sizes}' if self.sizes else ''})"
+
+
+def _times(at: Any) -> tuple[float, ...]:
+    try:
+        found = np.atleast_1d(as_reals(at))
+    except ValueError:
+        found = np.full(1, np.nan)
+    if found.ndim != 1 or not np.isfinite(found).all() or (found < 0).any() or len(np.unique(found)) != len(found):
+        raise InputError.of("Jump.at", "must be distinct times from 0 on", at, "Give e.g. [0, 8, 16].")
+    return tuple(map(float, np.sort(found)))
+
+
+def excess(condition: Any) -> Any:
+    """The expression that is positive where a condition holds: a relation's one side less the other, the least of what
+    must hold together, the greatest of what may."""
+    if isinstance(condition, sp.And | sp.Or):
+        parts = [excess(c) for c in condition.args]
+        return (sp.Min if isinstance(condition, sp.And) else sp.Max)(*parts)
+    if isinstance(condition, sp.Rel) and not isinstance(condition, sp.Eq | sp.Ne):
+        return condition.gts - condition.lts
+    return condition
+
+
+def read(jumps: Any, states: Sequence[sp.Symbol], known: Iterable[sp.Symbol]) -> tuple[Jump, ...]:
+    """The jumps of an equation. known: symbols that its expressions may name. Raises InputError."""
+    if not isinstance(jumps, (list, tuple)) or not all(isinstance(j, Jump) for j in jumps):
+        raise InputError.of("SDE.jumps", "must be a list of Jump", jumps, "Write [Jump({X: 0}, when=X > 1)].")
+    allowed = set(known)
+    for k, jump in enumerate(jumps):
+        where = f"SDE.jumps[{k}]"
+        clash = {s.name for s in jump.sizes} & {s.name for s in allowed}
+        if clash:
+            raise InputError.of(f"{where}.sizes", "a name may stand for one thing only", min(clash), "Rename it.")
+        for state, value in jump.changes.items():
+            if state not in states:
+                raise InputError.of(f"{where}.changes", "must name states", state, f"They are {list(states)}.")
+            _check(f"{where}.changes[{state}]", value, allowed | set(jump.sizes))
+        if jump.rate is not None:
+            _check(f"{where}.rate", jump.rate, allowed)
+        if jump.when is not None:
+            _check(f"{where}.when", excess(jump.when), allowed)
+    return tuple(jumps)
+
+
+def _check(where: str, value: Any, allowed: set[sp.Symbol]) -> None:
+    if isinstance(value, bool) or not isinstance(value, (sp.Expr, int, float)):
+        raise InputError.of(where, "must be an expression", value, "Write it with the symbols of the equation.")
+    loose = sorted(str(s) for s in sp.sympify(value).free_symbols - allowed)
+    if loose:
+        raise InputError.of(where, "may use states, time, parameters and sizes only", loose, "List it in one of them.")

@@ -1,0 +1,184 @@
+"""Running extremes and time integrals along a path, in expressions of an SDE's states: each is carried as one more
+state of the step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sympy as sp
+
+from symbolic.dynamics.step_map import StepMap, h, t
+from symbolic.errors import InputError
+
+
+class RunningMax(sp.Function):
+    """The largest value so far."""
+
+    nargs = 1
+
+    def _eval_is_extended_real(self) -> bool | None:
+        return self.args[0].is_extended_real
+
+    def _sympystr(self, printer: Any) -> str:
+        return f"running(max, {printer._print(self.args[0])})"
+
+
+class TimeIntegral(sp.Function):
+    """The integral from 0 on."""
+
+    nargs = 1
+
+    def _eval_is_extended_real(self) -> bool | None:
+        return self.args[0].is_extended_real
+
+    def _sympystr(self, printer: Any) -> str:
+        return f"integral({printer._print(self.args[0])})"
+
+
+def running(of: Callable[..., Any] | str, f: Any) -> sp.Expr:
+    """The largest or smallest value of an expression along a path so far.
+
+    Between the ends of a step the extreme is drawn, by the Brownian bridge between them: for constant diffusions it has
+    the distribution of the extreme over all times, not over steps.
+
+    Parameters
+    ----------
+    of
+        max or min, or their names.
+    f
+        Expression of an SDE's states and time.
+
+    Returns
+    -------
+    Expr
+        For observables and events of `simulate`.
+
+    Raises
+    ------
+    InputError
+        For what is neither max nor min, and no expression.
+
+    Examples
+    --------
+    >>> import sympy as sp
+    >>> from symbolic import running
+    >>> X = sp.Symbol("X", real=True)
+    >>> running(max, X) - X
+    -X + running(max, X)
+    """
+    if of in (max, sp.Max, "max"):
+        return RunningMax(_expression("running", f))
+    if of in (min, sp.Min, "min"):
+        return -RunningMax(-_expression("running", f))
+    raise InputError.of("running", "must be max or min", of, "Write running(max, X).")
+
+
+def integral(f: Any) -> sp.Expr:
+    """The integral over time of an expression along a path, from 0 to now, by trapezoids.
+
+    Parameters
+    ----------
+    f
+        Expression of an SDE's states and time.
+
+    Returns
+    -------
+    Expr
+        For observables and events of `simulate`.
+
+    Raises
+    ------
+    InputError
+        For what is no expression.
+
+    Examples
+    --------
+    >>> import sympy as sp
+    >>> from symbolic import integral
+    >>> X = sp.Symbol("X", real=True)
+    >>> integral(X**2)
+    integral(X**2)
+    """
+    return TimeIntegral(_expression("integral", f))
+
+
+def _expression(where: str, f: Any) -> sp.Expr:
+    if isinstance(f, bool) or not isinstance(f, (sp.Expr, int, float)):
+        raise InputError.of(where, "must be of an expression of the states", f, "Write running(max, X), integral(X).")
+    f = sp.sympify(f)
+    if f.has(RunningMax, TimeIntegral):
+        raise InputError.of(where, "must be of states and time, not of another path's past", f, "Take them one by one.")
+    return f
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A functional of f as a state: `symbol`, 0 at first, and twice an input where it is an extreme."""
+
+    node: sp.Expr
+    symbol: sp.Symbol
+    extra: tuple[sp.Symbol, ...]
+
+    @property
+    def f(self) -> sp.Expr:
+        """What it is of."""
+        return self.node.args[0]  # type: ignore[return-value]
+
+    @property
+    def largest(self) -> bool:
+        """Whether it is an extreme."""
+        return isinstance(self.node, RunningMax)
+
+    @property
+    def value(self) -> sp.Expr:
+        """Its value, of the states: at time 0 an extreme is f itself."""
+        return sp.Piecewise((self.f, t <= 0), (self.symbol, True)) if self.largest else self.symbol
+
+    def after(
+        self, before: Mapping[sp.Basic, sp.Expr], then: Mapping[sp.Basic, sp.Expr], bridge: sp.Expr | None = None
+    ) -> sp.Expr:
+        """Its value after a step of h from states `before` to states `then`; bridge: of an extreme, the variance of f
+        over the step times an exponential variable of mean 2 (docs/theory.md eq. (6.10))."""
+        first, last = self.f.xreplace(dict(before)), self.f.xreplace({**then, t: t + h})
+        own = self.value.xreplace(dict(before))
+        if not self.largest:
+            return own + h * (first + last) / 2
+        if bridge is None:
+            return sp.Max(own, last)
+        return sp.Max(own, (first + last + sp.sqrt((last - first) ** 2 + bridge)) / 2)
+
+
+def functionals(expressions: Iterable[sp.Basic]) -> tuple[Carried, ...]:
+    """Those that expressions name, each once."""
+    found = {node for e in expressions for node in sp.sympify(e).atoms(RunningMax, TimeIntegral)}
+    out = []
+    for k, node in enumerate(sorted(found, key=sp.default_sort_key)):
+        pair = tuple(sp.Symbol(f":bridge_{k}_{j}", real=True) for j in range(2))
+        largest = isinstance(node, RunningMax)
+        out.append(Carried(node, sp.Symbol(f":path_{k}", real=True), pair if largest else ()))
+    return tuple(out)
+
+
+def values(carried: Iterable[Carried]) -> dict[sp.Basic, sp.Basic]:
+    """What stands for the functionals in expressions of states."""
+    return {c.node: c.value for c in carried}
+
+
+def carrying(step: StepMap, carried: tuple[Carried, ...], variance: Callable[[sp.Expr], sp.Expr]) -> StepMap:
+    """The step that moves them too. variance: of an expression, per unit time."""
+    if not carried:
+        return step
+    later = [sp.Symbol(f":next_{j}", real=True) for j in range(len(step.states))]
+    then = dict(zip(step.states, later, strict=True))
+    updates = [
+        c.after({}, then, variance(c.f) * sp.Add(*(n**2 for n in c.extra)) if c.largest else None) for c in carried
+    ]
+    return replace(
+        step,
+        states=(*step.states, *(c.symbol for c in carried)),
+        inputs=(*step.inputs, *(n for c in carried for n in c.extra)),
+        statements=(*step.statements, *zip(later, step.updates, strict=True)),
+        updates=(*later, *updates),
+    )
