@@ -137,7 +137,8 @@ class Steps:
         here, products = in_double(self.parameters, self.products.names), self.products
         theta, sums = (t.cpu().numpy() for t in (products.take(here), products.take_sums(here)))
         value = products.form @ theta + 2 * (products.linear @ sums)
-        size = products.absolute @ theta + 2 * (abs(products.linear) @ np.abs(sums))
+        most = products.take_sums({n: t.abs() for n, t in here.items()}).cpu().numpy()  # entries of a sum may cancel
+        size = products.absolute @ theta + 2 * (abs(products.linear) @ most)
         expected = np.full(len(value), np.nan) if self.identity is None else self.identity.value
         if self.identity is not None:
             self._anchor(theta, sums, here)
