@@ -153,7 +153,8 @@ class Steps:
         here, products = self._tensors(), self.products
         theta, sums = (take(here, double=True).cpu().numpy() for take in (products.take, products.take_sums))
         value = products.form @ theta + 2 * (products.linear @ sums)
-        size = products.absolute @ theta + 2 * (abs(products.linear) @ np.abs(sums))
+        most = products.take_sums({n: t.abs() for n, t in here.items()}).cpu().numpy()  # entries of a sum may cancel
+        size = products.absolute @ theta + 2 * (abs(products.linear) @ most)
         expected = np.full(len(value), np.nan) if self.identity is None else self.identity.value
         if self.identity is not None:
             self._anchor(theta, sums, here)
