@@ -24,6 +24,7 @@ from numba.core.typing.templates import infer, infer_global, make_intrinsic_temp
 from numba.extending import overload
 from numba.np import linalg
 
+from .machine_code import PRODUCT
 from .options import Intrinsic, marked
 from .views import c_array
 
@@ -37,8 +38,8 @@ SCALARS = {
 }
 
 
-OWN = ("numba_", "NRT_", "__svml_", "PyExc_")
-"""How the names of functions and data begin that Numba keeps for its code."""
+OWN = ("numba_", "NRT_", "__svml_", "PyExc_", PRODUCT)
+"""How the names of functions and data begin that Numba keeps for its code, and of our matrix products."""
 
 
 _alive: list[Any] = []
