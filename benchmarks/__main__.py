@@ -19,6 +19,7 @@ PARTS: dict[str, str] = {
     "precision": "strong error against time per path, for our schemes and others', with a figure",
     "latency": "how long a user waits for a first result",
     "networks": "what watching a torch network costs",
+    "balance": "whether balancing a torch network before training helps",
 }
 """Module of `benchmarks` with a function of the same name, (repeats) -> whether all is as it must be."""
 

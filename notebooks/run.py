@@ -9,6 +9,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
@@ -21,6 +22,7 @@ from nbformat import NotebookNode
 FOLDER = Path(__file__).parent
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 SECONDS_PER_CELL = 300
+EXTRAS = ("torch",)
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 """Where an object lay in memory: differs from run to run."""
 
@@ -28,6 +30,13 @@ ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 def paths() -> list[Path]:
     """Every notebook of this folder, by name."""
     return sorted(FOLDER.glob("*.ipynb"))
+
+
+def missing(path: Path) -> str:
+    """The extra that the notebook imports and that is not there; empty: none."""
+    source = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "code")
+    needed = [extra for extra in EXTRAS if re.search(rf"^(?:import|from) {extra}\b", source, re.MULTILINE)]
+    return next((extra for extra in needed if find_spec(extra) is None), "")
 
 
 def read(path: Path) -> NotebookNode:
@@ -87,6 +96,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check = parser.parse_args(arguments).check
     failed = 0
     for path in paths():
+        if extra := missing(path):
+            print(f"{path.name}: left out, as {extra} is not there")
+            continue
         try:
             notebook = execute(path)
         except CellExecutionError as error:

@@ -10,6 +10,7 @@ from symbolic.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     "sde",
     {
+        "BrokenPoolWarning": "sde.engine.schedulers.scheduler",
         "CacheWarning": "sde.storage.module_cache",
         "CheckpointWarning": "sde.engine.ensemble",
         "Claim": "sde.api.claims",

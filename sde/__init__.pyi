@@ -14,6 +14,7 @@ from sde.engine.dataset import UndefinedWarning as UndefinedWarning
 from sde.engine.ensemble import CheckpointWarning as CheckpointWarning
 from sde.engine.ensemble import LostChunksWarning as LostChunksWarning
 from sde.engine.interruption import InterruptedWarning as InterruptedWarning
+from sde.engine.schedulers.scheduler import BrokenPoolWarning as BrokenPoolWarning
 from sde.estimators.convergence_order import Convergence as Convergence
 from sde.estimators.estimate import Expectation as Expectation
 from sde.estimators.estimate import Level as Level

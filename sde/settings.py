@@ -81,7 +81,7 @@ class SaveAt(Checked):
     )
     keep: str = field(default="statistics", metadata=setting("statistics or paths.", KEEP, spec=True, option=str))
     out: str | Path | None = field(
-        default=None, metadata=setting("NetCDF file that paths are streamed to.", FILE, decides=False)
+        default=None, metadata=setting("NetCDF file or .zarr folder that paths are streamed to.", FILE, decides=False)
     )
 
     def __post_init__(self) -> None:

@@ -31,8 +31,8 @@ def blocks(page: Path) -> list[tuple[str, str, str]]:
 
 
 def rounded(text: str) -> str:
-    """What is 0 but for rounding, as one word."""
-    return re.sub(r"\b\d\.\de-1\d\b", "0", text)
+    """What is 0 but for rounding, and what a search took, as one word."""
+    return re.sub(r"(?<=parameters, )\d+\.\d(?= s\))", "#", re.sub(r"\b\d\.\de-1\d\b", "0", text))
 
 
 def marked(page: Path) -> object:

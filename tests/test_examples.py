@@ -1,5 +1,7 @@
-"""The specs that ship, each verified in full: minutes of work, run by `make slow`."""
+"""What ships as examples: specs, each verified in full, and the cluster; minutes of work, run by `make slow`."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,8 @@ import pytest
 from sde import verify
 from sde.spec.problem_file import read_spec
 
-SPECS = sorted((Path(__file__).parent.parent / "examples").glob("*.toml"))
+ROOT = Path(__file__).parent.parent
+SPECS = sorted((ROOT / "examples").glob("*.toml"))
 
 
 @pytest.mark.slow
@@ -24,3 +27,13 @@ def test_there_are_examples() -> None:
     """Three of them on real data."""
     assert len(SPECS) == 6
     assert sum("file =" in p.read_text() for p in SPECS) == 3
+
+
+@pytest.mark.slow
+def test_a_cluster_that_loses_a_worker_gives_the_hash_of_threads() -> None:
+    pytest.importorskip("distributed")
+    done = subprocess.run([sys.executable, "-m", "examples.cluster"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = [line for line in done.stdout.splitlines() if line.startswith(("threads ", "Dask, one killed"))]
+    hashes = [line.split()[-1] for line in told]
+    assert len(hashes) == 2 and len(hashes[0]) == 64 and hashes[0] == hashes[1] and "kill -9" in done.stdout

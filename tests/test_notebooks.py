@@ -19,7 +19,8 @@ NUMBER = re.compile(r"[-+]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][-+]?\d+)?")
 MACHINE = re.compile(r"/(?:home|root|tmp|work|Users|usr|opt)/|[A-Z]:\\Users|0x[0-9a-f]{6,}|seconds|\bpid\b")
 NOTEBOOKS = run.paths()
 LONG = {name.replace("-", "_") for name, result in results().items() if result.seconds[0] > 4}
-EXECUTED = [pytest.param(p, marks=[pytest.mark.slow] * (p.stem in LONG)) for p in NOTEBOOKS]
+TORCH = {p.stem for p in NOTEBOOKS if p.stem.startswith("torch_")}
+EXECUTED = [pytest.param(p, marks=[pytest.mark.slow] * (p.stem in LONG | TORCH)) for p in NOTEBOOKS]
 LARGEST = 300_000
 
 
@@ -86,6 +87,8 @@ def test_every_result_has_one():
 
 @pytest.mark.parametrize("path", EXECUTED, ids=lambda p: p.stem)
 def test_fresh_run_says_the_same(path: Path):
+    if extra := run.missing(path):
+        pytest.skip(f"needs {extra}")
     before = path.read_bytes()
     fresh = run.execute(path)
     assert path.read_bytes() == before
@@ -93,6 +96,18 @@ def test_fresh_run_says_the_same(path: Path):
         assert _kinds(old) == _kinds(new), old.source
         for said, says in zip(_texts(old), _texts(new), strict=True):
             assert _agree(said, says), f"committed:\n{said}\nfresh:\n{says}"
+
+
+def test_what_needs_an_extra_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    path = _small(tmp_path, "from torch import nn\n1 / 0")
+    monkeypatch.setattr(run, "FOLDER", tmp_path)
+    monkeypatch.setattr(run, "find_spec", lambda name: None)
+    before = path.read_bytes()
+    assert run.main([]) == 0
+    assert path.read_bytes() == before and "left out, as torch is not there" in capsys.readouterr().out
+    assert {p.stem for p in NOTEBOOKS if run.missing(p)} == TORCH
 
 
 def test_an_error_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

@@ -177,4 +177,12 @@ def test_types_are_marked() -> None:
 def test_extras_have_code_behind_them() -> None:
     """No extra stands for what is only planned."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert set(project["optional-dependencies"]) == {"notebooks", "distributed", "torch", "dev", "docs", "bench"}
+    assert set(project["optional-dependencies"]) == {
+        "notebooks",
+        "distributed",
+        "zarr",
+        "torch",
+        "dev",
+        "docs",
+        "bench",
+    }

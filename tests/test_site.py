@@ -60,6 +60,16 @@ def test_every_public_name_has_a_page_and_stands_in_the_list() -> None:
     assert {f"api/{name}.rst" for name in listed} <= set(api.pages())
 
 
+def test_names_that_need_torch_have_pages_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "find_spec", lambda name: None)
+    assert list(api.network_pages()) == ["networks.md"] and "without it" in api.network_pages()["networks.md"]
+    monkeypatch.undo()
+    pytest.importorskip("torch")
+    from sde import networks
+
+    assert {f"networks/{n}.rst" for n in networks.__all__} | {"networks.md"} == set(api.network_pages())
+
+
 def test_schemes_that_pages_name_exist() -> None:
     text = (DOCS / "how-to" / "choose-a-scheme.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`([a-z0-9-]+)`", text.partition("|---|---|---|")[2].partition("\n\n")[0]))

@@ -5,4 +5,12 @@ from __future__ import annotations
 from benchmarks.problem import Race
 from benchmarks.problems import brownian, diabetes, factorization, kuramoto, lorenz, rescaling
 
-RACES: tuple[Race, ...] = (rescaling.RACE, factorization.RACE, brownian.RACE, lorenz.RACE, diabetes.RACE, kuramoto.RACE)
+RACES: tuple[Race, ...] = (
+    rescaling.RACE,
+    rescaling.LAW,
+    factorization.RACE,
+    brownian.RACE,
+    lorenz.RACE,
+    diabetes.RACE,
+    kuramoto.RACE,
+)

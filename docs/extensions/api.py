@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -80,6 +82,19 @@ def library_page() -> str:
     return "\n".join(lines)
 
 
+def network_pages() -> dict[str, str]:
+    """Those of `sde.networks`, whose names need an extra."""
+    head = "# Names of sde.networks\n\nThey need the extra `noetherflow[torch]`. [How to](../how-to/torch-model.md).\n"
+    if find_spec("torch") is None:
+        return {"networks.md": f"{head}\nThis site was built without it.\n"}
+    package = import_module("sde.networks")
+    known = {n: getattr(package, n) for n in package.__all__}
+    rows = [f"| [sde.networks.{n}](networks/{n}.rst) | {summary(v)} |" for n, v in known.items()]
+    tree = ["", "```{toctree}", ":hidden:", "", *(f"{n} <networks/{n}>" for n in known), "```", ""]
+    text = "\n".join([head, "| | |", "|---|---|", *rows, *tree])
+    return {f"networks/{n}.rst": page(n, package, v) for n, v in known.items()} | {"networks.md": text}
+
+
 def pages() -> dict[str, str]:
     """{file name: text}."""
     known = public()
@@ -89,4 +104,4 @@ def pages() -> dict[str, str]:
         lines += [f"## {title}\n", "| | |", "|---|---|"]
         lines += [f"| [{known[n][0].__name__}.{n}](api/{n}.rst) | {summary(known[n][1])} |" for n in names]
         lines += ["", "```{toctree}", ":hidden:", "", *(f"{n} <api/{n}>" for n in names), "```", ""]
-    return out | {"api.md": "\n".join([*lines, LOSSES])}
+    return out | network_pages() | {"api.md": "\n".join([*lines, LOSSES])}

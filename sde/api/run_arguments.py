@@ -11,6 +11,7 @@ from sde.storage import row_file
 from sde.storage.archive import check_kind
 from sde.storage.distinct_files import check_apart
 from sde.storage.files import check_writable
+from sde.storage.formats import format_of
 from symbolic.errors import InputError
 from symbolic.problem.loss import Loss
 from symbolic.schemes import Scheme
@@ -30,7 +31,7 @@ def check_files(problem: Any, target: str | Path | CheckpointTarget | None, out:
         check_writable(path, "checkpoint")
         check_kind(Path(path))
     if out is not None:
-        check_writable(out)
+        format_of(out).check(out)
 
 
 def check_exact_law(problem: Any, scheme: str, refine: int) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from sde.engine import checkpoint, checkpoint_folder
 from sde.settings import SETTINGS, taken
+from sde.storage.formats import NETCDF, ZARR, format_of
 
 OPTIONS = (
     *("learning_rate", "batch_size", "weight_decay", "momentum"),
@@ -27,6 +28,8 @@ def read(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     try:
         if path.is_dir():
+            if format_of(path) is ZARR:
+                return _result(path)
             found = checkpoint_folder.manifest(path)
             return _described(path, "checkpoint folder", None, found.get("run"), found.get("call"))
         with path.open("rb") as stream:
@@ -41,15 +44,17 @@ def read(path: str | Path) -> dict[str, Any]:
     if begin.lstrip().startswith(b"{"):
         report = _parsed(path, path.read_text(encoding="utf-8", errors="replace"))
         return _described(path, "report", not report.get("interrupted"), report.get("run"), None)
-    try:
-        import h5netcdf
+    return _result(path)
 
-        with h5netcdf.File(path, "r") as file:
-            attrs = dict(file.attrs)
+
+def _result(path: Path) -> dict[str, Any]:
+    kind = ZARR if path.is_dir() else NETCDF
+    try:
+        attrs = kind.attributes(path)
     except Exception as error:  # what HDF5 raises for a damaged file is of many kinds
-        raise _refused(path, "neither NetCDF nor a checkpoint") from error
+        raise _refused(path, f"neither {kind.name} nor a checkpoint") from error
     if "run" not in attrs:
-        raise _refused(path, "a NetCDF file without a record")
+        raise _refused(path, f"{kind.name} without a record")
     return _described(path, "result", not int(attrs.get("interrupted", 0)), _parsed(path, str(attrs["run"])), None)
 
 

@@ -27,8 +27,10 @@ from sde.engine.plan import Plan
 from sde.engine.program import load
 from sde.engine.progress import bar
 from sde.engine.result_layout import Variable
+from sde.kernels.drivers import Weighted
 from sde.settings import Gather, RunSettings, SaveAt
 from sde.storage.files import fingerprint
+from sde.storage.formats import format_of
 from symbolic.codegen.prepare import Prepared, parameters_of, prepare
 from symbolic.dynamics.equation import SDE
 from symbolic.dynamics.gradient import LossDynamics
@@ -165,8 +167,9 @@ def simulate(
         File of the complete chunks, written every few seconds. A call with the same arguments continues from it to the
         same bits; other arguments are refused.
     out : path, optional
-        With keep="paths": NetCDF file that paths are streamed to, chunk by chunk, instead of memory. With a checkpoint
-        they lie in a file beside that, named as it is with ".rows" after it, until there are all.
+        With keep="paths": NetCDF file, or zarr folder where the name ends in .zarr, that paths are streamed to, chunk
+        by chunk, instead of memory; processes that see the folder write their own. With a checkpoint they lie in a file
+        beside that, named as it is with ".rows" after it, until there are all.
     progress : bool or callable
         Show a bar, or a function that is told of every n path-steps.
 
@@ -199,6 +202,8 @@ def simulate(
         More than warn_share of the paths exploded: which function left its domain, where, and what to write instead.
     UndefinedWarning
         A variable was no finite number on a living path.
+    BrokenPoolWarning
+        A pool of processes lost one and takes no more work: the run went on in others.
     LostChunksWarning
         Chunks failed three times, or their executor takes no more work: the others are the result.
     InterruptedWarning
@@ -331,12 +336,14 @@ def run_prepared(
     if keep == "paths" and out is None:
         refuse_too_many(paths, width)
     beginning = starts.reader(parameters_of(problem), settings.start, paths, seed, len(manifest["states"]))
+    driver = moving.driver(stepped.refine)
     with compiling.reporting(settings.progress is True):
-        program = load(prepared.module.text, manifest, prepared.module.functions)
+        unused = () if isinstance(driver, Weighted) else ("sweep",)
+        program = load(prepared.module.text, manifest, prepared.module.functions, unused)
     numbers = np.append(moving.values, prepared.table)
     plan = Plan(
         program=program,
-        driver=moving.driver(stepped.refine),
+        driver=driver,
         clock=run_clock,
         parameters=numbers.astype(program.dtype),
         start=beginning,
@@ -394,7 +401,7 @@ def run_prepared(
             data = data.assign_attrs(result_hash=fingerprint(data))
         else:
             put(data)
-    data = data if out is None else stream.opened(out)
+    data = data if out is None else format_of(out).opened(out)
     if data.attrs["interrupted"]:
         warn(
             f"{settings.command}: interrupted; the result holds the {data.attrs['paths']} of {paths} paths that were"

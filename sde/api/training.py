@@ -97,7 +97,7 @@ def train(
 
     Warns
     -----
-    ExplosionWarning, UndefinedWarning, LostChunksWarning, InterruptedWarning
+    ExplosionWarning, UndefinedWarning, BrokenPoolWarning, LostChunksWarning, InterruptedWarning
         As for `simulate`.
 
     Examples

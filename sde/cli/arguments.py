@@ -51,11 +51,12 @@ SpecArguments = Annotated[
 CheckpointArgument = Annotated[
     Path, typer.Argument(help="The checkpoint of a simulate, train or verify that did not end.")
 ]
-ResultOf = Annotated[Path | None, typer.Option("-o", "--output", help="NetCDF file to write, of simulate and train.")]
+RESULT = "NetCDF file to write, or zarr folder where the name ends in .zarr."
+ResultOf = Annotated[Path | None, typer.Option("-o", "--output", help=f"{RESULT[:-1]}, of simulate and train.")]
 Json = Annotated[
     str | None, typer.Option("--json", help="Write the result as JSON to this file, or - for standard output.")
 ]
-Output = Annotated[Path, typer.Option("-o", "--output", help="NetCDF file to write.")]
+Output = Annotated[Path, typer.Option("-o", "--output", help=RESULT)]
 At = Annotated[
     str | None,
     typer.Option(
@@ -146,6 +147,8 @@ def on_machines(function: Callable[..., int]) -> Callable[..., int]:
             check.whole("workers", workers, below=4097, advice="Leave it out for threads.")
         if workers is not None and dask is not None:
             raise InputError.of("dask", "stands for all workers", workers, "Give --workers or --dask.")
+        if dask is not None and ":" not in dask:
+            raise InputError.of("dask", "must be a scheduler's address", dask, "Give e.g. tcp://10.0.0.1:8786.")
         with runs_on("processes" if workers is not None else dask, workers, portable):
             return function(**given)
 

@@ -17,6 +17,7 @@ import typer
 
 from sde.cli import cache_commands
 from sde.cli.arguments import (
+    RESULT,
     At,
     CheckpointArgument,
     FullBatch,
@@ -136,7 +137,7 @@ def simulate(
     from sde.spec.problem_file import spec_for
 
     read = spec_for(spec)
-    checked(read.inputs, output, json_, checkpoint=checkpoint)
+    checked(read.inputs, json_, result=output, checkpoint=checkpoint)
     data = run_spec("simulate", read, sgd, run, threads=threads, progress=_watched(), save=checkpoint)
     return finish(data, output, json_, checkpoint, _shown(json_))
 
@@ -161,7 +162,7 @@ def train(
     from sde.spec.problem_file import spec_for
 
     read = spec_for(spec)
-    checked(read.inputs, output, json_, checkpoint=checkpoint)
+    checked(read.inputs, json_, result=output, checkpoint=checkpoint)
     shown = _watched()
     data = run_spec("train", read, sgd, run, full_batch=full_batch, threads=threads, progress=shown, save=checkpoint)
     return finish(data, output, json_, checkpoint, _shown(json_))
@@ -181,17 +182,17 @@ def resume(
     from sde.api.spec_runs import resume as continue_run
     from sde.api.spec_runs import resume_verification
 
-    checked([checkpoint], output, report, json_)
+    checked([checkpoint], report, json_, result=output)
     if checkpoint.is_dir():
         if output is not None:
             raise InputError(
-                f"resume: a verification writes a report, not NetCDF; got -o {output}. Give --report or --json."
+                f"resume: a verification writes a report, not a result; got -o {output}. Give --report or --json."
             )
         found = resume_verification(checkpoint, threads=threads, progress=not words.quiet, outputs=(report, json_))
         return judged(found, report, json_, checkpoint, _shown(json_))
     if output is None or report is not None:
         raise InputError(
-            f"resume: {checkpoint} is of a run that writes NetCDF; got no file for it. Give -o run.nc alone."
+            f"resume: {checkpoint} is of a run that writes a result; got no file for it. Give -o run.nc alone."
         )
     data = continue_run(checkpoint, threads=threads, progress=_watched(), outputs=(output, json_))
     return finish(data, output, json_, checkpoint, _shown(json_))
@@ -257,7 +258,7 @@ def calibrate(
 @on_machines
 def compare(
     spec: SpecArgument,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="NetCDF file to write.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help=RESULT)] = None,
     figure: Annotated[Path | None, typer.Option(help="Figure to write; its ending says the format.")] = None,
     json_: Json = None,
     *,
@@ -276,7 +277,7 @@ def compare(
     from sde.spec.problem_file import spec_for
 
     read = spec_for(spec)
-    checked(read.inputs, output, figure, json_)
+    checked(read.inputs, figure, json_, result=output)
     shown = not words.quiet
     own = {"svag": svag, "width": width, "budget": budget}
     found = compare_spec(read, sgd, run, threads=threads, progress=shown, **own)
@@ -310,7 +311,7 @@ def reproduce(
 @guarded
 def show(
     path: Annotated[
-        Path, typer.Argument(help="A NetCDF result, a verification's JSON, or a checkpoint.", metavar="FILE")
+        Path, typer.Argument(help="A result (NetCDF or zarr), a verification's JSON, or a checkpoint.", metavar="FILE")
     ],
     json_: Json = None,
     spec: Annotated[bool, typer.Option("--spec", help="Print only the spec that was run, as it stood.")] = False,

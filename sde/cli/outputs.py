@@ -17,16 +17,22 @@ from sde.engine import interruption
 from sde.storage.archive import check_kind
 from sde.storage.distinct_files import check_apart
 from sde.storage.files import check_writable, write_text
+from sde.storage.formats import format_of
 from symbolic.errors import InputError
 
 begun: list[Path] = []
 """Outputs that a command has begun to write."""
 
 
-def checked(inputs: Iterable[str | Path], *targets: str | Path | None, checkpoint: Path | None = None) -> None:
-    """Every output can be written, is one of its own, and is no input. checkpoint: a file, which must be none of
-    another kind."""
-    every = [*targets, checkpoint]
+def checked(
+    inputs: Iterable[str | Path],
+    *targets: str | Path | None,
+    result: Path | None = None,
+    checkpoint: Path | None = None,
+) -> None:
+    """Every output can be written, is one of its own, and is no input. result: in a format by its ending; checkpoint: a
+    file, which must be none of another kind."""
+    every = [result, *targets, checkpoint]
     for target in every:
         if target is None:
             continue
@@ -36,7 +42,7 @@ def checked(inputs: Iterable[str | Path], *targets: str | Path | None, checkpoin
                     f"output: must be a file; got '-' ({type(target).__name__}). Only --json writes to standard output."
                 )
             continue
-        check_writable(target)
+        format_of(target).check(target) if target is result else check_writable(target)
     check_apart(every, inputs)
     if checkpoint is not None:
         check_kind(checkpoint)
@@ -74,10 +80,8 @@ def listing(rows: list[dict[str, str]], target: str | None, shown: Any) -> int:
 
 def finish(data: Any, output: Path, target: str | None, checkpoint: Path | None, shown: Any) -> int:
     """Write a run's result; the exit code."""
-    from sde.storage.files import write_netcdf
-
     begun.append(output)
-    write_netcdf(output, data)
+    format_of(output).write(output, data)
     attrs = {k: v.item() if hasattr(v, "item") else v for k, v in data.attrs.items()}
     rate = f"{attrs['wall_seconds']:.2f} s, {attrs['compile_seconds']:.2f} s to compile"
     say(
@@ -101,7 +105,6 @@ def compared(
     """Say and write a comparison; the exit code. slopes: whether that asks for every slope, beside the differences at
     the user's rate."""
     from sde.reports.comparison_figure import write_comparison
-    from sde.storage.files import write_netcdf
 
     for sentence in [*found.attrs.get("horizon", "").splitlines(), *found.attrs["sentence"].splitlines()]:
         say(sentence, shown)
@@ -109,7 +112,7 @@ def compared(
         say(f"left out: {left}", shown)
     if output is not None:
         begun.append(output)
-        write_netcdf(output, found)
+        format_of(output).write(output, found)
     if figure is not None:
         begun.append(figure)
         write_comparison(figure, found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from time import perf_counter
 from typing import Protocol, cast
@@ -19,6 +19,7 @@ from sde.engine.accumulators.quantiles import EventTimeQuantiles, Quantiles
 from sde.engine.chunk import Worker, load_loop
 from sde.engine.gathering import Gathering
 from sde.engine.interruption import deliver, heeded
+from sde.engine.outlet import Outlet
 from sde.engine.piece import Piece
 from sde.engine.plan import Plan
 from sde.engine.progress import Tick
@@ -48,8 +49,11 @@ class Store(Protocol):
 
 
 class Sink(Protocol):
-    """Where chunks of paths go that are not kept in memory. Any thread may call."""
+    """Where chunks of paths go that are not kept in memory. Any thread may call. outlet: where other processes may
+    write theirs, which then come without rows."""
 
+    @property
+    def outlet(self) -> Outlet | None: ...
     def add(self, chunk: ChunkPaths) -> None: ...
 
 
@@ -110,8 +114,8 @@ def run(
         gathered.take(piece)
 
     worker, lost = Worker(tick=tick), cast("LostChunks | None", None)
-    rows = plan.keep or sink is not None
-    over = scheduler.over(plan, _order(gathered), take, worker, lambda: gathered.wanted(rows))
+    rows, outlet = plan.keep or sink is not None, sink.outlet if sink is not None else None
+    over = scheduler.over(plan, _order(gathered), take, worker, lambda: replace(gathered.wanted(rows), outlet=outlet))
     try:
         with heeded(worker.stop, store is not None), closing(over) as steps:
             for others in steps:

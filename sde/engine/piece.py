@@ -10,6 +10,7 @@ from sde.engine.accumulators import Statistics
 from sde.engine.accumulators.accumulator import ChunkPaths
 from sde.engine.accumulators.quantiles import EventTimeQuantiles, Quantiles
 from sde.engine.chunk import ChunkResult, Worker, run_chunk
+from sde.engine.outlet import Outlet
 from sde.engine.plan import Plan
 from sde.engine.quantiles import Counts, Layout
 
@@ -34,10 +35,12 @@ class Piece:
 @dataclass(frozen=True)
 class PieceRequest:
     """What a piece is to hold. layouts: bins to count in, by the name of what counts; None: the chunks' own paths
-    instead. pilots: the chunks that nobody knows the bins without, to be run first."""
+    instead. pilots: the chunks that nobody knows the bins without, to be run first. outlet: where these paths may be
+    written."""
 
     layouts: Mapping[str, Layout] | None = None
     pilots: frozenset[int] = frozenset()
+    outlet: Outlet | None = None
 
 
 def counters(plan: Plan, layouts: Mapping[str, Layout]) -> dict[str, Quantiles]:
@@ -48,18 +51,27 @@ def counters(plan: Plan, layouts: Mapping[str, Layout]) -> dict[str, Quantiles]:
     return made
 
 
-def run_piece(plan: Plan, chunks: range, layouts: Mapping[str, Layout] | None, worker: Worker) -> list[Piece]:
+def run_piece(
+    plan: Plan, chunks: range, layouts: Mapping[str, Layout] | None, worker: Worker, outlet: Outlet | None = None
+) -> list[Piece]:
     """Run chunks of a piece of the plan: one Piece where they are all of it, else one for each. Raises Stopped."""
-    if layouts is None or chunks != plan.piece_of(chunks.start):
+    if layouts is None:
+        return [_kept(plan, i, worker, outlet) for i in chunks]
+    if chunks != plan.piece_of(chunks.start):
         return [_run(plan, range(i, i + 1), layouts, worker) for i in chunks]
     return [_run(plan, chunks, layouts, worker)]
 
 
-def _run(plan: Plan, chunks: range, layouts: Mapping[str, Layout] | None, worker: Worker) -> Piece:
-    if layouts is None:
-        result = run_chunk(plan, chunks.start, worker)
-        rows = result.paths.rows[:, :, : result.paths.count]
-        return Piece(chunks, result.statistics, (result.paths._replace(rows=rows),))
+def _kept(plan: Plan, index: int, worker: Worker, outlet: Outlet | None) -> Piece:
+    result = run_chunk(plan, index, worker)
+    paths = result.paths._replace(rows=result.paths.columns[0])
+    if outlet is not None and (written := outlet.written(paths)) is not paths:
+        worker.free.append(result.paths.rows)
+        paths = written
+    return Piece(range(index, index + 1), result.statistics, (paths,))
+
+
+def _run(plan: Plan, chunks: range, layouts: Mapping[str, Layout], worker: Worker) -> Piece:
     total, counts = Statistics(plan), counters(plan, layouts)
     for index in chunks:
         result = run_chunk(plan, index, worker)

@@ -8,7 +8,7 @@ import marshal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from importlib.abc import InspectLoader
 from importlib.metadata import version
 from pathlib import Path
@@ -31,17 +31,19 @@ OF_HYBRID = ("watch", "arrive", "change")
 @dataclass(frozen=True)
 class Program:
     """One problem's emitted text with its sizes. Its machine code is made, or taken from this process or the cache,
-    where first asked for: a program sent to another process goes as text. compile_seconds: what `load` took."""
+    where first asked for: a program sent to another process goes as text. compile_seconds: what `load` took. unused:
+    roles that its runs do not call."""
 
     text: str
     manifest: Mapping[str, Any]
     compile_seconds: float = 0.0
+    unused: tuple[str, ...] = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.manifest.get("functions"):
             rule = "an equation of compiled functions runs in this process only"
             raise InputError.of("executor", rule, list(self.manifest["functions"])[:2], "Write it in symbols.")
-        return Program, (self.text, dict(self.manifest))
+        return Program, (self.text, dict(self.manifest), 0.0, self.unused)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -62,7 +64,9 @@ class Program:
     @cached_property
     def compiled(self) -> Mapping[str, Any]:
         """Compiled functions by role, which must live as long as their addresses are used."""
-        return _machine_code(self.text, str(self.manifest["dtype"]), self.manifest["clock"] in ("own", "hybrid"))
+        dtype, own = str(self.manifest["dtype"]), self.manifest["clock"] in ("own", "hybrid")
+        roles = tuple(role for role in (*ROLES, *OF_HYBRID) if role not in self.unused)
+        return _machine_code(self.text, dtype, own, roles)
 
     def address(self, role: str) -> int:
         """Of an emitted function, 0 where there is none."""
@@ -83,11 +87,17 @@ class Program:
         )
 
 
-def load(text: str, manifest: Mapping[str, Any], functions: Mapping[str, Callable[..., Any]] | None = None) -> Program:
+def load(
+    text: str,
+    manifest: Mapping[str, Any],
+    functions: Mapping[str, Callable[..., Any]] | None = None,
+    unused: tuple[str, ...] = (),
+) -> Program:
     """Compile emitted text, or take its machine code from this process or from the cache. The text itself is written as
-    it is. functions: a user's own compiled ones that it calls, by name, which are there in this process only."""
+    it is. functions: a user's own compiled ones that it calls, by name, which are there in this process only. unused:
+    roles that runs of it do not call."""
     vars(import_text(text)).update(functions or {})
-    started, program = perf_counter(), Program(text, dict(manifest))
+    started, program = perf_counter(), Program(text, dict(manifest), unused=unused)
     with compiling.noticed(len(text) * compiling.TEXT_SECONDS):
         assert program.native
     object.__setattr__(program, "compile_seconds", perf_counter() - started)
@@ -95,17 +105,22 @@ def load(text: str, manifest: Mapping[str, Any], functions: Mapping[str, Callabl
 
 
 @lru_cache(maxsize=64)
-def _machine_code(text: str, dtype: str, own_clock: bool) -> dict[str, Any]:
+def _machine_code(text: str, dtype: str, own_clock: bool, roles: tuple[str, ...]) -> dict[str, Any]:
     """A text's compiled functions by role. A call of a few milliseconds should not read them from the disk again."""
     module = import_text(text)
     compiled = {}
-    for role in (*ROLES, *OF_HYBRID):
+    for role in roles:
         if hasattr(module, role):
             function = getattr(module, role)
             function.__name__ = function.__qualname__ = f"{role}_{module.__name__.split('_')[-1]}"
             kept = not any(name.startswith("user_") for name in function.__code__.co_names)
             compiled[role] = compiled_program.compile_emitted(function, role, np.dtype(dtype), own_clock, kept)
     return compiled
+
+
+@cache
+def _numba() -> str:
+    return version("numba")
 
 
 class _Text(InspectLoader):
@@ -131,7 +146,7 @@ class _Text(InspectLoader):
 def import_text(text: str) -> ModuleType:
     """The emitted module as plain Python, undecorated: the oracle for its compiled form. The cache holds its text, as
     it is."""
-    stamp = f"{text}\n{options.source_hash()}\n{version('numba')}"
+    stamp = f"{text}\n{options.source_hash()}\n{_numba()}"
     name = f"noetherflow_{hashlib.sha256(stamp.encode()).hexdigest()[:24]}"
     if name in sys.modules:
         return sys.modules[name]

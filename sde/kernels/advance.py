@@ -66,8 +66,20 @@ def advance(
             if k < begin:
                 time, events = clocks(driver, space.t, now, lanes), begin == 0 and len(exploded) > lanes
                 alive = update_lanes(
-                    space, program, mine, p, exploded, times, limit, begin, time, clock.time[here:], 0, True, events
-                )
+                    space,
+                    program,
+                    mine,
+                    p,
+                    exploded,
+                    times,
+                    limit,
+                    begin,
+                    time,
+                    clock.time[here:],
+                    0,
+                    k < begin,
+                    events,
+                )  # a literal True would compile it a second time
             elif left > 0:
                 alive = take_step(
                     driver,

@@ -37,7 +37,8 @@ class Words:
     def pack(self, values: Any) -> Any:
         """The words, valid while the arrays are. Raises TypeError for what is not of the types."""
         words: list[Any] = []
-        found = list(leaves(values))
+        byte: Any = ctypes.c_char.from_buffer  # four times as fast as an array's own `.ctypes`
+        found, addressof = list(leaves(values)), ctypes.addressof
         if len(found) != len(self.kinds):
             raise TypeError(f"kernels.arguments: {len(self.kinds)} values are needed; got {len(found)} (int).")
         for value, kind in zip(found, self.kinds, strict=True):
@@ -52,7 +53,7 @@ class Words:
                     f"kernels.arguments: needs a writable array in C order of {dtype} with {ndim} axes; got {got}"
                     f" ({type(value).__name__}). Copy it into one."
                 )
-            words.append(value.ctypes.data)
+            words.append(addressof(byte(value)) if value.size else 0)
             words += value.shape
         try:
             return self.type.from_buffer_copy(self.struct.pack(*words))

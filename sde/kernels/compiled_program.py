@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.ctypeslib import as_ctypes_type
 
-from . import math
+from . import contract, math
 from .machine_code import native
 from .options import EMITTED
 
@@ -65,8 +65,10 @@ def signature(role: str, dtype: Any, own_clock: bool = False) -> tuple[Any, ...]
 
 
 def vectorising(function: Any) -> Any:
-    """The emitted function with `functions` for its `math`: the same code in the same file, for the compiler only."""
-    copy = FunctionType(function.__code__, {**function.__globals__, "math": math}, function.__name__)
+    """The emitted function with `math` and matrix products of ours: the same code in the same file, for the compiler
+    only."""
+    ours = {"math": math, "contract": contract.contract, "contract_shared": contract.contract_shared}
+    copy = FunctionType(function.__code__, {**function.__globals__, **ours}, function.__name__)
     copy.__qualname__, copy.__module__ = function.__qualname__, function.__module__
     return copy
 

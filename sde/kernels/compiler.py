@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import from_dtype, typeof, types
+from numba import from_dtype, jit, typeof, types
 from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
 from numba.core.compiler import Compiler
 from numba.core.compiler_lock import global_compiler_lock
@@ -22,7 +22,9 @@ from numba.core.dispatcher import _FunctionCompiler  # type: ignore[attr-defined
 from numba.core.registry import cpu_target
 from numba.core.typing.templates import infer, infer_global, make_intrinsic_template
 from numba.extending import overload
+from numba.np import linalg
 
+from .machine_code import PRODUCT
 from .options import Intrinsic, marked
 from .views import c_array
 
@@ -36,8 +38,12 @@ SCALARS = {
 }
 
 
-OWN = ("numba_", "NRT_", "__svml_", "PyExc_")
-"""How the names of functions and data begin that Numba keeps for its code."""
+OWN = ("numba_", "NRT_", "__svml_", "PyExc_", PRODUCT)
+"""How the names of functions and data begin that Numba keeps for its code, and of our matrix products."""
+
+
+_alive: list[Any] = []
+"""What Numba's types know by weak references only."""
 
 
 def kind(of: Any) -> Any:
@@ -58,7 +64,21 @@ def prototype(value: Any) -> Any:
 
 
 class _Library(JITCodeLibrary):
-    """A library of code to be linked with others: no machine code is made of it."""
+    """A library of code to be linked with others: no machine code is made of it. It is optimised once, where all is
+    linked that it is a part of; one whose sums may be taken in any order also before, as its bits depend on it."""
+
+    _codegen: Any
+
+    def _optimize_final_module(self) -> None:
+        if self._codegen.early:
+            super()._optimize_final_module()
+
+    def whole(self) -> Any:
+        """The module that machine code is to be made of."""
+        self._ensure_finalized()
+        if not self._codegen.early:
+            super()._optimize_final_module()
+        return self._final_module
 
     def _finalize_final_module(self) -> None:
         self._finalize_dynamic_globals()
@@ -71,6 +91,7 @@ class _Library(JITCodeLibrary):
 
 class _Codegen(JITCPUCodegen):
     _library_class = _Library
+    early = False
 
     def set_env(self, env_name: str, env: Any) -> None:
         """Nothing: no function here is called by way of the interpreter."""
@@ -97,6 +118,9 @@ def register() -> None:
             )
             infer(template)
             infer_global(mark.function, types.Function(template))
+        elif mark.choose is None:  # of one body for all types: an overload would compile it for every literal anew
+            _alive.append(jit(**mark.options)(mark.function))
+            infer_global(mark.function, types.Dispatcher(_alive[-1]))
         else:
             options: Any = dict(mark.options)
             overload(mark.function, jit_options=options, strict=mark.strict)(mark.choose)
@@ -109,7 +133,11 @@ def _context() -> Any:
 
 def load_symbols() -> None:
     """Make the C functions known that Numba's own code may call."""
-    _context().refresh()
+    own, linalg.ensure_blas = linalg.ensure_blas, lambda: None  # asks at once for all of SciPy's, and again where used
+    try:
+        _context().refresh()
+    finally:
+        linalg.ensure_blas = own
 
 
 @global_compiler_lock
@@ -122,17 +150,17 @@ def object_code(
     collecting = gc.isenabled()
     gc.disable()  # it would go through all of Numba's types time and again
     context = _context()
-    context.refresh()
+    load_symbols()
     own, context._internal_codegen = context._internal_codegen, _codegen()
+    _codegen().early = "reassoc" in options["fastmath"]
     try:
         made = _Function(function, cpu_target, dict(options), {}, Compiler).compile(tuple(arguments), result)
         _add_entry(context, made.library, made.fndesc, symbol, packed)
-        made.library._ensure_finalized()
+        module = made.library.whole()
     finally:
         context._internal_codegen = own
         if collecting:
             gc.enable()
-    module = made.library._final_module
     called = [f.name for f in module.functions if f.is_declaration and f.name.startswith(OWN)]
     return _codegen()._tm.emit_object(module), called
 

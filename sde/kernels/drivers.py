@@ -16,6 +16,8 @@ import numpy as np
 
 GROUP = 4
 """Samples whose base variables are drawn together."""
+TOGETHER = 32
+"""Samples that a network's sums go through together."""
 KEPT = 1024
 """Rows of a data set whose weights are made together, and drawn once where there are no more: a multiple of any draw
 block."""
@@ -97,7 +99,7 @@ class Weighted(NamedTuple):
 
     def rows(self, per: int) -> dict[str, int]:
         """Rows of scratch, by name; per: normals of a draw block."""
-        return {"normal": min(len(self.table), KEPT), "base": 1, "group": 1}
+        return {"normal": min(len(self.table), KEPT), "base": 1}
 
 
 Driver = Mean | Gaussian | Adaptive | Sampled | Weighted

@@ -72,7 +72,7 @@ def check(
     inside = clock.first <= begin <= end <= clock.first + steps
     _require(inside, "steps must lie within the clock", (begin, end), f"It has {steps} steps from {clock.first} on.")
     data, own = isinstance(driver, Sampled | Weighted), isinstance(driver, Adaptive)
-    rows_of = {Sampled: (program.accumulate,), Weighted: (program.sweep,)}
+    rows_of = {Sampled: (program.accumulate or program.sweep,), Weighted: (program.sweep,)}
     roles = (program.step, program.observe, *rows_of.get(type(driver), ()))
     _require(
         all(roles),
@@ -89,6 +89,8 @@ def check(
     inputs = program.inputs if data else len(driver.channels if own else driver.mean)
     _require(inputs == program.inputs, "the driver must have one entry per input row", inputs, "")
     rows = [*driver.table_rows.tolist(), *driver.drawn_rows.tolist()] if isinstance(driver, Sampled) else []
+    if isinstance(driver, Sampled) and not program.accumulate:
+        _require(lanes % program.group == 0, "lanes must be a multiple of a group's", lanes, "")
     if isinstance(driver, Weighted):
         fits = driver.table.shape[1] == program.data and lanes % program.group == 0
         _require(fits, f"the table must have {program.data} columns", driver.table.shape, "")

@@ -27,6 +27,8 @@ from .arguments import Words
 from .options import INNER, source_hash
 from .target import fix, processor
 
+PRODUCT = "noetherflow_product"
+"""How the names of matrix products begin (`contract`), which other functions call."""
 _lock, _numbers = RLock(), count()
 taken = {"compiled": 0, "from the cache": 0}
 """How many functions this process has compiled, and loaded."""
@@ -64,11 +66,15 @@ def _name(function: Callable[..., Any], signature: tuple[Any, ...], stamp: str) 
         stamp,
         source_hash(),
         sys.implementation.cache_tag,
-        version("numba"),
-        version("llvmlite"),
+        *_versions(),
         processor(),
     )
     return f"{label}-{hashlib.sha256(repr(mark).encode()).hexdigest()[:32]}.nbc"
+
+
+@cache
+def _versions() -> tuple[str, str]:
+    return version("numba"), version("llvmlite")
 
 
 @contextmanager
@@ -95,12 +101,18 @@ def _link(symbol: str, called: list[str], code: bytes) -> Any:
     """The library, in memory. called: what it needs of Numba's own functions. Raises RuntimeError where it needs what
     is not there."""
     library = binding.JITLibraryBuilder().add_object_img(code).add_current_process().export_symbol(symbol)
-    if called:
+    ours = [name for name in called if name.startswith(PRODUCT)]
+    if len(called) > len(ours):
         from . import compiler
 
         compiler.load_symbols()
     for name in called:
-        library.import_symbol(name, binding.address_of_symbol(name))
+        if name in ours:
+            from . import contract
+
+            library.import_symbol(name, contract.compiled(name).address)
+        else:
+            library.import_symbol(name, binding.address_of_symbol(name))
     return library.link(_linker(), f"{symbol}.{next(_numbers)}")
 
 

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from .calls import call_accumulate, call_fill
-from .drivers import GROUP
+from .calls import call_accumulate, call_fill, call_sweep
+from .drivers import GROUP, TOGETHER
 from .math import log
 from .options import inner
 from .random.philox import MASK, draw
 from .random.philox import STREAM_SAMPLES as SAMPLES
-from .rows import combine, copy, draw_normals, fill, per_block
+from .rows import combine, copy, copy_rows, draw_normals, fill, per_block
 
 UNIFORM_BLOCKS = 0x40000000
 INDEX_BLOCKS = 0x80000000
@@ -111,33 +111,81 @@ def fill_base(driver, space, lanes, seed, first_path, step, first_sample, sample
 
 
 @inner
+def _draw_row(driver, space, lanes, seed, first_path, step, s):
+    """space.z = sample s of each lane."""
+    z, one, drawn = space.z, space.z.dtype.type(1), len(driver.location)
+    normals, uniforms = driver.normals, len(driver.chance)
+    for c in range(len(driver.table_rows)):
+        row = z[driver.table_rows[c] * lanes : (driver.table_rows[c] + 1) * lanes]
+        for i in range(lanes):
+            row[i] = driver.table[space.index[s * lanes + i], c]
+    if drawn > 0:
+        g = s % GROUP
+        if g == 0:
+            samples = min(GROUP, driver.batch - s)
+            fill_base(driver, space, lanes, seed, first_path, step, s, samples)
+        base = space.base
+        copy(base, space.normal[g * normals * lanes :], normals * lanes)
+        copy(base[normals * lanes :], space.uniform[g * uniforms * lanes :], uniforms * lanes)
+        combine(space, space.drawn, driver.location, driver.mixing, base, lanes, one, lanes)
+        for c in range(drawn):
+            copy(z[driver.drawn_rows[c] * lanes :], space.drawn[c * lanes :], lanes)
+
+
+@inner
+def _gather(driver, space, program, seed, first_path, step, first, count):
+    """space.tile = samples first .. first + count - 1, group by group."""
+    lanes, group, data, tile, z = program.lanes, program.group, program.data, space.tile, space.z
+    for s in range(count):
+        if space.stop[0] != 0:
+            return
+        if len(driver.location) > 0:
+            _draw_row(driver, space, lanes, seed, first_path, step, first + s)
+        for at in range(0, lanes, group):
+            rows = tile[(at // group * TOGETHER + s) * data * group :]
+            if len(driver.location) > 0:
+                copy_rows(rows, z[at:], data, group, group, lanes)
+                continue
+            for i in range(group):
+                row = driver.table[space.index[(first + s) * lanes + at + i]]
+                for c in range(len(row)):
+                    rows[driver.table_rows[c] * group + i] = row[c]
+
+
+@inner
+def _in_groups(driver, space, program, x, p, seed, first_path, step):
+    """The sums of a network: samples are drawn `TOGETHER`, and gone through by a group of lanes after another."""
+    n, lanes, group, data = space.n, program.lanes, program.group, program.data
+    states, sums = space.group_x, space.group_n
+    for first in range(0, driver.batch, TOGETHER):
+        count = min(TOGETHER, driver.batch - first)
+        _gather(driver, space, program, seed, first_path, step, first, count)
+        for at in range(0, lanes, group):
+            if space.stop[0] != 0:
+                return
+            z = space.tile[at * TOGETHER * data :]
+            if lanes == group:
+                call_sweep(program.sweep, x, z, space.w, n, p, count)
+                continue
+            copy_rows(states, x[at:], program.states, group, group, lanes)
+            copy_rows(sums, n[at:], program.inputs, group, group, lanes)
+            call_sweep(program.sweep, states, z, space.w[at:], sums, p, count)
+            copy_rows(n[at:], sums, program.inputs, group, lanes, group)
+
+
+@inner
 def fill_sampled(driver, space, program, x, p, scale, seed, first_path, step, fresh):
     """n = mean over the minibatch of f(x, z)."""
-    n, lanes = space.n, program.lanes
+    n, lanes, w = space.n, program.lanes, space.w
     fill(n, n.dtype.type(0), len(n))
-    z, w = space.z, space.w
-    one = n.dtype.type(1)
-    fill(w, one / n.dtype.type(driver.batch), lanes)
-    rows, drawn = len(driver.table), len(driver.location)
-    if rows > 0:
+    fill(w, n.dtype.type(1) / n.dtype.type(driver.batch), len(w))
+    if len(driver.table) > 0:
         fill_indices(driver, space, lanes, seed, first_path, step)
-    normals, uniforms = driver.normals, len(driver.chance)
+    if program.accumulate == 0:
+        _in_groups(driver, space, program, x, p, seed, first_path, step)
+        return
     for s in range(driver.batch):
         if space.stop[0] != 0:
             return
-        for c in range(len(driver.table_rows)):
-            row = z[driver.table_rows[c] * lanes : (driver.table_rows[c] + 1) * lanes]
-            for i in range(lanes):
-                row[i] = driver.table[space.index[s * lanes + i], c]
-        if drawn > 0:
-            g = s % GROUP
-            if g == 0:
-                samples = min(GROUP, driver.batch - s)
-                fill_base(driver, space, lanes, seed, first_path, step, s, samples)
-            base = space.base
-            copy(base, space.normal[g * normals * lanes :], normals * lanes)
-            copy(base[normals * lanes :], space.uniform[g * uniforms * lanes :], uniforms * lanes)
-            combine(space, space.drawn, driver.location, driver.mixing, base, lanes, one, lanes)
-            for c in range(drawn):
-                copy(z[driver.drawn_rows[c] * lanes :], space.drawn[c * lanes :], lanes)
-        call_accumulate(program.accumulate, x, z, w, n, p)
+        _draw_row(driver, space, lanes, seed, first_path, step, s)
+        call_accumulate(program.accumulate, x, space.z, w, n, p)

@@ -29,10 +29,10 @@ INLINED: Any = {**INNER, "forceinline": True}
 
 
 class Overload(NamedTuple):
-    """Inside kernels, `function` is what `choose` gives for the types of its arguments."""
+    """Inside kernels, `function` is what `choose` gives for the types of its arguments, or itself."""
 
     function: Callable[..., Any]
-    choose: Callable[..., Any]
+    choose: Callable[..., Any] | None
     options: Mapping[str, Any]
     strict: bool
 
@@ -60,7 +60,7 @@ marked: list[Overload | Intrinsic] = []
 
 def _as_itself(options: Mapping[str, Any]) -> Callable[[Any], Any]:
     def mark(function: Any) -> Any:
-        marked.append(Overload(function, lambda *arguments, **named: function, options, False))
+        marked.append(Overload(function, None, options, False))
         return function
 
     return mark
@@ -68,8 +68,9 @@ def _as_itself(options: Mapping[str, Any]) -> Callable[[Any], Any]:
 
 inner: Any = _as_itself(INNER)
 inlined: Any = _as_itself(INLINED)
-"""Both leave the function plain Python for Python callers. `inlined` decorates what runs per lane, where a call left in
-the loop over lanes would keep it from vectorising."""
+relaxed: Any = _as_itself({**EMITTED, "forceinline": True})
+"""All leave the function plain Python for Python callers. `inlined` decorates what runs per lane, where a call left in
+the loop over lanes would keep it from vectorising; `relaxed` sums, which vectorise where their order is free."""
 
 
 def chosen(function: Callable[..., Any], bodies: Mapping[type, Any]) -> Callable[..., Any]:

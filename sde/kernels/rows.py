@@ -17,6 +17,15 @@ def copy(target, source, count):
 
 
 @inner
+def copy_rows(target, source, rows, count, to, of):
+    """`count` entries of each row; to, of: entries from one row to the next in target and source."""
+    for j in range(rows):
+        row, other = target[j * to : j * to + count], source[j * of : j * of + count]
+        for i in range(count):
+            row[i] = other[i]
+
+
+@inner
 def fill(row, value, count):
     for i in range(count):
         row[i] = value

@@ -68,6 +68,12 @@ def name() -> str:
     return settings()["CPU_NAME"] or binding.get_host_cpu_name()
 
 
+def vector_bytes() -> int:
+    """Of the widest vectors of the processor that code is made for."""
+    has = {"avx2"} if portable() else {name for name, there in dict(binding.get_host_cpu_features()).items() if there}
+    return 64 if "avx512f" in has else 32 if "avx2" in has and platform.machine().lower() in ("x86_64", "amd64") else 16
+
+
 def fix() -> None:
     """Code is made, or loaded, now."""
     _fixed[:] = [True]

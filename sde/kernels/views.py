@@ -31,3 +31,21 @@ def _view(typing_context, pointer, count):
 
 
 view: Any = intrinsic(_view)
+
+
+def _at(dtype: str) -> Any:
+    """The `count` numbers at an address, an integer, as an array."""
+
+    def numbers(typing_context, address, count):
+        kind = types.Array(getattr(types, dtype), 1, "C")
+
+        def emit(context, builder, signature, arguments):
+            return c_array(context, builder, kind, arguments[0], [arguments[1]])
+
+        return kind(types.int64, types.int64), emit
+
+    return intrinsic(numbers)
+
+
+singles: Any = _at("float32")
+doubles: Any = _at("float64")

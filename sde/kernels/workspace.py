@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .compiled_program import Program
-from .drivers import Driver, Sampled
+from .drivers import TOGETHER, Driver, Sampled, Weighted
 from .random.normal import SCRATCH
 from .shared_functions import SharedFunctions
 
@@ -21,6 +21,7 @@ class Space(NamedTuple):
     n: Any
     out: Any
     z: Any
+    tile: Any  # samples of a network, group by group
     group_x: Any  # states of a group of lanes, and sums for its inputs
     group_n: Any
     normal: Any
@@ -43,6 +44,8 @@ class Space(NamedTuple):
 def make_space(functions: SharedFunctions, program: Program, driver: Driver, dtype: Any, stop: Any = None) -> Space:
     """Fresh scratch: sizes follow from the problem alone. stop: (1,) int64 that others may set."""
     lanes, rows = program.lanes, driver.rows(16 // np.dtype(dtype).itemsize)
+    samples = TOGETHER if isinstance(driver, Sampled) and not program.accumulate else 0
+    grouped = program.group if samples or isinstance(driver, Weighted) else 0
     batch = driver if isinstance(driver, Sampled) and len(driver.table) else None
 
     def real(count: int) -> np.ndarray:
@@ -55,9 +58,10 @@ def make_space(functions: SharedFunctions, program: Program, driver: Driver, dty
         n=real(program.inputs),
         out=real(program.observables),
         z=real(program.data),
-        group_x=np.zeros(rows.get("group", 0) * program.states * program.group, dtype),
-        group_n=np.zeros(rows.get("group", 0) * program.inputs * program.group, dtype),
-        **{name: real(rows.get(name, 0)) for name in ROWS},
+        tile=real(samples * program.data),
+        group_x=np.zeros(grouped * program.states, dtype),
+        group_n=np.zeros(grouped * program.inputs, dtype),
+        **{name: real(rows.get(name, 0) * (samples if name == "w" and samples else 1)) for name in ROWS},
         left=np.zeros(rows.get("left", 0) * lanes),
         flags=np.zeros(lanes, np.int32),
         alive=np.zeros(lanes, np.int32),

@@ -14,6 +14,7 @@ from sde.networks.charge import Charge, add, slices
 from sde.networks.charges import Charges
 from sde.networks.equilibrium import equilibria
 from sde.networks.family import Family
+from sde.networks.mixing import Mixing, mixings
 from sde.networks.slice_products import SliceProducts, in_double
 from sde.networks.symmetries import symmetries
 from sde.networks.traces import batch_of, covariance_traces, in_order
@@ -37,7 +38,9 @@ class Balanced:
     sweeps : int
         Passes over all families of charges.
     charges : int
-        That were balanced; those with slices of two tensors coupled, and translations, are left as they are.
+        That were balanced; pairs of units that mix count, too.
+    left_out : dict
+        {tensors of charges: why} of those that are left as they are.
     """
 
     before: float
@@ -45,6 +48,7 @@ class Balanced:
     changed: float
     sweeps: int
     charges: int
+    left_out: dict[str, str]
 
 
 @torch.no_grad()
@@ -57,11 +61,12 @@ def balance(
     to: str = "norms",
     sweeps: int = SWEEPS,
 ) -> Balanced:
-    """Move a model's parameters along its rescalings, without changing its function, to balanced norms or noise.
+    """Move a model along its rescalings and mixings, without changing its function, to balanced norms or noise.
 
     The former is where |theta|^2 is least on the orbit and every charge is 0, which weight decay leads to; the latter
-    is where noise moves no charge (docs/theory.md eq. 4.2), which SGD leads to. One family of charges is moved at a
-    time, each to its own zero.
+    is where noise moves no charge (docs/theory.md eq. 4.2), where Tr Sigma is least. Charges that share no tensor are
+    moved at once, each to its own zero; units that every invertible matrix mixes (GL pairs: a head's queries against
+    keys, a low-rank adapter's factors) together, by a geometric mean of matrices (eq. 4.9).
 
     Parameters
     ----------
@@ -108,46 +113,99 @@ def balance(
     if charges is None:
         with torch.enable_grad():
             charges = symmetries(model, *xs).charges
-    own = Charges([f for f in in_order(charges, parameters).families if _movable(f)])
+    known = in_order(charges, parameters).families
+    own = Charges([f for f in known if _movable(f)])
     if not len(own):
         raise InputError(
             "balance.charges: none is a rescaling of slices of tensors. Take them from symmetries(model, x)."
         )
     products = SliceProducts(own, {n: tuple(p.shape) for n, p in parameters.items()})
+    mixed = mixings(own, products)
+    alone = np.zeros(len(own), dtype=bool)
+    for k, f in enumerate(own.families):
+        alone[own.slice_of(k)] = f.slots[0].diagonal
+    for m in mixed:
+        alone[m.charges] = False
+    moves: list[int | Mixing] = [k for k in range(len(own.families)) if alone[own.slice_of(k)].any()]
+    turns = _turns([*moves, *mixed], own)
 
-    def places() -> np.ndarray:
-        """How far along its orbit each charge has its zero."""
+    def places() -> tuple[np.ndarray, dict[int, np.ndarray | None]]:
+        """How far along its orbit each charge has its zero, and the matrix of each mixing."""
         if to == "noise":
             assert loss is not None
             with torch.enable_grad(), torch.random.fork_rng(devices=[]):
-                moments = covariance_traces(model, (inputs, *targets), loss, own).moments
-            return equilibria(own, products, np.maximum(moments.covariance, 0.0))
-        theta = products.take(in_double(parameters, products.names)).cpu().numpy()
-        return -equilibria(own, products, theta)  # C grows along the orbit as noise falls
+                form = covariance_traces(model, (inputs, *targets), loss, own).moments.covariance
+        else:
+            form = products.take(in_double(parameters, products.names)).cpu().numpy()
+        sign = 1.0 if to == "noise" else -1.0  # C grows along the orbit as noise falls
+        found = np.where(alone, sign * equilibria(own, products, form), np.nan)
+        return found, {id(m): None if (s := m.equilibrium(form)) is None else sign * s for m in mixed}
 
     kept = model(*xs)
     found = places()
-    before, done = _worst(found), 0
-    while done < sweeps and _worst(found) > NEAR:
-        for k, family in enumerate(own.families):
-            if k:
-                found = places()
-            there = np.nan_to_num(found[own.slice_of(k)], nan=0.0, posinf=0.0, neginf=0.0)
-            _move(parameters, family, np.clip(there, -FARTHEST, FARTHEST))
-        found, done = places(), done + 1
+    before, done = _worst(*found), 0
+    while done < sweeps and _worst(*found) > NEAR:
+        for turn in turns:
+            at, matrices = found
+            for move in turn:
+                if isinstance(move, Mixing):
+                    if (by := matrices[id(move)]) is not None:
+                        move.move(parameters, by, FARTHEST)
+                    continue
+                there = np.nan_to_num(at[own.slice_of(move)], nan=0.0, posinf=0.0, neginf=0.0)
+                _move(parameters, own.families[move], np.clip(there, -FARTHEST, FARTHEST))
+            found = places()
+        done += 1
     now = model(*xs)
     changed = float((now - kept).abs().max() / kept.abs().max()) if isinstance(now, Tensor) else float("nan")
-    return Balanced(before, _worst(found), changed, done, len(own))
+    left = {", ".join(f.parameters): _reason(f) for f in known if not _movable(f)}
+    side = f"its {to} have one sign only, or none"
+    for move in [*moves, *mixed]:
+        still = (
+            found[1][id(move)] is None
+            if isinstance(move, Mixing)
+            else not np.isfinite(found[0][own.slice_of(move)]).any()
+        )
+        if still:
+            left[", ".join(_names(move, own))] = side
+    return Balanced(before, _worst(*found), changed, done, len(own), left)
+
+
+def _names(move: int | Mixing, own: Charges) -> list[str]:
+    return sorted(move.parameters if isinstance(move, Mixing) else own.families[move].parameters)
+
+
+def _turns(moves: Sequence[int | Mixing], own: Charges) -> list[list[int | Mixing]]:
+    """Moves that share no tensor, and so do not act on each other, in one turn."""
+    turns: list[tuple[set[str], list[int | Mixing]]] = []
+    for move in moves:
+        names = set(_names(move, own))
+        place = next((t for t in turns if not t[0] & names), None)
+        if place is None:
+            turns.append((names, [move]))
+        else:
+            place[0].update(names)
+            place[1].append(move)
+    return [t for _, t in turns]
 
 
 def _movable(family: Family) -> bool:
-    """Whether it only scales slices."""
-    return family.status == "exact" and not family.shifts and all(s.diagonal for s in family.slots)
+    """Whether it scales slices, or mixes them."""
+    of = {s.diagonal for s in family.slots}
+    return family.status == "exact" and not family.shifts and len(of) == 1
 
 
-def _worst(found: np.ndarray) -> float:
-    finite = np.abs(found[np.isfinite(found)])
-    return float(finite.max(initial=0.0))
+def _reason(family: Family) -> str:
+    return "its symmetry is broken" if family.status != "exact" else "it shifts"
+
+
+def _worst(found: np.ndarray, matrices: dict[int, np.ndarray | None]) -> float:
+    """Of the moves that have a finite end."""
+    finite = [
+        np.abs(found[np.isfinite(found)]),
+        *(np.abs(np.linalg.eigvalsh(s)) for s in matrices.values() if s is not None),
+    ]
+    return float(np.concatenate(finite).max(initial=0.0))
 
 
 def _move(parameters: dict[str, Tensor], family: Family, there: np.ndarray) -> None:

@@ -3,31 +3,15 @@ eqs. (11.1) to (11.4)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from sde.kernels import momentum_recurrence as recurrence
 from sde.networks.optimiser_rules import Rule
 from sde.networks.slice_products import SliceProducts
-
-
-@dataclass
-class Taken:
-    """What one step left behind, in float64 (products,) or (sums,).
-
-    rules: of the blocks; vv, gg, gv: products of momentum (of the gradient, where there is none) and gradients; xg:
-    products of parameters and gradients before the step, xg_sums: sums of gradients; None where nothing needs them.
-    """
-
-    rules: tuple[Rule, ...]
-    vv: np.ndarray
-    gg: np.ndarray | None = None
-    gv: np.ndarray | None = None
-    xg: np.ndarray | None = None
-    xg_sums: np.ndarray | None = None
 
 
 class Identity:
@@ -58,18 +42,17 @@ class Identity:
         self._open = ((number > 1) | affine)[self.charge]
         self._first = np.unique(self.charge, return_index=True)[1]
         self.mixed = bool(self._open.any())
-        self.square = self.momentum = np.zeros(len(parts))
-        self.line = self.line_momentum = np.zeros(len(parts))
+        self._state = np.zeros((4, len(parts)))
 
     def anchor(self, square: np.ndarray, line: np.ndarray, momentum: np.ndarray, line_momentum: np.ndarray) -> None:
         """Begin at products of theta with itself, its sums, products of theta and v, and the sums of v."""
-        self.square, self.momentum = self._form @ square, self._form @ momentum
-        self.line, self.line_momentum = self._linear @ line, self._linear @ line_momentum
+        self._state[:2] = self._form @ square, self._form @ momentum
+        self._state[2:] = self._linear @ line, self._linear @ line_momentum
 
     @property
     def value(self) -> np.ndarray:
         """The charges (charges,) as the identity has them."""
-        return self.total(self.square + 2 * self.line)
+        return self.total(self._state[0] + 2 * self._state[2])
 
     def of_parts(self, products: np.ndarray) -> np.ndarray:
         """A form on every part, from products."""
@@ -85,60 +68,35 @@ class Identity:
         out[self.apart] = np.nan
         return out
 
-    def advance(self, steps: Sequence[Taken]) -> None:
-        """Go on by these steps."""
-        if not steps:
-            return
-        of = {
-            key: (self._form @ np.stack([getattr(s, key) for s in steps], axis=1)).T
-            for key in ("vv", "gg", "gv", "xg")
-            if all(getattr(s, key) is not None for s in steps)
-        }
-        for k, step in enumerate(steps):
-            sums = None if step.xg_sums is None else self._linear @ step.xg_sums
-            self._step(step.rules, {key: found[k] for key, found in of.items()}, sums)
+    def advance(self, rules: Sequence[tuple[Rule, ...]], taken: Mapping[str, np.ndarray]) -> None:
+        """Go on by these steps: the rules of the blocks at each, and what it left behind, (steps, products) or (steps,
+        sums).
 
-    def _step(self, rules: Sequence[Rule], of: dict[str, np.ndarray], sums: np.ndarray | None) -> None:
-        lr, beta, damping, lam, rho, sign = (
-            np.array([f(r) for r in rules])[self.block]
-            for f in (
-                lambda r: r.lr,
-                lambda r: r.momentum,
-                lambda r: r.dampening,
-                lambda r: r.coupled,
-                lambda r: r.shrink,
-                lambda r: r.sign,
-            )
-        )
-        x, y = self._linear_in_gradient(of.get("xg"), sums, sign)
-        a, b = x + lam * self.square, y + lam * self.line
-        m = beta * self.momentum + (1 - damping) * a
-        n = beta * self.line_momentum + (1 - damping) * b
-        along, along_line, outer, inner_ = m, n, of["vv"], of["vv"]
-        loose = np.array([not r.buffered for r in rules])[self.block]
-        if loose.any():
-            outer = inner_ = np.where(loose, of["vv"] + 2 * lam * x + lam**2 * self.square, of["vv"])
-        ahead = np.array([r.nesterov for r in rules])[self.block]
-        if ahead.any():
-            hh = of["gg"] + 2 * lam * x + lam**2 * self.square
-            hv, vv = sign * of["gv"] + lam * m, of["vv"]
-            along = np.where(ahead, a + beta * m, along)
-            along_line = np.where(ahead, b + beta * n, along_line)
-            outer = np.where(ahead, hh + 2 * beta * hv + beta**2 * vv, outer)
-            inner_ = np.where(ahead, hv + beta * vv, inner_)
-        self.square = rho**2 * self.square - 2 * lr * rho * along + lr**2 * outer
-        self.momentum = rho * m - lr * inner_
-        self.line = rho * self.line - lr * along_line
-        self.line_momentum = n
+        vv, gg, gv: products of momentum (of the gradient, where there is none) and gradients; xg: products of
+        parameters and gradients before the step, xg_sums: sums of gradients; those that are needed.
+        """
+        none = np.zeros((len(rules), len(self.charge)))
 
-    def _linear_in_gradient(self, xg: np.ndarray | None, sums: np.ndarray | None, sign: np.ndarray) -> tuple[Any, Any]:
-        """theta^T A g and b^T g of every part, with what the symmetry says of their sum put in."""
-        if xg is None or not self.mixed:
-            return 0.0, 0.0
-        y = np.zeros(len(self.charge)) if sums is None else sums
-        x, y = np.where(self._open, sign * xg, 0.0), np.where(self._open, sign * y, 0.0)
-        x[self._first] -= np.bincount(self.charge, x + y, minlength=self.products.count)[self.charge[self._first]]
-        return x, y
+        def of(key: str, matrix: Any) -> np.ndarray:
+            return np.ascontiguousarray((matrix @ taken[key].T).T) if key in taken else none
+
+        kept: list[Any] = []
+        for last, each in zip([None, *rules], rules, strict=False):
+            kept.append(kept[-1] if each is last else [_settings(r) for r in each])
+        settings = np.array(kept)
+        products = (of("vv", self._form), of("gg", self._form), of("gv", self._form))
+        x, y = none, none
+        if self.mixed:
+            sign = settings[:, :, recurrence.SIGN][:, self.block]
+            x, y = (np.where(self._open, sign * of(*k), 0.0) for k in (("xg", self._form), ("xg_sums", self._linear)))
+            x[:, self._first] -= np.add.reduceat(x + y, self._first, axis=1)
+        recurrence.advance(settings, self.block, products, (x, y), self._state)
+
+
+def _settings(rule: Rule) -> tuple[float, ...]:
+    """In the order of the recurrence's columns."""
+    kept = (rule.lr, rule.momentum, rule.dampening, rule.coupled, rule.shrink, rule.sign)
+    return (*kept, float(not rule.buffered), float(rule.nesterov))
 
 
 def _csr(data: np.ndarray, rows: np.ndarray, columns: np.ndarray, *shape: int) -> Any:

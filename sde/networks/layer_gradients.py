@@ -3,8 +3,9 @@ gradient of what left it. Nothing of the size samples x parameters is stored."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,8 @@ class Outer:
     """G_i = left_i^T right_i, viewed as the parameter's shape: left (samples, T, rows), right (samples, T, columns).
 
     factors(first, last): those of some samples, made when they are asked for; blocks: groups of a convolution, each
-    with an outer product of its own: left, right are (samples, blocks, T, .) then.
+    with an outer product of its own: left, right are (samples, blocks, T, .) then. whole(first, last): the G_i of a
+    convolution, where they cost less than the factors.
     """
 
     samples: int
@@ -27,6 +29,7 @@ class Outer:
     columns: int
     blocks: int
     factors: Callable[[int, int], tuple[Tensor, Tensor]]
+    whole: Callable[[int, int], Tensor] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +44,9 @@ class Rows:
 
 Gradient = Outer | Rows | Tensor
 """A tensor: (samples, *shape)."""
+
+WIDE = 8
+"""Channels from which on a product for each place of the kernel costs less than one with patches."""
 
 Reader = Callable[[Any, Tensor, Tensor, int], dict[str, Gradient]]
 
@@ -83,7 +89,8 @@ def _linear(module: nn.Linear, x: Tensor, g: Tensor, samples: int) -> dict[str, 
     outer = Outer(
         samples, left.shape[1], left.shape[2], right.shape[2], 1, lambda i, j: (left[i:j, None], right[i:j, None])
     )
-    return {"weight": outer, **({"bias": left.sum(1)} if module.bias is not None else {})}
+    bias = {} if module.bias is None else {"bias": left[:, 0] if left.shape[1] == 1 else left.sum(1)}
+    return {"weight": outer, **bias}
 
 
 def _convolution(module: Any, x: Tensor, g: Tensor, samples: int) -> dict[str, Gradient]:
@@ -97,9 +104,41 @@ def _convolution(module: Any, x: Tensor, g: Tensor, samples: int) -> dict[str, G
         right = _patches(padded, k, module.stride, module.dilation, n)
         return g[i:j].reshape(j - i, n, g.shape[1] // n, -1).transpose(2, 3), right
 
-    places = math.prod(g.shape[2:])
-    outer = Outer(samples, places, g.shape[1] // n, x.shape[1] // n * math.prod(k), n, factors)
+    places, columns = math.prod(g.shape[2:]), x.shape[1] // n * math.prod(k)
+    whole = None
+    if n == 1 and set(module.stride) == {1} and x.shape[1] >= WIDE:
+        whole = _by_shifts(module, x, g, list(zip(padding[::2], padding[1::2], strict=True))[::-1], mode)
+    outer = Outer(samples, places, g.shape[1] // n, columns, n, factors, whole)
     return {"weight": outer, **({"bias": g.flatten(2).sum(2)} if module.bias is not None else {})}
+
+
+def _by_shifts(
+    module: Any, x: Tensor, g: Tensor, padding: Sequence[tuple[int, int]], mode: str
+) -> Callable[[int, int], Tensor]:
+    """(first, last) -> their gradients: at each place of the kernel one product of what left with what entered, shifted
+    in memory: no patches are written down. padding: of each axis."""
+    k, kept, grid = module.kernel_size, g.shape[2:], [s + sum(p) for s, p in zip(x.shape[2:], padding, strict=True)]
+    steps = [math.prod(grid[d + 1 :]) for d in range(len(grid))]
+    shifts = [
+        sum(a * d * s for a, d, s in zip(at, module.dilation, steps, strict=True))
+        for at in itertools.product(*map(range, k))
+    ]
+    length = kept[0] * steps[0]
+    room = max(shifts[-1] + length, math.prod(grid))
+    flat = [p for pair in reversed(padding) for p in pair]
+    missing = [p for whole, part in zip(grid[:0:-1], kept[:0:-1], strict=True) for p in (0, whole - part)]
+
+    def whole(first: int, last: int) -> Tensor:
+        entered = x.new_zeros(last - first, room, x.shape[1])
+        padded = F.pad(x[first:last], flat, mode=mode) if any(flat) else x[first:last]
+        entered[:, : math.prod(grid)] = padded.flatten(2).transpose(1, 2)
+        left = F.pad(g[first:last], missing).flatten(2)
+        out = g.new_empty(len(shifts), last - first, g.shape[1], x.shape[1])
+        for i, shift in enumerate(shifts):
+            torch.bmm(left, entered[:, shift : shift + length], out=out[i])
+        return out.permute(1, 2, 3, 0).unflatten(3, k)
+
+    return whole
 
 
 def _transposed(module: Any, x: Tensor, g: Tensor, samples: int) -> dict[str, Gradient]:

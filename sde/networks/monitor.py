@@ -101,8 +101,7 @@ class Monitor:
             self._note("the layers of a compiled model have no hooks: no noise is measured. Give probe=")
         elif per_sample is not None:
             self._samples = StepSamples(model, self._parameters, self._products)
-        with torch.no_grad():
-            self._row()
+        self._row()
 
     def __enter__(self) -> Monitor:
         return self
@@ -133,8 +132,7 @@ class Monitor:
         if self._samples is not None:
             self._samples.close()
         if self.steps > self._records.steps[-1]:
-            with torch.no_grad():
-                self._row()
+            self._row()
 
     def states(self) -> dict[str, str]:
         """What every charge was doing, by its name, when noise was last measured.
@@ -252,11 +250,10 @@ class Monitor:
         self._records.restore(state["records"])
         self._steps.restore(state)
         self._words, self._notes = np.array(state["states"], dtype=object), dict.fromkeys(state["notes"])
-        with torch.no_grad():
-            if self.steps > self._records.steps[-1]:
-                self._row()
-            else:
-                self._begin(self._steps.read())
+        if self.steps > self._records.steps[-1]:
+            self._row()
+        else:
+            self._begin(self._steps.read())
 
     def _note(self, told: str) -> None:
         self._notes.setdefault(told)
@@ -271,29 +268,27 @@ class Monitor:
         self._depth += 1
         if self._depth > 1:
             return
-        with torch.no_grad():
-            if self._samples is not None and self._samples.is_open:
-                self._samples.finish()
-            self._steps.before()
+        if self._samples is not None and self._samples.is_open:
+            self._samples.finish()
+        self._steps.before()
 
     def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         self._depth = max(self._depth - 1, 0)
         if self._depth:
             return
-        with torch.no_grad():
-            if len(args) > 1 or kwargs.get("closure") is not None:
-                self._steps.skip()
-            elif not self._steps.after():
-                self._again()
-                return
-            if self._samples is not None and self._samples.units:
-                self._noise = self._step_noise(self._samples)
-                self._samples.forget()
-            elif self._probe is not None and self._noise is None and self._moments is not None and self._batch:
-                self._noise = StepNoise.of_probe(self._moments, self._batch)
-            self._batch = 0
-            if self.steps % self.every == 0:
-                self._row()
+        if len(args) > 1 or kwargs.get("closure") is not None:
+            self._steps.skip()
+        elif not self._steps.after():
+            self._again()
+            return
+        if self._samples is not None and self._samples.units:
+            self._noise = self._step_noise(self._samples)
+            self._samples.forget()
+        elif self._probe is not None and self._noise is None and self._moments is not None and self._batch:
+            self._noise = StepNoise.of_probe(self._moments, self._batch)
+        self._batch = 0
+        if self._steps.count % self.every == 0:
+            self._row()
 
     def _again(self) -> None:
         """The step was none: its samples are forgotten, and the next one's are taken."""
@@ -301,6 +296,7 @@ class Monitor:
             self._samples.forget()
             self._samples.open()
 
+    @torch.no_grad()
     def _step_noise(self, samples: StepSamples) -> StepNoise | None:
         if samples.reason:
             self._note(samples.reason)
@@ -308,6 +304,7 @@ class Monitor:
         assert self._per_sample is not None
         return StepNoise.of_samples(samples, self._parameters, self._products, self._per_sample)
 
+    @torch.no_grad()
     def _row(self) -> None:
         """Write down what happened since the row before, and begin the next."""
         read, rows = self._steps.read(), self._records.rows

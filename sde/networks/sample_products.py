@@ -7,14 +7,17 @@ from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from sde.kernels.outer_sums import matrix_sums, outer_sums
 from sde.networks.layer_gradients import Gradient, Outer, Rows
 from sde.networks.slice_products import Axes, Pairs, SliceProducts, Squares, pair_products, summed
+from sde.networks.square_sums import WIDTHS, plain
 
-BUDGET = 2**20
-"""Numbers that a chunk of per-sample gradients may hold."""
+BUDGET = 2**18
+"""Numbers that a chunk of per-sample gradients may hold: a core's cache holds them too."""
 
 
 class Direction(NamedTuple):
@@ -29,23 +32,33 @@ class Direction(NamedTuple):
         """The same for all tensors of a shape."""
         shape = tuple(total.shape)
         rows, columns = shape[0] if shape else 1, math.prod(shape[1:])
-        left, right = (signs(n).to(total) for n in (rows, columns))
-        return cls(left, right)
+        return cls(*(signs(n, total.dtype, total.device) for n in (rows, columns)))
 
     def of_whole(self, total: Tensor) -> Tensor:
         """left^T G right."""
         return self.left @ (total.reshape(len(self.left), -1) @ self.right)
 
-    def agree(self, found: Tensor, wanted: Tensor, total: Tensor) -> bool:
-        """Whether two are the same to rounding, for a gradient of this size."""
-        size = total.norm() * (len(self.left) * len(self.right)) ** 0.5
-        return bool((found - wanted).abs() <= 1e3 * torch.finfo(total.dtype).eps * size)
+    def look(self, total: Tensor) -> tuple[Tensor, Tensor]:
+        """|G|^2 and left^T G right."""
+        if plain(total) and total.dtype == self.left.dtype:
+            out = torch.empty(2, dtype=torch.float64)
+            where = (total.data_ptr(), self.left.data_ptr(), self.right.data_ptr())
+            matrix_sums()(*where, len(self.left), len(self.right), out.data_ptr(), WIDTHS[total.dtype])
+            return out[0], out[1]
+        flat = total.reshape(-1)
+        return torch.dot(flat, flat), self.of_whole(total)
+
+    def agree(self, found: float, wanted: float, square: float) -> bool:
+        """Whether two are the same to rounding, for a gradient G with |G|^2 = square."""
+        size = (square * len(self.left) * len(self.right)) ** 0.5
+        return abs(found - wanted) <= 1e3 * torch.finfo(self.left.dtype).eps * size
 
 
 @cache
-def signs(n: int) -> Tensor:
+def signs(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """(n,) random signs, always the same."""
-    return torch.randint(0, 2, (n,), generator=torch.Generator().manual_seed(n)).float() * 2 - 1
+    found = torch.randint(0, 2, (n,), generator=torch.Generator().manual_seed(n)) * 2 - 1
+    return found.to(device=device, dtype=dtype)
 
 
 def add_products(
@@ -66,7 +79,12 @@ def add_products(
     if len(uses) == 1 and isinstance(uses[0], Rows) and all(p.axes == ((1,), (1,)) for p in pairs):
         _add_sparse(out, squares, pairs, uses[0], shape, sign)
         return projected(uses, along.left, along.right)
-    if _narrow(uses, squares, pairs, shape):
+    if not pairs and len(uses) == 1 and isinstance(uses[0], Tensor) and len(shape) == 1:
+        return _add_one_place(out, squares, _as_outer(uses[0]), along, sign)
+    narrow = _narrow(uses, squares, pairs, shape)
+    if narrow and not pairs and len(uses) == 1 and isinstance(uses[0], Outer) and uses[0].places == 1:
+        return _add_one_place(out, squares, uses[0], along, sign)
+    if narrow:
         _add_grams(out, squares, pairs, uses, sign)
         return projected(uses, along.left, along.right)
     samples, chunk = sample_count(uses), chunk_of(shape, uses)
@@ -74,21 +92,14 @@ def add_products(
     for first in range(0, samples, chunk):
         dense = dense_gradients(uses, shape, first, min(first + chunk, samples))
         seen = seen + along.of_whole(dense.sum(0))
-        for q in squares:
-            if q.axes and q.axes[0] == 0 and len(q.axes) == 1:
-                found = (
-                    torch.linalg.vector_norm(dense.flatten(2), dim=2).square_().sum(0)
-                    if dense.ndim > 2
-                    else dense.square().sum(0)
-                )
-            else:
-                found = summed(dense.square().sum(0), q.axes)
-            out[q.start : q.start + q.size] += sign * found.to(out)
-        if pairs:
-            each = products.of_samples({name: dense})
-            for p in pairs:
-                out[p.start : p.start + p.size] += sign * each[p.start : p.start + p.size].to(out)
+        products.add_own(out, name, dense, sign)
     return seen
+
+
+def _as_outer(each: Tensor) -> Outer:
+    """Gradients (samples, n) as products with 1."""
+    ones = signs(1, each.dtype, each.device).abs().expand(each.shape[0], 1).contiguous()
+    return Outer(each.shape[0], 1, each.shape[1], 1, 1, lambda i, j: (each[i:j], ones[i:j]))
 
 
 def sample_count(uses: Sequence[Gradient]) -> int:
@@ -101,7 +112,10 @@ def sample_count(uses: Sequence[Gradient]) -> int:
 
 def chunk_of(shape: Axes, uses: Sequence[Gradient]) -> int:
     """Samples whose gradients, and what these are made from, fit in the budget."""
-    size = torch.Size(shape).numel() + sum(u.places * u.blocks * u.columns for u in uses if isinstance(u, Outer))
+    size = torch.Size(shape).numel()
+    for u in uses:
+        if isinstance(u, Outer):
+            size += u.places * u.blocks * u.columns if u.whole is None else 2 * u.places * u.rows
     return max(1, BUDGET // size)
 
 
@@ -109,7 +123,9 @@ def dense_gradients(uses: Sequence[Gradient], shape: Axes, first: int, last: int
     """(samples, *shape): the gradients of some samples, whole."""
     total: Tensor | None = None
     for u in uses:
-        if isinstance(u, Outer):
+        if isinstance(u, Outer) and u.whole is not None:
+            g = u.whole(first, last)
+        elif isinstance(u, Outer):
             left, right = u.factors(first, last)
             g = (left.transpose(-1, -2) @ right).reshape(last - first, *shape)
         elif isinstance(u, Rows):
@@ -152,16 +168,41 @@ def _narrow(uses: Sequence[Gradient], squares: Sequence[Squares], pairs: Sequenc
     return places == 1 or places * (rows + columns) <= rows * columns
 
 
+def _add_one_place(out: Tensor, squares: Sequence[Squares], outer: Outer, along: Direction, sign: float) -> Tensor:
+    """As `add_products` for G_i = left_i^T right_i with one place: |G_i[r, :]|^2 = left_ir^2 |right_i|^2."""
+    left, right = (f.reshape(outer.samples, -1) for f in outer.factors(0, outer.samples))
+    factors = (left, right, along.left, along.right)
+    if out.is_cpu and all(map(plain, factors)) and len({f.dtype for f in factors}) == 1:
+        seen = out.new_empty(())
+        at = {q.axes: out.data_ptr() + 8 * q.start for q in squares}
+        sums = (at.get((0,), 0), at.get((1,), 0), at.get((), 0), seen.data_ptr())
+        sizes = (outer.samples, outer.rows, outer.columns)
+        words = np.array([*(f.data_ptr() for f in factors), *sizes, *sums, WIDTHS[left.dtype]])
+        outer_sums()(words.ctypes.data, sign)
+        return seen
+    whole = (torch.linalg.vecdot(left, left), torch.linalg.vecdot(right, right))
+    for q in squares:
+        if not q.axes:
+            out[q.start] += sign * (whole[0] @ whole[1]).to(out)
+        else:
+            own = left if q.axes == (0,) else right
+            out[q.start : q.start + q.size].add_(torch.mv(own.square().T, whole[1 - q.axes[0]]).to(out), alpha=sign)
+    return (left @ along.left) @ (right @ along.right)
+
+
 def _add_grams(
     out: Tensor, squares: Sequence[Squares], pairs: Sequence[Pairs], uses: Sequence[Gradient], sign: float
 ) -> None:
     outer = [u for u in uses if isinstance(u, Outer)]
     places = sum(u.places for u in outer)
     samples = sample_count(uses)
-    chunk = max(1, 4 * BUDGET // (places * (places + outer[0].rows + outer[0].columns)))
+    chunk = max(1, 16 * BUDGET // (places * (places + outer[0].rows + outer[0].columns)))
     for first in range(0, samples, chunk):
         factors = [u.factors(first, min(first + chunk, samples)) for u in outer]
-        left, right = (torch.cat([f[side] for f in factors], 2)[:, 0] for side in (0, 1))
+        left, right = (
+            (factors[0][side] if len(factors) == 1 else torch.cat([f[side] for f in factors], 2))[:, 0]
+            for side in (0, 1)
+        )
         sides = {0: (left, right), 1: (right, left)}
         weighed: dict[int, Tensor] = {}
 

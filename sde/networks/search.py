@@ -19,7 +19,9 @@ WHOLE, WINDOW = 3000, 2000
 """Unknowns that are solved for together; more are solved for in windows of neighbouring layers."""
 PLAIN = 64
 """Slices that a pattern that is nearly a law may have; more is noise among weak directions."""
-_NOISE = 1e-13
+SPARE = 4
+"""Rows beyond the unknowns of some tensors."""
+_NOISE, _RANK = 1e-13, 1e-12
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,8 @@ def candidates(probe: Probe, seed: int) -> Candidates:
     widest = max(sum(len(b) for b in blocks if b.parameter in part) for part in parts)
     starts = starts_of(blocks)
     places = [np.flatnonzero(np.repeat([b.parameter in p for b in blocks], [len(b) for b in blocks])) for p in parts]
-    each = _rank(probe, blocks, places, seed)
-    rows, scale = _rows(probe, blocks, dead, int(1.05 * widest) + 40, each, seed)
+    points = _points(probe, blocks, parts, dead, seed)
+    rows, scale = _rows(probe, blocks, dead, int(1.05 * widest) + 40, points, seed)
     below = NEARLY if len(parts) == 1 else EXACT
     exact: dict[Pattern, None] = {}
     nearly: dict[Pattern, None] = {}
@@ -110,35 +112,56 @@ def _draws(probe: Probe, times: int) -> int:
     return min(100, max(needed, default=0))
 
 
-def _rank(probe: Probe, blocks: list[Block], places: list[np.ndarray], seed: int) -> int:
-    """How many independent rows one set of parameters gives, in the window where they are fewest: all signals of a
-    window may pass through few channels.
+def _points(probe: Probe, blocks: list[Block], parts: list[set[str]], dead: dict[str, np.ndarray], seed: int) -> int:
+    """How many sets of parameters are needed. One gives as many independent rows as signals pass: of the first tensors
+    of a window no more than pass the narrowest layer behind them, whatever the window has beyond it.
     """
     theta = probe.fresh(seed + 99)
     buffers = dict(probe.module.named_buffers())
-    rows = torch.cat([columns(blocks, g, theta, buffers) for g in probe.gradients(seed + 99, probe.rank)])
-    ranks = [int(torch.linalg.matrix_rank(rows[:, torch.as_tensor(p)], rtol=1e-9)) for p in places]
-    return max(1, min(ranks))
+    grams: dict[str, Tensor] = {}
+    sizes: dict[str, int] = {}
+    rows = [_living(g, dead) for g in probe.gradients(seed + 99, probe.rank)]
+    for name in probe.parameters:
+        own = [b for b in blocks if b.parameter == name]
+        found = torch.cat([columns(own, g, theta, buffers) / _norms(g)[:, None] for g in rows])
+        grams[name], sizes[name] = found @ found.T, found.shape[1]
+    needed = 1
+    for part in parts:
+        names = [n for n in probe.parameters if n in part]
+        sets = [[n] for n in names] + [names[:k] for k in range(2, len(names) + 1)]
+        for chosen in sets:
+            values = torch.linalg.eigvalsh(torch.stack([grams[n] for n in chosen]).sum(0))
+            if values[-1] > _NOISE:
+                rank = int((values > _RANK * values[-1]).sum())
+                needed = max(needed, -(-int(1.05 * sum(sizes[n] for n in chosen) + SPARE) // rank))
+    return needed
 
 
 def _rows(
-    probe: Probe, blocks: list[Block], dead: dict[str, np.ndarray], count: int, each: int, seed: int
+    probe: Probe, blocks: list[Block], dead: dict[str, np.ndarray], count: int, points: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """At least `count` rows, at ten parameters or more, each of a gradient of norm one; how large they could be."""
-    thetas = max(12, _draws(probe, 2), -(-count // each))
+    """At least `count` rows, at ten parameters or more, each of a gradient of norm one, the first of each set of
+    parameters before the second; how large they could be."""
+    thetas = max(12, _draws(probe, 2), -(-count // probe.rank), points)
     each = -(-count // thetas)
     found, most = [], torch.zeros(starts_of(blocks)[-1], dtype=torch.float64)
     for k in range(thetas):
         theta = probe.fresh(seed + 100 + k)
         buffers = dict(probe.module.named_buffers())
-        for g in probe.gradients(seed + 9000 + k, each):
-            for n, mask in dead.items():
-                g[n][:, torch.as_tensor(mask)] = 0.0
+        for g in (_living(g, dead) for g in probe.gradients(seed + 9000 + k, each)):
             first = {n: v[0] / _norms(g)[0] for n, v in g.items()}
             most += largest(blocks, first, theta, buffers) / thetas
             found.append((columns(blocks, g, theta, buffers) / _norms(g)[:, None]).numpy())
-    order = np.random.default_rng(seed).permutation(sum(len(f) for f in found))
-    return np.concatenate(found)[order], most.numpy()
+    rows = np.concatenate(found)
+    within = np.arange(len(rows)) % each
+    return rows[np.lexsort((np.random.default_rng(seed).permutation(len(rows)), within))], most.numpy()
+
+
+def _living(gradients: dict[str, Tensor], dead: dict[str, np.ndarray]) -> dict[str, Tensor]:
+    """With what is rounding in entries that have no gradient set to 0."""
+    for n, mask in dead.items():
+        gradients[n][:, torch.as_tensor(mask)] = 0.0
+    return gradients
 
 
 def _norms(gradients: dict[str, Tensor]) -> Tensor:

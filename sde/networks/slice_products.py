@@ -7,7 +7,7 @@ their products: a hook takes products alone, and charges are combined later.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,18 +18,9 @@ from torch import Tensor
 
 from sde.networks.charge import slices
 from sde.networks.charges import Charges
+from sde.networks.square_sums import Axes, Squares, SquareSums, summed
 
-Axes = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Squares:
-    """|slice|^2 of every slice of a tensor."""
-
-    name: str
-    axes: Axes
-    start: int
-    size: int
+SHORT = (torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,54 +94,62 @@ class SliceProducts:
         by_name: dict[str, list[Squares]] = {}
         for q in self.squares.values():
             by_name.setdefault(q.name, []).append(q)
-        self._by_name = [(n, tuple(group)) for n, group in by_name.items()]
-        starts = [q.start for _, group in self._by_name for q in group] + [p.start for p in self.pairs]
-        self._order = [int(i) for i in np.argsort(starts)]
+        self._by_name = by_name
+        self.square_sums = SquareSums(list(by_name.values()), shapes, self.size)
 
-    def take(self, first: Mapping[str, Tensor], second: Mapping[str, Tensor] | None = None) -> Tensor:
-        """(products,): symmetric in the two sets of tensors; of one with itself without a second."""
-        parts: list[Tensor] = []
-        for name, group in self._by_name:
-            if second is None:
-                parts += own_squares(first[name], group)
-            else:
-                product = first[name] * second[name]
-                parts += [summed(product, q.axes) for q in group]
+    def take(
+        self, first: Mapping[str, Tensor], second: Mapping[str, Tensor] | None = None, *, double: bool = False
+    ) -> Tensor:
+        """(products,): symmetric in the two sets of tensors; of one with itself without a second. double: in float64,
+        as they always are for tensors that compiled code can read, but for pairs."""
+        second = first if second is None else second
+        out, groups = self.square_sums.take(first, second), self.square_sums.left
+        if out is None:
+            kind = torch.float64 if double else None
+            out = next(iter(first.values())).new_empty(self.size, dtype=kind)
+            groups = list(self._by_name.values())
+        kept: Callable[[Tensor], Tensor] = Tensor.double if double else lambda t: t
+        for group in groups:
+            product = kept(first[group[0].name]) * kept(second[group[0].name])
+            for q in group:
+                out[q.start : q.start + q.size] = summed(product, q.axes)
         for p in self.pairs:
-            found = pair_products(p, first[p.names[0]], (second or first)[p.names[1]])
-            if second is not None:
-                found = (found + pair_products(p, second[p.names[0]], first[p.names[1]])) / 2
-            parts.append(found)
-        return torch.cat([parts[i] for i in self._order]) if parts else next(iter(first.values())).new_zeros(0)
+            found = pair_products(p, kept(first[p.names[0]]), kept(second[p.names[1]]))
+            if second is not first:
+                found = (found + pair_products(p, kept(second[p.names[0]]), kept(first[p.names[1]]))) / 2
+            out[p.start : p.start + p.size] = found
+        return out
 
-    def take_own(self, out: Tensor, name: str, tensor: Tensor) -> None:
-        """Put those of one tensor with itself into `out`."""
-        for n, group in self._by_name:
-            if n == name:
-                for q, found in zip(group, own_squares(tensor, group), strict=True):
-                    out[q.start : q.start + q.size] = found.to(out)
+    def add_own(self, out: Tensor, name: str, each: Tensor, sign: float = 1.0) -> None:
+        """Add those of one tensor with itself, summed over the samples (samples, *shape), to `out`."""
+        group = self._by_name.get(name, [])
+        if group and not self.square_sums.add_samples(out, name, each, sign):
+            squares = each.square().sum(0)
+            for q in group:
+                out[q.start : q.start + q.size] += sign * summed(squares, q.axes).to(out)
         for p in self.pairs:
             if p.names == (name, name):
-                out[p.start : p.start + p.size] = pair_products(p, tensor, tensor).to(out)
+                out[p.start : p.start + p.size] += sign * of_pairs(p, each, each).to(out)
 
-    def take_sums(self, tensors: Mapping[str, Tensor]) -> Tensor:
+    def take_sums(self, tensors: Mapping[str, Tensor], *, double: bool = False) -> Tensor:
         """(sums,): sums over slices, for b."""
-        parts = [summed(tensors[q.name], q.axes) for q in self.sums.values()]
+        parts = [summed(tensors[q.name].double() if double else tensors[q.name], q.axes) for q in self.sums.values()]
         return torch.cat(parts) if parts else next(iter(tensors.values())).new_zeros(0)
 
-    def of_samples(self, gradients: Mapping[str, Tensor]) -> Tensor:
-        """(products,): summed over samples; gradients: (samples, *shape) each. Tensors that are left out give 0."""
-        out = next(iter(gradients.values())).new_zeros(self.size)
-        for q in self.squares.values():
-            if q.name in gradients:
-                squares = gradients[q.name].square().sum(0)
-                out[q.start : q.start + q.size] = summed(squares, q.axes)
+    def whole(self, name: str) -> slice | None:
+        """Products of a tensor with itself that sum up to its square; None where there are none."""
+        group = self._by_name.get(name)
+        return None if group is None else slice(group[0].start, group[0].start + group[0].size)
+
+    def add_samples(self, out: Tensor, gradients: Mapping[str, Tensor]) -> None:
+        """Add those of several tensors, with themselves and each other, summed over samples; gradients: (samples,
+        *shape) each."""
+        for name, each in gradients.items():
+            self.add_own(out, name, each)
         for p in self.pairs:
-            if set(p.names) <= gradients.keys():
-                one, two = (_of_each(gradients[n], a) for n, a in zip(p.names, p.axes, strict=True))
-                gram = torch.einsum("sra,sca->rc", one[:, p.left.to(one.device)], two[:, p.right.to(two.device)])
-                out[p.start : p.start + p.size] = gram[p.rows.to(out.device), p.columns.to(out.device)]
-        return out
+            if p.names[0] != p.names[1] and set(p.names) <= gradients.keys():
+                found = of_pairs(p, gradients[p.names[0]], gradients[p.names[1]])
+                out[p.start : p.start + p.size] += found.to(out)
 
     def crossing(self) -> set[str]:
         """Tensors whose slices are multiplied with another tensor's."""
@@ -199,25 +198,6 @@ class _Entries:
         return sparse.csr_array((w.astype(float), (i, j)), shape=(rows, columns))
 
 
-def own_squares(tensor: Tensor, group: Sequence[Squares]) -> list[Tensor]:
-    """|slice|^2, for each of several ways to slice one tensor."""
-    if len(group) == 1 and tensor.ndim > 1 and group[0].axes in ((), (0,)) and tensor.is_contiguous():
-        rows = tensor.reshape(tensor.shape[0] if group[0].axes else 1, -1)
-        return [torch.linalg.vector_norm(rows, dim=1).square_()]
-    squares = tensor * tensor
-    return [summed(squares, q.axes) for q in group]
-
-
-def summed(tensor: Tensor, axes: Axes) -> Tensor:
-    """Sums over the slices that hold `axes` fixed, in the order of `slices`."""
-    rest = [a for a in range(tensor.ndim) if a not in axes]
-    out = tensor.sum(rest) if rest else tensor
-    if list(axes) != sorted(axes):
-        kept = sorted(axes)
-        out = out.permute([kept.index(a) for a in axes])
-    return out.reshape(-1)
-
-
 def pair_products(pairs: Pairs, left: Tensor, right: Tensor) -> Tensor:
     """The products of one set of pairs."""
     one, two = slices(left, pairs.axes[0]), slices(right, pairs.axes[1])
@@ -231,12 +211,12 @@ def in_double(tensors: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, 
 
 
 def in_single(tensor: Tensor) -> Tensor:
-    """Detached, and no shorter than float32."""
-    found = tensor.detach()
-    return found.float() if found.dtype in (torch.bfloat16, torch.float16) else found
+    """No shorter than float32."""
+    return tensor.float() if tensor.dtype in SHORT else tensor
 
 
-def _of_each(batch: Tensor, axes: Axes) -> Tensor:
-    """(samples, slices, entries)."""
-    each: Callable[[Tensor], Tensor] = lambda g: slices(g, axes)  # noqa: E731
-    return torch.vmap(each)(batch)
+def of_pairs(p: Pairs, left: Tensor, right: Tensor) -> Tensor:
+    """Their products, summed over samples."""
+    one, two = (torch.vmap(lambda g, a=a: slices(g, a))(t) for t, a in zip((left, right), p.axes, strict=True))
+    gram = torch.einsum("sra,sca->rc", one[:, p.left.to(one.device)], two[:, p.right.to(two.device)])
+    return gram[p.rows.to(gram.device), p.columns.to(gram.device)]

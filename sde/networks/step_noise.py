@@ -37,24 +37,24 @@ class StepNoise:
         cls, samples: StepSamples, parameters: Mapping[str, Tensor], products: SliceProducts, per_sample: str
     ) -> StepNoise:
         """From the passes of a step that was taken; parameters: with their gradients, as they were used."""
-        raw, units, notes = samples.raw.numpy(), samples.units, []
+        units, notes = samples.units, []
         used = products.take(
             {n: in_single(torch.zeros_like(p) if p.grad is None else p.grad) for n, p in parameters.items()}
         )
         used = used.cpu().double().numpy()
-        crossing = products.tensors[0] != products.tensors[1]
         ratios = []
-        for i in range(len(products.names)):
-            at = ~crossing & (products.tensors[0] == i)
-            if raw[at].sum() > 0:
-                ratios.append(used[at].sum() / raw[at].sum())
-        kept = float(np.median(ratios)) if ratios else 1.0
-        if ratios and max(ratios) - min(ratios) > CLIPPED * max(ratios):
+        for name, square in samples.raw.items():
+            whole = products.whole(name)
+            if whole is not None and square > 0:
+                ratios.append(float(used[whole].sum()) / square)
+        ratios.sort()
+        kept = ratios[len(ratios) // 2] if ratios else 1.0
+        if ratios and ratios[-1] - ratios[0] > CLIPPED * ratios[-1]:
             notes.append(
                 "gradients were changed tensor by tensor before the step, as clipping per parameter does: what is left"
                 " is no gradient of a symmetric loss, and the identity does not hold"
             )
-        before = np.where(crossing, used / kept if kept else 0.0, raw)
+        before = used / kept if kept else np.zeros_like(used)
         spread = kept * units / (units - 1) * (samples.second.numpy() - before / units)
         mean = kept * before - spread
         for name in sorted(samples.unknown):

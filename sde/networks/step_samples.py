@@ -19,8 +19,8 @@ class StepSamples:
     """Gathers while open, over all passes of one step.
 
     second (products,), float64: products of what each unit gave to the gradient, summed over units: samples, or whole
-    passes where a layer ties the samples of each. raw: of the gradient itself, before anything clips it. reason: why
-    nothing is known; per tensor in `unknown`.
+    passes where a layer ties the samples of each. raw: of each tensor, |gradient|^2 before anything clips it. reason:
+    why nothing is known; per tensor in `unknown`.
     """
 
     def __init__(self, model: nn.Module, parameters: Mapping[str, Tensor], products: SliceProducts) -> None:
@@ -37,10 +37,11 @@ class StepSamples:
     def forget(self) -> None:
         """What was gathered."""
         self.second = torch.zeros(self.products.size, dtype=torch.float64)
-        self.raw = torch.zeros(self.products.size, dtype=torch.float64)
+        self.raw: dict[str, float] = {}
+        self._squares: dict[str, Tensor] = {}
         self.unknown: set[str] = set()
         self.units = self.samples = self.passes = 0
-        self._seen: dict[str, Tensor] = {}
+        self._along: dict[str, tuple[Direction, Tensor, Tensor]] = {}
         self._passes: list[dict[str, Any]] = []
         self._waiting: dict[str, list[Gradient]] = {}
 
@@ -66,6 +67,7 @@ class StepSamples:
         self._waiting.clear()
         self.is_open = False
 
+    @torch.no_grad()
     def finish(self) -> None:
         """All passes of the step are made, and the step is not: take what single layers could not tell from the whole
         model, and close."""
@@ -73,6 +75,7 @@ class StepSamples:
         done = [p for p in self._passes if "cotangent" in p]
         self.passes, self.samples = len(done), sum(p["samples"] for p in done)
         self.units = self.passes if self.tied else self.samples
+        self._read()
         left = set() if self.tied else self._whole_only | self.unknown
         if self.tied:
             self.unknown |= self._crossing
@@ -90,6 +93,18 @@ class StepSamples:
             self.unknown |= left
         self._whole_only |= left
         self._passes.clear()
+
+    def _read(self) -> None:
+        """What was put off until here, in one transfer from the device."""
+        put_off = [*self._squares.values(), *(t for _, *pair in self._along.values() for t in pair)]
+        if not put_off:
+            return
+        numbers = torch.stack([t.to(put_off[0].dtype) for t in put_off]).tolist()
+        self.raw = dict(zip(self._squares, numbers, strict=False))
+        pairs = iter(numbers[len(self._squares) :])
+        for name, (along, *_) in self._along.items():
+            if not along.agree(next(pairs), next(pairs), self.raw[name]):
+                self.unknown.add(name)
 
     @property
     def reason(self) -> str:
@@ -123,31 +138,28 @@ class StepSamples:
 
     def _whole(self, name: str, gradient: Tensor) -> None:
         with torch.no_grad():
-            g = in_single(gradient)
-            own = torch.zeros_like(self.second)
-            self.products.take_own(own, name, g)
-            self.second += own
+            self.products.add_own(self.second, name, in_single(gradient)[None])
 
     def _arrived(self, name: str, p: Tensor) -> None:
         with torch.no_grad():
             if p.grad is None:
                 return
             g = in_single(p.grad.to_dense() if p.grad.is_sparse else p.grad)
-            self.products.take_own(self.raw, name, g)
+            along = Direction.of(g)
+            self._squares[name], seen = along.look(g)
             if self.tied or name in self._whole_only or name in self.unknown:
                 return
-            along = Direction.of(g)
             try:
                 uses = self.capture.taken(name)
                 found = add_products(self.second, self.products, name, tuple(p.shape), uses, along)
                 if name in self._crossing:
                     self._cross(name, uses)
             except ValueError:
-                found = None
-            seen = along.of_whole(g)
-            if found is None or not along.agree(found + self._seen.get(name, 0.0), seen, g):
                 self.unknown.add(name)
-            self._seen[name] = seen
+                return
+            if name in self._along:
+                found = found + self._along[name][1]
+            self._along[name] = (along, found, seen)
 
     def _cross(self, name: str, uses: list[Gradient]) -> None:
         """Products with another tensor's slices, once both are there."""

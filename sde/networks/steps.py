@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Optimizer
 
-from sde.networks.identity import Identity, Taken
+from sde.networks.identity import Identity
 from sde.networks.optimiser_rules import BUFFER, STILL, Rule, follows, groups_of, rule_of
-from sde.networks.slice_products import SliceProducts, in_double, in_single
+from sde.networks.slice_products import SliceProducts, in_single
 
 MOST = 2**22
 """Numbers of products that may wait."""
@@ -45,13 +45,14 @@ class Steps:
         self.parameters = {n: parameters[n] for n in products.names}
         groups = groups_of(optimizer)
         self._groups = [(p, groups[id(p)]) for p in self.parameters.values()]
+        self._quick: _Buffers | None = None
         self._own_groups = list({id(g): g for _, g in self._groups}.values())
         self._settled: tuple[Any, Any] = ((), ())
         self.kind = "sgd" if type(optimizer) is SGD else "unknown" if _has_rule(optimizer) else "other"
         self.decoupled, self._trials = False, {True: 0, False: 0}
         self.gaps, self.count, self.time = 0, 0, 0.0
         self.identity: Identity | None = None
-        self._taken: list[tuple[tuple[Rule, ...], dict[str, Tensor]]] = []
+        self._taken: list[tuple[tuple[Rule, ...], dict[str, Any]]] = []
         self._before: dict[str, Any] = {}
         self._copy: dict[str, Tensor] | None = None
         self.second_order = np.zeros(products.count)
@@ -77,11 +78,22 @@ class Steps:
         self.count, self.gaps, self.time = int(state["count"]), int(state["gaps"]), float(state["time"])
         self.kind, self.decoupled, self.identity = str(state["kind"]), bool(state["decoupled"]), None
         self._taken.clear()
-        self._settled = ((), ())
+        self._settled, self._quick = ((), ()), None
 
     def before(self) -> None:
         """Just before a step."""
         rules, blocks = self._rules_now()
+        if self._quick is not None and self.identity is not None and self.identity.blocks == blocks:
+            if rules is self._before["rules"]:
+                return
+            if _by_momentum(rules):
+                self._before = {"rules": rules}
+                return
+        self._quick = None
+        self._prepare(rules, blocks)
+
+    @torch.no_grad()
+    def _prepare(self, rules: tuple[Rule, ...], blocks: tuple[int, ...]) -> None:
         if self.kind == "sgd":
             if self.identity is None or self.identity.blocks != blocks:
                 self.catch_up()
@@ -106,7 +118,9 @@ class Steps:
             return False
         rules = self._before["rules"]
         self._counted(rules)
-        if self.kind == "sgd":
+        if self._quick is not None and (found := self._quick.take(self.optimizer)) is not None:
+            self._put(rules, {"vv": found})
+        elif self.kind == "sgd":
             self._take(rules)
         else:
             self._split()
@@ -117,6 +131,7 @@ class Steps:
         self.time += self._groups[0][1]["lr"] if self._groups else 0.0
         self.rules.append(rules)
 
+    @torch.no_grad()
     def skip(self) -> None:
         """A step whose gradients were not there before it: a closure made them."""
         self.gaps += 1
@@ -128,21 +143,24 @@ class Steps:
     def catch_up(self) -> None:
         """Bring the identity up to the steps that were taken."""
         if self.identity is not None and self._taken:
-            self.identity.advance(_numbers(self._taken))
+            self.identity.advance(*_numbers(self._taken))
         self._taken.clear()
 
+    @torch.no_grad()
     def read(self) -> Reading:
         """The charges now; the identity begins anew from what is measured."""
         self.catch_up()
-        here, products = in_double(self.parameters, self.products.names), self.products
-        theta, sums = (t.cpu().numpy() for t in (products.take(here), products.take_sums(here)))
+        here, products = self._tensors(), self.products
+        theta, sums = (take(here, double=True).cpu().numpy() for take in (products.take, products.take_sums))
         value = products.form @ theta + 2 * (products.linear @ sums)
-        size = products.absolute @ theta + 2 * (abs(products.linear) @ np.abs(sums))
+        most = products.take_sums({n: t.abs() for n, t in here.items()}).cpu().numpy()  # entries of a sum may cancel
+        size = products.absolute @ theta + 2 * (abs(products.linear) @ most)
         expected = np.full(len(value), np.nan) if self.identity is None else self.identity.value
         if self.identity is not None:
             self._anchor(theta, sums, here)
         return Reading(value, expected, size, theta, sums)
 
+    @torch.no_grad()
     def _take(self, rules: tuple[Rule, ...]) -> None:
         found: dict[str, Tensor] = {}
         g = self._gradients() if any(r.nesterov for r in rules) or not all(r.buffered for r in rules) else {}
@@ -153,10 +171,17 @@ class Steps:
         for key in ("xg", "xg_sums"):
             if key in self._before:
                 found[key] = self._before[key]
+        self._put(rules, found)
+        plain = self.identity is not None and not self.identity.mixed and self._settled[0] != ()
+        if plain and _by_momentum(rules) and not self.products.pairs:
+            self._quick = _Buffers.of(self)
+
+    def _put(self, rules: tuple[Rule, ...], found: dict[str, Any]) -> None:
         self._taken.append((rules, found))
         if len(self._taken) * max(self.products.size, 1) > MOST:
             self.catch_up()
 
+    @torch.no_grad()
     def _split(self) -> None:
         assert self._copy is not None
         moved = {n: in_single(p) - in_single(self._copy[n]) for n, p in self.parameters.items()}
@@ -192,9 +217,13 @@ class Steps:
 
     def _rules_now(self) -> tuple[tuple[Rule, ...], tuple[int, ...]]:
         """The rules that are at work, and which of them each tensor has."""
-        key = tuple(_plain(g.get(k)) for g in self._own_groups for k in SETTINGS)
-        if key == self._settled[0] and all(p.grad is not None for p, _ in self._groups):
-            return self._settled[1]
+        key = tuple([g.get(k) for g in self._own_groups for k in SETTINGS])
+        if key == self._settled[0]:
+            for p, _ in self._groups:
+                if p.grad is None:
+                    break
+            else:
+                return self._settled[1]
         own: dict[tuple[int, bool], Rule] = {}
         number: dict[Rule, int] = {}
         blocks: list[int] = []
@@ -210,7 +239,8 @@ class Steps:
             blocks.append(number.setdefault(rule, len(number)))
         found = tuple(number), tuple(blocks)
         begun = all(r.momentum == 0 or not f for (_, f), r in own.items())
-        self._settled = (key, found) if begun and STILL not in number else ((), found)
+        mutable = any(isinstance(k, Tensor) for k in key)
+        self._settled = (key, found) if begun and STILL not in number and not mutable else ((), found)
         return found
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -239,21 +269,45 @@ class Steps:
     def _anchor(self, theta: Any = None, sums: Any = None, here: dict[str, Tensor] | None = None) -> None:
         """Begin the identity at the parameters and the momentum as they are."""
         assert self.identity is not None
-        here = in_double(self.parameters, self.products.names) if here is None else here
-        theta = self.products.take(here).cpu().numpy() if theta is None else theta
-        sums = self.products.take_sums(here).cpu().numpy() if sums is None else sums
-        none = {n: torch.zeros_like(t) for n, t in here.items()}
-        v = {n: t.double() for n, t in self._velocities(none).items()}
+        here, products = self._tensors() if here is None else here, self.products
+        theta = products.take(here, double=True).cpu().numpy() if theta is None else theta
+        sums = products.take_sums(here, double=True).cpu().numpy() if sums is None else sums
         if any(bool(group.get("momentum", 0.0)) for _, group in self._groups):
-            along, line = self.products.take(here, v).cpu().numpy(), self.products.take_sums(v).cpu().numpy()
+            v = self._velocities({})
+            along, line = products.take(here, v, double=True), products.take_sums(v, double=True)
+            along, line = along.cpu().numpy(), line.cpu().numpy()
         else:
             along, line = np.zeros_like(theta), np.zeros_like(sums)
         self.identity.anchor(theta, sums, along, line)
 
 
-def _plain(setting: Any) -> Any:
-    """A number, where it is a tensor, which may change in place."""
-    return float(setting) if isinstance(setting, Tensor) else setting
+def _by_momentum(rules: tuple[Rule, ...]) -> bool:
+    """Whether a step's products are those of the momentum alone."""
+    return all(r.buffered and not r.nesterov for r in rules)
+
+
+class _Buffers:
+    """The momentum of all tensors, where each step's products are of it alone: what is looked up is whether it is still
+    the same."""
+
+    def __init__(self, kept: list[tuple[Tensor, Tensor]], again: Callable[[], np.ndarray | None]) -> None:
+        self._kept, self._again = kept, again
+
+    @classmethod
+    def of(cls, steps: Steps) -> _Buffers | None:
+        """None where they are not plain."""
+        sums, state = steps.products.square_sums, steps.optimizer.state
+        kept = [(p := steps.parameters[n], state[p][BUFFER]) for n in sums.names]
+        again = sums.again([b for _, b in kept])
+        return None if again is None else cls(kept, again)
+
+    def take(self, optimizer: Optimizer) -> np.ndarray | None:
+        """Their products; None where they are others by now."""
+        state = optimizer.state
+        for p, kept in self._kept:
+            if state[p].get(BUFFER) is not kept:
+                return None
+        return self._again()
 
 
 def _has_rule(optimizer: Optimizer) -> bool:
@@ -261,8 +315,16 @@ def _has_rule(optimizer: Optimizer) -> bool:
     return all(known <= g.keys() for g in optimizer.param_groups)
 
 
-def _numbers(taken: list[tuple[tuple[Rule, ...], dict[str, Tensor]]]) -> list[Taken]:
-    """In one transfer from the device for each kind of product."""
+def _stack(found: list[Any]) -> np.ndarray:
+    """(steps, products), float64."""
+    if any(isinstance(f, np.ndarray) for f in found):
+        return np.stack([f if isinstance(f, np.ndarray) else f.cpu().double().numpy() for f in found])
+    return torch.stack(found).cpu().double().numpy()
+
+
+def _numbers(
+    taken: list[tuple[tuple[Rule, ...], dict[str, Any]]],
+) -> tuple[list[tuple[Rule, ...]], dict[str, np.ndarray]]:
+    """In one transfer from the device for each kind of product; those that all steps have."""
     keys = set.intersection(*(set(found) for _, found in taken))
-    arrays = {k: torch.stack([found[k] for _, found in taken]).cpu().double().numpy() for k in keys}
-    return [Taken(rules, **{k: a[i] for k, a in arrays.items()}) for i, (rules, _) in enumerate(taken)]
+    return [rules for rules, _ in taken], {k: _stack([found[k] for _, found in taken]) for k in keys}

@@ -16,7 +16,7 @@ from sde.networks.charges import Charges
 from sde.networks.layer_capture import LayerCapture
 from sde.networks.layer_gradients import Gradient, ties_samples
 from sde.networks.sample_products import BUDGET, Direction, add_products, dense_gradients, sample_count
-from sde.networks.slice_products import SliceProducts, in_double
+from sde.networks.slice_products import SliceProducts, in_double, of_pairs
 from symbolic.errors import InputError
 from symbolic.errors import check as must
 
@@ -254,7 +254,7 @@ def _by_layers(
             except ValueError:
                 left.add(name)
                 continue
-            if along.agree(whole, along.of_whole(sums[name]), sums[name]):
+            if along.agree(float(whole), float(along.of_whole(sums[name])), float(sums[name].square().sum())):
                 out += own
             else:
                 left.add(name)
@@ -281,8 +281,7 @@ def add_crossing(out: Tensor, products: SliceProducts, uses: dict[str, list[Grad
             for first in range(0, samples, chunk):
                 last = min(first + chunk, samples)
                 each = {n: dense_gradients(uses[n], tuple(like[n].shape), first, last) for n in p.names}
-                found = products.of_samples(each)[p.start : p.start + p.size]
-                out[p.start : p.start + p.size] += found.to(out)
+                out[p.start : p.start + p.size] += of_pairs(p, *(each[n] for n in p.names)).to(out)
 
 
 def by_vmap(
@@ -304,12 +303,12 @@ def by_vmap(
         return sample_losses(loss(one, *(y[None] for y in ys)), 1)
 
     each = vmap(grad(of_one), in_dims=(None, 0, 0), randomness="different")
-    chunk = max(1, BUDGET // max(sum(t.numel() for t in moved.values()), 1))
+    chunk = max(1, 4 * BUDGET // max(sum(t.numel() for t in moved.values()), 1))
     sums = {n: torch.zeros_like(t) for n, t in moved.items()}
     for first in range(0, len(inputs[0]), chunk):
         part = [tuple(t[first : first + chunk] for t in ts) for ts in (inputs, targets)]
         gradients = each(moved, part[0], part[1])
-        out += products.of_samples(gradients).to(out)
+        products.add_samples(out, gradients)
         for n, g in gradients.items():
             sums[n] += g.sum(0)
     return sums

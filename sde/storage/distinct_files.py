@@ -39,7 +39,8 @@ def check_apart(outputs: Iterable[str | Path | None], inputs: Iterable[str | Pat
 
 
 class _Location:
-    """Where a path leads. endless: to a pipe, a terminal or a device, which nothing is overwritten in."""
+    """Where a path leads. endless: to a pipe, a terminal or a device, which nothing is overwritten in. A folder is like
+    all that lies in it."""
 
     def __init__(self, given: str | Path) -> None:
         self.given = given
@@ -49,10 +50,12 @@ class _Location:
 
     @property
     def endless(self) -> bool:
-        return self.status is not None and not stat.S_ISREG(self.status.st_mode)
+        return (
+            self.status is not None and not stat.S_ISREG(self.status.st_mode) and not stat.S_ISDIR(self.status.st_mode)
+        )
 
     def is_like(self, other: _Location) -> bool:
-        if self.path == other.path:
+        if self.path == other.path or self.path in other.path.parents or other.path in self.path.parents:
             return True
         if self.status is not None and other.status is not None and os.path.samestat(self.status, other.status):
             return True

@@ -71,7 +71,7 @@ def replacing(path: str | Path, what: str = "output") -> Iterator[BinaryIO]:
                 stream.close()
             os.replace(beside, target)
             stream.close()
-            _force(target.parent)
+            force(target.parent)
     finally:
         with suppress(OSError):  # a full disk is told of once
             stream.close()
@@ -96,7 +96,7 @@ def _device(target: Path, what: str) -> Iterator[BinaryIO]:
             stream.close()
 
 
-def _force(folder: Path) -> None:
+def force(folder: Path) -> None:
     """Wait until a folder's names are on the disk, where there is such a thing."""
     if os.name == "nt":
         return
@@ -113,17 +113,6 @@ def _force(folder: Path) -> None:
 def write_text(path: str | Path, text: str) -> Path:
     """Write text whole."""
     return write_whole(path, lambda stream: stream.write(text.encode()))
-
-
-def write_netcdf(path: str | Path, data: xr.Dataset) -> Path:
-    """Write a result whole, as NetCDF 4."""
-    from sde.storage.netcdf import Writer
-
-    def fill(stream: BinaryIO) -> None:
-        with Writer(stream) as writer:
-            writer.put(data)
-
-    return write_whole(path, fill)
 
 
 def write_figure(path: str | Path, figure: Any) -> Path:

@@ -12,10 +12,13 @@ import os
 import re
 import secrets
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from time import time
 from typing import BinaryIO, cast
+
+from sde.storage import zarr_folder
 
 try:
     import fcntl
@@ -29,21 +32,45 @@ STALE = 24 * 3600.0
 _LONGEST = 180
 _TRIES = 100
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
 _RECHECK = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 def create(target: Path) -> tuple[BinaryIO, Path]:
     """A new, empty file beside target, open for reading and writing, and its path. Its mode follows the umask. Raises
     OSError."""
-    for _ in range(_TRIES):
-        path = target.with_name(f".{_stem(target.name)}.{secrets.token_hex(8)}.part")
+    handle, path = _created(target, lambda path: os.open(path, _FLAGS, 0o666))
+    return cast(BinaryIO, os.fdopen(handle, "w+b")), path
+
+
+def create_folder(target: Path) -> tuple[int, Path]:
+    """A new, empty folder beside target: its descriptor, which holds it until it is closed, and its path."""
+
+    def make(path: Path) -> int:
+        path.mkdir(0o777)
         try:
-            handle = os.open(path, _FLAGS, 0o666)
+            return os.open(path, _FOLDER)
+        except FileNotFoundError as error:  # taken for a left-over, as below
+            raise FileExistsError(path) from error
+
+    return _created(target, make)
+
+
+def new_name(target: Path) -> Path:
+    """A name beside target that nobody can guess."""
+    return target.with_name(f".{_stem(target.name)}.{secrets.token_hex(8)}.part")
+
+
+def _created(target: Path, make: Callable[[Path], int]) -> tuple[int, Path]:
+    for _ in range(_TRIES):
+        path = new_name(target)
+        try:
+            handle = make(path)
         except FileExistsError:
             continue
         try:
             if _hold(handle) and _names(path, handle):
-                return cast(BinaryIO, os.fdopen(handle, "w+b")), path
+                return handle, path
         except BaseException:
             os.close(handle)
             raise
@@ -51,29 +78,34 @@ def create(target: Path) -> tuple[BinaryIO, Path]:
     raise FileExistsError(f"no new name was to be had beside {target}")
 
 
-def sweep(target: Path) -> None:
-    """Remove what killed processes left of this target: regular files of ours that nobody holds. What cannot be removed
-    stays."""
+def sweep(target: Path, folder: bool = False) -> None:
+    """Remove what killed processes left of this target: regular files of ours that nobody holds, or of a `folder`,
+    folders. What cannot be removed stays."""
     mark = re.compile(rf"\.{re.escape(_stem(target.name))}\.[0-9a-f]{{16}}\.part")
     try:
-        with os.scandir(target.parent) as folder:
-            left = [entry.path for entry in folder if mark.fullmatch(entry.name)]
+        with os.scandir(target.parent) as entries:
+            left = [entry.path for entry in entries if mark.fullmatch(entry.name)]
     except OSError:
         return
     for path in left:
         with suppress(OSError):
-            _remove(path)
+            _remove(path, folder)
 
 
-def _remove(path: str) -> None:
+def _remove(path: str, folder: bool) -> None:
     found = os.lstat(path)
-    if not stat.S_ISREG(found.st_mode) or (hasattr(os, "geteuid") and found.st_uid != os.geteuid()):
+    right = stat.S_ISDIR if folder else stat.S_ISREG
+    if not right(found.st_mode) or (hasattr(os, "geteuid") and found.st_uid != os.geteuid()):
         return
+    drop = zarr_folder.remove if folder else os.unlink
+    if folder:
+        with os.scandir(path) as entries:  # what is written lies within
+            found = max([found, *(entry.stat(follow_symlinks=False) for entry in entries)], key=lambda s: s.st_mtime)
     if fcntl is None:
         if _stale(found):
-            os.unlink(path)
+            drop(path)
         return
-    handle = os.open(path, _RECHECK)
+    handle = os.open(path, _FOLDER if folder else _RECHECK)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -83,7 +115,7 @@ def _remove(path: str) -> None:
             if not _stale(found):
                 return
         if _names(path, handle):
-            os.unlink(path)
+            drop(path)
     finally:
         os.close(handle)
 

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import sympy as sp
 
+from symbolic import clock
 from symbolic.algebra.constants import Constants, constants_of
 from symbolic.algebra.nullspace import Vector, kernel
 from symbolic.algebra.number_field import Irrational, Number, denominators, quotient, rational, tidy
@@ -152,6 +153,7 @@ class AffineField:
 
     def bracket(self, other: AffineField) -> AffineField:
         """The Lie bracket [self, other], see above."""
+        clock.check()
         return other @ self - self @ other
 
     @cached_property

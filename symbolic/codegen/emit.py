@@ -11,7 +11,8 @@ kernel.
     step(x, n, h, t, p)        advances the states x in place; n: inputs, h: step, t: time, p: parameters
     accumulate(x, z, w, n, p)  n += w * terms(x, z), one data row (or feature row) z per lane
     sweep(x, z, w, n, p, rows) the same over rows z that all lanes share, for GROUP lanes, whose states and sums stay in
-                               the nearest cache: x and n hold GROUP lanes a row, w has one LANES entries after another
+                               the nearest cache: x and n hold GROUP lanes a row, w has one LANES entries after another.
+                               Of a network (`layers`) also over rows of each lane's own, z having GROUP lanes an entry
     observe(x, t, p, out)      the observables of a state; tables that they average over follow the parameters in p
     pace(x, h, t, p)           shortens h to the step that a state allows; where it is there, h and t are rows, each
     lane having a
@@ -29,6 +30,9 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from symbolic.codegen import nests
+from symbolic.codegen.layer_text import sweep_text
+from symbolic.codegen.layers import network_of
 from symbolic.codegen.lookup_text import Numbers
 from symbolic.codegen.printing import ScalarPrinter
 from symbolic.codegen.rolled import rolled, written
@@ -37,7 +41,7 @@ from symbolic.codegen.sharing import Statements, inside_out, once_for_all, refus
 from symbolic.codegen.splitting import bodies
 from symbolic.codegen.traversal import parts
 from symbolic.dynamics.autodiff import Statement
-from symbolic.dynamics.step_map import Accumulation, StepMap, h, t
+from symbolic.dynamics.step_map import Accumulation, RowSlopes, StepMap, h, t
 
 BLOCK_BYTES = 192 * 1024
 GROUP = 16
@@ -67,14 +71,15 @@ class Module:
 def emit(
     step: StepMap,
     observables: Mapping[str, sp.Expr],
-    accumulation: Accumulation | None = None,
+    accumulation: Accumulation | RowSlopes | None = None,
     dtype: str = "float64",
     shared_rows: bool = False,
 ) -> Module:
     """Text and manifest for a step map, its observables (expressions of states and t) and, if data feed it, the
     accumulation: over one row per lane, or over rows that all lanes share."""
+    network = network_of(accumulation) if isinstance(accumulation, RowSlopes) else None
     rows = len(step.states) * 2 + len(step.inputs) * 2 + (len(accumulation.z) if accumulation else 0)
-    lanes = lane_count(rows, dtype)
+    lanes = lane_count(rows, dtype, GROUP if network else 64)
     states, own = {"x": step.states}, step.pace is not None
     updates = step.updates
     if own:
@@ -91,6 +96,7 @@ def emit(
             updates,
             dtype=dtype,
             numbers=numbers,
+            together=network is not None,
         ),
         _function(
             "observe(x, t, p, out)",
@@ -102,13 +108,16 @@ def emit(
             tables=len(step.parameters),
             dtype=dtype,
             numbers=numbers,
+            together=network is not None,
         ),
     ]
     if step.pace is not None:
         parts.append(
             _function("pace(x, h, t, p)", lanes, (), _inputs(step, states), "h", (step.pace,), numbers=numbers)
         )
-    if accumulation:
+    if accumulation and network:
+        parts += sweep_text(network, len(accumulation.z), lanes, GROUP, dtype, shared_rows)
+    elif accumulation:
         signature = "sweep(x, z, w, n, p, rows)" if shared_rows else "accumulate(x, z, w, n, p)"
         parts.append(
             _function(
@@ -150,12 +159,12 @@ def module(parts: Sequence[str], manifest: Mapping[str, Any], numbers: np.ndarra
     return Module(text, {**manifest, "group": GROUP, "hash": hashlib.sha256(text.encode()).hexdigest()[:20]}, numbers)
 
 
-def lane_count(rows: int, dtype: str) -> int:
-    """Paths per block: as many as keep all rows of a block near the cache, between 64 and 256. A matter of the problem
-    alone."""
+def lane_count(rows: int, dtype: str, least: int = 64) -> int:
+    """Paths per block: as many as keep all rows of a block near the cache, between `least` and 256. A matter of the
+    problem alone."""
     bytes_each = 4 if dtype == "float32" else 8
     lanes = 256
-    while lanes > 64 and rows * lanes * bytes_each > BLOCK_BYTES:
+    while lanes > least and rows * lanes * bytes_each > BLOCK_BYTES:
         lanes //= 2
     return lanes
 
@@ -179,7 +188,9 @@ def _function(
     dtype: str = "float64",
     *,
     numbers: Numbers,
+    together: bool = False,
 ) -> str:
+    """together: rolled lines go in loops together."""
     width, columns = (GROUP if shared_rows else lanes), len([v for v in places.values() if v.startswith("z[")])
     needed = _needed(list(statements), results)
     used = _symbols([*(e for _, e in needed), *results])
@@ -221,9 +232,12 @@ def _function(
     if len(named) + len(shown) > LONG and simple and not any("[i]" in name for name in names.values()):
         stores = [(target, j, operator, factor.replace("weight", load) + text) for j, text in enumerate(shown)]
         if (found := rolled(named, stores)) is not None:
-            body = written(found[0], breadth, "    ", columns if shared_rows else 0)
-            kind = "np.float32" if dtype == "float32" else "np.float64"
-            fixed += [f"    c = np.empty({found[1]}*{breadth}, {kind})"] if found[1] else []
+            scratch = found[1] > 0
+            if together:
+                body, scratch = nests.written(found[0], breadth, "    ")
+            else:
+                body = written(found[0], breadth, "    ", columns if shared_rows else 0)
+            fixed += [f"    c = np.empty({found[1]}*{breadth}, np.{dtype})"] if scratch else []
     if body is None:
         if weight:
             loads.insert(0, f"        weight = {load}")

@@ -54,7 +54,7 @@ def rolled(
     lines = [_line("c", place[name], "=", text, place) for name, text in ordered]
     lines += [_line(array, row, operator, text, place) for array, row, operator, text in stores]
     count = len(lines)
-    while (shorter := list(_runs(lines))) != lines:
+    while (shorter := list(runs(lines))) != lines:
         lines = shorter
     return (lines, len(place)) if len(lines) * WORTH <= count else None
 
@@ -71,7 +71,7 @@ def _line(array: str, row: int, operator: str, text: str, place: dict[str, int])
     return Line(f"{array}[{{}}] {operator} {body}", tuple(rows))
 
 
-def _runs(lines: Sequence[Line]) -> Iterator[Line]:
+def runs(lines: Sequence[Line], least: int = LEAST) -> Iterator[Line]:
     """Runs of lines alike whose indices grow evenly, as one line each, in a loop more."""
     at = 0
     while at < len(lines):
@@ -81,7 +81,7 @@ def _runs(lines: Sequence[Line]) -> Iterator[Line]:
             if end > at + 1 and grown != step:
                 break
             step, end = grown, end + 1
-        if end - at >= LEAST:
+        if end - at >= least:
             yield Line(head.text, head.rows, ((end - at, step), *head.loops))
             at = end
         else:

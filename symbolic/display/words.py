@@ -195,13 +195,14 @@ def _names(charge: Charge) -> dict[sp.Symbol, str]:
     """Entries of matrices with their indices as subscripts: W[0,1] as W_{01}."""
     out = {}
     for p in charge.loss.parameters:
-        wide = any(n > 10 for n in p.shape)
+        wide, heads = any(n > 10 for n in p.shape), {}
         for s in p.symbols:
             head, bracket, index = s.name.partition("[")
             if bracket:
-                head = latex(sp.Symbol(head))
-                head = f"{{{head}}}" if "_" in head else head
-                out[s] = f"{head}_{{{index.rstrip(']').replace(',', ',' if wide else '')}}}"
+                if head not in heads:
+                    name = latex(sp.Symbol(head))
+                    heads[head] = f"{{{name}}}" if "_" in name else name
+                out[s] = f"{heads[head]}_{{{index.rstrip(']').replace(',', ',' if wide else '')}}}"
     return out
 
 

@@ -8,8 +8,8 @@ from functools import cached_property
 import numpy as np
 import sympy as sp
 
-from symbolic.dynamics.autodiff import Statement, gradient, shared
-from symbolic.dynamics.step_map import Accumulation
+from symbolic.dynamics.autodiff import Statement, gradient
+from symbolic.dynamics.step_map import Accumulation, RowSlopes
 from symbolic.errors import InputError
 from symbolic.problem.features import Features, features
 from symbolic.problem.loss import Loss
@@ -40,14 +40,13 @@ class LossDynamics:
             self.inputs = tuple(sp.Symbol(f":m_{k}", real=True) for k in range(len(f.reduced)))
             output = sp.Add(*(c * m for c, m in zip(f.reduced, self.inputs, strict=True)), f.offset)
             statements, entries = gradient(f.definitions, output, self.states)
-            self.accumulation = Accumulation(f.z, (), f.monomials)
+            self.accumulation: Accumulation | RowSlopes = Accumulation(f.z, (), f.monomials)
         else:
             self.inputs = tuple(sp.Symbol(f":g_{k}", real=True) for k in range(len(self.states)))
             statements, entries = [], list(self.inputs)
-            shares, terms = gradient(*shared(loss.expression), self.states)
             free = loss.expression.free_symbols
             used = tuple(s for s in loss.z if s in free)
-            self.accumulation = Accumulation(used, tuple(shares), tuple(terms))
+            self.accumulation = RowSlopes(used, loss.expression, self.states)
         self.statements: tuple[Statement, ...] = tuple(statements)
         self.gradient = sp.ImmutableMatrix(entries)
 

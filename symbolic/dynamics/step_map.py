@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import sympy as sp
 
-from symbolic.dynamics.autodiff import Statement
+from symbolic.dynamics.autodiff import Statement, gradient, shared
 
 # Names that no user can spell, so that no parameter or data variable meets them.
 h = sp.Symbol(":h", real=True, positive=True)
@@ -44,3 +45,26 @@ class Accumulation:
     z: tuple[sp.Symbol, ...]
     statements: tuple[Statement, ...]
     terms: tuple[sp.Expr, ...]
+
+
+@dataclass(frozen=True)
+class RowSlopes:
+    """An accumulation of the gradient of one row's loss in the states, found where it is asked for."""
+
+    z: tuple[sp.Symbol, ...]
+    loss: sp.Expr
+    states: tuple[sp.Symbol, ...]
+
+    @cached_property
+    def _found(self) -> tuple[list[Statement], list[sp.Expr]]:
+        return gradient(*shared(self.loss), self.states)
+
+    @property
+    def statements(self) -> tuple[Statement, ...]:
+        """Shared parts."""
+        return tuple(self._found[0])
+
+    @property
+    def terms(self) -> tuple[sp.Expr, ...]:
+        """Entries of the gradient."""
+        return tuple(self._found[1])

@@ -15,6 +15,7 @@ from math import gcd
 import numpy as np
 import sympy as sp
 
+from symbolic import clock
 from symbolic.algebra.affine import AffineField, common_fixed_point
 from symbolic.algebra.field_span import FieldSpan, components, invariant_form
 from symbolic.algebra.nullspace import rank
@@ -82,7 +83,10 @@ class Recogniser:
         """Translations; with t also f(theta) t is a symmetry, for every affine f."""
         d, fields = self.size, []
         actions = [x for x in self.basis if x.is_translation]
+        if len(actions) * (d + 1) > len(self.span):
+            return
         for t in actions:
+            clock.check()
             fields += [AffineField(d, {(i, j): c for i, c in t.b.items()}) for j in range(d)] + [t]
         if actions:
             what = "translation" if len(actions) == 1 else "translations"

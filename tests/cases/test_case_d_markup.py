@@ -16,7 +16,7 @@ from rich.console import Console
 
 import sde.engine.progress
 from sde import SGD, simulate, verify
-from sde.storage.files import write_netcdf
+from sde.storage.netcdf import write as write_netcdf
 from symbolic import SDE, Loss, Normal, derive
 from tests.commands import COMMAND, GOOD, opened, run
 

@@ -19,7 +19,8 @@ import xarray as xr
 from sde import SDE, simulate
 from sde.engine import checkpoint, stream
 from sde.storage import netcdf
-from sde.storage.files import write_figure, write_netcdf, write_text
+from sde.storage.files import write_figure, write_text
+from sde.storage.netcdf import write as write_netcdf
 from tests import disks
 from tests.commands import COMMAND
 
@@ -152,7 +153,7 @@ def test_case_c5_a_closed_file_and_a_half_written_chunk(tmp_path: Path, monkeypa
     monkeypatch.setattr("sde.engine.plan.CHUNK_STEPS", 0)
     write = stream.Stream.write
 
-    def closing(self: stream.Stream, *arguments: Any) -> None:
+    def closing(self: Any, *arguments: Any) -> None:
         self.writer.close()
         write(self, *arguments)
 

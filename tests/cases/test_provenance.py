@@ -18,7 +18,8 @@ import xarray as xr
 from sde import SDE, SGD, simulate, train
 from sde.engine import compiling
 from sde.engine.program import _machine_code, load
-from sde.storage.files import TIMINGS, fingerprint, write_netcdf
+from sde.storage.files import TIMINGS, fingerprint
+from sde.storage.netcdf import write as write_netcdf
 from symbolic import Dataset, Loss, Normal, Uniform
 from symbolic.codegen.prepare import prepare
 from symbolic.problem.optimizer import warmup

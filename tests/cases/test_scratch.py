@@ -23,7 +23,8 @@ import xarray as xr
 from sde.engine import checkpoint
 from sde.reports.report import Report
 from sde.storage import files, scratch_files
-from sde.storage.files import check_writable, replacing, write_figure, write_netcdf, write_text, write_whole
+from sde.storage.files import check_writable, replacing, write_figure, write_text, write_whole
+from sde.storage.netcdf import write as write_netcdf
 
 LEFT = re.compile(r"\..*\.[0-9a-f]{16}\.part")
 DATA = xr.Dataset({"a": ("time", np.arange(3.0))})

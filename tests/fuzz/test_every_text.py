@@ -26,7 +26,7 @@ from typer.testing import CliRunner, Result
 from sde import SGD, simulate
 from sde.cli.commands import app
 from sde.storage import module_cache
-from sde.storage.files import write_netcdf
+from sde.storage.netcdf import write as write_netcdf
 from symbolic import SDE, Loss, Normal, derive
 from tests.fuzz.texts import BASE, TEXT, document, specs, tables
 from tests.fuzz.watch import shown_safely, watched

@@ -1,16 +1,20 @@
 """`balance` and the equilibria it goes to."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
-from sde.networks import balance, covariance_traces
+from sde.networks import balance, covariance_traces, symmetries
 from sde.networks.equilibrium import effective_rates, equilibria, relaxation_times, states
 from sde.networks.optimiser_rules import Rule
 from sde.networks.slice_products import SliceProducts, in_double
 from symbolic.errors import InputError
 from tests.networks.watched import charges_of, network, rows
+from tests.networks.zoo import Lambda, attention, tensor
 
 
 def each(out, y):
@@ -51,6 +55,97 @@ def test_noise_balances_where_the_traces_vanish():
     )
     whole = covariance_traces(model, (x, y), each, charges).moments.covariance
     assert whole.sum() < before.moments.covariance.sum()
+
+
+def one_head():
+    return Lambda(attention, q=tensor(3, 4), k=tensor(3, 4), v=tensor(2, 4), o=tensor(3, 2)), (8, 5, 4)
+
+
+def two_heads():
+    return Lambda(lambda m, x: m.a(x, x, x)[0], a=nn.MultiheadAttention(6, 2, batch_first=True)), (8, 5, 6)
+
+
+def adapter():
+    frozen = nn.Parameter(torch.randn(5, 4), requires_grad=False)
+    return Lambda(lambda m, x: x @ (m.w + m.b @ m.a).T, w=frozen, a=tensor(2, 4), b=tensor(5, 2)), (64, 4)
+
+
+def deep_linear():
+    return nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 3, bias=False), nn.Linear(3, 4, bias=False)), (64, 4)
+
+
+def branches():
+    parts = {"a": nn.Linear(4, 2), "b": nn.Linear(4, 2), "c": nn.Linear(4, 5, bias=False)}
+    return Lambda(lambda m, x: m.c(torch.cat([m.a(x), m.b(x)], -1)), **parts), (64, 4)
+
+
+MIXED = {f.__name__: f for f in (one_head, two_heads, adapter, deep_linear, branches)}
+
+
+def mixed(name):
+    torch.manual_seed(3)
+    model, shape = MIXED[name]()
+    model = model.double()
+    theory = symmetries(model, torch.randn(2, *shape[1:]))
+    own = dict(model.named_parameters())
+    with torch.no_grad():
+        for f in theory.exact.families[:1]:
+            own[f.parameters[0]] *= 3.0
+    x = torch.randn(*shape, dtype=torch.float64)
+    return model, theory.exact, x, torch.randn_like(model(x))
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_what_mixes_is_balanced_as_matrices_in_norm(name):
+    """W_Q W_Q^T = W_K W_K^T: every charge of the pairs, too, is 0, and |theta|^2 is less than rescalings make it."""
+    model, charges, x, _ = mixed(name)
+    assert any(f.kind == "GL pair" for f in charges.families)
+    single = copy.deepcopy(model)
+    kept = model(x).detach()
+    done = balance(model, x, charges=charges)
+    torch.testing.assert_close(model(x).detach(), kept, rtol=1e-9, atol=1e-11)
+    assert done.changed < 1e-12 and done.before > 0.1 > 1e-3 > done.after
+    plain = [c for f, c in zip(kinds(charges), charges, strict=True) if f not in ("translation", "no gradient")]
+    value = np.array([float(c.value(dict(model.named_parameters()))) for c in plain])
+    assert abs(value).max() < 5e-3
+    balance(single, x, charges=[c for c in plain if c.kind != "GL pair"])
+    size, most = (sum(float(p.detach().square().sum()) for p in m.parameters()) for m in (model, single))
+    assert size < most - 1e-3
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_what_mixes_is_balanced_as_matrices_in_noise(name):
+    model, charges, x, y = mixed(name)
+
+    def loss(out, y):
+        return ((out - y) ** 2).flatten(1).sum(1)
+
+    before = covariance_traces(model, (x, y), loss, charges, method="vmap")
+    kept = model(x).detach()
+    done = balance(model, x, y, charges=charges, loss=loss, to="noise")
+    after = covariance_traces(model, (x, y), loss, charges, method="vmap")
+    torch.testing.assert_close(model(x).detach(), kept, rtol=1e-9, atol=1e-11)
+    assert done.changed < 1e-12 and done.after < 1e-3
+    moved = (after.size > 1e-9) & np.array([k not in ("translation", "no gradient") for k in kinds(charges)])
+    share = [np.max(np.abs(t.noise[moved] / t.size[moved])) for t in (before, after)]
+    assert share[1] < 5e-3 < 0.1 < share[0]
+
+
+def kinds(charges):
+    return [f.kind for f in charges.families for _ in range(len(f))]
+
+
+def test_a_factor_that_is_zero_is_left_where_it_is():
+    """A fresh adapter has B = 0: its charges grow, or fall, for ever along the orbit."""
+    torch.manual_seed(0)
+    model, shape = adapter()
+    charges = symmetries(model, torch.randn(2, *shape[1:])).exact
+    with torch.no_grad():
+        model.b.zero_()
+    before = model.a.detach().clone()
+    done = balance(model, torch.randn(*shape), charges=charges)
+    assert torch.equal(model.a, before) and list(done.left_out) == ["a, b"]
+    assert "one sign" in done.left_out["a, b"] and done.before == done.after == 0.0
 
 
 def test_an_equilibrium_is_a_quarter_of_the_logarithm_of_the_two_noises():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -83,3 +84,24 @@ def test_many_charges_are_counted_family_by_family(monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(independence, "MOST", most)
         counts.append(symmetries(mlp(4), torch.randn(8, 5), loss="cross_entropy").independent_charges)
     assert counts == [21, 21]
+
+
+def test_windows_behind_few_channels_have_rows_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that a point's gradients say of the first layers passes one channel of two samples: two independent rows."""
+    from sde.networks import search, unknowns
+    from sde.networks.patterns import families
+    from sde.networks.probe import Probe
+    from sde.networks.proof import TOLERANCE, residuals
+
+    monkeypatch.setattr(search, "WHOLE", 100)
+    monkeypatch.setattr(search, "WINDOW", 100)
+    monkeypatch.setattr(unknowns.blocks_of, "__defaults__", (0,))
+    torch.manual_seed(0)
+    widths = (4, 8, 8, 1, 8, 40)
+    layers = [part for a, b in itertools.pairwise(widths) for part in (nn.Linear(a, b, bias=False), nn.LeakyReLU(0.3))]
+    probe = Probe(nn.Sequential(*layers[:-1]), (torch.randn(2, 4),))
+    found = search.candidates(probe, 0)
+    assert found.windows > 2
+    proposed = families(found.exact, probe.shapes, {})
+    assert sum(len(f) for f in proposed) >= 8 + 8 + 1 + 8
+    assert residuals(probe, proposed, 1).max() <= TOLERANCE

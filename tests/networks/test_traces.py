@@ -1,5 +1,7 @@
 """Covariance traces from layers' factors against every sample's own gradient: docs/theory.md eq. (11.5)."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -150,6 +152,21 @@ CASES = {
         normal((1, 4, 4, 4), (2, 2, 2, 2)),
         squares,
     ),
+    "wide conv 1, dilated": (
+        stack(lambda: nn.Conv1d(9, 8, 3, padding=2, dilation=2), nn.ReLU, lambda: nn.Conv1d(8, 9, 2)),
+        normal((9, 7), (9, 6)),
+        squares,
+    ),
+    "wide conv 2, any padding": (
+        stack(
+            lambda: nn.Conv2d(8, 9, (3, 2), padding="same", padding_mode="circular"),
+            nn.ReLU,
+            lambda: nn.Conv2d(9, 8, 3, padding=(1, 0), dilation=(1, 2)),
+        ),
+        normal((8, 5, 6), (8, 5, 2)),
+        squares,
+    ),
+    "wide conv 3": (stack(lambda: nn.Conv3d(8, 8, (2, 1, 2))), normal((8, 3, 2, 3), (8, 2, 2, 2)), squares),
     "transposed": (
         stack(
             lambda: nn.ConvTranspose2d(2, 4, 3, stride=2, padding=1, output_padding=1, groups=2),
@@ -203,6 +220,46 @@ def test_layers_give_what_single_gradients_give(name, dtype, tolerance):
         assert each.max() < tolerance, field
     assert all(p.grad is None for p in model.parameters())
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_channels_of_wide_convolutions(dtype, tolerance):
+    """With no slices along a kernel, of which nothing is then put in order."""
+    torch.manual_seed(3)
+    model = nn.Sequential(nn.Conv2d(8, 9, 3, padding=1), nn.ReLU(), nn.Conv2d(9, 8, (2, 3), padding="same")).to(dtype)
+    batch = torch.randn(SAMPLES, 8, 6, 5, dtype=dtype), torch.randn(SAMPLES, 8, 6, 5, dtype=dtype)
+    units = [
+        charge(
+            of_slices("0.weight", (0,), (i,), (i,), (1.0,)),
+            of_slices("0.bias", (0,), (i,), (i,), (1.0,)),
+            of_slices("2.weight", (1,), (i,), (i,), (-1.0,)),
+        )
+        for i in range(9)
+    ]
+    found = covariance_traces(model, batch, squares, units)
+    wanted = covariance_traces(model, batch, squares, units, method="vmap")
+    for field in ("noise", "size", "mean"):
+        each = np.abs(getattr(found, field) - getattr(wanted, field)) / wanted.size
+        assert each.max() < tolerance, field
+
+
+def test_drift_is_the_mean_over_all_batches():
+    """Of docs/theory.md eqs. (3.6) and (11.8), over every batch of 2 of 5 rows."""
+    torch.manual_seed(4)
+    model = nn.Linear(3, 2, bias=False).double()
+    x, y = torch.randn(5, 3).double(), torch.randn(5, 2).double()
+    balance = charge(of_slices("weight", (0,), (0, 1), (0, 1), (1.0, -2.0)))
+    found = covariance_traces(model, (x, y), squares, [balance])
+    g = 2 * torch.einsum("si,sj->sij", model(x).detach() - y, x)
+
+    def mean(batches):
+        return np.mean(
+            [balance.form({"weight": b}, {"weight": b}).item() for b in (g[list(i)].mean(0) for i in batches)]
+        )
+
+    apart, free = mean(itertools.combinations(range(5), 2)), mean(itertools.product(range(5), repeat=2))
+    assert found.drift(0.1, 2)[0] == pytest.approx(0.01 * apart, rel=1e-12)
+    assert found.drift(0.1, 2)[0] + 0.01 * found.noise[0] / 5 * (1 - 1 / 2) == pytest.approx(0.01 * free, rel=1e-12)
 
 
 def test_traces_are_those_of_the_covariance_of_gradients():

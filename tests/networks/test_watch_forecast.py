@@ -1,4 +1,8 @@
-"""The forecast has no constant: measured change on predicted change, docs/theory.md eq. (11.6)."""
+"""The forecast has no constant: measured change on predicted change, docs/theory.md eq. (11.6).
+
+Batches are drawn without replacement, of which the forecast is exact (eq. (11.8)); a window is short against the time
+in which noise changes; a slope over 5 runs of 300 steps scatters by 0.03.
+"""
 
 import numpy as np
 import pytest
@@ -37,6 +41,10 @@ class Transformer(nn.Module):
 NETS = {"mlp": (mlp, 6), "convolutions": (convolutions, 36), "transformer": (Transformer, 36)}
 
 
+STEPS = {"mlp": 800, "convolutions": 800, "transformer": 2000}
+"""One run's scatter falls as their root."""
+
+
 def slope(name, rate, seeds, steps, every, **settings):
     """Of measured on predicted over all windows, charges and seeds, and its standard error over seeds."""
     make, inputs = NETS[name]
@@ -55,12 +63,12 @@ def slope(name, rate, seeds, steps, every, **settings):
 
         with watch(model, optimizer, charges=charges, every=every, probe=(x, y), loss=each) as monitor:
             for _ in range(steps):
-                i = torch.randint(0, ROWS, (BATCH,))
+                i = torch.randperm(ROWS)[:BATCH]
                 optimizer.zero_grad()
                 F.cross_entropy(model(x[i]), y[i]).backward()
                 optimizer.step()
         run = monitor.to_xarray()
-        first = 2 if settings.get("momentum") else 1  # momentum is gathered in the first window
+        first = 1 + (100 // every if settings.get("momentum") else 0)  # momentum is gathered in the first windows
         predicted, measured = run.predicted[first:].values, run.measured[first:].values
         top.append((predicted * measured).sum())
         bottom.append((predicted**2).sum())
@@ -88,6 +96,6 @@ def test_slope_tells_a_wrong_forecast(monkeypatch):
 @pytest.mark.parametrize("rate", [0.001, 0.005])
 @pytest.mark.parametrize("name", NETS)
 def test_slope_is_one(name, rate, settings):
-    found, error = slope(name, rate, seeds=10, steps=600, every=50, **settings)
+    found, error = slope(name, rate, seeds=10, steps=STEPS[name], every=10, **settings)
     print(f"{name} {rate} {settings}: {found:.4f} +- {error:.4f}")
     assert abs(found - 1) + 2.26 * error < 0.05

@@ -112,6 +112,27 @@ def test_float32_is_followed_to_its_rounding(known):
     assert np.linalg.norm(run.residual[1] * run.scale[1]) < 1e-5 * np.linalg.norm(run.change[1])
 
 
+@pytest.mark.parametrize("how", ["new tensors", "new memory"])
+def test_momentum_may_be_put_elsewhere(known, how):
+    count, seen = iter(range(10**6)), []
+
+    def make(model):
+        seen.append(SGD(model.parameters(), lr=0.02, momentum=0.9))
+        return seen[0]
+
+    def move(model):
+        if next(count) == 30:
+            for state in seen[0].state.values():
+                copy = state["momentum_buffer"].clone()
+                if how == "new tensors":
+                    state["momentum_buffer"] = copy
+                else:
+                    state["momentum_buffer"].data = copy
+
+    run = watched(make, 60, every=60, per_sample=None, charges=known, after_pass=move).to_xarray()
+    assert abs(run.residual[1]).max() < 1e-13
+
+
 def test_a_step_that_is_not_the_optimisers_is_seen(known):
     count = iter(range(10**6))
 

@@ -27,7 +27,8 @@ from sde.engine.checkpoint import Checkpoint
 from sde.engine.chunk import run_chunk
 from sde.engine.ensemble import CheckpointWarning
 from sde.engine.gathering import Gathering
-from sde.storage.files import fingerprint, write_netcdf
+from sde.storage.files import fingerprint
+from sde.storage.netcdf import write as write_netcdf
 from symbolic.library import LIBRARY
 from tests.sde.plans import walk
 

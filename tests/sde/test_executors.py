@@ -1,94 +1,38 @@
-"""Whoever runs the chunks of a run, and whatever befalls them, the result has the same bits."""
+"""Whoever runs the chunks of a run, the result has the same bits."""
 
 from __future__ import annotations
 
 import os
-import random
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import pytest
-import sympy as sp
 
-from sde import SDE, InputError, LostChunksWarning, simulate
+from sde import InputError, simulate
 from sde.engine.interruption import InterruptedWarning
 from sde.engine.schedulers import remote, tasks
-from sde.engine.schedulers.processes import Processes, WorkerDied
+from sde.engine.schedulers.processes import Processes
 from sde.kernels import target
-from tests.sde.executors import Backwards, Here
-from tests.sde.plans import plan_of, walk
+from tests.commands import run as command
+from tests.sde.executors import Here
+from tests.sde.places import OU, PLACES, WAYS, X, hashes, run
+from tests.sde.plans import walk
 
-X = sp.Symbol("X", real=True)
-OU = SDE([X], [-X], [[1 + X**2 / 9]])
-ALL: dict[str, Any] = {
-    "observables": {"Y": X**2},
-    "covariance": ["X", "Y"],
-    "events": {"up": X - 2},
-    "histogram": {"X": [0.0, 1.0]},
-}
-WAYS = ("statistics", "paths")
 ROOT = Path(__file__).parents[2]
-
-
-def run(**changes: Any) -> Any:
-    """A run of 24 chunks or so, in pieces of 5, of all that is gathered."""
-    settings: dict[str, Any] = {"start": {X: 1.0}, "time": 1.0, "dt": 0.02, "paths": 6000, "seed": 3, "save_at": 5}
-    with patch("sde.engine.plan.CHUNK_STEPS", 0), patch("sde.engine.plan.MOST_PIECES", 5):
-        return simulate(OU, check=False, **{**settings, **ALL, **changes})
 
 
 @pytest.fixture(scope="module")
 def expected() -> dict[str, str]:
-    return {keep: run(keep=keep, threads=1).attrs["result_hash"] for keep in WAYS}
-
-
-@contextmanager
-def pool() -> Iterator[Any]:
-    with ProcessPoolExecutor(3) as made:
-        yield made
-
-
-@contextmanager
-def loky() -> Iterator[Any]:
-    made = pytest.importorskip("loky").ProcessPoolExecutor(3)
-    yield made
-    made.shutdown(kill_workers=True)
-
-
-@contextmanager
-def dask() -> Iterator[Any]:
-    distributed = pytest.importorskip("distributed")
-    with (
-        distributed.LocalCluster(n_workers=3, threads_per_worker=1, dashboard_address=None) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        yield client
-
-
-@contextmanager
-def given(what: Any) -> Iterator[Any]:
-    yield what
-
-
-PLACES: dict[str, Callable[[], Any]] = {
-    "threads": lambda: given("threads"),
-    "processes": lambda: given("processes"),
-    "pool": pool,
-    "loky": loky,
-    "dask": dask,
-    "backwards": lambda: given(Backwards()),
-    "here": lambda: given(Here()),
-}
+    return hashes()
 
 
 SLOW = {"loky", "dask"}  # to begin
@@ -117,7 +61,18 @@ def stopping(after: int) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize("keep", WAYS)
-@pytest.mark.parametrize(("first", "then"), [("threads", "here"), ("here", "threads"), ("backwards", "here")])
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ("threads", "here"),
+        ("here", "threads"),
+        ("backwards", "here"),
+        *(
+            pytest.param(*both, marks=pytest.mark.slow)
+            for both in [("pool", "loky"), ("loky", "dask"), ("dask", "pool")]
+        ),
+    ],
+)
 def test_a_run_goes_on_elsewhere(
     first: str, then: str, keep: str, expected: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,75 +84,6 @@ def test_a_run_goes_on_elsewhere(
     with PLACES[then]() as executor:
         whole = run(executor=executor, **settings)
     assert whole.attrs["result_hash"] == expected[keep] and not whole.attrs["interrupted"]
-
-
-def killed(crew: Processes, kills: int, expected: str) -> list[int]:
-    """Kill busy processes, so many, at random moments of runs; the chunks that each death cost."""
-    failures, draw, left = list[int](), random.Random(kills), [kills]
-    fail, fill = remote._Run.fail, remote._Run.fill
-
-    def counted(self: Any, unit: Any, error: BaseException) -> None:
-        assert isinstance(error, WorkerDied)
-        failures.append(len(unit.chunks))
-        fail(self, unit, error)
-
-    def struck(self: Any) -> None:
-        fill(self)
-        with crew._lock:
-            busy = [p._process for p in crew._busy if p._process is not None]
-        begun = all(unit.tries == 0 for unit in [*self.running.values(), *self.ready])
-        if left[0] and busy and begun and draw.random() < 0.3:  # three deaths of one chunk would give it up
-            left[0] -= 1
-            time.sleep(0.01 * draw.random())
-            draw.choice(busy).kill()
-
-    with patch.object(remote._Run, "fail", counted), patch.object(remote._Run, "fill", struck):
-        while left[0]:
-            assert run(executor=crew).attrs["result_hash"] == expected
-    return failures
-
-
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
-def test_a_death_costs_what_that_process_ran(kills: int, expected: dict[str, str]) -> None:
-    crew = Processes(2)
-    try:
-        failures = killed(crew, kills, expected["statistics"])
-    finally:
-        crew.close()
-    assert len(failures) <= kills and all(n <= 5 for n in failures)
-
-
-def test_a_chunk_that_always_fails_is_named_and_the_others_are_kept(expected: dict[str, str], tmp_path: Path) -> None:
-    def answer(fn: Any, task: Any) -> Any:
-        if 7 in task.chunks and not task.sent and task.plan in tasks._ready:
-            raise MemoryError("no room")
-        return fn(task)
-
-    here, settings = Here(answer), {"checkpoint": tmp_path / "run"}
-    chunk = plan_of(lambda: run(**settings)).chunk_size
-    told = rf"chunk 7 \(from path {7 * chunk}, seed 3\) failed 3 times: MemoryError: no room"
-    with pytest.warns(LostChunksWarning, match=told), pytest.warns(InterruptedWarning):
-        part = run(executor=here, **settings)
-    assert part.attrs["paths"] == 6000 - 3 * chunk and part.attrs["interrupted"]
-    assert sum(7 in task.chunks for task in here.asked) == 3
-    again = Here()
-    assert run(executor=again, **settings).attrs["result_hash"] == expected["statistics"]
-    assert {tuple(task.chunks) for task in again.asked} == {(7, 8, 9)}
-
-
-def test_a_pool_that_broke_says_so_and_what_is_complete_is_kept() -> None:
-    def dies(self: Any, unit: Any, wanted: Any) -> None:
-        if unit.chunks.start >= 20:
-            for process in list(self.crew.executor._processes.values()):
-                process.kill()
-            time.sleep(0.5)
-        begin(self, unit, wanted)
-
-    begin = remote._Run.begin
-    told = pytest.warns(LostChunksWarning, match="takes no more work .* executor='processes'")
-    with ProcessPoolExecutor(2) as made, patch.object(remote._Run, "begin", dies), told:
-        part = run(executor=made)
-    assert 0 < part.attrs["paths"] < 6000
 
 
 def test_what_is_sent_does_not_grow_with_paths() -> None:
@@ -255,6 +141,21 @@ def test_executors_that_take_no_work_are_refused_before_anything_is_compiled(mon
     assert "threads: must be a whole number" in line(lambda: run(executor="processes", threads=0))
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--dask", "processes"], "dask: must be a scheduler's address; got 'processes'"),
+        (["--dask", ""], "dask: must be a scheduler's address; got ''"),
+        (["--workers", "0"], "workers: must be a whole number of at least 1; got 0"),
+        (["--workers", "2", "--dask", "tcp://10.0.0.1:8786"], "dask: stands for all workers; got 2"),
+    ],
+)
+def test_places_that_the_command_line_refuses(words: list[str], told: str, tmp_path: Path) -> None:
+    done = command("simulate", "rescaling", "-o", tmp_path / "a.nc", "--time", "1", *words)
+    assert done.exit_code == 2 and done.output.startswith(told) and len(done.output.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_dask_that_is_not_there_is_refused_within_ten_seconds() -> None:
     pytest.importorskip("distributed")
     with socket.socket() as deaf:  # takes no connection
@@ -277,6 +178,27 @@ def test_a_cluster_without_workers_is_refused() -> None:
 def test_what_is_no_data_is_not_sent() -> None:
     plan = replace(walk(), start=lambda first, n: [])
     assert "executor: what other processes are sent must be data" in line(lambda: remote._parcel(plan))
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["all", "one worker"])
+def test_ctrl_c_that_workers_get_too(ours: bool, expected: dict[str, str]) -> None:
+    """As from a terminal: a pool's workers answer with a KeyboardInterrupt, which is not a second one of ours."""
+    asked = 0
+
+    def answer(fn: Any, task: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked == 9:
+            if ours:
+                os.kill(os.getpid(), signal.SIGINT)
+            raise KeyboardInterrupt
+        return fn(task)
+
+    if ours:
+        with pytest.warns(InterruptedWarning):
+            assert 0 < run(executor=Here(answer)).attrs["paths"] < 6000
+    else:
+        assert run(executor=Here(answer)).attrs["result_hash"] == expected["statistics"]
 
 
 def test_what_is_abandoned_ends_and_a_cluster_lives_on(expected: dict[str, str]) -> None:

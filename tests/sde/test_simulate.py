@@ -16,7 +16,7 @@ from sde.engine.plan import Plan
 from sde.engine.program import load
 from sde.kernels import drivers
 from sde.kernels.loop import Clock
-from sde.storage.files import write_netcdf
+from sde.storage.netcdf import write as write_netcdf
 from symbolic import SDE, Dataset, Loss, Normal, derive, parameters
 from symbolic.codegen.prepare import prepare
 from symbolic.library import LIBRARY

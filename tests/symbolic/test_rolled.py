@@ -10,7 +10,7 @@ import sympy as sp
 
 from sde.engine.program import import_text, load
 from symbolic import Dataset, Loss, parameters
-from symbolic.codegen import emit
+from symbolic.codegen import emit, layers
 from symbolic.codegen.prepare import prepare
 from symbolic.codegen.rolled import rolled
 from symbolic.functions.activations import relu
@@ -28,7 +28,8 @@ def network(inputs: int, hidden: int, activation: type[sp.Function] = relu) -> L
 
 
 def texts(loss: Loss, monkeypatch: pytest.MonkeyPatch, scheme: str, shared_rows: bool) -> list[str]:
-    """As lines, and in loops."""
+    """As lines, and in loops, neither as layers."""
+    monkeypatch.setattr(layers, "WORK", 10**9)
     out = []
     for most in (10**9, 0):
         monkeypatch.setattr(emit, "LONG", most)
@@ -61,6 +62,7 @@ def test_loops_give_the_bits_of_lines(
 
 def test_compiled_loops_agree_with_their_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(emit, "LONG", 0)
+    monkeypatch.setattr(layers, "WORK", 10**9)
     loss = network(3, 8)
     module = prepare(loss, "sgd").module
     plain, native = import_text(module.text), load(module.text, module.manifest).compiled["accumulate"]

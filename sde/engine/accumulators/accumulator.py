@@ -52,6 +52,12 @@ class ChunkPaths(NamedTuple):
     moments: np.ndarray
     own_steps: np.ndarray
 
+    @property
+    def columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """What is written path by path: rows (saves, O, count), times and values of explosions (count,), times of
+        events (E, count)."""
+        return self.rows[:, :, : self.count], self.events.left, self.events.value, self.events.time
+
 
 @dataclass(frozen=True)
 class Extent:

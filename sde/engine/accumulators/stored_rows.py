@@ -17,6 +17,7 @@ class StoredRows(Gathered):
     """digests: (chunks, 32) SHA-256 of each chunk's record, 0 for none."""
 
     name = "rows"
+    outlet = None
 
     def __init__(self, plan: Plan, file: RowFile) -> None:
         self.plan, self.file = plan, file
@@ -29,8 +30,7 @@ class StoredRows(Gathered):
         return plan.chunk_size * (plan.width + 8 * (2 + plan.events))
 
     def add(self, chunk: ChunkPaths) -> None:
-        ends = chunk.events.left, chunk.events.value, chunk.events.time
-        digest = self.file.write(chunk.index, (chunk.rows[:, :, : chunk.count], *ends))
+        digest = self.file.write(chunk.index, chunk.columns)
         self.digests[chunk.index] = np.frombuffer(digest, np.uint8)
 
     def merge(self, other: Self) -> None:

@@ -50,7 +50,7 @@ def _found(executor: Any, threads: int | None) -> Iterator[Scheduler]:
         yield Threads(threads) if threads else Threads()
     elif executor == "processes":
         own = processes(threads or os.cpu_count() or 1)
-        yield Remote(own, own.workers, own.abandon)
+        yield Remote(own, own.workers)
     elif isinstance(executor, str) or hasattr(executor, "get_executor"):
         with dask.connected(executor) as (pool, workers):
             yield Remote(pool, workers)

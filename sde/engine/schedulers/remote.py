@@ -6,6 +6,7 @@ import pickle
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -13,11 +14,13 @@ from sde.engine.chunk import Worker
 from sde.engine.engine_identity import engine
 from sde.engine.piece import PieceRequest
 from sde.engine.plan import Plan
-from sde.engine.schedulers.scheduler import LostChunks, Take
+from sde.engine.schedulers import pools
+from sde.engine.schedulers.processes import Processes, processes
+from sde.engine.schedulers.scheduler import BrokenPoolWarning, LostChunks, Take
 from sde.engine.schedulers.tasks import Answer, Parcel, Task, run_task, trial
 from sde.kernels import target
 from sde.storage import module_cache
-from symbolic.errors import InputError, shown
+from symbolic.errors import InputError, shown, warn
 
 TRIES = 3
 """How often a chunk is begun before it is given up."""
@@ -25,6 +28,8 @@ AHEAD = 2
 """Tasks that each worker has, one to go on with."""
 REACH = 16
 """Tasks for each worker that may be complete before one that was begun earlier: what waits to be merged is bounded."""
+PATIENCE = 2
+"""Half seconds in which a pool should see that one of its processes has died."""
 SPOKEN = 300
 """Characters of an error that are shown."""
 
@@ -45,14 +50,33 @@ class _Unit:
     reason: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Remote:
-    """A `Scheduler` on an executor. workers: how many tasks run at once; abandon: ends what runs there, where that is
-    ours to end."""
+    """A `Scheduler` on an executor. workers: how many tasks run at once."""
 
     executor: Executor
     workers: int
-    abandon: Callable[[], None] = lambda: None
+
+    def abandon(self) -> None:
+        """End what runs there, where that is ours to end."""
+        if isinstance(self.executor, Processes):
+            self.executor.abandon()
+
+    def outlive(self, error: BrokenExecutor) -> bool:
+        """Go on in processes of our own, where the executor was of this machine's processes, one of which died: these
+        replace theirs, one by one. Whether there are any."""
+        if isinstance(self.executor, Processes):
+            return True
+        if not isinstance(error, BrokenProcessPool):
+            return False
+        name = type(self.executor).__name__
+        warn(
+            f"executor: a process of the {name} died, and it takes no more work ({_said(error)}); the run"
+            f" goes on in {self.workers} processes of its own, as with executor='processes'.",
+            BrokenPoolWarning,
+        )
+        self.executor = processes(self.workers)
+        return True
 
     def over(
         self, plan: Plan, indices: Iterable[int], take: Take, worker: Worker, wanted: Callable[[], PieceRequest]
@@ -97,7 +121,8 @@ def _units(plan: Plan, indices: Iterable[int], pilots: frozenset[int]) -> Iterat
 
 @dataclass
 class _Run:
-    """A run under way. ready: units to be begun; running: those that are, by their future."""
+    """A run under way. ready: units to be begun; running: those that are, by their future; silent: half seconds
+    in which none came."""
 
     crew: Remote
     plan: Plan
@@ -107,6 +132,7 @@ class _Run:
     ready: deque[_Unit]
     running: dict[Future[Answer], _Unit] = field(default_factory=dict)
     lost: list[_Unit] = field(default_factory=list)
+    silent: int = 0
     broken: str = ""
 
     def __post_init__(self) -> None:
@@ -134,13 +160,12 @@ class _Run:
         if wanted.layouts is not None and not self.bins:
             parcel = Parcel.of(dict(wanted.layouts))
             self.bins, self.parcels[parcel.digest] = parcel.digest, parcel
-        task = replace(self.task, chunks=unit.chunks, sent=unit.sent)
+        task = replace(self.task, chunks=unit.chunks, sent=unit.sent, outlet=wanted.outlet)
         task = replace(task, layouts=self.bins) if wanted.layouts is not None else task
         try:
             future = self.crew.executor.submit(run_task, task)
         except BrokenExecutor as error:
-            self.broken = self.broken or _said(error)
-            self.ready.appendleft(unit)
+            self.end(unit, error)
             return
         except RuntimeError as error:
             if self.running or self.lost:
@@ -157,13 +182,17 @@ class _Run:
     def reap(self) -> None:
         """Take in what has come."""
         done, _ = wait(self.running, timeout=0.5, return_when=FIRST_COMPLETED)
+        self.silent = 0 if done else self.silent + 1
+        if self.silent > PATIENCE and (death := pools.death(self.crew.executor)) is not None:
+            self.forsake(death)
+            return
         for future in sorted(done, key=lambda f: self.running[f].chunks.start):
             unit = self.running.pop(future)
-            try:
-                answer = future.result()
-            except (Exception, CancelledError) as error:
+            error = CancelledError() if future.cancelled() else future.exception()
+            if error is not None:  # a KeyboardInterrupt too, which may be of the worker alone
                 self.fail(unit, error)
                 continue
+            answer = future.result()
             if answer.missing:
                 self.check(answer)
                 unit.sent = tuple(self.parcels[digest] for digest in answer.missing)
@@ -181,14 +210,26 @@ class _Run:
         if isinstance(error, InputError):
             raise error
         if isinstance(error, BrokenExecutor):
-            self.broken = self.broken or _said(error)
-            self.ready.appendleft(unit)
+            self.end(unit, error)
             return
         unit.tries, unit.reason = unit.tries + 1, _said(error)
         if unit.tries < TRIES:
             self.ready.appendleft(unit)
         else:
             self.lost.append(unit)
+
+    def forsake(self, death: BrokenExecutor) -> None:
+        """Wait no longer for a pool that has not seen one of its processes die."""
+        pools.release(self.crew.executor)
+        for unit in sorted(self.running.values(), key=lambda u: -u.chunks.start):
+            self.end(unit, death)
+        self.running.clear()
+
+    def end(self, unit: _Unit, error: BrokenExecutor) -> None:
+        """Keep a unit that an executor which is broken has not run: for another one, or nobody."""
+        if not self.crew.outlive(error):
+            self.broken = self.broken or _said(error)
+        self.ready.appendleft(unit)
 
     def check(self, answer: Answer) -> None:
         """Refuse a worker whose bits may be others."""

@@ -16,6 +16,10 @@ class LostChunks(RuntimeError):
     """Chunks that could not be run; all others were."""
 
 
+class BrokenPoolWarning(UserWarning):
+    """A pool of processes takes no more work, as one of them died; the run went on in others."""
+
+
 class Scheduler(Protocol):
     """workers: how many chunks may be under way at once."""
 

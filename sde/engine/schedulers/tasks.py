@@ -21,6 +21,7 @@ import numpy as np
 from sde.engine.accumulators import Statistics
 from sde.engine.chunk import Worker, advance, load_loop
 from sde.engine.engine_identity import engine
+from sde.engine.outlet import Outlet
 from sde.engine.piece import Piece, run_piece
 from sde.engine.plan import Plan
 from sde.engine.time_grid import FixedClock
@@ -51,7 +52,8 @@ class Parcel:
 class Task:
     """chunks: of the plan of this digest; layouts: digest of the bins that quantiles are counted in, empty where the
     chunks' paths are to come back; trial: what `trial` of the plan gives; sent: parcels that the process said it lacks;
-    compiler, cache: the settings of the asking process, and where it keeps machine code."""
+    compiler, cache: the settings of the asking process, and where it keeps machine code; outlet: where paths may be
+    written."""
 
     plan: str
     layouts: str
@@ -60,6 +62,7 @@ class Task:
     compiler: Mapping[str, Any]
     cache: str
     sent: tuple[Parcel, ...] = ()
+    outlet: Outlet | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ def run_task(task: Task) -> Answer:
             return Answer(who, engine(), trial=found)
         layouts = _kept(task.layouts)[0] if task.layouts else None
     plan, worker = found
-    return Answer(who, pieces=tuple(run_piece(plan, task.chunks, layouts, worker)))
+    return Answer(who, pieces=tuple(run_piece(plan, task.chunks, layouts, worker, task.outlet)))
 
 
 def _settle(task: Task) -> None:
