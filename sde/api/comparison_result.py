@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sde.api.provenance import plain
-from sde.api.simulation import versions
+from sde.api.provenance import plain, versions
 from sde.estimators.convergence_order import QUANTILE, VISIBLE
 from sde.estimators.weak_error import Study
 from sde.storage.files import fingerprint

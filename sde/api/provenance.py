@@ -74,6 +74,12 @@ def machine() -> dict[str, Any]:
     return {"versions": versions, "processor": found["processor"], "kernels": found["kernels"]}
 
 
+@cache
+def versions() -> str:
+    """Ours and those that the numbers depend on, in a line."""
+    return ", ".join(f"{p} {version(p)}" for p in ("noetherflow", "sympy", "numpy", "numba"))
+
+
 def plain(value: Any) -> Any:
     """A value as JSON holds it: numbers, lists, names; expressions and laws as text; long arrays by shape and
     SHA-256."""

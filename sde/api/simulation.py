@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -361,14 +359,8 @@ def run_prepared(
     recorded = given.record({**record, "dt": stepped.taken, "bound": plan.bound})
     store = None
     if settings.checkpoint is not None:
-        header = {
-            "name": problem.name,
-            "kind": record["kind"],
-            "seed": str(seed),
-            "paths": paths,
-            "versions": versions(),
-        }
-        header["run"] = recorded
+        header = {"name": problem.name, "kind": record["kind"], "seed": str(seed), "paths": paths}
+        header |= {"versions": provenance.versions(), "run": recorded}
         store = Checkpoint(settings.checkpoint, run_identity(mark, plan, settings.start, out is not None), header)
     attrs = {
         **record,
@@ -380,7 +372,7 @@ def run_prepared(
         "keep": keep,
         "spec_hash": mark,
         "run": json.dumps(recorded),
-        "versions": versions(),
+        "versions": provenance.versions(),
     }
     explain = explosion_reasons.explainer(problem, prepared, record["scheme"], plan)
     labels = provenance.labels(given.problem, settings.gather.observables)
@@ -409,9 +401,3 @@ def run_prepared(
             InterruptedWarning,
         )
     return data
-
-
-@cache
-def versions() -> str:
-    """Ours and those that the numbers depend on."""
-    return ", ".join(f"{p} {version(p)}" for p in ("noetherflow", "sympy", "numpy", "numba"))
