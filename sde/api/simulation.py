@@ -43,7 +43,6 @@ from symbolic.schemes import find, for_step, require_scheme
 if TYPE_CHECKING:
     import xarray as xr
 
-
 STEPS = "Give time=, steps times the learning rate; train takes steps=."
 OF_TIME = {"steps": "Give dt=, the length of a step.", "T": "Give time=.", "t": "Give time=."}
 
@@ -148,13 +147,11 @@ def simulate(
         {name: expression or relation of the states and time}. An event is the first time at which the expression is
         positive, or the relation holds.
     stop : "first" or sequence of str, optional
-        Events at which a path is done: the first of all, or of those named, that it has. From then on it costs nothing,
-        and counts with the state and time of its stop.
+        Events at which a path is done, all or those named: it costs nothing more, and keeps its stop's state and time.
     crossings : {"bridge", "steps"}, optional
-        "bridge": events between the ends of a step are seen by the Brownian bridge between them, dates are off by
-        order dt. "steps": an event is the end of the first step after which it holds, so late by up to a step, and by
-        order sqrt(dt) on average where noise crosses a level. Left out: the bridge for an SDE of symbols, steps for
-        losses under euler-maruyama, arrays and adaptive schemes.
+        "bridge": events between the ends of a step are seen by the Brownian bridge, off by order dt. "steps": an event
+        is the end of the first step after which it holds, late by order sqrt(dt). Left out: the bridge for an SDE of
+        symbols, else steps (losses under euler-maruyama, arrays, adaptive schemes).
     covariance : sequence of str, optional
         Names of variables whose covariance is taken.
     histogram : mapping, optional
