@@ -13,7 +13,7 @@ import numpy as np
 from scipy import stats
 
 ROOT = Path(__file__).parents[1]
-SEEDS, STEPS, WARM = 10, 300, 60
+SEEDS, STEPS, WARM = 12, 300, 60
 LAST = range(STEPS - 50, STEPS, 10)
 """Steps after which the loss on all data is taken: their mean counts."""
 RATES = tuple(2.0**k for k in range(-5, 3))

@@ -17,6 +17,7 @@ from sde.networks.family import Family
 from sde.networks.mixing import Mixing, mixings
 from sde.networks.slice_products import SliceProducts, in_double
 from sde.networks.symmetries import symmetries
+from sde.networks.theory import Symmetries
 from sde.networks.traces import batch_of, covariance_traces, in_order
 from symbolic.errors import InputError, instance
 from symbolic.errors import check as must
@@ -56,7 +57,7 @@ def balance(
     model: nn.Module,
     inputs: Any,
     *targets: Tensor,
-    charges: Sequence[Charge] | None = None,
+    charges: Sequence[Charge] | Symmetries | None = None,
     loss: Callable[..., Tensor] | None = None,
     to: str = "norms",
     sweeps: int = SWEEPS,
@@ -76,8 +77,8 @@ def balance(
         A batch, to show that the function stays; of many samples for noise.
     *targets : tensor
         For noise: what `loss` takes beside the output.
-    charges : sequence of Charge
-        Of `symmetries`; None: it is asked.
+    charges : sequence of Charge, or Symmetries
+        Of `symmetries`, or what it returned; None: it is asked.
     loss : callable
         For noise: ``loss(output, *targets)``, of every sample.
     to : "norms" or "noise"
@@ -113,7 +114,7 @@ def balance(
     if charges is None:
         with torch.enable_grad():
             charges = symmetries(model, *xs).charges
-    known = in_order(charges, parameters).families
+    known = in_order(charges.charges if isinstance(charges, Symmetries) else charges, parameters).families
     own = Charges([f for f in known if _movable(f)])
     if not len(own):
         raise InputError(

@@ -63,8 +63,8 @@ class _Place:
 def lifted(
     group: Sequence[Pattern], narrow: Shapes, full: Shapes, statistics: dict[str, np.ndarray]
 ) -> Iterator[Family]:
-    """Families at full width that patterns that are alike may mean: units that move along their axes together, else
-    blocks that grow. What is right is for the test to say.
+    """Families at full width that patterns that are alike may mean: one for every place of an axis, where several were
+    found, else units that move along their axes together, else blocks that grow. What is right is for the test to say.
     """
     places = []
     for part, index in zip(group[0], indices(group), strict=True):
@@ -72,10 +72,30 @@ def lifted(
         ratios = tuple(full[part.parameter][a] // narrow[part.parameter][a] for a in part.axes)
         digits = np.stack(np.unravel_index(index, sizes), -1) if sizes else np.zeros((*index.shape, 0), dtype=int)
         places.append(_Place(digits, sizes, ratios))
-    for read in (_moving, _growing):
+    for read in (_filling, _moving, _growing):
         found = read(places)
         if found is not None:
             yield stacked(group[0], found, full, statistics)
+
+
+def _filling(places: Sequence[_Place]) -> list[tuple[np.ndarray, np.ndarray]] | None:
+    """(slices, which weight each has) of every part: where some are alike at several places of one axis that is as wide
+    in all parts, at all of its places; a basis has left some out that others make."""
+    moving = {(a, s, r) for p in places for a, (s, r) in enumerate(zip(p.sizes, p.ratios, strict=True)) if r > 1}
+    sizes = {(s, r) for _, s, r in moving}
+    if len(sizes) != 1 or len(places[0].coordinates) < 2:
+        return None
+    ((size, ratio),) = sizes
+    number: set[tuple[int, ...]] = set()
+    for p in places:
+        wide = [a for a, r in enumerate(p.ratios) if r > 1]
+        if len(wide) != 1 or len(p.ratios) != 1 or p.coordinates.shape[1] != 1:
+            return None
+        number.add(tuple(p.coordinates[:, 0, 0].tolist()))
+    if len(number) != 1 or len(next(iter(number))) == size:
+        return None
+    every = np.arange(size * ratio)[:, None]
+    return [(every, np.zeros(1, dtype=int)) for _ in places]
 
 
 def _moving(places: Sequence[_Place]) -> list[tuple[np.ndarray, np.ndarray]] | None:

@@ -105,3 +105,38 @@ def test_windows_behind_few_channels_have_rows_enough(monkeypatch: pytest.Monkey
     proposed = families(found.exact, probe.shapes, {})
     assert sum(len(f) for f in proposed) >= 8 + 8 + 1 + 8
     assert residuals(probe, proposed, 1).max() <= TOLERANCE
+
+
+def test_places_that_a_basis_leaves_out_are_carried_over() -> None:
+    """Of the sums of rows and of columns of a table one is made by the others: which one is an accident, and lifting
+    what is left would lose all that lies at its place."""
+    from sde.networks.lifting import lifted
+    from sde.networks.patterns import PatternEntry
+
+    narrow, full = {"tok": (10, 4), "pos": (6, 4)}, {"tok": (10, 16), "pos": (6, 16)}
+    group = [
+        (PatternEntry("tok", (1,), "b", (j,), (1.0,)), PatternEntry("pos", (1,), "b", (j,), (-1.0,))) for j in (0, 2, 3)
+    ]
+    family = next(lifted(group, narrow, full, {}))
+    assert len(family) == 16 and family.charge(5).name == "sum tok[:,5] - sum pos[:,5]"
+    rows = [(PatternEntry("tok", (0,), "b", (j,), (1.0,)),) for j in range(9)]
+    assert len(next(lifted(rows, narrow, full, {}))) == 9
+
+
+def test_fields_count_without_entries_that_have_no_gradient() -> None:
+    """Sums of rows and of columns of two tables, a scale, and entries of rows that no input reaches."""
+
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tok, self.pos, self.head = nn.Embedding(5, 4), nn.Embedding(6, 4), nn.Linear(4, 3, bias=False)
+
+        def forward(self, i: Tensor) -> Tensor:
+            x = self.tok(i) + self.pos(torch.arange(i.shape[1]))
+            return self.head((x - x.mean(-1, keepdim=True)) ** 2)
+
+    torch.manual_seed(0)
+    theory = symmetries(Two(), torch.randint(0, 5, (6, 4)))
+    fields = theory.exact.jacobian({n: p.detach().double() for n, p in Two().named_parameters()})
+    assert sum(c.kind == "no gradient" for c in theory.exact) == 8
+    assert theory.independent_charges == int(torch.linalg.matrix_rank(fields, rtol=1e-9)) == 5 + 4 + 4 - 1 + 1 + 8
