@@ -18,6 +18,7 @@ from sde.engine.plan import Plan
 from sde.kernels.hybrid.loop import run_hybrid
 from sde.kernels.loop import run_block
 from sde.kernels.statistics import moments
+from sde.kernels.workspace import aligned
 
 SEGMENT_SECONDS, FIRST_STEPS = 0.05, 16
 """How long one compiled call runs before it tells of its progress, and how many steps the first one takes."""
@@ -80,7 +81,7 @@ def advance(plan: Plan, index: int, rows: np.ndarray, worker: Worker) -> ChunkPa
     blocks, groups = -(-count // lanes), 1 + plan.events
     start = np.asarray(plan.start(plan.first + first, count), dtype=dtype)
     start = np.concatenate([start, np.broadcast_to(start[-1:], (blocks * lanes - count, width))])
-    x = np.zeros((blocks, width + 2, lanes), dtype=dtype)
+    x = aligned((blocks, width + 2, lanes), dtype)
     x[:, :width] = np.swapaxes(start.reshape(blocks, lanes, width), 1, 2)
     dead = np.full((blocks, groups * lanes), -1, dtype=np.int64)
     when, at = np.full(dead.shape, np.nan), 0

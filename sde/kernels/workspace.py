@@ -12,6 +12,18 @@ from .shared_functions import SharedFunctions
 ROWS = ("normal", "uniform", "base", "drawn", "w", "h", "t")
 
 
+LINE = 64
+"""Bytes of a cache line: vectors that begin at one are loaded at once."""
+
+
+def aligned(shape: Any, dtype: Any) -> np.ndarray:
+    """Zeros that begin at a cache line."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    raw = np.zeros(size + LINE, np.uint8)
+    first = -raw.ctypes.data % LINE
+    return raw[first : first + size].view(dtype).reshape(shape)
+
+
 class Space(NamedTuple):
     """Scratch, and the functions that use it. What the driver does not need is of size 0."""
 
@@ -49,7 +61,7 @@ def make_space(functions: SharedFunctions, program: Program, driver: Driver, dty
     batch = driver if isinstance(driver, Sampled) and len(driver.table) else None
 
     def real(count: int) -> np.ndarray:
-        return np.zeros(count * lanes, dtype)
+        return aligned(count * lanes, dtype)
 
     return Space(
         functions=functions,
@@ -59,8 +71,8 @@ def make_space(functions: SharedFunctions, program: Program, driver: Driver, dty
         out=real(program.observables),
         z=real(program.data),
         tile=real(samples * program.data),
-        group_x=np.zeros(grouped * program.states, dtype),
-        group_n=np.zeros(grouped * program.inputs, dtype),
+        group_x=aligned(grouped * program.states, dtype),
+        group_n=aligned(grouped * program.inputs, dtype),
         **{name: real(rows.get(name, 0) * (samples if name == "w" and samples else 1)) for name in ROWS},
         left=np.zeros(rows.get("left", 0) * lanes),
         flags=np.zeros(lanes, np.int32),

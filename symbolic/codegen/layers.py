@@ -14,7 +14,7 @@ from symbolic.codegen.rolled import Line, runs
 from symbolic.codegen.row_gradient import Gradient, Ref, Value, row_gradient, slot
 from symbolic.dynamics.step_map import RowSlopes
 
-WORK = 24
+WORK = 256
 """Multiplications of matrix products a row from which on they are worth their scratch."""
 MOST_LINES = 400
 PRODUCT = re.compile(r"(\w+)\[\{\}\] \+= (\w+)\[\{\}\]\*(\w+)\[\{\}\]")

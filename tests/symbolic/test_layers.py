@@ -25,6 +25,11 @@ from tests.symbolic.test_emit import run_compiled
 RNG = np.random.default_rng(0)
 
 
+@pytest.fixture(autouse=True)
+def _small_ones_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "WORK", 24)
+
+
 def network(sizes: tuple[int, ...], activation: Any = relu, scale: Any = 1, decay: Any = 0, law: bool = False) -> Loss:
     """Fully connected layers with biases, the last one linear; a penalty on the first one's weights."""
     named, shapes = {}, {}
@@ -126,8 +131,11 @@ def test_vectors_do_not_change_a_bit(shared: bool, dtype: str, monkeypatch: pyte
     assert ctypes.sizeof(signature[1]._type_) == np.dtype(dtype).itemsize
 
 
-def test_small_networks_stay_as_they_are() -> None:
-    """What has few products has them in registers; so do polynomials in the data."""
+def test_small_networks_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has few products has them in registers; so do polynomials in the data. Sizes alone decide."""
+    monkeypatch.undo()
+    assert "contract" in prepare(network((12, 30, 1)), "sgd").module.text
+    assert "contract" not in prepare(spec().loss, "sgd", shared_rows=True).module.text
     assert "contract" not in prepare(network((2, 2, 1)), "sgd").module.text
     assert "contract" not in prepare(network((3, 4, 1), lambda v: v), "sgd").module.text
 
