@@ -145,7 +145,7 @@ def _descend(loss: Loss, sgd: SGD, given: provenance.Given) -> xr.Dataset:
     assert settings.steps is not None
     check_files(loss, settings.checkpoint, settings.saves.out)
     grid = time_grid.discrete(settings.steps, sgd.learning_rate, settings.saves.save_at)
-    scheme = "sgd-momentum" if sgd.momentum else "sgd"
+    scheme = "sgd-nesterov" if sgd.nesterov else "sgd-momentum" if sgd.momentum else "sgd"
     watch = passages.passages(loss, sgd, settings.gather, find(scheme)[0], discrete=True)
     observed = gathered.together(settings.gather) if watch is None else settings.gather.observables
     watched, shared = watch.watched if watch else None, bool(settings.full_batch)

@@ -11,7 +11,7 @@ noise):
     file = "train.csv"  inputs = ["c1", "c2"]  targets = ["c3"]     # and more: see sde.spec.data_files.FILE_KEYS
     [loss]          where = { h = "W@x" }  expression = "sum((h - y)**2)"     # symbolic.language.parser; where goes
                     top down
-    [sgd]           learning_rate (default 0.01), batch_size, weight_decay, momentum, replacement,
+    [sgd]           learning_rate (default 0.01), batch_size, weight_decay, momentum, replacement, nesterov,
                     schedule = "warmup(5)" or "min(t/5, 1)"     # t = eta*k
     [run]           start, time or steps, dt, paths, seed, ...: see sde.spec.run_section
     [[claims]]      observable, equals, margin: see sde.spec.claims_section
@@ -47,7 +47,7 @@ from symbolic.problem.parameter import MOST_AXES, entries
 from symbolic.problem.schedule import read_schedule
 
 SECTIONS = ("name", "parameters", "data", "loss", "sgd", "run", "observables", "claims")
-SGD_KEYS = ("learning_rate", "batch_size", "weight_decay", "momentum", "replacement", "schedule")
+SGD_KEYS = ("learning_rate", "batch_size", "weight_decay", "momentum", "replacement", "schedule", "nesterov")
 LOSS_KEYS = ("where", "expression")
 TABLES = {"": SECTIONS, "data": tuple(FILE_KEYS), "loss": LOSS_KEYS, "sgd": SGD_KEYS, "run": run_section.KEYS}
 TABLES["claims"] = claims_section.KEYS
@@ -357,8 +357,8 @@ class _Reader:
             where = f"sgd.{key}"
             if key not in SGD_KEYS:
                 self.errors.unknown("sgd", key, value)
-            elif key == "replacement" and not isinstance(value, bool):
-                self.errors.add(where, "must be true or false", value, "Write replacement = true.")
+            elif key in ("replacement", "nesterov") and not isinstance(value, bool):
+                self.errors.add(where, "must be true or false", value, f"Write {key} = true.")
             elif key == "schedule" and isinstance(value, str):
                 try:
                     section[key] = read_schedule(where, value)
@@ -368,14 +368,18 @@ class _Reader:
                 self.errors.add(where, "must be a number", value, "Write it without quotes.")
             elif key == "batch_size" and not math.isfinite(value):
                 self.errors.add(where, "must be a whole number of at least 1", value, "Give the samples per step.")
-            elif key != "replacement":
+            elif key not in ("replacement", "nesterov"):
                 try:
                     SGD(**{"learning_rate": 1.0, key: value})
                 except ValueError as error:
                     self.errors.found.append(str(error).replace("SGD.", "sgd.", 1))
         if len(self.errors.found) > before:
             return None
-        sgd = SGD(**{"learning_rate": 0.01, **section})
+        try:
+            sgd = SGD(**{"learning_rate": 0.01, **section})
+        except InputError as error:
+            self.errors.found.append(str(error).replace("SGD.", "sgd.", 1))
+            return None
         if self.size is not None and not sgd.replacement and sgd.batch_size > self.size:
             rule = f"without replacement a batch cannot exceed the {self.size} rows of the data set"
             self.errors.add("sgd.batch_size", rule, sgd.batch_size, "Take a smaller batch or replacement = true.")

@@ -62,6 +62,9 @@ class SGD:
     schedule
         What multiplies the learning rate, in t = eta*k at the base rate: None, a number, text such as "warmup(5)" or
         "min(t/5, 1)", a function of t, or an expression of `symbolic.problem.optimizer.t`.
+    nesterov
+        theta <- theta - eta*(g + beta*v) in place of the heavy ball's step, as PyTorch has it. In `train` alone: what
+        is derived is of the heavy ball.
 
     Raises
     ------
@@ -81,6 +84,7 @@ class SGD:
     momentum: float = 0.0
     replacement: bool = True
     schedule: Any = None
+    nesterov: bool = False
 
     def __post_init__(self) -> None:
         def refuse(field: str, rule: str, do: str) -> None:
@@ -107,6 +111,10 @@ class SGD:
             "SGD.replacement", self.replacement, (bool, np.bool_), "must be True or False", "Leave it out for True."
         )
         object.__setattr__(self, "replacement", bool(self.replacement))
+        instance("SGD.nesterov", self.nesterov, (bool, np.bool_), "must be True or False", "Leave it out for False.")
+        object.__setattr__(self, "nesterov", bool(self.nesterov))
+        if self.nesterov and not self.momentum:
+            refuse("nesterov", "needs a momentum above 0", "Give momentum=0.9 too, or leave it out.")
         object.__setattr__(self, "schedule", read_schedule("SGD.schedule", self.schedule))
 
     @property
@@ -216,7 +224,19 @@ class SGD:
         Returns
         -------
         Rates
+
+        Raises
+        ------
+        InputError
+            For Nesterov's steps.
         """
+        if self.nesterov:
+            raise InputError.of(
+                "SGD.nesterov",
+                "is for train alone; theory, SDEs and verdicts know the heavy ball's momentum",
+                True,
+                "Leave it out: to first order in the learning rate both are the same.",
+            )
         factor: Any = self.noise_factor(population)
         number = sp.nsimplify if exact else float
         schedule: Any = 1 if self.schedule is None else self.schedule

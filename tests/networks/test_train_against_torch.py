@@ -17,6 +17,7 @@ SETTINGS = {
     "momentum": {"momentum": 0.9},
     "decay": {"weight_decay": 0.02},
     "momentum, decay": {"momentum": 0.9, "weight_decay": 0.02},
+    "nesterov, decay": {"momentum": 0.9, "weight_decay": 0.02, "nesterov": True},
 }
 STEPS, BATCH, ROWS, SEED, RATE = 1000, 4, 24, 7, 0.005
 TORCH = {"exp": torch.exp, "log": torch.log, "tanh": torch.tanh, "sqrt": torch.sqrt, "kink": torch.relu}
@@ -40,7 +41,7 @@ def batches(step):
 
 
 @pytest.mark.parametrize(
-    "setting", [s if s == "momentum, decay" else pytest.param(s, marks=pytest.mark.slow) for s in SETTINGS]
+    "setting", [s if s.endswith(", decay") else pytest.param(s, marks=pytest.mark.slow) for s in SETTINGS]
 )
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_thousand_steps_agree(name, setting):

@@ -11,6 +11,7 @@ import sympy as sp
 
 from sde import SDE, SGD, simulate, train, verify
 from symbolic import Bernoulli, Dataset, Laplace, Loss, Moments, Normal, Uniform, derive
+from symbolic.errors import InputError
 from symbolic.library import LIBRARY
 from symbolic.problem.optimizer import cosine, warmup
 from symbolic.theory import Theory
@@ -307,3 +308,16 @@ def test_a_flipped_sign_breaks_the_identity(name: str) -> None:
 
 def test_a_network_without_charges_has_none_to_check() -> None:
     assert not theory_of("two-layer-tanh").charges and "two-layer-tanh" not in CHARGED and len(CHARGED) >= 8
+
+
+def test_what_is_derived_and_simulated_refuses_nesterov() -> None:
+    loss, sgd = RESCALING, SGD(0.01, momentum=0.9, nesterov=True)
+    theory, start = derive(loss), {"u": 1.0, "w": 0.5}
+    for ask in (
+        lambda: theory.charges[0].drift(sgd),
+        lambda: theory.equilibrium(start, sgd),
+        lambda: simulate(loss, sgd, start=start, time=0.1, paths=2),
+        lambda: verify(loss, sgd, start=start, time=1.0, paths=10),
+    ):
+        with pytest.raises(InputError, match=r"SGD\.nesterov: is for train alone"):
+            ask()

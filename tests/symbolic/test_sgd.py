@@ -29,6 +29,8 @@ from symbolic.problem.optimizer import SGD, cosine, t, warmup
         ({"learning_rate": 0.1, "weight_decay": -1}, "SGD.weight_decay: must not be negative"),
         ({"learning_rate": 0.1, "momentum": 1.0}, r"SGD.momentum: must lie in \[0, 1\)"),
         ({"learning_rate": 0.1, "momentum": -0.1}, r"SGD.momentum: must lie in \[0, 1\)"),
+        ({"learning_rate": 0.1, "nesterov": True}, "SGD.nesterov: needs a momentum above 0"),
+        ({"learning_rate": 0.1, "momentum": 0.5, "nesterov": 1}, "SGD.nesterov: must be True or False"),
         ({"learning_rate": 0.1, "schedule": [t]}, "SGD.schedule: must be an expression"),
         ({"learning_rate": 0.1, "schedule": sp.Symbol("t")}, "SGD.schedule: must be an expression"),
         ({"learning_rate": 0.1, "schedule": sp.Symbol("s", real=True)}, "SGD.schedule: must be an expression"),
