@@ -10,7 +10,7 @@ Every lane has a clock of its own, and beside step and observe there are
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sympy as sp
@@ -35,6 +35,17 @@ class Watched:
     rates: tuple[sp.Expr, ...] = ()
     changes: tuple[Mapping[sp.Symbol, sp.Expr], ...] = ()
     sizes: tuple[sp.Symbol, ...] = ()
+
+    def seen(self, instead: Mapping[sp.Symbol, sp.Expr]) -> Watched:
+        """The same where something is seen in the place of a state."""
+        noise = {s: [b.xreplace(instead) for b in row] for s, row in (self.noise or {}).items()}
+        return replace(
+            self,
+            levels=tuple(e.xreplace(instead) for e in self.levels),
+            noise=noise if self.noise is not None else None,
+            rates=tuple(e.xreplace(instead) for e in self.rates),
+            changes=tuple({s: e.xreplace(instead) for s, e in change.items()} for change in self.changes),
+        )
 
     def spread(self, level: sp.Expr) -> dict[sp.Symbol, sp.Expr]:
         """Covariance per unit time of each state with an excess, where it is not 0."""

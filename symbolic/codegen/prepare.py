@@ -111,9 +111,11 @@ def prepare(
         _refuse_averages(rows)
         named = [*rows.values(), *(watched.levels if watched else ())]
         step = _with_brownian(step_map(problem, scheme), problem, named)
+        rows = {name: e.xreplace(step.seen) for name, e in rows.items()}
+        watched = watched.seen(step.seen) if watched and step.seen else watched
         chosen, terms = find(scheme)
         noise = chosen.noise_inputs(problem.noises, terms)
-        size = len(noise.inputs)
+        size = len(step.inputs)
         module = emit(step, rows, None, dtype) if watched is None else emit_hybrid(step, rows, watched, None, dtype)
         return Prepared(module, outputs, np.zeros(size), np.eye(size), problem, noise.modes, module.numbers)
     if problem.distribution_parameters:

@@ -45,7 +45,10 @@ class ArraySDE(SDE):
         time: sp.Symbol | None = None,
         name: str = "sde",
         parameters: Sequence[sp.Symbol] = (),
+        domain: Any = None,
     ) -> None:
+        if domain is not None:
+            raise InputError.of("SDE.domain", "is of states that are symbols", domain, "Leave it out.")
         several = isinstance(states, (list, tuple))
         given = list(states) if several else [states]
         self.interpretation = reading.sense("SDE.interpretation", interpretation)

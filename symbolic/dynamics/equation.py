@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from inspect import Signature, signature
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import sympy as sp
 
 from symbolic.arrays.expression import Array
+from symbolic.dynamics import domain as domains
 from symbolic.dynamics import equation_reading as reading
 from symbolic.dynamics import tracing
 from symbolic.dynamics.gradient import LossDynamics
@@ -47,6 +48,9 @@ class SDE:
         What results and messages call it.
     parameters
         Symbols that a run gives numbers to.
+    domain
+        {state: where it lives}: "nonnegative" where the equation itself keeps it at or above 0, and so does the scheme
+        of a run that is told none; or what happens at the ends, ("reflect", low, high), or "periodic" or "absorb".
 
     Attributes
     ----------
@@ -69,6 +73,7 @@ class SDE:
 
     arrays = False
     """Whether it is of whole arrays (`symbolic.states`)."""
+    domain: Mapping[sp.Symbol, domains.Domain] = {}
 
     def __new__(cls, states: Any = (), *args: Any, **kwargs: Any) -> Any:
         """The form for arrays where a state is one."""
@@ -88,8 +93,10 @@ class SDE:
         time: sp.Symbol | None = None,
         name: str = "sde",
         parameters: Sequence[sp.Symbol] = (),
+        domain: Mapping[Any, Any] | None = None,
     ) -> None:
         self.states, self.parameters = reading.symbols(states, parameters, time)
+        self.domain = domains.read(domain, self.states)
         self.interpretation, self.name = interpretation, names.check("SDE.name", name)
         d = len(self.states)
         reading.sense("SDE.interpretation", interpretation)
@@ -97,15 +104,7 @@ class SDE:
         if time is None and traced and "t" not in {s.name for s in self.states + self.parameters}:
             time = sp.Symbol("t", real=True)
         self.time = time
-        for where, group in (("SDE.states", self.states), ("SDE.parameters", self.parameters)):
-            for s in group:
-                names.variable(where, s.name)
-        if time is not None and time != time_symbol:
-            names.symbol("SDE.time", time.name)
-        labels = [s.name for s in (*self.states, *self.parameters, *((time,) if time is not None else ()))]
-        twice = sorted({n for n in labels if labels.count(n) > 1})
-        if twice:
-            raise InputError(f"SDE: a name may stand for one thing only; got {twice[0]!r} twice. Rename one.")
+        labels = reading.distinct(self.states, self.parameters, time)
         clock = time_symbol if time is None else time
         if callable(drift):
             drift = tracing.trace("SDE.drift", drift, {"x": self.states, "t": clock}, tracing.vector)
@@ -123,6 +122,7 @@ class SDE:
             raise InputError(reading.strange(sorted(map(str, loose)) or ["t"], labels))
         self.parts: tuple[Parameter, ...] = tuple(Parameter(s.name, (), (s,)) for s in self.states)
         self.W: tuple[sp.Symbol, ...] = tuple(sp.Symbol(f":W_{j}", real=True) for j in range(self.noises))
+        domains.check(self)
 
     def __repr__(self) -> str:
         """The equation, a line a state; of a large one its size."""
@@ -228,6 +228,7 @@ class SDE:
             self.time,
             self.name,
             self.parameters,
+            {s: d.given for s, d in self.domain.items()},
         )
 
     @classmethod

@@ -7,6 +7,7 @@ from typing import Any
 
 import sympy as sp
 
+from symbolic.dynamics.step_map import t as time_symbol
 from symbolic.errors import InputError, instance, near, nearest, shown
 from symbolic.language import names, reserved_names
 from symbolic.problem import assumptions
@@ -44,6 +45,20 @@ def symbols(
     if errors:
         raise InputError("\n".join(errors))
     return found, parameters
+
+
+def distinct(states: Sequence[sp.Symbol], parameters: Sequence[sp.Symbol], time: sp.Symbol | None) -> list[str]:
+    """The names of all symbols. Raises InputError for one that cannot be a name, or stands for two things."""
+    for where, group in (("SDE.states", states), ("SDE.parameters", parameters)):
+        for s in group:
+            names.variable(where, s.name)
+    if time is not None and time != time_symbol:
+        names.symbol("SDE.time", time.name)
+    labels = [s.name for s in (*states, *parameters, *((time,) if time is not None else ()))]
+    twice = sorted({n for n in labels if labels.count(n) > 1})
+    if twice:
+        raise InputError(f"SDE: a name may stand for one thing only; got {twice[0]!r} twice. Rename one.")
+    return labels
 
 
 def sense(where: str, given: Any) -> str:
