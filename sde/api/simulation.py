@@ -120,7 +120,7 @@ def simulate(
         In [0, 2**64). The same seed gives the same bits, whatever threads, chunks and resumptions.
     scheme : str, optional
         A name that `noetherflow schemes` lists. Left out: euler-maruyama, or what keeps the domains of an SDE's states;
-        attrs["scheme_reason"] then says why.
+        "auto" goes by stiffness at the start, noise class and `keep`. attrs["scheme_reason"] says why it is chosen.
     noise : {"path", "exact-law"}
         Of a loss under euler-maruyama. "exact-law": where the noise lies along one vector, as of a product of scalars,
         one normal a step in the place of one a feature of the data. Every step has the same law, so every statistic of

@@ -21,13 +21,15 @@ class Problem:
     """Drift (x, t) -> (D,) and diffusion (x, t) -> (D, J), as NumPy functions; derivatives by complex steps.
 
     pair: whether two states are rescaled as a pair, in their sum and difference, or each by itself. kept: states at or
-    above 0; of a quadratic-exponential step the first is a square-root diffusion.
+    above 0; of a quadratic-exponential step the first is a square-root diffusion. rates: what multiplies
+    each state in its own drift.
     """
 
     a: Callable[[Array, Any], Array]
     b: Callable[[Array, Any], Array]
     pair: bool = False
     kept: tuple[int, ...] = ()
+    rates: tuple[float, ...] = (0.0, -2.0)
 
     def slope(self, x: Array, t: float, k: int) -> Array:
         """d b_k / d x, (D, D)."""
@@ -214,6 +216,18 @@ def quadratic_exponential(p: Problem, x: Array, t: float, h: float, dW: Array, *
     return np.array([after, y + move + noise])
 
 
+def exponential_euler(p: Problem, x: Array, t: float, h: float, dW: Array, **_: Any) -> Array:
+    """The rates given by hand."""
+    f, noise, out = p.a(x, t), p.b(x, t) @ dW, x.copy()
+    for i, rate in enumerate(p.rates):
+        if rate == 0:
+            out[i] = x[i] + f[i] * h + noise[i]
+            continue
+        weight = (np.exp(2 * rate * h) - 1) / (2 * rate * h)
+        out[i] = np.exp(rate * h) * x[i] + np.expm1(rate * h) / rate * (f[i] - rate * x[i]) + np.sqrt(weight) * noise[i]
+    return out
+
+
 STEPS: dict[str, Callable[..., Array]] = {
     f.__name__.replace("_", "-"): f
     for f in (
@@ -231,5 +245,6 @@ STEPS: dict[str, Callable[..., Array]] = {
         full_truncation,
         log_euler,
         quadratic_exponential,
+        exponential_euler,
     )
 }

@@ -57,6 +57,7 @@ CHOSEN = {
     ("rescaling", "orbit-splitting"),
     ("root-driving", "quadratic-exponential"),
     ("leverage", "quadratic-exponential"),
+    ("double-well", "exponential-euler"),
     ("infection", "full-truncation"),
     ("predation", "log-euler"),
 }
@@ -131,8 +132,8 @@ def test_weak_orders_that_take_more_paths(case: str, scheme: str, changes: dict[
     assert scheme != "sriw1" or found.weak_interval[1] < 2, str(found)
 
 
-def test_schemes_that_keep_a_domain_are_tried_on_at_least_eight_problems() -> None:
-    for scheme in ("full-truncation", "log-euler", "quadratic-exponential"):
+def test_new_schemes_are_tried_on_at_least_eight_problems() -> None:
+    for scheme in ("full-truncation", "log-euler", "quadratic-exponential", "exponential-euler"):
         assert sum(name == scheme for _, name in PAIRS) >= 8
 
 
