@@ -162,8 +162,8 @@ class RunSettings(Checked):
     )
     seed: int = field(default=0, metadata=setting("The same one gives the same run.", SEED, ALL, spec=True, option=int))
     dtype: str = field(default="float64", metadata=setting("float64 or float32.", NUMBERS, spec=True, option=str))
-    scheme: str = field(
-        default="euler-maruyama",
+    scheme: str | None = field(
+        default=None,
         metadata=setting("See `noetherflow schemes`.", SCHEME, SDE_ONLY, spec=True, option=str),
     )
     noise: str = field(

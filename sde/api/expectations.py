@@ -29,7 +29,7 @@ from symbolic.codegen.prepare import Prepared, parameters_of, prepare
 from symbolic.dynamics.equation import SDE
 from symbolic.errors import InputError
 from symbolic.language.calls import called
-from symbolic.schemes import find, fitting, for_step
+from symbolic.schemes import find, fitting, for_step, within_domain
 
 SHIFT = 40
 """Level l takes the paths from l 2**40 on."""
@@ -228,6 +228,8 @@ def expectation(
 
 
 def _default(sde: SDE) -> str:
+    if sde.domain:
+        return within_domain(sde)[0]
     if sde.interpretation == "stratonovich":
         return "heun"
     return "milstein" if "milstein" in fitting(sde) else "euler-maruyama"

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sde.api import explosion_reasons, gathered, passages, provenance, starts, step_inputs, sweep, time_steps
+from sde.api import (
+    default_scheme,
+    explosion_reasons,
+    gathered,
+    passages,
+    provenance,
+    starts,
+    step_inputs,
+    sweep,
+    time_steps,
+)
 from sde.api.placement import placed
 from sde.api.run_arguments import check_exact_law, check_files, check_refine, refuse_too_many
 from sde.api.run_identity import problem_identity, run_identity
@@ -58,7 +68,7 @@ def simulate(
     dt: float | None = None,
     paths: int = 1000,
     seed: int = 0,
-    scheme: str = "euler-maruyama",
+    scheme: str | None = None,
     noise: str = "path",
     parameters: Mapping[Any, Any] | None = None,
     observables: Mapping[str, Any] | None = None,
@@ -105,8 +115,9 @@ def simulate(
         Paths of the ensemble.
     seed : int
         In [0, 2**64). The same seed gives the same bits, whatever threads, chunks and resumptions.
-    scheme : str
-        A name that `noetherflow schemes` lists.
+    scheme : str, optional
+        A name that `noetherflow schemes` lists. Left out: euler-maruyama, or what keeps the domains of an SDE's states;
+        "auto" goes by stiffness at the start, noise class and `keep`. attrs["scheme_reason"] says why it is chosen.
     noise : {"path", "exact-law"}
         Of a loss under euler-maruyama. "exact-law": where the noise lies along one vector, as of a product of scalars,
         one normal a step in the place of one a feature of the data. Every step has the same law, so every statistic of
@@ -261,8 +272,9 @@ def simulate(
 def _integrate(given: provenance.Given) -> xr.Dataset:
     """A run of one number per parameter."""
     problem, sgd, settings = given.problem, given.sgd, given.settings
-    dt, scheme, start, time = settings.dt, settings.scheme, settings.start, settings.time
+    dt, start, time = settings.dt, settings.start, settings.time
     assert time is not None
+    scheme, why = default_scheme.chosen(problem, settings)
     save_at, refine = settings.saves.save_at, settings.refine
     check_files(problem, settings.checkpoint, settings.saves.out)
     even = time_grid.continuous(time, dt if dt is not None else time, save_at)
@@ -307,6 +319,7 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
     pull = survey.pull() if survey is not None and settings.check and settings.dtype == "float32" else ()
     stepped = Steps(grid, refine, order if settings.check else None, pull)
     record |= {"crossings": watch.crossings} if watch else {}
+    record |= {"scheme_reason": why} if why else {}
     return run_prepared(problem, prepared, moving, stepped, record, given, watch.hybrid if watch else None)
 
 
@@ -331,6 +344,7 @@ def run_prepared(
     if keep == "paths" and out is None:
         refuse_too_many(paths, width)
     beginning = starts.reader(parameters_of(problem), settings.start, paths, seed, len(manifest["states"]))
+    starts.check_domains(problem, beginning(0, min(paths, 4096)))
     driver = moving.driver(stepped.refine)
     with compiling.reporting(settings.progress is True):
         unused = () if isinstance(driver, Weighted) else ("sweep",)

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from sde.engine.initial_states import InitialStates, of_part
+from symbolic.dynamics.equation import SDE
+from symbolic.errors import InputError
 from symbolic.problem.parameter import Parameter, assign
 
 
@@ -25,3 +29,13 @@ def reader(parts: Sequence[Parameter], start: Mapping[Any, Any], paths: int, see
         return at, len(p.symbols), of_part(p.symbols, p.shape, value, paths, seed, at, here)
 
     return InitialStates(width, tuple(assign("start", parts, start, read)))
+
+
+def check_domains(problem: Any, states: np.ndarray) -> None:
+    """Raise InputError where paths (n, width) begin outside the domains of an SDE's states."""
+    for i, s in enumerate(problem.states if isinstance(problem, SDE) and problem.domain else ()):
+        domain, column = problem.domain.get(s), states[:, i]
+        if domain is not None and not domain.holds(float(column.min()), float(column.max())):
+            outside = column[(column < float(domain.low)) | (column > float(domain.high))]
+            where, rule = f"start[{s.name}]", f"must be in the state's domain, {domain}"
+            raise InputError.of(where, rule, float(outside[0]) if len(outside) else float("nan"), "Start within it.")

@@ -72,6 +72,17 @@ class Survey:
         x = self._begin()
         return np.abs(self._values(x, np.zeros(1))[: len(x), 0]) * self.time if self.coefficients else np.zeros(0)
 
+    def jacobian(self) -> np.ndarray | None:
+        """Of the drift at the first start, (D, D), by central differences."""
+        if not self.coefficients:
+            return None
+        x = self._begin()
+        gap = 1e-6 * np.maximum(np.abs(x), 1.0)
+        ends = np.concatenate([x[:, None] + np.diag(gap), x[:, None] - np.diag(gap)], axis=1)
+        with np.errstate(all="ignore"):
+            values = self.coefficients.drift(ends, np.zeros(2 * len(x)))
+        return (values[:, : len(x)] - values[:, len(x) :]) / (2 * gap)
+
     def _begin(self) -> np.ndarray:
         """The state at which the first path begins, (D,)."""
         return starts.reader(parameters_of(self.sde), self.start, self.paths, self.seed, self.sde.dimension)(0, 1)[0]
@@ -126,14 +137,16 @@ class Survey:
         noise = self.coefficients.diffusion(x, at).reshape(-1, len(at))
         return np.concatenate([self.coefficients.drift(x, at), noise**2])
 
+    def singular_end(self, scheme: str, last: float) -> bool:
+        """Whether the scheme, its last step being so long, looks where the coefficients have no value, at the end."""
+        if not self.moves_with_time or self.sde.arrays:
+            return False
+        values = dict(zip(self.sde.parameters, map(float, self.parameters), strict=True))
+        return discontinuities.singular_at_end(step_map(self.sde, scheme), self.time, last, values) is not None
+
     def refuse_singular_end(self, scheme: str, grid: Grid) -> None:
         """Raise ValueError where the scheme looks at the end of the run and the coefficients have no value there."""
-        if not self.moves_with_time or self.sde.arrays:
-            return
-        values = dict(zip(self.sde.parameters, map(float, self.parameters), strict=True))
-        last = float(grid.lengths(grid.steps - 1, grid.steps)[0])
-        found = discontinuities.singular_at_end(step_map(self.sde, scheme), self.time, last, values)
-        if found is not None:
+        if self.singular_end(scheme, float(grid.lengths(grid.steps - 1, grid.steps)[0])):
             raise InputError(
                 f"simulate.scheme: {scheme} looks at the coefficients at the end of each step, and they have no value"
                 f" at the last one, time {self.time:g}; got {scheme!r} (str). Use a scheme that looks at a step's"

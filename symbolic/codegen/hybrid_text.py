@@ -57,6 +57,17 @@ class Watched:
         levels, rates = (tuple(e.xreplace(shown) for e in of) for of in (self.levels, self.rates))
         return replace(self, levels=levels, rates=rates, changes=tuple(changes), carried=carried)
 
+    def seen(self, instead: Mapping[sp.Symbol, sp.Expr]) -> Watched:
+        """The same where something is seen in the place of a state."""
+        noise = {s: [b.xreplace(instead) for b in row] for s, row in (self.noise or {}).items()}
+        return replace(
+            self,
+            levels=tuple(e.xreplace(instead) for e in self.levels),
+            noise=noise if self.noise is not None else None,
+            rates=tuple(e.xreplace(instead) for e in self.rates),
+            changes=tuple({s: e.xreplace(instead) for s, e in change.items()} for change in self.changes),
+        )
+
     def spread(self, level: sp.Expr) -> dict[sp.Symbol, sp.Expr]:
         """Covariance per unit time of each state with an excess, where it is not 0."""
         assert self.noise is not None

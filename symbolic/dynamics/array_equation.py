@@ -46,9 +46,12 @@ class ArraySDE(SDE):
         name: str = "sde",
         parameters: Sequence[sp.Symbol] = (),
         jumps: Sequence[Any] = (),
+        domain: Any = None,
     ) -> None:
         if jumps:
             raise InputError.of("SDE.jumps", "equations of arrays have none", jumps, "Write its states as symbols.")
+        if domain is not None:
+            raise InputError.of("SDE.domain", "is of states that are symbols", domain, "Leave it out.")
         self.jumps = ()
         several = isinstance(states, (list, tuple))
         given = list(states) if several else [states]

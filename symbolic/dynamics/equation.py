@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from inspect import Signature, signature
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import sympy as sp
 
 from symbolic.arrays.expression import Array
+from symbolic.dynamics import domain as domains
 from symbolic.dynamics import equation_reading as reading
 from symbolic.dynamics import jump, tracing
 from symbolic.dynamics.gradient import LossDynamics
@@ -50,6 +51,9 @@ class SDE:
         Symbols that a run gives numbers to.
     jumps
         Changes of state at once, each a `Jump`; `simulate` runs them.
+    domain
+        {state: where it lives}: "nonnegative" where the equation itself keeps it at or above 0, and so does the scheme
+        of a run that is told none; or what happens at the ends, ("reflect", low, high), or "periodic" or "absorb".
 
     Attributes
     ----------
@@ -72,6 +76,7 @@ class SDE:
 
     arrays = False
     """Whether it is of whole arrays (`symbolic.states`)."""
+    domain: Mapping[sp.Symbol, domains.Domain] = {}
 
     def __new__(cls, states: Any = (), *args: Any, **kwargs: Any) -> Any:
         """The form for arrays where a state is one."""
@@ -92,8 +97,10 @@ class SDE:
         name: str = "sde",
         parameters: Sequence[sp.Symbol] = (),
         jumps: Sequence[Jump] = (),
+        domain: Mapping[Any, Any] | None = None,
     ) -> None:
         self.states, self.parameters = reading.symbols(states, parameters, time)
+        self.domain = domains.read(domain, self.states)
         self.interpretation, self.name = interpretation, names.check("SDE.name", name)
         d = len(self.states)
         reading.sense("SDE.interpretation", interpretation)
@@ -121,6 +128,7 @@ class SDE:
         self.jumps = jump.read(jumps, self.states, (*self.states, *self.parameters, *timed))
         self.parts: tuple[Parameter, ...] = tuple(Parameter(s.name, (), (s,)) for s in self.states)
         self.W: tuple[sp.Symbol, ...] = tuple(sp.Symbol(f":W_{j}", real=True) for j in range(self.noises))
+        domains.check(self)
 
     def __repr__(self) -> str:
         """The equation, a line a state; of a large one its size."""
@@ -227,6 +235,7 @@ class SDE:
             self.name,
             self.parameters,
             self.jumps,
+            {s: d.given for s, d in self.domain.items()},
         )
 
     @classmethod

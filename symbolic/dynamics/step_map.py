@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import sympy as sp
@@ -23,7 +24,7 @@ class StepMap:
     states: what is advanced. inputs: what noise (or a minibatch) feeds in. parameters: constants of a run. statements:
     named intermediate values, in order; updates: the new states in terms of everything before. pace: where each path
     chooses its steps, the longest one it may take from its state, in terms of states, parameters, t and h, the longest
-    that any path may take.
+    that any path may take. seen: what is saved and watched in the place of a state.
     """
 
     name: str
@@ -33,6 +34,7 @@ class StepMap:
     statements: tuple[Statement, ...]
     updates: tuple[sp.Expr, ...]
     pace: sp.Expr | None = None
+    seen: Mapping[sp.Symbol, sp.Expr] = field(default_factory=dict[sp.Symbol, sp.Expr])
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,12 @@ def check_pairing(problem: SDE, chosen: Scheme) -> None:
             f"scheme: {name} {why} where states are arrays; got {problem.noise_class} noise as the formula shows. Use"
             f" one of {', '.join(fitting(problem))}."
         )
+    for state, domain in problem.domain.items():
+        if domain.kind not in chosen.keeps:
+            raise InputError(
+                f"scheme: {name} does not keep {state} in its domain, {domain}; got {name!r} (str). Leave it out, or"
+                f" use one of {', '.join(fitting(problem))}."
+            )
     reason = chosen.refuse(problem)
     if reason:
         raise InputError(f"scheme: {name} {reason}. Use one of {', '.join(fitting(problem))}.")
@@ -81,8 +87,25 @@ def fitting(problem: SDE) -> list[str]:
         if s.calculus == problem.interpretation
         and problem.allows(s.noise)
         and _of_arrays(problem, s)
+        and all(d.kind in s.keeps for d in problem.domain.values())
         and not s.refuse(problem)
     ]
+
+
+def within_domain(problem: SDE) -> tuple[str, str]:
+    """The scheme that keeps states in their domains, and why it. Raises InputError where none does."""
+    fit = fitting(problem)
+    for name, why in (
+        ("log-euler", "the logarithms of states at or above 0 have no singular coefficients"),
+        ("quadratic-exponential", "square-root diffusions at or above 0"),
+        ("full-truncation", "states at or above 0"),
+        ("euler-maruyama", "states between walls"),
+    ):
+        if name in fit:
+            return name, why
+    sense = problem.interpretation
+    advice = "Write it in Ito's sense, sde.to('ito')." if sense != "ito" else "Leave the domain out."
+    raise InputError.of("SDE.domain", "needs a scheme that keeps it, which are Ito's", sense, advice)
 
 
 def _of_arrays(problem: SDE, chosen: Scheme) -> bool:

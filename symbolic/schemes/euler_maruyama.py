@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from symbolic.dynamics.domain import WALLS
 from symbolic.schemes.scheme import Scheme, order
 
 
@@ -19,5 +20,6 @@ SCHEME = Scheme(
     step=step,
     arrays="general",
     steps_losses=True,
+    keeps=WALLS,
     position=1,
 )

@@ -16,11 +16,17 @@ LARGEST, ITERATIONS, TOLERANCE = 4, 12, sp.Rational(1, 10**5)
 
 def refuse(sde: Any) -> str | None:
     """Why this SDE cannot be stepped, if so."""
-    if len(sde.states) > LARGEST:
+    if len(sde.states) > LARGEST and not linear(sde):
         return (
-            f"solves for all states at once by Newton steps written out, up to {LARGEST} states; got {len(sde.states)}"
+            f"solves for all states at once by Newton steps written out, up to {LARGEST} states, or more where the"
+            f" drift is linear; got {len(sde.states)}"
         )
     return None
+
+
+def linear(sde: Any) -> bool:
+    """Whether the drift is linear in the states."""
+    return all(not sp.diff(f, x).free_symbols & set(sde.states) for f in sde.drift_vector for x in f.free_symbols)
 
 
 def step(sde: Any, x: Any, t: Any, dt: Any, dW: Any, let: Any) -> Any:
@@ -39,10 +45,31 @@ def step(sde: Any, x: Any, t: Any, dt: Any, dW: Any, let: Any) -> Any:
 
 
 def solve(matrix: Any, right: Any, let: Any) -> Any:
-    """matrix^-1 right by Cramer's rule."""
+    """matrix^-1 right: by Cramer's rule, and of more states by elimination along what is not 0, which leaves a band a
+    band, in the order of states (I - dt A with A stable asks for no pivots)."""
+    if matrix.rows > LARGEST:
+        return eliminated(matrix, right, let)
     cofactors = let(matrix.adjugate())
     determinant = let(sum(matrix[0, k] * cofactors[k, 0] for k in range(matrix.rows)))
     return cofactors * right / determinant
+
+
+def eliminated(matrix: Any, right: Any, let: Any) -> Any:
+    """matrix^-1 right by Gauss's elimination without pivots, entries that are 0 left out."""
+    n = matrix.rows
+    rows = [{j: matrix[i, j] for j in range(n) if matrix[i, j] != 0} for i in range(n)]
+    y = list(right)
+    for k in range(n):
+        for i in range(k + 1, n):
+            if k in rows[i]:
+                factor = let(rows[i].pop(k) / rows[k][k])
+                for j, e in rows[k].items():
+                    if j > k:
+                        rows[i][j] = let(rows[i].get(j, 0) - factor * e)
+                y[i] = let(y[i] - factor * y[k])
+    for k in reversed(range(n)):
+        y[k] = let((y[k] - sum(e * y[j] for j, e in rows[k].items() if j > k)) / rows[k][k])
+    return sp.Matrix(y)
 
 
 SCHEME = Scheme(

@@ -3,6 +3,7 @@
 
 from typing import Any
 
+from symbolic.dynamics.domain import WALLS
 from symbolic.schemes.scheme import Scheme, order
 
 
@@ -25,5 +26,6 @@ SCHEME = Scheme(
     reference="Kloeden & Platen 1992, eq. 10.3.16",
     step=step,
     arrays="diagonal",
+    keeps=WALLS,
     position=5,
 )

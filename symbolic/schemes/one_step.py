@@ -11,6 +11,7 @@ from symbolic.dynamics.equation import SDE
 from symbolic.dynamics.gradient import LossDynamics
 from symbolic.dynamics.step_map import StepMap, h, t
 from symbolic.errors import InputError
+from symbolic.schemes import walls
 from symbolic.schemes.choice import check_pairing, find
 from symbolic.schemes.noise_inputs import Naming
 from symbolic.schemes.scheme import Scheme
@@ -37,7 +38,8 @@ def step_map(problem: SDE | LossDynamics, scheme: str) -> StepMap:
 
 
 def _of_equation(problem: SDE, scheme: str, chosen: Scheme, terms: int | None) -> StepMap:
-    noise, let, x = chosen.noise_inputs(problem.noises, terms), Naming(), sp.ImmutableMatrix(problem.states)
+    noise = chosen.noise_inputs(problem.noises, terms, walls.draws(problem))
+    let, x = Naming(), sp.ImmutableMatrix(problem.states)
     if len(noise.inputs) > MOST_INPUTS:
         raise InputError(
             f"scheme: a step takes at most {MOST_INPUTS} normals; got {len(noise.inputs)} for {scheme} with"
@@ -57,6 +59,9 @@ def _of_equation(problem: SDE, scheme: str, chosen: Scheme, terms: int | None) -
         "size": lambda: size,
     }
     updates = chosen.step(**{name: offered[name]() for name in chosen.inputs})
+    if problem.domain:
+        own = chosen.auxiliary(problem.noises)
+        updates = walls.kept(problem, updates, iter(noise.extra[own:]), let)
     pace = chosen.pace(problem, x, t, h, size) if chosen.pace else None
     sized = "size" in chosen.inputs or pace is not None
     return StepMap(
@@ -67,6 +72,7 @@ def _of_equation(problem: SDE, scheme: str, chosen: Scheme, terms: int | None) -
         tuple(let.statements),
         tuple(updates),
         pace,
+        chosen.seen(problem),
     )
 
 

@@ -58,7 +58,8 @@ class Scheme:
     be stepped, None where it can. auxiliary(noises): how many further normals a step takes. terms(dt): of the Levy
     areas' series at a step, for "name:n". arrays: the widest noise class on which its formula takes states that are
     whole arrays, None where it takes none. steps_losses: its formula uses drift and noise by `increment` alone, which a
-    loss has too.
+    loss has too. keeps: kinds of domain of states that it keeps (`symbolic.dynamics.domain`). seen(sde): {state: what
+    is saved and watched in its place}.
     """
 
     name: str
@@ -74,6 +75,8 @@ class Scheme:
     terms: Callable[[float], int] | None = None
     arrays: str | None = None
     steps_losses: bool = False
+    keeps: tuple[str, ...] = ()
+    seen: Callable[[Any], Mapping[Any, Any]] = lambda sde: {}
     position: int = 1000
 
     @property
@@ -90,8 +93,9 @@ class Scheme:
         """Strong or weak order on an SDE of this noise class; kind is "strong" or "weak"."""
         return (self.strong if kind == "strong" else self.weak).on(noise_class)
 
-    def noise_inputs(self, noises: int, terms: int | None = None) -> Noise:
-        """The random inputs of one step for J noises; terms: of the Levy area's series."""
+    def noise_inputs(self, noises: int, terms: int | None = None, more: int = 0) -> Noise:
+        """The random inputs of one step for J noises; terms: of the Levy area's series; more: normals beside its
+        own."""
         names = self.inputs
         modes = 1 + max(1 if "dZ" in names else 0, (terms or 1) if "integrals" in names and noises > 1 else 0)
-        return Noise(noises, modes, self.auxiliary(noises), h)
+        return Noise(noises, modes, self.auxiliary(noises) + more, h)

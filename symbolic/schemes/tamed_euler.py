@@ -3,6 +3,7 @@ linearly (Hutzenthaler, Jentzen, Kloeden 2012, whose size is 1: another unit of 
 
 from typing import Any
 
+from symbolic.dynamics.domain import WALLS
 from symbolic.schemes.scheme import Scheme, order
 
 
@@ -20,5 +21,6 @@ SCHEME = Scheme(
     reference="Hutzenthaler, Jentzen & Kloeden, Ann. Appl. Probab. 22 (2012) 1611",
     step=step,
     arrays="general",
+    keeps=WALLS,
     position=2,
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import erf
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,16 @@ Array = np.ndarray
 class Problem:
     """Drift (x, t) -> (D,) and diffusion (x, t) -> (D, J), as NumPy functions; derivatives by complex steps.
 
-    pair: whether two states are rescaled as a pair, in their sum and difference, or each by itself.
+    pair: whether two states are rescaled as a pair, in their sum and difference, or each by itself. kept: states at or
+    above 0; of a quadratic-exponential step the first is a square-root diffusion. rates: what multiplies
+    each state in its own drift.
     """
 
     a: Callable[[Array, Any], Array]
     b: Callable[[Array, Any], Array]
     pair: bool = False
+    kept: tuple[int, ...] = ()
+    rates: tuple[float, ...] = (0.0, -2.0)
 
     def slope(self, x: Array, t: float, k: int) -> Array:
         """d b_k / d x, (D, D)."""
@@ -169,6 +174,60 @@ def orbit_splitting(p: Problem, x: Array, t: float, h: float, dW: Array, **_: An
     return np.array(out)
 
 
+def full_truncation(p: Problem, x: Array, t: float, h: float, dW: Array, **_: Any) -> Array:
+    seen = np.array([max(e, 0.0) if i in p.kept else e for i, e in enumerate(x)])
+    return x + p.a(seen, t) * h + p.b(seen, t) @ dW
+
+
+def log_euler(p: Problem, x: Array, t: float, h: float, dW: Array, **_: Any) -> Array:
+    out = x + p.a(x, t) * h + p.b(x, t) @ dW
+    for i in p.kept:
+        r, q = p.a(x, t)[i] / x[i], p.b(x, t)[i] / x[i]
+        out[i] = np.exp(np.log(x[i]) + (r - q @ q / 2) * h + q @ dW)
+    return out
+
+
+def quadratic_exponential(p: Problem, x: Array, t: float, h: float, dW: Array, **_: Any) -> Array:
+    """Andersen's section 3.2, state 0 being dv = (a - k v) dt + sqrt(v) c dW and state 1 whatever it drives."""
+    v, y = x
+    a = p.a(np.array([0.0, y]), t)[0]
+    k, c = a - p.a(np.array([1.0, y]), t)[0], p.b(np.array([1.0, y]), t)[0]
+    size, E = c @ c, np.exp(-k * h)
+    m = a / k + (v - a / k) * E
+    s2 = v * size * E / k * (1 - E) + a / k * size / (2 * k) * (1 - E) ** 2
+    psi, Z = s2 / m**2, c @ dW / np.sqrt(size * h)
+    if psi <= 1.5:
+        b2 = 2 / psi - 1 + np.sqrt(2 / psi) * np.sqrt(2 / psi - 1)
+        after = m / (1 + b2) * (np.sqrt(b2) + Z) ** 2
+    else:
+        u, zero = (1 + erf(Z / np.sqrt(2))) / 2, (psi - 1) / (psi + 1)
+        after = 0.0 if u <= zero else np.log((1 - zero) / (1 - u)) * m / (1 - zero)
+    middle = (v + after) / 2
+    gain = after - v - a * h + k * middle * h
+
+    def weight(at: float) -> Any:
+        return p.b(np.array([at, y]), t)[1] @ c / size
+
+    row, base = p.b(np.array([middle, y]), t)[1], weight(0.0)
+    noise = (weight(middle) - base) / np.sqrt(middle) * gain + base * c @ dW + (row - weight(middle) * c) @ dW
+    move = p.a(np.array([middle, y]), t)[1] * h
+    if 1 in p.kept:
+        return np.array([after, y * np.exp((move - row @ row / y / 2 * h + noise) / y)])
+    return np.array([after, y + move + noise])
+
+
+def exponential_euler(p: Problem, x: Array, t: float, h: float, dW: Array, **_: Any) -> Array:
+    """The rates given by hand."""
+    f, noise, out = p.a(x, t), p.b(x, t) @ dW, x.copy()
+    for i, rate in enumerate(p.rates):
+        if rate == 0:
+            out[i] = x[i] + f[i] * h + noise[i]
+            continue
+        weight = (np.exp(2 * rate * h) - 1) / (2 * rate * h)
+        out[i] = np.exp(rate * h) * x[i] + np.expm1(rate * h) / rate * (f[i] - rate * x[i]) + np.sqrt(weight) * noise[i]
+    return out
+
+
 STEPS: dict[str, Callable[..., Array]] = {
     f.__name__.replace("_", "-"): f
     for f in (
@@ -183,5 +242,9 @@ STEPS: dict[str, Callable[..., Array]] = {
         sriw1,
         platen_weak_2,
         orbit_splitting,
+        full_truncation,
+        log_euler,
+        quadratic_exponential,
+        exponential_euler,
     )
 }

@@ -17,10 +17,11 @@ from sde.estimators.convergence_order import Convergence
 from symbolic.dynamics.equation import SDE
 from symbolic.schemes import SCHEMES, fitting
 from tests.sde import problems
+from tests.sde.domain_problems import DOMAINS
 from tests.sde.problems import EXACT
 from tests.sde.rescaling_problems import RESCALING
 
-CASES = problems.CASES | RESCALING
+CASES = problems.CASES | RESCALING | DOMAINS
 PATHS = 20_000
 WIDEST = 0.15
 """Half-width beyond which a strong order's interval would say too little."""
@@ -54,6 +55,11 @@ CHOSEN = {
     ("pair-constant", "orbit-splitting"),
     ("pair-logistic", "orbit-splitting"),
     ("rescaling", "orbit-splitting"),
+    ("root-driving", "quadratic-exponential"),
+    ("leverage", "quadratic-exponential"),
+    ("double-well", "exponential-euler"),
+    ("infection", "full-truncation"),
+    ("predation", "log-euler"),
 }
 FIRST = {name: pair for pair in reversed(PAIRS) for name in pair[1:]}
 DEFAULT = CHOSEN | {pair for name, pair in FIRST.items() if name not in {scheme for _, scheme in CHOSEN}}
@@ -124,6 +130,11 @@ def test_weak_orders_that_take_more_paths(case: str, scheme: str, changes: dict[
     least = {"sriw1": 1.4, "orbit-splitting": 0.9}.get(scheme, 1)
     assert found.weak_interval[0] > least, str(found)
     assert scheme != "sriw1" or found.weak_interval[1] < 2, str(found)
+
+
+def test_new_schemes_are_tried_on_at_least_eight_problems() -> None:
+    for scheme in ("full-truncation", "log-euler", "quadratic-exponential", "exponential-euler"):
+        assert sum(name == scheme for _, name in PAIRS) >= 8
 
 
 def test_every_scheme_and_class_is_covered() -> None:
