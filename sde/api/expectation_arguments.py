@@ -25,6 +25,7 @@ def check_arguments(
     start: Mapping[Any, Any],
     *,
     time: Any,
+    start_time: Any,
     bound: Any,
     checkpoint: Any,
     parameters: Mapping[Any, Any] | None,
@@ -52,7 +53,7 @@ def check_arguments(
         raise refuse(".f", "must be one SymPy expression of the states", f, do)
     check_expression("expectation.f", f, sde)
     time_grid.check_length("expectation.time", time)
-    for name, value in (("bound", bound), ("checkpoint", checkpoint)):
+    for name, value in (("start_time", start_time), ("bound", bound), ("checkpoint", checkpoint)):
         SETTINGS[name].read(value)
     instance("start", start, Mapping, "must be a mapping {name or symbol: value}", "Write {'X': 1.0}.")
     for name, value in (("tolerance", tolerance), ("budget", budget)):

@@ -58,6 +58,7 @@ def simulate(
     *,
     start: Mapping[Any, Any],
     time: float,
+    start_time: float = 0.0,
     dt: float | None = None,
     paths: int = 1000,
     seed: int = 0,
@@ -100,7 +101,10 @@ def simulate(
     start : mapping
         {parameter: number, array of its shape, array (paths, *shape), or distribution}.
     time : float
-        Length of the run; the last save is at exactly this time.
+        Length of the run.
+    start_time : float
+        When the run begins; it ends at start_time + time, where its last save is. Times of the result, of saves,
+        events and `steps_at`, and the t of coefficients and schedules count as the equation's do, from 0.
     dt : float, optional
         Longest step. Left out: a quarter of the learning rate; for an SDE a thousandth of the time, or as short as the
         rates ask that a few pilot paths see (drift's Jacobian, noise, input that changes in time). attrs["dt"] tells.
@@ -232,6 +236,7 @@ def simulate(
         command="simulate",
         start=start,
         time=time,
+        start_time=start_time,
         dt=dt,
         paths=paths,
         seed=seed,
@@ -268,11 +273,12 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
     problem, sgd, settings = given.problem, given.sgd, given.settings
     dt, scheme, start, time = settings.dt, settings.scheme, settings.start, settings.time
     assert time is not None
+    began = settings.start_time
     save_at, refine = settings.saves.save_at, settings.refine
     check_files(problem, settings.checkpoint, settings.saves.out)
-    even = time_grid.continuous(time, dt if dt is not None else time, save_at)
+    even = time_grid.continuous(time, dt if dt is not None else time, save_at, begin=began)
     step = even.longest if dt is not None else (sgd.learning_rate / 4 if sgd else None)
-    jumps = time_steps.places(settings.steps_at, time) + schedule_jumps(problem, sgd, time)
+    jumps = time_steps.places(settings.steps_at, time, began) + schedule_jumps(sgd, time, began)
     of_law = settings.noise == "exact-law"
     if of_law:
         check_exact_law(problem, require_scheme(scheme), refine)
@@ -282,10 +288,10 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
     survey = None
     if isinstance(problem, SDE):
         numbers = sweep.numbers(problem, settings.parameters)
-        survey = Survey(problem, numbers, start, settings.paths, settings.seed, time)
+        survey = Survey(problem, numbers, start, settings.paths, settings.seed, time, began)
         step, jumps = step or survey.step(), jumps + survey.jumps()
     assert step is not None
-    grid = time_grid.continuous(time, min(dt or step, time), save_at, jumps)
+    grid = time_grid.continuous(time, min(dt or step, time), save_at, jumps, began)
     scheme = for_step(problem, scheme, grid.longest)
     if refine * grid.steps >= 2**32:
         rule = "must be a whole number of at least 1, and finer steps fewer than 2**32"

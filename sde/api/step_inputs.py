@@ -118,10 +118,12 @@ class ArrayCoefficients:
         return np.concatenate([np.moveaxis(v, 0, -1).reshape(-1, *tail, n) for v in evaluate(nodes, values, n)])
 
 
-def along_paths(of: Coefficients | ArrayCoefficients, start: Start, paths: int, time: float, dimension: int) -> Pilot:
-    """A few paths from where the run's first ones begin."""
+def along_paths(
+    of: Coefficients | ArrayCoefficients, start: Start, paths: int, time: float, dimension: int, begin: float = 0.0
+) -> Pilot:
+    """A few paths from where, and when, the run's first ones begin."""
     states = start(0, min(paths, PATHS))[:, :dimension]
-    return pilot(of.drift, of.diffusion, np.resize(states, (PATHS, dimension)).T, time)
+    return pilot(of.drift, of.diffusion, np.resize(states, (PATHS, dimension)).T, time, begin=begin)
 
 
 def constants(

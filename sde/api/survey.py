@@ -20,7 +20,6 @@ from symbolic.dynamics.array_equation import ArraySDE
 from symbolic.dynamics.equation import SDE
 from symbolic.dynamics.step_map import t as time_symbol
 from symbolic.errors import InputError
-from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD
 from symbolic.problem.optimizer import t as learning_time
 from symbolic.schemes import step_map
@@ -35,7 +34,7 @@ LOOKS = 1 << 16
 
 @dataclass(frozen=True)
 class Survey:
-    """What is known of an SDE before its run. parameters: numbers, (P,)."""
+    """What is known of an SDE before its run. parameters: numbers, (P,); began: when the run begins."""
 
     sde: SDE
     parameters: np.ndarray
@@ -43,6 +42,7 @@ class Survey:
     paths: int
     seed: int
     time: float
+    began: float = 0.0
 
     @cached_property
     def coefficients(self) -> Coefficients | ArrayCoefficients | None:
@@ -60,7 +60,7 @@ class Survey:
         begin = starts.reader(parameters_of(self.sde), self.start, self.paths, self.seed, self.sde.dimension)
         if not self.coefficients:
             return Pilot(0.0, 0.0, 1.0)
-        return along_paths(self.coefficients, begin, self.paths, self.time, self.sde.dimension)
+        return along_paths(self.coefficients, begin, self.paths, self.time, self.sde.dimension, self.began)
 
     @property
     def moves_with_time(self) -> bool:
@@ -70,7 +70,11 @@ class Survey:
     def pull(self) -> np.ndarray:
         """What the drift at the first start would move each state by over the whole run, (D,)."""
         x = self._begin()
-        return np.abs(self._values(x, np.zeros(1))[: len(x), 0]) * self.time if self.coefficients else np.zeros(0)
+        return (
+            np.abs(self._values(x, np.full(1, self.began))[: len(x), 0]) * self.time
+            if self.coefficients
+            else np.zeros(0)
+        )
 
     def _begin(self) -> np.ndarray:
         """The state at which the first path begins, (D,)."""
@@ -87,7 +91,9 @@ class Survey:
                 " run, or take out what is fast (scheme='implicit-euler' stays stable at long steps)."
             )
         while (
-            self.moves_with_time and self.time / step < LOOKS and self.unseen(time_grid.continuous(self.time, step, 2))
+            self.moves_with_time
+            and self.time / step < LOOKS
+            and self.unseen(time_grid.continuous(self.time, step, 2, begin=self.began))
         ):
             step /= 2
         return step
@@ -98,7 +104,7 @@ class Survey:
             return []
         entries = [*self.sde.drift_vector, *self.sde.diffusion_matrix]
         values = dict(zip(self.sde.parameters, map(float, self.parameters), strict=True))
-        return discontinuities.jumps(entries, time_symbol, self.time, values)
+        return discontinuities.jumps(entries, time_symbol, self.time, values, self.began)
 
     def unseen(self, grid: Grid) -> tuple[float, float] | None:
         """What a coefficient at the start adds up to over the run by the steps, and by many more looks, where the two
@@ -108,7 +114,7 @@ class Survey:
         begin = self._begin()
         rng = np.random.Generator(np.random.Philox(21))
         looks = LOOKS if not self.sde.arrays else max(grid.steps, LOOKS // self.sde.dimension)
-        many = (np.arange(looks) + rng.random(looks)) * (self.time / looks)
+        many = (np.arange(looks) + rng.random(looks)) * (self.time / looks) + self.began
         at = grid.at(np.arange(grid.steps + 1))
         by_steps = self._values(begin, at)
         by_looks = self._values(begin, many)
@@ -132,17 +138,17 @@ class Survey:
             return
         values = dict(zip(self.sde.parameters, map(float, self.parameters), strict=True))
         last = float(grid.lengths(grid.steps - 1, grid.steps)[0])
-        found = discontinuities.singular_at_end(step_map(self.sde, scheme), self.time, last, values)
+        found = discontinuities.singular_at_end(step_map(self.sde, scheme), self.began + self.time, last, values)
         if found is not None:
             raise InputError(
                 f"simulate.scheme: {scheme} looks at the coefficients at the end of each step, and they have no value"
-                f" at the last one, time {self.time:g}; got {scheme!r} (str). Use a scheme that looks at a step's"
-                " beginning only (euler-maruyama, milstein), or end the run earlier."
+                f" at the last one, time {self.began + self.time:g}; got {scheme!r} (str). Use a scheme that looks at a"
+                " step's beginning only (euler-maruyama, milstein), or end the run earlier."
             )
 
 
-def schedule_jumps(problem: Loss | SDE, sgd: SGD | None, time: float) -> list[float]:
+def schedule_jumps(sgd: SGD | None, time: float, began: float) -> list[float]:
     """Times at which a schedule jumps."""
     if sgd is None or sgd.schedule is None:
         return []
-    return discontinuities.jumps([sgd.schedule], learning_time, time, {})
+    return discontinuities.jumps([sgd.schedule], learning_time, time, {}, began)

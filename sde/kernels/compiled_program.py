@@ -13,7 +13,7 @@ Z data, O observable rows), with every stride a literal so that LLVM vectorises 
 
 Where there is a pace, each lane has a clock of its own: h and t are rows then, in all of them, else numbers.
 They are undecorated in their file: the text is the oracle. `compile_emitted` turns one into a C function with
-bare pointers, `functions` in the place of `math`.
+bare pointers, `math` and `special` in the place of Python's and SciPy's.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.ctypeslib import as_ctypes_type
 
-from . import math
+from . import math, special
 from .machine_code import native
 from .options import EMITTED
 
@@ -65,8 +65,9 @@ def signature(role: str, dtype: Any, own_clock: bool = False) -> tuple[Any, ...]
 
 
 def vectorising(function: Any) -> Any:
-    """The emitted function with `functions` for its `math`: the same code in the same file, for the compiler only."""
-    copy = FunctionType(function.__code__, {**function.__globals__, "math": math}, function.__name__)
+    """The emitted function with our `math` and `special`: the same code in the same file, for the compiler only."""
+    ours = {**function.__globals__, "math": math, "special": special}
+    copy = FunctionType(function.__code__, ours, function.__name__)
     copy.__qualname__, copy.__module__ = function.__qualname__, function.__module__
     return copy
 

@@ -25,6 +25,7 @@ from numba.extending import overload
 from numba.np import linalg
 
 from .options import Intrinsic, marked
+from .special import PREFIX
 from .views import c_array
 
 SCALARS = {
@@ -37,8 +38,8 @@ SCALARS = {
 }
 
 
-OWN = ("numba_", "NRT_", "__svml_", "PyExc_")
-"""How the names of functions and data begin that Numba keeps for its code."""
+OWN = ("numba_", "NRT_", "__svml_", "PyExc_", PREFIX)
+"""How the names of functions and data begin that Numba keeps for its code, and those of SciPy's."""
 
 
 _alive: list[Any] = []
@@ -142,7 +143,7 @@ def object_code(
     function: Callable[..., Any], symbol: str, result: Any, arguments: Any, options: Mapping[str, Any], packed: bool
 ) -> tuple[bytes, list[str]]:
     """Object code of the C function `symbol`, which takes `arguments` (Numba's types) or, packed, the address of their
-    words (`arguments.pack`); and the names of Numba's own functions that it calls."""
+    words (`arguments.pack`); and the names of Numba's own functions, and SciPy's, that it calls."""
     register()
     collecting = gc.isenabled()
     gc.disable()  # it would go through all of Numba's types time and again

@@ -12,6 +12,7 @@ import sympy as sp
 from symbolic.arrays.expression import Array
 from symbolic.dynamics import equation_reading as reading
 from symbolic.dynamics import tracing
+from symbolic.dynamics.correlation import factor
 from symbolic.dynamics.gradient import LossDynamics
 from symbolic.dynamics.step_map import t as time_symbol
 from symbolic.dynamics.stochastic_calculus import commutes, correction, jacobian
@@ -47,11 +48,14 @@ class SDE:
         What results and messages call it.
     parameters
         Symbols that a run gives numbers to.
+    correlation
+        Of the noises, a matrix (J, J) of numbers or {(i, j): number}, if they are not independent: the diffusion
+        becomes that of independent ones, diffusion L with L L^T the correlation.
 
     Attributes
     ----------
     W
-        Symbols of the Brownian motions' values W_j(t), (J,), for observables and exact solutions.
+        Symbols of the independent Brownian motions' values W_j(t), (J,), for observables and exact solutions.
 
     Raises
     ------
@@ -88,6 +92,8 @@ class SDE:
         time: sp.Symbol | None = None,
         name: str = "sde",
         parameters: Sequence[sp.Symbol] = (),
+        *,
+        correlation: Any = None,
     ) -> None:
         self.states, self.parameters = reading.symbols(states, parameters, time)
         self.interpretation, self.name = interpretation, names.check("SDE.name", name)
@@ -117,6 +123,8 @@ class SDE:
         swap = {} if time is None else {time: time_symbol}
         self.drift_vector = sp.ImmutableMatrix(f).xreplace(swap)
         self.diffusion_matrix = sp.ImmutableMatrix(b).xreplace(swap)
+        if correlation is not None:
+            self.diffusion_matrix = sp.ImmutableMatrix(self.diffusion_matrix * factor(correlation, self.noises))
         used = self.drift_vector.free_symbols | self.diffusion_matrix.free_symbols
         loose = used - {*self.states, *self.parameters, time_symbol}
         if loose or (time is None and time_symbol in used):
