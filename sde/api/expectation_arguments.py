@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from sde.api import sweep
+from sde.api import per_path, sweep
 from sde.engine import time_grid
 from sde.settings import SETTINGS
 from symbolic.codegen.prepare import check_expression
@@ -77,7 +77,7 @@ def check_arguments(
         if number is None or not least <= number <= most:
             raise refuse(f".{name}", f"must be a whole number from {least} to {most}", value, f"Give e.g. {least}.")
     sweep.check_start(sde, start)
-    swept = sweep.axes(sde, parameters)
+    swept = [*sweep.axes(sde, parameters), *per_path.read(sde, parameters, 1, 0).names]
     if swept:
         raise refuse(".parameters", "takes one number each", sorted(swept), "Call expectation for each value.")
     assign("expectation.start", sde.parts, start, _shared)

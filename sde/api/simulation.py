@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sde.api import explosion_reasons, gathered, passages, provenance, starts, step_inputs, sweep, time_steps
+from sde.api import explosion_reasons, gathered, passages, per_path, provenance, starts, step_inputs, sweep, time_steps
 from sde.api.placement import placed
 from sde.api.run_arguments import check_exact_law, check_files, refuse_too_many
 from sde.api.run_identity import problem_identity, run_identity
@@ -65,6 +65,7 @@ def simulate(
     scheme: str = "euler-maruyama",
     noise: str = "path",
     parameters: Mapping[Any, Any] | None = None,
+    zipped: bool = False,
     observables: Mapping[str, Any] | None = None,
     save_at: Any = 101,
     steps_at: Sequence[float] | None = None,
@@ -120,7 +121,10 @@ def simulate(
         the run has, at less cost; the paths of a seed are others, and belong to no run of another noise or `refine`.
     parameters : mapping, optional
         {symbol or name: number, or several} of an SDE; one given several gets a dimension of its name, all its values
-        under the same noise.
+        under the same noise. Of each path its own: {"path": array (paths,)}, or a distribution, drawn by seed, path and
+        parameter; results of paths have such as coordinates.
+    zipped : bool
+        Parameters given several values take them together, along a dimension "sweep", not in all combinations.
     observables : mapping, optional
         {name: expression, or array of them, of the states and time}: saved beside the states. Of a loss also text, as
         in specs, where "loss" is E l and "sharpness" is Tr Hess E l.
@@ -243,6 +247,7 @@ def simulate(
         scheme=scheme,
         noise=noise,
         parameters=parameters,
+        zipped=zipped,
         dtype=dtype,
         steps_at=steps_at,
         refine=refine,
@@ -263,7 +268,8 @@ def simulate(
         ),
     )
     swept = sweep.axes(problem, parameters)
-    gathered.check_names(problem, settings.gather, swept)
+    own = per_path.read(problem, parameters, settings.paths, settings.seed).names
+    gathered.check_names(problem, settings.gather, [*swept, *own, *([sweep.SWEEP] if zipped else [])])
     given = provenance.Given(problem, sgd, settings)
     return sweep.over(swept, given, _integrate) if swept else _integrate(given)
 
@@ -285,10 +291,10 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
     if isinstance(problem, Loss) and sgd is not None and require_scheme(scheme) != "euler-maruyama":
         problem, sgd = SDE.from_loss(problem, sgd), None
     chosen = find(require_scheme(scheme))[0]
-    survey = None
+    survey, own = None, per_path.read(problem, settings.parameters, settings.paths, settings.seed)
     if isinstance(problem, SDE):
         numbers = sweep.numbers(problem, settings.parameters)
-        survey = Survey(problem, numbers, start, settings.paths, settings.seed, time, began)
+        survey = Survey(problem, numbers, start, settings.paths, settings.seed, time, began, own)
         step, jumps = step or survey.step(), jumps + survey.jumps()
     assert step is not None
     grid = time_grid.continuous(time, min(dt or step, time), save_at, jumps, began)
@@ -306,12 +312,14 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
     observed = gathered.together(settings.gather) if watch is None else settings.gather.observables
     moved, watched = OneVector if of_law else LossDynamics, watch.watched if watch else None
     shared = isinstance(problem, Loss)
-    prepared = prepare(problem, scheme, observed, settings.dtype, moved, shared_rows=shared, watched=watched)
+    prepared = prepare(
+        problem, scheme, observed, settings.dtype, moved, shared_rows=shared, watched=watched, own=tuple(own.blocks)
+    )
     record: dict[str, Any] = {"kind": "sde", "scheme": scheme, "refine": refine}
     if survey is not None:
         survey.refuse_singular_end(scheme, grid)
         values = constants(survey.sde, prepared, settings.parameters, lambda: survey.pilot.size)
-        record |= {"size": float(values[-1])} if len(values) > len(survey.parameters) else {}
+        record |= {"size": float(values[-1])} if len(values) > len(survey.parameters) - len(own.blocks) else {}
         moving = step_inputs.of_sde(survey.sde, prepared, chosen, settings.dtype, values)
         order = float(chosen.order("weak", survey.sde.noise_class))
         unseen = survey.unseen(grid) if settings.check else None
@@ -325,7 +333,7 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
     pull = survey.pull() if survey is not None and settings.check and settings.dtype == "float32" else ()
     stepped = Steps(grid, refine, order if settings.check else None, pull)
     record |= {"crossings": watch.crossings} if watch else {}
-    return run_prepared(problem, prepared, moving, stepped, record, given, watch.hybrid if watch else None)
+    return run_prepared(problem, prepared, moving, stepped, record, given, watch.hybrid if watch else None, own)
 
 
 def run_prepared(
@@ -336,9 +344,10 @@ def run_prepared(
     record: dict[str, Any],
     given: provenance.Given,
     hybrid: Hybrid | None = None,
+    own: per_path.Own = per_path.NONE,
 ) -> xr.Dataset:
     """Run what `prepare` made over the ensemble. problem: as it was prepared; record: what was chosen, beside the
-    settings; hybrid: what stops or changes paths."""
+    settings; hybrid: what stops or changes paths; own: parameters that each path has for itself."""
     settings = given.settings
     run_clock = moving.clock(stepped.grid)
     keep, out, paths, seed = settings.saves.keep, settings.saves.out, settings.paths, settings.seed
@@ -349,6 +358,7 @@ def run_prepared(
     if keep == "paths" and out is None:
         refuse_too_many(paths, width)
     beginning = starts.reader(parameters_of(problem), settings.start, paths, seed, len(manifest["states"]))
+    beginning = own.beside(beginning, manifest["states"])
     driver = moving.driver(stepped.refine)
     with compiling.reporting(settings.progress is True):
         unused = () if isinstance(driver, Weighted) else ("sweep",)
@@ -372,6 +382,7 @@ def run_prepared(
     names = [name for v in layout.variables for name in [v.name] * v.rows]
     mark = problem_identity(prepared, plan.driver, run_clock, numbers, beginning(0, min(paths, 4096)))
     recorded = given.record({**record, "dt": stepped.taken, "bound": plan.bound})
+    arrays = {f":{k}": v["path"] for k, v in (settings.parameters or {}).items() if isinstance(v, Mapping)}
     store = None
     if settings.checkpoint is not None:
         header = {
@@ -382,7 +393,9 @@ def run_prepared(
             "versions": versions(),
         }
         header["run"] = recorded
-        store = Checkpoint(settings.checkpoint, run_identity(mark, plan, settings.start, out is not None), header)
+        store = Checkpoint(
+            settings.checkpoint, run_identity(mark, plan, {**settings.start, **arrays}, out is not None), header
+        )
     attrs = {
         **record,
         "dt": stepped.taken,
@@ -409,12 +422,17 @@ def run_prepared(
         if stepped.order is not None and not outcome.interrupted:
             attrs["step_error"] = stepped.check(plan, moving, outcome, names)
         data = dataset.dataset(outcome, layout, keep if put is None else "stream", settings.warn_share, attrs, explain)
+        if "path" in data.coords or (put is not None and not outcome.interrupted):
+            ran = data.path.values if put is None else np.arange(paths)
+            data = data.assign_coords({name: ("path", own.values(name, ran)) for name in own.names})
         provenance.label(data, labels)
         if put is None:
             data = data.assign_attrs(result_hash=fingerprint(data))
         else:
             put(data)
     data = data if out is None else format_of(out).opened(out)
+    if own.names and out is not None and data.attrs["interrupted"]:
+        data = data.assign_coords({name: ("path", own.values(name, data.path.values)) for name in own.names})
     if data.attrs["interrupted"]:
         warn(
             f"{settings.command}: interrupted; the result holds the {data.attrs['paths']} of {paths} paths that were"

@@ -82,10 +82,10 @@ def of_sgd(prepared: Prepared, sgd: SGD, dtype: str, full_batch: bool) -> Motion
 
 
 class Coefficients:
-    """An SDE's drift (D, n) and diffusion (D, J, n) as NumPy functions of states (D, n) and times (n,). Raises
-    ValueError for what has no form."""
+    """An SDE's drift (D, n) and diffusion (D, J, n) as NumPy functions of states (D, n) and times (n,); parameters: a
+    number each, or (n,). Raises ValueError for what has no form."""
 
-    def __init__(self, sde: SDE, parameters: np.ndarray) -> None:
+    def __init__(self, sde: SDE, parameters: Sequence[Any] | np.ndarray) -> None:
         symbols = (*sde.states, time_symbol, *sde.parameters)
         self._parameters, self._shape = parameters, sde.diffusion_matrix.shape
         self._drift = Numeric(list(sde.drift_vector), symbols)
@@ -129,6 +129,8 @@ def along_paths(
 def constants(
     sde: SDE, prepared: Prepared, parameters: Mapping[Any, Any] | None, size: Callable[[], float]
 ) -> np.ndarray:
-    """Numbers of the formula's parameters: the SDE's own, then the states' size where the scheme asks for it."""
+    """Numbers of the formula's parameters: those of the SDE's that all paths share, then the states' size where the
+    scheme asks for it."""
     numbers = sweep.numbers(sde, parameters)
+    numbers = numbers[~np.isnan(numbers)]
     return np.append(numbers, size()) if SIZE in prepared.module.manifest["parameters"] else numbers

@@ -8,11 +8,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import sympy as sp
 
 from sde.api import starts
+from sde.api.per_path import NONE, Own
 from sde.api.step_inputs import ArrayCoefficients, Coefficients, along_paths
 from sde.engine import step_check, time_grid
-from sde.engine.pilot import Pilot
+from sde.engine.pilot import PATHS, Pilot
 from sde.engine.time_grid import Grid
 from symbolic.codegen.prepare import parameters_of
 from symbolic.dynamics import discontinuities
@@ -34,7 +36,8 @@ LOOKS = 1 << 16
 
 @dataclass(frozen=True)
 class Survey:
-    """What is known of an SDE before its run. parameters: numbers, (P,); began: when the run begins."""
+    """What is known of an SDE before its run. parameters: numbers, (P,), NaN for those that
+    each path has for itself (own); began: when the run begins."""
 
     sde: SDE
     parameters: np.ndarray
@@ -43,14 +46,22 @@ class Survey:
     seed: int
     time: float
     began: float = 0.0
+    own: Own = NONE
 
     @cached_property
     def coefficients(self) -> Coefficients | ArrayCoefficients | None:
         """None where a function has no form in NumPy: what compiles the run says so."""
+        return self._coefficients(1)
+
+    def _coefficients(self, paths: int) -> Coefficients | ArrayCoefficients | None:
+        """At the parameters of the first paths."""
         if isinstance(self.sde, ArraySDE):
             return ArrayCoefficients(self.sde, self.parameters)
+        first = np.arange(min(paths, self.paths))
+        own = {name: np.resize(self.own.values(name, first), paths) for name in self.own.names}
+        numbers = [own.get(p.name, x) for p, x in zip(self.sde.parameters, self.parameters, strict=True)]
         try:
-            return Coefficients(self.sde, self.parameters)
+            return Coefficients(self.sde, numbers)
         except ValueError:
             return None
 
@@ -58,9 +69,10 @@ class Survey:
     def pilot(self) -> Pilot:
         """Rates and size along a few paths."""
         begin = starts.reader(parameters_of(self.sde), self.start, self.paths, self.seed, self.sde.dimension)
-        if not self.coefficients:
+        coefficients = self._coefficients(PATHS)
+        if not coefficients:
             return Pilot(0.0, 0.0, 1.0)
-        return along_paths(self.coefficients, begin, self.paths, self.time, self.sde.dimension, self.began)
+        return along_paths(coefficients, begin, self.paths, self.time, self.sde.dimension, self.began)
 
     @property
     def moves_with_time(self) -> bool:
@@ -103,8 +115,13 @@ class Survey:
         if not self.moves_with_time or self.sde.arrays:
             return []
         entries = [*self.sde.drift_vector, *self.sde.diffusion_matrix]
-        values = dict(zip(self.sde.parameters, map(float, self.parameters), strict=True))
+        values = self._numbers()
         return discontinuities.jumps(entries, time_symbol, self.time, values, self.began)
+
+    def _numbers(self) -> dict[sp.Symbol, float]:
+        """Of the parameters that all paths share."""
+        known = zip(self.sde.parameters, map(float, self.parameters), strict=True)
+        return {p: x for p, x in known if not np.isnan(x)}
 
     def unseen(self, grid: Grid) -> tuple[float, float] | None:
         """What a coefficient at the start adds up to over the run by the steps, and by many more looks, where the two
@@ -136,7 +153,7 @@ class Survey:
         """Raise ValueError where the scheme looks at the end of the run and the coefficients have no value there."""
         if not self.moves_with_time or self.sde.arrays:
             return
-        values = dict(zip(self.sde.parameters, map(float, self.parameters), strict=True))
+        values = self._numbers()
         last = float(grid.lengths(grid.steps - 1, grid.steps)[0])
         found = discontinuities.singular_at_end(step_map(self.sde, scheme), self.began + self.time, last, values)
         if found is not None:

@@ -235,8 +235,8 @@ def continuous(
     steps = int(np.ceil(time / dt * (1 - 1e-12)))
     if count is not None and count - 1 > steps:
         save_at = steps + 1
-    times, jumps = _save_times(float(time), save_at, begin), np.subtract(jumps, begin) if begin else jumps
-    ends = np.unique(np.concatenate([[0.0], times, _around(float(time), jumps)]))
+    times = _save_times(float(time), save_at, begin)
+    ends = np.unique(np.concatenate([[0.0], times, _around(float(time), np.subtract(jumps, begin))]))
     counts = np.maximum(1, np.ceil(np.diff(ends) / dt * (1 - 1e-12))).astype(np.int64)
     firsts = np.concatenate([[0], np.cumsum(counts)])
     return Grid(ends, firsts, firsts[np.searchsorted(ends, times)], begin=begin)
@@ -247,7 +247,7 @@ NARROW = 2.0**-20
 matter."""
 
 
-def _around(time: float, jumps: Sequence[float]) -> np.ndarray:
+def _around(time: float, jumps: np.ndarray) -> np.ndarray:
     """Times just before and just after every jump inside the run."""
     at = np.unique(np.asarray(jumps, dtype=np.float64))
     at = at[(at > 0) & (at < time)]

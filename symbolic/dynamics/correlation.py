@@ -66,7 +66,7 @@ def _matrix(given: Any, noises: int) -> sp.Matrix:
 def _pairs(given: Mapping[Any, Any], noises: int) -> sp.Matrix:
     full = sp.eye(noises)
     for pair, value in given.items():
-        ends = [as_whole(k) for k in pair] if isinstance(pair, (tuple, list)) else []
+        ends = [as_whole(k) for k in pair] if isinstance(pair, tuple) else []
         if len(ends) != 2 or any(k is None or not 0 <= k < noises for k in ends) or ends[0] == ends[1]:
             rule = f"pairs must be two different noises of 0 to {noises - 1}"
             raise InputError.of(WHERE, rule, pair, FORM)
