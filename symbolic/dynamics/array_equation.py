@@ -151,6 +151,9 @@ class ArraySDE(SDE):
             lines.append(f"    d{s.data[0]}{s.shape or ''} = {shown[0]} dt + {shown[1]} dW")
         return "\n".join(lines) + ")"
 
+    def _repr_latex_(self) -> None:
+        """Arrays are shown as text."""
+
     @property
     def dimension(self) -> int:
         """Number of scalar states."""

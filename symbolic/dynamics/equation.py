@@ -139,6 +139,11 @@ class SDE:
         sense = "Ito" if self.interpretation == "ito" else "Stratonovich"
         return reading.described(f"SDE({self.name}: {sense}", self.states, self.parameters, drift, diffusion)
 
+    def _repr_latex_(self) -> str | None:
+        clock = {} if self.time is None else {time_symbol: self.time}
+        drift, diffusion = self.drift_vector.xreplace(clock), self.diffusion_matrix.xreplace(clock)
+        return reading.typeset(self.states, drift, diffusion, self.interpretation)
+
     @property
     def dimension(self) -> int:
         """D, the number of states."""
