@@ -251,7 +251,7 @@ class _Sampler:
         start: Mapping[Any, Any],
         *,
         time: float,
-        began: float,
+        began: float = 0.0,
         scheme: str,
         parameters: Mapping[Any, Any] | None,
         steps: int,
