@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from symbolic.errors import InputError, as_reals, check
+from symbolic.errors import InputError, as_real, as_reals, check
 
 
 class Constraint:
@@ -94,8 +94,16 @@ class Checked:
         return True
 
 
+def real(where: str, value: Any, *, advice: str) -> float:
+    """A finite number."""
+    found = as_real(value)
+    if found is None:
+        raise InputError.of(where, "must be a finite number", value, advice)
+    return found
+
+
 def saved_times(where: str, value: Any, *, advice: str) -> Any:
-    """A count of at least 2, or increasing times from 0 on."""
+    """A count of at least 2, or increasing times."""
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
         if value < 2:
             raise InputError.of(where, "a count needs at least 2 times, both ends", value, "Give 2 or more.")
@@ -107,7 +115,7 @@ def saved_times(where: str, value: Any, *, advice: str) -> Any:
 
 
 def times(where: str, value: Any, *, advice: str) -> Any:
-    """Times from 0 on, in any order."""
+    """Times, in any order."""
     if _times(value) is None:
         raise InputError.of(where, "must be times within the run", _shown(value), advice)
     return value
@@ -118,7 +126,7 @@ def _times(value: Any) -> np.ndarray | None:
         found = as_reals(value)
     except ValueError:
         return None
-    return found if found.ndim == 1 and np.isfinite(found).all() and (found >= 0).all() else None
+    return found if found.ndim == 1 and np.isfinite(found).all() else None
 
 
 def _shown(value: Any) -> Any:

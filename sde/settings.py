@@ -19,6 +19,7 @@ from sde.constraints import (
     file,
     first_or_names,
     names,
+    real,
     runner,
     saved_times,
     setting,
@@ -34,7 +35,8 @@ ALL = (*SAVED, "compare")
 LENGTHS = ("time", "steps")
 """Two ways to say how long a run is."""
 
-TIME = Constraint(must.positive, "Give one number, the end of the run, which begins at 0.")
+TIME = Constraint(must.positive, "Give one number, the length of the run.")
+BEGIN = Constraint(real, "Give one number, e.g. 0.")
 STEPS = Constraint(must.whole, "Give the number of SGD steps.")
 STEP = Constraint(must.positive, "Give a step.")
 PATHS = Constraint(must.whole, "Give a count.", below=2**48)
@@ -142,6 +144,9 @@ class RunSettings(Checked):
             "Length, in t = eta*k.", TIME, ("simulate", "verify", "compare"), required=True, spec=True, option=float
         ),
     )
+    start_time: float = field(
+        default=0.0, metadata=setting("When the run begins, in t.", BEGIN, SDE_ONLY, spec=True, option=float)
+    )
     dt: float | None = field(
         default=None, metadata=setting("Step of the SDE, in t.", STEP, SDE_ONLY, spec=True, option=float)
     )
@@ -178,6 +183,10 @@ class RunSettings(Checked):
     )
     parameters: Mapping[Any, Any] | None = field(
         default=None, metadata=setting("Numbers of an SDE's parameters, by name.", VALUES, SDE_ONLY)
+    )
+    zipped: bool = field(
+        default=False,
+        metadata=setting("Take parameters of several values together, not in all combinations.", FLAG, SDE_ONLY),
     )
     steps_at: Sequence[float] | None = field(
         default=None, metadata=setting("Times that no step straddles.", JUMPS, SDE_ONLY, spec=True)

@@ -154,6 +154,7 @@ def _functions() -> Iterator[list[str]]:
             notes += ["kinked"] if row.kinked else []
             notes += ["derivations with it can be proved"] if row.provable else []
             notes += ["not in losses"] if not row.derivable else []
+            notes += ["the first argument is a number, the order"] if row.order else []
             notes += [f"a path is lost at {cell(row.domain.why)}"] if row.domain else []
         yield [code(name), "a matrix" if name == "trace" else of, "; ".join(notes)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sde.api import sweep
+from sde.api import per_path, sweep
 from sde.api.survey import Survey
 from sde.settings import RunSettings
 from symbolic.dynamics.equation import SDE
@@ -39,7 +39,9 @@ def by_equation(problem: SDE, settings: RunSettings) -> tuple[str, str]:
         return "heun", "an equation in Stratonovich's sense"
     assert settings.time is not None
     numbers = sweep.numbers(problem, settings.parameters)
-    survey = Survey(problem, numbers, settings.start, settings.paths, settings.seed, settings.time)
+    own = per_path.read(problem, settings.parameters, settings.paths, settings.seed)
+    given = (settings.start, settings.paths, settings.seed, settings.time, settings.start_time, own)
+    survey = Survey(problem, numbers, *given)
     step = min(settings.dt or survey.step(), settings.time)
     stiff, rate = stiffness(survey, step)
     if stiff:

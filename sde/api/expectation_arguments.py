@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from sde.api import sweep
+from sde.api import per_path, sweep
 from sde.engine import time_grid
 from sde.settings import SETTINGS
 from symbolic.codegen.prepare import check_expression
@@ -25,6 +25,7 @@ def check_arguments(
     start: Mapping[Any, Any],
     *,
     time: Any,
+    start_time: Any,
     bound: Any,
     checkpoint: Any,
     parameters: Mapping[Any, Any] | None,
@@ -52,7 +53,7 @@ def check_arguments(
         raise refuse(".f", "must be one SymPy expression of the states", f, do)
     check_expression("expectation.f", f, sde)
     time_grid.check_length("expectation.time", time)
-    for name, value in (("bound", bound), ("checkpoint", checkpoint)):
+    for name, value in (("start_time", start_time), ("bound", bound), ("checkpoint", checkpoint)):
         SETTINGS[name].read(value)
     instance("start", start, Mapping, "must be a mapping {name or symbol: value}", "Write {'X': 1.0}.")
     for name, value in (("tolerance", tolerance), ("budget", budget)):
@@ -76,7 +77,7 @@ def check_arguments(
         if number is None or not least <= number <= most:
             raise refuse(f".{name}", f"must be a whole number from {least} to {most}", value, f"Give e.g. {least}.")
     sweep.check_start(sde, start)
-    swept = sweep.axes(sde, parameters)
+    swept = [*sweep.axes(sde, parameters), *per_path.read(sde, parameters, 1, 0).names]
     if swept:
         raise refuse(".parameters", "takes one number each", sorted(swept), "Call expectation for each value.")
     assign("expectation.start", sde.parts, start, _shared)

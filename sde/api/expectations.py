@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 from time import perf_counter
@@ -46,6 +47,7 @@ def expectation(
     tolerance: float,
     start: Mapping[Any, Any],
     time: float,
+    start_time: float = 0.0,
     scheme: str | None = None,
     parameters: Mapping[Any, Any] | None = None,
     steps: int = 1,
@@ -84,7 +86,9 @@ def expectation(
     start
         {state: number, array of its shape, or distribution}.
     time
-        The final time.
+        Length of the paths.
+    start_time
+        When they begin; f is of time start_time + time.
     scheme
         When left out, milstein where the noise commutes (the levels' variance then falls like dt**2), else
         euler-maruyama; heun for a Stratonovich equation.
@@ -146,6 +150,7 @@ def expectation(
         f,
         start,
         time=time,
+        start_time=start_time,
         bound=bound,
         checkpoint=checkpoint,
         parameters=parameters,
@@ -181,6 +186,7 @@ def expectation(
         "budget": budget,
         "seed": seed,
         "dtype": dtype,
+        "start_time": start_time,
     }
     recorded = provenance.record("expectation", sde, None, {**settings, "bound": bound})
     folder = checkpoint_folder.folder(checkpoint, "expectation", provenance.identity(recorded), recorded)
@@ -189,6 +195,7 @@ def expectation(
         f,
         start,
         time=time,
+        began=float(start_time),
         scheme=scheme,
         parameters=parameters,
         steps=steps,
@@ -246,6 +253,7 @@ class _Sampler:
         start: Mapping[Any, Any],
         *,
         time: float,
+        began: float = 0.0,
         scheme: str,
         parameters: Mapping[Any, Any] | None,
         steps: int,
@@ -257,7 +265,7 @@ class _Sampler:
         folder: checkpoint_folder.Folder | None = None,
     ) -> None:
         self.folder, self._asked = folder, interruption.count()
-        self.sde, self.f, self.time, self.scheme = sde, f, time, scheme
+        self.sde, self.f, self.time, self.began, self.scheme = sde, f, time, began, scheme
         self.steps, self.refine, self.seed, self.dtype, self.threads = steps, refine, seed, dtype, threads
         self._grid(0)
         self._prepared, self._programs = dict[str, Prepared](), dict[str, Program]()
@@ -266,13 +274,14 @@ class _Sampler:
         width = len(prepared.module.manifest["states"])
         self.start: Start = starts.reader(parameters_of(sde), start, 0, seed, width)
         numbers = sweep.numbers(sde, parameters)
-        survey = Survey(sde, numbers, start, PATHS, seed, time)
+        survey = Survey(sde, numbers, start, PATHS, seed, time, began)
         self.parameters = constants(sde, prepared, parameters, lambda: survey.pilot.size).astype(dtype)
         self.rows = sum(int(np.prod(o.shape, dtype=int)) for o in prepared.outputs)
         self.batch = max(1024, BATCH_BYTES // (self.rows * np.dtype(dtype).itemsize))
 
     def _grid(self, level: int) -> time_grid.Grid:
-        return time_grid.continuous(self.time, self.time / (self.steps * self.refine**level), [self.time])
+        longest = self.time / (self.steps * self.refine**level)
+        return replace(time_grid.continuous(self.time, longest, [self.time]), begin=self.began)
 
     def _ready(self, name: str) -> Prepared:
         if name not in self._prepared:

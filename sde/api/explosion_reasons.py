@@ -120,7 +120,10 @@ def _points(
     values: dict[sp.Symbol, float] = dict(zip(dynamics.states, map(float, state), strict=False))
     values |= {t: time, h: length}
     if isinstance(problem, SDE):
-        values |= dict(zip((*problem.parameters, size), parameters, strict=False))
+        rows = _names(prepared)
+        own = {p: float(state[rows.index(p.name)]) for p in problem.parameters if p.name in rows}
+        shared = (p for p in (*problem.parameters, size) if p not in own)
+        values |= dict(zip(shared, parameters, strict=False)) | own
         yield values, _formulas(problem)
         if len(problem.states) > MOST_STATES:
             return

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import sympy as sp
 
 from sde.api.experiments import figures_of, setting_of
 from sde.reports import figures
+from sde.storage.formats import format_of
 from sde.verification.forecast import forecast
 from sde.verification.result import Band, Curves
 from symbolic.errors import InputError, instance, nearest
@@ -92,6 +94,20 @@ def plot(
     curves = [_curves(several, name, index, lines) for index in entries]
     titles = [name + (f"[{', '.join(map(str, index))}]" if index else "") for index in entries]
     return figures.curves_figure(curves, titles)
+
+
+def opened(paths: Sequence[Path]) -> dict[str, xr.Dataset]:
+    """Results by their files' names without endings, by the whole names where these are alike. Raises InputError."""
+    stems = [path.stem for path in paths]
+    names = [stem if stems.count(stem) == 1 else str(path) for stem, path in zip(stems, paths, strict=True)]
+    found = dict[str, Any]()
+    for name, path in zip(names, paths, strict=True):
+        try:
+            found[name] = format_of(path).opened(path)
+        except (OSError, ValueError, KeyError) as error:
+            rule = "must be a result of simulate or train that can be read"
+            raise InputError.of("plot", rule, str(path), f"Check the path ({type(error).__name__}).") from error
+    return found
 
 
 def _labelled(runs: Any, name: Any) -> dict[str, xr.Dataset]:

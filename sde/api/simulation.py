@@ -15,6 +15,7 @@ from sde.api import (
     explosion_reasons,
     gathered,
     passages,
+    per_path,
     provenance,
     starts,
     step_inputs,
@@ -65,12 +66,14 @@ def simulate(
     *,
     start: Mapping[Any, Any],
     time: float,
+    start_time: float = 0.0,
     dt: float | None = None,
     paths: int = 1000,
     seed: int = 0,
     scheme: str | None = None,
     noise: str = "path",
     parameters: Mapping[Any, Any] | None = None,
+    zipped: bool = False,
     observables: Mapping[str, Any] | None = None,
     save_at: Any = 101,
     steps_at: Sequence[float] | None = None,
@@ -107,7 +110,10 @@ def simulate(
     start : mapping
         {parameter: number, array of its shape, array (paths, *shape), or distribution}.
     time : float
-        Length of the run; the last save is at exactly this time.
+        Length of the run.
+    start_time : float
+        When the run begins; it ends at start_time + time, where its last save is. Times of the result, of saves,
+        events and `steps_at`, and the t of coefficients and schedules count as the equation's do, from 0.
     dt : float, optional
         Longest step. Left out: a quarter of the learning rate; for an SDE a thousandth of the time, or as short as the
         rates ask that a few pilot paths see (drift's Jacobian, noise, input that changes in time). attrs["dt"] tells.
@@ -124,7 +130,10 @@ def simulate(
         the run has, at less cost; the paths of a seed are others, and belong to no run of another noise or `refine`.
     parameters : mapping, optional
         {symbol or name: number, or several} of an SDE; one given several gets a dimension of its name, all its values
-        under the same noise.
+        under the same noise. Of each path its own: {"path": array (paths,)}, or a distribution, drawn by seed, path and
+        parameter; results of paths have such as coordinates.
+    zipped : bool
+        Parameters given several values take them together, along a dimension "sweep", not in all combinations.
     observables : mapping, optional
         {name: expression, or array of them, of the states and time}: saved beside the states. Of a loss also text, as
         in specs, where "loss" is E l and "sharpness" is Tr Hess E l.
@@ -238,12 +247,14 @@ def simulate(
         command="simulate",
         start=start,
         time=time,
+        start_time=start_time,
         dt=dt,
         paths=paths,
         seed=seed,
         scheme=scheme,
         noise=noise,
         parameters=parameters,
+        zipped=zipped,
         dtype=dtype,
         steps_at=steps_at,
         refine=refine,
@@ -264,7 +275,8 @@ def simulate(
         ),
     )
     swept = sweep.axes(problem, parameters)
-    gathered.check_names(problem, settings.gather, swept)
+    own = per_path.read(problem, parameters, settings.paths, settings.seed).names
+    gathered.check_names(problem, settings.gather, [*swept, *own, *([sweep.SWEEP] if zipped else [])])
     given = provenance.Given(problem, sgd, settings)
     return sweep.over(swept, given, _integrate) if swept else _integrate(given)
 
@@ -275,37 +287,42 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
     dt, start, time = settings.dt, settings.start, settings.time
     assert time is not None
     scheme, why = default_scheme.chosen(problem, settings)
+    began = settings.start_time
     save_at, refine = settings.saves.save_at, settings.refine
     check_files(problem, settings.checkpoint, settings.saves.out)
-    even = time_grid.continuous(time, dt if dt is not None else time, save_at)
+    even = time_grid.continuous(time, dt if dt is not None else time, save_at, begin=began)
     step = even.longest if dt is not None else (sgd.learning_rate / 4 if sgd else None)
-    jumps = time_steps.places(settings.steps_at, time) + schedule_jumps(problem, sgd, time)
+    jumps = time_steps.places(settings.steps_at, time, began) + schedule_jumps(sgd, time, began)
     of_law = settings.noise == "exact-law"
     if of_law:
         check_exact_law(problem, require_scheme(scheme), refine)
     if isinstance(problem, Loss) and sgd is not None and require_scheme(scheme) != "euler-maruyama":
         problem, sgd = SDE.from_loss(problem, sgd), None
     chosen = find(require_scheme(scheme))[0]
-    survey = None
+    survey, own = None, per_path.read(problem, settings.parameters, settings.paths, settings.seed)
     if isinstance(problem, SDE):
         numbers = sweep.numbers(problem, settings.parameters)
-        survey = Survey(problem, numbers, start, settings.paths, settings.seed, time)
+        survey = Survey(problem, numbers, start, settings.paths, settings.seed, time, began, own)
         step, jumps = step or survey.step(), jumps + survey.jumps()
     assert step is not None
-    grid = time_grid.continuous(time, min(dt or step, time), save_at, jumps, passages.impulse_times(problem, time))
+    nodes = passages.impulse_times(problem, time)
+    grid = time_grid.continuous(time, min(dt or step, time), save_at, jumps, nodes, began)
     scheme = for_step(problem, scheme, grid.longest)
     check_refine(refine, grid.steps, chosen)
     time_steps.unevenness(grid, refine, grid.longest)
     watch = passages.passages(problem, sgd, settings.gather, chosen)
+    passages.check_alone(watch, settings.gather.observables, began, own.names)
     observed = gathered.together(settings.gather) if watch is None else settings.gather.observables
     moved, watched = OneVector if of_law else LossDynamics, watch.watched if watch else None
     shared = isinstance(problem, Loss)
-    prepared = prepare(problem, scheme, observed, settings.dtype, moved, shared_rows=shared, watched=watched)
+    prepared = prepare(
+        problem, scheme, observed, settings.dtype, moved, shared_rows=shared, watched=watched, own=tuple(own.blocks)
+    )
     record: dict[str, Any] = {"kind": "sde", "scheme": scheme, "refine": refine}
     if survey is not None:
         survey.refuse_singular_end(scheme, grid)
         values = constants(survey.sde, prepared, settings.parameters, lambda: survey.pilot.size)
-        record |= {"size": float(values[-1])} if len(values) > len(survey.parameters) else {}
+        record |= {"size": float(values[-1])} if len(values) > len(survey.parameters) - len(own.blocks) else {}
         moving = step_inputs.of_sde(survey.sde, prepared, chosen, settings.dtype, values)
         order = float(chosen.order("weak", survey.sde.noise_class))
         unseen = survey.unseen(grid) if settings.check else None
@@ -320,7 +337,7 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
     stepped = Steps(grid, refine, order if settings.check else None, pull)
     record |= {"crossings": watch.crossings} if watch else {}
     record |= {"scheme_reason": why} if why else {}
-    return run_prepared(problem, prepared, moving, stepped, record, given, watch.hybrid if watch else None)
+    return run_prepared(problem, prepared, moving, stepped, record, given, watch.hybrid if watch else None, own)
 
 
 def run_prepared(
@@ -331,9 +348,10 @@ def run_prepared(
     record: dict[str, Any],
     given: provenance.Given,
     hybrid: Hybrid | None = None,
+    own: per_path.Own = per_path.NONE,
 ) -> xr.Dataset:
     """Run what `prepare` made over the ensemble. problem: as it was prepared; record: what was chosen, beside the
-    settings; hybrid: what stops or changes paths."""
+    settings; hybrid: what stops or changes paths; own: parameters that each path has for itself."""
     settings = given.settings
     run_clock = moving.clock(stepped.grid)
     keep, out, paths, seed = settings.saves.keep, settings.saves.out, settings.paths, settings.seed
@@ -345,6 +363,7 @@ def run_prepared(
         refuse_too_many(paths, width)
     beginning = starts.reader(parameters_of(problem), settings.start, paths, seed, len(manifest["states"]))
     starts.check_domains(problem, beginning(0, min(paths, 4096)))
+    beginning = own.beside(beginning, manifest["states"])
     driver = moving.driver(stepped.refine)
     with compiling.reporting(settings.progress is True):
         unused = () if isinstance(driver, Weighted) else ("sweep",)
@@ -368,11 +387,13 @@ def run_prepared(
     names = [name for v in layout.variables for name in [v.name] * v.rows]
     mark = problem_identity(prepared, plan.driver, run_clock, numbers, beginning(0, min(paths, 4096)))
     recorded = given.record({**record, "dt": stepped.taken, "bound": plan.bound})
+    arrays = {f":{k}": v["path"] for k, v in (settings.parameters or {}).items() if isinstance(v, Mapping)}
     store = None
     if settings.checkpoint is not None:
         header = {"name": problem.name, "kind": record["kind"], "seed": str(seed), "paths": paths}
         header |= {"versions": provenance.versions(), "run": recorded}
-        store = Checkpoint(settings.checkpoint, run_identity(mark, plan, settings.start, out is not None), header)
+        begun = {**settings.start, **arrays}
+        store = Checkpoint(settings.checkpoint, run_identity(mark, plan, begun, out is not None), header)
     attrs = {
         **record,
         "dt": stepped.taken,
@@ -399,12 +420,17 @@ def run_prepared(
         if stepped.order is not None and not outcome.interrupted:
             attrs["step_error"] = stepped.check(plan, moving, outcome, names)
         data = dataset.dataset(outcome, layout, keep if put is None else "stream", settings.warn_share, attrs, explain)
+        if "path" in data.coords or (put is not None and not outcome.interrupted):
+            ran = data.path.values if put is None else np.arange(paths)
+            data = data.assign_coords({name: ("path", own.values(name, ran)) for name in own.names})
         provenance.label(data, labels)
         if put is None:
             data = data.assign_attrs(result_hash=fingerprint(data))
         else:
             put(data)
     data = data if out is None else format_of(out).opened(out)
+    if own.names and out is not None and data.attrs["interrupted"]:
+        data = data.assign_coords({name: ("path", own.values(name, data.path.values)) for name in own.names})
     if data.attrs["interrupted"]:
         warn(
             f"{settings.command}: interrupted; the result holds the {data.attrs['paths']} of {paths} paths that were"

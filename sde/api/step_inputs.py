@@ -82,10 +82,10 @@ def of_sgd(prepared: Prepared, sgd: SGD, dtype: str, full_batch: bool) -> Motion
 
 
 class Coefficients:
-    """An SDE's drift (D, n) and diffusion (D, J, n) as NumPy functions of states (D, n) and times (n,). Raises
-    ValueError for what has no form."""
+    """An SDE's drift (D, n) and diffusion (D, J, n) as NumPy functions of states (D, n) and times (n,); parameters: a
+    number each, or (n,). Raises ValueError for what has no form."""
 
-    def __init__(self, sde: SDE, parameters: np.ndarray) -> None:
+    def __init__(self, sde: SDE, parameters: Sequence[Any] | np.ndarray) -> None:
         symbols = (*sde.states, time_symbol, *sde.parameters)
         self._parameters, self._shape = parameters, sde.diffusion_matrix.shape
         self._drift = Numeric(list(sde.drift_vector), symbols)
@@ -118,15 +118,19 @@ class ArrayCoefficients:
         return np.concatenate([np.moveaxis(v, 0, -1).reshape(-1, *tail, n) for v in evaluate(nodes, values, n)])
 
 
-def along_paths(of: Coefficients | ArrayCoefficients, start: Start, paths: int, time: float, dimension: int) -> Pilot:
-    """A few paths from where the run's first ones begin."""
+def along_paths(
+    of: Coefficients | ArrayCoefficients, start: Start, paths: int, time: float, dimension: int, begin: float = 0.0
+) -> Pilot:
+    """A few paths from where, and when, the run's first ones begin."""
     states = start(0, min(paths, PATHS))[:, :dimension]
-    return pilot(of.drift, of.diffusion, np.resize(states, (PATHS, dimension)).T, time)
+    return pilot(of.drift, of.diffusion, np.resize(states, (PATHS, dimension)).T, time, begin=begin)
 
 
 def constants(
     sde: SDE, prepared: Prepared, parameters: Mapping[Any, Any] | None, size: Callable[[], float]
 ) -> np.ndarray:
-    """Numbers of the formula's parameters: the SDE's own, then the states' size where the scheme asks for it."""
+    """Numbers of the formula's parameters: those of the SDE's that all paths share, then the states' size where the
+    scheme asks for it."""
     numbers = sweep.numbers(sde, parameters)
+    numbers = numbers[~np.isnan(numbers)]
     return np.append(numbers, size()) if SIZE in prepared.module.manifest["parameters"] else numbers

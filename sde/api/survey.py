@@ -8,11 +8,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import sympy as sp
 
 from sde.api import starts
+from sde.api.per_path import NONE, Own
 from sde.api.step_inputs import ArrayCoefficients, Coefficients, along_paths
 from sde.engine import step_check, time_grid
-from sde.engine.pilot import Pilot
+from sde.engine.pilot import PATHS, Pilot
 from sde.engine.time_grid import Grid
 from symbolic.codegen.prepare import parameters_of
 from symbolic.dynamics import discontinuities
@@ -20,7 +22,6 @@ from symbolic.dynamics.array_equation import ArraySDE
 from symbolic.dynamics.equation import SDE
 from symbolic.dynamics.step_map import t as time_symbol
 from symbolic.errors import InputError
-from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD
 from symbolic.problem.optimizer import t as learning_time
 from symbolic.schemes import step_map
@@ -35,7 +36,8 @@ LOOKS = 1 << 16
 
 @dataclass(frozen=True)
 class Survey:
-    """What is known of an SDE before its run. parameters: numbers, (P,)."""
+    """What is known of an SDE before its run. parameters: numbers, (P,), NaN for those that
+    each path has for itself (own); began: when the run begins."""
 
     sde: SDE
     parameters: np.ndarray
@@ -43,14 +45,23 @@ class Survey:
     paths: int
     seed: int
     time: float
+    began: float = 0.0
+    own: Own = NONE
 
     @cached_property
     def coefficients(self) -> Coefficients | ArrayCoefficients | None:
         """None where a function has no form in NumPy: what compiles the run says so."""
+        return self._coefficients(1)
+
+    def _coefficients(self, paths: int) -> Coefficients | ArrayCoefficients | None:
+        """At the parameters of the first paths."""
         if isinstance(self.sde, ArraySDE):
             return ArrayCoefficients(self.sde, self.parameters)
+        first = np.arange(min(paths, self.paths))
+        own = {name: np.resize(self.own.values(name, first), paths) for name in self.own.names}
+        numbers = [own.get(p.name, x) for p, x in zip(self.sde.parameters, self.parameters, strict=True)]
         try:
-            return Coefficients(self.sde, self.parameters)
+            return Coefficients(self.sde, numbers)
         except ValueError:
             return None
 
@@ -58,9 +69,10 @@ class Survey:
     def pilot(self) -> Pilot:
         """Rates and size along a few paths."""
         begin = starts.reader(parameters_of(self.sde), self.start, self.paths, self.seed, self.sde.dimension)
-        if not self.coefficients:
+        coefficients = self._coefficients(PATHS)
+        if not coefficients:
             return Pilot(0.0, 0.0, 1.0)
-        return along_paths(self.coefficients, begin, self.paths, self.time, self.sde.dimension)
+        return along_paths(coefficients, begin, self.paths, self.time, self.sde.dimension, self.began)
 
     @property
     def moves_with_time(self) -> bool:
@@ -70,7 +82,11 @@ class Survey:
     def pull(self) -> np.ndarray:
         """What the drift at the first start would move each state by over the whole run, (D,)."""
         x = self._begin()
-        return np.abs(self._values(x, np.zeros(1))[: len(x), 0]) * self.time if self.coefficients else np.zeros(0)
+        return (
+            np.abs(self._values(x, np.full(1, self.began))[: len(x), 0]) * self.time
+            if self.coefficients
+            else np.zeros(0)
+        )
 
     def jacobian(self) -> np.ndarray | None:
         """Of the drift at the first start, (D, D), by central differences."""
@@ -98,7 +114,9 @@ class Survey:
                 " run, or take out what is fast (scheme='implicit-euler' stays stable at long steps)."
             )
         while (
-            self.moves_with_time and self.time / step < LOOKS and self.unseen(time_grid.continuous(self.time, step, 2))
+            self.moves_with_time
+            and self.time / step < LOOKS
+            and self.unseen(time_grid.continuous(self.time, step, 2, begin=self.began))
         ):
             step /= 2
         return step
@@ -108,8 +126,13 @@ class Survey:
         if not self.moves_with_time or self.sde.arrays:
             return []
         entries = [*self.sde.drift_vector, *self.sde.diffusion_matrix]
-        values = dict(zip(self.sde.parameters, map(float, self.parameters), strict=True))
-        return discontinuities.jumps(entries, time_symbol, self.time, values)
+        values = self._numbers()
+        return discontinuities.jumps(entries, time_symbol, self.time, values, self.began)
+
+    def _numbers(self) -> dict[sp.Symbol, float]:
+        """Of the parameters that all paths share."""
+        known = zip(self.sde.parameters, map(float, self.parameters), strict=True)
+        return {p: x for p, x in known if not np.isnan(x)}
 
     def unseen(self, grid: Grid) -> tuple[float, float] | None:
         """What a coefficient at the start adds up to over the run by the steps, and by many more looks, where the two
@@ -119,7 +142,7 @@ class Survey:
         begin = self._begin()
         rng = np.random.Generator(np.random.Philox(21))
         looks = LOOKS if not self.sde.arrays else max(grid.steps, LOOKS // self.sde.dimension)
-        many = (np.arange(looks) + rng.random(looks)) * (self.time / looks)
+        many = (np.arange(looks) + rng.random(looks)) * (self.time / looks) + self.began
         at = grid.at(np.arange(grid.steps + 1))
         by_steps = self._values(begin, at)
         by_looks = self._values(begin, many)
@@ -141,21 +164,21 @@ class Survey:
         """Whether the scheme, its last step being so long, looks where the coefficients have no value, at the end."""
         if not self.moves_with_time or self.sde.arrays:
             return False
-        values = dict(zip(self.sde.parameters, map(float, self.parameters), strict=True))
-        return discontinuities.singular_at_end(step_map(self.sde, scheme), self.time, last, values) is not None
+        ends, values = self.began + self.time, self._numbers()
+        return discontinuities.singular_at_end(step_map(self.sde, scheme), ends, last, values) is not None
 
     def refuse_singular_end(self, scheme: str, grid: Grid) -> None:
         """Raise ValueError where the scheme looks at the end of the run and the coefficients have no value there."""
         if self.singular_end(scheme, float(grid.lengths(grid.steps - 1, grid.steps)[0])):
             raise InputError(
                 f"simulate.scheme: {scheme} looks at the coefficients at the end of each step, and they have no value"
-                f" at the last one, time {self.time:g}; got {scheme!r} (str). Use a scheme that looks at a step's"
-                " beginning only (euler-maruyama, milstein), or end the run earlier."
+                f" at the last one, time {self.began + self.time:g}; got {scheme!r} (str). Use a scheme that looks at a"
+                " step's beginning only (euler-maruyama, milstein), or end the run earlier."
             )
 
 
-def schedule_jumps(problem: Loss | SDE, sgd: SGD | None, time: float) -> list[float]:
+def schedule_jumps(sgd: SGD | None, time: float, began: float) -> list[float]:
     """Times at which a schedule jumps."""
     if sgd is None or sgd.schedule is None:
         return []
-    return discontinuities.jumps([sgd.schedule], learning_time, time, {})
+    return discontinuities.jumps([sgd.schedule], learning_time, time, {}, began)

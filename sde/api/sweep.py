@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sde.api import provenance
+from sde.api import per_path, provenance
 from sde.api.provenance import Given
 from sde.engine import checkpoint_folder, interruption
 from sde.engine.interruption import InterruptedWarning
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
+SWEEP = "sweep"
+"""The dimension of a zipped sweep."""
 NONE = "The SDE has none: name them by SDE(..., parameters=[...])."
 
 
@@ -48,6 +50,8 @@ def _by_name(problem: Loss | SDE, given: Mapping[Any, Any] | None) -> dict[str, 
 
 
 def _axis(p: Parameter, here: str, value: Any) -> np.ndarray:
+    if per_path.is_own(value):
+        return np.array(np.nan)
     try:
         array = as_reals(value)
     except ValueError:
@@ -80,13 +84,13 @@ def check_start(problem: Loss | SDE, start: Any) -> None:
 
 
 def numbers(problem: SDE, given: Mapping[Any, Any] | None) -> np.ndarray:
-    """One number per parameter, (P,)."""
+    """One number per parameter, (P,); NaN for one that each path has for itself."""
     return np.array([float(array) for array in _by_name(problem, given).values()])
 
 
 def over(swept: Mapping[str, np.ndarray], given: Given, run: Callable[[Given], xr.Dataset]) -> xr.Dataset:
     """Runs for every combination of the swept values, joined with one dimension per swept parameter, ahead of the
-    others. run: makes one of them.
+    others; zipped, for the first of all, the second of all, ..., along SWEEP. run: makes one of them.
 
     All share seed and thus noise: differences between them are the parameter's doing, with little variance. Counts in
     attrs are totals; counts that a run has none of are 0 there; `explosion_time` and `exploded` keep a value for each.
@@ -107,7 +111,15 @@ def over(swept: Mapping[str, np.ndarray], given: Given, run: Callable[[Given], x
         own = {"parameters": {**fixed, **chosen}, "checkpoint": folder and folder.target(name)}
         return run(replace(given, settings=replace(settings, **own)))
 
-    combinations = _all(swept, one)
+    beside = swept
+    if settings.zipped:
+        if len({len(v) for v in swept.values()}) > 1:
+            lengths = {name: len(v) for name, v in swept.items()}
+            raise InputError.of("zipped", "needs as many values of each parameter", lengths, "Match their lengths.")
+        swept = {SWEEP: np.arange(len(next(iter(swept.values()))))}
+        combinations = _all(swept, lambda k, name: one({p: v[k[SWEEP]] for p, v in beside.items()}, name))
+    else:
+        combinations = _all(swept, one)
     axis, asked = next(iter(swept)), prod(len(v) for v in swept.values())
     whole_runs = len(combinations) * len(swept[axis]) // asked
     if len(combinations) < asked:
@@ -134,9 +146,10 @@ def over(swept: Mapping[str, np.ndarray], given: Given, run: Callable[[Given], x
         for name in first.variables
         if name not in whole
     }
-    coords = {name: (name, values) for name, values in swept.items()} | {
-        name: combinations[0].coords[name] for name in whole
-    }
+    coords: dict[Any, Any] = {name: (name, values) for name, values in swept.items()}
+    coords |= {name: combinations[0].coords[name] for name in whole}
+    if settings.zipped:
+        coords |= {name: (SWEEP, values[:whole_runs]) for name, values in beside.items()}
     totals = {
         key: sum(r.attrs[key] for r in combinations) for key in ("wall_seconds", "compile_seconds", "exploded_paths")
     }

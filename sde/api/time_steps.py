@@ -55,17 +55,15 @@ class Steps:
         return float(f"{found.error:.3g}")
 
 
-def places(steps_at: Any, time: float) -> list[float]:
-    """The times that `steps_at` gives. Raises ValueError."""
+def places(steps_at: Any, time: float, began: float = 0.0) -> list[float]:
+    """The times, of a run of length `time` from `began`, that `steps_at` gives. Raises ValueError."""
     try:
         at = np.asarray([] if steps_at is None else steps_at, dtype=np.float64)
     except (TypeError, ValueError):
         at = np.full((1, 1), np.nan)
-    if at.ndim != 1 or not np.isfinite(at).all() or (at < 0).any() or (at > time).any():
-        raise InputError(
-            f"steps_at: must be times within [0, {time:g}]; got {steps_at!r} ({type(steps_at).__name__}). Give a list"
-            " of times, e.g. [0.5, 0.501]."
-        )
+    if at.ndim != 1 or not np.isfinite(at).all() or (at < began).any() or (at > began + time).any():
+        rule = f"must be times within [{began:g}, {began + time:g}]"
+        raise InputError.of("steps_at", rule, steps_at, "Give a list of times, e.g. [0.5, 0.501].")
     return [float(x) for x in at]
 
 

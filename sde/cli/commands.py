@@ -1,5 +1,5 @@
-"""The command line: derive, simulate, train, resume, verify, compare, calibrate, reproduce, show, library, schemes,
-cache, warm.
+"""The command line: derive, simulate, train, resume, verify, compare, calibrate, reproduce, show, plot, library,
+schemes, cache, warm.
 
 Exit codes: 0 done / all supported, 1 something refuted or every path lost, 2 bad input, 3 inconclusive, 130 interrupted
 by Ctrl-C, 143 by SIGTERM (what was complete is saved either way; a second Ctrl-C or SIGTERM ends at once), 70 an error
@@ -38,7 +38,7 @@ from sde.cli.arguments import (
 )
 from sde.cli.guard import guarded, words
 from sde.cli.outputs import calibrated, checked, compared, emit, finish, judged, listing, reproduced
-from sde.cli.terminal import Commands, say, shown_for, steps_shown
+from sde.cli.terminal import Commands, line, say, shown_for, steps_shown
 from sde.settings import SETTINGS
 from sde.storage.distinct_files import check_apart
 from symbolic.errors import InputError
@@ -330,6 +330,26 @@ def show(
     for row in show.lines(found):
         say(row, _shown(json_))
     emit(json_, {**found, "again": show.command(found["run"]) or show.python_call(found["run"])})
+    return 0
+
+
+@app.command(short_help="Draw a variable of results over time.")
+@guarded
+def plot(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Results (NetCDF or zarr) of simulate and train.", metavar="FILE...")
+    ],
+    of: Annotated[str, typer.Option("--of", help="The variable: a state, parameter or observable.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Figure to write; its ending says the format.")],
+) -> int:
+    """Mean and 5-95 % of paths of a variable over time, of one result or several, by their files' names."""
+    from sde.api.plotting import opened
+    from sde.api.plotting import plot as draw
+    from sde.storage.files import write_figure
+
+    checked(runs, output)
+    write_figure(output, draw(opened(runs), of))
+    say(f"{line(output)}: {of} of {', '.join(line(run) for run in runs)}", _shown(None))
     return 0
 
 

@@ -43,9 +43,9 @@ class Pilot:
         return RESOLVED / fastest if fastest > 0 else float("inf")
 
 
-def pilot(drift: Field, diffusion: Field, start: Array, time: float, steps: int = STEPS) -> Pilot:
-    """Follow paths from the states `start` (D, n) with Euler steps that resolve the fastest rate seen, over [0, time]
-    or as far as `steps` go.
+def pilot(drift: Field, diffusion: Field, start: Array, time: float, steps: int = STEPS, begin: float = 0.0) -> Pilot:
+    """Follow paths from the states `start` (D, n) with Euler steps that resolve the fastest rate seen, over a length
+    `time` from `begin`, or as far as `steps` go.
 
     States that leave the functions' domain, or overflow, are left out from then on.
     """
@@ -56,7 +56,7 @@ def pilot(drift: Field, diffusion: Field, start: Array, time: float, steps: int 
     rates, spread, sizes = list[Array](), list[Array](), list[Array]()
     with np.errstate(all="ignore"):
         for _ in range(steps):
-            when = np.full(n, t)
+            when = np.full(n, begin + t)
             f, b = drift(x, when), diffusion(x, when)
             rate, direction = _growth(drift, x, when, f, direction)
             noise = _spread(diffusion, x, when, b, rng.standard_normal(x.shape))
@@ -72,7 +72,7 @@ def pilot(drift: Field, diffusion: Field, start: Array, time: float, steps: int 
             x[:, ~np.isfinite(x).all(axis=0)] = np.nan
             t += h
         later = list[Array]()
-        for when in time * (np.arange(LATER)[:, None] + rng.random((LATER, n))) / LATER:
+        for when in begin + time * (np.arange(LATER)[:, None] + rng.random((LATER, n))) / LATER:
             later.append(_growth(drift, x, when, drift(x, when), direction)[0])
     return Pilot(
         max(_quantile(np.concatenate(rates), QUANTILE), _quantile(np.concatenate(later), QUANTILE)),

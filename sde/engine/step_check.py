@@ -112,7 +112,7 @@ def examine(
         std = np.sqrt(moments[:, :, M2] / np.maximum(moments[:, :, COUNT] - 1, 1))
         scale = np.nanmax(np.hypot(std, mean - mean[0]), axis=0)
         found = _errors(a, b, scale, 256 * float(np.finfo(plan.program.dtype).eps))
-    worst = Finding(0, "mean", 0.0, 0.0, exploded_paths, lanes, float(times[-1] / grid.ends[-1]), noise)
+    worst = Finding(0, "mean", 0.0, 0.0, exploded_paths, lanes, float((times[-1] - grid.begin) / grid.ends[-1]), noise)
     factor = 2**order / (2**order - 1)
     for what, sizes in found.items():
         k, row = np.unravel_index(np.argmax(sizes), sizes.shape)

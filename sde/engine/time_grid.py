@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
 
@@ -68,13 +68,15 @@ class Grid:
     """Times of steps, kept as stretches of equal steps, so that memory does not grow with their number.
 
     ends: (M + 1,) times at which stretches begin, and the end; firsts: (M + 1,) their step numbers; saves: step numbers
-    to save. rate: where given, the time after k steps is rate * k.
+    to save. rate: where given, the time after k steps is rate * k. begin: the time at which the run begins, from which
+    the ends count: steps do not depend on it.
     """
 
     ends: np.ndarray
     firsts: np.ndarray
     saves: np.ndarray
     rate: float | None = None
+    begin: float = 0.0
 
     @property
     def steps(self) -> int:
@@ -82,6 +84,10 @@ class Grid:
 
     def at(self, steps: np.ndarray) -> np.ndarray:
         """Times after `steps` steps."""
+        return self._passed(steps) + self.begin if self.begin else self._passed(steps)
+
+    def _passed(self, steps: np.ndarray) -> np.ndarray:
+        """Times since the beginning."""
         if self.rate is not None:
             return self.rate * np.asarray(steps)
         stretch = np.minimum(np.searchsorted(self.firsts, steps, side="right") - 1, len(self.firsts) - 2)
@@ -93,22 +99,23 @@ class Grid:
         """Lengths in time of steps begin..end-1."""
         if self.rate is not None:
             return np.full(end - begin, self.rate)
-        return np.diff(self.at(np.arange(begin, end + 1)))
+        return np.diff(self._passed(np.arange(begin, end + 1)))
 
     def head(self, steps: int, saves: int) -> Grid:
         """The first `steps` steps, saved at so many times, spread evenly, at the start and after the first."""
         at = np.unique(np.append(np.round(np.linspace(0, steps, saves + 1)).astype(np.int64), 1))
         inside = self.firsts < steps
         return Grid(
-            np.append(self.ends[inside], self.at(np.array([steps]))),
+            np.append(self.ends[inside], self._passed(np.array([steps]))),
             np.append(self.firsts[inside], steps),
             at,
             self.rate,
+            self.begin,
         )
 
     def halved(self) -> Grid:
         """Every step in two."""
-        return Grid(self.ends, 2 * self.firsts, 2 * self.saves, None if self.rate is None else self.rate / 2)
+        return replace(self, firsts=2 * self.firsts, saves=2 * self.saves, rate=self.rate and self.rate / 2)
 
     @property
     def longest(self) -> float:
@@ -208,11 +215,17 @@ def check_length(where: str, value: Any, unit: str = "time") -> None:
 
 
 def continuous(
-    time: float, dt: float, save_at: int | Sequence[float], jumps: Sequence[float] = (), nodes: Sequence[float] = ()
+    time: float,
+    dt: float,
+    save_at: int | Sequence[float],
+    jumps: Sequence[float] = (),
+    nodes: Sequence[float] = (),
+    begin: float = 0.0,
 ) -> Grid:
-    """Steps of at most dt on [0, time], shortened evenly between saves so that each save is hit exactly.
+    """Steps of at most dt over a length `time` from `begin`, shortened evenly between saves so that each save is hit
+    exactly.
 
-    save_at: a count of equally spaced times (both ends included, at least 2), or increasing times within [0, time]; the
+    save_at: a count of equally spaced times (both ends included, at least 2), or increasing times within the run; the
     end is always saved. Where a count asks for more saves than there are steps, every step is saved: a count never
     makes steps shorter than dt asks, but for dividing evenly what lies between two saves. jumps: times at which
     coefficients change at once. A step ends just before each and one begins just after, so that none but a very short
@@ -227,11 +240,12 @@ def continuous(
     steps = int(np.ceil(time / dt * (1 - 1e-12)))
     if count is not None and count - 1 > steps:
         save_at = steps + 1
-    times = _save_times(float(time), save_at)
-    ends = np.unique(np.concatenate([[0.0], times, _around(float(time), jumps), np.asarray(nodes, dtype=np.float64)]))
+    times = _save_times(float(time), save_at, begin)
+    around = _around(float(time), np.subtract(jumps, begin))
+    ends = np.unique(np.concatenate([[0.0], times, around, np.asarray(nodes, dtype=np.float64)]))
     counts = np.maximum(1, np.ceil(np.diff(ends) / dt * (1 - 1e-12))).astype(np.int64)
     firsts = np.concatenate([[0], np.cumsum(counts)])
-    return Grid(ends, firsts, firsts[np.searchsorted(ends, times)])
+    return Grid(ends, firsts, firsts[np.searchsorted(ends, times)], begin=begin)
 
 
 NARROW = 2.0**-20
@@ -239,7 +253,7 @@ NARROW = 2.0**-20
 matter."""
 
 
-def _around(time: float, jumps: Sequence[float]) -> np.ndarray:
+def _around(time: float, jumps: np.ndarray) -> np.ndarray:
     """Times just before and just after every jump inside the run."""
     at = np.unique(np.asarray(jumps, dtype=np.float64))
     at = at[(at > 0) & (at < time)]
@@ -247,7 +261,8 @@ def _around(time: float, jumps: Sequence[float]) -> np.ndarray:
     return np.concatenate([at - half, at + half])
 
 
-def _save_times(time: float, save_at: int | Sequence[float]) -> np.ndarray:
+def _save_times(time: float, save_at: int | Sequence[float], begin: float = 0.0) -> np.ndarray:
+    """Since the beginning."""
     count = _count(save_at)
     if count is not None:
         if count < 2:
@@ -257,9 +272,10 @@ def _save_times(time: float, save_at: int | Sequence[float]) -> np.ndarray:
         return times
     try:
         times = as_reals(save_at)
+        times = times - begin if begin else times
     except ValueError:
         times = np.empty(0)
-    if times.ndim == 1 and len(times) and 0 < times[-1] - time <= ROUNDING * time:
+    if times.ndim == 1 and len(times) and 0 < times[-1] - time <= ROUNDING * (time + abs(begin)):
         times[-1] = time  # 3 * 0.1 is 0.30000000000000004
     if (
         times.ndim != 1
@@ -271,11 +287,11 @@ def _save_times(time: float, save_at: int | Sequence[float]) -> np.ndarray:
     ):
         raise _refuse(
             "save_at",
-            f"times must increase within [0, {time}]",
+            f"times must increase within [{begin:g}, {begin + time}]",
             np.asarray(save_at, dtype=object).tolist(),
             "Give a count, or sorted times inside the run.",
         )
-    if times[-1] != time and time - times[-1] <= ROUNDING * time:
+    if times[-1] != time and time - times[-1] <= ROUNDING * (time + abs(begin)):
         times[-1] = time
     return times if times[-1] == time else np.append(times, time)
 

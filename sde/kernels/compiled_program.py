@@ -13,7 +13,7 @@ Z data, O observable rows), with every stride a literal so that LLVM vectorises 
 
 Where there is a pace, each lane has a clock of its own: h and t are rows then, in all of them, else numbers.
 They are undecorated in their file: the text is the oracle. `compile_emitted` turns one into a C function with
-bare pointers, `functions` in the place of `math`.
+bare pointers, `math` and `special` in the place of Python's and SciPy's.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.ctypeslib import as_ctypes_type
 
-from . import contract, math
+from . import contract, math, special
 from .machine_code import native
 from .options import EMITTED
 
@@ -65,9 +65,10 @@ def signature(role: str, dtype: Any, own_clock: bool = False) -> tuple[Any, ...]
 
 
 def vectorising(function: Any) -> Any:
-    """The emitted function with `math` and matrix products of ours: the same code in the same file, for the compiler
-    only."""
-    ours = {"math": math, "contract": contract.contract, "contract_shared": contract.contract_shared}
+    """The emitted function with our `math`, `special` and matrix products: the same code in the same file, for the
+    compiler only."""
+    ours = {"math": math, "special": special}
+    ours |= {"contract": contract.contract, "contract_shared": contract.contract_shared}
     copy = FunctionType(function.__code__, {**function.__globals__, **ours}, function.__name__)
     copy.__qualname__, copy.__module__ = function.__qualname__, function.__module__
     return copy

@@ -26,6 +26,7 @@ from numba.np import linalg
 
 from .machine_code import PRODUCT
 from .options import Intrinsic, marked
+from .special import PREFIX
 from .views import c_array
 
 SCALARS = {
@@ -38,8 +39,8 @@ SCALARS = {
 }
 
 
-OWN = ("numba_", "NRT_", "__svml_", "PyExc_", PRODUCT)
-"""How the names of functions and data begin that Numba keeps for its code, and of our matrix products."""
+OWN = ("numba_", "NRT_", "__svml_", "PyExc_", PRODUCT, PREFIX)
+"""How the names of functions and data begin that Numba keeps for its code, of our matrix products, and of SciPy's."""
 
 
 _alive: list[Any] = []
@@ -145,7 +146,7 @@ def object_code(
     function: Callable[..., Any], symbol: str, result: Any, arguments: Any, options: Mapping[str, Any], packed: bool
 ) -> tuple[bytes, list[str]]:
     """Object code of the C function `symbol`, which takes `arguments` (Numba's types) or, packed, the address of their
-    words (`arguments.pack`); and the names of Numba's own functions that it calls."""
+    words (`arguments.pack`); and the names of Numba's own functions, and SciPy's, that it calls."""
     register()
     collecting = gc.isenabled()
     gc.disable()  # it would go through all of Numba's types time and again

@@ -23,6 +23,7 @@ from llvmlite import binding
 
 from sde.storage import module_cache
 
+from . import special
 from .arguments import Words
 from .options import INNER, source_hash
 from .target import fix, processor
@@ -98,21 +99,24 @@ def _linker() -> Any:
 
 
 def _link(symbol: str, called: list[str], code: bytes) -> Any:
-    """The library, in memory. called: what it needs of Numba's own functions. Raises RuntimeError where it needs what
-    is not there."""
+    """The library, in memory. called: what it needs of Numba's own functions and of SciPy's. Raises RuntimeError where
+    it needs what is not there."""
     library = binding.JITLibraryBuilder().add_object_img(code).add_current_process().export_symbol(symbol)
-    ours = [name for name in called if name.startswith(PRODUCT)]
+    ours = [name for name in called if name.startswith((PRODUCT, special.PREFIX))]
     if len(called) > len(ours):
         from . import compiler
 
         compiler.load_symbols()
     for name in called:
-        if name in ours:
+        if name.startswith(PRODUCT):
             from . import contract
 
-            library.import_symbol(name, contract.compiled(name).address)
+            place = contract.compiled(name).address
+        elif name in ours:
+            place = special.address(name)
         else:
-            library.import_symbol(name, binding.address_of_symbol(name))
+            place = binding.address_of_symbol(name)
+        library.import_symbol(name, place)
     return library.link(_linker(), f"{symbol}.{next(_numbers)}")
 
 

@@ -5,6 +5,7 @@ start = { u = 1.2, W = [[1, 0], [0, 1]] }   a number or nested array per paramet
                                             { law = "uniform", low = -1, high = 1 }
 [[run.start]] several times                 several starts (for verify)
 time = 50.0                                 learning-rate time t = eta*k; or steps = 5000 (time = eta*steps)
+start_time = 0.0                            when simulate's run begins
 save_at = 101                               a count of times, or a list of them
 observables = { C = "u**2 - w**2" }         expressions in the parameters, "loss" (E l) and "sharpness" (Tr Hess E l)
                                             among them; may be a section [observables] of its own
@@ -152,6 +153,15 @@ def _agree(run: dict[str, Any], sgd: SGD | None, errors: ErrorList) -> None:
     if time is not None and run.get("dt", 0.0) > time:
         errors.add("run.dt", f"must not exceed the run's time {time:g}", run["dt"], "Take a smaller dt.")
     for key in ("steps_at", "save_at"):
-        last = np.max(run.get(key, 0), initial=0.0) if np.ndim(run.get(key, 0)) else 0.0
-        if time is not None and last > time * (1 + 1e-12):
-            errors.add(f"run.{key}", f"must not exceed the run's time {time:g}", float(last), "Drop the later times.")
+        begin = run.get("start_time", 0.0)
+        at = (
+            np.asarray(run.get(key, 0)) - begin
+            if np.size(run.get(key, 0)) and np.ndim(run.get(key, 0))
+            else np.zeros(1)
+        )
+        if time is not None and at.max() > time * (1 + 1e-12):
+            last = float(at.max() + begin)
+            errors.add(f"run.{key}", f"must not exceed the run's end {begin + time:g}", last, "Drop the later times.")
+        if at.min() < 0:
+            first = float(at.min() + begin)
+            errors.add(f"run.{key}", f"must not be before the run's beginning {begin:g}", first, "Drop those before.")

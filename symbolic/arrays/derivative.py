@@ -110,8 +110,8 @@ def _slopes(name: str) -> tuple[sp.Expr, ...]:
     row = OPERATIONS[name].row
     assert row is not None
     arguments = (A, B)[: row.arity]
-    value = row.function(*arguments)
-    return tuple(derivative(value, a).xreplace({value: VALUE}) for a in arguments)
+    value, still = row.function(*arguments), arguments[: row.order]
+    return tuple(sp.S.Zero if a in still else derivative(value, a).xreplace({value: VALUE}) for a in arguments)
 
 
 def entrywise(node: Array, state: Array) -> bool:

@@ -27,7 +27,10 @@ UFUNCS: Mapping[str, Callable[..., Array]] = {
     "relu": lambda a: elementwise("relu", a),
     "maximum": _of("Max"),
     "minimum": _of("Min"),
-    "erf": _of("erf"),
+    **{name: _of(name) for name in ("erf", "erfc", "gamma")},
+    "gammaln": _of("loggamma"),
+    "psi": lambda a: elementwise("polygamma", 0, a),
+    **{f"{letter}v": _of(f"bessel{letter}") for letter in "jyik"},
     "absolute": _of("Abs"),
     "fabs": _of("Abs"),
     "heaviside": _of("Heaviside"),
@@ -55,7 +58,7 @@ UFUNCS: Mapping[str, Callable[..., Array]] = {
     "equal": _unequal,
     "not_equal": _unequal,
 }
-"""By a ufunc's name: NumPy's, and SciPy's erf and expit."""
+"""By a ufunc's name: NumPy's, and SciPy's of special functions."""
 REDUCTIONS = {np.add: "sum", np.multiply: "prod", np.maximum: "max", np.minimum: "min"}
 
 

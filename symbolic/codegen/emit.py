@@ -155,6 +155,8 @@ def module(parts: Sequence[str], manifest: Mapping[str, Any], numbers: np.ndarra
         f" {number}\nLANES = {lanes}\nGROUP = {GROUP}\n"
     )
     body = "\n\n".join(parts)
+    if "special." in body:
+        head = head.replace("import numpy as np\n", "import numpy as np\nfrom scipy import special\n")
     text = f"{head}\n\n{body}\n"
     return Module(text, {**manifest, "group": GROUP, "hash": hashlib.sha256(text.encode()).hexdigest()[:20]}, numbers)
 

@@ -84,10 +84,12 @@ def prepare(
     dynamics: Callable[[Loss], LossDynamics] = LossDynamics,
     shared_rows: bool = False,
     watched: Watched | None = None,
+    own: tuple[sp.Symbol, ...] = (),
 ) -> Prepared:
     """Emit a problem under a scheme. observables: {name: expression, or matrix or array of them, in the states and
     time}; dynamics: of a loss; shared_rows: each step takes all rows of a data set, not some of each path's own;
-    watched: levels and changes of paths with clocks of their own. Raises ValueError."""
+    watched: levels and changes of paths with clocks of their own; own: parameters that each path has for itself, rows
+    of the state that steps do not write. Raises ValueError."""
     if not isinstance(dtype, str) or dtype not in DTYPES:
         hint = nearest(dtype, DTYPES, "Pick one.")
         raise InputError.of("dtype", "must be 'float32' or 'float64'", dtype, hint)
@@ -113,7 +115,7 @@ def prepare(
         if problem.jumps and (watched is None or not watched.changes):
             raise InputError.of("jumps", "only simulate runs them", list(problem.jumps), "Leave them out, or simulate.")
         named = [*rows.values(), *(watched.expressions if watched else ())]
-        step = _with_brownian(step_map(problem, scheme), problem, named)
+        step = _with_own(_with_brownian(step_map(problem, scheme), problem, named), own)
         rows = {name: sp.sympify(e).xreplace(step.seen) for name, e in rows.items()} if step.seen else rows
         watched = watched.seen(step.seen) if watched and step.seen else watched
         carried = functionals([*rows.values(), *(watched.expressions if watched else ())])
@@ -165,6 +167,12 @@ def _with_brownian(step: StepMap, problem: SDE, outputs: Iterable[sp.Expr]) -> S
         states=(*step.states, *(w for w, _ in kept)),
         updates=(*step.updates, *(update for _, update in kept)),
     )
+
+
+def _with_own(step: StepMap, own: tuple[sp.Symbol, ...]) -> StepMap:
+    """The step with parameters as states that stand still."""
+    shared = tuple(p for p in step.parameters if p not in own)
+    return replace(step, states=(*step.states, *own), updates=(*step.updates, *own), parameters=shared)
 
 
 def check_expression(where: str, value: Any, problem: Loss | SDE, condition: bool = False) -> None:

@@ -116,6 +116,8 @@ class ScalarPrinter:
         return f"({half}*{half})" if n % 2 == 0 else f"({half}*{half}*{base})"
 
     def _function(self, row: Elementary, e: sp.Basic) -> str:
+        if row.order and not (e.args[0].is_number and e.args[0].is_real):
+            raise InputError.of(f"emit.{row.name}", "needs a number for its order", e.args[0], "Give e.g. 0 or 1.")
         texts = [self(a) for a in e.args]
         return reduce(row.text.format, texts) if row.fold else row.text.format(*texts)
 

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import sympy as sp
 
-from symbolic.arrays import calls
-from symbolic.arrays.building import array, mapped
+from symbolic.arrays import building, calls
+from symbolic.arrays.building import array, elementwise, mapped
 from symbolic.arrays.bundle import Bundle, Strengths
 from symbolic.arrays.derivative import along, entrywise
-from symbolic.arrays.expression import Array, Noise, Scalar, State, broadcast, number, text
+from symbolic.arrays.expression import Array, Noise, Scalar, State, broadcast, number, text, viewed
 from symbolic.dynamics import equation_reading as reading
+from symbolic.dynamics.correlation import factor
 from symbolic.dynamics.equation import SDE
 from symbolic.dynamics.step_map import t as time_symbol
 from symbolic.errors import InputError, check
@@ -47,6 +49,8 @@ class ArraySDE(SDE):
         parameters: Sequence[sp.Symbol] = (),
         jumps: Sequence[Any] = (),
         domain: Any = None,
+        *,
+        correlation: Any = None,
     ) -> None:
         if jumps:
             raise InputError.of("SDE.jumps", "equations of arrays have none", jumps, "Write its states as symbols.")
@@ -104,6 +108,20 @@ class ArraySDE(SDE):
         self.shared = shared.pop() if len(shared) == 1 else 0
         shapes = [(*s.shape, self.shared) if self.shared else s.shape for s in made]
         self.strengths = [self._fitted("SDE.diffusion", b, n) for b, n in zip(found, shapes, strict=True)]
+        if correlation is not None:
+            self._correlate(correlation)
+
+    def _correlate(self, correlation: Any) -> None:
+        """Make the noises, of all states or of their entries, mixtures of independent ones."""
+        mixed = np.array(factor(correlation, self.shared or self.dimension).tolist(), dtype=np.float64)
+        if self.shared:
+            self.strengths = [building.matmul(b, array(mixed)) for b in self.strengths]
+        else:
+            ends = np.cumsum([s.size for s in self.states])[:-1]
+            parts = [part.reshape(*s.shape, -1) for part, s in zip(np.split(mixed, ends), self.states, strict=True)]
+            spread = [viewed(b, lambda v: v[..., None]) for b in self.strengths]
+            self.strengths = [elementwise("multiply", b, array(p)) for b, p in zip(spread, parts, strict=True)]
+        self.shared = mixed.shape[1]
 
     def resolved(self, where: str, nodes: Sequence[Array]) -> list[Array]:
         """Nodes with states and time for their symbols. Raises InputError for what is neither state, time nor
@@ -139,6 +157,9 @@ class ArraySDE(SDE):
             shown = [t if len(t) < 200 else t[:197] + "..." for t in (text(f), text(b))]
             lines.append(f"    d{s.data[0]}{s.shape or ''} = {shown[0]} dt + {shown[1]} dW")
         return "\n".join(lines) + ")"
+
+    def _repr_latex_(self) -> None:
+        """Arrays are shown as text."""
 
     @property
     def dimension(self) -> int:

@@ -20,10 +20,10 @@ MOST = 4096
 
 
 def jumps(
-    expressions: Iterable[sp.Expr], clock: sp.Symbol, time: float, values: Mapping[sp.Symbol, float]
+    expressions: Iterable[sp.Expr], clock: sp.Symbol, time: float, values: Mapping[sp.Symbol, float], begin: float = 0.0
 ) -> list[float]:
-    """Times in (0, time) at which a Piecewise or a function that jumps (Heaviside, sign, floor, ...) in the expressions
-    does so by time alone.
+    """Times inside a run of length `time` from `begin` at which a Piecewise or a function that jumps (Heaviside, sign,
+    floor, ...) in the expressions does so by time alone.
 
     clock: the symbol of time; values: numbers of the parameters. Raises ValueError for more than MOST.
     """
@@ -32,8 +32,8 @@ def jumps(
     }
     found: set[float] = set()
     for switch in sorted(switches, key=str):
-        found.update(_roots(switch.xreplace({k: sp.Float(v) for k, v in values.items()}), clock, time))
-    inside = sorted(x for x in found if 0 < x < time)
+        found.update(_roots(switch.xreplace({k: sp.Float(v) for k, v in values.items()}), clock, begin, begin + time))
+    inside = sorted(x for x in found if begin < x < begin + time)
     if len(inside) > MOST:
         raise InputError(
             f"steps_at: steps are fitted to at most {MOST} jumps of the coefficients in time; got {len(inside)} (int)."
@@ -54,21 +54,22 @@ def _switches(e: sp.Expr) -> set[sp.Expr]:
     return found
 
 
-def _roots(e: sp.Expr, clock: sp.Symbol, time: float) -> list[float]:
-    """Zeros of an expression of time in (0, time): exact where it is linear, else between samples of unlike sign."""
+def _roots(e: sp.Expr, clock: sp.Symbol, begin: float, end: float) -> list[float]:
+    """Zeros of an expression of time in (begin, end): exact where it is linear, else between samples of unlike sign."""
     slope = sp.diff(e, clock)
     if not slope.free_symbols:
         return [float(-e.xreplace({clock: sp.S.Zero}) / slope)] if slope != 0 else []
     from scipy.optimize import brentq  # slow to load
 
     value = Numeric([e], [clock])
-    at = np.linspace(0.0, time, SAMPLES + 1)
+    at = np.linspace(begin, end, SAMPLES + 1)
     sign = np.sign(value([at])[0])
     between = np.flatnonzero(sign[:-1] * sign[1:] < 0)
     exact = at[np.flatnonzero(sign == 0)]
-    return [float(brentq(lambda x: value([x])[0], at[k], at[k + 1], xtol=1e-14 * time)) for k in between] + [
-        float(x) for x in exact
-    ]
+    return [
+        float(brentq(lambda x: value([x])[0], at[k], at[k + 1], xtol=1e-14 * max(abs(begin), abs(end))))
+        for k in between
+    ] + [float(x) for x in exact]
 
 
 def singular_at_end(step: StepMap, time: float, last: float, values: Mapping[sp.Symbol, float]) -> sp.Expr | None:

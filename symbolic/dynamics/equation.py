@@ -13,6 +13,7 @@ from symbolic.arrays.expression import Array
 from symbolic.dynamics import domain as domains
 from symbolic.dynamics import equation_reading as reading
 from symbolic.dynamics import jump, tracing
+from symbolic.dynamics.correlation import factor
 from symbolic.dynamics.gradient import LossDynamics
 from symbolic.dynamics.jump import Jump
 from symbolic.dynamics.step_map import t as time_symbol
@@ -54,11 +55,14 @@ class SDE:
     domain
         {state: where it lives}: "nonnegative" where the equation itself keeps it at or above 0, and so does the scheme
         of a run that is told none; or what happens at the ends, ("reflect", low, high), or "periodic" or "absorb".
+    correlation
+        Of the noises, a matrix (J, J) of numbers or {(i, j): number}, if they are not independent: the diffusion
+        becomes that of independent ones, diffusion L with L L^T the correlation.
 
     Attributes
     ----------
     W
-        Symbols of the Brownian motions' values W_j(t), (J,), for observables and exact solutions.
+        Symbols of the independent Brownian motions' values W_j(t), (J,), for observables and exact solutions.
 
     Raises
     ------
@@ -98,6 +102,8 @@ class SDE:
         parameters: Sequence[sp.Symbol] = (),
         jumps: Sequence[Jump] = (),
         domain: Mapping[Any, Any] | None = None,
+        *,
+        correlation: Any = None,
     ) -> None:
         self.states, self.parameters = reading.symbols(states, parameters, time)
         self.domain = domains.read(domain, self.states)
@@ -120,6 +126,8 @@ class SDE:
         swap = {} if time is None else {time: time_symbol}
         self.drift_vector = sp.ImmutableMatrix(f).xreplace(swap)
         self.diffusion_matrix = sp.ImmutableMatrix(b).xreplace(swap)
+        if correlation is not None:
+            self.diffusion_matrix = sp.ImmutableMatrix(self.diffusion_matrix * factor(correlation, self.noises))
         used = self.drift_vector.free_symbols | self.diffusion_matrix.free_symbols
         loose = used - {*self.states, *self.parameters, time_symbol}
         if loose or (time is None and time_symbol in used):
@@ -136,6 +144,11 @@ class SDE:
         drift, diffusion = self.drift_vector.xreplace(clock), self.diffusion_matrix.xreplace(clock)
         sense = "Ito" if self.interpretation == "ito" else "Stratonovich"
         return reading.described(f"SDE({self.name}: {sense}", self.states, self.parameters, drift, diffusion)
+
+    def _repr_latex_(self) -> str | None:
+        clock = {} if self.time is None else {time_symbol: self.time}
+        drift, diffusion = self.drift_vector.xreplace(clock), self.diffusion_matrix.xreplace(clock)
+        return reading.typeset(self.states, drift, diffusion, self.interpretation)
 
     @property
     def dimension(self) -> int:

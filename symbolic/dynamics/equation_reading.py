@@ -98,6 +98,18 @@ def described(
     return f"{head}; {lines[0]})" if d == 1 else "\n    ".join([f"{head};", *lines]) + ")"
 
 
+def typeset(states: Sequence[sp.Symbol], drift: sp.Matrix, diffusion: sp.Matrix, sense: str) -> str:
+    """An equation as LaTeX, a line a state; of a large one its first states."""
+    several, mark = diffusion.cols > 1, r"\circ " if sense == "stratonovich" else ""
+    lines = []
+    for x, f, row in list(zip(states, drift, diffusion.tolist(), strict=True))[:MOST_LINES]:
+        noises = [(b, rf"{mark}dW_{{{k}}}" if several else f"{mark}dW") for k, b in enumerate(row)]
+        terms = [w if c == 1 else rf"\left({sp.latex(c)}\right) {w}" for c, w in [(f, "dt"), *noises] if c != 0]
+        lines.append(f"d{sp.latex(x)} &= {' + '.join(terms) or '0'}")
+    lines += [r"&\ \vdots"] if len(states) > MOST_LINES else []
+    return r"$\displaystyle \begin{aligned} " + r" \\ ".join(lines) + r" \end{aligned}$"
+
+
 def check_shapes(f: Sequence[Any], b: Sequence[Sequence[Any]], d: int) -> None:
     """Refuse a drift (D,) or diffusion (D, J) of another shape."""
     shapes = [len(row) for row in b]

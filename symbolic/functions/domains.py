@@ -102,11 +102,12 @@ class Evaluator:
         row = ELEMENTARY.get(type(e))
         if row is None:
             return None
-        if row.domain is not None:
-            if row.domain.edged:
-                self.seen.append((e, x[0], row.domain.margin(x[0])))
-            if row.domain.left(x[0], self.dtype):
-                self._tell(e, e.args[0], x[0], row.domain.why, self._instead(e))
+        domain = row.domain_of(x)
+        if domain is not None:
+            if domain.edged:
+                self.seen.append((e, x[-1], domain.margin(x[-1])))
+            if domain.left(x[-1], self.dtype):
+                self._tell(e, e.args[-1], x[-1], domain.why, self._instead(e))
         with np.errstate(all="ignore"):
             return float(row.at(*x))
 
@@ -123,9 +124,10 @@ class Evaluator:
 
     def _instead(self, e: sp.Basic) -> str:
         """What to write in place of a function of a domain, or of a power."""
-        text = self._text(e.args[0])
         if (row := ELEMENTARY.get(type(e))) is not None:
-            return row.domain.advice.format(text) if row.domain is not None else ""
+            domain = row.domain_of([self.values.get(e.args[0]) or 0.0] if row.order else ())
+            return domain.advice.format(self._text(e.args[-1])) if domain is not None else ""
+        text = self._text(e.args[0])
         if e.args[1].is_integer:
             return (
                 f"Keep the divisor from 0, e.g. by Max({text}, c) with a small c > 0 where it is meant to be positive"
@@ -181,7 +183,7 @@ class Evaluator:
                 known = isinstance(e, sp.Pow) or type(e) in ELEMENTARY
                 advice = self._instead(e) if known else found.advice
                 return Finding(
-                    self._text(e), self._text(e.args[0]), found.value, found.why, advice and found.advice and advice, e
+                    self._text(e), self._text(_moved(e)), found.value, found.why, advice and found.advice and advice, e
                 )
         return None
 
@@ -189,4 +191,9 @@ class Evaluator:
         """Functions that could leave their domain elsewhere, the nearest to its edge first, with their argument's value
         here."""
         for e, value, _ in sorted(self.seen, key=lambda one: one[2]):
-            yield Finding(self._text(e), self._text(e.args[0]), value, "", self._instead(e), e)
+            yield Finding(self._text(e), self._text(_moved(e)), value, "", self._instead(e), e)
+
+
+def _moved(e: sp.Basic) -> sp.Basic:
+    """The argument of a function, or the base of a power."""
+    return e.args[0] if isinstance(e, sp.Pow) else e.args[-1]

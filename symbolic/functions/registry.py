@@ -7,7 +7,6 @@ half of the slope.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
@@ -19,58 +18,11 @@ import sympy as sp
 
 from symbolic.functions import activations
 from symbolic.functions.activations import relu, step
+from symbolic.functions.intervals import ANGLE, POLES, POSITIVE, SIDE, Domain, above, unit
 
 Array = np.ndarray
 X, H, VALUE = sp.Dummy("x", real=True), sp.Dummy("h", real=True), sp.Dummy("f(x)", real=True)
 """A function's argument, what Heaviside is at 0, and the function's own value, in a row's formulas."""
-
-
-@dataclass(frozen=True)
-class Domain:
-    """Arguments from `low` to `high` (`narrow` in float32), the ends themselves if closed. why: how one beyond them is
-    called; advice: what to write instead, {0} being the argument. edged: whether an argument may well cross an end."""
-
-    low: float
-    high: float
-    why: str
-    advice: str
-    closed: bool = True
-    narrow: float = math.inf
-    edged: bool = True
-
-    def left(self, x: float, dtype: str = "float64") -> bool:
-        """Whether x is a number beyond the domain."""
-        narrow = self.narrow if dtype == "float32" else math.inf
-        low, high = max(self.low, -narrow), min(self.high, narrow)
-        return x < low or x > high or (not self.closed and x in (low, high) and math.isfinite(x))
-
-    def margin(self, x: float) -> float:
-        """How far x lies from the nearer end."""
-        return min(abs(x - self.low), abs(x - self.high))
-
-
-ANGLE = Domain(
-    -(2.0**45),
-    2.0**45,
-    "an angle too large to have one",
-    "Reduce the angle, e.g. with Mod by 2*pi",
-    narrow=2.0**20,
-    edged=False,
-)
-"""Of sin, cos and tan, as kernels have it (`sde.kernels.math.circular`)."""
-POSITIVE = Domain(
-    0,
-    math.inf,
-    "the logarithm of a number that is not positive",
-    "Write log(Max({0}, c)) with a small c > 0",
-    closed=False,
-)
-
-
-def _unit(name: str, closed: bool) -> Domain:
-    least = "1" if closed else "c"
-    advice = f"Write {name}(Max(-{least}, Min({least}, {{0}})))" + ("" if closed else " with a c just below 1")
-    return Domain(-1, 1, f"the {name} of a number {'beyond' if closed else 'not within'} -1 and 1", advice, closed)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -89,6 +41,8 @@ class Elementary:
     jump: what is 0 where the function jumps, made of its arguments.
     provable: whether its atoms are independent wherever their arguments are, and a derivation with it can be proved.
     arity: of how many arguments it is; fold: of any number, pair by pair.
+    order: whether its first argument is an order, which is a number and does not move; limits: its domain by that.
+    of_losses: whether derivations know it.
     """
 
     function: type[sp.Function]
@@ -104,6 +58,9 @@ class Elementary:
     provable: bool = False
     arity: int = 1
     fold: bool = False
+    order: bool = False
+    limits: Callable[[float], Domain | None] | None = None
+    of_losses: bool = True
 
     @property
     def name(self) -> str:
@@ -113,7 +70,12 @@ class Elementary:
     @property
     def derivable(self) -> bool:
         """Whether losses may hold it: it is smooth and of one argument, or kinked at gates."""
-        return self.fold or self.gates is not None or (self.arity == 1 and not self.kinked)
+        smooth = self.arity == 1 and not self.kinked and self.of_losses
+        return self.fold or self.gates is not None or smooth
+
+    def domain_of(self, x: Sequence[float]) -> Domain | None:
+        """That of its last argument, at an order."""
+        return self.domain if self.limits is None else self.limits(x[0])
 
     @cached_property
     def slope(self) -> sp.Expr:
@@ -133,14 +95,39 @@ class Elementary:
         return self.gates(step, *(X, H)[: self.arity])
 
     def at(self, *x: Any) -> Any:
-        """Its value at numbers or arrays of floats."""
+        """Its value at numbers."""
         return reduce(self.value, x) if self.fold else self.value(*x)
 
 
-def _erf(x: Array) -> Array:
-    from scipy.special import erf  # slow to load, and rarely asked for
+def _scipy(name: str) -> Callable[..., Any]:
+    """A function of SciPy's, which is slow to load and rarely asked for."""
 
-    return erf(x)
+    def value(*x: Any) -> Any:
+        from scipy import special
+
+        return getattr(special, name)(*x)
+
+    return value
+
+
+def _of_positive(x: Any) -> Any:
+    """log gamma(x), as SymPy's: real for positive numbers only."""
+    return np.where(np.asarray(x) > 0, _scipy("gammaln")(x), np.nan)
+
+
+def _polygamma(n: Any, x: Any) -> Any:
+    """Derivatives of digamma, those but itself of positive numbers only."""
+    return np.where((np.asarray(x) > 0) | (np.asarray(n) == 0), _scipy("polygamma")(n, x), np.nan)
+
+
+def _special(
+    function: type[sp.Function], value: Callable[..., Any], exact: Callable[..., Any], text: str, **more: Any
+) -> Elementary:
+    """A smooth function of SciPy's, which derivations do not know; `limits` where it has an order."""
+    more |= {"arity": 2, "order": True} if "limits" in more else {}
+    return Elementary(
+        function=function, spec=function.__name__, text=text, value=value, exact=exact, of_losses=False, **more
+    )
 
 
 def _smooth(
@@ -153,7 +140,7 @@ def _smooth(
     provable: bool = False,
     arity: int = 1,
 ) -> Elementary:
-    """A smooth function that has one name in SymPy, specs and `math`."""
+    """A smooth function of one name in SymPy, specs and `math`."""
     name, arguments = function.__name__, ", ".join(f"{{{k}}}" for k in range(arity))
     return Elementary(
         function=function,
@@ -166,6 +153,12 @@ def _smooth(
         provable=provable,
         arity=arity,
     )
+
+
+def _bessel(
+    function: type[sp.Function], scipy: str, exact: Callable[..., Any], limits: Callable[[float], Domain | None]
+) -> Elementary:
+    return _special(function, _scipy(scipy), exact, f"special.{scipy}({{0}}, {{1}})", limits=limits)
 
 
 def _extremum(function: type[sp.Function], ahead: str, value: Callable[..., Any], exact: Any) -> Elementary:
@@ -189,16 +182,36 @@ ROWS = (
     _smooth(sp.sin, np.sin, mpmath.sin, lambda m, x: m.circle(x)[0], domain=ANGLE),
     _smooth(sp.cos, np.cos, mpmath.cos, lambda m, x: m.circle(x)[1], domain=ANGLE),
     _smooth(sp.tan, np.tan, mpmath.tan, lambda m, x: (y := m.circle(x))[0] / y[1], domain=ANGLE),
-    _smooth(sp.asin, np.arcsin, mpmath.asin, domain=_unit("asin", True)),
-    _smooth(sp.acos, np.arccos, mpmath.acos, domain=_unit("acos", True)),
+    _smooth(sp.asin, np.arcsin, mpmath.asin, domain=unit("asin", True)),
+    _smooth(sp.acos, np.arccos, mpmath.acos, domain=unit("acos", True)),
     _smooth(sp.atan, np.arctan, mpmath.atan),
     _smooth(sp.sinh, np.sinh, mpmath.sinh, lambda m, x: ((y := m.exp(x)) - 1 / y) / 2),
     _smooth(sp.cosh, np.cosh, mpmath.cosh, lambda m, x: ((y := m.exp(x)) + 1 / y) / 2),
     _smooth(sp.tanh, np.tanh, mpmath.tanh, lambda m, x: 1 - 2 / (m.exp(x, 2, "tanh") + 1), provable=True),
     _smooth(sp.asinh, np.arcsinh, mpmath.asinh),
-    _smooth(sp.atanh, np.arctanh, mpmath.atanh, domain=_unit("atanh", False)),
-    _smooth(sp.erf, _erf, mpmath.erf, lambda m, x: m.erf(x), provable=True),
+    _smooth(sp.atanh, np.arctanh, mpmath.atanh, domain=unit("atanh", False)),
+    _smooth(sp.erf, _scipy("erf"), mpmath.erf, lambda m, x: m.erf(x), provable=True),
+    _smooth(sp.erfc, _scipy("erfc"), mpmath.erfc, lambda m, x: 1 - m.erf(x), provable=True),
     _smooth(sp.atan2, np.arctan2, mpmath.atan2, arity=2),
+    _special(sp.gamma, _scipy("gamma"), mpmath.gamma, "special.gamma({0})", domain=POLES),
+    _special(
+        sp.loggamma,
+        _of_positive,
+        mpmath.loggamma,
+        "(special.gammaln({0}) if ({0}) > F(0.0) else {0}*F(math.nan))",
+        domain=above("the logarithm of the gamma function"),
+    ),
+    _special(
+        sp.polygamma,
+        _polygamma,
+        lambda n, x: mpmath.psi(int(n), x),
+        "(special.polygamma({0}, {1}) if ({1}) > F(0.0) or ({0}) == F(0.0) else {1}*F(math.nan))",
+        limits=lambda n: above("a derivative of digamma") if n else POLES,
+    ),
+    _bessel(sp.besselj, "jv", mpmath.besselj, lambda n: None if n == round(n) else SIDE),
+    _bessel(sp.besseli, "iv", mpmath.besseli, lambda n: None if n == round(n) else SIDE),
+    _bessel(sp.bessely, "yv", mpmath.bessely, lambda n: above("Y")),
+    _bessel(sp.besselk, "kv", mpmath.besselk, lambda n: above("K")),
     Elementary(
         function=relu,
         spec="relu",
@@ -274,6 +287,15 @@ ROWS = (
         kinked=True,
     ),
     Elementary(
+        function=sp.frac,
+        spec="frac",
+        text="(({0}) - F(math.floor({0})))",
+        value=lambda x: x - np.floor(x),
+        exact=lambda x: x - mpmath.floor(x),
+        jump=lambda x: sp.sin(sp.pi * x),
+        kinked=True,
+    ),
+    Elementary(
         function=sp.Mod,
         spec="mod",
         text="(({0}) % ({1}))",
@@ -319,6 +341,8 @@ def derivatives(e: sp.Expr, symbols: Sequence[sp.Symbol]) -> list[sp.Expr]:
     """d e / d s for each symbol, almost everywhere; what jumps in e is looked for once."""
     if e.has(sp.Mod):
         e = e.replace(sp.Mod, lambda a, b: a - b * sp.floor(a / b))
+    if e.has(sp.frac):
+        e = e.replace(sp.frac, lambda a: a - sp.floor(a))
     held = {f: sp.Dummy(real=True) for f in e.atoms(*_JUMPING)}
     if not held:
         return _slopes(e, symbols)

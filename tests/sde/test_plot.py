@@ -3,6 +3,8 @@ is not."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import sympy as sp
@@ -12,6 +14,7 @@ from sde import SDE, SGD, InputError, plot, simulate, train
 from sde.api.experiments import figures_of, setting_of
 from sde.verification.forecast import forecast, mean_field
 from symbolic import Dataset, Loss, Normal, derive, library, parameters
+from tests.commands import run
 
 u, w, x, y = sp.symbols("u w x y", real=True)
 LOSS = library.rescaling()
@@ -179,3 +182,22 @@ def test_a_forecast_needs_one_start() -> None:
     with pytest.raises(InputError, match="from one start"):
         plot(run, "C", theory=THEORY)
     assert plot(run, "C").axes
+
+
+def test_the_command_draws_results_of_either_format(tmp_path: Path) -> None:
+    X = sp.Symbol("X", real=True)
+    sde = SDE([X], [-X], [[1]])
+    files = [tmp_path / "one.nc", tmp_path / "two.zarr"]
+    for file in files:
+        args = {"start": {X: 1.0}, "time": 1.0, "dt": 0.1, "paths": 20, "save_at": 5}
+        simulate(sde, keep="paths", out=file, check=False, **args)
+    figure = tmp_path / "x.svg"
+    done = run("plot", *map(str, files), "--of", "X", "-o", str(figure))
+    assert done.exit_code == 0 and "one: mean" in figure.read_text() and "two: mean" in figure.read_text()
+    for wrong, says in (("Y", "plot.name: must be a variable over time"), ("exploded_", "plot.name")):
+        refused = run("plot", str(files[0]), "--of", wrong, "-o", str(tmp_path / "y.svg"))
+        assert refused.exit_code == 2 and says in refused.stderr and not (tmp_path / "y.svg").exists()
+    (tmp_path / "no.nc").write_text("no result")
+    for name in ("none.nc", "none.zarr", "no.nc"):
+        lost = run("plot", str(tmp_path / name), "--of", "X", "-o", str(tmp_path / "y.svg"))
+        assert lost.exit_code == 2 and name in lost.stderr, lost.stderr

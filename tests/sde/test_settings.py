@@ -48,6 +48,7 @@ LEGAL: dict[Any, list[Any]] = {
     must.text: [],
     must.flag: [True],
     must.mapping: [],
+    own.real: [0, 1, -1, 0.5, 2, 1.5, 3],
     own.saved_times: [],
     own.times: [],
     own.names: [],

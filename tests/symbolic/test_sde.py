@@ -203,3 +203,16 @@ def test_what_is_refused(make: Any, message: str) -> None:
 def test_wrong_pairings_are_refused_with_the_reason(sde: SDE, scheme: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         step_map(sde, scheme)
+
+
+def test_notebooks_typeset_equations() -> None:
+    t = sp.Symbol("t", real=True)
+    x, y = sp.symbols("x_1 y", real=True)
+    made = SDE([x, y], [-x / 2, sp.sin(t)], [[1, 0], [0, y**2]], "stratonovich", time=t)
+    assert made._repr_latex_() == (
+        r"$\displaystyle \begin{aligned} dx_{1} &= \left(- \frac{x_{1}}{2}\right) dt + \circ dW_{0} \\ "
+        r"dy &= \left(\sin{\left(t \right)}\right) dt + \left(y^{2}\right) \circ dW_{1} \end{aligned}$"
+    )
+    many = sp.symbols("a:9", real=True)
+    assert SDE(many, [0] * 9, [[1]] * 9)._repr_latex_().count("&=") == 6
+    assert SDE([x], [0], [[0]])._repr_latex_().count("&= 0") == 1

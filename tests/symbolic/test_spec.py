@@ -204,7 +204,7 @@ def test_several_starts_steps_and_laws_with_shapes() -> None:
         (
             "paths = 10000",
             "save_at = [0, 60]",
-            "run.save_at: must not exceed the run's time 50; got 60.0 (float)",
+            "run.save_at: must not exceed the run's end 50; got 60.0 (float)",
         ),
         (
             "paths = 10000",

@@ -4,11 +4,11 @@ float32 and float64.
 `compiled_program.compile_emitted` puts this module in `math`'s place, so the text itself stays plain Python on `math`
 and remains the oracle. Errors are below 1 to 2 units in the last place (tests/sde/test_functions.py), NaN and
 infinities come out as in C, and where `math` raises, the value is NaN or infinite. Only what a problem uses is
-compiled. Inverse functions other than `atan`, and general powers, are still the C library's, lane by lane.
+compiled. Inverse functions other than `atan`, erfc and general powers are still the C library's, lane by lane.
 """
 
 from collections.abc import Callable
-from math import acos, asin, asinh, atan2, atanh, inf, nan, sqrt
+from math import acos, asin, asinh, atan2, atanh, erfc, inf, nan, sqrt
 from typing import Any
 
 from ..options import overloaded, types
@@ -16,8 +16,8 @@ from . import circular, exponential, logarithm, rounding
 from .arithmetic import F32, F64
 
 __all__ = [
-    "acos", "asin", "asinh", "atan", "atan2", "atanh", "ceil", "cos", "cosh", "erf", "exp", "floor", "inf", "log",
-    "nan", "sin", "sinh", "sqrt", "tan", "tanh",
+    "acos", "asin", "asinh", "atan", "atan2", "atanh", "ceil", "cos", "cosh", "erf", "erfc", "exp", "floor", "inf",
+    "log", "nan", "sin", "sinh", "sqrt", "tan", "tanh",
 ]  # fmt: skip
 
 
