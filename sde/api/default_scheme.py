@@ -53,7 +53,8 @@ def by_equation(problem: SDE, settings: RunSettings) -> tuple[str, str]:
     best = STRONG.get(noise, "milstein-levy") if strong else WEAK.get(noise, "platen-weak-2")
     looked = (name for name in (best, "milstein") if name in fit)
     name = next((s for s in looked if not survey.singular_end(for_step(problem, s, step), step)), "euler-maruyama")
-    return name, f"{noise} noise, {'paths' if strong else 'statistics'} asked for, not stiff"
+    rest = "stiff, but no scheme for that fits: take a shorter dt" if stiff else "not stiff"
+    return name, f"{noise} noise, {'paths' if strong else 'statistics'} asked for, {rest}"
 
 
 def stiffness(survey: Survey, step: float) -> tuple[str, float]:
