@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from sde.api import gathered, passages, provenance, step_inputs
 from sde.api.placement import placed
+from sde.api.prepared_run import run_prepared
 from sde.api.run_arguments import check_files
-from sde.api.simulation import run_prepared
 from sde.api.time_steps import Steps
 from sde.engine import time_grid
 from sde.engine.checkpoint import CheckpointTarget

@@ -22,10 +22,10 @@ _DEAD = "no gradient"
 def independent(probe: Probe, families: Sequence[Family], seed: int) -> int | None:
     """The rank, None where it is not decided.
 
-    Families that share no tensor are independent. Where the fields of a block of families are too many for one matrix:
-    a family that has a tensor, or slices of it, to itself, the slices independent, is independent of all others;
-    without it others have theirs, and so on (what is left falls into blocks again). Entries without gradient are
-    charges by themselves: the others' fields count without them.
+    Families that share no tensor are independent. In a block of families, one that has a tensor, or slices of it, to
+    itself, the slices independent, is independent of all others; without it others have theirs, and so on. What is left
+    falls into blocks again, each of which takes the rank of a matrix, if it is not too large. Entries without gradient
+    are charges by themselves: the others' fields count without them.
     """
     theta = probe.fresh(seed)
     dead = {f.shifts[0].parameter: torch.as_tensor(f.shifts[0].index[:, 0]) for f in families if f.kind == _DEAD}
@@ -45,9 +45,6 @@ def _connected(families: Sequence[Family]) -> list[list[Family]]:
 
 
 def _block(families: Sequence[Family], theta: dict[str, Tensor], dead: Mapping[str, Tensor]) -> int | None:
-    count = _rank(families, theta, dead)
-    if count is not None:
-        return count
     groups: dict[object, list[Family]] = {}
     for f in families:
         groups.setdefault(_signature(f), []).append(f)

@@ -121,9 +121,10 @@ def _points(probe: Probe, blocks: list[Block], parts: list[set[str]], dead: dict
     grams: dict[str, Tensor] = {}
     sizes: dict[str, int] = {}
     rows = [_living(g, dead) for g in probe.gradients(seed + 99, probe.rank)]
+    norms = [_norms(g) for g in rows]
     for name in probe.parameters:
         own = [b for b in blocks if b.parameter == name]
-        found = torch.cat([columns(own, g, theta, buffers) / _norms(g)[:, None] for g in rows])
+        found = torch.cat([columns(own, g, theta, buffers) / n[:, None] for g, n in zip(rows, norms, strict=True)])
         grams[name], sizes[name] = found @ found.T, found.shape[1]
     needed = 1
     for part in parts:
@@ -149,9 +150,9 @@ def _rows(
         theta = probe.fresh(seed + 100 + k)
         buffers = dict(probe.module.named_buffers())
         for g in (_living(g, dead) for g in probe.gradients(seed + 9000 + k, each)):
-            first = {n: v[0] / _norms(g)[0] for n, v in g.items()}
-            most += largest(blocks, first, theta, buffers) / thetas
-            found.append((columns(blocks, g, theta, buffers) / _norms(g)[:, None]).numpy())
+            norms = _norms(g)
+            most += largest(blocks, {n: v[0] / norms[0] for n, v in g.items()}, theta, buffers) / thetas
+            found.append((columns(blocks, g, theta, buffers) / norms[:, None]).numpy())
     rows = np.concatenate(found)
     within = np.arange(len(rows)) % each
     return rows[np.lexsort((np.random.default_rng(seed).permutation(len(rows)), within))], most.numpy()

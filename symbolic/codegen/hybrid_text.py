@@ -21,7 +21,7 @@ from symbolic.codegen.row_loops import averages
 from symbolic.dynamics.autodiff import Statement
 from symbolic.dynamics.equation import SDE
 from symbolic.dynamics.path_functionals import Carried, values
-from symbolic.dynamics.step_map import Accumulation, StepMap, h, t
+from symbolic.dynamics.step_map import Accumulation, RowSlopes, StepMap, h, t
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def emit_hybrid(
     step: StepMap,
     observables: Mapping[str, sp.Expr],
     watched: Watched,
-    accumulation: Accumulation | None = None,
+    accumulation: Accumulation | RowSlopes | None = None,
     dtype: str = "float64",
     shared_rows: bool = False,
 ) -> Module:

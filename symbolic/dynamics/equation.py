@@ -17,7 +17,7 @@ from symbolic.dynamics.correlation import factor
 from symbolic.dynamics.gradient import LossDynamics
 from symbolic.dynamics.jump import Jump
 from symbolic.dynamics.step_map import t as time_symbol
-from symbolic.dynamics.stochastic_calculus import commutes, correction, jacobian
+from symbolic.dynamics.stochastic_calculus import class_of_noise, correction, is_diagonal, jacobian
 from symbolic.errors import InputError, instance
 from symbolic.language import names
 from symbolic.language.calls import called
@@ -140,15 +140,15 @@ class SDE:
 
     def __repr__(self) -> str:
         """The equation, a line a state; of a large one its size."""
-        clock = {} if self.time is None else {time_symbol: self.time}
-        drift, diffusion = self.drift_vector.xreplace(clock), self.diffusion_matrix.xreplace(clock)
         sense = "Ito" if self.interpretation == "ito" else "Stratonovich"
-        return reading.described(f"SDE({self.name}: {sense}", self.states, self.parameters, drift, diffusion)
+        return reading.described(f"SDE({self.name}: {sense}", self.states, self.parameters, *self._in_own_time())
 
     def _repr_latex_(self) -> str | None:
+        return reading.typeset(self.states, *self._in_own_time(), self.interpretation)
+
+    def _in_own_time(self) -> tuple[sp.Matrix, sp.Matrix]:
         clock = {} if self.time is None else {time_symbol: self.time}
-        drift, diffusion = self.drift_vector.xreplace(clock), self.diffusion_matrix.xreplace(clock)
-        return reading.typeset(self.states, drift, diffusion, self.interpretation)
+        return self.drift_vector.xreplace(clock), self.diffusion_matrix.xreplace(clock)
 
     @property
     def dimension(self) -> int:
@@ -168,24 +168,12 @@ class SDE:
     @cached_property
     def diagonal(self) -> bool:
         """Whether noise j drives state j alone, with a strength that depends on no other state."""
-        b, states = self.diffusion_matrix, set(self.states)
-        return (
-            b.rows == b.cols
-            and b.is_diagonal()
-            and all(not b[i, i].free_symbols & (states - {self.states[i]}) for i in range(b.rows))
-        )
+        return is_diagonal(self.diffusion_matrix, self.states)
 
     @cached_property
     def noise_class(self) -> str:
         """The first of "additive", "scalar", "diagonal", "commutative", "general" that holds identically."""
-        b = self.diffusion_matrix
-        if not b.free_symbols & set(self.states):
-            return "additive"
-        if b.cols == 1:
-            return "scalar"
-        if self.diagonal:
-            return "diagonal"
-        return "commutative" if commutes(b, self.states) else "general"
+        return class_of_noise(self.diffusion_matrix, self.states)
 
     def allows(self, noise: str) -> bool:
         """Whether a scheme for a noise class may be used.

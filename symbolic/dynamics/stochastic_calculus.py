@@ -28,6 +28,27 @@ def correction(diffusion: sp.Matrix, states: Sequence[sp.Symbol]) -> sp.Immutabl
     return sp.ImmutableMatrix(total)
 
 
+def is_diagonal(diffusion: sp.Matrix, states: Sequence[sp.Symbol]) -> bool:
+    """Whether noise j drives state j alone, with a strength that depends on no other state."""
+    own = set(states)
+    return (
+        diffusion.rows == diffusion.cols
+        and diffusion.is_diagonal()
+        and all(not diffusion[i, i].free_symbols & (own - {states[i]}) for i in range(diffusion.rows))
+    )
+
+
+def class_of_noise(diffusion: sp.Matrix, states: Sequence[sp.Symbol]) -> str:
+    """The first of "additive", "scalar", "diagonal", "commutative", "general" that holds identically."""
+    if not diffusion.free_symbols & set(states):
+        return "additive"
+    if diffusion.cols == 1:
+        return "scalar"
+    if is_diagonal(diffusion, states):
+        return "diagonal"
+    return "commutative" if commutes(diffusion, states) else "general"
+
+
 def commutes(diffusion: sp.Matrix, states: Sequence[sp.Symbol]) -> bool:
     """Whether L^i b_kj = L^j b_ki identically (Kloeden and Platen 1992, eq. 10.3.13). False where it cannot be
     shown."""

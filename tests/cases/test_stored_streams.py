@@ -141,6 +141,6 @@ def test_a_file_in_the_place_of_rows_is_refused_before_any_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "c.rows").write_bytes(b"somebody's thesis")
-    monkeypatch.setattr("sde.api.simulation.load", lambda *_: pytest.fail("compiled before refusing"))
+    monkeypatch.setattr("sde.api.prepared_run.load", lambda *_: pytest.fail("compiled before refusing"))
     with pytest.raises(OSError, match=r"c\.rows \(not a checkpoint\)"):
         run(tmp_path)

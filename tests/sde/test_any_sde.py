@@ -66,7 +66,7 @@ def test_observables_may_use_parameters_and_the_brownian_motion() -> None:
     ],
 )
 def test_parameters_must_be_given(given: Any, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sde.api.simulation.load", lambda *_: pytest.fail("compiled before refusing"))
+    monkeypatch.setattr("sde.api.prepared_run.load", lambda *_: pytest.fail("compiled before refusing"))
     with pytest.raises(ValueError, match=message):
         simulate(GBM, parameters=given, **SETTINGS)
 

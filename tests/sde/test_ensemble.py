@@ -235,7 +235,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, after: int, how: Callable[[], N
         yield tick
 
     with monkeypatch.context() as patch:
-        patch.setattr("sde.api.simulation.bar", bar)
+        patch.setattr("sde.api.prepared_run.bar", bar)
         yield
 
 

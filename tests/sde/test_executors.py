@@ -132,7 +132,7 @@ def line(call: Callable[[], object]) -> str:
 
 
 def test_executors_that_take_no_work_are_refused_before_anything_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sde.api.simulation.load", lambda *_: pytest.fail("compiled before refusing"))
+    monkeypatch.setattr("sde.api.prepared_run.load", lambda *_: pytest.fail("compiled before refusing"))
     closed = ProcessPoolExecutor(1)
     closed.shutdown()
     assert "executor: must take work; got " in line(lambda: run(executor=closed))

@@ -253,7 +253,7 @@ def test_an_interrupted_stream_holds_what_is_complete(tmp_path: Path, monkeypatc
 def test_refusals_before_any_compilation(
     arguments: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sde.api.simulation.load", lambda *_: pytest.fail("compiled before refusing"))
+    monkeypatch.setattr("sde.api.prepared_run.load", lambda *_: pytest.fail("compiled before refusing"))
     with pytest.raises(ValueError, match=message):
         walk(**arguments)
 

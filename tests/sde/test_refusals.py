@@ -97,7 +97,7 @@ TANH = Loss((sp.tanh(u * x) * w - x) ** 2, [u, w], {x: Normal(0, 1)})
     ],
 )
 def test_refusals_before_any_compilation(call: Any, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sde.api.simulation.load", lambda *_: pytest.fail("compiled before refusing"))
+    monkeypatch.setattr("sde.api.prepared_run.load", lambda *_: pytest.fail("compiled before refusing"))
     with pytest.raises(ValueError, match=message):
         call({"start": START, "time": 1.0, "dt": 0.1, "paths": 10})
 

@@ -265,7 +265,7 @@ def test_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_without_zarr_there_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "zarr", None)
-    monkeypatch.setattr("sde.api.simulation.load", lambda *_: pytest.fail("compiled before refusing"))
+    monkeypatch.setattr("sde.api.prepared_run.load", lambda *_: pytest.fail("compiled before refusing"))
     with pytest.raises(
         InputError, match=r"output: a \.zarr folder needs zarr; got .* pip install 'noetherflow\[zarr\]'"
     ):
