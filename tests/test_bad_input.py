@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-import sde.api.simulation
+import sde.api.prepared_run
 from sde.cli.commands import app
 from tests.commands import GOOD, ROWS
 
@@ -189,7 +189,7 @@ def test_an_unwritable_output_is_refused_before_the_work(
     def never(*arguments: object) -> None:
         raise AssertionError("it ran before it looked at the output")
 
-    monkeypatch.setattr(sde.api.simulation, "load", never)
+    monkeypatch.setattr(sde.api.prepared_run, "load", never)
     others = [] if option == "-o" or command in ("derive", "verify") else ["-o", "out.nc"]
     (line,) = refused(command, "good.toml", option, output, *others)
     assert line.startswith("output: ")
@@ -326,7 +326,7 @@ def test_alpha_is_checked_before_the_work(monkeypatch: pytest.MonkeyPatch) -> No
     def never(*arguments: object) -> None:
         raise AssertionError("it ran before it looked at alpha")
 
-    monkeypatch.setattr(sde.api.simulation, "load", never)
+    monkeypatch.setattr(sde.api.prepared_run, "load", never)
     refused("verify", "good.toml", "--alpha", 2)
 
 

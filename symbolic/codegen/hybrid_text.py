@@ -51,7 +51,7 @@ class Watched:
         shown = values(carried)
         changes = []
         for change in self.changes:
-            made = {s: sp.sympify(e).xreplace(shown) for s, e in change.items()}
+            made = {s: sp.sympify(e, strict=True).xreplace(shown) for s, e in change.items()}
             largest = [c for c in carried if c.largest]
             changes.append(made | {c.symbol: sp.Max(c.value, c.f.xreplace(made)) for c in largest})
         levels, rates = (tuple(e.xreplace(shown) for e in of) for of in (self.levels, self.rates))
@@ -166,7 +166,11 @@ def _arrival(
     statements: list[Statement] = []
     curved = any(
         set(sp.diff(g, s).free_symbols) & set(step.states) for g in watched.levels for s in step.states if g.has(s)
-    ) or any(sp.sympify(b).free_symbols & set(step.states) for row in (watched.noise or {}).values() for b in row)
+    ) or any(
+        sp.sympify(b, strict=True).free_symbols & set(step.states)
+        for row in (watched.noise or {}).values()
+        for b in row
+    )
     now = line
     for turn in range(2 if curved else 1):
         here = [sp.Symbol(f":z{turn}_{j}", real=True) for j in range(len(y))]

@@ -116,11 +116,11 @@ def prepare(
             raise InputError.of("jumps", "only simulate runs them", list(problem.jumps), "Leave them out, or simulate.")
         named = [*rows.values(), *(watched.expressions if watched else ())]
         step = _with_own(_with_brownian(step_map(problem, scheme), problem, named), own)
-        rows = {name: sp.sympify(e).xreplace(step.seen) for name, e in rows.items()} if step.seen else rows
+        rows = {name: sp.sympify(e, strict=True).xreplace(step.seen) for name, e in rows.items()} if step.seen else rows
         watched = watched.seen(step.seen) if watched and step.seen else watched
         carried = functionals([*rows.values(), *(watched.expressions if watched else ())])
         shown = values(carried)
-        rows = {name: sp.sympify(e).xreplace(shown) for name, e in rows.items()} if carried else rows
+        rows = {name: sp.sympify(e, strict=True).xreplace(shown) for name, e in rows.items()} if carried else rows
         spread = Watched((), noise_rows(problem)).seen(step.seen).variance
         step = carrying(step, carried, spread)
         watched = watched.carrying(carried) if watched else None

@@ -143,6 +143,6 @@ def read(jumps: Any, states: Sequence[sp.Symbol], known: Iterable[sp.Symbol]) ->
 def _check(where: str, value: Any, allowed: set[sp.Symbol]) -> None:
     if isinstance(value, bool) or not isinstance(value, (sp.Expr, int, float)):
         raise InputError.of(where, "must be an expression", value, "Write it with the symbols of the equation.")
-    loose = sorted(str(s) for s in sp.sympify(value).free_symbols - allowed)
+    loose = sorted(str(s) for s in sp.sympify(value, strict=True).free_symbols - allowed)
     if loose:
         raise InputError.of(where, "may use states, time, parameters and sizes only", loose, "List it in one of them.")

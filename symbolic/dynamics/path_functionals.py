@@ -107,7 +107,7 @@ def integral(f: Any) -> sp.Expr:
 def _expression(where: str, f: Any) -> sp.Expr:
     if isinstance(f, bool) or not isinstance(f, (sp.Expr, int, float)):
         raise InputError.of(where, "must be of an expression of the states", f, "Write running(max, X), integral(X).")
-    f = sp.sympify(f)
+    f = sp.sympify(f, strict=True)
     if f.has(RunningMax, TimeIntegral):
         raise InputError.of(where, "must be of states and time, not of another path's past", f, "Take them one by one.")
     return f
@@ -152,7 +152,7 @@ class Carried:
 
 def functionals(expressions: Iterable[sp.Basic]) -> tuple[Carried, ...]:
     """Those that expressions name, each once."""
-    found = {node for e in expressions for node in sp.sympify(e).atoms(RunningMax, TimeIntegral)}
+    found = {node for e in expressions for node in sp.sympify(e, strict=True).atoms(RunningMax, TimeIntegral)}
     out = []
     for k, node in enumerate(sorted(found, key=sp.default_sort_key)):
         pair = tuple(sp.Symbol(f":bridge_{k}_{j}", real=True) for j in range(2))

@@ -9,7 +9,7 @@ import pytest
 import sympy as sp
 
 import sde.api.expectations
-import sde.api.simulation
+import sde.api.prepared_run
 from sde import SDE, SGD, simulate, train
 from symbolic import Loss, Normal, derive
 from symbolic.errors import InputError, sentences
@@ -33,7 +33,7 @@ def stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*arguments: object) -> None:
         raise Reached
 
-    monkeypatch.setattr(sde.api.simulation, "load", stop)
+    monkeypatch.setattr(sde.api.prepared_run, "load", stop)
     monkeypatch.setattr(sde.api.expectations, "load", stop)
 
 

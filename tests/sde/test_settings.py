@@ -18,6 +18,7 @@ import pytest
 import sympy as sp
 from typer.testing import CliRunner
 
+import sde.api.prepared_run
 import sde.api.simulation
 import sde.api.training
 from sde import SGD, simulate, train, verify
@@ -102,7 +103,7 @@ def lines(error: BaseException, where: str) -> list[str]:
 @pytest.fixture(autouse=True)
 def never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sde.api.simulation, "load", lambda *_: pytest.fail("compiled before refusing"))
+    monkeypatch.setattr(sde.api.prepared_run, "load", lambda *_: pytest.fail("compiled before refusing"))
 
 
 @pytest.mark.parametrize(
