@@ -60,7 +60,8 @@ def run_prepared(
     beginning = own.beside(beginning, manifest["states"])
     driver = moving.driver(stepped.refine)
     with compiling.reporting(settings.progress is True):
-        unused = () if isinstance(driver, Weighted) else ("sweep",)
+        by_rows = isinstance(driver, Weighted) or "\ndef accumulate(" not in prepared.module.text
+        unused = () if by_rows else ("sweep",)
         program = load(prepared.module.text, manifest, prepared.module.functions, unused)
     numbers = np.append(moving.values, prepared.table)
     plan = Plan(

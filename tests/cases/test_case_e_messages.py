@@ -64,10 +64,10 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     "rate for settings, theory": (lambda: THEORY.sharpness(START, ANY), "sharpness: needs the optimiser's settings"),
     "rate for a drift": (lambda: THEORY.charges[0].drift(0.02), "sgd: needs the optimiser's settings; got 0.02"),  # type: ignore[arg-type]
     "settings of an SDE": (lambda: simulate(OU, SET, start={X: 1.0}, time=1.0), "simulate.sgd: an SDE stands by"),
-    "time pair": (lambda: run(time=(0, 1)), "time: * got (0, 1) (tuple). Give one number, the end of the run"),
+    "time pair": (lambda: run(time=(0, 1)), "time: * got (0, 1) (tuple). Give one number, the length of the run"),
     "time pair of an SDE": (
         lambda: flow(time=(0, 1)),
-        "time: * got (0, 1) (tuple). Give one number, the end of the run",
+        "time: * got (0, 1) (tuple). Give one number, the length of the run",
     ),
     "time pair of orders": (lambda: convergence(OU, start={X: 1.0}, time=ANY), "convergence.time: must be positive"),
     "time of an estimate": (

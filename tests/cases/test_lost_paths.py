@@ -124,7 +124,7 @@ def test_case_a15_discrete_sgd_and_its_sde() -> None:
 
 def test_case_a15_streams_events_and_starts(tmp_path: Path) -> None:
     start = np.where(np.arange(300) == 299, -1.0, 1.0)
-    shared: dict[str, Any] = {"noise": 0, "paths": 300, "events": {"e": X - 5}}
+    shared: dict[str, Any] = {"noise": 0, "paths": 300, "events": {"e": X - 5}, "crossings": "steps"}
     warning, _, data = sde(sp.sqrt(X), start, keep="paths", out=tmp_path / "p.nc", **shared)
     data.close()
     assert "path 299" in warning and "sqrt(X) left its domain" in warning

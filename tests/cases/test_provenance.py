@@ -57,6 +57,7 @@ def test_case_d_a_result_of_a_spec_holds_its_text_and_data() -> None:
         "weight_decay": 0.0,
         "momentum": 0.0,
         "replacement": True,
+        "nesterov": False,
         "schedule": None,
     }
     assert found["settings"]["start"] == {"W": [0.3, 0.2], "v": 0.5} and found["settings"]["seed"] == 5

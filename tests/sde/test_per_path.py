@@ -66,6 +66,7 @@ def test_observables_and_events_use_them() -> None:
         parameters={a: {"path": rates}},
         observables={"f": a * X},
         events={"up": X - 1},
+        crossings="steps",
         keep="paths",
         check=False,
     )

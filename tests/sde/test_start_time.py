@@ -22,6 +22,7 @@ def forced(clock: sp.Expr) -> SDE:
 @pytest.mark.parametrize("scheme", ["euler-maruyama", "adaptive-euler"])
 def test_the_bits_are_those_of_a_shifted_equation(scheme: str) -> None:
     args = {"start": {X: 0.3}, "time": 1.5, "dt": 0.125, "paths": 40, "scheme": scheme, "keep": "paths"}
+    args["crossings"] = "steps"
     observed = {"f": sp.cos(t) * X}
     moved, events = forced(t + sp.Rational(5, 2)), {"up": X - 1}
     late = simulate(forced(t), start_time=LATE, observables=observed, events=events, **args)

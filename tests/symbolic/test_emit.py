@@ -335,7 +335,7 @@ def test_half_powers_use_the_root(power: sp.Rational) -> None:
     assert values[0] == pytest.approx(1.7 ** float(power), rel=1e-14)
 
 
-@pytest.mark.parametrize("expression", [sp.gamma(a), sp.DiracDelta(a), a**65, sp.Function("f")(a), sp.besselj(0, a)])
+@pytest.mark.parametrize("expression", [sp.zeta(a), sp.DiracDelta(a), a**65, sp.Function("f")(a), sp.airyai(a)])
 def test_what_cannot_be_printed_is_named(expression: sp.Expr) -> None:
     with pytest.raises(ValueError, match="emit: "):
         ScalarPrinter({a: "v"})(expression)
