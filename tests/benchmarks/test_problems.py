@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.measure import Contestant, Outcome, compete, ratios
 from benchmarks.problem import Problem
-from benchmarks.problems import RACES, minibatches
+from benchmarks.problems import RACES, factorization, minibatches
 from benchmarks.problems.factorization import Matmul
 
 PROBLEMS = [race.problem for race in RACES]
@@ -20,7 +20,7 @@ def states(problem: Problem, seed: int) -> np.ndarray:
     return problem.flat[:, None] + 0.1 * near
 
 
-@pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: p.name)
+@pytest.mark.parametrize("problem", [p for p in PROBLEMS if p.name != "one normal"], ids=lambda p: p.name)
 def test_the_hand_written_step_is_eulers(problem: Problem) -> None:
     """x + drift dt + diffusion dW, from the formulas that libraries are given."""
     mine, x = problem.on(np, np.array), states(problem, 1)
@@ -50,7 +50,7 @@ def test_a_diagonal_diffusion_is_its_diagonal(problem: Problem) -> None:
 
 
 def test_paths_first_is_paths_last() -> None:
-    last, first, rng = RACES[1].problem.on(np, np.array), Matmul().on(np, np.array), np.random.default_rng(6)
+    last, first, rng = factorization.RACE.problem.on(np, np.array), Matmul().on(np, np.array), np.random.default_rng(6)
     parts = last.split(states(last, 7))
     xi = rng.normal(size=(last.draws, PATHS))
     expected = last.rows(last.step(parts, xi))
