@@ -99,7 +99,7 @@ WATCHED = """
 import sys
 from pathlib import Path
 from sde.cli import commands
-from sde.engine import ensemble
+from sde.engine import chunk
 from sde.kernels.statistics import moments
 
 def told(function):
@@ -112,7 +112,7 @@ def told(function):
 if sys.argv.pop(1) == "merged":
     moments.merge = told(moments.merge)
 else:
-    ensemble.run_block = told(ensemble.run_block)
+    chunk.run_block = told(chunk.run_block)
 commands.main()
 """
 
