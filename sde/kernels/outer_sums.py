@@ -46,7 +46,7 @@ def _add(left, right, u, v, count, words, sign):
 
 
 @relaxed
-def _look(matrix, u, v, out):
+def _square_and_form(matrix, u, v, out):
     columns, square, seen = len(v), 0.0, 0.0
     for i in range(len(u)):
         row, total = matrix[i * columns : (i + 1) * columns], 0.0
@@ -59,9 +59,9 @@ def _look(matrix, u, v, out):
 
 def _matrix_sums(matrix, u, v, rows, columns, out, width):
     if width == 4:
-        _look(singles(matrix, rows * columns), singles(u, rows), singles(v, columns), doubles(out, 2))
+        _square_and_form(singles(matrix, rows * columns), singles(u, rows), singles(v, columns), doubles(out, 2))
     else:
-        _look(doubles(matrix, rows * columns), doubles(u, rows), doubles(v, columns), doubles(out, 2))
+        _square_and_form(doubles(matrix, rows * columns), doubles(u, rows), doubles(v, columns), doubles(out, 2))
 
 
 def _outer_sums(argument, sign):

@@ -23,7 +23,7 @@ Slice = tuple[str, tuple[int, ...], int]
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class Factor:
     """A matrix of h slices, one of each unit, that e^{weight S} multiplies; places (h, h) of its Gram matrix."""
 
     weight: float
@@ -35,7 +35,7 @@ class Part:
 class Mixing:
     """h units; charges (h,): of their rescalings."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[Factor, ...]
     charges: np.ndarray
 
     @property
@@ -115,7 +115,7 @@ def mixings(charges: Charges, products: SliceProducts) -> list[Mixing]:
             i, j = (place[int(u)] for u in pairs[e])
             grams[:, i, j] = grams[:, j, i] = places[e]
         rows = zip(*([s for part in names[u] for s in part] for u in units), strict=True)
-        parts = tuple(Part(float(v), tuple(r), g) for v, r, g in zip(w, rows, grams, strict=True))
+        parts = tuple(Factor(float(v), tuple(r), g) for v, r, g in zip(w, rows, grams, strict=True))
         found.append(Mixing(parts, np.array([own[u] for u in units])))
     return found
 

@@ -38,7 +38,7 @@ class Direction(NamedTuple):
         """left^T G right."""
         return self.left @ (total.reshape(len(self.left), -1) @ self.right)
 
-    def look(self, total: Tensor) -> tuple[Tensor, Tensor]:
+    def square_and_whole(self, total: Tensor) -> tuple[Tensor, Tensor]:
         """|G|^2 and left^T G right."""
         if plain(total) and total.dtype == self.left.dtype:
             out = torch.empty(2, dtype=torch.float64)

@@ -146,7 +146,7 @@ class StepSamples:
                 return
             g = in_single(p.grad.to_dense() if p.grad.is_sparse else p.grad)
             along = Direction.of(g)
-            self._squares[name], seen = along.look(g)
+            self._squares[name], seen = along.square_and_whole(g)
             if self.tied or name in self._whole_only or name in self.unknown:
                 return
             try:

@@ -87,7 +87,7 @@ def emit(
     averaged = sum(a.table.size for a in averages(observables.values()))
     numbers = Numbers(len(step.parameters) + averaged)
     parts = [
-        _function(
+        function_text(
             "step(x, n, h, t, p)",
             lanes,
             step.statements,
@@ -98,7 +98,7 @@ def emit(
             numbers=numbers,
             together=network is not None,
         ),
-        _function(
+        function_text(
             "observe(x, t, p, out)",
             lanes,
             (),
@@ -113,14 +113,14 @@ def emit(
     ]
     if step.pace is not None:
         parts.append(
-            _function("pace(x, h, t, p)", lanes, (), _inputs(step, states), "h", (step.pace,), numbers=numbers)
+            function_text("pace(x, h, t, p)", lanes, (), _inputs(step, states), "h", (step.pace,), numbers=numbers)
         )
     if accumulation and network:
         parts += sweep_text(network, len(accumulation.z), lanes, GROUP, dtype, shared_rows)
     elif accumulation:
         signature = "sweep(x, z, w, n, p, rows)" if shared_rows else "accumulate(x, z, w, n, p)"
         parts.append(
-            _function(
+            function_text(
                 signature,
                 lanes,
                 accumulation.statements,
@@ -133,7 +133,20 @@ def emit(
                 numbers=numbers,
             )
         )
-    manifest: dict[str, Any] = {
+    described = manifest_of(step, observables, accumulation, lanes, dtype, "own" if own else "shared")
+    return module(parts, described, numbers.numbers())
+
+
+def manifest_of(
+    step: StepMap,
+    observables: Iterable[str],
+    accumulation: Accumulation | RowSlopes | None,
+    lanes: int,
+    dtype: str,
+    clock: str,
+) -> dict[str, Any]:
+    """What is said of a step's text beside it; clock: "shared" by all paths, each path's "own", or "hybrid"."""
+    return {
         "name": step.name,
         "states": [str(s) for s in step.states],
         "inputs": len(step.inputs),
@@ -142,9 +155,8 @@ def emit(
         "observables": list(observables),
         "lanes": lanes,
         "dtype": dtype,
-        "clock": "own" if own else "shared",
+        "clock": clock,
     }
-    return module(parts, manifest, numbers.numbers())
 
 
 def module(parts: Sequence[str], manifest: Mapping[str, Any], numbers: np.ndarray) -> Module:
@@ -177,7 +189,7 @@ def _inputs(step: StepMap, rows: Mapping[str, Sequence[sp.Symbol]]) -> dict[sp.S
     return {**places, **{s: f"p[{j}]" for j, s in enumerate(step.parameters)}, **clock}
 
 
-def _function(
+def function_text(
     signature: str,
     lanes: int,
     statements: Iterable[Statement],

@@ -15,7 +15,7 @@ from typing import Any
 
 import sympy as sp
 
-from symbolic.codegen.emit import Module, _function, lane_count, module
+from symbolic.codegen.emit import Module, function_text, lane_count, manifest_of, module
 from symbolic.codegen.lookup_text import Numbers
 from symbolic.codegen.row_loops import averages
 from symbolic.dynamics.autodiff import Statement
@@ -110,7 +110,7 @@ def emit_hybrid(
 
     def function(signature: str, target: str, results: Sequence[sp.Expr], at: Any, **more: Any) -> str:
         statements = more.pop("statements", ())
-        return _function(signature, lanes, statements, at, target, results, dtype=dtype, numbers=numbers, **more)
+        return function_text(signature, lanes, statements, at, target, results, dtype=dtype, numbers=numbers, **more)
 
     x = places(x=step.states)
     watch = [*watched.levels, *map(watched.variance, watched.levels), *watched.rates]
@@ -144,18 +144,8 @@ def emit_hybrid(
         more = {"statements": accumulation.statements, "weight": "w", "shared_rows": shared_rows}
         signature = "sweep(x, z, w, n, p, rows)" if shared_rows else "accumulate(x, z, w, n, p)"
         parts.append(function(signature, "n", accumulation.terms, at, **more))
-    manifest: dict[str, Any] = {
-        "name": step.name,
-        "states": [str(s) for s in step.states],
-        "inputs": len(step.inputs),
-        "data": len(accumulation.z) if accumulation else 0,
-        "parameters": [str(s) for s in step.parameters],
-        "observables": list(observables),
-        "lanes": lanes,
-        "dtype": dtype,
-        "clock": "hybrid",
-    }
-    return module(parts, manifest, numbers.numbers())
+    described = manifest_of(step, observables, accumulation, lanes, dtype, "hybrid")
+    return module(parts, described, numbers.numbers())
 
 
 def _arrival(

@@ -13,28 +13,30 @@ from symbolic.dynamics.step_map import StepMap, h, t
 from symbolic.errors import InputError
 
 
-class RunningMax(sp.Function):
+class PathFunctional(sp.Function):
+    """A number that a path's past has, of one expression; `written` is how it is written, the expression in place of
+    {}."""
+
+    nargs = 1
+    written = ""
+
+    def _eval_is_extended_real(self) -> bool | None:
+        return self.args[0].is_extended_real
+
+    def _sympystr(self, printer: Any) -> str:
+        return self.written.format(printer._print(self.args[0]))
+
+
+class RunningMax(PathFunctional):
     """The largest value so far."""
 
-    nargs = 1
-
-    def _eval_is_extended_real(self) -> bool | None:
-        return self.args[0].is_extended_real
-
-    def _sympystr(self, printer: Any) -> str:
-        return f"running(max, {printer._print(self.args[0])})"
+    written = "running(max, {})"
 
 
-class TimeIntegral(sp.Function):
+class TimeIntegral(PathFunctional):
     """The integral from 0 on."""
 
-    nargs = 1
-
-    def _eval_is_extended_real(self) -> bool | None:
-        return self.args[0].is_extended_real
-
-    def _sympystr(self, printer: Any) -> str:
-        return f"integral({printer._print(self.args[0])})"
+    written = "integral({})"
 
 
 def running(of: Callable[..., Any] | str, f: Any) -> sp.Expr:
@@ -108,7 +110,7 @@ def _expression(where: str, f: Any) -> sp.Expr:
     if isinstance(f, bool) or not isinstance(f, (sp.Expr, int, float)):
         raise InputError.of(where, "must be of an expression of the states", f, "Write running(max, X), integral(X).")
     f = sp.sympify(f, strict=True)
-    if f.has(RunningMax, TimeIntegral):
+    if f.has(PathFunctional):
         raise InputError.of(where, "must be of states and time, not of another path's past", f, "Take them one by one.")
     return f
 
@@ -152,7 +154,7 @@ class Carried:
 
 def functionals(expressions: Iterable[sp.Basic]) -> tuple[Carried, ...]:
     """Those that expressions name, each once."""
-    found = {node for e in expressions for node in sp.sympify(e, strict=True).atoms(RunningMax, TimeIntegral)}
+    found = {node for e in expressions for node in sp.sympify(e, strict=True).atoms(PathFunctional)}
     out = []
     for k, node in enumerate(sorted(found, key=sp.default_sort_key)):
         pair = tuple(sp.Symbol(f":bridge_{k}_{j}", real=True) for j in range(2))
