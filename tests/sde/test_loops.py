@@ -9,7 +9,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from numba import njit
 from scipy import stats
 
 from sde.kernels import compiled_program, compiler, drivers, minibatch, options
@@ -285,20 +284,6 @@ def test_indices_with_replacement_are_uniform(problem):
     counts = {8**i + 8**j: (codes == 8**i + 8**j).sum() for i in range(5) for j in range(i, 5)}
     expected = [codes.size / 25 * (1 if i == j else 2) for i in range(5) for j in range(i, 5)]
     assert stats.chisquare(list(counts.values()), expected).pvalue > 0.01
-
-
-def test_index_is_unbiased_where_a_plain_product_is_not():
-    bound = 3 * 2**30
-
-    @njit
-    def residues(count):
-        out = np.zeros(3, np.int64)
-        for k in range(count):
-            word = philox.draw(np.uint64(1), np.uint64(k), np.uint64(0), np.uint64(1), np.uint64(0))[0]
-            out[minibatch.unbiased_index(word, bound, 1, k, 0, 0) % 3] += 1
-        return out
-
-    assert stats.chisquare(residues(90_000)).pvalue > 0.01
 
 
 def test_geometric_brownian_motion_has_its_moments(problem):

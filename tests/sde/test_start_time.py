@@ -3,15 +3,17 @@ clock."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import sympy as sp
 
 from sde import SDE, SGD, expectation, simulate
-from symbolic import Loss, Normal
+from symbolic import Loss, Normal, Uniform, running
 from symbolic.errors import InputError
 
-X, t = sp.symbols("X t", real=True)
+X, t, k = sp.symbols("X t k", real=True)
 LATE = 2.5
 
 
@@ -84,3 +86,20 @@ def test_expectations_begin_then() -> None:
 def test_what_cannot_be_is_refused(bad: dict[str, object], says: str) -> None:
     with pytest.raises(InputError, match=says):
         simulate(forced(t), **({"start": {X: 0.0}, "time": 1.0, "paths": 2} | bad))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"events": {"up": X - 1}},
+        {"events": {"up": X - 1}, "stop": "first"},
+        {"observables": {"m": running(max, X)}},
+    ],
+)
+@pytest.mark.parametrize("own", [{"start_time": 2.5}, {"parameters": {k: Uniform(0, 1)}}])
+def test_paths_with_clocks_of_their_own_begin_at_0_and_share_their_parameters(
+    more: dict[str, Any], own: dict[str, Any]
+) -> None:
+    made = SDE([X], [k * sp.cos(t) - X], [[1]], time=t, parameters=[k])
+    with pytest.raises(InputError, match=r"is not for runs with stops, crossings between steps, jumps, running"):
+        simulate(made, start={X: 0.0}, time=1.0, dt=0.1, paths=3, **{"parameters": {k: 1.0}} | own | more)
