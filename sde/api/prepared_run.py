@@ -19,10 +19,10 @@ from sde.engine.checkpoint import Checkpoint
 from sde.engine.hybrid import Hybrid
 from sde.engine.interruption import InterruptedWarning
 from sde.engine.plan import Plan
-from sde.engine.program import load
+from sde.engine.program import import_text, load
 from sde.engine.progress import bar
 from sde.engine.result_layout import Variable
-from sde.kernels.drivers import Weighted
+from sde.kernels.drivers import Sampled, Weighted
 from sde.storage.files import fingerprint
 from sde.storage.formats import format_of
 from symbolic.codegen.prepare import Prepared, parameters_of
@@ -60,9 +60,11 @@ def run_prepared(
     beginning = own.beside(beginning, manifest["states"])
     driver = moving.driver(stepped.refine)
     with compiling.reporting(settings.progress is True):
-        by_rows = isinstance(driver, Weighted) or "\ndef accumulate(" not in prepared.module.text
-        unused = () if by_rows else ("sweep",)
-        program = load(prepared.module.text, manifest, prepared.module.functions, unused)
+        text = prepared.module.text
+        swept = isinstance(driver, Weighted) or (
+            isinstance(driver, Sampled) and not hasattr(import_text(text), "accumulate")
+        )
+        program = load(text, manifest, prepared.module.functions, () if swept else ("sweep",))
     numbers = np.append(moving.values, prepared.table)
     plan = Plan(
         program=program,
