@@ -58,6 +58,13 @@ LOSSES: dict[str, Callable[[], Loss]] = {
 }
 
 
+BOTH = {
+    False: ("relu", "sigmoid, scaled, decay", "diabetes"),
+    True: ("relu", "one wide output layer"),
+}
+"""What is quick, with rows of each path's own and shared: every activation but tanh."""
+
+
 def arrays(loss: Loss, module: Any, rows: int, shared: bool, dtype: str) -> tuple[list[np.ndarray], np.ndarray]:
     """x, z, w, n, p of a sweep, and the sums expected."""
     plain = import_text(module.text)
@@ -68,8 +75,14 @@ def arrays(loss: Loss, module: Any, rows: int, shared: bool, dtype: str) -> tupl
     return [a.ravel().astype(dtype) for a in (x, z, w, n, np.zeros(1))], expected
 
 
-@pytest.mark.parametrize("shared", [False, True])
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize(
+    ("name", "shared"),
+    [
+        pytest.param(name, shared, marks=[pytest.mark.slow] * (name not in BOTH[shared]))
+        for name in LOSSES
+        for shared in (False, True)
+    ],
+)
 def test_text_and_compiled_sweep_are_the_naive_sum(name: str, shared: bool) -> None:
     loss, rows = LOSSES[name](), 19
     module = prepare(loss, "sgd", shared_rows=shared).module
@@ -91,11 +104,13 @@ def test_float32_is_near_it() -> None:
     np.testing.assert_allclose(given[3].reshape(expected.shape), expected, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [False, True])
 def test_tiles_do_not_change_a_bit(shared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     loss, found, given = LOSSES["tanh, three layers, two outputs"](), list[np.ndarray](), list[np.ndarray]()
     for most in (10**9, 0):
         monkeypatch.setattr(layer_text, "TILE_BYTES", most)
+        loss.prepared.clear()
         module = prepare(loss, "sgd", shared_rows=shared).module
         given = given or arrays(loss, module, 37, shared, "float64")[0]
         mine = [a.copy() for a in given]
@@ -105,8 +120,15 @@ def test_tiles_do_not_change_a_bit(shared: bool, monkeypatch: pytest.MonkeyPatch
     assert found[1][0] and found[3][1]  # tiles of 32 rows, and of 8
 
 
-@pytest.mark.parametrize("shared", [False, True])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("dtype", "shared"),
+    [
+        ("float32", False),
+        ("float64", True),
+        pytest.param("float32", True, marks=pytest.mark.slow),
+        pytest.param("float64", False, marks=pytest.mark.slow),
+    ],
+)
 def test_vectors_do_not_change_a_bit(shared: bool, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Products of sizes that no tile divides: vectors of 16 and 32 bytes as the widest, and plain loops but for
     rounding."""
@@ -157,7 +179,9 @@ RUNS: dict[str, Callable[[], Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in ("full batch", "wide"))) for n in RUNS]
+)
 def test_runs_in_either_layout_agree(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same paths, row by row and as matrix products, but for rounding."""
     mine = RUNS[name]()
