@@ -138,6 +138,7 @@ def test_stops_of_losses() -> None:
     assert np.isfinite(bridged.low_time.values).sum() > stopped.sum()
 
 
+@pytest.mark.slow
 def test_stops_of_discrete_sgd() -> None:
     loss = LIBRARY["rescaling"].build()
     w = loss.theta[1]

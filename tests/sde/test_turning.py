@@ -103,6 +103,7 @@ def test_no_rotation_no_motion() -> None:
     assert motion(derive(library.rescaling()), SGD(0.01)) is None
 
 
+@pytest.mark.slow
 def test_the_forecast_lies_inside_sgd_s_band_where_noise_turns_it() -> None:
     """Anisotropic matrix factorisation: every panel, every time after the first."""
     spec = spec_for("examples/matrix_factorization.toml")
@@ -206,7 +207,8 @@ def test_sgd_obeys_the_law_of_second_moments_not_that_of_the_point() -> None:
     assert worst > 8
 
 
-def test_a_run_too_short_to_turn_steadily_says_how_long_it_needs() -> None:
+@pytest.mark.parametrize("most", [1, pytest.param(4, marks=pytest.mark.slow)])
+def test_a_run_too_short_to_turn_steadily_says_how_long_it_needs(most: int) -> None:
     """By the forecast alone: who follows what it says comes to a claim, in three goes; the report tells the turning."""
     theory, _ = square()
     sgd, away = SGD(0.02), np.array([[1.8, 0.4], [0.0, 0.6]])
@@ -225,9 +227,10 @@ def test_a_run_too_short_to_turn_steadily_says_how_long_it_needs() -> None:
 
     short, facts = found(10.0)
     assert isinstance(short, Untested) and short.needs.startswith("more time: about t = ")
+    assert 50 < float(short.needs.rpartition(" ")[2]) < 500
     assert "it does not rest but turns for ever, once in " in facts["where SGD ends"]
     goes = [10.0]
-    while isinstance(short, Untested) and len(goes) < 4:
+    while isinstance(short, Untested) and len(goes) < most:
         goes.append(float(short.needs.rpartition(" ")[2]))
         short, _ = found(goes[-1])
-    assert isinstance(short, Claim) and goes == sorted(goes) and goes[-1] < 500
+    assert most == 1 or (isinstance(short, Claim) and goes == sorted(goes) and goes[-1] < 500)

@@ -44,6 +44,7 @@ def test_a_true_theory_is_supported(truth):
     assert all(e.exploded == 0 for e in truth.explosions)
 
 
+@pytest.mark.slow
 def test_the_time_that_an_equilibrium_needs_is_enough_and_not_far_too_much():
     """What a short run says that it needs: from each start, a run of that time claims the equilibrium, one of two
     thirds does not."""
@@ -164,6 +165,7 @@ def test_matrix_factorisation_keeps_the_eigenvalues_of_its_charges():
     assert "refuted" not in {v.verdict for v in report.verdicts}
 
 
+@pytest.mark.slow
 def test_isotropic_matrix_factorisation_aligns_and_gradient_descent_does_not():
     """Isotropic labels never turn it: SGD ends where U^T Gamma_U U = W Gamma_W W^T, entry by entry. docs/theory.md eq.
     (4.8)."""

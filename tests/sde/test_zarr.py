@@ -62,7 +62,7 @@ def same(one: xr.Dataset, two: xr.Dataset) -> None:
         assert one[name].identical(two[name]) and one[name].dtype == two[name].dtype
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
 def test_a_store_holds_what_a_file_does(dtype: str, tmp_path: Path) -> None:
     file = stream(tmp_path / "a.nc", dtype=dtype)
     same(stream(tmp_path / "a.zarr", dtype=dtype), file)
