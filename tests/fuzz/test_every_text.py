@@ -31,7 +31,7 @@ from symbolic import SDE, Loss, Normal, derive
 from tests.fuzz.texts import BASE, TEXT, document, specs, tables
 from tests.fuzz.watch import shown_safely, watched
 
-TOTAL = int(os.environ.get("NOETHERFLOW_FUZZ", "260"))
+TOTAL = int(os.environ.get("NOETHERFLOW_FUZZ", "130"))
 ENDED: Counter[str] = Counter()
 
 

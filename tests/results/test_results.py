@@ -12,12 +12,12 @@ from sde.results.judgement import Judgement
 from sde.results.reproduction import run
 from sde.results.result import Effort
 
-QUICK = 4.0
-"""Seconds, as a result tells them, up to which it is measured in every run of the tests."""
+QUICK = ("rescaling", "net-norms", "edge-of-stability")
+"""Measured in every run of the tests: of the paper's and of those since, balance, growth and no noise at all."""
 
 
 def _cases() -> list:
-    marks = {name: [pytest.mark.slow] if r.seconds[0] > QUICK else [] for name, r in results().items()}
+    marks = {name: [pytest.mark.slow] * (name not in QUICK) for name in results()}
     return [pytest.param(name, marks=mark) for name, mark in marks.items()]
 
 

@@ -266,7 +266,7 @@ COMPILED: dict[str, tuple[Any, Any, str, dict[str, int]]] = {
 }
 
 
-@pytest.mark.parametrize("noise", COMPILED)
+@pytest.mark.parametrize("noise", [pytest.param(n, marks=[pytest.mark.slow] * (n == "additive")) for n in COMPILED])
 def test_functions_of_ones_own(noise: str) -> None:
     """The same step as the same equation in symbols, as plain Python; one run as compiled."""
     given, written, scheme, more = COMPILED[noise]

@@ -58,7 +58,14 @@ def compared(name: str) -> Any:
     return compare(loss, sgd, start, time, ladder=LADDER, budget=budget)
 
 
-@pytest.mark.parametrize("name, charge", [("rescaling", "C_1"), ("scalar-chain", "C_2"), ("two-by-two", "C_1")])
+@pytest.mark.parametrize(
+    "name, charge",
+    [
+        ("rescaling", "C_1"),
+        pytest.param("scalar-chain", "C_2", marks=pytest.mark.slow),
+        pytest.param("two-by-two", "C_1", marks=pytest.mark.slow),
+    ],
+)
 def test_weak_orders_are_one_and_two(name: str, charge: str) -> None:
     """docs/theory.md eq. (3.5)."""
     found = compared(name).sel(observable=charge)
@@ -244,7 +251,10 @@ def test_what_has_no_noise_has_no_difference() -> None:
     assert "is SGD's own" in found.attrs["sentence"]
 
 
-@pytest.mark.parametrize("order, bend", [(1, 3.0), (2, -3.0), (2, 8.0)])
+@pytest.mark.parametrize(
+    "order, bend",
+    [pytest.param(1, 3.0, marks=pytest.mark.slow), pytest.param(2, -3.0, marks=pytest.mark.slow), (2, 8.0)],
+)
 def test_a_slopes_interval_holds_its_order(order: int, bend: float) -> None:
     """120 tries: of nominal 95 % intervals at least 107 hold the order (a binomial falls short of that with chance
     1 %), and few hold another."""

@@ -77,7 +77,7 @@ def test_frozen_charges_stay() -> None:
     assert all(e.classification == "frozen" and e.lambda_star == 0.0 and e.rate == 0.0 for e in found.charges)
 
 
-@pytest.mark.parametrize("h", [1, 2, 3, 8])
+@pytest.mark.parametrize("h", [1, 2, 3, pytest.param(8, marks=pytest.mark.slow)])
 def test_joint_minimum_is_the_geometric_mean(h: int) -> None:
     """Anisotropic regression: U^T Gamma_U U = W Gamma_W W^T, reached by the closed form and by Newton on the orbit
     alike. docs/theory.md eq. (4.9)."""

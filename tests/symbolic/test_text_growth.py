@@ -50,16 +50,16 @@ def test_choices_of_many_are_statements() -> None:
 
 
 def test_parts_of_branches_are_computed_once() -> None:
-    """Each level stands twice in the next: 2**16 copies, were they written out."""
+    """Each level stands twice in the next: 2**12 copies, were they written out."""
     e: sp.Expr = u[0]
-    for k in range(16):
+    for k in range(12):
         e = sp.Piecewise((sp.Mul(e, 0.5, evaluate=False), u[1] > k / 8 - 1), (sp.tanh(e), True), evaluate=False)
     module = _drift(e, u[0], u[1])
     assert len(module.text) < 20_000
     start = state(2, module.manifest["lanes"], 4)
     x, y = start.reshape(2, -1)
     value = x
-    for k in range(16):
+    for k in range(12):
         value = np.where(y > k / 8 - 1, value * 0.5, np.tanh(value))
     np.testing.assert_allclose(_after(module, start), np.array([x + 0.01 * value] * 2), rtol=1e-13)
 
