@@ -207,8 +207,8 @@ def last(k: int) -> float:
     "planted",
     [
         "import os\nos.system('touch canary')\n",
-        "def step(x, n, h, t, p):\n    x[0] = 13.0\n",
-        "",
+        pytest.param("def step(x, n, h, t, p):\n    x[0] = 13.0\n", marks=pytest.mark.slow),
+        pytest.param("", marks=pytest.mark.slow),
         "\0",
     ],
 )

@@ -17,9 +17,21 @@ X, Y = sp.symbols("X Y", real=True)
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("scheme", ["adaptive-euler", "euler-maruyama"])
-@pytest.mark.parametrize("keep", ["statistics", "paths"])
-@pytest.mark.parametrize("drift", [sp.log(X), sp.sqrt(Y)])
+@pytest.mark.parametrize(
+    ("drift", "keep", "scheme"),
+    [
+        (sp.log(X), "statistics", "adaptive-euler"),
+        (sp.sqrt(Y), "paths", "euler-maruyama"),
+        *(
+            pytest.param(drift, keep, scheme, marks=pytest.mark.slow)
+            for drift in (sp.log(X), sp.sqrt(Y))
+            for keep in ("statistics", "paths")
+            for scheme in ("adaptive-euler", "euler-maruyama")
+            if (drift, keep, scheme)
+            not in ((sp.log(X), "statistics", "adaptive-euler"), (sp.sqrt(Y), "paths", "euler-maruyama"))
+        ),
+    ],
+)
 def test_case_c6_lost_paths_and_values_that_are_no_numbers(
     drift: Any, keep: str, scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -280,9 +280,9 @@ def test_case_a9_a_schedule_that_jumps() -> None:
 @pytest.mark.parametrize(
     ("sde", "start", "name"),
     [
-        (SDE([Z], [sp.Rational(1, 20)], [[0]]), {Z: 0.0}, "Z"),
+        pytest.param(SDE([Z], [sp.Rational(1, 20)], [[0]]), {Z: 0.0}, "Z", marks=pytest.mark.slow),
         (SDE([X, Z], [-X, 1], [[1], [0]]), {X: 0.0, Z: 1e4}, "Z"),
-        (SDE([X, Z], [-X, Z / 1000], [[1], [0]]), {X: 0.0, Z: 100.0}, "Z"),
+        pytest.param(SDE([X, Z], [-X, Z / 1000], [[1], [0]]), {X: 0.0, Z: 100.0}, "Z", marks=pytest.mark.slow),
         (SDE([Z], [sp.exp(-t)], [[0]], time=t), {Z: 5.0}, "Z"),
     ],
 )

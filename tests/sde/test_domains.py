@@ -57,7 +57,7 @@ def test_a_bond_below_fellers_line() -> None:
     assert float(run.V.sel(statistic="min").min()) >= 0 and run.attrs["exploded_paths"] == 0
 
 
-@pytest.mark.parametrize("domain", [{V: POSITIVE}, {V: POSITIVE, X: POSITIVE}])
+@pytest.mark.parametrize("domain", [pytest.param({V: POSITIVE}, marks=pytest.mark.slow), {V: POSITIVE, X: POSITIVE}])
 def test_hestons_call(domain: Any) -> None:
     """.05531 within 1 %; full truncation at that step is 7 % off."""
     value, both = heston_call(1, 1, 1, 0.5, 0.04, 1.0, 0.1, 0.04), {}

@@ -55,7 +55,10 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(c, id=n, marks=[pytest.mark.slow] * (n == "matrix factorisation")) for n, c in CASES.items()],
+)
 def test_the_forecast_lies_in_the_band_and_near_the_mean(case) -> None:
     loss, sgd, steps, size = case
     theory, rng = derive(loss), np.random.default_rng(0)

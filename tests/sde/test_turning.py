@@ -186,15 +186,18 @@ def angular_speeds(c: np.ndarray, times: np.ndarray) -> np.ndarray:
 def test_sgd_obeys_the_law_of_second_moments_not_that_of_the_point() -> None:
     """docs/theory.md eq. (5.9), isotropic labels (no turning), eta = 0.03, S = 4: E{Tr[Sigma A]/S + gbar' A gbar} = 0
     within 4.5 standard errors; E Tr[Sigma A] and Tr[Sigma A] at the mean are off by more than 8."""
+    paths = 300
     theory, _, start = problem((2, 2, 2), "labels")
     sgd = SGD(0.03, batch_size=4)
     found = theory.equilibrium(theory.loss.unpack(start), sgd).finite_step
     assert found is not None
     steps = round(20 / (found.rates[0] * sgd.learning_rate))
     run = train(
-        theory.loss, sgd, start=dict(theory.loss.unpack(found.theta)), steps=steps, paths=600, seed=4, keep="paths"
+        theory.loss, sgd, start=dict(theory.loss.unpack(found.theta)), steps=steps, paths=paths, seed=4, keep="paths"
     )
-    states = np.concatenate([run[p.name].values.reshape(600, run.sizes["time"], -1) for p in theory.loss.parameters], 2)
+    states = np.concatenate(
+        [run[p.name].values.reshape(paths, run.sizes["time"], -1) for p in theory.loss.parameters], 2
+    )
     late = states[:, states.shape[1] // 4 :]
     mean, root = theory.noise.factors(late.reshape(-1, 8))
     worst = 0.0
@@ -202,8 +205,8 @@ def test_sgd_obeys_the_law_of_second_moments_not_that_of_the_point() -> None:
         trace = np.einsum("nik,ij,njk->n", root, charge.A, root, optimize=True).reshape(late.shape[:2]).mean(axis=1) / 4
         square_ = np.einsum("ni,ij,nj->n", mean, charge.A, mean).reshape(late.shape[:2]).mean(axis=1)
         law = trace + square_
-        assert abs(law.mean()) < 4.5 * law.std() / np.sqrt(600)
-        worst = max(worst, abs(trace.mean()) / (trace.std() / np.sqrt(600)))
+        assert abs(law.mean()) < 4.5 * law.std() / np.sqrt(paths)
+        worst = max(worst, abs(trace.mean()) / (trace.std() / np.sqrt(paths)))
     assert worst > 8
 
 

@@ -214,10 +214,12 @@ def test_record_of_many_parameters_is_quick() -> None:
     assert record["charges"][0]["generator"]["size"] == 98
 
 
+LARGE = ("gated-mixture", "tucker-factorization", "single-head-attention")
+
 # --- a point ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LARGE)) for n in NAMES])
 def test_numbers_at_a_point_are_those_of_the_charges(name: str) -> None:
     theory, entry = theory_of(name), LIBRARY[name]
     sgd = SGD(learning_rate=0.02, batch_size=2, weight_decay=0.01)

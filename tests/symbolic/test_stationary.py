@@ -199,7 +199,7 @@ def tilted_cdf(law: StationaryLaw, power: float) -> Any:
 @pytest.mark.parametrize(
     ("loss", "start", "sgd", "time"),
     [
-        (rescaling(), [1.3, 0.5], SGD(0.1), 10.0),
+        pytest.param(rescaling(), [1.3, 0.5], SGD(0.1), 10.0, marks=pytest.mark.slow),
         (rescaling(), [1.3, 0.5], SGD(0.1, weight_decay=0.3), 10.0),
         (scalar_chain(3), [1.1, 1.0, 0.8], SGD(0.1), 12.0),
     ],
