@@ -46,6 +46,7 @@ class Extended:
     taken: set[str] = field(default_factory=set)
     made: dict[tuple[str, sp.Symbol], Entry] = field(default_factory=dict)
     inverse: dict[sp.Symbol, dict[sp.Symbol, sp.Symbol]] = field(default_factory=dict)
+    directions: dict[sp.Symbol, list[sp.Expr] | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         clock = {} if self.sde.time is None else {time_symbol: self.sde.time}
@@ -162,40 +163,42 @@ class Extended:
 
     def direction(self, x: sp.Symbol) -> list[sp.Expr] | None:
         """u along which noise moves the end as the start x does."""
-        u = self.pull(self.along_start(x))
-        return None if u is None else [e / self.length for e in u]
+        if x not in self.directions:
+            u = self.pull(self.along_start(x))
+            self.directions[x] = None if u is None else [e / self.length for e in u]
+        return self.directions[x]
 
-    def weight_of_start(self, x: sp.Symbol) -> sp.Symbol | None:
+    def weight_of_start(self, x: sp.Symbol) -> sp.Expr | None:
         """Of the start of a state (6.12)."""
-        if ("w", x) in self.made:
-            return next(iter(self.made["w", x]))
         u = self.direction(x)
         if u is None:
             return None
-        made = self.add(f"weight_{x}0", sp.S.Zero, u, 0.0)
-        self.made["w", x] = {made: sp.S.One}
-        return made
+        return self._once("w", x, lambda: {x: self.add(f"weight_{x}0", sp.S.Zero, u, 0.0)})[x]
 
     def weight_of_diffusion(self, p: sp.Symbol) -> sp.Expr | None:
         """Of a parameter of drift and diffusion (6.13)."""
         flows = {x: self.along_start(x) for x in self.own}
         weights = {x: self.weight_of_start(x) for x in self.own}
-        directions = {x: self.direction(x) for x in self.own}
-        shares = self._shares(p)
-        later = [*(s for row in self._inverse().values() for s in row.values()), *shares.values()]
-        share_of_time, total = (self.clock - self.began) / self.length, sp.S.Zero
+        shares, total = self._shares(p), sp.S.Zero
+        inverse = [s for row in self._inverse().values() for s in row.values()]
         for x, share in shares.items():
-            weight, u = weights[x], directions[x]
-            if weight is None or u is None:
+            weight = weights[x]
+            if weight is None:
                 return None
-
-            def forcing(s: sp.Symbol, u: list[sp.Expr] = u) -> tuple[sp.Expr, list[sp.Expr]]:
-                return sp.Add(*(b * e for b, e in zip(self.rows[s], u, strict=True))), [sp.S.Zero] * self.sde.noises
-
-            known = {s: e * share_of_time for s, e in flows[x].items()}
-            moved = self.linear(later, lambda s, x=x: f"d{s}_along_{x}", forcing, {}, known)
-            total += share * weight - moved.get(share, 0)
+            known = {s: e * (self.clock - self.began) / self.length for s, e in flows[x].items()}
+            back = self._once("d", x, lambda x=x, known=known: self._moved(inverse, x, known))
+            total += share * weight - self._moved([share], x, back).get(share, 0)
         return total
+
+    def _moved(self, of: Sequence[sp.Symbol], x: sp.Symbol, known: Entry) -> Entry:
+        """Derivatives of states along the direction of the start x."""
+        u = self.direction(x)
+        assert u is not None
+
+        def forcing(s: sp.Symbol) -> tuple[sp.Expr, list[sp.Expr]]:
+            return sp.Add(*(b * e for b, e in zip(self.rows[s], u, strict=True))), [sp.S.Zero] * self.sde.noises
+
+        return self.linear(of, lambda s: f"d{s}_along_{x}", forcing, {}, known)
 
     def _shares(self, p: sp.Symbol) -> Entry:
         """{state m: entry m of (dX/dX_0)^-1 dX/dp}, of those that are not 0."""
