@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import runpy
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from docs.extensions import api, citations, reference
+from docs.extensions import api, choosing, citations, reference
+from sde import SDE, simulate
+from sde.api import default_scheme
 from sde.spec import claims_section, problem_file
 from symbolic.problem.distributions import NAMED
 from symbolic.problem.optimizer import SGD
@@ -70,13 +72,50 @@ def test_names_that_need_torch_have_pages_where_it_is(monkeypatch: pytest.Monkey
     assert {f"networks/{n}.rst" for n in networks.__all__} | {"networks.md"} == set(api.network_pages())
 
 
-def test_schemes_that_pages_name_exist() -> None:
-    text = (DOCS / "how-to" / "choose-a-scheme.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`([a-z0-9-]+)`", text.partition("|---|---|---|")[2].partition("\n\n")[0]))
-    integrators = {name for name, scheme in SCHEMES.items() if scheme.calculus != "discrete"}
-    assert named == integrators
-    assert set(re.findall(r"^- ((?:`[a-z0-9-]+`(?:, )?)+):", (DOCS / "schemes.md").read_text("utf-8"), re.MULTILINE))
+def test_schemes_have_their_sections_and_say_what_they_are_for() -> None:
     assert all(f"## {name}" in reference.schemes_page() for name in SCHEMES)
+    integrators = {name: s for name, s in SCHEMES.items() if s.calculus != "discrete"}
+    assert all(s.suits for s in integrators.values())
+    rows = [line for line in choosing.page().partition("## By noise")[0].splitlines() if line.startswith("| [")]
+    assert len(rows) == len(integrators)
+    for line, scheme in zip(rows, integrators.values(), strict=True):
+        told = (scheme.name, reference.cell(scheme.suits), str(scheme.strong), str(scheme.weak), *scheme.keeps)
+        assert all(word in line for word in told)
+
+
+def test_the_choice_of_a_scheme_is_what_the_code_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Change a table of the code's, or a scheme's row, and the page is another one."""
+    assert {sde.noise_class for sde in choosing.BY_NOISE} == {
+        "additive",
+        "scalar",
+        "diagonal",
+        "commutative",
+        "general",
+    }
+    page, gbm = choosing.page(), choosing.BY_NOISE[1]
+    assert "| paths | [sriw1](schemes.md#sriw1) | scalar noise, paths asked for, not stiff |" in page
+    assert choosing.fitting_row(gbm)[2].startswith("[sriw1](schemes.md#sriw1) (3/2, 3/2), [milstein]")
+    monkeypatch.setitem(default_scheme.STRONG, "scalar", "milstein")
+    assert choosing.picked(gbm, paths=True)[0] == "milstein" and choosing.page() != page
+    monkeypatch.undo()
+    monkeypatch.setattr(default_scheme, "STIFF", -1e6)
+    assert choosing.picked(choosing.STIFF[0])[0] == "sra1" and "below -1e+06 per step" in choosing.page()
+    monkeypatch.undo()
+    monkeypatch.setitem(SCHEMES, "sriw1", replace(SCHEMES["sriw1"], noise="additive", suits="nothing else"))
+    other = choosing.page()
+    assert "| nothing else |" in other and choosing.fitting_row(gbm)[2].startswith("[milstein](")
+    monkeypatch.undo()
+    assert choosing.page() == page
+
+
+@pytest.mark.parametrize(
+    "sde", [choosing.BY_NOISE[4], choosing.STIFF[2], choosing.KEPT[1]], ids=lambda sde: sde.noise_class
+)
+def test_a_run_takes_what_the_page_says(sde: SDE) -> None:
+    name, why = choosing.picked(sde)
+    start = dict.fromkeys(sde.states, choosing.START)
+    run = simulate(sde, start=start, time=1.0, dt=choosing.STEP, paths=20, scheme="auto", save_at=2, check=False)
+    assert (run.attrs["scheme"], run.attrs["scheme_reason"]) == (name, why)
 
 
 def test_what_it_is_built_with_is_in_the_extra() -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-from docs.extensions import api, reference
+from docs.extensions import api, choosing, reference
 from docs.extensions.citations import ROOT, by_equation, stated
+from examples.gallery.page import page as gallery_page
 
 NOTEBOOKS = ROOT / "notebooks"
 FOLDER = "generated"
@@ -30,7 +31,13 @@ def test_page() -> str:
 
 def made() -> dict[str, str]:
     """{file name: text} of every page that is made."""
-    return {**reference.pages(), **api.pages(), "tests.md": test_page()}
+    return {
+        **reference.pages(),
+        **api.pages(),
+        "tests.md": test_page(),
+        "plain-sdes.md": gallery_page(),
+        "choose-a-scheme.md": choosing.page(),
+    }
 
 
 def write(folder: Path) -> None:

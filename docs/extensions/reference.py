@@ -170,7 +170,7 @@ def schemes_page() -> str:
     out = [
         "# Table of schemes\n",
         "Noise is the widest class that a scheme may be used on; orders are those of convergence, strong and weak, and"
-        " [choose a scheme](../how-to/choose-a-scheme.md) says which to take. The tests measure every order.\n",
+        " [choose a scheme](choose-a-scheme.md) says which to take. The tests measure every order.\n",
         table(
             ["scheme", "calculus", "noise", "strong", "weak"],
             [[f"[{n}](#{n})", s.calculus, s.noise, cell(s.strong), cell(s.weak)] for n, s in SCHEMES.items()],

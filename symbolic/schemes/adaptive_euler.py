@@ -37,6 +37,7 @@ SCHEME = Scheme(
     strong=order("1/2", additive="1"),
     weak=order("1"),
     reference="Fang & Giles, Ann. Appl. Probab. 30 (2020) 526; Kelly & Lord 2018",
+    suits="such drifts too, and rates that change along the way: each path chooses its steps by its state",
     step=step,
     pace=pace,
     position=3,

@@ -17,6 +17,7 @@ SCHEME = Scheme(
     strong=order("1/2", commutative="1"),
     weak=order("1"),
     reference="Kloeden & Platen 1992, eq. 4.9.25; Rumelin 1982",
+    suits="equations in Stratonovich's sense whose drift is costly: it is evaluated once a step",
     step=step,
     arrays="general",
     position=11,

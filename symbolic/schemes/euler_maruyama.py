@@ -17,6 +17,7 @@ SCHEME = Scheme(
     strong=order("1/2", additive="1"),
     weak=order("1"),
     reference="Kloeden & Platen 1992, eq. 10.2.4",
+    suits="any noise, one drift a step: the default, and that of losses",
     step=step,
     arrays="general",
     steps_losses=True,

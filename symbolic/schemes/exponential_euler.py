@@ -52,6 +52,7 @@ SCHEME = Scheme(
     strong=order("1/2", additive="1"),
     weak=order("1"),
     reference="Lord, Powell & Shardlow 2014, section 10.6",
+    suits="stiff drifts where it is each state's own relaxation, which it solves exactly",
     step=step,
     refuse=refuse,
     position=16,

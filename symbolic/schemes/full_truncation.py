@@ -24,6 +24,7 @@ SCHEME = Scheme(
     strong=order("1/2", additive="1"),
     weak=order("1"),
     reference="Lord, Koekkoek & van Dijk, Quant. Finance 10 (2010) 177",
+    suits="states at or above 0, any equation that keeps them there",
     step=step,
     refuse=refuse,
     keeps=("nonnegative", *WALLS),

@@ -17,6 +17,7 @@ SCHEME = Scheme(
     strong=order("1/2", commutative="1"),
     weak=order("1", additive="2"),
     reference="Rumelin, SIAM J. Numer. Anal. 19 (1982) 604",
+    suits="equations in Stratonovich's sense",
     step=step,
     arrays="general",
     position=10,

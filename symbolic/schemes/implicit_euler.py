@@ -79,6 +79,7 @@ SCHEME = Scheme(
     strong=order("1/2", additive="1"),
     weak=order("1"),
     reference="Kloeden & Platen 1992, eq. 12.2.2",
+    suits=f"stiff drifts: stable at any step; up to {LARGEST} states, or any number where the drift is linear",
     step=step,
     refuse=refuse,
     position=4,

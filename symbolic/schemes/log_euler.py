@@ -40,6 +40,7 @@ SCHEME = Scheme(
     strong=order("1/2"),
     weak=order("1"),
     reference="Kloeden & Platen 1992, eq. 10.2.4, of log x",
+    suits="states at or above 0 whose drift and noise are in proportion to them",
     step=step,
     refuse=refuse,
     keeps=(NONNEGATIVE, *WALLS),

@@ -24,6 +24,7 @@ SCHEME = Scheme(
     strong=order("1"),
     weak=order("1"),
     reference="Kloeden & Platen 1992, eq. 10.3.16",
+    suits="paths, where noises commute",
     step=step,
     arrays="diagonal",
     keeps=WALLS,

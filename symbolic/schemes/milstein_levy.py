@@ -36,6 +36,7 @@ SCHEME = Scheme(
     strong=order("1"),
     weak=order("1"),
     reference="Kloeden & Platen 1992, eq. 10.3.3; Kuznetsov 2006; Foster & Habermann 2023",
+    suits="paths, where noises do not commute: it takes their Lévy areas",
     step=step,
     terms=levy_terms,
     position=6,

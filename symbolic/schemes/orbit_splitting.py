@@ -72,6 +72,7 @@ SCHEME = Scheme(
     strong=order("1/2", additive="1"),
     weak=order("1"),
     reference="Lie-Trotter; Kloeden & Platen 1992, eq. 4.4.6; arXiv 2308.06671",
+    suits="losses of products (`u*w`, pairs of them, `u**2`) whose paths explode: no sign changes",
     step=step,
     refuse=refuse,
     position=12,

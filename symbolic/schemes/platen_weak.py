@@ -43,6 +43,7 @@ SCHEME = Scheme(
     strong=order("1/2", commutative="1"),
     weak=order("2"),
     reference="Kloeden & Platen 1992, eq. 15.1.3",
+    suits="statistics, any noise; no derivatives",
     step=step,
     arrays="diagonal",
     auxiliary=auxiliary,

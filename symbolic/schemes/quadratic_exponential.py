@@ -108,6 +108,7 @@ SCHEME = Scheme(
     strong=order("1/2"),
     weak=order("1"),
     reference="Andersen, J. Comput. Finance 11 (2008) 1",
+    suits="states at or above 0 under square-root noise, at long steps and at 0 itself",
     step=step,
     refuse=refuse,
     keeps=(NONNEGATIVE, *WALLS),

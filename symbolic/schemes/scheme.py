@@ -50,9 +50,10 @@ class Scheme:
     """A one-step map as a formula, and its row in the table.
 
     calculus: "ito", "stratonovich" or "discrete"; noise: the widest noise class it may be used on; reference: where it
-    is from; position: in lists. step: the formula, which names what it takes, of: sde, x, t, dt, dW, dZ (int W ds),
-    integrals (Ito's I_(j,k)), auxiliary (further normals), size (of the states in a run) and let (gives intermediate
-    values a name); a discrete one, of: loss, x, v (velocities, which it then returns too), beta, t, eta and minibatch.
+    is from; suits: what it is the one to take for; position: in lists. step: the formula, which names what it takes,
+    of: sde, x, t, dt, dW, dZ (int W ds), integrals (Ito's I_(j,k)), auxiliary (further normals), size (of the states in
+    a run) and let (gives intermediate values a name); a discrete one, of: loss, x, v (velocities, which it then returns
+    too), beta, t, eta and minibatch.
 
     pace(sde, x, t, dt, size): where each path chooses its steps, how long they may be. refuse(sde): why an SDE cannot
     be stepped, None where it can. auxiliary(noises): how many further normals a step takes. terms(dt): of the Levy
@@ -77,6 +78,7 @@ class Scheme:
     steps_losses: bool = False
     keeps: tuple[str, ...] = ()
     seen: Callable[[Any], Mapping[Any, Any]] = lambda sde: {}
+    suits: str = ""
     position: int = 1000
 
     @property

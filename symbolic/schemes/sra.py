@@ -22,6 +22,7 @@ SCHEME = Scheme(
     strong=order("3/2"),
     weak=order("2"),
     reference="Roessler, SIAM J. Numer. Anal. 48 (2010) 922, scheme SRA1",
+    suits="noise that does not depend on the state: paths and statistics",
     step=step,
     arrays="additive",
     position=7,

@@ -39,6 +39,7 @@ SCHEME = Scheme(
     strong=order("3/2"),
     weak=order("3/2", additive="2"),
     reference="Roessler, SIAM J. Numer. Anal. 48 (2010) 922, scheme SRIW1",
+    suits="paths, under one noise or one per state; no derivatives",
     step=step,
     arrays="diagonal",
     position=8,

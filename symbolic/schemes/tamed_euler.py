@@ -19,6 +19,7 @@ SCHEME = Scheme(
     strong=order("1/2", additive="1"),
     weak=order("1"),
     reference="Hutzenthaler, Jentzen & Kloeden, Ann. Appl. Probab. 22 (2012) 1611",
+    suits="drifts that grow faster than linearly, which plain Euler loses paths to",
     step=step,
     arrays="general",
     keeps=WALLS,
