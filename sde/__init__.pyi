@@ -4,6 +4,7 @@ from sde.api.comparison import compare as compare
 from sde.api.convergence_study import convergence as convergence
 from sde.api.expectations import expectation as expectation
 from sde.api.plotting import plot as plot
+from sde.api.sensitivities import sensitivities as sensitivities
 from sde.api.simulation import simulate as simulate
 from sde.api.spec_runs import resume as resume
 from sde.api.time_steps import StepWarning as StepWarning
@@ -18,6 +19,7 @@ from sde.engine.schedulers.scheduler import BrokenPoolWarning as BrokenPoolWarni
 from sde.estimators.convergence_order import Convergence as Convergence
 from sde.estimators.estimate import Expectation as Expectation
 from sde.estimators.estimate import Level as Level
+from sde.estimators.estimate import Sensitivity as Sensitivity
 from sde.estimators.multilevel import VarianceWarning as VarianceWarning
 from sde.reports.report import Report as Report
 from sde.storage.module_cache import CacheWarning as CacheWarning

@@ -147,6 +147,7 @@ def test_the_main_calls_have_examples() -> None:
         "derive",
         "verify",
         "expectation",
+        "sensitivities",
         "convergence",
         "Loss",
         "SDE",

@@ -24,7 +24,7 @@ GROUPS = {
     "Runs": ("simulate", "train", "resume", "plot"),
     "Measurements": (
         "verify", "calibrate", "compare", "Claim", "Margins", "Report", "Verdict", "expectation", "Expectation",
-        "Level", "convergence", "Convergence",
+        "Level", "sensitivities", "Sensitivity", "convergence", "Convergence",
     ),
 }  # fmt: skip
 """Of the list; a name that stands in none comes under "Errors and warnings" or "More"."""

@@ -91,16 +91,16 @@ def check_arguments(
     assign("expectation.start", sde.parts, start, _shared)
 
 
-def tolerances(functions: Mapping[str, Any], tolerance: Any) -> dict[str, float]:
+def tolerances(functions: Mapping[str, Any], tolerance: Any, call: str = "expectation") -> dict[str, float]:
     """Of each function. Raises InputError."""
     if isinstance(tolerance, Mapping) and tolerance.keys() != functions.keys():
         rule, do = "must be one for all functions, or one for each", f"Name {', '.join(functions) or 'none'}."
-        raise InputError.of("expectation.tolerance", rule, tolerance, do)
+        raise InputError.of(f"{call}.tolerance", rule, tolerance, do)
     each: dict[str, Any] = dict(tolerance) if isinstance(tolerance, Mapping) else dict.fromkeys(functions, tolerance)
     for value in each.values():
         if (as_real(value) or 0) <= 0:
             do = "Give e.g. 1e-3, in units of f."
-            raise InputError.of("expectation.tolerance", "must be positive and finite", value, do)
+            raise InputError.of(f"{call}.tolerance", "must be positive and finite", value, do)
     return {name: float(value) for name, value in each.items()}
 
 

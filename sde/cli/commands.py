@@ -118,7 +118,7 @@ def derive(
     return 0
 
 
-@app.command(short_help="Integrate SGD's SDE over an ensemble.")
+@app.command(short_help="Integrate SGD's SDE, or an [sde], over an ensemble.")
 @guarded
 @with_options("simulate")
 @on_machines
@@ -132,7 +132,7 @@ def simulate(
     checkpoint: Save = None,
     threads: Threads = None,
 ) -> int:
-    """Integrate SGD's stochastic differential equation over an ensemble and write the result."""
+    """Integrate a loss's stochastic differential equation under SGD, or that of an [sde] spec, and write the result."""
     from sde.api.spec_runs import run_spec
     from sde.spec.problem_file import spec_for
 

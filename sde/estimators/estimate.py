@@ -212,5 +212,31 @@ class Expectation(Estimate):
         return Path(path)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sensitivity(Expectation):
+    """A multilevel estimate of the derivative of E f(X_time) in a parameter, or in a start.
+
+    Attributes
+    ----------
+    value, sem, bias, bias_sem, order, decay, order_seen, decay_seen, steady, levels, discarded
+        As of `Expectation`.
+    plain_steps, plain_path_steps, problem, functional, scheme, noise_class, time, tolerance, seed, refine, seconds
+        As of `Expectation`.
+    wrt
+        The parameter's name, or the state's whose start it is.
+    method
+        "pathwise" or "likelihood-ratio".
+    why
+        Why that.
+    """
+
+    wrt: str
+    method: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"d/d{self.wrt}, {self.method} ({self.why}), of {super().__str__()}"
+
+
 def _seen(order: tuple[float, float] | None) -> str:
     return f"{order[0]:.2f} ± {order[1]:.2f} seen" if order and order[1] <= MOST_ORDER_ERROR else "not known"

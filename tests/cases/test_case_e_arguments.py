@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sde import SDE, SGD, convergence, expectation, resume, simulate, train, verify
+from sde import SDE, SGD, convergence, expectation, resume, sensitivities, simulate, train, verify
 from symbolic import Bernoulli, Dataset, Loss, Moments, Normal, Uniform, derive, parameters
 from symbolic.errors import sentences
 from symbolic.language.calls import CallError
@@ -74,6 +74,11 @@ CALLS: dict[str, tuple[Callable[..., object], dict[str, Any]]] = {
         {"sde": OU, "f": X, "tolerance": 0.1, "start": {X: 1.0}, "time": 1.0, "scheme": None, "parameters": None}
         | {"steps": 1, "refine": 2, "levels": 12, "first_paths": 1000, "budget": 1e11, "seed": 0, "dtype": "float64"}
         | {"threads": None, "bound": None, "checkpoint": None},
+    ),
+    "sensitivities": (
+        sensitivities,
+        {"sde": OU, "f": X, "wrt": None, "tolerance": 0.1, "start": {X: 1.0}, "time": 1.0, "method": None}
+        | {"start_time": 0.0, "scheme": None, "parameters": None, "steps": 1, "dtype": "float64", "checkpoint": None},
     ),
     "convergence": (
         convergence,

@@ -40,7 +40,6 @@ PLAIN: dict[str, Any] = {
         "save_at": 5,
         "check": False,
         "observables": {"top": "running(max, v)", "sum": "integral(X)", "W2": "W[2]**2"},
-        "events": {"low": "X[1] < 1.5"},
     },
 }
 
@@ -53,24 +52,27 @@ def in_python() -> tuple[SDE, dict[str, Any]]:
     correlation = [[1, 0.5, 0], [0.5, 1, 0], [0, 0, 1]]
     made = SDE([x, y, v], [-k * x, v - k * y, sp.sin(t) - v], strengths, correlation=correlation, **how)
     seen = {"top": running(max, v), "sum": np.array([integral(x), integral(y)]), "W2": made.W[2] ** 2}
-    return made, {"observables": seen, "events": {"low": y < 1.5}, "parameters": {k: 1.0, s: 0.3}}
+    return made, {"observables": seen, "parameters": {k: 1.0, s: 0.3}}
 
 
 def spec(**changes: Any) -> str:
     return document({**PLAIN, **changes})
 
 
-def test_a_spec_has_the_bits_of_the_same_equation_in_python() -> None:
-    Path("two.toml").write_text(spec())
+@pytest.mark.parametrize("stops", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_spec_has_the_bits_of_the_same_equation_in_python(stops: bool) -> None:
+    events = {"events": {"low": "X[1] < 1.5"}, "stop": "first"} if stops else {}
+    Path("two.toml").write_text(spec(run=PLAIN["run"] | events))
     assert run("simulate", "two.toml", "-o", "run.nc", "--parameters", "k = 1.0").exit_code == 0
     made, how = in_python()
+    how |= {"events": {"low": made.states[1] < 1.5}, "stop": "first"} if stops else {}
     keep = {key: PLAIN["run"][key] for key in ("time", "dt", "paths", "save_at", "check")}
     same = simulate(made, start=dict(zip(made.states, [1.0, 2.0, 0.5], strict=True)), **keep, **how)
     data = opened("run.nc")
     assert data.X.dims == ("statistic", "time", "X_0")
     for i in range(2):
         assert np.array_equal(data.X.values[..., i], same[f"X[{i}]"].values)
-    for name in ("v", "top", "sum", "W2", "low_count", "low_time"):
+    for name in ("v", "top", "sum", "W2", *(("low_count", "low_time", "stop_time") if stops else ())):
         assert np.array_equal(data[name].values, same[name].values, equal_nan=True), name
 
 

@@ -86,7 +86,10 @@ def test_a_sweep_is_one_result(zipped: bool, tmp_path: Path) -> None:
         ({"f": {"a": "X"}}, r"expectation.f\[a\]: must be one SymPy expression of the states; got 'X'"),
         ({"f": {"a/b": X}}, "expectation.f: a variable's name must not hold '/'"),
         ({"f": {"a": X}, "tolerance": {"b": 0.1}}, "expectation.tolerance: must be one for all functions, or one for"),
-        ({"f": {"a": X, "b": sp.Integer(1)}}, r"expectation\[b\]: f must vary for its mean to have an error; got 1 "),
+        (
+            {"f": {"a": X, "b": sp.Integer(1)}, "budget": 1e5},
+            r"expectation\[b\]: f must vary for its mean to have an error; got 1 ",
+        ),
         ({"f": {"a": X, "b": sp.log(X - 1)}}, r"expectation.f\[b\]: must be finite; got nan"),
         ({"f": {"K": X}, "parameters": {K: [1, 2]}}, r"expectation.f\[K\]: a name must be new; got 'K'"),
         ({"zipped": 1, "parameters": {K: [1, 2]}}, "zipped: must be true or false"),
