@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from benchmarks.measure import Contestant, Record, compete, ratios
-from benchmarks.problems import RACES, minibatches
+from benchmarks.problems import RACES, exits, minibatches
 
 ROW = "{:<26} {:<8} {:<42} {:>9} {:>9} {:>7} {:>17} {:>9} {:>6} {:>7}"
 CALL = "{:<26} {:<8} {:<42} {:>9} {:>9} {:>7}"
@@ -15,7 +15,7 @@ CALL = "{:<26} {:<8} {:<42} {:>9} {:>9} {:>7}"
 
 def races(named: str) -> Iterator[tuple[str, str, Sequence[Contestant]]]:
     """Problem, dtype and contestants of every race; named: only problems with this in their names."""
-    for race in (*RACES, minibatches.RACE):
+    for race in (*RACES, *exits.RACES, minibatches.RACE):
         for dtype in ("float32", "float64"):
             for saves, what in ((100, "100 saves"), (1, "final")):
                 if named in race.problem.name and (contestants := race.contestants(saves, dtype)):

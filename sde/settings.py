@@ -182,11 +182,14 @@ class RunSettings(Checked):
         ),
     )
     parameters: Mapping[Any, Any] | None = field(
-        default=None, metadata=setting("Numbers of an SDE's parameters, by name.", VALUES, SDE_ONLY)
+        default=None,
+        metadata=setting("Numbers of an SDE's parameters, by name.", VALUES, SDE_ONLY, spec=True, option=str),
     )
     zipped: bool = field(
         default=False,
-        metadata=setting("Take parameters of several values together, not in all combinations.", FLAG, SDE_ONLY),
+        metadata=setting(
+            "Take parameters of several values together, not in all combinations.", FLAG, SDE_ONLY, spec=True
+        ),
     )
     steps_at: Sequence[float] | None = field(
         default=None, metadata=setting("Times that no step straddles.", JUMPS, SDE_ONLY, spec=True)

@@ -34,8 +34,8 @@ def test_compare_says_and_writes_what_it_found() -> None:
 
 def test_exit_code_is_about_the_users_rate_and_slopes_only_where_asked() -> None:
     """[run] paths is for simulate and train: rounds find how many there are to be."""
-    plain = run("compare", "good.toml", *QUICK, "--budget", 2e7, "--json", "plain.json")
-    narrow = run("compare", "good.toml", *QUICK, "--width", 1e-9, "--budget", 3e6)
+    plain = run("compare", "good.toml", *QUICK, "--budget", 5e6, "--json", "plain.json")
+    narrow = run("compare", "good.toml", *QUICK, "--width", 1e-9, "--budget", 1e6)
     assert plain.exit_code == 0 and "not decided" in plain.stdout and "slopes are not within" not in plain.stdout
     assert narrow.exit_code == 3 and "12 of 12 slopes are not within --width" in narrow.stdout
     read = json.loads(Path("plain.json").read_text(encoding="utf-8"))
@@ -63,7 +63,7 @@ def test_ctrl_c_keeps_the_rounds_that_were_complete(monkeypatch: pytest.MonkeyPa
             press()
         whole(self, shown, goal)
 
-    endless = ("compare", "good.toml", *QUICK, "--width", 1e-9, "--budget", 3e6)
+    endless = ("compare", "good.toml", *QUICK, "--width", 1e-9, "--budget", 1e6)
     with monkeypatch.context() as patch:
         patch.setattr(comparison._Race, "_round", pressed_in_the_second)
         result = run(*endless, "-o", "part.nc", "--figure", "part.svg")

@@ -52,7 +52,11 @@ STRANGERS = {
 }
 
 
-@pytest.mark.parametrize("name", list(STRANGERS))
+HEAVY = ("matrix chain", "log", "tanh", "squares")
+"""Others beside them use the same of the grammar and the same schemes."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in HEAVY)) for n in STRANGERS])
 def test_a_strangers_loss_derives_trains_and_simulates(name: str) -> None:
     parameters, data, expression, charges, closed = STRANGERS[name]
     tables = {
@@ -133,7 +137,7 @@ def interrupted(when: str, *arguments: object) -> subprocess.CompletedProcess[st
     return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
-@pytest.mark.parametrize("command", ["simulate", "train"])
+@pytest.mark.parametrize("command", ["simulate", pytest.param("train", marks=pytest.mark.slow)])
 def test_ctrl_c_saves_what_is_complete(command: str) -> None:
     paths, length = (1_000_000, 10) if command == "simulate" else (2_000_000, 50)
     done = interrupted(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 import xarray as xr
 
 from sde.storage.files import fingerprint
-from tests.commands import COMMAND, opened, run
+from tests.commands import opened, run
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -40,19 +41,20 @@ def killed(*arguments: object) -> None:
 def test_a_killed_run_is_resumed_to_the_same_bits(command: str, keep: str) -> None:
     options = ("good.toml", "--paths", 40_000, "--time", 4, "--keep", keep, "--seed", 5)
     assert run(command, *options, "-o", "whole.nc").exit_code == 0
+    given = set(os.listdir())
     killed(command, *options, "-o", "run.nc", "--checkpoint", "c")
     assert not Path("run.nc").exists()
-    killed("resume", "c", "-o", "run.nc")
     Path("good.toml").write_text("changed since")
-    done = subprocess.run([COMMAND, "resume", "c", "-o", "run.nc"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = run("resume", "c", "-o", "run.nc")
+    assert done.exit_code == 0, done.stderr
+    assert set(os.listdir()) == given | {"c", "run.nc"}
     whole, resumed = opened("whole.nc"), opened("run.nc")
     assert whole.attrs["result_hash"] == resumed.attrs["result_hash"] == fingerprint(resumed) == fingerprint(whole)
     xr.testing.assert_equal(whole, resumed)
 
 
 def test_resume_refuses_what_is_not_whole() -> None:
-    killed("simulate", "good.toml", "--paths", 40_000, "--time", 4, "-o", "run.nc", "--checkpoint", "c")
+    assert run("simulate", "good.toml", "--checkpoint", "c", "-o", "whole.nc").exit_code == 0
     Path("c").write_bytes(Path("c").read_bytes()[:-1000])
     for arguments in (("resume", "c"), ("resume", "nothing"), ("simulate", "good.toml", "--checkpoint", "c")):
         refused = run(*arguments, "-o", "run.nc")
@@ -61,8 +63,7 @@ def test_resume_refuses_what_is_not_whole() -> None:
 
 
 def test_a_data_file_changed_since_is_refused() -> None:
-    options = ("file.toml", "--paths", 40_000, "--steps", 400, "-o", "run.nc", "--checkpoint", "c")
-    killed("train", *options)
+    assert run("train", "file.toml", "--steps", 400, "-o", "whole.nc", "--checkpoint", "c").exit_code == 0
     rows = Path("train.csv").read_text()
     Path("train.csv").write_text(rows.replace("3,5,2", "3,5,1"))
     refused = run("resume", "c", "-o", "run.nc")

@@ -18,9 +18,10 @@ from sde.results.catalogue import results
 NUMBER = re.compile(r"[-+]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][-+]?\d+)?")
 MACHINE = re.compile(r"/(?:home|root|tmp|work|Users|usr|opt)/|[A-Z]:\\Users|0x[0-9a-f]{6,}|seconds|\bpid\b")
 NOTEBOOKS = run.paths()
-LONG = {name.replace("-", "_") for name, result in results().items() if result.seconds[0] > 4}
+QUICK = {"five_losses"}
+"""Executed in every run of the tests; the others' results are measured in tests/results, quickly."""
 TORCH = {p.stem for p in NOTEBOOKS if p.stem.startswith("torch_")}
-EXECUTED = [pytest.param(p, marks=[pytest.mark.slow] * (p.stem in LONG | TORCH)) for p in NOTEBOOKS]
+EXECUTED = [pytest.param(p, marks=[pytest.mark.slow] * (p.stem not in QUICK)) for p in NOTEBOOKS]
 LARGEST = 300_000
 
 

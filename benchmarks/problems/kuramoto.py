@@ -54,5 +54,6 @@ RACE = Race(
         Rival("jax.lax.scan", "scan", "plain", 128),
         Rival("jax.lax.scan, a device per core", "scan", "sharded", 256),
         Rival("NumPy over paths", "arrays", "euler", 16, {"float64": 5.0, "float32": 5.0}),
+        Rival("diffrax Euler, UnsafeBrownianPath", "diffrax_euler", "euler", 64),
     ),
 )

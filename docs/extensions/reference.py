@@ -13,7 +13,7 @@ import typer.main
 from sde.cli.commands import app
 from sde.constraints import Setting
 from sde.settings import SETTINGS
-from sde.spec import claims_section, data_files, problem_file, run_section
+from sde.spec import claims_section, data_files, problem_file, run_section, sde_section
 from symbolic.errors import InputError
 from symbolic.functions.registry import EXPRESSIONS, ROWS
 from symbolic.language.vocabulary import CONSTANTS, OF_THREE, OF_TWO, WITH_AXIS
@@ -127,6 +127,12 @@ def spec_page() -> str:
         table(["line", ""], [[code(line), cell(meaning)] for line, meaning in examples(run_section)]),
         "## [[claims]]\n",
         table(["key", "example", ""], [[code(k), code(claims[k][0]), cell(claims[k][1])] for k in claims_section.KEYS]),
+        "## [sde]\n",
+        "An SDE by itself, in the place of parameters, data, loss, sgd and claims: its keys are the arguments of `SDE`."
+        " Expressions in it, in observables and in events may name states, parameters, names of `where` and time `t`;"
+        " observables and events also `W[0]`, `W[1]`, ..., the Brownian motions, `running(max, f)`, `running(min, f)`"
+        " and `integral(f)`.\n",
+        table(["line", ""], [[code(line), cell(meaning)] for line, meaning in examples(sde_section)]),
         "## Expressions\n",
         "Python's `+ - * / ** @`, `.T`, indices, lists, numbers and names; parsed by a whitelist, never evaluated.\n",
         table(["function", "of", ""], list(_functions())),

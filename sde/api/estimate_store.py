@@ -25,8 +25,8 @@ class Remembered:
     """Samples' moments, kept as they are made: `sde.estimators.sample_moments.Memory`. Once they are, the checkpoints
     of their runs are dropped."""
 
-    def __init__(self, folder: Folder) -> None:
-        self._folder, self._memory = folder, folder.memory("samples")
+    def __init__(self, folder: Folder, name: str = "samples") -> None:
+        self._folder, self._memory = folder, folder.memory(name)
         kept = self._memory.load() if self._memory else {}
         keys, values = kept.get("keys", np.empty((0, 4), np.int64)), kept.get("moments", np.empty((0, 3, len(FIELDS))))
         self._found = {tuple(map(int, key)): value for key, value in zip(keys, values, strict=True)}

@@ -14,6 +14,7 @@ from sde.settings import SETTINGS
 from symbolic.codegen.prepare import check_expression
 from symbolic.dynamics.equation import SDE
 from symbolic.errors import InputError, as_real, as_whole, instance
+from symbolic.language import names
 from symbolic.problem.parameter import Parameter, assign
 
 NO_SDE = "Build one with sde.SDE, or SDE.from_loss(loss, sgd) of a loss."
@@ -29,6 +30,7 @@ def check_arguments(
     bound: Any,
     checkpoint: Any,
     parameters: Mapping[Any, Any] | None,
+    zipped: Any,
     tolerance: Any,
     steps: Any,
     refine: Any,
@@ -46,24 +48,24 @@ def check_arguments(
     instance("expectation", sde, SDE, "needs an SDE", NO_SDE)
     if sde.arrays:
         raise InputError.of("expectation", "takes equations of scalars", sde.name, "Use simulate with an observable.")
-    if isinstance(f, bool) or not isinstance(f, (sp.Expr, int, float)):
-        several = isinstance(f, (list, tuple, dict, np.ndarray, sp.MatrixBase))
-        do = "Call expectation for each of several." if several else "Write it with the states' symbols."
-        do = "Write Heaviside(a - b) for the chance of a > b." if isinstance(f, sp.Rel) else do
-        raise refuse(".f", "must be one SymPy expression of the states", f, do)
-    check_expression("expectation.f", f, sde)
+    functions = f if isinstance(f, Mapping) else {"": f}
+    if not functions:
+        raise refuse(".f", "must be an expression, or a mapping {name: expression}", f, "Write {'mean': X}.")
+    for name, one in functions.items():
+        place = "expectation.f" if one is f else f"expectation.f[{names.variable('expectation.f', name)}]"
+        if isinstance(one, bool) or not isinstance(one, (sp.Expr, int, float)):
+            several = isinstance(one, (list, tuple, dict, np.ndarray, sp.MatrixBase))
+            do = "Name several: {'a': X, 'b': X**2}." if several else "Write it with the states' symbols."
+            do = "Write Heaviside(a - b) for the chance of a > b." if isinstance(one, sp.Rel) else do
+            raise InputError.of(place, "must be one SymPy expression of the states", one, do)
+        check_expression(place, one, sde)
+    tolerances(functions, tolerance)
     time_grid.check_length("expectation.time", time)
-    for name, value in (("start_time", start_time), ("bound", bound), ("checkpoint", checkpoint)):
-        SETTINGS[name].read(value)
+    for setting, value in (("start_time", start_time), ("bound", bound), ("checkpoint", checkpoint)):
+        SETTINGS[setting].read(value)
     instance("start", start, Mapping, "must be a mapping {name or symbol: value}", "Write {'X': 1.0}.")
-    for name, value in (("tolerance", tolerance), ("budget", budget)):
-        if (as_real(value) or 0) <= 0:
-            raise refuse(
-                f".{name}",
-                "must be positive and finite",
-                value,
-                "Give e.g. 1e-3, in units of f." if name == "tolerance" else "Give e.g. 1e11.",
-            )
+    if (as_real(budget) or 0) <= 0:
+        raise refuse(".budget", "must be positive and finite", budget, "Give e.g. 1e11.")
     whole: list[tuple[str, Any, int, float]] = [
         ("steps", steps, 1, 2**31),
         ("refine", refine, 2, 64),
@@ -77,10 +79,29 @@ def check_arguments(
         if number is None or not least <= number <= most:
             raise refuse(f".{name}", f"must be a whole number from {least} to {most}", value, f"Give e.g. {least}.")
     sweep.check_start(sde, start)
-    swept = [*sweep.axes(sde, parameters), *per_path.read(sde, parameters, 1, 0).names]
-    if swept:
-        raise refuse(".parameters", "takes one number each", sorted(swept), "Call expectation for each value.")
+    SETTINGS["zipped"].read(zipped)
+    swept = sweep.axes(sde, parameters)
+    own = per_path.read(sde, parameters, 1, 0).names
+    if own:
+        raise refuse(".parameters", "takes numbers", sorted(own), "Make it a state without drift and noise.")
+    clash = sorted({*swept, "estimate", sweep.SWEEP} & functions.keys()) if swept else []
+    if clash:
+        do = "Rename it; the result has a dimension so called."
+        raise refuse(f".f[{clash[0]}]", "a name must be new", clash[0], do)
     assign("expectation.start", sde.parts, start, _shared)
+
+
+def tolerances(functions: Mapping[str, Any], tolerance: Any) -> dict[str, float]:
+    """Of each function. Raises InputError."""
+    if isinstance(tolerance, Mapping) and tolerance.keys() != functions.keys():
+        rule, do = "must be one for all functions, or one for each", f"Name {', '.join(functions) or 'none'}."
+        raise InputError.of("expectation.tolerance", rule, tolerance, do)
+    each: dict[str, Any] = dict(tolerance) if isinstance(tolerance, Mapping) else dict.fromkeys(functions, tolerance)
+    for value in each.values():
+        if (as_real(value) or 0) <= 0:
+            do = "Give e.g. 1e-3, in units of f."
+            raise InputError.of("expectation.tolerance", "must be positive and finite", value, do)
+    return {name: float(value) for name, value in each.items()}
 
 
 def _shared(p: Parameter, here: str, value: Any) -> None:

@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sde.api import explosion_reasons, provenance, starts, sweep
-from sde.api.estimate_store import Remembered, run_name
-from sde.api.expectation_arguments import check_arguments
+from sde.api import provenance, sweep
+from sde.api.estimate_store import Remembered
+from sde.api.expectation_arguments import check_arguments, tolerances
+from sde.api.level_paths import LevelPaths
 from sde.api.placement import placed
-from sde.api.step_inputs import constants
-from sde.api.survey import Survey
-from sde.engine import checkpoint_folder, dataset, ensemble, inputs, interruption, time_grid
-from sde.engine.accumulators.explosions import Explosions
+from sde.engine import checkpoint_folder
 from sde.engine.checkpoint import CheckpointTarget
-from sde.engine.pilot import PATHS
-from sde.engine.plan import Plan, Start
-from sde.engine.program import Program, load
-from sde.engine.time_grid import RunClock
 from sde.estimators import multilevel
 from sde.estimators.estimate import Expectation
-from symbolic.codegen.prepare import Prepared, parameters_of, prepare
 from symbolic.dynamics.equation import SDE
 from symbolic.errors import InputError
 from symbolic.language.calls import called
-from symbolic.schemes import find, fitting, for_step, within_domain
+from symbolic.schemes import find, fitting, within_domain
 
-SHIFT = 40
-"""Level l takes the paths from l 2**40 on."""
-BATCH_BYTES = 1 << 24
-"""What one run's saves may take."""
+if TYPE_CHECKING:
+    import xarray as xr
+
+ESTIMATE = ("value", "sem", "bias")
+"""What the result of a sweep holds of each estimate."""
 
 
 @called({"dt": "Levels choose their steps: leave it out.", "paths": "The tolerance chooses them: leave it out."})
@@ -44,12 +39,13 @@ def expectation(
     sde: SDE,
     f: Any,
     *,
-    tolerance: float,
+    tolerance: float | Mapping[str, float],
     start: Mapping[Any, Any],
     time: float,
     start_time: float = 0.0,
     scheme: str | None = None,
     parameters: Mapping[Any, Any] | None = None,
+    zipped: bool = False,
     steps: int = 1,
     refine: int = 2,
     levels: int = 12,
@@ -62,7 +58,7 @@ def expectation(
     portable: bool = False,
     bound: float | None = None,
     checkpoint: str | Path | CheckpointTarget | None = None,
-) -> Expectation:
+) -> Any:
     """E f(X_time) with a root mean square error that is named, by multilevel Monte Carlo.
 
     Level l steps by time/(steps refine**l) and estimates the mean change of f from steps refine times longer on the
@@ -75,14 +71,18 @@ def expectation(
     that grows takes the next, and the first level's are `simulate`'s own. Ctrl-C raises KeyboardInterrupt, as a part of
     an estimate is none. Warns (VarianceWarning) where few extreme paths make the error.
 
+    Several functions are estimated one by one on the same paths, each with its own levels to its own tolerance, as if
+    it were alone; all cost about what the dearest does.
+
     Parameters
     ----------
     sde
         The equation.
     f
-        An expression of the states, parameters and time (Max and Piecewise too).
+        An expression of the states, parameters and time (Max and Piecewise too), and of `running` and `integral` of
+        such; or several, {name: expression}.
     tolerance
-        The root mean square error asked for.
+        The root mean square error asked for, of each; or {name: error}.
     start
         {state: number, array of its shape, or distribution}.
     time
@@ -93,7 +93,9 @@ def expectation(
         When left out, milstein where the noise commutes (the levels' variance then falls like dt**2), else
         euler-maruyama; heun for a Stratonovich equation.
     parameters
-        {symbol or name: number}.
+        {symbol or name: number, or several}: every combination of these is estimated, on the same noise.
+    zipped
+        Parameters given several values take them together, along a dimension "sweep".
     steps
         Of the longest level.
     refine
@@ -120,7 +122,10 @@ def expectation(
 
     Returns
     -------
-    Expectation
+    Expectation, dict or xarray.Dataset
+        {name: Expectation} of several functions. Where parameters have several values, a Dataset with a variable for
+        each function ("f" where there is one), of dims (estimate, ...): its value, standard error and bias for all
+        combinations; attrs tell what was run and its path-steps.
 
     Raises
     ------
@@ -144,7 +149,6 @@ def expectation(
     >>> abs(found.value - 2.1170) < 4 * 0.05
     True
     """
-    began = perf_counter()
     check_arguments(
         sde,
         f,
@@ -154,6 +158,7 @@ def expectation(
         bound=bound,
         checkpoint=checkpoint,
         parameters=parameters,
+        zipped=zipped,
         tolerance=tolerance,
         steps=steps,
         refine=refine,
@@ -163,6 +168,8 @@ def expectation(
         seed=seed,
         threads=threads,
     )
+    functions = dict(f) if isinstance(f, Mapping) else {"f": f}
+    errors = tolerances(functions, tolerance)
     if scheme is None:
         scheme = _default(sde)
     if find(scheme)[0].own_clock:
@@ -170,7 +177,7 @@ def expectation(
             f"expectation.scheme: levels need steps that are the same for all paths; got {scheme!r} (str), where each"
             " path chooses. Leave it out."
         )
-    settings = {
+    settings: dict[str, Any] = {
         "f": f,
         "tolerance": tolerance,
         "start": start,
@@ -187,51 +194,104 @@ def expectation(
         "seed": seed,
         "dtype": dtype,
         "start_time": start_time,
+        "bound": bound,
     }
-    recorded = provenance.record("expectation", sde, None, {**settings, "bound": bound})
-    folder = checkpoint_folder.folder(checkpoint, "expectation", provenance.identity(recorded), recorded)
-    sampler = _Sampler(
-        sde,
-        f,
-        start,
-        time=time,
-        began=float(start_time),
-        scheme=scheme,
-        parameters=parameters,
-        steps=steps,
-        refine=refine,
-        seed=seed,
-        dtype=dtype,
-        threads=threads,
-        bound=bound,
-        folder=folder,
-    )
-    order = float(find(scheme)[0].order("weak", sde.noise_class))
-    levels_plan = multilevel.Plan(
-        tolerance=float(tolerance),
-        time=float(time),
-        steps=int(steps),
-        refine=int(refine),
-        most=int(levels),
-        first=int(first_paths),
-        budget=float(budget),
-        order=order if isfinite(order) else 1.0,
-        batch=sampler.batch,
-        rounding=float(np.finfo(dtype).eps) / 2,
-    )
-    found = multilevel.estimate(sampler, levels_plan, None if folder is None else Remembered(folder))
-    return Expectation(
-        problem=sde.name,
-        functional=str(f),
-        scheme=scheme,
-        noise_class=sde.noise_class,
-        time=float(time),
-        tolerance=float(tolerance),
-        seed=int(seed),
-        refine=int(refine),
-        seconds=perf_counter() - began,
-        **vars(found),
-    )
+
+    def estimated(numbers: Mapping[Any, Any] | None, folder: checkpoint_folder.Folder | None) -> dict[str, Expectation]:
+        began = perf_counter()
+        paths = LevelPaths(
+            sde,
+            functions,
+            start,
+            time=time,
+            began=float(start_time),
+            scheme=str(scheme),
+            parameters=numbers,
+            steps=steps,
+            refine=refine,
+            seed=seed,
+            dtype=dtype,
+            threads=threads,
+            bound=bound,
+            folder=folder,
+        )
+        order = float(find(scheme)[0].order("weak", sde.noise_class))
+        out = dict[str, Expectation]()
+        for k, (name, function) in enumerate(functions.items()):
+            asked = multilevel.Plan(
+                tolerance=errors[name],
+                time=float(time),
+                steps=int(steps),
+                refine=int(refine),
+                most=int(levels),
+                first=int(first_paths),
+                budget=float(budget),
+                order=order if isfinite(order) else 1.0,
+                batch=paths.batch,
+                rounding=float(np.finfo(dtype).eps) / 2,
+            )
+            memory = None if folder is None else Remembered(folder, *([f"samples-{k}"] if len(functions) > 1 else []))
+            try:
+                found = multilevel.estimate(partial(paths, which=k), asked, memory)
+            except InputError as error:
+                if not isinstance(f, Mapping) or ".f[" in error.where:
+                    raise
+                raise InputError(str(error).replace("expectation", f"expectation[{name}]", 1)) from None
+            out[name] = Expectation(
+                problem=sde.name,
+                functional=str(function),
+                scheme=str(scheme),
+                noise_class=sde.noise_class,
+                time=float(time),
+                tolerance=errors[name],
+                seed=int(seed),
+                refine=int(refine),
+                seconds=perf_counter() - began,
+                **vars(found),
+            )
+        return out
+
+    swept = sweep.axes(sde, parameters)
+    if not swept:
+        made = provenance.record("expectation", sde, None, settings)
+        found = estimated(
+            parameters, checkpoint_folder.folder(checkpoint, "expectation", provenance.identity(made), made)
+        )
+        return found if isinstance(f, Mapping) else found["f"]
+    made = provenance.record("expectation", sde, None, settings | {"zipped": zipped})
+    parent = checkpoint_folder.folder(checkpoint, "expectations", provenance.identity(made), made)
+    axes, places = sweep.combinations_of(swept, zipped)
+    each = []
+    for k, chosen in enumerate(places):
+        numbers = {getattr(key, "name", key): value for key, value in (parameters or {}).items()} | chosen
+        own = provenance.record("expectation", sde, None, settings | {"parameters": numbers})
+        place = parent and parent.path / f"run-{k:05}"
+        each.append(estimated(numbers, checkpoint_folder.folder(place, "expectation", provenance.identity(own), own)))
+    beside = swept if zipped else {}
+    return _over(axes, beside, each, {"scheme": scheme, "name": sde.name, "seed": int(seed), "run": json.dumps(made)})
+
+
+def _over(
+    axes: Mapping[str, np.ndarray],
+    beside: Mapping[str, np.ndarray],
+    each: Sequence[Mapping[str, Expectation]],
+    attrs: Mapping[str, Any],
+) -> xr.Dataset:
+    """The estimates of a sweep as one Dataset. beside: coordinates along a zipped sweep's one dimension."""
+    import xarray as xr
+
+    shape = [len(values) for values in axes.values()]
+    data = {
+        name: (
+            ("estimate", *axes),
+            np.array([[getattr(found[name], part) for found in each] for part in ESTIMATE]).reshape(-1, *shape),
+            {"long_name": f"E[{each[0][name].functional}]", "units": "1", "tolerance": each[0][name].tolerance},
+        )
+        for name in each[0]
+    }
+    coords = {"estimate": list(ESTIMATE), **axes, **{name: (sweep.SWEEP, values) for name, values in beside.items()}}
+    steps = sum(found.path_steps for one in each for found in one.values())
+    return xr.Dataset(data, coords, {**attrs, "path_steps": steps})
 
 
 def _default(sde: SDE) -> str:
@@ -240,109 +300,3 @@ def _default(sde: SDE) -> str:
     if sde.interpretation == "stratonovich":
         return "heun"
     return "milstein" if "milstein" in fitting(sde) else "euler-maruyama"
-
-
-class _Sampler:
-    """f at the end of given paths of a level, and of the same paths at longer steps:
-    `sde.estimators.multilevel.Sample`."""
-
-    def __init__(
-        self,
-        sde: SDE,
-        f: Any,
-        start: Mapping[Any, Any],
-        *,
-        time: float,
-        began: float = 0.0,
-        scheme: str,
-        parameters: Mapping[Any, Any] | None,
-        steps: int,
-        refine: int,
-        seed: int,
-        dtype: str,
-        threads: int | None,
-        bound: float | None,
-        folder: checkpoint_folder.Folder | None = None,
-    ) -> None:
-        self.folder, self._asked = folder, interruption.count()
-        self.sde, self.f, self.time, self.began, self.scheme = sde, f, time, began, scheme
-        self.steps, self.refine, self.seed, self.dtype, self.threads = steps, refine, seed, dtype, threads
-        self._grid(0)
-        self._prepared, self._programs = dict[str, Prepared](), dict[str, Program]()
-        prepared = self._ready(for_step(sde, scheme, time / steps))
-        self.bound = bound if bound is not None else ensemble.BOUND[dtype]
-        width = len(prepared.module.manifest["states"])
-        self.start: Start = starts.reader(parameters_of(sde), start, 0, seed, width)
-        numbers = sweep.numbers(sde, parameters)
-        survey = Survey(sde, numbers, start, PATHS, seed, time, began)
-        self.parameters = constants(sde, prepared, parameters, lambda: survey.pilot.size).astype(dtype)
-        self.rows = sum(int(np.prod(o.shape, dtype=int)) for o in prepared.outputs)
-        self.batch = max(1024, BATCH_BYTES // (self.rows * np.dtype(dtype).itemsize))
-
-    def _grid(self, level: int) -> time_grid.Grid:
-        longest = self.time / (self.steps * self.refine**level)
-        return replace(time_grid.continuous(self.time, longest, [self.time]), begin=self.began)
-
-    def _ready(self, name: str) -> Prepared:
-        if name not in self._prepared:
-            self._prepared[name] = prepare(self.sde, name, {"f_of_states": self.f}, self.dtype)
-        return self._prepared[name]
-
-    def _program(self, dt: float) -> tuple[Prepared, Program]:
-        """One for all steps, unless the scheme's formula depends on them (milstein-levy)."""
-        name = for_step(self.sde, self.scheme, dt)
-        prepared = self._ready(name)
-        if name not in self._programs:
-            self._programs[name] = load(prepared.module.text, prepared.module.manifest)
-        return prepared, self._programs[name]
-
-    def __call__(self, level: int, first: int, count: int, coarse: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        fine = self._final_states(level, level, first, count)
-        return fine, self._final_states(level, level - 1, first, count) if coarse else None
-
-    def _final_states(self, level: int, at: int, first: int, count: int) -> np.ndarray:
-        """(count,) f at the end of this level's paths, at the steps of level `at`."""
-        grid = self._grid(at)
-        prepared, program = self._program(grid.longest)
-        refine = self.refine ** (level - at)
-        driver = inputs.brownian(prepared.mean, prepared.factor, self.dtype, refine, prepared.modes, self.sde.noises)
-        run_clock = RunClock(grid, time_grid.length, time_grid.root)
-        offset = (level << SHIFT) + first
-        plan = Plan(
-            program=program,
-            driver=driver,
-            clock=run_clock,
-            parameters=self.parameters,
-            start=self.start,
-            paths=count,
-            seed=int(self.seed),
-            bound=self.bound,
-            keep=True,
-            first=offset,
-        )
-        store = self.folder.checkpoint(run_name(level, at, first, count)) if self.folder else None
-        run = ensemble.run(plan, self.threads, None, store)
-        if run.interrupted or interruption.count() > self._asked:
-            raise KeyboardInterrupt
-        values = run.kept[-1, -1].astype(np.float64)
-        where = f"on level {level} at dt = {grid.longest:g}"
-        explosions = run.total[Explosions]
-        if explosions.count:
-            path, when, row, value = explosions.named[0]
-            state = prepared.module.manifest["states"][int(row)]
-            entry = {"path": int(path), "time": float(when), "state": state, "value": float(value)}
-            explosion_reasons.explainer(self.sde, prepared, for_step(self.sde, self.scheme, grid.longest), plan)(
-                [entry]
-            )
-            advice = entry.get("advice") or "Start with more steps, or take a tamed or implicit scheme"
-            raise InputError(
-                f"expectation: no path may explode; got {explosions.count} of {count} (int) {where} with"
-                f" {self.scheme}, the first {dataset.in_words({**entry, 'path': first + int(path)})}. {advice}."
-            )
-        wrong = np.flatnonzero(~np.isfinite(values))
-        if len(wrong):
-            raise InputError(
-                f"expectation.f: must be finite; got {float(values[wrong[0]])!r} (float) on path {first + wrong[0]} and"
-                f" {len(wrong) - 1} others {where}. Write f so that it is a number wherever paths go."
-            )
-        return values

@@ -164,6 +164,7 @@ def problem(of: Loss | SDE) -> dict[str, Any]:
         "time": None if of.time is None else of.time.name,
         "parameters": _names(of.parameters),
         **({"jumps": [_jump(j) for j in of.jumps]} if of.jumps else {}),
+        **({"domain": {s.name: str(d) for s, d in of.domain.items()}} if of.domain else {}),
     }
 
 

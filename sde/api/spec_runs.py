@@ -15,9 +15,11 @@ from sde.api.training import train
 from sde.engine import checkpoint, checkpoint_folder
 from sde.engine.time_grid import MOST_STEPS
 from sde.settings import SETTINGS, taken
+from sde.spec import run_section
 from sde.spec.problem_file import Spec, parse_spec, spec_for
 from sde.storage.archive import broken
 from sde.storage.distinct_files import check_apart
+from symbolic.dynamics.equation import SDE
 from symbolic.errors import InputError, instance
 from symbolic.language.calls import called
 from symbolic.library import LIBRARY
@@ -32,8 +34,19 @@ FORMAT = 1
 
 def options(spec: Spec, sgd: Mapping[str, Any], run: Mapping[str, Any], named: str) -> Spec:
     """The spec with the options that were given laid over it. named: what messages call it. Raises ValueError."""
-    settings = replace(spec.sgd, **{k: v for k, v in sgd.items() if v is not None})
+    overlaid = {k: v for k, v in sgd.items() if v is not None}
+    if spec.optimiser is None and overlaid:
+        rule = f"an SDE stands by itself; got {', '.join(overlaid)} for {named}. Leave it out."
+        raise InputError(f"options: {rule}")
+    spec = replace(spec, optimiser=spec.optimiser and replace(spec.optimiser, **overlaid))
     given = {k: v for k, v in run.items() if v is not None}
+    if "parameters" in given:
+        if not isinstance(spec.problem, SDE):
+            raise InputError.of(
+                "--parameters", f"are an SDE's, and {named} is of a loss", given["parameters"], "Leave it out."
+            )
+        own = run_section.parameters_in(given["parameters"], spec.problem)
+        given["parameters"] = {**spec.run.get("parameters", {}), **own}
     merged = {**spec.run, **given}
     if "time" in given and "steps" in given:
         raise InputError(
@@ -43,7 +56,7 @@ def options(spec: Spec, sgd: Mapping[str, Any], run: Mapping[str, Any], named: s
     if "steps" in given:
         SETTINGS["steps"].read(given["steps"])
     if "steps" in given or ("steps" in merged and "time" not in merged):
-        merged["time"] = merged["steps"] * settings.learning_rate
+        merged["time"] = merged["steps"] * spec.sgd.learning_rate
     elif "time" not in merged:
         raise InputError(
             f"run.time: a length is needed to run; got neither time nor steps in {named}. Add time, or give --time."
@@ -54,7 +67,7 @@ def options(spec: Spec, sgd: Mapping[str, Any], run: Mapping[str, Any], named: s
         raise InputError(
             f"run.start: a start is needed to run; got none in {named}. Add start = {{ ... }} under [run]."
         )
-    return replace(spec, sgd=settings, run=merged)
+    return replace(spec, run=merged)
 
 
 def run_spec(
@@ -143,6 +156,27 @@ def _one_start(spec: Spec) -> Any:
     return spec.run["start"][0] if isinstance(spec.run["start"], list) else spec.run["start"]
 
 
+def is_of_verification(path: Path) -> bool:
+    """Whether a checkpoint is the folder of a verification. Raises as `resume` does."""
+    return path.is_dir() and _kept(path).get("command") == "verify"
+
+
+def _kept(path: Path) -> dict[str, Any]:
+    """What a checkpoint, of a run or a folder of several, says of the command line that made it. Raises OSError for one
+    that is not whole, InputError for that of a Python call."""
+    call = (checkpoint_folder.manifest(path) if path.is_dir() else checkpoint.read(path, arrays=False)[0]).get("call")
+    if not isinstance(call, dict) or call.get("format") != FORMAT:
+        raise _of_python(path)
+    return call
+
+
+def _of_python(path: Path) -> InputError:
+    return InputError(
+        f"resume: needs the checkpoint of a command line; got {path}, of a Python call. Make that call again with"
+        f" checkpoint={str(path)!r}."
+    )
+
+
 def resume_verification(
     path: str | Path, *, threads: int | None = None, progress: bool = False, outputs: Sequence[str | Path | None] = ()
 ) -> Report:
@@ -150,12 +184,9 @@ def resume_verification(
     one. The spec is the one in the folder. Raises OSError for a folder that is not whole, ValueError."""
     instance("resume", path, (str, os.PathLike), "must be the path of a checkpoint", "Give a text or a pathlib.Path.")
     path = Path(path)
-    call = checkpoint_folder.manifest(path)["call"]
-    if not isinstance(call, dict) or call.get("format") != FORMAT or call.get("command") != "verify":
-        raise InputError(
-            f"resume: needs the checkpoint of a command line; got {path}, of a Python call. Make that call again with"
-            f" checkpoint={str(path)!r}."
-        )
+    call = _kept(path)
+    if call.get("command") != "verify":
+        raise _of_python(path)
     spec = spec_for(call["spec"]) if call["text"] is None else parse_spec(call["text"], call["spec"])
     check_apart(outputs, [path, *spec.inputs])
     spec = options(spec, call["sgd"], call["run"], call["spec"])
@@ -195,7 +226,8 @@ def resume(
     progress: bool = False,
     outputs: Sequence[str | Path | None] = (),
 ) -> xr.Dataset:
-    """Continue the run of a checkpoint that `noetherflow simulate` or `train` wrote, to the bits of an undisturbed run.
+    """Continue the run, or the sweep, of a checkpoint that `noetherflow simulate` or `train` wrote, to the bits of an
+    undisturbed one.
 
     The spec is the one in the checkpoint, parsed as any spec is; a data file beside it is read again, and the run
     refused if it is not the one it was. Checkpoints of Python calls hold no problem: call `simulate` or `train` again
@@ -204,7 +236,7 @@ def resume(
     Parameters
     ----------
     path
-        The checkpoint.
+        The checkpoint: a file, or of a sweep a folder.
     threads
         As many as there are cores when left out; no number depends on it.
     executor, portable
@@ -228,13 +260,9 @@ def resume(
     """
     instance("resume", path, (str, os.PathLike), "must be the path of a checkpoint", "Give a text or a pathlib.Path.")
     path = Path(path)
-    header, _ = checkpoint.read(path, arrays=False)
-    call = header.get("call")
-    if not isinstance(call, dict) or call.get("format") != FORMAT or call.get("command") not in ("simulate", "train"):
-        raise InputError(
-            f"resume: needs the checkpoint of a command line; got {path}, of a Python call. Make that call again with"
-            f" checkpoint={str(path)!r}."
-        )
+    call = _kept(path)
+    if call.get("command") not in ("simulate", "train"):
+        raise _of_python(path)
     wrong = _wrong(call)
     if wrong:
         raise broken(path, f"its header's {wrong} is not there or of another type")
@@ -292,7 +320,7 @@ def _launch(
     chosen["checkpoint"] = None if save is None else checkpoint.CheckpointTarget(save, call)
     if command == "simulate":
         with provenance.called(call):
-            return simulate(spec.loss, spec.sgd, **chosen)
+            return simulate(spec.problem, spec.optimiser, **chosen)
     count = spec.run["time"] / spec.sgd.learning_rate
     if not count < MOST_STEPS:
         raise InputError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from math import prod
@@ -112,14 +112,8 @@ def over(swept: Mapping[str, np.ndarray], given: Given, run: Callable[[Given], x
         return run(replace(given, settings=replace(settings, **own)))
 
     beside = swept
-    if settings.zipped:
-        if len({len(v) for v in swept.values()}) > 1:
-            lengths = {name: len(v) for name, v in swept.items()}
-            raise InputError.of("zipped", "needs as many values of each parameter", lengths, "Match their lengths.")
-        swept = {SWEEP: np.arange(len(next(iter(swept.values()))))}
-        combinations = _all(swept, lambda k, name: one({p: v[k[SWEEP]] for p, v in beside.items()}, name))
-    else:
-        combinations = _all(swept, one)
+    swept, places = combinations_of(swept, settings.zipped)
+    combinations = _all(places, one, len(places) // len(next(iter(swept.values()))))
     axis, asked = next(iter(swept)), prod(len(v) for v in swept.values())
     whole_runs = len(combinations) * len(swept[axis]) // asked
     if len(combinations) < asked:
@@ -159,21 +153,33 @@ def over(swept: Mapping[str, np.ndarray], given: Given, run: Callable[[Given], x
     return joined.assign_attrs(result_hash=fingerprint(joined))
 
 
-def _all(swept: Mapping[str, np.ndarray], run: Callable[[dict[str, Any], str], xr.Dataset]) -> list[xr.Dataset]:
-    """The runs of all combinations, or of the first values of the first parameter when interrupted."""
+def combinations_of(
+    swept: Mapping[str, np.ndarray], zipped: bool
+) -> tuple[Mapping[str, np.ndarray], list[dict[str, Any]]]:
+    """The axes of a sweep's result, and what parameters are at each of its places, the last axis fastest."""
+    if not zipped:
+        return swept, [dict(zip(swept, values, strict=True)) for values in product(*swept.values())]
+    if len({len(v) for v in swept.values()}) > 1:
+        lengths = {name: len(v) for name, v in swept.items()}
+        raise InputError.of("zipped", "needs as many values of each parameter", lengths, "Match their lengths.")
+    count = len(next(iter(swept.values())))
+    return {SWEEP: np.arange(count)}, [{p: v[k] for p, v in swept.items()} for k in range(count)]
+
+
+def _all(places: Sequence[dict[str, Any]], run: Callable[[dict[str, Any], str], xr.Dataset], each: int) -> list[Any]:
+    """The runs at all places, or, when interrupted, of the first values of the first parameter, of `each` places."""
     combinations, asked = list[Any](), interruption.count()
     try:
-        for k, values in enumerate(product(*swept.values())):
+        for k, chosen in enumerate(places):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", InterruptedWarning)
-                found = run(dict(zip(swept, values, strict=True)), f"run-{k:05}")
+                found = run(chosen, f"run-{k:05}")
             if found.attrs["interrupted"]:
                 raise KeyboardInterrupt
             combinations.append(found)
             if interruption.count() > asked:
                 raise KeyboardInterrupt
     except KeyboardInterrupt:
-        each = prod(len(v) for v in list(swept.values())[1:])
         combinations = combinations[: len(combinations) // each * each]
         if not combinations:
             raise

@@ -179,11 +179,11 @@ def resume(
     threads: Threads = None,
 ) -> int:
     """Continue a run from its checkpoint, to the result of an undisturbed run, bit for bit."""
+    from sde.api.spec_runs import is_of_verification, resume_verification
     from sde.api.spec_runs import resume as continue_run
-    from sde.api.spec_runs import resume_verification
 
     checked([checkpoint], report, json_, result=output)
-    if checkpoint.is_dir():
+    if is_of_verification(checkpoint):
         if output is not None:
             raise InputError(
                 f"resume: a verification writes a report, not a result; got -o {output}. Give --report or --json."

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from sde.cli.terminal import err, line, say
 from sde.engine import interruption
+from sde.engine.checkpoint_folder import MANIFEST
 from sde.storage.archive import check_kind
 from sde.storage.distinct_files import check_apart
 from sde.storage.files import check_writable, write_text
@@ -31,10 +32,11 @@ def checked(
     checkpoint: Path | None = None,
 ) -> None:
     """Every output can be written, is one of its own, and is no input. result: in a format by its ending; checkpoint: a
-    file, which must be none of another kind."""
+    file, which must be none of another kind, or the folder of a sweep."""
     every = [result, *targets, checkpoint]
+    folder = checkpoint is not None and (checkpoint / MANIFEST).is_file()
     for target in every:
-        if target is None:
+        if target is None or (target is checkpoint and folder):
             continue
         if str(target) == "-":
             if isinstance(target, Path):
@@ -44,7 +46,7 @@ def checked(
             continue
         format_of(target).check(target) if target is result else check_writable(target)
     check_apart(every, inputs)
-    if checkpoint is not None:
+    if checkpoint is not None and not folder:
         check_kind(checkpoint)
 
 

@@ -13,19 +13,17 @@ from sde.engine.interruption import Stopped
 from sde.engine.plan import Plan
 from sde.kernels.drivers import Gaussian, Mean
 from sde.kernels.hybrid.loop import run_hybrid
+from sde.kernels.hybrid.record import Ended
 from sde.kernels.statistics import moments
 from sde.kernels.statistics.paths import summarise
+from sde.kernels.workspace import aligned
 
 if TYPE_CHECKING:
     from sde.engine.chunk import Worker
 
-FIRST_STEPS = 16
-FEW, MANY = 0.02, 0.15
-"""Shares of the running paths that stop in a segment, under which segments become longer, and over which shorter."""
-
 
 class _Carried:
-    """Arrays of B blocks that go from segment to segment, the lanes last."""
+    """Arrays of B blocks that go from segment to segment, the lanes last, and what paths leave that run no more."""
 
     def __init__(self, plan: Plan, first: int, count: int) -> None:
         program, lanes = plan.program, plan.program.lanes
@@ -33,12 +31,11 @@ class _Carried:
         assert hybrid is not None
         start = np.asarray(plan.start(plan.first + first, count), dtype=program.dtype)
         start = np.concatenate([start, np.broadcast_to(start[-1:], (blocks * lanes - count, program.states))])
-        x = np.zeros((blocks, program.states + 2, lanes), dtype=program.dtype)
+        x = aligned((blocks, program.states + 2, lanes), program.dtype)
         x[:, : program.states] = np.swapaxes(start.reshape(blocks, lanes, program.states), 1, 2)
         places = np.arange(blocks * lanes).reshape(blocks, lanes)
-        self.last = hybrid.groups - 1 if hybrid.stops else 0
         marks = np.full((blocks, hybrid.groups, lanes), -1, dtype=np.int64)
-        self.arrays: tuple[np.ndarray, ...] = (
+        self.arrays = (
             x,
             places + (plan.first + first),
             np.where(places < count, places, -1),
@@ -47,37 +44,24 @@ class _Carried:
             np.zeros((blocks, len(hybrid.clocks), lanes)),
             np.zeros((blocks, len(hybrid.sizes), lanes), np.int64),
         )
-
-    @property
-    def running(self) -> np.ndarray:
-        """(B, lanes) whether a lane has yet to go."""
-        _, _, places, marks = self.arrays[:4]
-        return (places >= 0) & (marks[:, 0] < 0) & ((marks[:, self.last] < 0) if self.last else True)
+        self.ended = Ended(
+            np.zeros((program.states + 2, count), program.dtype),
+            np.full((hybrid.groups, count), -1, np.int64),
+            np.full((hybrid.groups, count), np.nan),
+            np.array([blocks, count]),
+        )
 
     def flat(self) -> list[np.ndarray]:
         """The arrays as the loop takes them."""
         return [a.reshape(len(a), -1) for a in self.arrays]
 
-    def harvest(self, into: tuple[np.ndarray, ...], which: np.ndarray) -> None:
-        """Write x, marks and times of the lanes `which` (B, lanes) to `into`, each with paths last."""
+    def harvest(self) -> None:
+        """What the lanes still have, to what has ended."""
         x, _, places, marks, times, *_ = self.arrays
-        block, lane = np.nonzero((places >= 0) & which)
+        block, lane = np.nonzero(places >= 0)
         at = places[block, lane]
-        for target, source in zip(into, (x, marks, times), strict=True):
+        for target, source in zip(self.ended, (x, marks, times), strict=False):
             target[:, at] = source[block, :, lane].T
-
-    def regroup(self, running: np.ndarray) -> None:
-        """Keep the lanes that run, in as few blocks as hold them."""
-        lanes, kept = running.shape[1], np.flatnonzero(running.ravel())
-        blocks = max(1, -(-len(kept) // lanes))
-        order = np.resize(kept if len(kept) else np.zeros(1, np.int64), blocks * lanes)
-
-        def gathered(a: np.ndarray) -> np.ndarray:
-            flat = np.moveaxis(a, 0, -2).reshape(*a.shape[1:-1], running.size)[..., order]
-            return np.ascontiguousarray(np.moveaxis(flat.reshape(*a.shape[1:-1], blocks, lanes), -2, 0))
-
-        self.arrays = tuple(gathered(a) for a in self.arrays)
-        self.arrays[2].reshape(-1)[len(kept) :] = -1
 
 
 def advance_hybrid(plan: Plan, index: int, rows: np.ndarray, worker: Worker) -> ChunkPaths:
@@ -87,18 +71,12 @@ def advance_hybrid(plan: Plan, index: int, rows: np.ndarray, worker: Worker) -> 
     assert hybrid is not None
     loop, native = run_hybrid(program.dtype, type(plan.driver)), hybrid.native(program, clock)
     carried, regroups = _Carried(plan, first, count), isinstance(plan.driver, Gaussian | Mean)
-    ended = (
-        np.zeros((width + 2, count), program.dtype),
-        np.full((hybrid.groups, count), -1, np.int64),
-        np.full((hybrid.groups, count), np.nan),
-    )
-    own_steps, at, pace = np.zeros(2, np.int64), 0, FIRST_STEPS
+    own_steps, at = np.zeros(2, np.int64), 0
     while at < clock.steps:
         if worker.stop.is_set():
             raise Stopped
         window = clock.window(at)
-        end, began = min(at + min(pace, worker.pace), window.first + len(window.h)), perf_counter()
-        before = int(carried.running.sum())
+        end, began = min(at + worker.pace, window.first + len(window.h)), perf_counter()
         own_steps += loop(
             program.native,
             native,
@@ -107,31 +85,23 @@ def advance_hybrid(plan: Plan, index: int, rows: np.ndarray, worker: Worker) -> 
             np.uint64(plan.seed),
             plan.parameters,
             *carried.flat(),
+            carried.ended,
             at,
             end,
             plan.bound,
             rows,
+            regroups,
             worker.stop.flag,
         )
-        running = carried.running
-        left = int(running.sum())
         worker.took(perf_counter() - began, end - at)
-        pace = (
-            2 * pace
-            if left > (1 - FEW) * before
-            else max(FIRST_STEPS, pace // 2 if left < (1 - MANY) * before else pace)
-        )
-        end = end if left else clock.steps
+        end = end if carried.ended.left[1] else clock.steps
         if worker.tick:
             worker.tick(count * (end - at))
         at = end
-        if regroups and -(-left // program.lanes) < len(running):
-            carried.harvest(ended, ~running)
-            carried.regroup(running)
     if worker.stop.is_set():
         raise Stopped
-    carried.harvest(ended, np.ones((1, 1), bool))
-    x, marks, times = ended
+    carried.harvest()
+    x, marks, times, _ = carried.ended
     _freeze(plan, x, marks, times, rows[:, :, :count])
     cells = moments.empty(len(clock.saves), plan.rows)
     summarise(rows, count, program.lanes, np.ascontiguousarray(marks[0]), clock.saves, cells)

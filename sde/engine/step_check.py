@@ -128,7 +128,9 @@ def _errors(a: np.ndarray, b: np.ndarray, scale: np.ndarray, rounding: float) ->
     missing = ~(np.isfinite(a) & np.isfinite(b))
     a, b = np.where(missing, np.nan, a), np.where(missing, np.nan, b)
     root = np.sqrt((~missing).sum(axis=2))
-    mean, std, other = np.nanmean(b, axis=2), np.nanstd(b, axis=2), np.nanstd(a, axis=2)
+    some = missing.any()
+    average, scatter_of, quantile = (np.nanmean, np.nanstd, np.nanquantile) if some else (np.mean, np.std, np.quantile)
+    mean, std, other = average(b, axis=2), scatter_of(b, axis=2), scatter_of(a, axis=2)
     own = np.hypot(std, np.abs(mean - mean[0]))
     spread = np.clip(np.where(np.isfinite(scale), scale, np.inf), own, EARLY * own)
     tells = spread > rounding * (np.abs(mean) + np.nanmax(np.abs(b), axis=2))
@@ -138,13 +140,13 @@ def _errors(a: np.ndarray, b: np.ndarray, scale: np.ndarray, rounding: float) ->
         return np.where(certain, np.abs(size) / unit, 0.0)
 
     d = b - a
-    shift = np.nanmean(d, axis=2)
+    shift = average(d, axis=2)
     squares = (b - mean[..., None]) ** 2 / std[..., None] - (a - (mean - shift)[..., None]) ** 2 / other[..., None]
     found = {
-        "mean": shown(shift, np.nanstd(d, axis=2), spread),
+        "mean": shown(shift, scatter_of(d, axis=2), spread),
         "standard deviation": shown(std - other, np.nanstd(squares, axis=2) / 2, np.where(other > 0, spread, 0.0)),
     }
-    low, middle, high = (np.nanquantile if missing.any() else np.quantile)(b, [0.25, 0.5, 0.75], axis=2)
+    low, middle, high = quantile(b, [0.25, 0.5, 0.75], axis=2)
     bulk = [np.tanh((x - middle[..., None]) / (high - low)[..., None]) for x in (a, b)]
     for name, power in (("distribution", 1), ("distribution ", 2)):
         gap = bulk[1] ** power - bulk[0] ** power

@@ -153,6 +153,7 @@ def object_code(
     context = _context()
     load_symbols()
     own, context._internal_codegen = context._internal_codegen, _codegen()
+    context.get_preferred_array_alignment = lambda kind: 64  # vectors that begin at a cache line are loaded at once
     _codegen().early = "reassoc" in options["fastmath"]
     try:
         made = _Function(function, cpu_target, dict(options), {}, Compiler).compile(tuple(arguments), result)
@@ -160,6 +161,7 @@ def object_code(
         module = made.library.whole()
     finally:
         context._internal_codegen = own
+        del context.get_preferred_array_alignment
         if collecting:
             gc.enable()
     called = [f.name for f in module.functions if f.is_declaration and f.name.startswith(OWN)]

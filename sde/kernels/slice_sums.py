@@ -22,15 +22,27 @@ def _add(left, right, along_rows, length, entries):
         for j in range(length):
             columns[j] = 0.0
     rows = len(along_rows)
-    part = rows // 4 if entries == 0 else 0
+    part = rows // 4
     for i in range(part):
         a, b, c, d = 0.0, 0.0, 0.0, 0.0  # four streams from memory at a time
         p, q, r, s = i * length, (i + part) * length, (i + 2 * part) * length, (i + 3 * part) * length
-        for j in range(length):
-            a += np.float64(left[p + j]) * np.float64(right[p + j])
-            b += np.float64(left[q + j]) * np.float64(right[q + j])
-            c += np.float64(left[r + j]) * np.float64(right[r + j])
-            d += np.float64(left[s + j]) * np.float64(right[s + j])
+        if entries != 0:
+            for j in range(length):
+                one = np.float64(left[p + j]) * np.float64(right[p + j])
+                two = np.float64(left[q + j]) * np.float64(right[q + j])
+                three = np.float64(left[r + j]) * np.float64(right[r + j])
+                four = np.float64(left[s + j]) * np.float64(right[s + j])
+                columns[j] += one + two + three + four
+                a += one
+                b += two
+                c += three
+                d += four
+        else:
+            for j in range(length):
+                a += np.float64(left[p + j]) * np.float64(right[p + j])
+                b += np.float64(left[q + j]) * np.float64(right[q + j])
+                c += np.float64(left[r + j]) * np.float64(right[r + j])
+                d += np.float64(left[s + j]) * np.float64(right[s + j])
         along_rows[i], along_rows[i + part], along_rows[i + 2 * part], along_rows[i + 3 * part] = a, b, c, d
     for i in range(4 * part, rows):
         a, b, total = left[i * length : (i + 1) * length], right[i * length : (i + 1) * length], 0.0

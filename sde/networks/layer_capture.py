@@ -9,17 +9,21 @@ import torch
 from torch import Tensor, nn
 
 from sde.networks.layer_gradients import Gradient, Reader, reader_of
+from sde.networks.slice_products import SHORT, in_single
 
 Met = Callable[[], dict[str, Gradient]]
+HELD = 2**17
+"""Numbers that may wait for the end of a backward pass."""
 
 
 class LayerCapture:
     """While open, gathers per-sample gradients of the tensors `names` of a model, pass by pass.
 
-    unread: {name: why} of the tensors that no layer of a known kind holds. samples: of the pass that came last.
+    unread: {name: why} of the tensors that no layer of a known kind holds. samples: of the pass that came last. full:
+    called where more than `HELD` numbers wait. short: tensors whose gradients were computed in 16 bits.
     """
 
-    def __init__(self, model: nn.Module, names: Iterable[str]) -> None:
+    def __init__(self, model: nn.Module, names: Iterable[str], full: Callable[[], object] | None = None) -> None:
         self.model = model
         wanted = {id(p): n for n, p in model.named_parameters() if n in set(names)}
         self._readers: list[tuple[nn.Module, Reader, dict[str, str]]] = []
@@ -34,6 +38,9 @@ class LayerCapture:
             else:
                 self._readers.append((module, reader, own))
         self._met: dict[str, list[Met]] = {}
+        self._due: dict[str, int] = {}
+        self._held, self._full = 0, full
+        self.short: set[str] = set()
         self._handles: list[Any] = []
         self.samples = 0
 
@@ -48,7 +55,18 @@ class LayerCapture:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        self.forget()
+
+    def forget(self) -> None:
+        """What was not taken."""
         self._met.clear()
+        self._due.clear()
+        self._held = 0
+
+    def met(self, *, complete: bool = False) -> list[str]:
+        """Tensors whose gradients wait to be taken; complete: those whose every use was met."""
+        self._held = 0
+        return [n for n in self._met if not complete or self._due[n] == 0]
 
     def taken(self, name: str) -> list[Gradient]:
         """Per-sample gradients of a tensor, one of each use in the pass, and forget them. Raises ValueError where a
@@ -67,24 +85,33 @@ class LayerCapture:
             self.samples = tensors[0].shape[0]
 
     def _keeper(self, reader: Reader, own: dict[str, str]) -> Callable[..., None]:
+        met_of, due = self._met, self._due
+
         def keep(module: nn.Module, args: tuple[Any, ...], out: Any) -> None:
             if not (isinstance(out, Tensor) and out.requires_grad and args and isinstance(args[0], Tensor)):
                 return
             entered, samples = args[0].detach(), self.samples
+            for name in own.values():
+                due[name] = due.get(name, 0) + 1
 
             def meet(gradient: Tensor) -> None:
                 kept: dict[str, Gradient] = {}
 
                 def met() -> dict[str, Gradient]:
                     if not kept:
-                        with torch.no_grad():
-                            g = gradient.detach()
-                            x = entered.to(g.dtype) if entered.is_floating_point() else entered
-                            kept.update({own[k]: v for k, v in reader(module, x, g, samples).items() if k in own})
+                        g = in_single(gradient.detach() if gradient.requires_grad else gradient)
+                        x = entered.to(g.dtype) if entered.is_floating_point() else entered
+                        kept.update({own[k]: v for k, v in reader(module, x, g, samples).items() if k in own})
                     return kept
 
                 for name in own.values():
-                    self._met.setdefault(name, []).append(met)
+                    met_of.setdefault(name, []).append(met)
+                    due[name] = due.get(name, 0) - 1
+                if gradient.dtype in SHORT:
+                    self.short.update(own.values())
+                self._held += entered.numel() + gradient.numel()
+                if self._full is not None and self._held > HELD:
+                    self._full()
 
             out.register_hook(meet)
 

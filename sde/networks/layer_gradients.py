@@ -20,7 +20,7 @@ class Outer:
 
     factors(first, last): those of some samples, made when they are asked for; blocks: groups of a convolution, each
     with an outer product of its own: left, right are (samples, blocks, T, .) then. whole(first, last): the G_i of a
-    convolution, where they cost less than the factors.
+    convolution, where they cost less than the factors; vectors: left and right (samples, .) where there is one place.
     """
 
     samples: int
@@ -30,6 +30,7 @@ class Outer:
     blocks: int
     factors: Callable[[int, int], tuple[Tensor, Tensor]]
     whole: Callable[[int, int], Tensor] | None = None
+    vectors: tuple[Tensor, Tensor] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,12 +86,15 @@ def _matrix(tensor: Tensor, samples: int) -> Tensor:
 
 
 def _linear(module: nn.Linear, x: Tensor, g: Tensor, samples: int) -> dict[str, Gradient]:
+    if g.ndim == x.ndim == 2 and len(g) == samples:
+        rows, columns = g.shape[1], x.shape[1]
+        outer = Outer(samples, 1, rows, columns, 1, lambda i, j: (g[i:j, None, None], x[i:j, None, None]), None, (g, x))
+        return {"weight": outer} if module.bias is None else {"weight": outer, "bias": g}
     right, left = _matrix(x, samples), _matrix(g, samples)
     outer = Outer(
         samples, left.shape[1], left.shape[2], right.shape[2], 1, lambda i, j: (left[i:j, None], right[i:j, None])
     )
-    bias = {} if module.bias is None else {"bias": left[:, 0] if left.shape[1] == 1 else left.sum(1)}
-    return {"weight": outer, **bias}
+    return {"weight": outer} if module.bias is None else {"weight": outer, "bias": left.sum(1)}
 
 
 def _convolution(module: Any, x: Tensor, g: Tensor, samples: int) -> dict[str, Gradient]:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from sde.kernels.outer_sums import matrix_sums, outer_sums
+from sde.networks.compiled_sums import OuterTable
 from sde.networks.layer_gradients import Gradient, Outer, Rows
-from sde.networks.slice_products import Axes, Pairs, SliceProducts, Squares, pair_products, summed
-from sde.networks.square_sums import WIDTHS, plain
+from sde.networks.slice_products import SHORT, Axes, Pairs, SliceProducts, Squares, pair_products, summed
 
+ROUNDED = 0.25
+"""Of a gradient's size, beyond which a part of it is missing, not rounded to 16 bits."""
 BUDGET = 2**18
 """Numbers that a chunk of per-sample gradients may hold: a core's cache holds them too."""
 
@@ -30,28 +30,23 @@ class Direction(NamedTuple):
     @classmethod
     def of(cls, total: Tensor) -> Direction:
         """The same for all tensors of a shape."""
-        shape = tuple(total.shape)
-        rows, columns = shape[0] if shape else 1, math.prod(shape[1:])
-        return cls(*(signs(n, total.dtype, total.device) for n in (rows, columns)))
+        return _direction(total.shape, torch.float32 if total.dtype in SHORT else total.dtype, total.device)
 
     def of_whole(self, total: Tensor) -> Tensor:
         """left^T G right."""
         return self.left @ (total.reshape(len(self.left), -1) @ self.right)
 
-    def square_and_whole(self, total: Tensor) -> tuple[Tensor, Tensor]:
-        """|G|^2 and left^T G right."""
-        if plain(total) and total.dtype == self.left.dtype:
-            out = torch.empty(2, dtype=torch.float64)
-            where = (total.data_ptr(), self.left.data_ptr(), self.right.data_ptr())
-            matrix_sums()(*where, len(self.left), len(self.right), out.data_ptr(), WIDTHS[total.dtype])
-            return out[0], out[1]
-        flat = total.reshape(-1)
-        return torch.dot(flat, flat), self.of_whole(total)
+    def agree(self, found: float, wanted: float, square: float, *, short: bool = False) -> bool:
+        """Whether two are the same to rounding, for a gradient G with |G|^2 = square; short: each of its entries was
+        rounded to 16 bits."""
+        rounding = 1e3 * torch.finfo(self.left.dtype).eps * (len(self.left) * len(self.right)) ** 0.5
+        return abs(found - wanted) <= square**0.5 * (max(rounding, ROUNDED) if short else rounding)
 
-    def agree(self, found: float, wanted: float, square: float) -> bool:
-        """Whether two are the same to rounding, for a gradient G with |G|^2 = square."""
-        size = (square * len(self.left) * len(self.right)) ** 0.5
-        return abs(found - wanted) <= 1e3 * torch.finfo(self.left.dtype).eps * size
+
+@cache
+def _direction(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Direction:
+    rows, columns = shape[0] if shape else 1, math.prod(shape[1:])
+    return Direction(*(signs(n, dtype, device) for n in (rows, columns)))
 
 
 @cache
@@ -68,38 +63,51 @@ def add_products(
     shape: Axes,
     uses: Sequence[Gradient],
     along: Direction,
+    seen: Tensor,
+    *,
     sign: float = 1.0,
-) -> Tensor:
+    table: OuterTable | None = None,
+) -> None:
     """Add those of one tensor to `out` (products,), float64: of all its uses in one pass together, sample by sample;
-    their sum over samples in a direction. sign: -1 takes them away."""
-    squares = [q for q in products.squares.values() if q.name == name]
-    pairs = [p for p in products.pairs if p.names == (name, name)]
+    to `seen`, float64, their sum over samples in a direction. sign: -1 takes them away. table: where some may wait."""
+    squares, pairs = products.of_one(name)
     if not uses or not (squares or pairs):
-        return along.left.new_zeros(()) if not uses else projected(uses, along.left, along.right)
+        if uses:
+            seen += projected(uses, along.left, along.right)
+        return
     if len(uses) == 1 and isinstance(uses[0], Rows) and all(p.axes == ((1,), (1,)) for p in pairs):
         _add_sparse(out, squares, pairs, uses[0], shape, sign)
-        return projected(uses, along.left, along.right)
-    if not pairs and len(uses) == 1 and isinstance(uses[0], Tensor) and len(shape) == 1:
-        return _add_one_place(out, squares, _as_outer(uses[0]), along, sign)
+        seen += projected(uses, along.left, along.right)
+        return
     narrow = _narrow(uses, squares, pairs, shape)
-    if narrow and not pairs and len(uses) == 1 and isinstance(uses[0], Outer) and uses[0].places == 1:
-        return _add_one_place(out, squares, uses[0], along, sign)
-    if narrow:
+    if not pairs and len(uses) == 1 and (factors := _one_place(uses[0], shape, narrow)) is not None:
+        wait = table if table is not None and sign == 1.0 else OuterTable()
+        if not wait.add(out, squares, *factors, along, seen):
+            _add_one_place(out, squares, factors, along, seen, sign)
+        elif wait is not table:
+            wait.run(sign)
+    elif narrow:
         _add_grams(out, squares, pairs, uses, sign)
-        return projected(uses, along.left, along.right)
-    samples, chunk = sample_count(uses), chunk_of(shape, uses)
-    seen = along.left.new_zeros(())
-    for first in range(0, samples, chunk):
-        dense = dense_gradients(uses, shape, first, min(first + chunk, samples))
-        seen = seen + along.of_whole(dense.sum(0))
-        products.add_own(out, name, dense, sign)
-    return seen
+        seen += projected(uses, along.left, along.right)
+    else:
+        samples, chunk = sample_count(uses), chunk_of(shape, uses)
+        for first in range(0, samples, chunk):
+            dense = dense_gradients(uses, shape, first, min(first + chunk, samples))
+            seen += along.of_whole(dense.sum(0))
+            products.add_own(out, name, dense, sign)
 
 
-def _as_outer(each: Tensor) -> Outer:
-    """Gradients (samples, n) as products with 1."""
-    ones = signs(1, each.dtype, each.device).abs().expand(each.shape[0], 1).contiguous()
-    return Outer(each.shape[0], 1, each.shape[1], 1, 1, lambda i, j: (each[i:j], ones[i:j]))
+def _one_place(use: Gradient, shape: Axes, narrow: bool) -> tuple[Tensor, Tensor] | None:
+    """left (samples, rows), right (samples, columns) of gradients that are outer products of two vectors; those of a
+    vector are products with 1."""
+    if isinstance(use, Tensor):
+        return (use, _ones(use.shape[0], use.dtype, use.device)) if len(shape) == 1 else None
+    return use.vectors if narrow and isinstance(use, Outer) else None
+
+
+@lru_cache(maxsize=16)
+def _ones(samples: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.ones(samples, 1, dtype=dtype, device=device)
 
 
 def sample_count(uses: Sequence[Gradient]) -> int:
@@ -168,18 +176,16 @@ def _narrow(uses: Sequence[Gradient], squares: Sequence[Squares], pairs: Sequenc
     return places == 1 or places * (rows + columns) <= rows * columns
 
 
-def _add_one_place(out: Tensor, squares: Sequence[Squares], outer: Outer, along: Direction, sign: float) -> Tensor:
+def _add_one_place(
+    out: Tensor,
+    squares: Sequence[Squares],
+    factors: tuple[Tensor, Tensor],
+    along: Direction,
+    seen: Tensor,
+    sign: float,
+) -> None:
     """As `add_products` for G_i = left_i^T right_i with one place: |G_i[r, :]|^2 = left_ir^2 |right_i|^2."""
-    left, right = (f.reshape(outer.samples, -1) for f in outer.factors(0, outer.samples))
-    factors = (left, right, along.left, along.right)
-    if out.is_cpu and all(map(plain, factors)) and len({f.dtype for f in factors}) == 1:
-        seen = out.new_empty(())
-        at = {q.axes: out.data_ptr() + 8 * q.start for q in squares}
-        sums = (at.get((0,), 0), at.get((1,), 0), at.get((), 0), seen.data_ptr())
-        sizes = (outer.samples, outer.rows, outer.columns)
-        words = np.array([*(f.data_ptr() for f in factors), *sizes, *sums, WIDTHS[left.dtype]])
-        outer_sums()(words.ctypes.data, sign)
-        return seen
+    left, right = factors
     whole = (torch.linalg.vecdot(left, left), torch.linalg.vecdot(right, right))
     for q in squares:
         if not q.axes:
@@ -187,7 +193,7 @@ def _add_one_place(out: Tensor, squares: Sequence[Squares], outer: Outer, along:
         else:
             own = left if q.axes == (0,) else right
             out[q.start : q.start + q.size].add_(torch.mv(own.square().T, whole[1 - q.axes[0]]).to(out), alpha=sign)
-    return (left @ along.left) @ (right @ along.right)
+    seen += (left @ along.left) @ (right @ along.right)
 
 
 def _add_grams(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,10 @@ class SliceProducts:
         by_name: dict[str, list[Squares]] = {}
         for q in self.squares.values():
             by_name.setdefault(q.name, []).append(q)
-        self._by_name = by_name
+        self._by_name, self._own_pairs = by_name, dict[str, list[Pairs]]()
+        for p in self.pairs:
+            if p.names[0] == p.names[1]:
+                self._own_pairs.setdefault(p.names[0], []).append(p)
         self.square_sums = SquareSums(list(by_name.values()), shapes, self.size)
 
     def take(
@@ -120,6 +124,10 @@ class SliceProducts:
             out[p.start : p.start + p.size] = found
         return out
 
+    def of_one(self, name: str) -> tuple[list[Squares], list[Pairs]]:
+        """What is taken of a tensor with itself."""
+        return self._by_name.get(name, []), self._own_pairs.get(name, [])
+
     def add_own(self, out: Tensor, name: str, each: Tensor, sign: float = 1.0) -> None:
         """Add those of one tensor with itself, summed over the samples (samples, *shape), to `out`."""
         group = self._by_name.get(name, [])
@@ -136,10 +144,14 @@ class SliceProducts:
         parts = [summed(tensors[q.name].double() if double else tensors[q.name], q.axes) for q in self.sums.values()]
         return torch.cat(parts) if parts else next(iter(tensors.values())).new_zeros(0)
 
-    def whole(self, name: str) -> slice | None:
-        """Products of a tensor with itself that sum up to its square; None where there are none."""
-        group = self._by_name.get(name)
-        return None if group is None else slice(group[0].start, group[0].start + group[0].size)
+    @cached_property
+    def totals(self) -> Any:
+        """(names, products): what sums up to the square of each tensor; a row of zeros where nothing does."""
+        found = _Entries()
+        for k, name in enumerate(self.names):
+            for q in self._by_name.get(name, [])[:1]:
+                found.add(np.full(q.size, k), np.arange(q.start, q.start + q.size), np.ones(q.size))
+        return found.matrix(len(self.names), self.size)
 
     def add_samples(self, out: Tensor, gradients: Mapping[str, Tensor]) -> None:
         """Add those of several tensors, with themselves and each other, summed over samples; gradients: (samples,

@@ -42,12 +42,8 @@ class StepNoise:
             {n: in_single(torch.zeros_like(p) if p.grad is None else p.grad) for n, p in parameters.items()}
         )
         used = used.cpu().double().numpy()
-        ratios = []
-        for name, square in samples.raw.items():
-            whole = products.whole(name)
-            if whole is not None and square > 0:
-                ratios.append(float(used[whole].sum()) / square)
-        ratios.sort()
+        found = (products.totals @ used).tolist()
+        ratios = sorted(f / raw for f, raw in zip(found, samples.raw, strict=True) if f > 0 and raw > 0)
         kept = ratios[len(ratios) // 2] if ratios else 1.0
         if ratios and ratios[-1] - ratios[0] > CLIPPED * ratios[-1]:
             notes.append(

@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import Variable
 
+from sde.networks.compiled_sums import MatrixTable, OuterTable, sums_on
 from sde.networks.layer_capture import LayerCapture
 from sde.networks.layer_gradients import Gradient, ties_samples
 from sde.networks.sample_products import Direction, add_products
@@ -24,30 +26,37 @@ class StepSamples:
     """
 
     def __init__(self, model: nn.Module, parameters: Mapping[str, Tensor], products: SliceProducts) -> None:
-        self.model, self.parameters, self.products = model, parameters, products
-        self.capture = LayerCapture(model, products.names)
+        self.model, self.products = model, products
+        self.parameters = {n: parameters[n] for n in products.names}
+        self.capture = LayerCapture(model, products.names, self._gather)
         self.tied = next((path for path, m in model.named_modules() if ties_samples(m)), "")
         self._handles: list[Any] = []
         self._crossing, self._whole_only = products.crossing(), set(self.capture.unread)
         place = {n: (products.tensors == i) for i, n in enumerate(products.names)}
         self._any = {n: torch.as_tensor(m.any(0)) for n, m in place.items()}
+        self.second = torch.zeros(products.size, dtype=torch.float64)
+        self._checks = sums_on(next(iter(parameters.values())).device, len(parameters), 3)
+        self._places = {n: (c[0], c[1:]) for n, c in zip(parameters, self._checks, strict=True)}
+        self._alongs: dict[str, Direction] = {}
+        self._outer, self._matrices = OuterTable(), MatrixTable()
         self.is_open = False
         self.forget()
 
     def forget(self) -> None:
         """What was gathered."""
-        self.second = torch.zeros(self.products.size, dtype=torch.float64)
-        self.raw: dict[str, float] = {}
-        self._squares: dict[str, Tensor] = {}
+        self.second.zero_()
+        self._checks.zero_()
+        self.raw = [0.0] * len(self.parameters)
         self.unknown: set[str] = set()
         self.units = self.samples = self.passes = 0
-        self._along: dict[str, tuple[Direction, Tensor, Tensor]] = {}
+        self._under_way: list[dict[str, Any]] = []
         self._passes: list[dict[str, Any]] = []
         self._waiting: dict[str, list[Gradient]] = {}
 
     def open(self) -> None:
         """Attach hooks for the next step."""
         self.forget()
+        self._alongs = {n: Direction.of(p) for n, p in self.parameters.items()}
         self.is_open = True
         self._handles.append(self.model.register_forward_hook(self._passed, with_kwargs=True))
         if self.tied:
@@ -55,8 +64,6 @@ class StepSamples:
                 self._handles.append(p.register_hook(lambda g, name=name: self._whole(name, g)))
         else:
             self.capture.open()
-        for name, p in self.parameters.items():
-            self._handles.append(p.register_post_accumulate_grad_hook(lambda p, name=name: self._arrived(name, p)))
 
     def close(self) -> None:
         """Take all hooks off."""
@@ -72,7 +79,7 @@ class StepSamples:
         """All passes of the step are made, and the step is not: take what single layers could not tell from the whole
         model, and close."""
         self.close()
-        done = [p for p in self._passes if "cotangent" in p]
+        done = self._passes
         self.passes, self.samples = len(done), sum(p["samples"] for p in done)
         self.units = self.passes if self.tied else self.samples
         self._read()
@@ -88,7 +95,7 @@ class StepSamples:
             with torch.random.fork_rng(devices=[]):
                 for made in done:
                     inputs, targets = made["inputs"], (made["cotangent"],)
-                    by_vmap(self.second, self.products, self.model, sorted(left), inputs, targets, _along)
+                    by_vmap(self.second, self.products, self.model, sorted(left), inputs, targets, _dot)
         else:
             self.unknown |= left
         self._whole_only |= left
@@ -96,14 +103,11 @@ class StepSamples:
 
     def _read(self) -> None:
         """What was put off until here, in one transfer from the device."""
-        put_off = [*self._squares.values(), *(t for _, *pair in self._along.values() for t in pair)]
-        if not put_off:
-            return
-        numbers = torch.stack([t.to(put_off[0].dtype) for t in put_off]).tolist()
-        self.raw = dict(zip(self._squares, numbers, strict=False))
-        pairs = iter(numbers[len(self._squares) :])
-        for name, (along, *_) in self._along.items():
-            if not along.agree(next(pairs), next(pairs), self.raw[name]):
+        checks = self._checks.tolist()
+        self.raw = [square for _, square, _ in checks]
+        for (name, along), (found, square, wanted) in zip(self._alongs.items(), checks, strict=True):
+            short = name in self.capture.short
+            if not (self.tied or name in self._whole_only or along.agree(found, wanted, square, short=short)):
                 self.unknown.add(name)
 
     @property
@@ -116,7 +120,7 @@ class StepSamples:
     def _repeats(self) -> bool:
         """Whether the model can be run again on what came in, sample by sample."""
         random = any(isinstance(m, nn.modules.dropout._DropoutNd) and m.training and m.p for m in self.model.modules())
-        return not random and all("inputs" in p for p in self._passes if "cotangent" in p)
+        return not random and all("inputs" in p for p in self._passes)
 
     def _passed(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         if not torch.is_grad_enabled():
@@ -129,10 +133,15 @@ class StepSamples:
         needs_inputs = bool(self._whole_only or self._crossing) and not self.tied
         if needs_inputs and not kwargs and len(tensors) == len(args) and isinstance(out, Tensor):
             made["inputs"] = tuple(t.detach() for t in args)
-        self._passes.append(made)
+        if self._under_way:  # of a backward pass that failed
+            self._under_way.clear()
+            self.capture.forget()
 
         def keep(gradient: Tensor) -> None:
             made["cotangent"] = gradient.detach() if "inputs" in made else None
+            self._under_way.append(made)
+            if len(self._under_way) == 1:
+                Variable._execution_engine.queue_callback(self._passed_back)
 
         left.register_hook(keep)
 
@@ -140,26 +149,41 @@ class StepSamples:
         with torch.no_grad():
             self.products.add_own(self.second, name, in_single(gradient)[None])
 
-    def _arrived(self, name: str, p: Tensor) -> None:
-        with torch.no_grad():
-            if p.grad is None:
-                return
-            g = in_single(p.grad.to_dense() if p.grad.is_sparse else p.grad)
-            along = Direction.of(g)
-            self._squares[name], seen = along.square_and_whole(g)
-            if self.tied or name in self._whole_only or name in self.unknown:
-                return
+    @torch.no_grad()
+    def _gather(self, *, over: bool = False) -> None:
+        """Products of those tensors whose every use was met; over: of all, where a backward pass is."""
+        for name in self.capture.met(complete=not over):
+            if name in self._whole_only or name in self.unknown:
+                self.capture.taken(name)
+                continue
+            shape, along, seen = self.parameters[name].shape, self._alongs[name], self._places[name][0]
             try:
                 uses = self.capture.taken(name)
-                found = add_products(self.second, self.products, name, tuple(p.shape), uses, along)
+                add_products(self.second, self.products, name, shape, uses, along, seen, table=self._outer)
                 if name in self._crossing:
                     self._cross(name, uses)
             except ValueError:
                 self.unknown.add(name)
-                return
-            if name in self._along:
-                found = found + self._along[name][1]
-            self._along[name] = (along, found, seen)
+        self._outer.run()
+
+    @torch.no_grad()
+    def _passed_back(self) -> None:
+        """A backward pass is over, and nothing has changed its gradients yet."""
+        self._passes += self._under_way
+        self._under_way.clear()
+        if not self.is_open:
+            return
+        self._gather(over=True)
+        kept = []
+        for name, p in self.parameters.items():
+            if p.grad is None:
+                continue
+            g, along = in_single(p.grad.to_dense() if p.grad.is_sparse else p.grad), self._alongs[name]
+            checks = self._places[name][1]
+            kept.append(g)
+            if not self._matrices.add(g, along, checks):
+                checks.copy_(torch.stack([g.square().sum(), along.of_whole(g)]))
+        self._matrices.run()
 
     def _cross(self, name: str, uses: list[Gradient]) -> None:
         """Products with another tensor's slices, once both are there."""
@@ -176,5 +200,5 @@ def _tensors(out: Any) -> list[Tensor]:
     return [t for v in values for t in _tensors(v)]
 
 
-def _along(out: Tensor, cotangent: Tensor) -> Tensor:
+def _dot(out: Tensor, cotangent: Tensor) -> Tensor:
     return (out * cotangent).sum()

@@ -13,10 +13,11 @@ from torch.func import functional_call, grad, vmap
 
 from sde.networks.charge import Charge
 from sde.networks.charges import Charges
+from sde.networks.compiled_sums import sums_on
 from sde.networks.layer_capture import LayerCapture
 from sde.networks.layer_gradients import Gradient, ties_samples
 from sde.networks.sample_products import BUDGET, Direction, add_products, dense_gradients, sample_count
-from sde.networks.slice_products import SliceProducts, in_double, of_pairs
+from sde.networks.slice_products import SliceProducts, in_double, in_single, of_pairs
 from symbolic.errors import InputError
 from symbolic.errors import check as must
 
@@ -241,20 +242,25 @@ def _by_layers(
             value = sample_losses(loss(model(*inputs), *targets), len(inputs[0]))
             own = dict(model.named_parameters())
             found = torch.autograd.grad(value, [own[n] for n in products.names], allow_unused=True)
-        sums = {n: torch.zeros_like(own[n]) if g is None else g for n, g in zip(products.names, found, strict=True)}
+        sums = {
+            n: in_single(torch.zeros_like(own[n]) if g is None else g)
+            for n, g in zip(products.names, found, strict=True)
+        }
         left: set[str] = set(capture.unread)
         uses: dict[str, list[Gradient]] = {}
         for name in products.names:
             if name in left:
                 continue
             along, own = Direction.of(sums[name]), torch.zeros_like(out)
+            whole = sums_on(sums[name].device)
             try:
                 uses[name] = capture.taken(name)
-                whole = add_products(own, products, name, tuple(sums[name].shape), uses[name], along)
+                add_products(own, products, name, tuple(sums[name].shape), uses[name], along, whole)
             except ValueError:
                 left.add(name)
                 continue
-            if along.agree(float(whole), float(along.of_whole(sums[name])), float(sums[name].square().sum())):
+            wanted, square = float(along.of_whole(sums[name])), float(sums[name].square().sum())
+            if along.agree(float(whole), wanted, square, short=name in capture.short):
                 out += own
             else:
                 left.add(name)
@@ -263,7 +269,8 @@ def _by_layers(
     crossing = products.crossing()
     if crossing & left:
         for name in crossing - left:
-            add_products(out, products, name, tuple(sums[name].shape), uses[name], Direction.of(sums[name]), -1.0)
+            along, whole = Direction.of(sums[name]), sums_on(sums[name].device)
+            add_products(out, products, name, tuple(sums[name].shape), uses[name], along, whole, sign=-1.0)
         left |= crossing
     add_crossing(out, products, {n: uses[n] for n in crossing - left if uses.get(n)}, sums)
     if left:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,30 @@ from symbolic.problem import observed_text
 from symbolic.problem.loss import Loss
 
 
-def expressions(
-    section: str, table: Any, parameters: Mapping[str, np.ndarray], names: Mapping[str, np.ndarray], errors: ErrorList
-) -> dict[str, Any]:
-    """Named expressions in the parameters, of `section`: "observables" or "events"; "loss" and "sharpness" are marks in
-    them until `fill`."""
+@dataclass(frozen=True)
+class Known:
+    """What the expressions of a run may name. moving: what has starts and is saved, {name: entries}; symbols: those
+    that expressions may hold; functions: beside the language's own; parameters: an SDE's, None of a loss."""
+
+    moving: Mapping[str, np.ndarray]
+    names: Mapping[str, Any]
+    symbols: frozenset[sp.Basic]
+    functions: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    parameters: Mapping[str, np.ndarray] | None = None
+
+    def parse(self, text: Any, where: str) -> np.ndarray:
+        """Raises ExpressionError."""
+        return parse(text, self.names, where, self.functions)
+
+
+def of_loss(parameters: Mapping[str, np.ndarray], names: Mapping[str, Any]) -> Known:
+    """Parameters, and "loss" and "sharpness", which are marks until `fill`."""
+    theta = frozenset(s for array in parameters.values() for s in array.flat) | {*observed_text.MARKS.values()}
+    return Known(parameters, observed_text.with_ready(names), theta)
+
+
+def expressions(section: str, table: Any, known: Known, errors: ErrorList) -> dict[str, Any]:
+    """Named expressions of `section`, "observables" or "events"."""
     if not isinstance(table, dict):
         errors.add(
             f"run.{section}",
@@ -29,8 +49,6 @@ def expressions(
             f'Write {section} = {{ C = "u**2 - w**2" }}.',
         )
         return {}
-    names = observed_text.with_ready(names)
-    theta = {s for array in parameters.values() for s in array.flat} | set(observed_text.MARKS.values())
     out: dict[str, sp.Expr | np.ndarray] = {}
     for name, text in table.items():
         where = f"{section}.{name}"
@@ -43,11 +61,11 @@ def expressions(
             )
             continue
         try:
-            value = _excess(text, names, where) if section == "events" else parse(text, names, where)
+            value = excess(text, known, where) if section == "events" else known.parse(text, where)
         except ExpressionError as error:
             errors.expression(error)
             continue
-        other = sorted({str(s) for x in value.flat for s in x.free_symbols - theta})
+        other = sorted({str(s) for x in value.flat for s in x.free_symbols - known.symbols})
         if other:
             errors.add(where, f"may use parameters only, here {', '.join(other[:3])}", text, "Write it without data.")
         else:
@@ -68,27 +86,21 @@ def fill(run: dict[str, Any], loss: Loss, errors: ErrorList) -> None:
 RELATION = re.compile(r"[<>]=?")
 
 
-def _excess(text: Any, names: Mapping[str, np.ndarray], where: str) -> np.ndarray:
+def excess(text: Any, known: Known, where: str) -> np.ndarray:
     """The expression itself, or of a relation such as "u > w" the expression that is positive where it holds."""
     found = RELATION.findall(text) if isinstance(text, str) else []
     if len(found) != 1:
-        return parse(text, names, where)
+        return known.parse(text, where)
     left, right = RELATION.split(text)
     less, more = (left, right) if found[0].startswith("<") else (right, left)
-    return np.asarray(parse(more, names, where) - parse(less, names, where), dtype=object)
+    return np.asarray(known.parse(more, where) - known.parse(less, where), dtype=object)
 
 
-def events(
-    table: Any,
-    observables: Mapping[str, Any],
-    parameters: Mapping[str, np.ndarray],
-    names: Mapping[str, np.ndarray],
-    errors: ErrorList,
-) -> dict[str, Any]:
+def events(table: Any, observables: Mapping[str, Any], known: Known, errors: ErrorList) -> dict[str, Any]:
     """Named conditions: scalar expressions, of names that are nothing else."""
-    out = expressions("events", table, parameters, names, errors)
+    out = expressions("events", table, known, errors)
     for name, value in out.items():
-        if name in observables or name in parameters:
+        if name in observables or name in known.moving:
             errors.add(f"events.{name}", "a name may stand for one thing only", name, "Rename the event.")
         if np.ndim(value):
             errors.add(f"events.{name}", "must be one expression, not an array", str(value), "Name an event per entry.")

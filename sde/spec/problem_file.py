@@ -15,11 +15,11 @@ noise):
                     schedule = "warmup(5)" or "min(t/5, 1)"     # t = eta*k
     [run]           start, time or steps, dt, paths, seed, ...: see sde.spec.run_section
     [[claims]]      observable, equals, margin: see sde.spec.claims_section
+A plain SDE has [sde] in the place of parameters, data, loss, sgd and claims: see sde.spec.sde_section.
 """
 
 from __future__ import annotations
 
-import keyword
 import math
 import os
 import re
@@ -35,36 +35,28 @@ import sympy as sp
 from sde.spec import claims_section, observed, run_section
 from sde.spec.data_files import FILE_KEYS, not_utf8, read_dataset
 from sde.spec.distribution_tables import read_distribution
-from sde.spec.error_list import ErrorList, is_number
+from sde.spec.error_list import is_number
+from sde.spec.reader import Reader, SpecError
+from sde.spec.sde_section import SDEReader
+from symbolic.dynamics.equation import SDE
 from symbolic.errors import InputError, near, nearest
-from symbolic.language import names
-from symbolic.language.parser import ExpressionError, parse
-from symbolic.language.vocabulary import CONSTANTS, FUNCTIONS, MAX_ENTRIES
 from symbolic.problem.base_distribution import Distribution
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD
-from symbolic.problem.parameter import MOST_AXES, entries
+from symbolic.problem.parameter import entries
 from symbolic.problem.schedule import read_schedule
 
 SECTIONS = ("name", "parameters", "data", "loss", "sgd", "run", "observables", "claims")
 SGD_KEYS = ("learning_rate", "batch_size", "weight_decay", "momentum", "replacement", "schedule", "nesterov")
 LOSS_KEYS = ("where", "expression")
-TABLES = {"": SECTIONS, "data": tuple(FILE_KEYS), "loss": LOSS_KEYS, "sgd": SGD_KEYS, "run": run_section.KEYS}
+TABLES = {"": SECTIONS, "data": tuple(FILE_KEYS), "loss": LOSS_KEYS, "sgd": SGD_KEYS, "run": run_section.OF_LOSS}
 TABLES["claims"] = claims_section.KEYS
 DECLARE = "A parameter goes under [parameters]; a data variable needs a law under [data]."
 
 
-class SpecError(InputError):
-    """All that is wrong with a spec: `problems`, one line each."""
-
-    def __init__(self, errors: list[str]) -> None:
-        self.errors = tuple(names.printable(problem, 1_000) for problem in errors)
-        super().__init__("\n".join(self.errors))
-
-
 @dataclass(frozen=True)
 class Spec:
-    """A problem ready to derive, simulate and verify.
+    """A problem ready to derive, simulate and verify, or, of an SDE, to simulate; that has no optimiser.
 
     run holds what the file's [run] gives, checked, under the names of `sde.simulate`'s arguments: start (a dict {name:
     float array or Law}, or a list of such dicts), time (= eta*k), steps, dt, paths, seed, save_at, scheme, dtype, keep,
@@ -73,12 +65,30 @@ class Spec:
     """
 
     name: str
-    loss: Loss
-    sgd: SGD
+    problem: Loss | SDE
+    optimiser: SGD | None
     run: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
     inputs: tuple[Path, ...] = ()
     claims: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def loss(self) -> Loss:
+        """The loss. Raises InputError where it is an SDE."""
+        if isinstance(self.problem, SDE):
+            raise self._no_loss()
+        return self.problem
+
+    @property
+    def sgd(self) -> SGD:
+        """The loss's optimiser. Raises InputError where it is an SDE."""
+        if self.optimiser is None:
+            raise self._no_loss()
+        return self.optimiser
+
+    def _no_loss(self) -> InputError:
+        rule = "this needs a loss and its SGD; got {}, an SDE by itself ([sde]). simulate runs it."
+        return InputError(f"spec: {rule.format(self.path or self.name)}")
 
 
 def spec_for(name_or_path: str | Path) -> Spec:
@@ -138,23 +148,19 @@ def parse_spec(text: str, path: str | Path = "spec.toml") -> Spec:
         raise SpecError(
             [f"{path.name}: must be valid TOML; got {str(error) or 'too deep nesting'} (syntax). Fix that line."]
         ) from None
-    return _Reader(raw, path).spec()
+    if "sde" in raw:
+        read = SDEReader(raw, path)
+        return Spec(*read.read(), None, read.run, path, (path,))
+    return _LossReader(raw, path).spec()
 
 
-def _shape_advice(value: Any) -> str:
-    if isinstance(value, dict):
-        return "A variable with a law goes under [data]; here write [] or [4] or [3, 2]."
-    if is_number(value) or (isinstance(value, list) and not all(type(n) is int for n in value)):
-        return "Write [] or [4] or [3, 2]; values go under [run], start = { ... }."
-    return "Write [] or [4] or [3, 2]."
+class _LossReader(Reader):
+    """Reads the spec of a loss."""
 
-
-class _Reader:
-    """Reads one TOML document section by section, collecting problems instead of stopping at the first."""
+    kinds, declaring = "parameters, data and where", DECLARE
 
     def __init__(self, raw: dict[str, Any], path: Path) -> None:
-        self.raw, self.path, self.errors = raw, path, ErrorList(TABLES)
-        self.names: dict[str, np.ndarray] = {}
+        super().__init__(raw, path, TABLES)
         self.parameters: dict[str, np.ndarray] = {}
         self.data: dict[str, np.ndarray] = {}
         self.laws: list[Any] = []
@@ -166,18 +172,13 @@ class _Reader:
         for key in self.raw:
             if key not in SECTIONS:
                 self.errors.unknown("", key, self.raw[key], "unknown section or key")
-        name = self.raw.get("name", names.printable(self.path.stem, names.LONGEST))
-        try:
-            names.check("name", name)
-        except ValueError as error:
-            self.errors.found.append(str(error))
+        name = self.name()
         self.read_parameters()
         self.read_data()
         expression = self.read_loss()
         sgd = self.read_sgd()
-        run = run_section.read(
-            self.section("run"), self.section("observables"), self.parameters, self.names, sgd, self.errors
-        )
+        known = observed.of_loss(self.parameters, self.names)
+        run = run_section.read(self.section("run"), self.section("observables"), known, sgd, self.errors)
         claims = claims_section.read(
             self.raw.get("claims", []), run.get("observables", {}), self.parameters, self.names, self.errors
         )
@@ -194,60 +195,12 @@ class _Reader:
             raise SpecError(self.errors.found)
         return Spec(name, loss, sgd, run, self.path, loss.files, claims)
 
-    def section(self, name: str, *, needed: bool = False) -> dict[str, Any]:
-        value = self.raw.get(name, None)
-        if value is None and not needed:
-            return {}
-        if not isinstance(value, dict) or (needed and not value):
-            self.errors.add(
-                name,
-                "the section is needed" if needed else "must be a section",
-                value,
-                f"Write [{name}] and its entries.",
-            )
-            return {}
-        return value
-
-    def declare(self, name: str, where: str, value: np.ndarray | None) -> bool:
-        """Enter a name into the table of names (None: its value is unknown); False if it has none or cannot be one,
-        with a problem."""
-        rule, do = None, "Rename it."
-        if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_") or not name.isascii():
-            rule, do = (
-                "a name must be letters, digits and underscores, starting with a letter, and no Python keyword",
-                "Rename it.",
-            )
-        elif name in FUNCTIONS or name in CONSTANTS or name == "t":
-            rule, do = f"the name {name!r} is taken by the expression language", "Rename it."
-        elif name in self.names or name in self.errors.failed:
-            rule, do = (
-                "a name may stand for one thing only, among parameters, data and where",
-                "Rename one of them.",
-            )
-        if rule:
-            self.errors.add(where, rule, name, do)
-            return False
-        if value is None:
-            self.errors.failed.add(name)
-            return False
-        self.names[name] = value
-        return True
-
-    def shape(self, where: str, value: Any) -> tuple[int, ...] | None:
-        if (
-            isinstance(value, list)
-            and all(type(n) is int and n >= 1 for n in value)
-            and len(value) <= MOST_AXES
-            and math.prod(value) <= MAX_ENTRIES
-        ):
-            return tuple(value)
-        self.errors.add(
-            where,
-            f"must be a shape, at most {MOST_AXES} whole numbers with a product of at most {MAX_ENTRIES}",
-            value,
-            _shape_advice(value),
-        )
-        return None
+    def shape_advice(self, value: Any) -> str:
+        if isinstance(value, dict):
+            return "A variable with a law goes under [data]; here write [] or [4] or [3, 2]."
+        if is_number(value) or (isinstance(value, list) and not all(type(n) is int for n in value)):
+            return "Write [] or [4] or [3, 2]; values go under [run], start = { ... }."
+        return super().shape_advice(value)
 
     def read_parameters(self) -> None:
         for name, value in self.section("parameters", needed=True).items():
@@ -305,13 +258,7 @@ class _Reader:
         for key, value in section.items():
             if key not in LOSS_KEYS:
                 self.errors.unknown("loss", key, value)
-        where = section.get("where", {})
-        if not isinstance(where, dict):
-            self.errors.add("loss.where", "must be a table of named expressions", where, 'Write where = { h = "W@x" }.')
-            where = {}
-        for name, text in where.items():
-            value = self.expression(f"loss.where.{name}", text)
-            self.declare(name, f"loss.where.{name}", value)
+        where = self.read_where("loss", section.get("where", {}))
         if not section:
             return None
         value = self.expression("loss.expression", section.get("expression"))
@@ -342,13 +289,6 @@ class _Reader:
                         "Use it in loss.expression or remove it.",
                     )
         return result
-
-    def expression(self, where: str, text: Any) -> np.ndarray | None:
-        try:
-            return parse(text, self.names, where)
-        except ExpressionError as error:
-            self.errors.expression(error, DECLARE)
-            return None
 
     def read_sgd(self) -> SGD | None:
         section = dict(self.section("sgd"))

@@ -14,11 +14,14 @@ stop = ["flat"]                             events at which a path is done, or "
 crossings = "steps"                         "bridge" or "steps": whether events are seen between steps
 covariance = ["u", "C"]                     parameters and observables whose covariance is taken
 histogram = { C = [-1.0, 0.0, 1.0] }        increasing edges, by parameter or observable
+parameters = { k = 2.0, a = [1.0, 2.0], b = { law = "normal" }, c = { path = [...] } }
+                                            an SDE's: a number, several (a sweep), a law, or one for each path
 """
 
 from __future__ import annotations
 
 import math
+import tomllib
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,32 +32,34 @@ from sde.settings import SETTINGS, Gather
 from sde.spec import observed
 from sde.spec.distribution_tables import read_distribution
 from sde.spec.error_list import ErrorList, is_number
+from sde.spec.observed import Known
+from symbolic.dynamics.equation import SDE
 from symbolic.errors import InputError
 from symbolic.problem.optimizer import SGD
-from symbolic.problem.parameter import Parameter, assign, parameter
+from symbolic.problem.parameter import Parameter, assign, entries, parameter
 
 KEYS = tuple(s.name for s in SETTINGS.values() if s.spec)
-OWN = ("start", *(name for name in settings_of(Gather) if name not in ("stop", "crossings")))
+OF_LOSS = tuple(name for name in KEYS if name not in ("parameters", "zipped"))
+OF_SDE = tuple(name for name in KEYS if name != "noise" and "simulate" in SETTINGS[name].commands)
+OWN = ("start", "parameters", *(name for name in settings_of(Gather) if name not in ("stop", "crossings")))
 """Keys whose values need the problem's names."""
 
 
 def read(
-    section: Mapping[str, Any],
-    observables: Mapping[str, Any],
-    parameters: Mapping[str, np.ndarray],
-    names: Mapping[str, np.ndarray],
-    sgd: SGD | None,
-    errors: ErrorList,
+    section: Mapping[str, Any], observables: Mapping[str, Any], known: Known, sgd: SGD | None, errors: ErrorList
 ) -> dict[str, Any]:
     """The checked [run] section as keyword arguments. Problems are added to `problems`."""
     run: dict[str, Any] = {}
+    keys = errors.tables["run"]
     for key, value in section.items():
-        if key not in KEYS:
+        if key not in keys:
             errors.unknown("run", key, value)
     if "start" in section:
-        run["start"] = _starts(section["start"], parameters, errors)
+        run["start"] = _starts(section["start"], known, errors)
+    if "parameters" in section and known.parameters is not None:
+        run["parameters"] = parameters(section["parameters"], known.parameters, errors)
     for key in section:
-        if key in KEYS and key not in OWN:
+        if key in keys and key not in OWN:
             try:
                 run[key] = SETTINGS[key].read(section[key])
             except InputError as error:
@@ -69,21 +74,21 @@ def read(
             "Remove [observables] or run.observables.",
         )
     if watched or "observables" in section:
-        run["observables"] = observed.expressions("observables", watched, parameters, names, errors)
+        run["observables"] = observed.expressions("observables", watched, known, errors)
     if "events" in section:
-        run["events"] = observed.events(section["events"], run.get("observables", {}), parameters, names, errors)
-    known = [*parameters, *run.get("observables", {})]
+        run["events"] = observed.events(section["events"], run.get("observables", {}), known, errors)
+    named = [*known.moving, *run.get("observables", {})]
     if "covariance" in section:
-        run["covariance"] = observed.chosen(section["covariance"], known, errors)
+        run["covariance"] = observed.chosen(section["covariance"], named, errors)
     if "histogram" in section:
-        run["histogram"] = observed.edges(section["histogram"], known, errors)
+        run["histogram"] = observed.edges(section["histogram"], named, errors)
     return run
 
 
-def _starts(value: Any, parameters: Mapping[str, np.ndarray], errors: ErrorList) -> Any:
-    if isinstance(value, list) and value:
-        return [_start(f"run.start[{i}]", one, parameters, errors) for i, one in enumerate(value)]
-    return _start("run.start", value, parameters, errors)
+def _starts(value: Any, known: Known, errors: ErrorList) -> Any:
+    if isinstance(value, list) and value and known.parameters is None:
+        return [_start(f"run.start[{i}]", one, known.moving, errors) for i, one in enumerate(value)]
+    return _start("run.start", value, known.moving, errors)
 
 
 def _start(where: str, table: Any, parameters: Mapping[str, np.ndarray], errors: ErrorList) -> dict[str, Any]:
@@ -121,6 +126,53 @@ def _start(where: str, table: Any, parameters: Mapping[str, np.ndarray], errors:
         errors.found += str(error).splitlines()
         return {}
     return {p.name: value for p, value in zip(parts, found, strict=True)}
+
+
+def parameters(table: Any, known: Mapping[str, np.ndarray], errors: ErrorList, *, some: bool = False) -> dict[str, Any]:
+    """An SDE's, by name: {name: number, numbers, law, or {"path": numbers}}. some: others may be left out."""
+    if not isinstance(table, dict):
+        errors.add("run.parameters", "must be a table with a value per parameter", table, "Write { k = 2.0 }.")
+        return {}
+
+    def read(p: Parameter, here: str, value: Any) -> Any:
+        if value is None:
+            return None
+        if isinstance(value, dict) and set(value) != {"path"}:
+            drawn, shape = read_distribution(here, value, None, errors)
+            if drawn is not None and (shape or drawn.unsampled):
+                errors.add(here, "must be drawn from the law of one number", value, "Use normal or uniform.")
+            return drawn
+        numbers = _array(value["path"] if isinstance(value, dict) else value)
+        if numbers is None or numbers.ndim > 1 or not np.isfinite(numbers).all():
+            rule = "must be a finite number, several, a law, or { path = numbers }"
+            errors.add(here, rule, value, "Write 2.0, or [1.0, 2.0] for a sweep.")
+        return {"path": numbers} if isinstance(value, dict) else numbers
+
+    parts = [parameter(array.item(), name) for name, array in known.items()]
+    given = {name: value for name, value in table.items() if name not in errors.failed}
+    how: dict[str, Any] = {"place": "{where}.{name}", "kind": "parameter of the SDE"}
+    how |= {"default": None} if some else {}
+    try:
+        found = assign("run.parameters", parts, given, read, **how)
+    except InputError as error:
+        errors.found += str(error).splitlines()
+        return {}
+    return {p.name: value for p, value in zip(parts, found, strict=True) if value is not None}
+
+
+def parameters_in(text: str, sde: SDE) -> dict[str, Any]:
+    """Those of an SDE that a text gives, as in a TOML inline table. Raises InputError."""
+    try:
+        read = tomllib.loads(f"given = {{{text}}}")
+    except tomllib.TOMLDecodeError:
+        read = {}
+    if set(read) != {"given"}:
+        raise InputError.of("--parameters", "must be values as in TOML", text, "Write k = 2.0, s = [0.1, 0.2].")
+    errors = ErrorList()
+    found = parameters(read["given"], {p.name: entries(p.name) for p in sde.parameters}, errors, some=True)
+    if errors.found:
+        raise InputError("\n".join(errors.found))
+    return found
 
 
 def _array(value: Any) -> np.ndarray | None:

@@ -154,7 +154,8 @@ def fingerprint(data: xr.Dataset) -> str:
     """
     digest = hashlib.sha256()
     for name in sorted(map(str, {**data.data_vars, **data.coords})):
-        variable, values = data[name], np.asarray(data[name].values)
+        variable = data.variables[name]
+        values = np.asarray(variable.values)
         if values.dtype.kind in "OUST":
             payload = json.dumps([str(v) for v in values.ravel()]).encode()
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,8 @@ class Prepared:
 
 
 DTYPES = ("float32", "float64")
+KEPT = 16
+"""How many forms of a problem are kept with it."""
 
 
 def parameters_of(problem: Loss | SDE) -> tuple[Parameter, ...]:
@@ -89,7 +91,8 @@ def prepare(
     """Emit a problem under a scheme. observables: {name: expression, or matrix or array of them, in the states and
     time}; dynamics: of a loss; shared_rows: each step takes all rows of a data set, not some of each path's own;
     watched: levels and changes of paths with clocks of their own; own: parameters that each path has for itself, rows
-    of the state that steps do not write. Raises ValueError."""
+    of the state that steps do not write. What was made is kept with the problem: the next run that asks the same takes
+    it. Raises ValueError."""
     if not isinstance(dtype, str) or dtype not in DTYPES:
         hint = nearest(dtype, DTYPES, "Pick one.")
         raise InputError.of("dtype", "must be 'float32' or 'float64'", dtype, hint)
@@ -110,6 +113,31 @@ def prepare(
             )
         rows |= entries
     outputs = tuple(Output(p.name, p.shape) for p in parts) + tuple(output for output, _ in extra)
+    made = partial(_made, problem, scheme, outputs, rows, dtype, dynamics, shared_rows, watched, own)
+    if watched is not None:
+        return made()
+    key = (scheme, outputs, tuple(rows.items()), dtype, dynamics, shared_rows, own)
+    kept = problem.prepared
+    found = kept.get(key)
+    if found is None:
+        found = kept[key] = made()
+        for oldest in list(kept)[:-KEPT]:
+            kept.pop(oldest, None)
+    return found
+
+
+def _made(
+    problem: Loss | SDE,
+    scheme: str,
+    outputs: tuple[Output, ...],
+    rows: Mapping[str, sp.Expr],
+    dtype: str,
+    dynamics: Callable[[Loss], LossDynamics],
+    shared_rows: bool,
+    watched: Watched | None,
+    own: tuple[sp.Symbol, ...],
+) -> Prepared:
+    """What `prepare` gives, once its arguments are known to be right. rows: all that is saved, by label."""
     if isinstance(problem, SDE):
         _refuse_averages(rows)
         if problem.jumps and (watched is None or not watched.changes):
@@ -138,7 +166,7 @@ def prepare(
         rule = "running(...) and integral(...) are of SDEs"
         raise InputError.of("observables", rule, "a loss", "Run SDE.from_loss(loss, sgd).")
     moved = dynamics(problem)
-    rows |= {str(s): s for s in moved.carried}
+    rows = {**rows, **{str(s): s for s in moved.carried}}
     step = step_map(moved, scheme)
     if watched is None:
         module = emit(step, rows, moved.accumulation, dtype, shared_rows)

@@ -166,6 +166,11 @@ class SDE:
         return self.diffusion_matrix.cols
 
     @cached_property
+    def prepared(self) -> dict[Any, Any]:
+        """What `symbolic.codegen.prepare` has made of it, by what it was asked."""
+        return {}
+
+    @cached_property
     def diagonal(self) -> bool:
         """Whether noise j drives state j alone, with a strength that depends on no other state."""
         return is_diagonal(self.diffusion_matrix, self.states)

@@ -229,17 +229,25 @@ class _Walker:
         return function(*arguments, **axes)
 
     def _own(self, node: ast.Call, name: str) -> np.ndarray:
-        """A function of one place only, of numbers."""
-        arguments = [self.visit(argument).item() for argument in node.args]
-        takes = len(signature(self.own[name]).parameters)
-        least = sum(p.default is p.empty for p in signature(self.own[name]).parameters.values())
-        if node.keywords or not least <= len(arguments) <= takes or any(a.free_symbols for a in arguments):
-            several = f"{takes} numbers" if takes > 1 else "one number"
-            self.refuse(node, f"{name} takes {several}", f"Write e.g. {name}(5).", "call")
+        """A function of one place only, which itself refuses what is not for it; the bare name of a function among its
+        arguments stays a name."""
+        taken = list(signature(self.own[name]).parameters.values())
+        least = sum(p.default is p.empty for p in taken)
+        if node.keywords or not least <= len(node.args) <= len(taken):
+            several = f"{least} to {len(taken)} arguments" if least < len(taken) else f"{least} arguments"
+            form = f"Write {name}({', '.join(p.name for p in taken[:least])})."
+            self.refuse(node, f"{name} takes {several if len(taken) > 1 else 'one argument'}", form, "call")
+        arguments = [self._bare(argument) for argument in node.args]
         try:
             return wrap(self.own[name](*arguments))
         except InputError as error:
             return self.refuse(node, error.rule or str(error), error.advice, "call")
+
+    def _bare(self, node: ast.expr) -> Any:
+        if isinstance(node, ast.Name) and node.id in FUNCTIONS and node.id not in self.names:
+            return node.id
+        value = self.visit(node)
+        return value if value.shape else value.item()
 
 
 def parse(
@@ -250,8 +258,8 @@ def parse(
 ) -> np.ndarray:
     """The value of `text` as an object array of SymPy expressions (0-d for a scalar).
 
-    names: name -> SymPy expression or object array of them. own: further functions of numbers, by name. Decimals become
-    exact rationals. Raises ExpressionError only.
+    names: name -> SymPy expression or object array of them. own: further functions, by name, which raise InputError.
+    Decimals become exact rationals. Raises ExpressionError only.
     """
     if not isinstance(text, str):
         raise ExpressionError(

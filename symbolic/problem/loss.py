@@ -173,6 +173,11 @@ class Loss:
         free = self.expression.free_symbols
         return tuple(b for b in self.blocks if free & set(b.symbols))
 
+    @cached_property
+    def prepared(self) -> dict[Any, Any]:
+        """What `symbolic.codegen.prepare` has made of it, by what it was asked."""
+        return {}
+
     @property
     def population(self) -> int | None:
         """N, the rows of the data set that all data in the expression come from; None for fresh samples."""

@@ -7,10 +7,10 @@ import pytest
 
 from benchmarks.measure import Contestant, Outcome, compete, ratios
 from benchmarks.problem import Problem
-from benchmarks.problems import RACES, factorization, minibatches
+from benchmarks.problems import RACES, exits, factorization, minibatches
 from benchmarks.problems.factorization import Matmul
 
-PROBLEMS = [race.problem for race in RACES]
+PROBLEMS = [race.problem for race in (*RACES, *exits.RACES)]
 PATHS = 5
 
 
@@ -56,6 +56,16 @@ def test_paths_first_is_paths_last() -> None:
     expected = last.rows(last.step(parts, xi))
     got = first.rows(first.step(tuple(np.moveaxis(a, -1, 0) for a in parts), xi.T))
     np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-13)
+
+
+def test_exits_are_those_of_the_bridge() -> None:
+    """Beyond a side, or by chance exp(-2 a b / dt) between the steps; else not."""
+    bridged, stepped = (race.problem.on(np, np.array) for race in exits.RACES)
+    before, after = np.array([0.9, 0.9, 0.9, -0.95, 0.0]), np.array([1.1, 0.95, 0.95, -0.9, 0.5])
+    chance = np.exp(-2 * 0.1 * 0.05 / 0.01)
+    uniforms = np.array([[0.5, 0.99 * chance, 1.01 * chance, 0.5, 0.5], [0.5, 0.5, 0.5, 0.99 * chance, 0.5]])
+    assert bridged.sides(before, after, uniforms).tolist() == [1, 1, 0, -1, 0]
+    assert stepped.sides(before, after, None).tolist() == [1, 0, 0, 0, 0]
 
 
 def test_the_wide_networks_loss_is_its_formula() -> None:

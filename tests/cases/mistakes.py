@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sympy as sp
 
-import sde.api.expectations
+import sde.api.level_paths
 import sde.api.prepared_run
 from sde import SDE, SGD, simulate, train
 from symbolic import Loss, Normal, derive
@@ -34,7 +34,7 @@ def stopped(monkeypatch: pytest.MonkeyPatch) -> None:
         raise Reached
 
     monkeypatch.setattr(sde.api.prepared_run, "load", stop)
-    monkeypatch.setattr(sde.api.expectations, "load", stop)
+    monkeypatch.setattr(sde.api.level_paths, "load", stop)
 
 
 def refusal(make: Callable[[], object]) -> str:

@@ -264,9 +264,10 @@ print(float(found.u.values[0, -1]))
 """
 
 
+@pytest.mark.slow
 def test_case_c2_all_machine_code_is_in_the_one_folder(empty_cache: Path) -> None:
     """Loops and shared functions of our own too; a second process loads them; a third, all damaged, compiles again to
-    the same number."""
+    the same number. Quick: tests/sde/test_program.py has the first two."""
     source = Path(options.__file__).parent
     before = set(source.rglob("*.nb?"))
     found = []

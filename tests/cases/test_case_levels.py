@@ -58,7 +58,7 @@ def test_case_a3_noise_that_comes_late(name: str) -> None:
     plain_steps_hold(PROBLEMS[name], found)
 
 
-@pytest.mark.parametrize("name", ["rare", "rarer"])
+@pytest.mark.parametrize("name", ["rare", pytest.param("rarer", marks=pytest.mark.slow)])
 def test_case_a3_rare_events(name: str) -> None:
     """Digital options far out of the money: no one of the first paths of a level may be in it."""
     found, rmse, held = tried(PROBLEMS[name], range(4))
@@ -75,9 +75,9 @@ def test_case_a3_nothing_of_a_thousand_paths() -> None:
         return x, x if coarse else None
 
     plan = Plan(tolerance=3e-5, time=1.0)
-    found = [estimate(lambda *a, seed=seed: sample(*a, seed), plan) for seed in range(30)]  # pyright: ignore[reportCallIssue]
+    found = [estimate(lambda *a, seed=seed: sample(*a, seed), plan) for seed in range(20)]  # pyright: ignore[reportCallIssue]
     gaps = np.array([e.value - 1e-4 for e in found])
-    assert np.sqrt((gaps**2).mean()) < 3e-5 * (1 + 4 / sqrt(60)) and all(e.sem > 0 for e in found)
+    assert np.sqrt((gaps**2).mean()) < 3e-5 * (1 + 4 / sqrt(40)) and all(e.sem > 0 for e in found)
 
 
 def test_case_a3_single_precision_and_linear_f() -> None:
@@ -108,8 +108,8 @@ def test_case_a13_hestons_call() -> None:
     problem = PROBLEMS["heston"]
     assert heston_call(1, 1, 1, 0.5, 0.04, 1.0, 0.1, 0.04) == pytest.approx(0.0553121, abs=1e-6)
     assert problem.bias(1, "euler-maruyama")[0] > 2 * problem.tolerance
-    found, rmse, held = tried(problem, range(12))
-    assert rmse < 1.1 and held >= 0.8
+    found, rmse, held = tried(problem, range(8))
+    assert rmse < 1.1 and held >= 0.75
     plain_steps_hold(problem, found)
     assert all(e.plain_steps is None or e.plain_steps > 10 for e in found)
     for e in found:
@@ -119,7 +119,17 @@ def test_case_a13_hestons_call() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["heston-loose", "heston-leverage", "square-root", "cancelling", "switching", "rotation", "stiff", "kink"]
+    "name",
+    [
+        "heston-loose",
+        pytest.param("heston-leverage", marks=pytest.mark.slow),
+        "square-root",
+        pytest.param("cancelling", marks=pytest.mark.slow),
+        "switching",
+        "rotation",
+        "stiff",
+        "kink",
+    ],
 )
 def test_case_a13_stated_numbers_hold(name: str) -> None:
     """Below Feller's condition, biases that change sign between levels or with every level, growing rotations, unstable

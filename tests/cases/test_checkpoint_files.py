@@ -122,7 +122,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_case_c6_states_and_headers_of_any_kind(data: st.DataObject, halves: dict[str, Half]) -> None:
     half = halves[data.draw(st.sampled_from(list(KINDS)))]

@@ -61,9 +61,17 @@ def test_case_c6_the_engine_is_the_version_the_sources_the_packages_and_the_proc
     assert "of torch 2 where this is unknown" in (half.goes_on() or "")
 
 
-def test_case_c6_every_source_that_decides_numbers_is_in_the_engine(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"symbolic/schemes/heun.py": False, "sde/cli/commands.py": True},
+        pytest.param(
+            {"sde/engine/accumulators/moments.py": False, "symbolic/problem/loss.py": False}, marks=pytest.mark.slow
+        ),
+    ],
+    ids=["schemes", "others"],
+)
+def test_case_c6_every_source_that_decides_numbers_is_in_the_engine(changes: dict[str, bool], tmp_path: Path) -> None:
     import shutil
 
     root = Path(__file__).parents[2]
@@ -81,12 +89,6 @@ def test_case_c6_every_source_that_decides_numbers_is_in_the_engine(
         ).stdout.split()[1]
 
     assert there() == found
-    changes = {
-        "sde/engine/accumulators/moments.py": False,
-        "symbolic/schemes/heun.py": False,
-        "symbolic/problem/loss.py": False,
-        "sde/cli/commands.py": True,
-    }
     for name, same in changes.items():
         with (tmp_path / name).open("a") as file:
             file.write("\n# another line\n")

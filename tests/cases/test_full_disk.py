@@ -52,18 +52,23 @@ def process(disk: disks.Disk, *command: object) -> subprocess.CompletedProcess[s
     )
 
 
+SHORT = ("--paths", 20, "--time", 0.2)
 PATHS = ("--keep", "paths", "--paths", 2000, "--save-at", 101)
 COMMANDS: dict[str, tuple[Any, ...]] = {
     "simulate": ("simulate", "good.toml", *PATHS, "-o", "{}/run.nc"),
     "train": ("train", "good.toml", *PATHS, "-o", "{}/run.nc"),
     "derive": ("derive", "matrix-factorization", "--json", "{}/theory.json"),
-    "verify --report": ("verify", "good.toml", "--report", "{}/report.html"),
-    "verify --json": ("verify", "good.toml", "--json", "{}/report.json"),
+    "verify --report": ("verify", "good.toml", *SHORT, "--report", "{}/report.html"),
+    "verify --json": ("verify", "good.toml", *SHORT, "--json", "{}/report.json"),
     "library": ("library", "--json", "{}/library.json"),
 }
 
 
-@pytest.mark.parametrize("case", COMMANDS)
+QUICK = ("simulate", "derive", "verify --report")
+"""One of each writer: NetCDF, text and pages."""
+
+
+@pytest.mark.parametrize("case", [pytest.param(c, marks=[pytest.mark.slow] * (c not in QUICK)) for c in COMMANDS])
 def test_case_c5_every_command_on_a_full_disk_is_one_line_and_exit_2(case: str, full: disks.Disk) -> None:
     done = process(full, COMMAND, *(str(c).format(full.folder) for c in COMMANDS[case]))
     assert done.returncode == 2, done
@@ -111,8 +116,8 @@ def test_case_c5_every_writer_on_a_full_disk(leave: int, disk: disks.Disk) -> No
     big = np.zeros(2 * disks.SIZE)
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(40, 40))
-    figure.subplots().imshow(np.random.default_rng(0).random((1500, 1500)))
+    figure = Figure(figsize=(8, 8))
+    figure.subplots().imshow(np.random.default_rng(0).random((600, 600)))
     for write in (
         lambda path: write_text(path, "x" * 2 * disks.SIZE),
         lambda path: write_netcdf(path, data),
@@ -125,7 +130,9 @@ def test_case_c5_every_writer_on_a_full_disk(leave: int, disk: disks.Disk) -> No
         assert disk.names() == set()
 
 
-@pytest.mark.parametrize("allowed", [*range(0, 80, 5)])
+@pytest.mark.parametrize(
+    "allowed", [pytest.param(n, marks=[pytest.mark.slow] * (n not in (0, 5, 20, 75))) for n in range(0, 80, 5)]
+)
 def test_case_c5_whichever_write_fails_first(allowed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Any of the writes that HDF5 makes of a stream may be the first to fail, header, chunk or record."""
     calls, write = list[int](), netcdf._write
@@ -170,7 +177,14 @@ def test_case_c5_a_closed_file_and_a_half_written_chunk(tmp_path: Path, monkeypa
     simulate(SDE([X], [-X], [[1]]), out=tmp_path / "s.nc", **settings).close()
 
 
-@pytest.mark.parametrize("command", [("library",), ("library", "--json", "-"), ("derive", "rescaling", "--json", "-")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("library",),
+        pytest.param(("library", "--json", "-"), marks=pytest.mark.slow),
+        pytest.param(("derive", "rescaling", "--json", "-"), marks=pytest.mark.slow),
+    ],
+)
 def test_case_c5_standard_output_on_a_full_disk(command: tuple[str, ...]) -> None:
     with open("/dev/full", "w") as out:
         done = subprocess.run([COMMAND, *command], stdout=out, stderr=subprocess.PIPE, text=True)

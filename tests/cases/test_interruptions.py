@@ -193,9 +193,11 @@ def test_case_d_sigterm_in_python_saves_and_ends(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("folder")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)  # Ctrl-C: tests/test_cli_processes.py
 def test_case_d_a_command_saves_what_is_complete(number: int, code: int) -> None:
-    options = ("good.toml", "--paths", "20000", "--time", "40", "-o", "run.nc", "--checkpoint", "c")
+    options = ("good.toml", "--paths", "20000", "--time", "10", "-o", "run.nc", "--checkpoint", "c")
     process = subprocess.Popen([COMMAND, "simulate", *options], stderr=subprocess.PIPE, text=True)
     until(Path("c").exists, process)
     process.send_signal(number)

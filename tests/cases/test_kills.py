@@ -15,9 +15,9 @@ import sys
 from sde import SGD, simulate
 from symbolic.library import LIBRARY
 loss = LIBRARY["rescaling"].build()
-start, kept = {"u": 1.2, "w": 0.6}, {"keep": "paths", "save_at": 11, "out": sys.argv[1]}
-kept["checkpoint"] = sys.argv[2] if len(sys.argv) > 2 else None
-simulate(loss, SGD(0.05), start=start, time=10.0, dt=0.01, paths=20_000, seed=3, **kept)
+start, kept = {"u": 1.2, "w": 0.6}, {"keep": "paths", "save_at": 11, "out": sys.argv[2]}
+kept["checkpoint"] = sys.argv[3] if len(sys.argv) > 3 else None
+simulate(loss, SGD(0.05), start=start, time=10.0, dt=0.01, paths=int(sys.argv[1]), seed=3, **kept)
 """
 )
 
@@ -32,19 +32,26 @@ def saved(command: str, *options: object) -> Survivor:
     )
 
 
+def streamed(paths: int, *names: str) -> Survivor:
+    """A stream, with a checkpoint where a second name is given; begun again as it was."""
+    return Survivor([paths, *names], [paths, *names], names[0], frozenset(names[1:]), STREAM)
+
+
 SURVIVORS = {
-    "simulate": saved("simulate", "--paths", 40_000, "--time", 4),
-    "simulate paths": saved("simulate", "--paths", 20_000, "--time", 4, "--keep", "paths"),
-    "train": saved("train", "--paths", 40_000, "--time", 4),
-    "stream": Survivor(["s.nc"], ["s.nc"], "s.nc", program=STREAM),
-    "stream with a checkpoint": Survivor(["s.nc", "c"], ["s.nc", "c"], "s.nc", frozenset({"c"}), STREAM),
+    "simulate": lambda n: saved("simulate", "--paths", 2 * n, "--time", 4),
+    "simulate paths": lambda n: saved("simulate", "--paths", n, "--time", 4, "--keep", "paths"),
+    "train": lambda n: saved("train", "--paths", 2 * n, "--time", 4),
+    "stream": lambda n: streamed(n, "s.nc"),
+    "stream with a checkpoint": lambda n: streamed(n, "s.nc", "c"),
 }
-
-
 @pytest.mark.parametrize(
-    ("kind", "kills"),
-    [(kind, 3) for kind in SURVIVORS] + [pytest.param(kind, 20, marks=pytest.mark.slow) for kind in SURVIVORS],
+    ("kind", "kills", "paths"),
+    [
+        ("stream with a checkpoint", 1, 4000),  # without streams, in few kills: tests/test_cli_resume.py
+        *(pytest.param(kind, 3, 20_000, marks=pytest.mark.slow) for kind in SURVIVORS),
+        *(pytest.param(kind, 20, 20_000, marks=pytest.mark.slow) for kind in SURVIVORS),
+    ],
 )
 @pytest.mark.usefixtures("folder")
-def test_case_c6_kills_at_random_moments(kind: str, kills: int, tmp_path: Path) -> None:
-    survive(SURVIVORS[kind], tmp_path, kills, seed=kills)
+def test_case_c6_kills_at_random_moments(kind: str, kills: int, paths: int, tmp_path: Path) -> None:
+    survive(SURVIVORS[kind](paths), tmp_path, kills, seed=kills)

@@ -35,21 +35,27 @@ def break_off(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
     monkeypatch.setattr(Evidence, "make", pressing)
 
 
+@pytest.fixture(scope="module")
+def whole() -> Any:
+    return verification()
+
+
 @pytest.mark.parametrize(
     ("run", "missing"),
     [
         (Run(Kind.EVERY_SGD), {"pathwise identity", "mean drift", "approach", "equilibrium", "gradient descent"}),
-        (Run(Kind.DRIFT_SGD), {"mean drift", "approach", "equilibrium", "gradient descent"}),
-        (Run(Kind.SDE), {"approach", "equilibrium", "gradient descent"}),
+        pytest.param(
+            Run(Kind.DRIFT_SGD), {"mean drift", "approach", "equilibrium", "gradient descent"}, marks=pytest.mark.slow
+        ),
+        pytest.param(Run(Kind.SDE), {"approach", "equilibrium", "gradient descent"}, marks=pytest.mark.slow),
         (Run(Kind.SDE, 2), {"approach", "equilibrium", "gradient descent"}),
-        (Run(Kind.GD, 2), {"equilibrium", "gradient descent"}),
+        pytest.param(Run(Kind.GD, 2), {"equilibrium", "gradient descent"}, marks=pytest.mark.slow),
         (Run(Kind.EIGHTH_GD), {"gradient descent"}),
     ],
 )
 def test_case_d_an_interrupted_verification_reports_what_was_measured(
-    run: Run, missing: set[str], monkeypatch: pytest.MonkeyPatch
+    run: Run, missing: set[str], whole: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = verification()
     break_off(monkeypatch, run)
     with pytest.warns(InterruptedWarning, match="the report holds the claims that were measured"):
         part = verification()
@@ -77,7 +83,7 @@ def test_case_d_the_command_writes_json_first(monkeypatch: pytest.MonkeyPatch) -
     from sde.reports.report import Report
 
     break_off(monkeypatch, Run(Kind.SDE, 1))
-    done = run("verify", "good.toml", "--paths", 50, "--json", "v.json", "--report", "v.html")
+    done = run("verify", "good.toml", "--paths", 30, "--json", "v.json", "--report", "v.html")
     found = json.loads(Path("v.json").read_text())
     assert done.exit_code == 130 and found["interrupted"] and not found["supported"]
     assert found["counts"]["not tested"] == sum(v["verdict"] == "not tested" for v in found["verdicts"]) > 0
@@ -91,16 +97,17 @@ def test_case_d_the_command_writes_json_first(monkeypatch: pytest.MonkeyPatch) -
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Report, "to_html", second)
-    done = run("verify", "good.toml", "--paths", 50, "--json", "v.json", "--report", "v.html")
+    done = run("verify", "good.toml", "--paths", 30, "--json", "v.json", "--report", "v.html")
     assert done.exit_code == 130 and json.loads(Path("v.json").read_text())["verdicts"] and not Path("v.html").exists()
     assert "the rest is not written" in done.stderr
 
 
 @pytest.mark.usefixtures("folder")
-def test_case_d_a_killed_verification_is_resumed_to_the_same_report() -> None:
-    options = ("good.toml", "--paths", "200", "--time", "3")
+@pytest.mark.parametrize("kills", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_case_d_a_killed_verification_is_resumed_to_the_same_report(kills: int) -> None:
+    options = ("good.toml", "--paths", str(70 * kills), "--time", str(kills))
     assert run("verify", *options, "--json", "whole.json").exit_code in (0, 3)
-    for _ in range(3):
+    for _ in range(kills):
         process = subprocess.Popen(
             [COMMAND, "verify", *options, "--json", "v.json", "--checkpoint", "c"], stderr=subprocess.PIPE, text=True
         )

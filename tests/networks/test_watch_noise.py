@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim import SGD
 
-from sde.networks import covariance_traces, symmetries, watch
+from sde.networks import Charge, covariance_traces, layer_capture, symmetries, watch
+from sde.networks.charge import Term
 from symbolic.errors import InputError
 from tests.networks.watched import BATCH, charges_of, network, rows, train
 
@@ -43,6 +44,72 @@ def test_noise_of_a_step_is_that_of_its_samples(passes, clip):
     drift = kept * wanted.drift(0.01, BATCH)
     np.testing.assert_allclose(run.predicted[1], drift, rtol=1e-5, atol=1e-14)
     assert not monitor.notes
+
+
+class Twice(nn.Module):
+    """The middle layer is passed twice, and its weight has no other way to tell."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.middle, self.last = nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        h = torch.relu(self.first(x))
+        return self.last(self.middle(torch.tanh(self.middle(h))))
+
+
+@pytest.mark.parametrize("held", [0, 2**17])
+def test_layers_whose_numbers_cannot_wait_are_taken_in_the_backward_pass(held, monkeypatch):
+    monkeypatch.setattr(layer_capture, "HELD", held)
+    torch.manual_seed(0)
+    model = Twice().double()
+    whole = Term("middle.weight", "middle.weight", (), (), (0,), (0,), (1.0,))
+    charges = [Charge("|middle.weight|^2", (whole,), (), "scale", "divergent", "exact", 0.0)]
+    x, y = (t[:BATCH] for t in rows())
+    wanted = covariance_traces(model, (x, y), each, charges, method="vmap")
+    optimizer = SGD(model.parameters(), lr=0.01)
+    with watch(model, optimizer, charges=charges, every=1) as monitor:
+        model(x).sum()  # a pass that nothing comes back from
+        one_step(model, optimizer, x, y)
+        optimizer.step()
+    np.testing.assert_allclose(monitor.to_xarray().noise[1], wanted.noise, rtol=1e-10)
+    assert not monitor.notes
+
+
+def test_a_backward_pass_that_fails_is_none():
+    model = network()
+    charges, (x, y) = charges_of(model), [t[:BATCH] for t in rows()]
+    wanted = covariance_traces(model, (x, y), each, charges, method="vmap")
+    optimizer = SGD(model.parameters(), lr=0.01)
+
+    def fail(gradient):
+        raise ArithmeticError
+
+    with watch(model, optimizer, charges=charges, every=1) as monitor:
+        handle = model[1].register_forward_hook(lambda m, args, out: out.register_hook(fail) and None)
+        with pytest.raises(ArithmeticError):
+            F.cross_entropy(model(x), y).backward()
+        handle.remove()
+        one_step(model, optimizer, x, y)
+        optimizer.step()
+    np.testing.assert_allclose(monitor.to_xarray().noise[1], wanted.noise, rtol=1e-10)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_sixteen_bits_are_watched_in_thirty_two(whole):
+    model = network(torch.float32)
+    charges, (x, y) = charges_of(model), rows(torch.float32)
+    wanted = covariance_traces(model, (x, y), each, charges)
+    model = model.bfloat16() if whole else model
+    optimizer = SGD(model.parameters(), lr=0.01)
+    with watch(model, optimizer, charges=charges, every=1) as monitor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = F.cross_entropy(model(x.bfloat16() if whole else x), y)
+        loss.backward()
+        optimizer.step()
+    assert not monitor.notes
+    off = abs(monitor.to_xarray().noise[1] - wanted.noise)
+    assert (off <= 0.02 * wanted.size).all()
 
 
 def test_sums_and_losses_say_how_they_are_reduced():

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sympy as sp
+import xarray as xr
 from scipy import stats
 
 from sde import SGD, InputError, calibrate, verify
@@ -31,6 +32,11 @@ SETUP: dict[str, Any] = {
     "time": 0.4,
     "paths": 20,
 }
+
+
+@pytest.fixture(scope="module")
+def whole() -> xr.Dataset:
+    return calibrate([SETUP], seeds=2)
 
 
 @pytest.mark.parametrize(("count", "of"), [(0, 7), (3, 7), (7, 7), (196, 200)])
@@ -60,8 +66,8 @@ def test_a_loss_without_charges_has_no_drift_to_be_wrong_about() -> None:
     assert not found.applicable.sel(mutation=["drift x 0.9", "drift x 1.1", "drift x 1.05"]).any()
 
 
-def test_mutations_are_told_from_the_truth() -> None:
-    found = calibrate([SETUP], seeds=2).isel(loss=0)
+def test_mutations_are_told_from_the_truth(whole: xr.Dataset) -> None:
+    found = whole.isel(loss=0)
     assert found.false_alarms.sum() == 0 and found.hasty == 0 and found.supported > 0
     applies = found.applicable.to_series()
     assert list(applies.index[applies]) == [
@@ -124,8 +130,10 @@ def test_the_truth_is_held_as_verify_holds_it() -> None:
     assert len(made) == len(set(made))
 
 
-def test_a_checkpoint_goes_on_to_the_same_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, whole = tmp_path / "c.json", calibrate([SETUP], seeds=2)
+def test_a_checkpoint_goes_on_to_the_same_numbers(
+    whole: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "c.json"
     real = calibration._Setup.outcome
 
     def interrupted(self: Any, seed: int, *rest: Any) -> Any:

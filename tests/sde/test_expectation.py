@@ -15,7 +15,7 @@ import sympy as sp
 from scipy.linalg import expm
 
 from sde import SGD, expectation, simulate
-from sde.api import expectations
+from sde.api import expectations, level_paths
 from sde.engine import ensemble
 from sde.estimators import sample_moments
 from symbolic import SDE, Normal
@@ -146,7 +146,7 @@ def sampler(sde: SDE = GBM, f: Any = X, **changes: Any) -> Any:
         "seed": 7,
     }
     settings |= {"dtype": "float64", "threads": None, "bound": None} | changes
-    return expectations._Sampler(sde, f, **settings)
+    return level_paths.LevelPaths(sde, {"f": f}, **settings)
 
 
 def test_the_first_levels_paths_are_simulates() -> None:
@@ -186,8 +186,8 @@ def test_levels_agree_on_what_they_estimate() -> None:
 
 
 def test_one_program_serves_every_level(monkeypatch: pytest.MonkeyPatch) -> None:
-    texts, load = [], expectations.load
-    monkeypatch.setattr(expectations, "load", lambda text, manifest: (texts.append(text), load(text, manifest))[1])
+    texts, load = [], level_paths.load
+    monkeypatch.setattr(level_paths, "load", lambda text, manifest: (texts.append(text), load(text, manifest))[1])
     assert len(run(CASES["gbm"]).levels) > 5 and len(texts) == 1
 
 
@@ -256,9 +256,9 @@ def test_single_precision() -> None:
 
 
 def test_coarse_paths_of_their_own_are_seen_in_the_cost(monkeypatch: pytest.MonkeyPatch) -> None:
-    coupled, ends = run(CASES["call"], tolerance=0.004), expectations._Sampler._final_states
+    coupled, ends = run(CASES["call"], tolerance=0.004), level_paths.LevelPaths._final_states
     monkeypatch.setattr(
-        expectations._Sampler,
+        level_paths.LevelPaths,
         "_final_states",
         lambda self, level, at, first, n: ends(self, level, at, first + (at < level) * 2**30, n),
     )
@@ -268,9 +268,9 @@ def test_coarse_paths_of_their_own_are_seen_in_the_cost(monkeypatch: pytest.Monk
 
 def test_coarse_steps_of_the_wrong_length_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """Level l's coarse steps twice too long: the sum does not telescope, and the levels say so."""
-    ends = expectations._Sampler._final_states
+    ends = level_paths.LevelPaths._final_states
     monkeypatch.setattr(
-        expectations._Sampler,
+        level_paths.LevelPaths,
         "_final_states",
         lambda self, level, at, first, n: ends(self, level, at - (1 if 0 < at < level else 0), first, n),
     )
@@ -340,23 +340,10 @@ def test_a_problem_without_chance_is_refused() -> None:
 )
 def test_what_it_refuses(changes: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is compiled."""
-    monkeypatch.setattr(expectations, "load", lambda *_: pytest.fail("compiled"))
+    monkeypatch.setattr(level_paths, "load", lambda *_: pytest.fail("compiled"))
     settings: dict[str, Any] = {"sde": GBM, "f": X, "tolerance": 0.1, "start": {X: 1.0}, "time": 1.0} | changes
     with pytest.raises(ValueError, match=message):
         expectation(settings.pop("sde"), settings.pop("f"), **settings)
-
-
-def test_several_values_of_a_parameter_are_several_calls() -> None:
-    mu = sp.Symbol("mu", real=True)
-    with pytest.raises(ValueError, match=r"expectation.parameters: takes one number each; got \['mu'\]"):
-        expectation(
-            SDE([X], [mu * X], [[X]], parameters=[mu]),
-            X,
-            tolerance=0.1,
-            start={X: 1.0},
-            time=1.0,
-            parameters={mu: [0.1, 0.2]},
-        )
 
 
 def test_a_loss_is_taken_as_its_sde() -> None:

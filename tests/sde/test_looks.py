@@ -45,8 +45,15 @@ def in_looks(seed: int, mean: float, margin: float, looks: tuple[int, ...], alph
     return run_in_looks(given(1), simulators, [claim(j) for j in range(count)], alpha, len(looks)), made
 
 
-@pytest.mark.parametrize("count", [1, 3])
-@pytest.mark.parametrize(("mean", "wrong"), [(0.5001, "supported"), (0.4999, "refuted")])
+@pytest.mark.parametrize(
+    ("mean", "wrong", "count"),
+    [
+        (0.5001, "supported", 1),
+        (0.4999, "refuted", 3),
+        pytest.param(0.5001, "supported", 3, marks=pytest.mark.slow),
+        pytest.param(0.4999, "refuted", 1, marks=pytest.mark.slow),
+    ],
+)
 def test_many_looks_spend_no_more_than_alpha(mean: float, wrong: str, count: int) -> None:
     """On the margin's edge, over eight looks: the chance of any wrong verdict, 10 % declared, 250 families, refused at
     1e-4. Looks that each spend it whole go beyond it, for a single claim."""

@@ -100,7 +100,7 @@ def test_what_fits_no_path_is_refused(given: Any, says: str) -> None:
 
 
 def test_where_they_cannot_be() -> None:
-    with pytest.raises(InputError, match="expectation.parameters: takes one number each"):
+    with pytest.raises(InputError, match="expectation.parameters: takes numbers"):
         expectation(EQUATION, X, tolerance=0.1, start={X: 1.0}, time=1.0, parameters={a: Normal(0, 1), s: 1.0})
     Y, positive = states("Y", (3,)), sp.Symbol("b", positive=True)
     made = SDE(Y, drift=-a * Y, diffusion=np.ones(3), parameters=[a])

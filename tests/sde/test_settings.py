@@ -27,6 +27,7 @@ from sde.cli.commands import app
 from sde.constraints import Setting
 from sde.settings import SETTINGS, RunSettings, SaveAt, options, taken
 from sde.spec.problem_file import parse_spec
+from sde.spec.run_section import OF_LOSS
 from symbolic import Loss, Normal, derive
 from symbolic.errors import InputError
 from symbolic.errors import check as must
@@ -117,6 +118,15 @@ def test_calls_refuse_what_a_setting_cannot_be(command: str, name: str) -> None:
         assert len(lines(caught.value, name)) == 1, value
 
 
+SDE_SPEC = """
+[sde]
+states = ["X"]
+drift = { X = "-X" }
+[run]
+parameters = {}
+"""
+
+
 def _toml(value: Any) -> str:
     if isinstance(value, float):
         return str(value)
@@ -125,7 +135,8 @@ def _toml(value: Any) -> str:
 
 @pytest.mark.parametrize("name", [s.name for s in SETTINGS.values() if s.spec])
 def test_specs_refuse_what_a_setting_cannot_be(name: str) -> None:
-    text = "\n".join(line for line in GOOD.split("\n") if not line.startswith(f"{name} ="))
+    good = GOOD if name in OF_LOSS else SDE_SPEC
+    text = "\n".join(line for line in good.split("\n") if not line.startswith(f"{name} ="))
     known = SETTINGS[name]
     for value in bad(known):
         if value is None or (known.constraint is not None and known.constraint.check is must.text and value == "a"):

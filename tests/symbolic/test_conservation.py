@@ -61,17 +61,18 @@ def balancedness(widths: list[int], seed: int = 0) -> int:
     return int(np.linalg.matrix_rank(np.array(rows), tol=1e-8))
 
 
-def test_fifty_random_linear_networks():
+@pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.slow)])
+def test_fifty_random_linear_networks(every: int):
     """All laws are balancedness (Marcotte et al., section 4): #laws = rank of {W_i W_i^T - W_{i+1}^T W_{i+1}}, found by
     derive's algebra too. docs/theory.md eq. (2.3), (2.4)."""
-    for widths in losses.linear_sizes():
+    for widths in losses.linear_sizes()[::every]:
         loss = losses.linear_net(widths[::-1])
         formal = Formal(loss)
         charges = independent(find_algebra(loss, formal).symmetric_fields)
         assert law_count(loss, charges) == charges == balancedness(widths), widths
 
 
-@pytest.mark.parametrize("part", range(5))
+@pytest.mark.parametrize("part", [pytest.param(n, marks=[pytest.mark.slow] * (n > 1)) for n in range(5)])
 def test_fifty_random_relu_networks(part: int):
     """One law per hidden unit (Marcotte et al., section 4), whatever depth, widths and biases. docs/theory.md eq.
     (2.4)."""

@@ -147,7 +147,16 @@ def float_laws(loss: Loss) -> int:
     return loss.dimension - int((np.linalg.svd(rows, compute_uv=False) > 1e-7).sum())
 
 
-@pytest.mark.parametrize("name", ["cosine", "cosine of three rows", "cosine of one matrix", "rms norm", "hyperbola"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cosine",
+        "cosine of three rows",
+        pytest.param("cosine of one matrix", marks=pytest.mark.slow),
+        "rms norm",
+        "hyperbola",
+    ],
+)
 def test_laws_count_with_square_roots_of_data(name: str) -> None:
     """cos(W x, V z) allows a scale of W and one of V, so that |W|^2 and |V|^2 are laws (one with a single matrix), and
     c.(W x)/|W x| one of W: the laws are at least these. The hyperbola's slopes in w and u are different functions of x:
@@ -155,7 +164,7 @@ def test_laws_count_with_square_roots_of_data(name: str) -> None:
     loss, laws = CASES[name][0](), CASES[name][1]
     assert name == "cosine of three rows" or float_laws(loss) == laws
     assert derive(loss).conservation_laws == laws
-    assert {law_count(loss, 0, seed) for seed in range(8)} == {laws}, "without the hint that charges give"
+    assert {law_count(loss, 0, seed) for seed in range(2)} == {laws}, "without the hint that charges give"
 
 
 @pytest.mark.parametrize("name", ["40 categories", "30 categories, width 3", "two groups, width 1", "three groups"])
@@ -202,7 +211,7 @@ def test_kinks_in_parameters_alone_do_not_hang_on_a_seed() -> None:
     E, c = entries("E", (2, 5)), entries("c", (2,))
     rows = Loss((c @ np.array([relu(s) for s in E @ X]) - y) ** 2, {"E": E, "c": c}, Dataset(data))
     for loss, laws in ((Loss((relu(u) * w * x - y) ** 2, [u, w], GAUSS), 1), (rows, 3)):
-        assert {law_count(loss, 0, seed) for seed in range(3)} == {laws}
+        assert {law_count(loss, 0, seed) for seed in range(2)} == {laws}
 
 
 @pytest.mark.parametrize("name", [n for n in CASES if "attention" in n])
@@ -253,7 +262,7 @@ def test_a_count_below_the_charges_is_a_defect() -> None:
 def test_laws_do_not_hang_on_a_seed(name: str) -> None:
     """docs/theory.md eq. (2.5)."""
     loss = CASES[name][0]()
-    assert {law_count(loss, 0, seed) for seed in SEEDS[:10]} == {CASES[name][1]}
+    assert {law_count(loss, 0, seed) for seed in SEEDS[:4]} == {CASES[name][1]}
 
 
 @pytest.mark.slow

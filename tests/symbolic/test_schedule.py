@@ -52,9 +52,9 @@ def test_texts_combine() -> None:
 @pytest.mark.parametrize(
     "bad, words",
     [
-        ("warmup(t)", "warmup takes one number"),
-        ("warmup()", "warmup takes one number"),
-        ("cosine(1, 2, 3)", "cosine takes 2 numbers"),
+        ("warmup(t)", "must be a number"),
+        ("warmup()", "warmup takes one argument"),
+        ("cosine(1, 2, 3)", "cosine takes 1 to 2 arguments"),
         ("wormup(5)", "Did you mean 'warmup'"),
         ("u", "unknown name 'u'"),
         ("warmup(0)", "not a finite real number"),

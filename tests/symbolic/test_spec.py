@@ -10,6 +10,7 @@ import pytest
 import sympy as sp
 
 from sde.spec.problem_file import SpecError, parse_spec, read_spec, spec_for
+from symbolic.codegen.prepare import parameters_of
 from symbolic.problem.distributions import Normal
 from symbolic.problem.optimizer import SGD, t
 
@@ -357,7 +358,7 @@ def test_many_bad_cells_are_counted(tmp_path: Path) -> None:
 def test_examples_are_read_from_anywhere(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     spec = spec_for(path)
-    assert spec.loss.pack(spec.run["start"]).shape == (spec.loss.dimension,)
+    assert set(spec.run["start"]) == {p.name for p in parameters_of(spec.problem)}
 
 
 def test_files_that_are_not_there_or_not_text(tmp_path: Path) -> None:

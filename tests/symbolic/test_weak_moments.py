@@ -102,7 +102,14 @@ def lowest(found: dict[tuple[int, ...], sp.Expr]) -> int:
 
 @pytest.mark.parametrize(
     ("sde", "scheme"),
-    [(GENERAL, "platen-weak-2"), (CUBE, "platen-weak-2"), (ADDITIVE, "heun"), (SCALAR, "sra1"), (LINEAR, "sriw1")],
+    [
+        pytest.param(GENERAL, "platen-weak-2", marks=pytest.mark.slow),
+        (BILINEAR, "platen-weak-2"),
+        (CUBE, "platen-weak-2"),
+        (ADDITIVE, "heun"),
+        (SCALAR, "sra1"),
+        (LINEAR, "sriw1"),
+    ],
 )
 def test_weak_order_two(sde: SDE, scheme: str) -> None:
     """Moments right through h^(5/2): a step's weak error is of order h^3, the run's of order 2 (Kloeden and Platen

@@ -15,9 +15,9 @@ from ..random.philox import STREAM_CROSSING, draw
 
 FURTHEST = 22.0
 """Exponent from which on a crossing is less likely than 2**-31, the last place of a word, and is left out."""
+NEVER = 2.0 * FURTHEST
+"""Exponent of what is left out: exp(-NEVER) is below all words, and no subnormal, which processors are slow with."""
 TIME_BLOCKS = 0x80000000
-FEW = 8
-"""One lane in so many, under which each draws for itself."""
 
 
 @inlined
@@ -41,78 +41,92 @@ def passage(a, b, seed, path, step, block):
 
 
 @inlined
-def _exponents(turn, hybrid, lanes, level, bridge):
-    """turn.met = -1 where a lane ends beyond the level, else the exponent of having been there, infinite where that is
-    out of the question; whether some lane has met it, and how many may have."""
-    met, at, spread = turn.met[level * lanes :], level * lanes, (hybrid.levels + level) * lanes
-    before, after, variance, length = turn.before[at:], turn.after[at:], turn.before[spread:], turn.length
-    some, near, bridged = 0, 0, np.float64(1.0) if bridge else np.float64(0.0)
+def _near(turn, hybrid, lanes):
+    """List in turn.lane the lanes that may meet a level between the ends of their turn, some others with them; how
+    many. No root, quotient or random number is taken of those that are left out."""
+    half, listed = np.float64(FURTHEST / 2.0 if hybrid.arrive != 0 else 0.0), 0
     for i in range(lanes):
-        a, b = -np.float64(before[i]), -np.float64(after[i])
-        v = bridged * np.float64(variance[i]) * length[i]
-        exponent = 2.0 * a * b / (v if v > 0 else 1.0)
-        exponent = exponent if (v > 0) & (a > 0) & (b >= 0) & (exponent < FURTHEST) else np.inf
-        exponent = -1.0 if (a >= 0) & (b < 0) else exponent
-        exponent = exponent if turn.goes[i] != 0 else np.inf
-        met[i] = exponent
-        some |= np.int64(1) if exponent < 0 else np.int64(0)
-        near += np.int64(1) if (exponent >= 0) & (exponent < FURTHEST) else np.int64(0)
-    return some, near
+        turn.chance[i] = half * turn.length[i]
+        turn.near[i] = 0
+    for level in range(hybrid.levels):
+        at, spread = level * lanes, (hybrid.levels + level) * lanes
+        before, after, variance, near = turn.before[at:], turn.after[at:], turn.before[spread:], turn.near
+        for i in range(lanes):
+            apart = np.float64(before[i]) * np.float64(after[i]) > np.float64(variance[i]) * turn.chance[i]
+            near[i] |= np.int64(0) if apart else np.int64(1)
+    for i in range(lanes):
+        goes = (turn.running[i] != 0) & ((turn.rest[i] > 0) | (turn.look[i] != 0))
+        turn.near[i] = turn.near[i] if goes else np.int64(0)
+    for i in range(lanes):
+        turn.lane[listed] = i
+        listed += turn.near[i]
+    return listed
 
 
 @inlined
-def _coins(space, met, lanes, level, seed, paths, k, block, drawn, near):
-    """Let the exponents' coins fall: -1 where a lane has met the level, infinite where not. Whether some has, and the
-    draw block that space.words hold, `drawn` before: few lanes draw their own."""
-    some, words, row = 0, space.words, (level % 4) * lanes
-    if near * FEW < lanes and drawn != block:
-        for i in range(lanes):
-            if (met[i] >= 0) & (met[i] < FURTHEST):
-                four = draw(
-                    np.uint64(seed), np.uint64(paths[i]), np.uint64(k), np.uint64(STREAM_CROSSING), np.uint64(block)
-                )
-                met[i] = -1.0 if unit(four[level % 4]) < exp(-met[i]) else np.inf
-            some |= np.int64(1) if met[i] < 0 else np.int64(0)
-        return some, drawn
-    if drawn != block:
-        functions, spare = space.functions, space.spare
-        call_fill_of(functions.words_of, spare, words, spare, paths, 0, lanes, seed, k, STREAM_CROSSING, block)
-    for i in range(lanes):
-        hit = unit(words[row + i]) < exp(-met[i])
-        met[i] = -1.0 if hit else np.inf
-        some |= np.int64(1) if hit else np.int64(0)
-    return some, block
+def _exponents(turn, hybrid, lanes, level, listed):
+    """turn.chance = -1 where a listed lane ends beyond the level, else the exponent of having been there, NEVER where
+    that is out of the question; whether some have one."""
+    at, spread, some = level * lanes, (hybrid.levels + level) * lanes, False
+    bridged = np.float64(1.0 if hybrid.arrive != 0 else 0.0)
+    for j in range(listed):
+        i = turn.lane[j]
+        a, b = -np.float64(turn.before[at + i]), -np.float64(turn.after[at + i])
+        v = bridged * np.float64(turn.before[spread + i]) * turn.length[i]
+        exponent = 2.0 * a * b / (v if v > 0 else 1.0)
+        may = (v > 0) & (a > 0) & (b >= 0) & (exponent < FURTHEST)
+        some |= may
+        turn.chance[j] = -1.0 if (a >= 0) & (b < 0) else exponent if may else NEVER
+    return some
+
+
+@inlined
+def _date(turn, hybrid, lanes, seed, paths, k, substep, i, level):
+    """turn.met of a lane that meets a level: -1 becomes the time."""
+    at = level * lanes + i
+    if turn.met[at] < 0:
+        a, b, length = -np.float64(turn.before[at]), -np.float64(turn.after[at]), turn.length[i]
+        variance = np.float64(turn.before[hybrid.levels * lanes + at]) * length
+        if hybrid.arrive == 0 or length == 0:
+            turn.met[at] = length
+        elif a <= 0:
+            turn.met[at] = 0.0
+        elif variance > 0:
+            root = np.sqrt(variance)
+            share = passage(a / root, b / root, seed, paths[i], k, substep * hybrid.levels + level)
+            turn.met[at] = length * share
+        else:
+            turn.met[at] = length * (a / (a - b))
 
 
 @inlined
 def crossings(space, turn, hybrid, lanes, seed, paths, k, substep):
-    """turn.met = time from the turn's start at which each lane first meets each level, infinite for none; whether some
-    lane meets some."""
-    any_met, drawn = 0, np.int64(-1)
-    bridge = hybrid.arrive != 0
-    for i in range(lanes):
-        goes = (turn.running[i] != 0) & ((turn.rest[i] > 0) | (turn.look[i] != 0))
-        turn.goes[i] = np.int64(1) if goes else np.int64(0)
+    """Put the lanes that meet a level in front of turn.lane, and for each turn.met = time from the turn's start at
+    which it first meets each level, infinite for none; how many there are."""
+    listed = _near(turn, hybrid, lanes)
+    if listed == 0:
+        return 0
+    words, padded, hits, drawn = space.words, min(lanes, (listed + 7) // 8 * 8), 0, -1
+    for j in range(padded):
+        turn.own[j] = paths[turn.lane[j if j < listed else 0]]
+        turn.near[j] = 0
     for level in range(hybrid.levels):
-        met, at, spread = turn.met[level * lanes :], level * lanes, (hybrid.levels + level) * lanes
-        some, near = _exponents(turn, hybrid, lanes, level, bridge)
-        if near != 0:
-            block = substep * ((hybrid.levels + 3) // 4) + level // 4
-            some, drawn = _coins(space, met, lanes, level, seed, paths, k, block, drawn, near)
-        any_met |= some
-        for i in range(lanes if some != 0 else 0):
-            if met[i] < 0:
-                a, b = -np.float64(turn.before[at + i]), -np.float64(turn.after[at + i])
-                length = turn.length[i]
-                variance = np.float64(turn.before[spread + i]) * length
-                if not bridge or length == 0:
-                    met[i] = length
-                elif a <= 0:
-                    met[i] = 0.0
-                elif variance > 0:
-                    root = np.sqrt(variance)
-                    share = passage(a / root, b / root, seed, paths[i], k, substep * hybrid.levels + level)
-                    met[i] = length * share
-                else:
-                    met[i] = length * (a / (a - b))
-    return any_met != 0
+        if _exponents(turn, hybrid, lanes, level, listed):
+            if drawn != level // 4:
+                drawn = level // 4
+                functions, spare, own = space.functions, space.spare, turn.own
+                block = substep * ((hybrid.levels + 3) // 4) + drawn
+                call_fill_of(functions.words_of, spare, words, spare, own, 0, padded, seed, k, STREAM_CROSSING, block)
+            row = words[(level % 4) * padded :]
+            for j in range(listed):
+                turn.chance[j] = -1.0 if unit(row[j]) < exp(-turn.chance[j]) else NEVER
+        for j in range(listed):
+            turn.met[level * lanes + turn.lane[j]] = turn.chance[j] if turn.chance[j] < 0 else np.inf
+            turn.near[j] |= np.int64(1) if turn.chance[j] < 0 else np.int64(0)
+    for j in range(listed):
+        turn.lane[hits] = turn.lane[j]
+        hits += turn.near[j]
+    for j in range(hits):
+        for level in range(hybrid.levels):
+            _date(turn, hybrid, lanes, seed, paths, k, substep, turn.lane[j], level)
+    return hits

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..compiled_program import Program
 from ..drivers import Gaussian
+from ..workspace import aligned
 
 
 class Hybrid(NamedTuple):
@@ -38,13 +39,22 @@ class Hybrid(NamedTuple):
     impulse: Any  # (I,) int64: changes made then
 
 
+class Ended(NamedTuple):
+    """Of a chunk's paths, the last state, marks and times of those that run no more, and how much is left to run."""
+
+    x: Any  # (S + 2, paths) F
+    marks: Any  # (G, paths) int64
+    times: Any  # (G, paths) float64
+    left: Any  # (2,) int64: blocks and paths
+
+
 class Turns(NamedTuple):
     """Scratch: rows of LANES."""
 
     y: Any  # states before the turn
     before: Any  # what `watch` says before it, and after
     after: Any
-    met: Any  # (L * LANES,) float64: when each level is met, from the turn's start
+    met: Any  # (L * LANES,) float64: when the lanes that meet some level meet each, from the turn's start
     now: Any  # float64: each lane's time
     rest: Any  # float64: what is left of the grid's step
     length: Any  # float64: of the turn
@@ -54,9 +64,12 @@ class Turns(NamedTuple):
     normal: Any
     running: Any  # int64
     look: Any  # int64: whether a lane has been changed and is to be looked at
-    goes: Any  # int64: whether a lane takes part in the turn
     due: Any  # int64
     act: Any  # int64
+    near: Any  # int64: whether a lane may meet a level
+    lane: Any  # int64: numbers of lanes
+    own: Any  # int64: paths of those lanes
+    chance: Any  # float64: exponents of the chance that they meet a level
 
 
 def make_turns(program: Program, hybrid: Hybrid, driver: Any, dtype: Any) -> Turns:
@@ -67,13 +80,13 @@ def make_turns(program: Program, hybrid: Hybrid, driver: Any, dtype: Any) -> Tur
     normals = driver.channels * driver.fine + per if isinstance(driver, Gaussian) else 0
 
     def real(count: int) -> np.ndarray:
-        return np.zeros(count * lanes, dtype)
+        return aligned(count * lanes, dtype)
 
     def rows(count: int = 1) -> np.ndarray:
-        return np.zeros(count * lanes)
+        return aligned(count * lanes, np.float64)
 
     def whole() -> np.ndarray:
-        return np.zeros(lanes, np.int64)
+        return aligned(lanes, np.int64)
 
     return Turns(
         y=real(program.states),
@@ -89,9 +102,12 @@ def make_turns(program: Program, hybrid: Hybrid, driver: Any, dtype: Any) -> Tur
         normal=real(normals),
         running=whole(),
         look=whole(),
-        goes=whole(),
         due=whole(),
         act=whole(),
+        near=whole(),
+        lane=whole(),
+        own=whole(),
+        chance=rows(),
     )
 
 

@@ -57,6 +57,20 @@ def make_changes(space, turn, program, hybrid, x, seed, p, paths, counts):
 
 
 @inlined
+def _whole(space, turn, lanes, full, real):
+    """As `_lengths`, where every lane that runs goes to the end of the step."""
+    moving = 0
+    copy(turn.length, turn.rest, lanes)
+    for i in range(lanes):
+        turn.due[i] = 0
+        space.h[i] = real(full) if turn.length[i] > 0 else real(0.0)
+        moving += 1 if turn.length[i] > 0 else 0
+    for i in range(lanes):
+        space.t[i] = real(turn.now[i])
+    return moving, moving, 0
+
+
+@inlined
 def _lengths(space, turn, program, hybrid, x, budgets, full, span):
     """How far each lane goes in this turn, and which clock ends it; how many have something to do, how many of them
     move, and how many a part of the step only."""
@@ -96,8 +110,8 @@ def _move(driver, space, turn, program, clock, seed, p, x, paths, k, fresh, subs
     if moving < lanes:
         for j in range(program.states):
             for i in range(lanes):
-                at = j * lanes + i
-                x[at] = x[at] if turn.length[i] > 0 else turn.y[at]
+                moved, still = x[j * lanes + i], turn.y[j * lanes + i]
+                x[j * lanes + i] = moved if turn.length[i] > 0 else still
 
 
 @inlined
@@ -116,17 +130,14 @@ def _mark_lost(space, turn, program, x, marks, times, bound, state):
 
 
 @inlined
-def _choose(turn, hybrid, lanes, marks, times, state):
-    """turn.act = 1 + the level at which each lane stops or is reset, 0 for none; events until then are dated. Whether
-    some lane has one."""
+def _choose(turn, hybrid, lanes, hits, marks, times, state):
+    """turn.act = 1 + the level at which each of the first turn.lane stops or is reset, 0 for none and elsewhere; events
+    until then are dated. Whether some lane has one."""
     some = 0
     for i in range(lanes):
-        best, first, soonest = -1, np.inf, np.inf
         turn.act[i] = 0
-        for level in range(hybrid.levels):
-            soonest = min(soonest, turn.met[level * lanes + i])
-        if soonest == np.inf:
-            continue
+    for j in range(hits):
+        i, best, first = turn.lane[j], -1, np.inf
         for level in range(hybrid.levels):
             met = turn.met[level * lanes + i]
             if (hybrid.ends[level] != 0) | (hybrid.resets[level] != 0) and met < first:
@@ -143,11 +154,13 @@ def _choose(turn, hybrid, lanes, marks, times, state):
 
 
 @inlined
-def _arrive(space, turn, program, hybrid, x, p):
+def _arrive(space, turn, program, hybrid, hits, x, p):
     """Put the lanes that act to where they meet their level, and shorten their turn to it."""
     lanes, real, some = program.lanes, x.dtype.type, 0
-    for i in range(lanes):
-        turn.code[i], turn.code[lanes + i] = real(0.0), real(0.0)
+    for i in range(2 * lanes):
+        turn.code[i] = real(0.0)
+    for j in range(hits):
+        i = turn.lane[j]
         level = turn.act[i] - 1
         if level >= 0:
             met = turn.met[level * lanes + i]
@@ -174,26 +187,30 @@ def _give_up(space, turn, x, states, lanes):
 
 
 @inlined
-def _act(turn, hybrid, lanes, seed, paths, marks, times, budgets, counts, state, acts, real):
-    """Stop the lanes that are to stop; turn.act = the change that each of the others meets, by its level or its clock.
-    Whether some lane meets one."""
+def _act(turn, hybrid, lanes, hits, seed, paths, marks, times, budgets, counts, state, due, real):
+    """Stop those of the first turn.lane that are to stop; turn.act = the change that each of the others meets, by its
+    level or its clock. Whether some lane meets one."""
     levels, changes = hybrid.levels, False
-    for i in range(lanes):
-        level = turn.act[i] - 1 if acts else -1
+    for j in range(hits):
+        i = turn.lane[j]
+        level = turn.act[i] - 1
         turn.act[i] = 0
-        if level >= 0 and hybrid.ends[level] != 0:
-            turn.running[i], turn.rest[i] = 0, 0.0
-            marks[hybrid.last * lanes + i], times[hybrid.last * lanes + i] = state, turn.now[i]
-        elif level >= 0:
-            turn.act[i], changes = hybrid.resets[level], True
-            for other in range(levels):
-                turn.after[other * lanes + i] = turn.before[other * lanes + i]
-            turn.after[level * lanes + i] = real(1.0)  # met: not to be met again until it has been left
-        elif turn.due[i] > 0:
-            due = turn.due[i] - 1
-            turn.act[i], changes = hybrid.clocks[due], True
+        if level >= 0:
+            turn.due[i] = 0
+            if hybrid.ends[level] != 0:
+                turn.running[i], turn.rest[i] = 0, 0.0
+                marks[hybrid.last * lanes + i], times[hybrid.last * lanes + i] = state, turn.now[i]
+            else:
+                turn.act[i], changes = hybrid.resets[level], True
+                for other in range(levels):
+                    turn.after[other * lanes + i] = turn.before[other * lanes + i]
+                turn.after[level * lanes + i] = real(1.0)  # met: not to be met again until it has been left
+    for i in range(lanes if due != 0 else 0):
+        if turn.due[i] > 0:
+            clock = turn.due[i] - 1
+            turn.act[i], changes = hybrid.clocks[clock], True
             count = counts[(turn.act[i] - 1) * lanes + i] + 1
-            budgets[due * lanes + i] = wait(seed, paths[i], count, due)
+            budgets[clock * lanes + i] = wait(seed, paths[i], count, clock)
     return changes
 
 
@@ -225,7 +242,11 @@ def turns(
     full = clock.h[k - clock.first] if span > 0 else 0.0
     clocks = len(hybrid.clocks)
     while space.stop[0] == 0:
-        going, moving, partial = _lengths(space, turn, program, hybrid, x, budgets, full, span)
+        whole = clocks == 0 and substep == 0 and span > 0
+        if whole:
+            going, moving, partial = _whole(space, turn, lanes, full, real)
+        else:
+            going, moving, partial = _lengths(space, turn, program, hybrid, x, budgets, full, span)
         if going == 0:
             break
         copy(turn.y, x, states * lanes)
@@ -235,29 +256,39 @@ def turns(
             _give_up(space, turn, x, states, lanes)
         for i in range(lanes):
             turn.ends[i] = turn.now[i] + turn.length[i]
+        for i in range(lanes):
             space.t[i] = real(turn.ends[i])
         _mark_lost(space, turn, program, x, marks, times, bound, k + 1)
         call_observe(hybrid.watch, x, space.t, p, turn.after)
         acts, changes, due = False, False, 0
-        if crossings(space, turn, hybrid, lanes, seed, paths, k, substep):
-            acts = _choose(turn, hybrid, lanes, marks, times, k + 1)
+        hits = crossings(space, turn, hybrid, lanes, seed, paths, k, substep)
+        if hits > 0:
+            acts = _choose(turn, hybrid, lanes, hits, marks, times, k + 1)
             if acts:
-                _arrive(space, turn, program, hybrid, x, p)
+                _arrive(space, turn, program, hybrid, hits, x, p)
         for c in range(clocks):
             rates = turn.before[(2 * levels + c) * lanes :]
             for i in range(lanes):
                 left = budgets[c * lanes + i] - np.float64(rates[i]) * turn.length[i]
                 budgets[c * lanes + i] = left if left > 0 else 0.0
         for i in range(lanes):
-            whole = turn.length[i] >= turn.rest[i]
             turn.now[i] += turn.length[i]
-            turn.rest[i] = 0.0 if whole else turn.rest[i] - turn.length[i]
+        for i in range(lanes):
+            left = turn.rest[i] - turn.length[i]
+            turn.rest[i] = left if left > 0 else 0.0
+        for i in range(lanes):
             turn.look[i] = 0
             due |= turn.due[i]
         if acts or due != 0:
-            changes = _act(turn, hybrid, lanes, seed, paths, marks, times, budgets, counts, k + 1, acts, real)
+            if not acts:
+                for i in range(lanes):
+                    turn.act[i] = 0
+            acting = hits if acts else 0
+            changes = _act(turn, hybrid, lanes, acting, seed, paths, marks, times, budgets, counts, k + 1, due, real)
         copy(turn.before, turn.after, (2 * levels + clocks) * lanes)
         if changes:
             make_changes(space, turn, program, hybrid, x, seed, p, paths, counts)
         substep += 1
+        if whole and not changes:
+            break
     return substep

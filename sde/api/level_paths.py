@@ -1,0 +1,166 @@
+"""f at the end of paths at the steps of levels, of one function or several at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from sde.api import explosion_reasons, starts, sweep
+from sde.api.estimate_store import run_name
+from sde.api.step_inputs import constants
+from sde.api.survey import Survey
+from sde.engine import checkpoint_folder, dataset, ensemble, inputs, interruption, time_grid
+from sde.engine.accumulators.explosions import Explosions
+from sde.engine.pilot import PATHS
+from sde.engine.plan import Plan, Start
+from sde.engine.program import Program, load
+from sde.engine.time_grid import RunClock
+from symbolic.codegen.prepare import Prepared, parameters_of, prepare
+from symbolic.dynamics.equation import SDE
+from symbolic.errors import InputError
+from symbolic.schemes import for_step
+
+SHIFT = 40
+"""Level l takes the paths from l 2**40 on."""
+BATCH_BYTES = 1 << 24
+"""What one run's saves may take."""
+KEPT_BYTES = 1 << 28
+"""What functions at the ends of paths may take that are kept for one another; beyond, paths are run again."""
+
+
+class LevelPaths:
+    """Functions at the end of given paths of a level, and of the same paths at longer steps:
+    `sde.estimators.multilevel.Sample` of each. Several share their paths, which are those of each alone."""
+
+    def __init__(
+        self,
+        sde: SDE,
+        functions: Mapping[str, Any],
+        start: Mapping[Any, Any],
+        *,
+        time: float,
+        began: float = 0.0,
+        scheme: str,
+        parameters: Mapping[Any, Any] | None,
+        steps: int,
+        refine: int,
+        seed: int,
+        dtype: str,
+        threads: int | None,
+        bound: float | None,
+        folder: checkpoint_folder.Folder | None = None,
+    ) -> None:
+        self.folder, self._asked = folder, interruption.count()
+        self.sde, self.time, self.began, self.scheme = sde, time, began, scheme
+        self.functions, self._known, self._bytes = functions, dict[tuple[int, int], np.ndarray](), 0
+        self.steps, self.refine, self.seed, self.dtype, self.threads = steps, refine, seed, dtype, threads
+        self._grid(0)
+        self._prepared, self._programs = dict[str, Prepared](), dict[str, Program]()
+        prepared = self._ready(for_step(sde, scheme, time / steps))
+        self.bound = bound if bound is not None else ensemble.BOUND[dtype]
+        width = len(prepared.module.manifest["states"])
+        self.start: Start = starts.reader(parameters_of(sde), start, 0, seed, width)
+        numbers = sweep.numbers(sde, parameters)
+        survey = Survey(sde, numbers, start, PATHS, seed, time, began)
+        self.parameters = constants(sde, prepared, parameters, lambda: survey.pilot.size).astype(dtype)
+        rows = sum(int(np.prod(o.shape, dtype=int)) for o in prepared.outputs) - len(functions) + 1
+        self.batch = max(1024, BATCH_BYTES // (rows * np.dtype(dtype).itemsize))  # as of one function alone
+
+    def _grid(self, level: int) -> time_grid.Grid:
+        longest = self.time / (self.steps * self.refine**level)
+        return replace(time_grid.continuous(self.time, longest, [self.time]), begin=self.began)
+
+    def _ready(self, name: str) -> Prepared:
+        if name not in self._prepared:
+            self._prepared[name] = prepare(self.sde, name, self._observed(), self.dtype)
+        return self._prepared[name]
+
+    def _program(self, dt: float) -> tuple[Prepared, Program]:
+        """One for all steps, unless the scheme's formula depends on them (milstein-levy)."""
+        name = for_step(self.sde, self.scheme, dt)
+        prepared = self._ready(name)
+        if name not in self._programs:
+            self._programs[name] = load(prepared.module.text, prepared.module.manifest)
+        return prepared, self._programs[name]
+
+    def _observed(self) -> dict[str, Any]:
+        """Functions under names that a state hardly has."""
+        several = len(self.functions) > 1
+        return {f"f_of_states_{k}" if several else "f_of_states": f for k, f in enumerate(self.functions.values())}
+
+    def __call__(
+        self, level: int, first: int, count: int, coarse: bool, which: int = 0
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Of the function of that number."""
+        fine = self._finite(which, level, level, first, count)
+        return fine, self._finite(which, level, level - 1, first, count) if coarse else None
+
+    def _finite(self, which: int, level: int, at: int, first: int, count: int) -> np.ndarray:
+        values = self._shared(level, at, first, count)[which]
+        wrong = np.flatnonzero(~np.isfinite(values))
+        if len(wrong):
+            name = list(self.functions)[which]
+            where = f"expectation.f[{name}]" if len(self.functions) > 1 else "expectation.f"
+            raise InputError(
+                f"{where}: must be finite; got {float(values[wrong[0]])!r} (float) on path {first + wrong[0]} and"
+                f" {len(wrong) - 1} others on level {level} at dt = {self._grid(at).longest:g}. Write f so that it is a"
+                " number wherever paths go."
+            )
+        return values
+
+    def _shared(self, level: int, at: int, first: int, count: int) -> np.ndarray:
+        """(F, count) all functions; of several, those of a level's first paths are kept for one another."""
+        known = self._known.get((level, at), np.empty((len(self.functions), 0)))
+        have, end = known.shape[1], first + count
+        if len(self.functions) == 1 or first > have or self._bytes > KEPT_BYTES:
+            return self._final_states(level, at, first, count)
+        if end > have:
+            more = self._final_states(level, at, have, end - have)
+            self._known[level, at] = known = np.concatenate([known, more], axis=1)
+            self._bytes += more.nbytes
+            if self.folder:
+                self.folder.drop(run_name(level, at, have, end - have))
+        return known[:, first:end]
+
+    def _final_states(self, level: int, at: int, first: int, count: int) -> np.ndarray:
+        """(F, count) at the end of this level's paths, at the steps of level `at`."""
+        grid = self._grid(at)
+        prepared, program = self._program(grid.longest)
+        refine = self.refine ** (level - at)
+        driver = inputs.brownian(prepared.mean, prepared.factor, self.dtype, refine, prepared.modes, self.sde.noises)
+        run_clock = RunClock(grid, time_grid.length, time_grid.root)
+        offset = (level << SHIFT) + first
+        plan = Plan(
+            program=program,
+            driver=driver,
+            clock=run_clock,
+            parameters=self.parameters,
+            start=self.start,
+            paths=count,
+            seed=int(self.seed),
+            bound=self.bound,
+            keep=True,
+            first=offset,
+        )
+        store = self.folder.checkpoint(run_name(level, at, first, count)) if self.folder else None
+        run = ensemble.run(plan, self.threads, None, store)
+        if run.interrupted or interruption.count() > self._asked:
+            raise KeyboardInterrupt
+        where = f"on level {level} at dt = {grid.longest:g}"
+        explosions = run.total[Explosions]
+        if explosions.count:
+            path, when, row, value = explosions.named[0]
+            state = prepared.module.manifest["states"][int(row)]
+            entry = {"path": int(path), "time": float(when), "state": state, "value": float(value)}
+            explosion_reasons.explainer(self.sde, prepared, for_step(self.sde, self.scheme, grid.longest), plan)(
+                [entry]
+            )
+            advice = entry.get("advice") or "Start with more steps, or take a tamed or implicit scheme"
+            raise InputError(
+                f"expectation: no path may explode; got {explosions.count} of {count} (int) {where} with"
+                f" {self.scheme}, the first {dataset.in_words({**entry, 'path': first + int(path)})}. {advice}."
+            )
+        return run.kept[-1, -len(self.functions) :].astype(np.float64)
