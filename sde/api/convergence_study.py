@@ -22,7 +22,7 @@ from symbolic.dynamics.step_map import t as time_symbol
 from symbolic.errors import InputError, as_whole, instance
 from symbolic.language.calls import called
 from symbolic.problem.parameter import Parameter, assign
-from symbolic.schemes import find, require_scheme
+from symbolic.schemes import find, orders, require_scheme
 
 Exact = Sequence[Any] | Callable[..., Any]
 
@@ -171,6 +171,7 @@ def convergence(
         endpoints = [(a - b, f - g) for (a, f), (b, g) in zip(endpoints[:-1], endpoints[1:], strict=True)]
         against = "half the step"
     h = time / np.array(counts[:levels], dtype=float)
+    strong, weak = orders(sde, scheme)
     squares, gaps = np.array([(e**2).sum(axis=0) for e, _ in endpoints]), np.array([f for _, f in endpoints])
     rms, root = np.sqrt(squares.mean(axis=1)), np.sqrt(paths)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -182,7 +183,7 @@ def convergence(
         against=against,
         paths=paths,
         seed=seed,
-        stated=(float(chosen.order("strong", sde.noise_class)), float(chosen.order("weak", sde.noise_class))),
+        stated=(float(strong), float(weak)),
         dt=h,
         strong_error=rms,
         strong_sem=rms_sem,

@@ -4,7 +4,7 @@ A new scheme is a file in this folder with a `SCHEME`.
 """
 
 from symbolic.schemes.array_step import ArrayStep, array_step
-from symbolic.schemes.choice import check_pairing, find, fitting, for_step, require_scheme, within_domain
+from symbolic.schemes.choice import check_pairing, find, fitting, for_step, orders, require_scheme, within_domain
 from symbolic.schemes.one_step import SIZE, beta, size, step_map
 from symbolic.schemes.scheme import Scheme
 from symbolic.schemes.table import SCHEMES
@@ -20,6 +20,7 @@ __all__ = [
     "find",
     "fitting",
     "for_step",
+    "orders",
     "require_scheme",
     "size",
     "step_map",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 from symbolic.dynamics.equation import SDE
 from symbolic.errors import InputError, nearest
+from symbolic.schemes import walls
 from symbolic.schemes.scheme import Scheme
 from symbolic.schemes.table import SCHEMES
 
@@ -90,6 +92,13 @@ def fitting(problem: SDE) -> list[str]:
         and all(d.kind in s.keeps for d in problem.domain.values())
         and not s.refuse(problem)
     ]
+
+
+def orders(problem: SDE, scheme: str) -> tuple[Fraction, Fraction]:
+    """Strong and weak order of a scheme on this SDE, its walls taken into account."""
+    chosen, _ = find(scheme)
+    strong, weak = (chosen.order(kind, problem.noise_class) for kind in ("strong", "weak"))
+    return min([strong, *(walls.STRONG[d.kind] for d in problem.domain.values() if d.kind in walls.STRONG)]), weak
 
 
 def within_domain(problem: SDE) -> tuple[str, str]:

@@ -26,7 +26,8 @@ def refuse(sde: Any) -> str | None:
 
 def linear(sde: Any) -> bool:
     """Whether the drift is linear in the states."""
-    return all(not sp.diff(f, x).free_symbols & set(sde.states) for f in sde.drift_vector for x in f.free_symbols)
+    own = set(sde.states)
+    return all(not sp.diff(f, x).free_symbols & own for f in sde.drift_vector for x in f.free_symbols & own)
 
 
 def step(sde: Any, x: Any, t: Any, dt: Any, dW: Any, let: Any) -> Any:

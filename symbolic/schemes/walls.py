@@ -4,6 +4,7 @@ Brownian bridge between a step's ends (Gobet 2000)."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Any
 
 import sympy as sp
@@ -11,6 +12,9 @@ import sympy as sp
 from symbolic.dynamics.domain import ABSORB, PERIODIC, REFLECT, Domain
 from symbolic.dynamics.step_map import h, t
 
+STRONG = {REFLECT: Fraction(1, 2), ABSORB: Fraction(1, 4), PERIODIC: Fraction(1, 2)}
+"""Strong orders beyond which walls let no scheme come: the lowest point of a path is off by sqrt(dt) between steps; two
+steps' bridges disagree on whether it was absorbed, and two paths on whether a period is over, for a share of them."""
 TINY = sp.Rational(1, 10**30)
 
 

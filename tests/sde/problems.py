@@ -43,6 +43,7 @@ LINEAR: dict[tuple[str, str], float | None] = {("weak", "sriw1"): 2.0}
 """A linear diffusion, for which SRIW1's defect vanishes (see `symbolic.schemes.sri`)."""
 EXACT = float("inf")
 SOLVED: dict[tuple[str, str], float | None] = {(kind, "orbit-splitting"): EXACT for kind in ("strong", "weak")}
+ADDITIVE = ("sra1", "implicit-euler")
 HELD: dict[tuple[str, str], float | None] = {("strong", "orbit-splitting"): 1.0}
 """Rates that no noise changes: what is left out of a step is of order dt^(3/2)."""
 
@@ -168,6 +169,38 @@ def _pendulum() -> Case:
     )
 
 
+def _nerve() -> Case:
+    """FitzHugh's and Nagumo's, one noise a state."""
+    return Case(
+        SDE([X, Y], [X - X**3 / 3 - Y, (X + HALF - Y) / 2], [[HALF, 0], [0, THIRD]], name="nerve"),
+        {X: 0.5, Y: 0.0},
+        steps=16,
+        only=ADDITIVE,
+    )
+
+
+def _particle() -> Case:
+    """With friction, in the potential x^4/4: noise in the velocity alone, in which the drift is linear, so that the
+    terms of order 3/2 are 0."""
+    return Case(
+        SDE([X, Y], [Y, -(X**3) - Y], [[0], [1]], name="particle"),
+        {X: 1.0, Y: 0.0},
+        steps=16,
+        functional=X**2,
+        special={("strong", "sra1"): 2.0},
+        only=ADDITIVE,
+    )
+
+
+def _driven() -> Case:
+    return Case(
+        SDE([X], [sp.sin(X) - X + sp.cos(2 * t)], [[1 / (1 + t)]], time=t, name="driven"),
+        {X: 1.0},
+        steps=16,
+        only=ADDITIVE,
+    )
+
+
 def _diagonal() -> Case:
     """Two of the waves side by side."""
     one, two = _gbm(), _atan()
@@ -257,6 +290,9 @@ CASES: dict[str, Case] = {
             _ornstein_uhlenbeck,
             _double_well,
             _pendulum,
+            _nerve,
+            _particle,
+            _driven,
             _diagonal,
             _predators,
             _cox_ingersoll_ross,

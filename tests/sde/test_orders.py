@@ -6,6 +6,7 @@ By default one or two problems for each scheme; all of them with `pytest -m slow
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,14 @@ from sde import convergence
 from sde.estimators.convergence_order import Convergence
 from symbolic.dynamics.equation import SDE
 from symbolic.schemes import SCHEMES, fitting
+from symbolic.schemes.implicit_euler import LARGEST
 from tests.sde import problems
 from tests.sde.domain_problems import DOMAINS
+from tests.sde.linear_problems import LINEAR_SYSTEMS
 from tests.sde.problems import EXACT
 from tests.sde.rescaling_problems import RESCALING
 
-CASES = problems.CASES | RESCALING | DOMAINS
+CASES = problems.CASES | RESCALING | DOMAINS | LINEAR_SYSTEMS
 PATHS = 20_000
 WIDEST = 0.15
 """Half-width beyond which a strong order's interval would say too little."""
@@ -126,9 +129,16 @@ def test_weak_orders_that_take_more_paths(case: str, scheme: str, changes: dict[
     assert scheme != "sriw1" or found.weak_interval[1] < 2, str(found)
 
 
-def test_new_schemes_are_tried_on_at_least_eight_problems() -> None:
-    for scheme in ("full-truncation", "log-euler", "quadratic-exponential", "exponential-euler"):
-        assert sum(name == scheme for _, name in PAIRS) >= 8
+def test_implicit_steps_take_linear_drifts_whose_rates_change_in_time() -> None:
+    """They were refused, as if not linear, for what the states are multiplied by."""
+    assert {(name, "implicit-euler") for name in LINEAR_SYSTEMS} <= set(PAIRS)
+
+
+def test_schemes_are_tried_on_at_least_eight_problems() -> None:
+    counts = Counter(scheme for _, scheme in PAIRS)
+    assert {name: n for name, n in counts.items() if n < 8} == {}
+    beyond = [c for c, name in PAIRS if name == "implicit-euler" and CASES[c].sde.dimension > LARGEST]
+    assert len(beyond) >= 8
 
 
 def test_every_scheme_and_class_is_covered() -> None:
