@@ -12,6 +12,7 @@ from sde.networks.monitor import Monitor
 from sde.networks.symmetries import symmetries
 from sde.networks.theory import Symmetries
 from sde.networks.traces import Traces, covariance_traces
+from sde.networks.trainer_hooks import trainer_callback
 from sde.networks.watching import watch
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "balance",
     "covariance_traces",
     "symmetries",
+    "trainer_callback",
     "watch",
 ]

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from sde.networks.charge import slices
@@ -23,9 +25,10 @@ def independent(probe: Probe, families: Sequence[Family], seed: int) -> int | No
     """The rank, None where it is not decided.
 
     Families that share no tensor are independent. In a block of families, one that has a tensor, or slices of it, to
-    itself, the slices independent, is independent of all others; without it others have theirs, and so on. What is left
-    falls into blocks again, each of which takes the rank of a matrix, if it is not too large. Entries without gradient
-    are charges by themselves: the others' fields count without them.
+    itself, the slices independent, is independent of all others, and so are several whose charges are different entries
+    of one symmetric matrix on such slices; without them others have theirs, and so on. What is left falls into blocks
+    again, each of which takes the rank of a matrix, if it is not too large. Entries without gradient are charges by
+    themselves: the others' fields count without them.
     """
     theta = probe.fresh(seed)
     dead = {f.shifts[0].parameter: torch.as_tensor(f.shifts[0].index[:, 0]) for f in families if f.kind == _DEAD}
@@ -51,6 +54,11 @@ def _block(families: Sequence[Family], theta: dict[str, Tensor], dead: Mapping[s
     waiting, count = list(groups.values()), 0
     while waiting:
         alone = next((g for g in waiting if _alone(g, [o for o in waiting if o is not g], theta, dead)), None)
+        if alone is None and (alone := _together([f for g in waiting for f in g], theta, dead)):
+            gone = {id(f) for f in alone}
+            count += sum(len(f) for f in alone)
+            waiting = [kept for g in waiting if (kept := [f for f in g if id(f) not in gone])]
+            continue
         if alone is None:
             left = [_rank(b, theta, dead) for b in _connected([f for g in waiting for f in g])]
             return None if None in left else count + sum(c for c in left if c is not None)
@@ -110,6 +118,59 @@ def _alone(
         if len(own) == len(index) and not met and not group[0].slots and first.parameter not in dead:
             return True
     return False
+
+
+def _together(families: Sequence[Family], theta: dict[str, Tensor], dead: Mapping[str, Tensor]) -> list[Family] | None:
+    """Families that move some slices of a tensor by A alone, each charge by an entry that no other has: A = 0 where no
+    slice moves, block by block, if the slices of a block are independent."""
+    on: dict[str, list[Family]] = {}
+    for f in families:
+        for name in f.parameters:
+            if name not in dead:
+                on.setdefault(name, []).append(f)
+    for name, met in on.items():
+        waiting = list(met)
+        while waiting:
+            chosen, entries = [first := waiting.pop(0)], [_entries(first, name)]
+            for f in chosen:
+                own = _entries(f, name)
+                more = [g for g in met if g not in chosen and own and _meets(name, own[0], np.unique(own[1]), g)]
+                chosen += more
+                entries += [_entries(g, name) for g in more]
+            known = [e for e in entries if e is not None]
+            waiting = [f for f in waiting if f not in chosen]
+            if len(known) == len(entries) and len({axes for axes, _ in known}) == 1:
+                axes = known[0][0]
+                if _each_has_its_own([e for _, e in known], slices(theta[name], axes)):
+                    return chosen
+    return None
+
+
+def _entries(family: Family, name: str) -> tuple[tuple[int, ...], np.ndarray] | None:
+    """(axes, (charges, m, 2)): which entries of A on the slices of a tensor each charge is; None where it is more."""
+    met = [s for s in family.slots if name in (s.left, s.right)]
+    if any(s.parameter == name for s in family.shifts) or len({s.left_axes for s in met}) != 1:
+        return None
+    if any((s.left, s.left_axes) != (s.right, s.right_axes) for s in met):
+        return None
+    pairs = [np.sort(np.stack([s.rows, s.columns], 2), 2) for s in met]
+    return met[0].left_axes, np.concatenate(pairs, 1)
+
+
+def _each_has_its_own(entries: Sequence[np.ndarray], rows: Tensor) -> bool:
+    """Whether every charge has an entry that no other has, in a block of A whose slices are independent."""
+    flat = np.concatenate([e.reshape(-1, 2) for e in entries])
+    sizes = np.concatenate([np.full(len(e), e.shape[1]) for e in entries])
+    owner = np.repeat(np.arange(len(sizes)), sizes)
+    links = sparse.coo_array((np.ones(len(flat)), (flat[:, 0], flat[:, 1])), shape=(len(rows), len(rows)))
+    block = connected_components(links, directed=False)[1]
+    free = np.zeros(len(rows), bool)
+    for b in np.unique(block[flat[:, 0]]):
+        held = np.flatnonzero(block == b)
+        free[held] = int(torch.linalg.matrix_rank(rows[torch.as_tensor(held)])) == len(held)
+    place, count = np.unique(flat, axis=0, return_inverse=True, return_counts=True)[1:]
+    alone = (count[place.reshape(-1)] == 1) & free[flat[:, 0]]
+    return bool(np.isin(np.arange(len(sizes)), owner[alone]).all())
 
 
 def _slices(slots: Sequence[Slot]) -> np.ndarray | None:

@@ -63,18 +63,22 @@ class Monitor:
         self._samples: StepSamples | None = None
         self._noise: StepNoise | None = None
         self._moments: Moments | None = None
-        self._batch = self._depth = 0
+        self._batch = self._depth = self._closed = 0
         self._handles: list[Any] = []
         self._open = True
         if inputs is None:
-            self._handles.append(model.register_forward_pre_hook(self._first))
+            self._handles.append(model.register_forward_pre_hook(self._first, with_kwargs=True))
         else:
             self._start(*inputs)
 
-    def _first(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        """The first pass of training shows what a batch is."""
+    def _first(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """The first pass of training shows what a batch is. Raises InputError where it goes in by name."""
         if torch.is_grad_enabled():
             self._handles.pop().remove()
+            if kwargs:
+                advice = "Give charges=symmetries(model, x)."
+                rule = "cannot be found from inputs that are given by name"
+                raise InputError.of("watch.charges", rule, sorted(kwargs), advice)
             with torch.random.fork_rng(devices=[]):
                 self._start(*args)
             self._count(module, args, {})
@@ -263,11 +267,28 @@ class Monitor:
         if tensors and torch.is_grad_enabled():
             self._batch += tensors[0].shape[0]
 
-    def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        """A step that calls its base class's calls hooks within hooks: the outermost count."""
+    def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+        """A step that calls its base class's calls hooks within hooks: the outermost count. Where a closure makes the
+        gradients, the step begins once it has."""
         self._depth += 1
         if self._depth > 1:
-            return
+            return None
+        if (closure := _closure(args, kwargs)) is None:
+            self._ready()
+            return None
+        self._closed = 0
+
+        def made() -> Any:
+            loss = closure()
+            self._closed += 1
+            if self._closed == 1:
+                self._ready()
+            return loss
+
+        return ((args[0], made, *args[2:]), kwargs) if len(args) > 1 else (args, {**kwargs, "closure": made})
+
+    def _ready(self) -> None:
+        """The gradients of a step are there, and it is not taken."""
         if self._samples is not None and self._samples.is_open:
             self._samples.finish()
         self._steps.before()
@@ -276,7 +297,7 @@ class Monitor:
         self._depth = max(self._depth - 1, 0)
         if self._depth:
             return
-        if len(args) > 1 or kwargs.get("closure") is not None:
+        if _closure(args, kwargs) is not None and self._closed != 1:
             self._steps.skip()
         elif not self._steps.after():
             self._again()
@@ -349,6 +370,11 @@ class Monitor:
             self._batch = 0
         elif self._samples is not None:
             self._samples.open()
+
+
+def _closure(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Callable[[], Any] | None:
+    """What a step is given to make its gradients with; args: the optimiser first."""
+    return args[1] if len(args) > 1 else kwargs.get("closure")
 
 
 def _kinds(charges: Charges) -> list[str]:

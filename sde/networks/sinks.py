@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,18 +18,34 @@ def teller(sink: Any) -> Tell:
     """How a sink is told {name: number} of a step. Raises InputError for one that cannot be.
 
     sink: with `log(numbers, step=)`, as runs of W&B and trackio have; with `add_scalar(name, number, step)`, as
-    TensorBoard's writers have; a path to a CSV file, which is begun anew; or a function (numbers, step).
+    TensorBoard's writers have; a path to a CSV file, or one of JSON lines (.jsonl), which is begun anew; or a function
+    (numbers, step).
     """
     if callable(log := getattr(sink, "log", None)):
         return lambda numbers, step: log(dict(numbers), step=step)
     if callable(add := getattr(sink, "add_scalar", None)):
         return lambda numbers, step: [add(name, number, step) for name, number in numbers.items()]
     if isinstance(sink, (str, Path)):
-        return _table(Path(sink))
+        path = Path(sink)
+        return _lines(path) if path.suffix in (".jsonl", ".ndjson") else _table(path)
     if callable(sink):
         return lambda numbers, step: sink(dict(numbers), step)
-    advice = "Give a run of W&B or trackio, a TensorBoard writer, a CSV file's name, or a function (numbers, step)."
+    advice = "Give a run of W&B or trackio, a TensorBoard writer, the name of a file (.csv, .jsonl), or a function."
     raise InputError.of("watch.sinks", "must be something that can be told numbers", sink, advice)
+
+
+def _lines(path: Path) -> Tell:
+    """An object a row, as JSON has it: what is not finite is null."""
+    begun = False
+
+    def tell(numbers: Mapping[str, float], step: int) -> None:
+        nonlocal begun
+        row = {"step": step, **{name: number if math.isfinite(number) else None for name, number in numbers.items()}}
+        with path.open("a" if begun else "w", encoding="utf-8") as file:
+            file.write(json.dumps(row, allow_nan=False) + "\n")
+        begun = True
+
+    return tell
 
 
 def _table(path: Path) -> Tell:

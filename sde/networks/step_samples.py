@@ -55,6 +55,7 @@ class StepSamples:
 
     def open(self) -> None:
         """Attach hooks for the next step."""
+        self.close()
         self.forget()
         self._alongs = {n: Direction.of(p) for n, p in self.parameters.items()}
         self.is_open = True

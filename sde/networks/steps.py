@@ -133,7 +133,7 @@ class Steps:
 
     @torch.no_grad()
     def skip(self) -> None:
-        """A step whose gradients were not there before it: a closure made them."""
+        """A step that evaluated its closure several times, or never: no gradient is that of the step."""
         self.gaps += 1
         self._taken.clear()
         self._counted(self._rules_now()[0])

@@ -32,7 +32,10 @@ DRIFT = _kind(
 )
 CLASS = _kind("class", "share of charges whose noise has the signs that the theory gives it")
 APPROACH = _kind("approach", "change, a window, of the mean distance to equilibrium along the orbit")
+STILL = 1e-15
+"""Predicted change, of a charge's size, that is rounding."""
 NO_NOISE = "no noise was measured"
+MOVED = "charges that noise moves, or weight decay"
 MORE = "more windows: train longer, or a smaller every="
 
 
@@ -70,6 +73,8 @@ def _drift(records: Records, at: np.ndarray, subject: str, charges: int) -> Clai
     kept = good[:-1].any(1) & good[1:].any(1)
     top, bottom = top[kept], bottom[kept]
     n = len(top)
+    if n and np.abs(x).max() <= STILL:
+        return DRIFT.untested(subject, "noise and decay leave them where they are: no drift is predicted", MOVED)
     if n < LEAST or bottom.sum() <= 0:
         return DRIFT.untested(subject, NO_NOISE if not n else f"{n} windows are too few", MORE)
     slope = top.sum() / bottom.sum()

@@ -57,8 +57,8 @@ def watch(
     probe : (inputs, *targets)
         Samples that noise is measured on, in place of those of the loop: many give a sharp forecast.
     sinks : sequence
-        Told a few numbers at every row: runs with ``log(numbers, step=)``, writers with ``add_scalar``, names of CSV
-        files, functions (numbers, step).
+        Told a few numbers at every row: runs with ``log(numbers, step=)``, writers with ``add_scalar``, names of files
+        (CSV, or JSON lines under ``.jsonl``), functions (numbers, step).
 
     Returns
     -------

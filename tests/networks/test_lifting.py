@@ -86,6 +86,28 @@ def test_many_charges_are_counted_family_by_family(monkeypatch: pytest.MonkeyPat
     assert counts == [21, 21]
 
 
+def stacked(width: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(5, width), nn.Linear(width, 3))
+
+
+@pytest.mark.parametrize("make, shape", [(attention, (2, 4, 3)), (stacked, (8, 5))])
+def test_mixed_units_are_counted_without_a_matrix_of_all_fields(
+    make: Any, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rescalings and pairs act on the same slices: they are entries of one symmetric matrix."""
+    from sde.networks import independence
+    from sde.networks.probe import Probe
+
+    torch.manual_seed(0)
+    model, x = make(4), torch.randn(*shape)
+    theory = symmetries(model, x)
+    fields = theory.exact.jacobian({n: p.detach().double() for n, p in model.named_parameters()})
+    assert any(f.kind == "GL pair" for f in theory.exact.families)
+    monkeypatch.setattr(independence, "MOST", 0)
+    counted = independence.independent(Probe(model, (x,)), theory.exact.families, 1)
+    assert counted == theory.independent_charges == int(torch.linalg.matrix_rank(fields, rtol=1e-9))
+
+
 def test_windows_behind_few_channels_have_rows_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """All that a point's gradients say of the first layers passes one channel of two samples: two independent rows."""
     from sde.networks import search, unknowns

@@ -313,3 +313,20 @@ def test_what_cannot_be_watched_is_refused_with_the_reason():
     assert len(monitor.charges) == 7
     assert "is not trained" in next(iter(monitor.left_out.values()))
     monitor.close()
+
+
+def test_charges_that_nothing_moves_have_no_drift_to_test():
+    """Sums over the classes of a softmax: conserved, with no noise; weight decay moves them."""
+    told = []
+    for decay in (0.0, 0.1):
+        torch.manual_seed(0)
+        model = nn.Linear(4, 3).double()
+        charges = symmetries(model, torch.randn(8, 4), loss="cross_entropy").charges
+        optimizer = SGD(model.parameters(), lr=0.05, weight_decay=decay)
+        with watch(model, optimizer, charges=charges, every=1) as monitor:
+            for _ in range(12):
+                one_step(model, optimizer, torch.randn(8, 4).double(), torch.randint(0, 3, (8,)))
+                optimizer.step()
+        told.append(str(monitor.verify()))
+    assert "no drift is predicted" in told[0]
+    assert "no drift is predicted" not in told[1]
