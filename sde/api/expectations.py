@@ -285,7 +285,7 @@ class _Sampler:
 
     def _ready(self, name: str) -> Prepared:
         if name not in self._prepared:
-            self._prepared[name] = prepare(self.sde, name, {"f_of_states": self.f}, self.dtype)
+            self._prepared[name] = prepare(self.sde, name, {"f_of_states": self.f}, self.dtype, begin=self.began)
         return self._prepared[name]
 
     def _program(self, dt: float) -> tuple[Prepared, Program]:

@@ -85,11 +85,12 @@ def prepare(
     shared_rows: bool = False,
     watched: Watched | None = None,
     own: tuple[sp.Symbol, ...] = (),
+    begin: float = 0.0,
 ) -> Prepared:
     """Emit a problem under a scheme. observables: {name: expression, or matrix or array of them, in the states and
     time}; dynamics: of a loss; shared_rows: each step takes all rows of a data set, not some of each path's own;
     watched: levels and changes of paths with clocks of their own; own: parameters that each path has for itself, rows
-    of the state that steps do not write. Raises ValueError."""
+    of the state that steps do not write; begin: when paths begin. Raises ValueError."""
     if not isinstance(dtype, str) or dtype not in DTYPES:
         hint = nearest(dtype, DTYPES, "Pick one.")
         raise InputError.of("dtype", "must be 'float32' or 'float64'", dtype, hint)
@@ -118,7 +119,8 @@ def prepare(
         step = _with_own(_with_brownian(step_map(problem, scheme), problem, named), own)
         rows = {name: sp.sympify(e, strict=True).xreplace(step.seen) for name, e in rows.items()} if step.seen else rows
         watched = watched.seen(step.seen) if watched and step.seen else watched
-        carried = functionals([*rows.values(), *(watched.expressions if watched else ())])
+        named = [*rows.values(), *(watched.expressions if watched else ())]
+        carried = functionals(named, float(np.dtype(dtype).type(begin)))
         shown = values(carried)
         rows = {name: sp.sympify(e, strict=True).xreplace(shown) for name, e in rows.items()} if carried else rows
         spread = Watched((), noise_rows(problem)).seen(step.seen).variance
