@@ -75,7 +75,7 @@ class LevelPaths:
 
     def _ready(self, name: str) -> Prepared:
         if name not in self._prepared:
-            self._prepared[name] = prepare(self.sde, name, self._observed(), self.dtype)
+            self._prepared[name] = prepare(self.sde, name, self._observed(), self.dtype, begin=self.began)
         return self._prepared[name]
 
     def _program(self, dt: float) -> tuple[Prepared, Program]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import sympy as sp
 
 from sde.api import gathered
@@ -16,7 +14,6 @@ from symbolic.codegen.hybrid_text import Watched, noise_rows
 from symbolic.codegen.prepare import in_states
 from symbolic.dynamics import jump
 from symbolic.dynamics.equation import SDE
-from symbolic.dynamics.path_functionals import functionals
 from symbolic.errors import InputError, nearest
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD
@@ -78,21 +75,10 @@ def passages(
     return Passages(Watched(tuple(levels), noise, tuple(rates), tuple(changes), sizes), hybrid, how)
 
 
-def check_alone(watch: Passages | None, observables: Any, began: float, own: Sequence[str]) -> None:
-    """Raise InputError for what clocks of each path's own do not know: another beginning, parameters of each path."""
-    if not began and not own:
-        return
-    named = [e for v in (observables or {}).values() for e in np.ravel(v) if isinstance(e, sp.Basic)]
-    if watch is not None or functionals(named):
-        where, got = ("start_time", began) if began else ("parameters", list(own))
-        rule = "is not for runs with stops, crossings between steps, jumps, running(...) or integral(...)"
-        raise InputError.of(where, rule, got, 'Leave it out; for events alone, crossings="steps" will do.')
-
-
-def impulse_times(problem: Loss | SDE, time: float) -> list[float]:
-    """Times within a run at which its state is changed."""
+def impulse_times(problem: Loss | SDE, time: float, began: float = 0.0) -> list[float]:
+    """When the state of a run of length `time` from `began` is changed, since its beginning."""
     jumps = problem.jumps if isinstance(problem, SDE) else ()
-    return [at for j in jumps for at in j.at or () if at <= time]
+    return [at - began for j in jumps for at in j.at or () if began <= at <= began + time]
 
 
 def _stops(gather: Gather) -> tuple[str, ...]:

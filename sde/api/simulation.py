@@ -290,18 +290,25 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
         survey = Survey(problem, numbers, start, settings.paths, settings.seed, time, began, own)
         step, jumps = step or survey.step(), jumps + survey.jumps()
     assert step is not None
-    nodes = passages.impulse_times(problem, time)
+    nodes = passages.impulse_times(problem, time, began)
     grid = time_grid.continuous(time, min(dt or step, time), save_at, jumps, nodes, began)
     scheme = for_step(problem, scheme, grid.longest)
     check_refine(refine, grid.steps, chosen)
     time_steps.unevenness(grid, refine, grid.longest)
     watch = passages.passages(problem, sgd, settings.gather, chosen)
-    passages.check_alone(watch, settings.gather.observables, began, own.names)
     observed = gathered.together(settings.gather) if watch is None else settings.gather.observables
     moved, watched = OneVector if of_law else LossDynamics, watch.watched if watch else None
     shared = isinstance(problem, Loss)
     prepared = prepare(
-        problem, scheme, observed, settings.dtype, moved, shared_rows=shared, watched=watched, own=tuple(own.blocks)
+        problem,
+        scheme,
+        observed,
+        settings.dtype,
+        moved,
+        shared_rows=shared,
+        watched=watched,
+        own=tuple(own.blocks),
+        begin=began,
     )
     record: dict[str, Any] = {"kind": "sde", "scheme": scheme, "refine": refine}
     if survey is not None:

@@ -21,11 +21,14 @@ class Times(Protocol):
 
 
 def step_at(clock: Times, time: float) -> int:
-    """The number of the first state at `time` or later, to rounding; one past the last where there is none."""
-    low, high = 0, clock.steps + 1
+    """The number of the first state at `time` or later, to rounding; one past the last where there is none. A number
+    below 0 where the run begins later."""
+    if time < (begin := float(clock.at(np.array([0]))[0])):
+        return -1
+    low, high, rounding = 0, clock.steps + 1, 1e-12 * max(abs(time), abs(begin))
     while low < high:
         middle = (low + high) // 2
-        if float(clock.at(np.array([middle]))[0]) >= time * (1 - 1e-12):
+        if float(clock.at(np.array([middle]))[0]) >= time - rounding:
             high = middle
         else:
             low = middle + 1
@@ -58,7 +61,7 @@ class Hybrid:
 
     def native(self, program: Program, clock: Times) -> kernel.record.Hybrid:
         """Tables and addresses for the loop, on a clock's steps."""
-        impulses = [(step_at(clock, time), change) for time, change in self.impulses]
+        impulses = [(at, change) for time, change in self.impulses if (at := step_at(clock, time)) >= 0]
         first = np.cumsum([0, *map(len, self.sizes)])
 
         def whole(values: Sequence[Any]) -> np.ndarray:

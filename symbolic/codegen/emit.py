@@ -38,6 +38,7 @@ from symbolic.codegen.printing import ScalarPrinter
 from symbolic.codegen.rolled import rolled, written
 from symbolic.codegen.row_loops import averages, loops
 from symbolic.codegen.sharing import Statements, inside_out, once_for_all, refuse_large, repeated
+from symbolic.codegen.solve_text import step_text
 from symbolic.codegen.splitting import bodies
 from symbolic.codegen.traversal import parts
 from symbolic.dynamics.autodiff import Statement
@@ -86,18 +87,15 @@ def emit(
         updates = tuple(sp.Piecewise((u, h > 0), (x, True)) for x, u in zip(step.states, step.updates, strict=True))
     averaged = sum(a.table.size for a in averages(observables.values()))
     numbers = Numbers(len(step.parameters) + averaged)
+
+    def write(signature: str, statements: Any, at: Any, target: str, results: Sequence[sp.Expr]) -> str:
+        together = network is not None
+        return function_text(
+            signature, lanes, statements, at, target, results, dtype=dtype, numbers=numbers, together=together
+        )
+
     parts = [
-        function_text(
-            "step(x, n, h, t, p)",
-            lanes,
-            step.statements,
-            _inputs(step, {**states, "n": step.inputs}),
-            "x",
-            updates,
-            dtype=dtype,
-            numbers=numbers,
-            together=network is not None,
-        ),
+        step_text(write, step, lanes, dtype, _inputs(step, {**states, "n": step.inputs}), updates),
         function_text(
             "observe(x, t, p, out)",
             lanes,

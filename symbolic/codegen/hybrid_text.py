@@ -18,6 +18,7 @@ import sympy as sp
 from symbolic.codegen.emit import Module, function_text, lane_count, manifest_of, module
 from symbolic.codegen.lookup_text import Numbers
 from symbolic.codegen.row_loops import averages
+from symbolic.codegen.solve_text import step_text
 from symbolic.dynamics.autodiff import Statement
 from symbolic.dynamics.equation import SDE
 from symbolic.dynamics.path_functionals import Carried, values
@@ -112,16 +113,13 @@ def emit_hybrid(
         statements = more.pop("statements", ())
         return function_text(signature, lanes, statements, at, target, results, dtype=dtype, numbers=numbers, **more)
 
+    def write(signature: str, statements: Any, at: Any, target: str, results: Sequence[sp.Expr]) -> str:
+        return function(signature, target, results, at, statements=statements)
+
     x = places(x=step.states)
     watch = [*watched.levels, *map(watched.variance, watched.levels), *watched.rates]
     parts = [
-        function(
-            "step(x, n, h, t, p)",
-            "x",
-            step.updates,
-            places(x=step.states, n=step.inputs),
-            statements=step.statements,
-        ),
+        step_text(write, step, lanes, dtype, places(x=step.states, n=step.inputs), step.updates),
         function("observe(x, t, p, out)", "out", tuple(observables.values()), x, tables=len(step.parameters)),
         function("watch(x, t, p, out)", "out", watch, x),
     ]

@@ -87,12 +87,13 @@ def prepare(
     shared_rows: bool = False,
     watched: Watched | None = None,
     own: tuple[sp.Symbol, ...] = (),
+    begin: float = 0.0,
 ) -> Prepared:
     """Emit a problem under a scheme. observables: {name: expression, or matrix or array of them, in the states and
     time}; dynamics: of a loss; shared_rows: each step takes all rows of a data set, not some of each path's own;
     watched: levels and changes of paths with clocks of their own; own: parameters that each path has for itself, rows
-    of the state that steps do not write. What was made is kept with the problem: the next run that asks the same takes
-    it. Raises ValueError."""
+    of the state that steps do not write; begin: when paths begin. What was made is kept with the problem: the next run
+    that asks the same takes it. Raises ValueError."""
     if not isinstance(dtype, str) or dtype not in DTYPES:
         hint = nearest(dtype, DTYPES, "Pick one.")
         raise InputError.of("dtype", "must be 'float32' or 'float64'", dtype, hint)
@@ -113,10 +114,11 @@ def prepare(
             )
         rows |= entries
     outputs = tuple(Output(p.name, p.shape) for p in parts) + tuple(output for output, _ in extra)
-    made = partial(_made, problem, scheme, outputs, rows, dtype, dynamics, shared_rows, watched, own)
+    asked = {"dtype": dtype, "dynamics": dynamics, "shared_rows": shared_rows, "own": own, "begin": begin}
+    made = partial(_made, problem, scheme, outputs, rows, watched, **asked)
     if watched is not None:
         return made()
-    key = (scheme, outputs, tuple(rows.items()), dtype, dynamics, shared_rows, own)
+    key = (scheme, outputs, tuple(rows.items()), *asked.values())
     kept = problem.prepared
     found = kept.get(key)
     if found is None:
@@ -131,11 +133,13 @@ def _made(
     scheme: str,
     outputs: tuple[Output, ...],
     rows: Mapping[str, sp.Expr],
+    watched: Watched | None,
+    *,
     dtype: str,
     dynamics: Callable[[Loss], LossDynamics],
     shared_rows: bool,
-    watched: Watched | None,
     own: tuple[sp.Symbol, ...],
+    begin: float,
 ) -> Prepared:
     """What `prepare` gives, once its arguments are known to be right. rows: all that is saved, by label."""
     if isinstance(problem, SDE):
@@ -146,7 +150,8 @@ def _made(
         step = _with_own(_with_brownian(step_map(problem, scheme), problem, named), own)
         rows = {name: sp.sympify(e, strict=True).xreplace(step.seen) for name, e in rows.items()} if step.seen else rows
         watched = watched.seen(step.seen) if watched and step.seen else watched
-        carried = functionals([*rows.values(), *(watched.expressions if watched else ())])
+        named = [*rows.values(), *(watched.expressions if watched else ())]
+        carried = functionals(named, float(np.dtype(dtype).type(begin)))
         shown = values(carried)
         rows = {name: sp.sympify(e, strict=True).xreplace(shown) for name, e in rows.items()} if carried else rows
         spread = Watched((), noise_rows(problem)).seen(step.seen).variance

@@ -34,7 +34,7 @@ class RunningMax(PathFunctional):
 
 
 class TimeIntegral(PathFunctional):
-    """The integral from 0 on."""
+    """The integral from a path's beginning on."""
 
     written = "integral({})"
 
@@ -78,7 +78,7 @@ def running(of: Callable[..., Any] | str, f: Any) -> sp.Expr:
 
 
 def integral(f: Any) -> sp.Expr:
-    """The integral over time of an expression along a path, from 0 to now, by trapezoids.
+    """The integral over time of an expression along a path, from its beginning to now, by trapezoids.
 
     Parameters
     ----------
@@ -117,11 +117,13 @@ def _expression(where: str, f: Any) -> sp.Expr:
 
 @dataclass(frozen=True)
 class Carried:
-    """A functional of f as a state: `symbol`, 0 at first, and twice an input where it is an extreme."""
+    """A functional of f as a state: `symbol`, 0 at first, and twice an input where it is an extreme; begin: the time at
+    which paths begin."""
 
     node: sp.Expr
     symbol: sp.Symbol
     extra: tuple[sp.Symbol, ...]
+    begin: sp.Expr = sp.S.Zero
 
     @property
     def f(self) -> sp.Expr:
@@ -135,8 +137,8 @@ class Carried:
 
     @property
     def value(self) -> sp.Expr:
-        """Its value, of the states: at time 0 an extreme is f itself."""
-        return sp.Piecewise((self.f, t <= 0), (self.symbol, True)) if self.largest else self.symbol
+        """Its value, of the states: at first an extreme is f itself."""
+        return sp.Piecewise((self.f, t <= self.begin), (self.symbol, True)) if self.largest else self.symbol
 
     def after(
         self, before: Mapping[sp.Basic, sp.Expr], then: Mapping[sp.Basic, sp.Expr], bridge: sp.Expr | None = None
@@ -152,14 +154,14 @@ class Carried:
         return sp.Max(own, (first + last + sp.sqrt((last - first) ** 2 + bridge)) / 2)
 
 
-def functionals(expressions: Iterable[sp.Basic]) -> tuple[Carried, ...]:
-    """Those that expressions name, each once."""
+def functionals(expressions: Iterable[sp.Basic], begin: float = 0.0) -> tuple[Carried, ...]:
+    """Those that expressions name, each once, of paths that begin at time `begin`."""
     found = {node for e in expressions for node in sp.sympify(e, strict=True).atoms(PathFunctional)}
     out = []
     for k, node in enumerate(sorted(found, key=sp.default_sort_key)):
         pair = tuple(sp.Symbol(f":bridge_{k}_{j}", real=True) for j in range(2))
         largest = isinstance(node, RunningMax)
-        out.append(Carried(node, sp.Symbol(f":path_{k}", real=True), pair if largest else ()))
+        out.append(Carried(node, sp.Symbol(f":path_{k}", real=True), pair if largest else (), sp.Rational(begin)))
     return tuple(out)
 
 

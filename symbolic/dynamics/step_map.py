@@ -18,13 +18,34 @@ t = sp.Symbol(":t", real=True)
 
 
 @dataclass(frozen=True)
+class Solved:
+    """What a step solves in turns, each path for itself.
+
+    before, values: what is `known` when it begins, in the step's own symbols; unknowns begin as these values. Each of
+    at most `most` turns takes `updates` of unknowns and known, and `finished`, 1 where they are the solution, which
+    then stay; `done` is 1 in what follows where they are.
+    """
+
+    before: tuple[Statement, ...]
+    known: tuple[sp.Symbol, ...]
+    values: tuple[sp.Expr, ...]
+    unknowns: tuple[sp.Symbol, ...]
+    done: sp.Symbol
+    statements: tuple[Statement, ...]
+    updates: tuple[sp.Expr, ...]
+    finished: sp.Expr
+    most: int
+
+
+@dataclass(frozen=True)
 class StepMap:
     """One step of a dynamics, written symbolically.
 
     states: what is advanced. inputs: what noise (or a minibatch) feeds in. parameters: constants of a run. statements:
     named intermediate values, in order; updates: the new states in terms of everything before. pace: where each path
     chooses its steps, the longest one it may take from its state, in terms of states, parameters, t and h, the longest
-    that any path may take. seen: what is saved and watched in the place of a state.
+    that any path may take. seen: what is saved and watched in the place of a state. solved: where an equation is solved
+    first, whose unknowns statements and updates then name.
     """
 
     name: str
@@ -35,6 +56,12 @@ class StepMap:
     updates: tuple[sp.Expr, ...]
     pace: sp.Expr | None = None
     seen: Mapping[sp.Symbol, sp.Expr] = field(default_factory=dict[sp.Symbol, sp.Expr])
+    solved: Solved | None = None
+
+    @property
+    def first(self) -> tuple[Statement, ...]:
+        """The statements that states, inputs, time and parameters alone decide."""
+        return self.statements if self.solved is None else self.solved.before
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ it is made of, exactly (`sde.engine.refinement`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import sympy as sp
 
 from symbolic.dynamics.autodiff import Statement
+from symbolic.dynamics.step_map import Solved
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,10 @@ class Naming:
     """Gives intermediate vectors a name, so that what is used twice is computed (and differentiated, and printed)
     once."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = ":s") -> None:
         self.statements: list[Statement] = []
+        self.prefix = prefix
+        self.solved: Solved | None = None
 
     def __call__(self, value: Any) -> Any:
         """The vector, matrix or expression with every compound entry replaced by a symbol that stands for it."""
@@ -88,9 +92,31 @@ class Naming:
             return sp.ImmutableMatrix(value.rows, value.cols, [self(e) for e in value])
         if value.is_Atom or (-value).is_Atom:
             return value
-        symbol = _symbol(f":s_{len(self.statements)}")
+        symbol = _symbol(f"{self.prefix}_{len(self.statements)}")
         self.statements.append((symbol, value))
         return symbol
+
+    def solve(self, known: Any, turn: Callable[[Any, Any, Naming], tuple[Any, Any]], most: int) -> tuple[Any, Any]:
+        """Unknowns that begin as the vector `known`, and 1 where they are the solution after at most `most` turns, else
+        0. turn(unknowns, known, let): the next ones, and 1 where these are the solution. What has been named before is
+        not to be used after."""
+        n, let = len(known), Naming(":w")
+        held, found, done = ([_symbol(f":{name}_{j}") for j in range(n)] for name in ("known", "found", "done"))
+        later, finished = turn(sp.ImmutableMatrix(found), sp.ImmutableMatrix(held), let)
+        still = done[0] > 0
+        self.solved = Solved(
+            before=tuple(self.statements),
+            known=tuple(held),
+            values=tuple(known),
+            unknowns=tuple(found),
+            done=done[0],
+            statements=tuple(let.statements),
+            updates=tuple(sp.Piecewise((y, still), (e, True)) for y, e in zip(found, later, strict=True)),
+            finished=sp.Piecewise((1, still), (finished, True)),
+            most=most,
+        )
+        self.statements = []
+        return sp.ImmutableMatrix(found), done[0]
 
 
 def _symbol(name: str) -> sp.Symbol:

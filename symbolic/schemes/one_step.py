@@ -73,6 +73,7 @@ def _of_equation(problem: SDE, scheme: str, chosen: Scheme, terms: int | None) -
         tuple(updates),
         pace,
         chosen.seen(problem),
+        let.solved,
     )
 
 

@@ -10,8 +10,8 @@ import pytest
 import sympy as sp
 import xarray as xr
 
-from sde import SDE, expectation, simulate
-from symbolic import Normal, Uniform, states
+from sde import SDE, Jump, expectation, simulate
+from symbolic import Normal, Uniform, running, states
 from symbolic.errors import InputError
 
 X, a, s = sp.symbols("X a s", real=True)
@@ -72,6 +72,20 @@ def test_observables_and_events_use_them() -> None:
     )
     assert np.allclose(run.f.values[:, -1], rates**2) and np.allclose(run.X.values[:, -1], rates)
     assert np.isnan(run.up_time.values[0]) and np.allclose(run.up_time.values[1:], 1 / rates[1:], atol=0.011)
+
+
+def test_stops_jumps_and_the_past_use_them() -> None:
+    """The bits of runs with numbers, path by path, where paths stop, jump and remember too."""
+    made = SDE([X], [a - X], [[1]], parameters=[a, s], jumps=[Jump({X: X - s}, rate=a)])
+    more: dict[str, Any] = {"observables": {"high": running(max, X * s)}, "events": {"up": X - a}, "stop": "first"}
+    levels, few = np.linspace(0.8, 2.0, PATHS), [0, 17, 299]
+    args = {**RUN, "start": {X: 0.0}, "dt": 0.125, "time": 2.0} | more
+    own = simulate(made, parameters={a: {"path": levels}, s: 0.5}, **args)
+    alone = simulate(made, parameters={a: levels[few], s: 0.5}, **args)
+    for k, path in enumerate(few):
+        for name in ("X", "high", "stop_time"):
+            assert np.array_equal(own[name].values[path], alone[name].values[k, path], equal_nan=True), name
+    assert 30 < np.isfinite(own.stop_time.values).sum() < PATHS - 30
 
 
 def test_zipped_sweeps() -> None:

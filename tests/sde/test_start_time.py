@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from sde import SDE, SGD, expectation, simulate
-from symbolic import Loss, Normal, Uniform, running
+from sde import SDE, SGD, Jump, expectation, simulate
+from symbolic import Loss, Normal, integral, running
 from symbolic.errors import InputError
 
 X, t, k = sp.symbols("X t k", real=True)
@@ -88,18 +88,31 @@ def test_what_cannot_be_is_refused(bad: dict[str, object], says: str) -> None:
         simulate(forced(t), **({"start": {X: 0.0}, "time": 1.0, "paths": 2} | bad))
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
-        {"events": {"up": X - 1}},
-        {"events": {"up": X - 1}, "stop": "first"},
-        {"observables": {"m": running(max, X)}},
-    ],
-)
-@pytest.mark.parametrize("own", [{"start_time": 2.5}, {"parameters": {k: Uniform(0, 1)}}])
-def test_paths_with_clocks_of_their_own_begin_at_0_and_share_their_parameters(
-    more: dict[str, Any], own: dict[str, Any]
-) -> None:
-    made = SDE([X], [k * sp.cos(t) - X], [[1]], time=t, parameters=[k])
-    with pytest.raises(InputError, match=r"is not for runs with stops, crossings between steps, jumps, running"):
-        simulate(made, start={X: 0.0}, time=1.0, dt=0.1, paths=3, **{"parameters": {k: 1.0}} | own | more)
+def test_stops_jumps_and_the_past_begin_then_too() -> None:
+    """The run of the shifted equation, for paths with clocks of their own; an impulse before the run is none of it."""
+
+    def run(moved: float, begin: float) -> Any:
+        clock = t + sp.Rational(moved)
+        impulses = Jump({X: X + 1}, at=[at - moved for at in (1.0, 3.0, 3.5) if at >= moved])
+        rated = Jump({X: X / 2}, rate=1 + sp.cos(clock))
+        made = SDE([X], [sp.sin(3 * clock) - X], [[1 + sp.cos(clock) / 2]], time=t, jumps=[impulses, rated])
+        past = {"high": running(max, X * sp.cos(clock)), "area": integral(clock * X)}
+        return simulate(
+            made, start={X: 0.3}, start_time=begin, time=1.5, dt=0.125, paths=40, keep="paths", check=False,
+            observables=past, events={"up": X - 2}, stop="first",
+        )  # fmt: skip
+
+    late, shifted = run(0.0, LATE), run(LATE, 0.0)
+    for name in ("X", "high", "area"):
+        assert late[name].values == pytest.approx(shifted[name].values, abs=1e-11), name
+    assert late.stop_time.values == pytest.approx(shifted.stop_time.values + LATE, abs=1e-11, nan_ok=True)
+    assert 3 < np.isfinite(late.stop_time.values).sum() < 38
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_extremes_begin_with_the_path_at_any_time(dtype: str) -> None:
+    """0.1 in float32 is more than 0.1."""
+    still = SDE([X], [0], [[0]], time=t)
+    run = simulate(still, start={X: -3.0}, start_time=0.1, time=1.0, dt=0.5, paths=2, dtype=dtype, check=False,
+                   observables={"m": running(max, X)}, keep="paths", save_at=3)  # fmt: skip
+    assert (run.m.values == -3).all()

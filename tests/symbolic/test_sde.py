@@ -194,9 +194,9 @@ def test_what_is_refused(make: Any, message: str) -> None:
         (SDE([X], [0], [[X]]), "sra1", "sra1 needs a diffusion that does not depend on the state; got scalar noise"),
         (SDE([X], [0], [[X]]), "heun", r"heun integrates stratonovich equations.*sde.to\('stratonovich'\)"),
         (
-            SDE(sp.symbols("a:5", real=True), [-(sp.Symbol("a0", real=True) ** 3)] * 5, [[1]] * 5),
+            SDE(sp.symbols("a:30", real=True), [-(sum(sp.symbols("a:30", real=True)) ** 3)] * 30, [[1]] * 30),
             "implicit-euler",
-            "up to 4 states, or more where the drift is linear; got 5. Use one of euler-maruyama",
+            "may change 4000 entries of the drift's Jacobian.*for 30 states. Use one of euler-maruyama",
         ),
     ],
 )
