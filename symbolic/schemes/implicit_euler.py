@@ -115,7 +115,8 @@ SCHEME = Scheme(
     strong=order("1/2", additive="1"),
     weak=order("1"),
     reference="Kloeden & Platen 1992, eq. 12.2.2",
-    suits=f"stiff drifts: stable at any step; up to {LARGEST} states, or any number where the drift is linear",
+    suits="stiff drifts: stable at any step; any number of states where the drift is linear or its Jacobian a band, 22"
+    " that all meet",
     step=step,
     refuse=refuse,
     position=4,
