@@ -44,6 +44,8 @@ SURVIVORS = {
     "stream": lambda n: streamed(n, "s.nc"),
     "stream with a checkpoint": lambda n: streamed(n, "s.nc", "c"),
 }
+
+
 @pytest.mark.parametrize(
     ("kind", "kills", "paths"),
     [

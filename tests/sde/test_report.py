@@ -63,9 +63,7 @@ def test_page_is_deterministic(page: str, report: Report) -> None:
     assert render(report) == page
 
 
-def test_page_holds_so_many_figures_and_says_how_many_are_left(
-    report: Report, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_page_holds_so_many_figures_and_says_how_many_are_left(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sde.reports.page.MOST_FIGURES", 4)
     many = replace(report, curves=tuple(replace(c, start=f"start {k}") for k in range(4) for c in report.curves))
     page = render(many)
