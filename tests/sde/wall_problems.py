@@ -42,5 +42,5 @@ ABSORBED = [
     _case("death-and-follower", ("absorb", 0, END), [-X, 2 * X - Y], [[1, 0], [0, HALF]], 0.5, Y),
     _case("season-with-an-end", ("absorb", 0, END), 2 * sp.cos(3 * t), 1, 0.5, X),
     _case("ceiling", ("absorb", -END, 1), 2 * sp.sin(4 * t) - X, 1, 0.3, X),
-    _case("root-at-an-end", ("absorb", 0, 2), -3 * X, sp.sqrt(1 + X), 0.8, X),
+    _case("tide", ("absorb", 0, END), 2 * sp.cos(4 * t) - X, 1, 0.4, X),
 ]
