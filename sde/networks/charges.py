@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import NamedTuple, overload
 
@@ -146,31 +147,33 @@ class Charges(Sequence[Charge]):
         return out
 
     @torch.no_grad()
-    def norms(self, parameters: Tensors) -> Tensor:
-        """|A theta + b| of every charge, without what its parts on one tensor cancel."""
-        return self._norms(parameters, lambda w: w**2, shifts=True).sqrt()
+    def shift_norms(self, parameters: Tensors) -> Tensor:
+        """|b|^2 of every charge."""
+        out = self._zeros(parameters)
+        for (name, axes), (charge, _, weights) in self._sums.items():
+            size = math.prod(n for a, n in enumerate(parameters[name].shape) if a not in axes)
+            out.index_add_(0, charge, size * weights.to(out).square())
+        return out
 
     @torch.no_grad()
     def touched(self, gradient: Tensors) -> Tensor:
         """The gradient's norm on the entries that each charge moves; those that two parts move count twice."""
-        return self._norms(gradient, torch.ones_like, shifts=False).sqrt()
+        out = self._zeros(gradient)
+        cache: dict[str, Tensor] = {}
 
-    def _norms(self, tensors: Tensors, power: Callable[[Tensor], Tensor], *, shifts: bool) -> Tensor:
-        out = self._zeros(tensors)
+        def squares(name: str, axes: tuple[int, ...]) -> Tensor:
+            nonlocal cache
+            if name not in cache:
+                cache = {name: tensor_of(gradient, name).square()}
+            return _sums(cache[name], axes)
 
-        def squares(name: str, axes: tuple[int, ...], ones: bool) -> Tensor:
-            found = tensor_of(tensors, name)
-            return _sums(torch.ones_like(found) if ones else found.square(), axes)
-
-        for entries, ones in ((self._squares, False), (self._sums, shifts)):
-            for (name, axes), (charge, index, weights) in entries.items():
-                found = squares(name, axes, ones)
-                out.index_add_(0, charge, found[index] * power(weights.to(found)))
+        for entries in (self._squares, self._sums):
+            for (name, axes), (charge, index, _) in entries.items():
+                out.index_add_(0, charge, squares(name, axes)[index])
         for p in self._pairs:
             for side, kept, own, place in zip(p.tensors, p.axes, (p.left, p.right), (p.rows, p.columns), strict=True):
-                found = squares(side, kept, False)[own][place]
-                out[p.charges] += found @ power(p.weights.to(found))
-        return out
+                out[p.charges] += squares(side, kept)[own][place].sum(1)
+        return out.sqrt()
 
     @torch.no_grad()
     def field(self, parameters: Tensors, coefficients: Tensor) -> dict[str, Tensor]:

@@ -36,7 +36,7 @@ def attention(width: int) -> nn.Module:
 
 
 KINDS = {
-    "mlp": (mlp, 16, (8, 5), 48),
+    "mlp": (mlp, 8, (8, 5), 24),
     "convolutions": (convolutions, 8, (4, 1, 6, 6), 44),
     "attention": (attention, 16, (2, 4, 3), 160),
 }

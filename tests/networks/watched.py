@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from sde.networks import symmetries, watch
 
 ROWS, BATCH = 200, 16
+KNOWN = {}
 
 
 def network(dtype=torch.float64, seed=0):
@@ -20,7 +21,11 @@ def rows(dtype=torch.float64):
 
 
 def charges_of(model):
-    return symmetries(model, torch.randn(8, 6, dtype=next(model.parameters()).dtype)).charges
+    """Of a `network`, whose charges are the same whatever its weights."""
+    dtype = next(model.parameters()).dtype
+    if dtype not in KNOWN:
+        KNOWN[dtype] = symmetries(model, torch.randn(8, 6, dtype=dtype)).charges
+    return KNOWN[dtype]
 
 
 def train(model, optimizer, steps, *, scheduler=None, passes=1, clip=None, after_pass=None, seed=2):
