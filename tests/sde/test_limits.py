@@ -12,7 +12,7 @@ import pytest
 import sympy as sp
 
 from sde import SDE, Jump, convergence, expectation, simulate
-from symbolic import InputError, Uniform, integral, running, states
+from symbolic import InputError, Uniform, integral, states
 from symbolic.schemes import SCHEMES, walls
 
 TEXT = " ".join((Path(__file__).parents[2] / "docs" / "limits.md").read_text(encoding="utf-8").split())
