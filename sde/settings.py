@@ -39,6 +39,7 @@ TIME = Constraint(must.positive, "Give one number, the length of the run.")
 BEGIN = Constraint(real, "Give one number, e.g. 0.")
 STEPS = Constraint(must.whole, "Give the number of SGD steps.")
 STEP = Constraint(must.positive, "Give a step.")
+TOLERANCE = Constraint(must.positive, "Give e.g. 1e-3, or leave it out.")
 PATHS = Constraint(must.whole, "Give a count.", below=2**48)
 SEED = Constraint(
     must.whole,
@@ -170,6 +171,16 @@ class RunSettings(Checked):
     scheme: str | None = field(
         default=None,
         metadata=setting("See `noetherflow schemes`.", SCHEME, SDE_ONLY, spec=True, option=str),
+    )
+    tolerance: float | None = field(
+        default=None,
+        metadata=setting(
+            "Error of a step, as a share of the states' size, that adaptive-milstein accepts.",
+            TOLERANCE,
+            SDE_ONLY,
+            spec=True,
+            option=float,
+        ),
     )
     noise: str = field(
         default="path",

@@ -113,6 +113,10 @@ def convergence(
     chosen, _ = find(require_scheme(scheme))
     if reference is not None:
         require_scheme(reference)
+    if chosen.estimates:
+        raise InputError.of(
+            "convergence.scheme", "needs steps that dt decides, not a tolerance", scheme, "Compare runs of simulate."
+        )
     if chosen.own_clock and exact is None:
         raise InputError(
             "convergence.exact: a scheme whose paths choose their steps cannot follow another run's path; got none"

@@ -80,7 +80,8 @@ def _why(
             f" {position}"
         )
         return {"reason": reason, "advice": near.advice}
-    gave_up = ", or the path needed more than 2**20 of them," if own else ""
+    least = "shorter ones than dt/2**21" if find(scheme)[0].estimates else "more than 2**20 of them"
+    gave_up = f", or the path needed {least}," if own else ""
     return {"reason": f"{stage} gave no number{gave_up} {position}", "advice": _smaller(problem, scheme)}
 
 

@@ -16,6 +16,10 @@ from symbolic.errors import InputError
 from symbolic.problem.loss import Loss
 from symbolic.schemes import Scheme
 
+TOLERANCE = 1e-3
+"""Error of a step, as a share of the states' size, where none is asked for."""
+LEAST_TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
+"""What rounding leaves of it."""
 MEMORY_SHARE = 0.5
 """The share of the machine's memory that kept paths may take."""
 
@@ -57,6 +61,20 @@ def refuse_too_many(paths: int, width: int, where: str = "keep='paths'") -> None
             f"{where}: may take {MEMORY_SHARE:.0%} of memory ({MEMORY_SHARE * memory / 2**30:.1f} GiB); got"
             f" {paths} paths that need {width * paths / 2**30:.1f} GiB. {advice if keeps else 'Take fewer.'}"
         )
+
+
+def error_of_steps(tolerance: float | None, scheme: Scheme, dtype: str) -> float | None:
+    """The error of a step that a scheme accepts, None for one without an estimate. Raises InputError for a tolerance
+    that rounding hides, or that the scheme does not take."""
+    if not scheme.estimates:
+        if tolerance is not None:
+            do = "Leave it out, or use scheme='adaptive-milstein'."
+            raise InputError.of("tolerance", f"{scheme.name} takes steps that dt decides", tolerance, do)
+        return None
+    found, least = TOLERANCE if tolerance is None else tolerance, LEAST_TOLERANCE[dtype]
+    if found < least:
+        raise InputError.of("tolerance", f"must be at least {least:g} in {dtype}", found, "Take a larger one.")
+    return found
 
 
 def check_refine(refine: int, steps: int, scheme: Scheme) -> None:

@@ -18,7 +18,7 @@ from sde.api import (
 )
 from sde.api.placement import placed
 from sde.api.prepared_run import run_prepared
-from sde.api.run_arguments import check_exact_law, check_files, check_refine
+from sde.api.run_arguments import check_exact_law, check_files, check_refine, error_of_steps
 from sde.api.step_inputs import constants
 from sde.api.survey import Survey, schedule_jumps
 from sde.api.time_steps import Steps
@@ -56,6 +56,7 @@ def simulate(
     paths: int = 1000,
     seed: int = 0,
     scheme: str | None = None,
+    tolerance: float | None = None,
     noise: str = "path",
     parameters: Mapping[Any, Any] | None = None,
     zipped: bool = False,
@@ -109,6 +110,9 @@ def simulate(
     scheme : str, optional
         A name that `noetherflow schemes` lists. Left out: euler-maruyama, or what keeps the domains of an SDE's states;
         "auto" goes by stiffness at the start, noise class and `keep`. attrs["scheme_reason"] says why it is chosen.
+    tolerance : float, optional
+        Under "adaptive-milstein": the error of a step that is accepted, as a share of the states' size; 1e-3 when left
+        out. `dt` is the longest step then; attrs["own_steps"] and attrs["rejected_steps"] count steps.
     noise : {"path", "exact-law"}
         Of a loss under euler-maruyama. "exact-law": where the noise lies along one vector, as of a product of scalars,
         one normal a step in the place of one a feature of the data. Every step has the same law, so every statistic of
@@ -237,6 +241,7 @@ def simulate(
         paths=paths,
         seed=seed,
         scheme=scheme,
+        tolerance=tolerance,
         noise=noise,
         parameters=parameters,
         zipped=zipped,
@@ -294,6 +299,7 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
     grid = time_grid.continuous(time, min(dt or step, time), save_at, jumps, nodes, began)
     scheme = for_step(problem, scheme, grid.longest)
     check_refine(refine, grid.steps, chosen)
+    tolerance = error_of_steps(settings.tolerance, chosen, settings.dtype)
     time_steps.unevenness(grid, refine, grid.longest)
     watch = passages.passages(problem, sgd, settings.gather, chosen)
     observed = gathered.together(settings.gather) if watch is None else settings.gather.observables
@@ -315,9 +321,12 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
         survey.refuse_singular_end(scheme, grid)
         values = constants(survey.sde, prepared, settings.parameters, lambda: survey.pilot.size)
         record |= {"size": float(values[-1])} if len(values) > len(survey.parameters) - len(own.blocks) else {}
-        moving = step_inputs.of_sde(survey.sde, prepared, chosen, settings.dtype, values)
-        order = float(chosen.order("weak", survey.sde.noise_class))
-        unseen = survey.unseen(grid) if settings.check else None
+        moving = step_inputs.of_sde(survey.sde, prepared, chosen, settings.dtype, values, tolerance)
+        order = None if chosen.estimates else float(chosen.order("weak", survey.sde.noise_class))
+        quarter = (
+            time_grid.continuous(time, grid.longest / 4, save_at, jumps, nodes, began) if chosen.estimates else grid
+        )
+        unseen = survey.unseen(quarter) if settings.check else None
     else:
         assert sgd is not None
         moving, order, unseen = step_inputs.of_loss(prepared, sgd, settings.dtype), 1.0, None
@@ -327,6 +336,7 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
         time_steps.warn_of_unseen(unseen, grid.longest)
     pull = survey.pull() if survey is not None and settings.check and settings.dtype == "float32" else ()
     stepped = Steps(grid, refine, order if settings.check else None, pull)
+    record |= {"tolerance": tolerance} if tolerance is not None else {}
     record |= {"crossings": watch.crossings} if watch else {}
     record |= {"scheme_reason": why} if why else {}
     return run_prepared(problem, prepared, moving, stepped, record, given, watch.hybrid if watch else None, own)

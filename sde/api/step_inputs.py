@@ -42,8 +42,13 @@ class Motion:
         return RunClock(grid, self.h, self.scale)
 
 
-def of_sde(problem: SDE, prepared: Prepared, scheme: Scheme, dtype: str, values: np.ndarray) -> Motion:
-    """Brownian increments."""
+def of_sde(
+    problem: SDE, prepared: Prepared, scheme: Scheme, dtype: str, values: np.ndarray, tolerance: float | None = None
+) -> Motion:
+    """Brownian increments; tolerance: of a scheme that estimates its error."""
+    if tolerance is not None:
+        halved = inputs.halved(prepared.factor, dtype, tolerance, values[-1])
+        return Motion(lambda refine: halved, time_grid.length, time_grid.length, values, False)
     if scheme.own_clock:
         driver = inputs.adaptive(prepared.factor, dtype)
         return Motion(lambda refine: driver, time_grid.length, time_grid.length, values, False)

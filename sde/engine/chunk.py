@@ -85,7 +85,7 @@ def advance(plan: Plan, index: int, rows: np.ndarray, worker: Worker) -> ChunkPa
     x[:, :width] = np.swapaxes(start.reshape(blocks, lanes, width), 1, 2)
     dead = np.full((blocks, groups * lanes), -1, dtype=np.int64)
     when, at = np.full(dead.shape, np.nan), 0
-    cells, own_steps = moments.empty(len(clock.saves), plan.rows), np.zeros(2, np.int64)
+    cells, own_steps = moments.empty(len(clock.saves), plan.rows), np.zeros(3, np.int64)
     while at < clock.steps:
         if worker.stop.is_set():
             raise Stopped

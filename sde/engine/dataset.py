@@ -87,9 +87,10 @@ def dataset(
         gone = total[Explosions].by_then + stopped
         data["running"] = ("time", total[Explosions].paths - gone)
     timings = {"wall_seconds": outcome.wall_seconds, "compile_seconds": outcome.compile_seconds}
-    own_steps, gave_up = map(int, total[OwnSteps].counts)
-    if own_steps:
+    own_steps, gave_up, rejected = map(int, total[OwnSteps].counts)
+    if own_steps or rejected:
         timings |= {"own_steps": own_steps, "gave_up_paths": gave_up}
+        timings |= {"rejected_steps": rejected} if "tolerance" in attrs else {}
     record = {
         **attrs,
         "interrupted": int(outcome.interrupted),

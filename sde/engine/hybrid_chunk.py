@@ -71,7 +71,7 @@ def advance_hybrid(plan: Plan, index: int, rows: np.ndarray, worker: Worker) -> 
     assert hybrid is not None
     loop, native = run_hybrid(program.dtype, type(plan.driver)), hybrid.native(program, clock)
     carried, regroups = _Carried(plan, first, count), isinstance(plan.driver, Gaussian | Mean)
-    own_steps, at = np.zeros(2, np.int64), 0
+    own_steps, at = np.zeros(3, np.int64), 0
     while at < clock.steps:
         if worker.stop.is_set():
             raise Stopped

@@ -59,6 +59,11 @@ def adaptive(factor: np.ndarray | None, dtype: str) -> kernel.Driver:
     return kernel.adaptive(0 if factor is None else factor.shape[1], np.dtype(dtype))
 
 
+def halved(factor: np.ndarray | None, dtype: str, tolerance: float, size: float) -> kernel.Driver:
+    """Brownian increments of steps that an error estimate halves."""
+    return kernel.halved(0 if factor is None else factor.shape[1], np.dtype(dtype), tolerance, size)
+
+
 def noise(problem: Problem, dtype: str, refine: int = 1) -> kernel.Driver:
     """SGD's noise as the SDE sees it. refine: as for `brownian`.
 

@@ -54,6 +54,12 @@ def _fill_of(typing_context, address, out, words, spare, paths, rows, lanes, see
     return types.void(i64, out, words, spare, paths, i64, i64, types.uint64, i64, i64, i64), _emit_call
 
 
+def _fill_at(typing_context, address, out, words, spare, nodes, rows, lanes, seed, first_path, step, stream):
+    """A fill of `nodes` at int64 `address`: fill `rows` rows of out; scratch words, spare."""
+    i64 = types.int64
+    return types.void(i64, out, words, spare, nodes, i64, i64, types.uint64, i64, i64, i64), _emit_call
+
+
 def _arrive(typing_context, address, y, x, e, h, t, p):
     """arrive(y, x, e, h, t, p) at int64 `address`."""
     return types.void(types.int64, y, x, e, h, t, p), _emit_call
@@ -124,6 +130,7 @@ call_record: Any = intrinsic(_record)
 call_mark_exploded: Any = intrinsic(_mark_exploded)
 call_date: Any = intrinsic(_date)
 call_fill_of: Any = intrinsic(_fill_of)
+call_fill_at: Any = intrinsic(_fill_at)
 call_arrive: Any = intrinsic(_arrive)
 call_change: Any = intrinsic(_change)
 call_combine: Any = intrinsic(_combine)

@@ -3,6 +3,7 @@
 Mean      n = mean                                             gradient descent and flow
 Gaussian  n = mean + scale[k] * R xi                           SDEs (R identity: n = scale[k] * xi); xi of S finer steps
 Adaptive  n = sqrt(h_i) xi, steps h_i of each path its own     SDEs whose emitted text has a pace
+Halved    the same, by an error estimate                       SDEs whose scheme has one
 Sampled   n = (1/S) sum_s f(x, z_s)                            SGD: rows of a data set, draws from a law, or both
 Weighted  n = sum_i (wbar_i + scale[k] (xi_i - mean xi)/sqrt(N)) f(x, z_i)   the SDE over a data set; full batch at
 scale 0
@@ -18,6 +19,8 @@ GROUP = 4
 """Samples whose base variables are drawn together."""
 TOGETHER = 32
 """Samples that a network's sums go through together."""
+DEEPEST = 19
+"""How often a step of the grid is halved at most: nodes of its tree and channels share the 32 bits of a draw block."""
 KEPT = 1024
 """Rows of a data set whose weights are made together, and drawn once where there are no more: a multiple of any draw
 block."""
@@ -66,6 +69,19 @@ class Adaptive(NamedTuple):
         return {"normal": len(self.channels) * per, "w": 1, "h": 1, "t": 1, "left": 1}
 
 
+class Halved(NamedTuple):
+    """Brownian increments of steps that are halved until their error is small: build it with `halved`."""
+
+    channels: Any  # (J,) F, of no other content
+    tolerance: float  # of sqrt(size^2 + |x|^2)
+    size: float
+
+    def rows(self, per: int) -> dict[str, int]:
+        """Rows of scratch, by name; per: normals of a draw block."""
+        channels = len(self.channels)
+        return {"normal": channels * per, "h": 1, "t": 1, "tree": 7 * channels, "pending": 2 * DEEPEST * channels}
+
+
 class Sampled(NamedTuple):
     """Minibatches: build it with `sampled`."""
 
@@ -102,7 +118,7 @@ class Weighted(NamedTuple):
         return {"normal": min(len(self.table), KEPT), "base": 1}
 
 
-Driver = Mean | Gaussian | Adaptive | Sampled | Weighted
+Driver = Mean | Gaussian | Adaptive | Halved | Sampled | Weighted
 
 
 def sparse(matrix: Any, dtype: Any) -> Sparse:
@@ -135,6 +151,12 @@ def gaussian(values: Any, factor: Any, dtype: Any, refine: int = 1) -> Gaussian:
 def adaptive(channels: int, dtype: Any) -> Adaptive:
     """Input rows are `channels` independent normals, of variance each path's own step."""
     return Adaptive(np.zeros(channels, dtype))
+
+
+def halved(channels: int, dtype: Any, tolerance: float, size: float) -> Halved:
+    """Input rows are `channels` independent increments, over steps whose error is below tolerance * sqrt(size^2 +
+    |x|^2)."""
+    return Halved(np.zeros(channels, dtype), float(tolerance), float(size))
 
 
 def sampled(
@@ -193,6 +215,7 @@ def prototype(kind: type, dtype: Any) -> Driver:
         Mean: lambda: mean([0.0], dtype),
         Gaussian: lambda: gaussian([0.0], [[1.0]], dtype),
         Adaptive: lambda: adaptive(1, dtype),
+        Halved: lambda: halved(1, dtype, 0.0, 0.0),
         Sampled: lambda: sampled(dtype, 1, [[0.0]], [0]),
         Weighted: lambda: weighted([1.0], [[0.0]], [0], dtype),
     }[kind]()
@@ -202,6 +225,7 @@ FUNCTIONS: dict[type, tuple[str, ...]] = {
     Mean: (),
     Gaussian: ("normals", "combine"),
     Adaptive: ("normals",),
+    Halved: ("normals", "normals_at"),
     Sampled: ("normals", "uniforms", "words", "combine"),
     Weighted: ("normals",),
 }

@@ -29,7 +29,7 @@ def update_lanes(space, program, x, p, dead, when, bound, state, clocks, times, 
         call_mark_exploded(
             address, x, dead, when, flags, alive, times, space.own_steps, stride, states, lanes, spare, bound, state
         )
-        left = space.own_steps[2]
+        left = space.own_steps[3]
     if events:
         count = len(dead) // lanes - 1
         call_observe(program.observe, x, clocks, p, space.out)

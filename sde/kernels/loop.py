@@ -12,7 +12,7 @@ import numpy as np
 
 from .advance import advance
 from .compiled_program import Program
-from .drivers import FUNCTIONS, Adaptive, Driver, Sampled, Weighted, prototype
+from .drivers import FUNCTIONS, Adaptive, Driver, Halved, Sampled, Weighted, prototype
 from .machine_code import kernel
 from .shared_functions import addresses
 from .workspace import make_space
@@ -71,7 +71,7 @@ def check(
     steps = min(len(clock.h), len(clock.scale), len(clock.time) - 1)
     inside = clock.first <= begin <= end <= clock.first + steps
     _require(inside, "steps must lie within the clock", (begin, end), f"It has {steps} steps from {clock.first} on.")
-    data, own = isinstance(driver, Sampled | Weighted), isinstance(driver, Adaptive)
+    data, own = isinstance(driver, Sampled | Weighted), isinstance(driver, Adaptive | Halved)
     rows_of = {Sampled: (program.accumulate or program.sweep,), Weighted: (program.sweep,)}
     roles = (program.step, program.observe, *rows_of.get(type(driver), ()))
     _require(
@@ -110,10 +110,10 @@ def run_block(dtype: Any, kind: type, events: bool = False) -> Callable[..., Any
     + b * lanes + i; only the first `valid` of them count.
     Steps begin..end-1 are taken; saves in (begin, end], and save 0 if begin is 0, are merged into statistics
     (saves, O, 5) float64 and written to paths (saves, O, slots) F at first_slot + i, NaN for dead lanes;
-    either may have size 0 and is then left out. Arrays must be C-contiguous and writable. Returns (2,) int64: how many
-    steps lanes chose themselves, and how many lanes gave up (`step`). stop: (1,) int64; another thread that makes it 1
-    ends the call within one call of an emitted function, all arrays then being worthless. Raises ValueError for sizes
-    that do not fit together, TypeError for a wrong dtype.
+    either may have size 0 and is then left out. Arrays must be C-contiguous and writable. Returns (3,) int64: how many
+    steps lanes chose themselves, how many lanes gave up (`step`), how many steps were rejected. stop: (1,) int64;
+    another thread that makes it 1 ends the call within one call of an emitted function, all arrays then being
+    worthless. Raises ValueError for sizes that do not fit together, TypeError for a wrong dtype.
     """
     dtype = np.dtype(dtype)
     compiled, functions = (
@@ -161,7 +161,7 @@ def run_block(dtype: Any, kind: type, events: bool = False) -> Callable[..., Any
             paths,
             first_slot,
         )
-        return space.own_steps[:2]
+        return space.own_steps[:3]
 
     return run
 

@@ -49,11 +49,11 @@ def record(cell, row, path, dead, sums, valid, lanes, counted, kept, whole):
 def mark_exploded(x, dead, when, flags, alive, times, own_steps, stride, states, lanes, spare, bound, state):
     """Record new deaths, lanes with a state row not within |x| <= bound, at `state` and times[i * stride]; where x has
     `room`, two more rows, there also the first such state row and its value. The state of the dead becomes NaN.
-    own_steps[2]: how many are left alive.
+    own_steps[3]: how many are left alive.
     """
     x = view(x, (states + 2 * spare) * lanes)
     dead, when, flags, alive = view(dead, lanes), view(when, lanes), view(flags, lanes), view(alive, lanes)
-    times, own_steps = view(times, lanes), view(own_steps, 3)
+    times, own_steps = view(times, lanes), view(own_steps, 4)
     for i in range(lanes):
         flags[i] = 0
     for j in range(states):
@@ -72,7 +72,7 @@ def mark_exploded(x, dead, when, flags, alive, times, own_steps, stride, states,
         if dead[i] >= 0:
             for j in range(states):
                 x[j * lanes + i] = np.nan
-    own_steps[2] = left
+    own_steps[3] = left
 
 
 def date(rows, hit, when, times, stride, count, lanes, state):

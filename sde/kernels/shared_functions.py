@@ -12,7 +12,7 @@ from numpy.ctypeslib import as_ctypes_type
 
 from . import records
 from .machine_code import native
-from .random import fillers, scattered
+from .random import fillers, nodes, scattered
 
 
 class SharedFunctions(NamedTuple):
@@ -27,6 +27,7 @@ class SharedFunctions(NamedTuple):
     date: int
     normals_of: int
     words_of: int
+    normals_at: int
 
 
 RECORDS = ("combine", "record", "mark_exploded", "date")
@@ -39,6 +40,8 @@ def compiled(name: str, which: str) -> Any:
         return native(getattr(records, which), records.signatures(as_ctypes_type(np.dtype(name)))[which])
     if which in scattered.FUNCTIONS[name]:
         return native(scattered.FUNCTIONS[name][which], scattered.signature(name))
+    if which in nodes.FUNCTIONS[name]:
+        return native(nodes.FUNCTIONS[name][which], nodes.signature(name))
     return native(fillers.FUNCTIONS[name][which], fillers.signature(name))
 
 

@@ -3,15 +3,16 @@
 A lane with a clock of its own takes steps that its emitted `pace` allows at its state, never one that looks ahead at
 the noise, in equal parts of what is left of the grid's step; it ends exactly there (Fang and Giles, Ann. Appl. Probab.
 30 (2020) 526; Kelly and Lord, IMA J. Numer. Anal. 38 (2018) 1523). Its r-th step within step k of the grid takes
-normals of its own place, (k, r): they do not depend on the steps of other lanes.
+normals of its own place, (k, r): they do not depend on the steps of other lanes. Steps by an error estimate: `halving`.
 """
 
 import numpy as np
 
 from .calls import call_pace, call_step
-from .drivers import Adaptive, Gaussian, Mean, Sampled, Weighted
+from .drivers import Adaptive, Gaussian, Halved, Mean, Sampled, Weighted
 from .explosions import any_exploded, update_lanes
 from .fill_inputs import fill_inputs
+from .halving import halved_steps
 from .options import chosen, inlined, inner
 from .random.philox import STREAM_NOISE as NOISE
 from .rows import draw_normals, fill, per_block
@@ -133,5 +134,5 @@ def take_step(driver, space, program, clock, seed, p, x, dead, when, first_path,
 
 
 SHARED = (Mean, Gaussian, Sampled, Weighted)
-chosen(clocks, {Adaptive: _own_clocks, **dict.fromkeys(SHARED, _one_clock)})
-chosen(take_step, {Adaptive: _own_steps, **dict.fromkeys(SHARED, _together)})
+chosen(clocks, {Adaptive: _own_clocks, Halved: _own_clocks, **dict.fromkeys(SHARED, _one_clock)})
+chosen(take_step, {Adaptive: _own_steps, Halved: halved_steps, **dict.fromkeys(SHARED, _together)})

@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .compiled_program import Program
-from .drivers import TOGETHER, Driver, Sampled, Weighted
+from .drivers import TOGETHER, Driver, Halved, Sampled, Weighted
 from .random.normal import SCRATCH
 from .shared_functions import SharedFunctions
 
-ROWS = ("normal", "uniform", "base", "drawn", "w", "h", "t")
+ROWS = ("normal", "uniform", "base", "drawn", "w", "h", "t", "tree", "pending")
 
 
 LINE = 64
@@ -43,13 +43,17 @@ class Space(NamedTuple):
     w: Any
     h: Any
     t: Any
+    tree: Any  # increments of halved steps: the whole's, its halves', its quarters'
+    pending: Any  # by level, those of the halves of a second half that is yet to come
+    trial: Any  # states after a step taken at once, in halves, in quarters
+    share: Any  # (lanes,) float64: of the grid's step, what a lane tries
     left: Any  # (lanes,) float64: time that lanes have yet to go
     flags: Any
     alive: Any
     sums: Any  # (lanes,) float64
     index: Any
     stamp: Any
-    own_steps: Any  # (3,) int64: steps that paths chose themselves, how many paths gave up, lanes left alive
+    own_steps: Any  # (4,) int64: steps that paths chose themselves, how many paths gave up, steps rejected, lanes alive
     stop: Any  # (1,) int64, the caller's: once not 0, whatever runs leaves off, and what it leaves is not to be used
 
 
@@ -58,6 +62,7 @@ def make_space(functions: SharedFunctions, program: Program, driver: Driver, dty
     lanes, rows = program.lanes, driver.rows(16 // np.dtype(dtype).itemsize)
     samples = TOGETHER if isinstance(driver, Sampled) and not program.accumulate else 0
     grouped = program.group if samples or isinstance(driver, Weighted) else 0
+    halved = isinstance(driver, Halved)
     batch = driver if isinstance(driver, Sampled) and len(driver.table) else None
 
     def real(count: int) -> np.ndarray:
@@ -74,12 +79,14 @@ def make_space(functions: SharedFunctions, program: Program, driver: Driver, dty
         group_x=aligned(grouped * program.states, dtype),
         group_n=aligned(grouped * program.inputs, dtype),
         **{name: real(rows.get(name, 0) * (samples if name == "w" and samples else 1)) for name in ROWS},
+        trial=real(3 * program.states if halved else 0),
+        share=np.zeros(lanes if halved else 0),
         left=np.zeros(rows.get("left", 0) * lanes),
         flags=np.zeros(lanes, np.int32),
         alive=np.zeros(lanes, np.int32),
         sums=np.zeros(lanes),
-        index=np.zeros(batch.batch * lanes if batch else 0, np.int64),
+        index=np.zeros((batch.batch if batch else 3 if halved else 0) * lanes, np.int64),
         stamp=np.zeros(0 if not batch or batch.replacement else len(batch.table) + 1, np.int64),
-        own_steps=np.zeros(3, np.int64),
+        own_steps=np.zeros(4, np.int64),
         stop=np.zeros(1, np.int64) if stop is None else stop,
     )

@@ -55,8 +55,9 @@ class Scheme:
     a run) and let (gives intermediate values a name); a discrete one, of: loss, x, v (velocities, which it then returns
     too), beta, t, eta and minibatch.
 
-    pace(sde, x, t, dt, size): where each path chooses its steps, how long they may be. refuse(sde): why an SDE cannot
-    be stepped, None where it can. auxiliary(noises): how many further normals a step takes. terms(dt): of the Levy
+    pace(sde, x, t, dt, size): where each path chooses its steps, how long they may be. estimates: within that, steps
+    are accepted or halved by an error estimate. refuse(sde): why an SDE cannot be stepped, None where it can.
+    auxiliary(noises): how many further normals a step takes. terms(dt): of the Levy
     areas' series at a step, for "name:n". arrays: the widest noise class on which its formula takes states that are
     whole arrays, None where it takes none. steps_losses: its formula uses drift and noise by `increment` alone, which a
     loss has too. keeps: kinds of domain of states that it keeps (`symbolic.dynamics.domain`). seen(sde): {state: what
@@ -71,6 +72,7 @@ class Scheme:
     reference: str
     step: Callable[..., Any]
     pace: Callable[..., Any] | None = None
+    estimates: bool = False
     refuse: Callable[[Any], str | None] = lambda sde: None
     auxiliary: Callable[[int], int] = lambda noises: 0
     terms: Callable[[float], int] | None = None

@@ -45,7 +45,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_case_d_help_shows_sections(command: str) -> None:
     shown = run(command, "--help").stdout
     assert shown.count("[sgd]") == 5
-    assert shown.count("[run]") == {"derive": 0, "simulate": 14, "train": 8, "verify": 5}[command]
+    assert shown.count("[run]") == {"derive": 0, "simulate": 15, "train": 8, "verify": 5}[command]
     assert "\\[" not in shown
 
 

@@ -78,9 +78,19 @@ LIMITS: list[tuple[str, Callable[[], Any], str]] = [
     ("steps that are the same for all paths", lambda: run(OU, refine=2, scheme="adaptive-euler"), "the same for all"),
     ("needs the solution", lambda: convergence(OU, "adaptive-euler", start={X: 0}), "Give the solution"),
     (
-        "`expectation` takes none",
+        "`expectation` takes neither",
         lambda: expectation(OU, X, start={X: 0}, time=1, tolerance=0.1, scheme="adaptive-euler"),
         "the same for all paths",
+    ),
+    (
+        "that of `adaptive-milstein` is not there",
+        lambda: convergence(OU, "adaptive-milstein", start={X: 0}),
+        "not a tolerance",
+    ),
+    (
+        "are for noises that commute, in Itô's sense",
+        lambda: run(SDE([X, p], [0, 0], [[1, p], [X, 1]]), start={X: 0, p: 0}, scheme="adaptive-milstein"),
+        "needs noises that commute",
     ),
     (
         "Domains are of states that are symbols",
@@ -127,7 +137,7 @@ def test_what_is_not_there_is_said_and_refused(said: str, call: Callable[[], Any
 def test_what_keeps_no_domain_is_named() -> None:
     """Nor do these step arrays."""
     assert "no implicit, exponential, adaptive or splitting scheme keeps one" in TEXT
-    for name in ("implicit-euler", "exponential-euler", "adaptive-euler", "orbit-splitting"):
+    for name in ("implicit-euler", "exponential-euler", "adaptive-euler", "adaptive-milstein", "orbit-splitting"):
         assert not SCHEMES[name].keeps and SCHEMES[name].arrays is None
 
 

@@ -38,6 +38,7 @@ PAIRS = [
     for name in fitting(case.sde.to(calculus))
     if SCHEMES[name].calculus == calculus
     and (case.exact or not SCHEMES[name].own_clock)
+    and not SCHEMES[name].estimates
     and (not case.only or name in case.only)
 ]
 CHOSEN = {

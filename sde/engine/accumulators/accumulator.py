@@ -41,8 +41,8 @@ class PathEvents(NamedTuple):
 
 class ChunkPaths(NamedTuple):
     """What the `count` paths of a chunk did, from path `first` of the run on. rows: (saves, O, >= count) saved
-    observables, NaN where dead; moments: (saves, O, 5), which the loop has made of them; own_steps: (2,) steps that
-    paths chose themselves, and how many paths gave up."""
+    observables, NaN where dead; moments: (saves, O, 5), which the loop has made of them; own_steps: (3,) steps that
+    paths chose themselves, how many paths gave up, and steps rejected."""
 
     index: int
     first: int

@@ -11,12 +11,12 @@ from sde.engine.plan import Plan
 
 
 class OwnSteps(Accumulator):
-    """counts: (2,) steps, and paths that gave up."""
+    """counts: (3,) steps, paths that gave up, and steps that were rejected."""
 
     name = "own_steps"
 
     def __init__(self) -> None:
-        self.counts = np.zeros(2, np.int64)
+        self.counts = np.zeros(3, np.int64)
 
     @classmethod
     def empty(cls, plan: Plan) -> Self:
@@ -36,6 +36,6 @@ class OwnSteps(Accumulator):
 
     def check(self, state: State, extent: Extent) -> set[str]:
         if "own_steps" in state:
-            extent.form(state, "own_steps", np.int64, (2,))
+            extent.form(state, "own_steps", np.int64, (3,))
             extent.must(bool((state["own_steps"] >= 0).all()), "own_steps")
         return {"own_steps"}

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..calls import call_fill_of
-from ..drivers import Adaptive, Gaussian, Mean, Sampled, Weighted
+from ..drivers import Adaptive, Gaussian, Halved, Mean, Sampled, Weighted
 from ..fill_inputs import fill_inputs
 from ..options import chosen, inlined
 from ..random.philox import STREAM_NOISE as NOISE
@@ -54,5 +54,5 @@ def fill_turn(driver, space, turn, program, x, p, scale, seed, paths, step, fres
 
 
 chosen(fill_turn, {Gaussian: _gaussian, **dict.fromkeys((Mean, Sampled, Weighted), _others)})
-REFUSED = (Adaptive,)
+REFUSED = (Adaptive, Halved)
 """Drivers whose steps follow each path's state: their lanes have another clock."""

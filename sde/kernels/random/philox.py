@@ -15,8 +15,9 @@ import numpy as np
 from ..options import inlined, inner
 
 STREAM_NOISE, STREAM_SAMPLES, STREAM_START = 0, 1, 2
-STREAM_RESTART, STREAM_CROSSING, STREAM_WAIT, STREAM_MARK = 3, 4, 5, 6
-"""Of steps begun anew within one of the grid's, of crossings between steps, of waits for jumps and of their sizes."""
+STREAM_RESTART, STREAM_CROSSING, STREAM_WAIT, STREAM_MARK, STREAM_TREE = 3, 4, 5, 6, 7
+"""Of steps begun anew within one of the grid's, of crossings between steps, of waits for jumps and of their sizes, and
+of the middles of halved steps."""
 
 MASK = np.uint64(0xFFFFFFFF)
 HALF = np.uint64(32)
