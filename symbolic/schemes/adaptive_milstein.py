@@ -30,5 +30,5 @@ SCHEME = Scheme(
     step=step,
     pace=pace,
     estimates=True,
-    position=3,
+    position=6,
 )

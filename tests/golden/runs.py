@@ -83,6 +83,7 @@ RUNS: dict[str, Callable[[], xr.Dataset]] = {
     "tamed-euler": _sde(WELL, {X: 1.5}, scheme="tamed-euler"),
     "adaptive-euler": _sde(WELL, {X: 1.5}, scheme="adaptive-euler"),
     "adaptive-euler pair float32": _sde(PAIR, {X: 1.5, Y: 0.7}, scheme="adaptive-euler", dtype="float32"),
+    "adaptive-milstein": _sde(PAIR, {X: 1.5, Y: 0.7}, scheme="adaptive-milstein"),
     "implicit-euler": _sde(WELL, {X: 1.5}, scheme="implicit-euler"),
     "milstein": _sde(PAIR, {X: 1.5, Y: 0.7}, scheme="milstein"),
     "milstein-levy": _sde(TURN, {X: 1.0, Y: 1.0}, scheme="milstein-levy"),

@@ -44,7 +44,8 @@ def by_hand(x: np.ndarray, t: float, h: float, w: np.ndarray) -> np.ndarray:
 
 
 def test_paths_are_those_by_hand() -> None:
-    """Two noises, time in both coefficients; every path's steps, taken and rejected, are counted."""
+    """docs/theory.md eq. (7.1): two noises, time in both coefficients; every path's steps, taken and rejected, are
+    counted."""
     found = run(paths=3)
     taken = rejected = 0
     for number in range(3):
