@@ -90,7 +90,7 @@ def _smaller(problem: Loss | SDE, scheme: str) -> str:
     chosen = find(scheme)[0]
     if chosen.calculus == "discrete":
         return "Take a smaller learning rate"
-    if chosen.own_clock:
+    if chosen.own_clock and not chosen.estimates:
         return "Look whether the solution itself stays finite; if so, give a larger bound"
     return 'Take a smaller dt, or scheme="adaptive-euler", where the solution itself stays finite'
 

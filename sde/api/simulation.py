@@ -112,7 +112,8 @@ def simulate(
         "auto" goes by stiffness at the start, noise class and `keep`. attrs["scheme_reason"] says why it is chosen.
     tolerance : float, optional
         Under "adaptive-milstein": the error of a step that is accepted, as a share of the states' size; 1e-3 when left
-        out. `dt` is the longest step then; attrs["own_steps"] and attrs["rejected_steps"] count steps.
+        out. `dt` is the longest step then, and is not checked by halving; attrs["own_steps"] and
+        attrs["rejected_steps"] count steps.
     noise : {"path", "exact-law"}
         Of a loss under euler-maruyama. "exact-law": where the noise lies along one vector, as of a product of scalars,
         one normal a step in the place of one a feature of the data. Every step has the same law, so every statistic of
