@@ -37,6 +37,54 @@ class Solved:
     most: int
 
 
+Numbers = tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class Function:
+    """Of a + ib, its real and imaginary part, by statements, in terms of `growth` a, `turning` b and h."""
+
+    statements: tuple[Statement, ...]
+    parts: tuple[sp.Expr, sp.Expr]
+
+
+growth, turning = (sp.Symbol(f":{name}", real=True) for name in ("growth", "turning"))
+
+
+@dataclass(frozen=True)
+class Left:
+    """Noise beside a step's own: C - F G F^T is its covariance, F what `function` of direction by direction makes.
+
+    C, lower triangle: weights (4 rows of N) of real and imaginary parts of `function`, at growths (N, N) and the first,
+    then the second turnings. covariance: G, (N, N).
+    """
+
+    function: Function
+    growths: Numbers
+    turnings: tuple[Numbers, Numbers]
+    weights: tuple[Numbers, Numbers, Numbers, Numbers]
+    covariance: Numbers
+    normals: tuple[sp.Symbol, ...]
+
+
+@dataclass(frozen=True)
+class Modal:
+    """S (sum_v f_v(D) S^-1 u_v + noise), D acting on each direction, or pair of them, by itself, in loops of the text.
+
+    before, vectors: what the u_v are, (K, N); functions: the f_v. inverse, basis: S^-1 and S by rows, (N, N). rates: of
+    each direction; behind the one of a pair stands its conjugate. results: what comes out, (N,).
+    """
+
+    before: tuple[Statement, ...]
+    vectors: tuple[tuple[sp.Expr, ...], ...]
+    functions: tuple[Function, ...]
+    inverse: Numbers
+    basis: Numbers
+    rates: tuple[complex, ...]
+    left: Left | None
+    results: tuple[sp.Symbol, ...]
+
+
 @dataclass(frozen=True)
 class StepMap:
     """One step of a dynamics, written symbolically.
@@ -45,7 +93,8 @@ class StepMap:
     named intermediate values, in order; updates: the new states in terms of everything before. pace: where each path
     chooses its steps, the longest one it may take from its state, in terms of states, parameters, t and h, the longest
     that any path may take. seen: what is saved and watched in the place of a state. solved: where an equation is solved
-    first, whose unknowns statements and updates then name.
+    first, whose unknowns statements and updates then name. modal: where it is made in directions of a matrix, whose
+    results statements and updates then name.
     """
 
     name: str
@@ -57,11 +106,21 @@ class StepMap:
     pace: sp.Expr | None = None
     seen: Mapping[sp.Symbol, sp.Expr] = field(default_factory=dict[sp.Symbol, sp.Expr])
     solved: Solved | None = None
+    modal: Modal | None = None
 
     @property
     def first(self) -> tuple[Statement, ...]:
         """The statements that states, inputs, time and parameters alone decide."""
+        if self.modal is not None:
+            return self.modal.before
         return self.statements if self.solved is None else self.solved.before
+
+    @property
+    def ends(self) -> tuple[sp.Expr, ...]:
+        """What is made of them."""
+        if self.modal is not None:
+            return tuple(e for vector in self.modal.vectors for e in vector)
+        return self.updates if self.solved is None else self.solved.values
 
 
 @dataclass(frozen=True)
