@@ -17,42 +17,62 @@ ROUNDING = {"float64": 2.0**-46, "float32": 2.0**-17}
 """Share of a direction's variance that may be rounding alone: no normal is drawn for it."""
 
 
-def lines(modal: Modal, inputs: Sequence[sp.Symbol], dtype: str, numbers: Numbers, begin: Sequence[str]) -> list[str]:
+def lines(
+    modal: Modal, inputs: Sequence[sp.Symbol], dtype: str, numbers: Numbers, begin: Sequence[str], each: bool
+) -> list[str]:
     """From the vectors, which `begin` writes into u, to the results in y. f holds values of functions, for each vector
-    a row of real parts and one of imaginary parts; n has the inputs."""
-    n, count = len(modal.rates), len(modal.vectors)
-    rates = numbers.matrix([[rate.real for rate in modal.rates], [rate.imag for rate in modal.rates]])
+    a row of real parts and one of imaginary parts; n has the inputs. each: h is a row, each lane having its own."""
+    rates = modal.own.rates
+    n, count = len(rates), len(modal.vectors)
+    growths = numbers.matrix([[rate.real for rate in rates], [rate.imag for rate in rates]])
     values = list[str]()
     for v, function in enumerate(modal.functions):
         made, parts = _shown(function, f"g{v}_", " " * 8)
         values += [*made, *(f"        f[{(2 * v + side) * n} + k] = {part}" for side, part in enumerate(parts))]
-    turns = [any(rate.imag for rate in modal.rates) and function.parts[1] != 0 for function in modal.functions]
+    turns = [any(rate.imag for rate in rates) and function.parts[1] != 0 for function in modal.functions]
     left = modal.left
-    return [
-        f"    u = np.empty({count * n}*LANES, np.{dtype})",
-        f"    y = np.empty({count * n}*LANES, np.{dtype})",
-        f"    f = np.empty({2 * count * n}, np.{dtype})",
-        *begin,
-        *_times(numbers.matrix(modal.inverse), n, count),
+    made = [
         f"    for k in range({n}):",
-        f"        a = p[{rates} + k]",
-        f"        b = p[{rates + n} + k]",
+        f"        a = p[{growths} + k]",
+        f"        b = p[{growths + n} + k]",
         *values,
         f"    for k in range({n}):",
-        f"        b = p[{rates + n} + k]",
+        f"        b = p[{growths + n} + k]",
         "        j = k + 1 if b > 0.0 else k - 1 if b < 0.0 else k",
         *(f"        c{v} = f[{2 * v * n} + k]" for v in range(count)),
         *(f"        d{v} = f[{(2 * v + 1) * n} + k]" for v in range(count) if turns[v]),
-        "        for i in range(LANES):",
+        "        for i in range(first, last):",
         "            u[k*LANES + i] = " + " + ".join(_term(v, n, turns[v]) for v in range(count)),
-        *(_left(left, 2 * n * _place(modal, left), n, rates + n, inputs, dtype, numbers) if left else ()),
-        *_times(numbers.matrix(modal.basis), n, 1),
+        *(_left(left, 2 * n * _place(modal, left), n, growths + n, inputs, dtype, numbers) if left else ()),
+    ]
+    rooms = {"u": f"{count * n}*LANES", "y": f"{count * n}*LANES", "f": f"{2 * count * n}"}
+    rooms |= dict.fromkeys("qwl", f"{n * n}") if left else {}
+    return [
+        *(f"    {name} = np.empty({room}, np.{dtype})" for name, room in rooms.items()),
+        *begin,
+        *_times(numbers.matrix(modal.own.inverse), n, count),
+        *(_by_length(made) if each else ["    z = h", "    first, last = 0, LANES", *made]),
+        *_times(numbers.matrix(modal.own.basis), n, 1),
+    ]
+
+
+def _by_length(made: Sequence[str]) -> list[str]:
+    """For each run of lanes whose steps are of one length; those that stand still take any."""
+    return [
+        "    first = 0",
+        "    while first < LANES:",
+        "        last = first + 1",
+        "        while last < LANES and h[last] == h[first]:",
+        "            last += 1",
+        "        z = h[first] if h[first] > 0.0 else F(1.0)",
+        *("    " + line for line in made),
+        "        first = last",
     ]
 
 
 def _shown(function: Function, prefix: str, indent: str) -> tuple[list[str], list[str]]:
     """Statements, and both parts, where a and b are growth and turning."""
-    show, out = ScalarPrinter({growth: "a", turning: "b", h: "h"}), list[str]()
+    show, out = ScalarPrinter({growth: "a", turning: "b", h: "z"}), list[str]()
     for k, (symbol, value) in enumerate(function.statements):
         out.append(f"{indent}{prefix}{k} = {show(value)}")
         show.names[symbol] = f"{prefix}{k}"
@@ -101,9 +121,6 @@ def _left(
         return f"{to} = {of} + 1 if {b} > 0.0 else {of} - 1 if {b} < 0.0 else {of}"
 
     return [
-        f"    q = np.empty({size}, np.{dtype})",
-        f"    w = np.empty({size}, np.{dtype})",
-        f"    l = np.empty({size}, np.{dtype})",
         f"    for k in range({n}):",
         "        " + partner("k", "r"),
         f"        for j in range({n}):",
@@ -135,6 +152,6 @@ def _left(
         f"    for k in range({n}):",
         "        for j in range(k + 1):",
         f"            e = l[k*{n} + j]",
-        "            for i in range(LANES):",
+        "            for i in range(first, last):",
         f"                u[k*LANES + i] += e*n[({inputs.index(left.normals[0])} + j)*LANES + i]",
     ]

@@ -13,7 +13,7 @@ import sympy as sp
 
 from symbolic.codegen import modal_text
 from symbolic.codegen.lookup_text import Numbers
-from symbolic.dynamics.step_map import StepMap
+from symbolic.dynamics.step_map import StepMap, h
 
 
 def step_text(
@@ -43,7 +43,12 @@ def step_text(
     if modal is not None:
         begin = section(modal.before, places, "u", [e for vector in modal.vectors for e in vector])
         end = section(step.statements, at(modal.results), "x", updates)
-        lines = [*begin[0], *modal_text.lines(modal, step.inputs, dtype, numbers, begin[1]), *end[0], *end[1]]
+        lines = [
+            *begin[0],
+            *modal_text.lines(modal, step.inputs, dtype, numbers, begin[1], places[h] != "h"),
+            *end[0],
+            *end[1],
+        ]
         return "\n".join([f"def {head}:", *lines]) + "\n"
     assert found is not None
     rows = (*found.unknowns, found.done, *found.known)

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import sympy as sp
 
+from symbolic.algebra.eigenbasis import Eigenbasis, Rows
 from symbolic.dynamics.autodiff import Statement, gradient, shared
 
 # Names that no user can spell, so that no parameter or data variable meets them.
@@ -37,9 +38,6 @@ class Solved:
     most: int
 
 
-Numbers = tuple[tuple[float, ...], ...]
-
-
 @dataclass(frozen=True)
 class Function:
     """Of a + ib, its real and imaginary part, by statements, in terms of `growth` a, `turning` b and h."""
@@ -60,10 +58,10 @@ class Left:
     """
 
     function: Function
-    growths: Numbers
-    turnings: tuple[Numbers, Numbers]
-    weights: tuple[Numbers, Numbers, Numbers, Numbers]
-    covariance: Numbers
+    growths: Rows
+    turnings: tuple[Rows, Rows]
+    weights: tuple[Rows, Rows, Rows, Rows]
+    covariance: Rows
     normals: tuple[sp.Symbol, ...]
 
 
@@ -71,16 +69,13 @@ class Left:
 class Modal:
     """S (sum_v f_v(D) S^-1 u_v + noise), D acting on each direction, or pair of them, by itself, in loops of the text.
 
-    before, vectors: what the u_v are, (K, N); functions: the f_v. inverse, basis: S^-1 and S by rows, (N, N). rates: of
-    each direction; behind the one of a pair stands its conjugate. results: what comes out, (N,).
+    before, vectors: what the u_v are, (K, N); functions: the f_v; own: S and D; results: what comes out, (N,).
     """
 
     before: tuple[Statement, ...]
     vectors: tuple[tuple[sp.Expr, ...], ...]
     functions: tuple[Function, ...]
-    inverse: Numbers
-    basis: Numbers
-    rates: tuple[complex, ...]
+    own: Eigenbasis
     left: Left | None
     results: tuple[sp.Symbol, ...]
 

@@ -130,9 +130,7 @@ class Naming:
             before=tuple(self.statements),
             vectors=tuple(tuple(vector) for vector in vectors),
             functions=tuple(functions),
-            inverse=own.inverse,
-            basis=own.basis,
-            rates=own.rates,
+            own=own,
             left=left,
             results=tuple(results),
         )

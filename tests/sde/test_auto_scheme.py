@@ -77,7 +77,7 @@ def heat(nodes: int) -> tuple[SDE, np.ndarray]:
 
 
 def test_a_heat_equation_of_50_nodes() -> None:
-    """Fifty states that relax at up to 10^4 per unit time, in four steps: mean and covariance are the solution's own."""
+    """Fifty states that relax at up to 10^4 per unit time, in four steps: mean and variance are the solution's own."""
     sde, matrix = heat(50)
     begin = np.sin(np.pi * np.arange(1, 51) / 51)
     run = simulate(
@@ -101,8 +101,8 @@ def test_a_heat_equation_of_50_nodes() -> None:
 
 
 def test_a_heat_equation_by_implicit_steps() -> None:
-    """Of noise in proportion, which has no distribution to draw exactly: what a solve of NumPy's gives for the mean; the
-    text's size is that of a band."""
+    """Of noise in proportion, whose distribution no step draws exactly: the mean by NumPy's solves; the text's size is
+    that of a band."""
     sde, matrix = heat(20)
     wide = SDE(list(sde.states), list(sde.drift_vector), sp.diag(*sde.states).tolist())
     begin = np.sin(np.pi * np.arange(1, 21) / 21)

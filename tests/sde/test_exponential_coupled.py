@@ -1,4 +1,4 @@
-"""Steps that solve a matrix exactly: text against SciPy's matrix functions, runs against the solution's distribution."""
+"""Steps that solve a matrix: text against SciPy's matrix functions, runs against the solution's distribution."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 import sympy as sp
 from scipy.linalg import expm, solve_continuous_lyapunov
 
-from sde import simulate
+from sde import expectation, simulate
 from sde.engine.program import import_text
-from symbolic import SDE
+from symbolic import SDE, Jump, Normal, table
 from symbolic.algebra.eigenbasis import eigenbasis
 from symbolic.codegen.prepare import prepare
 from symbolic.errors import InputError
@@ -112,33 +112,32 @@ def test_a_constant_pull_is_solved() -> None:
     assert found == pytest.approx(np.linalg.solve(A, (expm(A * h) - np.eye(2)) @ c), rel=1e-12)
 
 
-def test_underdamped_langevin_at_steps_of_any_length() -> None:
-    """In float32 too: the stationary covariance solves Lyapunov's equation, and saves may fall as they like."""
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
+def test_underdamped_langevin_at_steps_of_any_length(dtype: str) -> None:
+    """The stationary covariance solves Lyapunov's equation; steps may end where they like."""
     A, B = np.array([[0, 1], [-4, -1.0]]), np.array([[0], [1.0]])
     stationary = solve_continuous_lyapunov(A, -B @ B.T)
-    for dtype in ("float64", "float32"):
-        run = simulate(
-            langevin(),
-            start={x: 1, v: 0},
-            time=12.5,
-            dt=2.5,
-            paths=40_000,
-            steps_at=[0.3, 1.7],
-            observables={"xv": x * v},
-            save_at=2,
-            scheme=NAME,
-            dtype=dtype,
-            check=False,
-        )
-        decay, covariance = van_loan(A, B, 12.5)
-        assert covariance == pytest.approx(stationary, abs=1e-4)
-        for name, k in (("x", 0), ("v", 1)):
-            variance = float(run[name].sel(statistic="std")[-1]) ** 2
-            assert variance == pytest.approx(covariance[k, k], rel=5 * np.sqrt(2 / 40_000))
-            mean, sem = (float(run[name].sel(statistic=s)[-1]) for s in ("mean", "sem"))
-            assert abs(mean - decay[k, 0]) < 5 * sem
-        mean, sem = (float(run.xv.sel(statistic=s)[-1]) for s in ("mean", "sem"))
-        assert abs(mean - covariance[0, 1] - decay[0, 0] * decay[1, 0]) < 5 * sem
+    run = simulate(
+        langevin(),
+        start={x: 1, v: 0},
+        time=12.5,
+        dt=2.5,
+        paths=40_000,
+        steps_at=[0.3, 1.7],
+        covariance=["x", "v"],
+        save_at=2,
+        scheme=NAME,
+        dtype=dtype,
+        check=False,
+    )
+    decay, covariance = van_loan(A, B, 12.5)
+    assert covariance == pytest.approx(stationary, abs=1e-4)
+    found = run.covariance.values[-1]
+    error = np.sqrt((np.outer(np.diag(covariance), np.diag(covariance)) + covariance**2) / 40_000)
+    assert (np.abs(found - covariance) < 5 * error).all()
+    for name, k in (("x", 0), ("v", 1)):
+        mean, sem = (float(run[name].sel(statistic=s)[-1]) for s in ("mean", "sem"))
+        assert abs(mean - decay[k, 0]) < 5 * sem
 
 
 def test_bits_do_not_depend_on_threads_paths_or_a_cut(tmp_path: Any) -> None:
@@ -150,6 +149,31 @@ def test_bits_do_not_depend_on_threads_paths_or_a_cut(tmp_path: Any) -> None:
     assert one.attrs["result_hash"] == two.attrs["result_hash"] == again.attrs["result_hash"]
     few = simulate(langevin(), **settings, paths=37, threads=1)
     assert np.array_equal(few.x.values, one.x.values[:37])
+
+
+def test_steps_that_jumps_cut_are_of_each_paths_own_length() -> None:
+    """Kicks of size 1 at rate 2: means and variances of the linear equation that they leave, in steps of 1."""
+    z = sp.Symbol("z", real=True)
+    kicked = SDE([x, v], [v, -4 * x - v], [[0], [1]], jumps=[Jump({v: v + z}, rate=2, sizes={z: Normal(1, 1)})])
+    run = simulate(kicked, start={x: 0, v: 0}, time=4, dt=1, paths=40_000, scheme=NAME, save_at=2, check=False)
+    A, B = np.array([[0, 1], [-4, -1.0]]), np.array([[0], [np.sqrt(1 + 2 * 2)]])
+    decay, covariance = van_loan(A, B, 4.0)
+    mean = np.linalg.solve(A, (decay - np.eye(2)) @ [0, 2])
+    assert run.attrs["exploded_paths"] == 0
+    for k, name in enumerate(("x", "v")):
+        found = {s: float(run[name].sel(statistic=s)[-1]) for s in ("mean", "sem", "std")}
+        assert abs(found["mean"] - mean[k]) < 5 * found["sem"]
+        assert found["std"] ** 2 == pytest.approx(covariance[k, k], rel=0.05)
+
+
+def test_levels_of_an_expectation_are_given_the_matrices() -> None:
+    """And tables: E x^2 of the linear equation, E X at the table's integral."""
+    _, covariance = van_loan(np.array([[0, 1], [-4, -1.0]]), np.array([[0], [1.0]]), 2.0)
+    found = expectation(langevin(), x**2, start={x: 0, v: 0}, time=2, tolerance=0.004, scheme=NAME)
+    assert abs(found.value - covariance[0, 0]) < 0.012
+    t = sp.Symbol("t", real=True)
+    rising = SDE([x], [table(t, [0, 1], [1, 3])], [[1]], time=t)
+    assert abs(expectation(rising, x, start={x: 0}, time=1, tolerance=0.02).value - 2) < 0.06
 
 
 @pytest.mark.parametrize(

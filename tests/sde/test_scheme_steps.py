@@ -110,15 +110,7 @@ def name_in_full(name: str) -> str:
     return "milstein-levy:3" if name == "milstein-levy" else name
 
 
-IN_FLOAT32 = (
-    "sriw1",
-    "implicit-euler",
-    "platen-weak-2",
-    "orbit-splitting",
-    "quadratic-exponential",
-    "full-truncation",
-    "exponential-coupled",
-)
+IN_FLOAT32 = ("sriw1", "implicit-euler", "platen-weak-2", "orbit-splitting", "quadratic-exponential", "full-truncation")
 KERNELS = [
     (name, noise, dtype)
     for name, noise in cases()
