@@ -25,7 +25,7 @@ def couplings(sde: Any) -> sp.ImmutableMatrix:
     place = {x: j for j, x in enumerate(sde.states)}
     out = sp.zeros(len(place), len(place))
     for i, f in enumerate(sde.drift_vector):
-        for term in sp.Add.make_args(sp.expand(f)):
+        for term in sp.Add.make_args(sp.expand_mul(f)):
             c, y = term.as_independent(*place, as_Add=False)
             if y in place and c.is_number and c.is_finite:
                 out[i, place[y]] += c
@@ -54,7 +54,7 @@ def refuse(sde: Any) -> str | None:
 def exact(sde: Any) -> bool:
     """Whether its steps have the solution's own distribution: of a linear drift and noise of constants."""
     rest = sde.drift_vector - couplings(sde) * sp.ImmutableMatrix(sde.states)
-    return not refuse(sde) and all(sp.expand(e).is_number for e in rest) and _kind(sde) != relaxed_noise.SPREAD
+    return not refuse(sde) and all(sp.expand_mul(e).is_number for e in rest) and _kind(sde) != relaxed_noise.SPREAD
 
 
 def _kind(sde: Any) -> str:
@@ -68,7 +68,7 @@ def auxiliary(sde: Any) -> int:
 
 def step(sde: Any, x: Any, t: Any, dt: Any, dW: Any, auxiliary: Any, let: Any) -> Any:
     own, tied = eigenbasis_of(sde), len(auxiliary) > 0
-    rest = (sde.drift(x, t) - couplings(sde) * x).applyfunc(sp.expand)
+    rest = (sde.drift(x, t) - couplings(sde) * x).applyfunc(sp.expand_mul)
     phi, noise = relaxed_noise.phi(), let(sde.diffusion(x, t) * dW)
     pull = [let(rest * dt + (noise if tied else 0 * noise))] if tied or any(rest) else []
     kept = [x] if tied else [x, noise]
