@@ -14,8 +14,7 @@ from rich.table import Table
 
 from sde.cli.terminal import err, line, say
 from sde.engine import interruption
-from sde.engine.checkpoint_folder import MANIFEST
-from sde.storage.archive import check_kind
+from sde.storage.archive import MANIFEST, check_kind
 from sde.storage.distinct_files import check_apart
 from sde.storage.files import check_writable, write_text
 from sde.storage.formats import format_of

@@ -13,11 +13,11 @@ import numpy as np
 
 from sde.engine.checkpoint import Checkpoint, CheckpointTarget
 from sde.engine.ensemble import CheckpointWarning
+from sde.storage.archive import MANIFEST
 from sde.storage.files import check_writable, write_text
 from symbolic.errors import InputError, warn
 
 FORMAT = "noetherflow checkpoint folder 1"
-MANIFEST = "manifest.json"
 MOST_BYTES = 64 * 2**20
 """Longest manifest that is read."""
 

@@ -28,6 +28,8 @@ from sde.storage.files import write_whole
 MAGIC = b"noetherflow checkpoint 1\n"
 DIGEST = 64
 HEADER = "header"
+MANIFEST = "manifest.json"
+"""In a folder of such files, what tells of the folder."""
 
 _BLOCK = 2**20
 _NAME = re.compile(r"[A-Za-z0-9_.]{1,100}\.npy")

@@ -103,7 +103,7 @@ def test_case_c5_a_stream_that_fills_its_disk_leaves_a_living_process(disk: disk
         assert found.sizes["path"] == 500 and float(last.split()[0]) == float(found.X.values.sum())
 
 
-@pytest.mark.parametrize("leave", [0, 4096, 40_960, 409_600])
+@pytest.mark.parametrize("leave", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (4096, 409_600)), 40_960])
 def test_case_c5_every_writer_on_a_full_disk(leave: int, disk: disks.Disk) -> None:
     """From no byte left to a fifth of the disk: the error names the file, whatever of HDF5's own records still had
     room."""

@@ -42,7 +42,7 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", ["mlp", pytest.param("convolutions", marks=pytest.mark.slow), "attention"])
 def test_the_charges_are_those_found_at_full_width(name: str) -> None:
     make, width, shape, count = KINDS[name]
     torch.manual_seed(0)

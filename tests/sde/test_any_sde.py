@@ -187,6 +187,7 @@ def test_a_loss_runs_under_other_schemes(scheme: str) -> None:
         assert a.std() == pytest.approx(b.std(), rel=0.12)
 
 
+@pytest.mark.slow
 def test_matrix_parameters_keep_their_shape_under_other_schemes() -> None:
     entry = LIBRARY["matrix-factorization"]
     loss = entry.build()

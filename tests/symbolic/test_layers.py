@@ -180,7 +180,7 @@ RUNS: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in ("full batch", "wide"))) for n in RUNS]
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in ("subsets", "equation"))) for n in RUNS]
 )
 def test_runs_in_either_layout_agree(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same paths, row by row and as matrix products, but for rounding."""
