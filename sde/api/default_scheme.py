@@ -9,7 +9,7 @@ from sde.api.survey import Survey
 from sde.settings import RunSettings
 from symbolic.dynamics.equation import SDE
 from symbolic.problem.loss import Loss
-from symbolic.schemes import fitting, for_step, within_domain
+from symbolic.schemes import exact_in_distribution, fitting, for_step, within_domain
 
 AUTO = "auto"
 STIFF = -1.0
@@ -17,6 +17,7 @@ STIFF = -1.0
 from -2 on."""
 MOST_STATES = 200
 """Of how many states the Jacobian is taken."""
+EXACT = "exponential-coupled"
 STRONG = {"additive": "sra1", "scalar": "sriw1", "diagonal": "sriw1", "commutative": "milstein"}
 WEAK = {"additive": "sra1"}
 
@@ -46,6 +47,8 @@ def by_equation(problem: SDE, settings: RunSettings) -> tuple[str, str]:
     stiff, rate = stiffness(survey, step)
     if stiff:
         why = f"stiff: at the start the drift pulls back {-rate:.3g} times as far as a state is away, per step"
+        if stiff == AUTO and EXACT in fit and exact_in_distribution(problem):
+            return EXACT, f"{why}; linear in the states with noise of constants, which it steps exactly in distribution"
         for name in (*((stiff,) if stiff != AUTO else ()), "implicit-euler", "exponential-euler", "adaptive-euler"):
             if name in fit and not survey.singular_end(for_step(problem, name, step), step):
                 return name, why

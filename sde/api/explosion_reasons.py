@@ -129,8 +129,7 @@ def _points(
         if len(problem.states) > MOST_STATES:
             return
         made = step_map(problem, scheme)
-        ends = made.updates if made.solved is None else made.solved.values
-        yield from _statements(values, made.first, ends, plan)
+        yield from _statements(values, made.first, made.ends, plan)
         return
     assert isinstance(dynamics, LossDynamics)
     rows = [(b.symbols, b.table) for b in problem.blocks if b.table is not None]

@@ -137,7 +137,7 @@ class LevelPaths:
             program=program,
             driver=driver,
             clock=run_clock,
-            parameters=self.parameters,
+            parameters=np.append(self.parameters, prepared.table.astype(self.dtype)),
             start=self.start,
             paths=count,
             seed=int(self.seed),

@@ -95,7 +95,7 @@ def emit(
         )
 
     parts = [
-        step_text(write, step, lanes, dtype, _inputs(step, {**states, "n": step.inputs}), updates),
+        step_text(write, step, lanes, dtype, _inputs(step, {**states, "n": step.inputs}), updates, numbers),
         function_text(
             "observe(x, t, p, out)",
             lanes,

@@ -119,7 +119,7 @@ def emit_hybrid(
     x = places(x=step.states)
     watch = [*watched.levels, *map(watched.variance, watched.levels), *watched.rates]
     parts = [
-        step_text(write, step, lanes, dtype, places(x=step.states, n=step.inputs), step.updates),
+        step_text(write, step, lanes, dtype, places(x=step.states, n=step.inputs), step.updates, numbers),
         function("observe(x, t, p, out)", "out", tuple(observables.values()), x, tables=len(step.parameters)),
         function("watch(x, t, p, out)", "out", watch, x),
     ]

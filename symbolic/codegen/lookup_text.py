@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -46,7 +46,7 @@ def lines(name: str, x: str, first: int, points: int, kind: str) -> list[str]:
 
 @dataclass
 class Numbers:
-    """Where in p the tables of a program begin, from `first` on."""
+    """Where in p the tables and matrices of a program begin, from `first` on."""
 
     first: int
     places: dict[str, int] = field(default_factory=dict)
@@ -58,6 +58,15 @@ class Numbers:
             self.places[table.digest] = self.first + sum(map(len, self.columns))
             self.columns.append(padded(table.times, table.values))
         return self.places[table.digest]
+
+    def matrix(self, rows: Sequence[Sequence[float]]) -> int:
+        """Of a matrix, row by row."""
+        entries = np.array(rows)
+        key = f"{entries.shape}{entries.tobytes().hex()}"
+        if key not in self.places:
+            self.places[key] = self.first + sum(map(len, self.columns))
+            self.columns.append(entries.ravel())
+        return self.places[key]
 
     def numbers(self) -> np.ndarray:
         """All of them, one after another."""

@@ -79,8 +79,7 @@ def singular_at_end(step: StepMap, time: float, last: float, values: Mapping[sp.
     In rational numbers, decimals as they are written: a rounded end would hide the pole behind a large number.
     """
     numbers = {h: _rational(last), t: _rational(time) - _rational(last), **{k: _rational(v) for k, v in values.items()}}
-    ends = step.updates if step.solved is None else step.solved.values
-    return _not_finite([*(e for _, e in step.first), *ends], numbers)
+    return _not_finite([*(e for _, e in step.first), *step.ends], numbers)
 
 
 def _rational(value: float | sp.Float) -> sp.Rational:

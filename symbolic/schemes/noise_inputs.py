@@ -8,15 +8,16 @@ it is made of, exactly (`sde.engine.refinement`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import sympy as sp
 
+from symbolic.algebra.eigenbasis import Eigenbasis
 from symbolic.dynamics.autodiff import Statement
-from symbolic.dynamics.step_map import Solved
+from symbolic.dynamics.step_map import Function, Left, Modal, Solved
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ class Naming:
         self.statements: list[Statement] = []
         self.prefix = prefix
         self.solved: Solved | None = None
+        self.modal: Modal | None = None
 
     def __call__(self, value: Any) -> Any:
         """The vector, matrix or expression with every compound entry replaced by a symbol that stands for it."""
@@ -117,6 +119,23 @@ class Naming:
         )
         self.statements = []
         return sp.ImmutableMatrix(found), done[0]
+
+    def in_directions(
+        self, own: Eigenbasis, vectors: Iterable[Any], functions: Iterable[Function], left: Left | None
+    ) -> Any:
+        """S (sum_v f_v(D) S^-1 u_v + noise) of an eigenbasis (`Modal`). What has been named before is not to be used
+        after."""
+        results = [_symbol(f":after_{j}") for j in range(len(own.rates))]
+        self.modal = Modal(
+            before=tuple(self.statements),
+            vectors=tuple(tuple(vector) for vector in vectors),
+            functions=tuple(functions),
+            own=own,
+            left=left,
+            results=tuple(results),
+        )
+        self.statements = []
+        return sp.ImmutableMatrix(results)
 
 
 def _symbol(name: str) -> sp.Symbol:

@@ -38,7 +38,8 @@ def step_map(problem: SDE | LossDynamics, scheme: str) -> StepMap:
 
 
 def _of_equation(problem: SDE, scheme: str, chosen: Scheme, terms: int | None) -> StepMap:
-    noise = chosen.noise_inputs(problem.noises, terms, walls.draws(problem))
+    own = chosen.auxiliary(problem)
+    noise = chosen.noise_inputs(problem.noises, terms, own + walls.draws(problem))
     let, x = Naming(), sp.ImmutableMatrix(problem.states)
     if len(noise.inputs) > MOST_INPUTS:
         raise InputError(
@@ -54,13 +55,12 @@ def _of_equation(problem: SDE, scheme: str, chosen: Scheme, terms: int | None) -
         "dZ": lambda: noise.dZ,
         "squares": lambda: noise.squares,
         "integrals": lambda: let(noise.integrals),
-        "auxiliary": lambda: noise.extra,
+        "auxiliary": lambda: noise.extra[:own, :],
         "let": lambda: let,
         "size": lambda: size,
     }
     updates = chosen.step(**{name: offered[name]() for name in chosen.inputs})
     if problem.domain:
-        own = chosen.auxiliary(problem.noises)
         updates = walls.kept(problem, updates, iter(noise.extra[own:]), let)
     pace = chosen.pace(problem, x, t, h, size) if chosen.pace else None
     sized = "size" in chosen.inputs or pace is not None
@@ -74,6 +74,7 @@ def _of_equation(problem: SDE, scheme: str, chosen: Scheme, terms: int | None) -
         pace,
         chosen.seen(problem),
         let.solved,
+        let.modal,
     )
 
 

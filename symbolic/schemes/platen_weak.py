@@ -7,9 +7,9 @@ import sympy as sp
 from symbolic.schemes.scheme import Scheme, order
 
 
-def auxiliary(noises: int) -> int:
+def auxiliary(sde: Any) -> int:
     """One sign for every pair of noises."""
-    return noises * (noises - 1) // 2
+    return sde.noises * (sde.noises - 1) // 2
 
 
 def step(sde: Any, x: Any, t: Any, dt: Any, dW: Any, auxiliary: Any, let: Any) -> Any:

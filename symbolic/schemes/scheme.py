@@ -57,7 +57,7 @@ class Scheme:
 
     pace(sde, x, t, dt, size): where each path chooses its steps, how long they may be. estimates: within that, steps
     are accepted or halved by an error estimate. refuse(sde): why an SDE cannot be stepped, None where it can.
-    auxiliary(noises): how many further normals a step takes. terms(dt): of the Levy
+    auxiliary(sde): how many further normals a step takes. terms(dt): of the Levy
     areas' series at a step, for "name:n". arrays: the widest noise class on which its formula takes states that are
     whole arrays, None where it takes none. steps_losses: its formula uses drift and noise by `increment` alone, which a
     loss has too. keeps: kinds of domain of states that it keeps (`symbolic.dynamics.domain`). seen(sde): {state: what
@@ -74,7 +74,7 @@ class Scheme:
     pace: Callable[..., Any] | None = None
     estimates: bool = False
     refuse: Callable[[Any], str | None] = lambda sde: None
-    auxiliary: Callable[[int], int] = lambda noises: 0
+    auxiliary: Callable[[Any], int] = lambda sde: 0
     terms: Callable[[float], int] | None = None
     arrays: str | None = None
     steps_losses: bool = False
@@ -98,8 +98,8 @@ class Scheme:
         return (self.strong if kind == "strong" else self.weak).on(noise_class)
 
     def noise_inputs(self, noises: int, terms: int | None = None, more: int = 0) -> Noise:
-        """The random inputs of one step for J noises; terms: of the Levy area's series; more: normals beside its
-        own."""
+        """The random inputs of one step for J noises; terms: of the Levy area's series; more: normals beside those
+        of the Brownian path."""
         names = self.inputs
         modes = 1 + max(1 if "dZ" in names else 0, (terms or 1) if "integrals" in names and noises > 1 else 0)
-        return Noise(noises, modes, self.auxiliary(noises) + more, h)
+        return Noise(noises, modes, more, h)

@@ -8,7 +8,17 @@ from pkgutil import iter_modules
 
 from symbolic.schemes.scheme import Scheme
 
-OTHERS = {"array_step", "choice", "noise_inputs", "one_step", "rescaling_blocks", "scheme", "table", "walls"}
+OTHERS = {
+    "array_step",
+    "choice",
+    "noise_inputs",
+    "one_step",
+    "relaxed_noise",
+    "rescaling_blocks",
+    "scheme",
+    "table",
+    "walls",
+}
 """Files of this folder that are no scheme."""
 
 

@@ -22,7 +22,7 @@ class Problem:
 
     pair: whether two states are rescaled as a pair, in their sum and difference, or each by itself. kept: states at or
     above 0; of a quadratic-exponential step the first is a square-root diffusion. rates: what multiplies
-    each state in its own drift.
+    each state in its own drift. couplings: the numbers that multiply states in the drift, (D, D).
     """
 
     a: Callable[[Array, Any], Array]
@@ -30,6 +30,7 @@ class Problem:
     pair: bool = False
     kept: tuple[int, ...] = ()
     rates: tuple[float, ...] = (0.0, -2.0)
+    couplings: tuple[tuple[float, ...], ...] = ((0.0, 1.0), (0.0, -2.0))
 
     def slope(self, x: Array, t: float, k: int) -> Array:
         """d b_k / d x, (D, D)."""
@@ -228,6 +229,20 @@ def exponential_euler(p: Problem, x: Array, t: float, h: float, dW: Array, **_: 
     return out
 
 
+def exponential_coupled(p: Problem, x: Array, t: float, h: float, dW: Array, **_: Any) -> Array:
+    """Functions of the matrix given by hand, by its complex eigenvectors."""
+    A = np.array(p.couplings)
+    values, vectors = np.linalg.eig(A)
+
+    def function(f: Callable[[complex], complex]) -> Array:
+        return np.real(vectors @ np.diag([f(complex(z)) for z in values]) @ np.linalg.inv(vectors))
+
+    decay = function(lambda z: np.exp(z * h))
+    span = function(lambda z: (np.exp(z * h) - 1) / z if z else h)
+    spread = function(lambda z: np.sqrt(np.expm1(2 * z.real * h) / (2 * z.real * h)) if z.real else 1.0)
+    return decay @ x + span @ (p.a(x, t) - A @ x) + spread @ p.b(x, t) @ dW
+
+
 STEPS: dict[str, Callable[..., Array]] = {
     f.__name__.replace("_", "-"): f
     for f in (
@@ -246,5 +261,6 @@ STEPS: dict[str, Callable[..., Array]] = {
         log_euler,
         quadratic_exponential,
         exponential_euler,
+        exponential_coupled,
     )
 }

@@ -11,7 +11,7 @@ from symbolic import SDE
 from tests.sde.problems import HALF, THIRD, Case, t
 
 N = 6
-ONLY = ("implicit-euler",)
+ONLY = ("implicit-euler", "exponential-coupled")
 A = sp.symbols(f"a0:{N}", real=True)
 PADDED = (sp.S.Zero, *A, sp.S.Zero)
 

@@ -93,6 +93,18 @@ LIMITS: list[tuple[str, Callable[[], Any], str]] = [
         "needs noises that commute",
     ),
     (
+        "of numbers, not of parameters",
+        lambda: run(
+            SDE([X, Y], [p * Y, -p * X], [[0], [1]], parameters=[p]), parameters={p: 1}, scheme="exponential-coupled"
+        ),
+        "c a number",
+    ),
+    (
+        "no critically damped oscillator, no chain of integrators",
+        lambda: run(SDE([X, Y], [Y, -X - 2 * Y], [[0], [1]]), scheme="exponential-coupled"),
+        "damped critically",
+    ),
+    (
         "Domains are of states that are symbols",
         lambda: SDE(A, -A, A, domain={A: "nonnegative"}),
         "states that are symbols",
@@ -137,7 +149,8 @@ def test_what_is_not_there_is_said_and_refused(said: str, call: Callable[[], Any
 def test_what_keeps_no_domain_is_named() -> None:
     """Nor do these step arrays."""
     assert "no implicit, exponential, adaptive or splitting scheme keeps one" in TEXT
-    for name in ("implicit-euler", "exponential-euler", "adaptive-euler", "adaptive-milstein", "orbit-splitting"):
+    steady = ("implicit-euler", "exponential-euler", "exponential-coupled", "orbit-splitting")
+    for name in (*steady, "adaptive-euler", "adaptive-milstein"):
         assert not SCHEMES[name].keeps and SCHEMES[name].arrays is None
 
 

@@ -56,6 +56,7 @@ CHOSEN = {
     ("rescaling", "orbit-splitting"),
     ("root-driving", "quadratic-exponential"),
     ("double-well", "exponential-euler"),
+    ("additive-pendulum", "exponential-coupled"),
     ("infection", "full-truncation"),
     ("predation", "log-euler"),
 }

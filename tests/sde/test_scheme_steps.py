@@ -132,12 +132,13 @@ def test_the_kernel_agrees_with_its_text(name: str, noise: str, dtype: str) -> N
     x = np.abs(x) if sde.domain else x
     n = (np.sqrt(h) * rng.normal(size=inputs * lanes)).astype(dtype)
     expected, real = x.copy(), np.dtype(dtype).type
+    numbers = np.append(module.numbers, 1.0)
     rows = [np.full(lanes, value, dtype) for value in (h, t)]
     times: list[Any] = rows if name in OWN_CLOCKS else [real(h), real(t)]
-    text.step(expected, n, *times, np.ones(1))
+    text.step(expected, n, *times, numbers)
     step = program.compiled["step"].ctypes
     before = x.copy()
-    given = [x, n, *times, np.ones(1, dtype)]
+    given = [x, n, *times, numbers.astype(dtype)]
     step(*(a.ctypes.data_as(kind) if np.ndim(a) else kind(a) for a, kind in zip(given, step.argtypes, strict=True)))
     assert np.isfinite(x).all() and not np.array_equal(x, before)
     scale = 1 + np.abs(expected)
@@ -172,7 +173,7 @@ def test_constant_noise_is_the_scheme_by_hand(name: str, noise: str) -> None:
         program=program,
         driver=driver,
         clock=clock,
-        parameters=np.ones(1),
+        parameters=np.append(prepared.module.numbers, 1.0),
         start=lambda first, n: np.broadcast_to(start, (n, 2)),
         paths=2,
         seed=0,
