@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from scipy import sparse
+from scipy.sparse import csgraph
 from torch import Tensor
 
 from sde.networks.charge import slices
@@ -22,6 +23,8 @@ from sde.networks.charges import Charges
 from sde.networks.square_sums import Axes, Squares, SquareSums, summed
 
 SHORT = (torch.bfloat16, torch.float16)
+MOST_BLOCKS = 64
+"""Of the pairs of a slot: of each block a product of matrices is taken."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,16 +186,31 @@ class SliceProducts:
 
     def _pair(self, slot: Any) -> np.ndarray:
         """Products of a slot's pairs, of its rows' shape."""
-        both = np.stack([slot.rows.ravel(), slot.columns.ravel()])
-        kept, place = np.unique(both, axis=1, return_inverse=True)
-        left, rows = np.unique(kept[0], return_inverse=True)
-        right, columns = np.unique(kept[1], return_inverse=True)
-        arrays = map(torch.as_tensor, (left, right, rows, columns))
-        names, axes = (slot.left, slot.right), (slot.left_axes, slot.right_axes)
-        found = Pairs(names, axes, self.size, *arrays)
-        self.pairs.append(found)
-        self.size += found.size
-        return place.reshape(slot.rows.shape) + found.start
+        wide = int(slot.columns.max(initial=0)) + 1
+        kept, place = np.unique(slot.rows.ravel() * wide + slot.columns.ravel(), return_inverse=True)
+        names, axes, start = (slot.left, slot.right), (slot.left_axes, slot.right_axes), self.size
+        at = np.empty(len(kept), int)
+        for block in _blocks(kept // wide, kept % wide):
+            left, rows = np.unique(kept[block] // wide, return_inverse=True)
+            right, columns = np.unique(kept[block] % wide, return_inverse=True)
+            arrays = map(torch.as_tensor, (left, right, rows, columns))
+            at[block] = self.size + np.arange(len(block))
+            self.pairs.append(Pairs(names, axes, self.size, *arrays))
+            self.size += len(block)
+        assert self.size == start + len(kept)
+        return at[place].reshape(slot.rows.shape)
+
+
+def _blocks(left: np.ndarray, right: np.ndarray) -> list[np.ndarray]:
+    """Which pairs to take together: those that share slices, such as one head's; all where they are of many small
+    parts."""
+    if not len(left):
+        return []
+    shape = int(left.max()) + 1, int(right.max()) + 1
+    graph = sparse.csr_array((np.ones(len(left), bool), (left, right + shape[0])), shape=(sum(shape), sum(shape)))
+    part = csgraph.connected_components(graph, directed=False)[1][left]
+    found = [np.flatnonzero(part == k) for k in np.unique(part)[: MOST_BLOCKS + 1]]
+    return found if len(found) <= MOST_BLOCKS else [np.arange(len(left))]
 
 
 class _Entries:
