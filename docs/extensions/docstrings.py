@@ -10,7 +10,7 @@ from sphinx.application import Sphinx
 
 from docs.extensions import api
 
-SPAN = re.compile(r"`([^`]+)`")
+SPAN = re.compile(r"``?([^`]+)``?")
 MARKS = re.compile(r"[\\*|]|_(?!\w)")
 RULE = re.compile(r"-{3,}")
 
