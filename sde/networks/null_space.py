@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import linalg
+from scipy import linalg, sparse
 
 EXACT, NEARLY = 1e-9, 3e-4
 """Singular values, columns of norm one: below the first a candidate for a law, between the two nearly one."""
@@ -80,6 +80,28 @@ def sparse_basis(
         direction /= np.linalg.norm(direction)
         missing -= np.outer(missing @ direction, direction)
     return found
+
+
+def reduced(vectors: list[np.ndarray]) -> list[np.ndarray]:
+    """The same span by vectors with fewer entries: multiples of one are taken from another, as long as that helps.
+    Where laws share unknowns, one may be found as the sum of two of which the other is found later."""
+    if not vectors:
+        return vectors
+    table, changed = np.array(vectors), True
+    while changed:
+        changed, held = False, sparse.csr_array(table != 0, dtype=int)
+        shared = (held @ held.T).tocsr()
+        for k in range(len(table)):
+            for j in shared.indices[shared.indptr[k] : shared.indptr[k + 1]]:
+                both = (table[k] != 0) & (table[j] != 0)
+                if j == k or not both.any():
+                    continue
+                ratio, times = np.unique(np.round(table[k][both] / table[j][both], 9), return_counts=True)
+                less = table[k] - ratio[np.argmax(times)] * table[j]
+                less[np.abs(less) <= 1e-9 * np.abs(table[k]).max()] = 0.0
+                if 0 < np.count_nonzero(less) < np.count_nonzero(table[k]):
+                    table[k], changed = simple(less, 1e-9), True
+    return list(table)
 
 
 def _about(

@@ -10,7 +10,7 @@ import torch
 from scipy import linalg
 from torch import Tensor
 
-from sde.networks.null_space import EXACT, NEARLY, null_space, sparse_basis
+from sde.networks.null_space import EXACT, NEARLY, null_space, reduced, sparse_basis
 from sde.networks.patterns import Pattern, patterns
 from sde.networks.probe import Probe
 from sde.networks.unknowns import Block, blocks_of, columns, gauge, largest, starts_of
@@ -71,7 +71,7 @@ def _solved(
     exact = vectors[:, values < EXACT]
     free = gauge(blocks)[live] * scale[:, None]
     free = linalg.orth(free) if free.size else free
-    found = sparse_basis(exact, scale, free)
+    found = reduced(sparse_basis(exact, scale, free))
     rest = sparse_basis(vectors[:, values >= EXACT], scale, exact, tolerance=0.03, reach=64)
     return [_spread(v, alive) for v in found], [_spread(v, alive) for v in rest]
 

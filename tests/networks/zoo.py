@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -86,10 +87,20 @@ def experts(m: Any, x: Tensor) -> Tensor:
     return torch.einsum("be,beh,eoh->bo", gate, h, m.down)
 
 
+def linear(*sizes: int, bias: bool = True) -> nn.Module:
+    """A deep linear network."""
+    return nn.Sequential(*(nn.Linear(*ends, bias=bias) for ends in pairwise(sizes)))
+
+
 CASES = {
     "linear": Case(lambda: nn.Linear(2, 2), ((4, 2),), 0, "every entry is seen"),
     "linear, cross-entropy": Case(lambda: nn.Linear(2, 3), ((4, 2),), 3, "shifts of the logits", "cross_entropy"),
     "two linear": Case(lambda: mlp(nn.Identity()), ((4, 2),), 6, "GL(3)"),
+    "three linear, as wide": Case(lambda: linear(3, 2, 2, 3), ((6, 3),), 6, "GL(2) twice, in one square tensor"),
+    "three linear, wider": Case(
+        lambda: linear(5, 4, 4, 5, bias=False), ((8, 5),), 20, "GL(4) twice, in one square tensor", twin=False
+    ),
+    "four linear, as wide": Case(lambda: linear(3, 2, 2, 2, 3), ((6, 3),), 9, "GL(2) thrice"),
     "relu": Case(lambda: mlp(nn.ReLU()), ((4, 2),), 3, "one rescaling a unit"),
     "leaky relu": Case(lambda: mlp(nn.LeakyReLU(0.1)), ((4, 2),), 3, "one rescaling a unit"),
     "tanh": Case(lambda: mlp(nn.Tanh()), ((4, 2),), 0, "not homogeneous"),

@@ -18,7 +18,7 @@ from sde.kernels import drivers
 from sde.kernels.loop import Clock
 from sde.storage.netcdf import write as write_netcdf
 from symbolic import SDE, Dataset, Loss, Normal, derive, parameters
-from symbolic.codegen.prepare import prepare
+from symbolic.codegen.prepare import KEPT, prepare
 from symbolic.library import LIBRARY
 from symbolic.problem.optimizer import warmup
 
@@ -320,3 +320,20 @@ def test_observables_may_use_the_sdes_own_time() -> None:
         problem, start={X: 0.0}, time=1.0, dt=0.5, paths=1, save_at=3, keep="paths", observables={"o": X + 2 * tau}
     )
     assert run.o.values[0].tolist() == [0.0, 1.0, 2.25]
+
+
+def test_what_was_prepared_is_kept_and_only_for_the_same_question() -> None:
+    sde = SDE([X], [-X], [[1]])
+    first = prepare(sde, "euler-maruyama", {"C": X**2})
+    assert prepare(sde, "euler-maruyama", {"C": X**2}) is first
+    for other in (
+        prepare(sde, "milstein", {"C": X**2}),
+        prepare(sde, "euler-maruyama", {"C": X**3}),
+        prepare(sde, "euler-maruyama", {"D": X**2}),
+        prepare(sde, "euler-maruyama", {"C": X**2}, "float32"),
+        prepare(SDE([X], [-X], [[1]]), "euler-maruyama", {"C": X**2}),
+    ):
+        assert other is not first
+    for power in range(2, 40):
+        prepare(sde, "euler-maruyama", {"C": X**power})
+    assert len(sde.prepared) == KEPT
