@@ -59,7 +59,9 @@ class ChunkResult:
 def load_loop(plan: Plan) -> Callable[..., Any]:
     """The loop that a plan's chunks take, compiled."""
     dtype, kind = plan.program.dtype, type(plan.driver)
-    return run_block(dtype, kind, plan.events > 0) if plan.hybrid is None else run_hybrid(dtype, kind)
+    if plan.hybrid is None:
+        return run_block(dtype, kind, plan.events > 0)
+    return run_hybrid(dtype, kind, plan.hybrid.drawn(plan.program))
 
 
 def run_chunk(plan: Plan, index: int, worker: Worker | None = None) -> ChunkResult:

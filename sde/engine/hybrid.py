@@ -59,6 +59,11 @@ class Hybrid:
         """Rows of marks: the explosion, the events, and the stop."""
         return 1 + len(self.events) + self.stops
 
+    def drawn(self, program: Program) -> tuple[str, ...]:
+        """Which of `kernels.random.variates` paths draw."""
+        wanted = {"passage": program.address("arrive"), "wait": self.clocks, "size": any(self.sizes)}
+        return tuple(name for name, there in wanted.items() if there)
+
     def native(self, program: Program, clock: Times) -> kernel.record.Hybrid:
         """Tables and addresses for the loop, on a clock's steps."""
         impulses = [(at, change) for time, change in self.impulses if (at := step_at(clock, time)) >= 0]

@@ -69,7 +69,8 @@ def advance_hybrid(plan: Plan, index: int, rows: np.ndarray, worker: Worker) -> 
     program, clock, first, count = plan.program, plan.clock, index * plan.chunk_size, plan.count(index)
     hybrid, width = plan.hybrid, program.states
     assert hybrid is not None
-    loop, native = run_hybrid(program.dtype, type(plan.driver)), hybrid.native(program, clock)
+    loop = run_hybrid(program.dtype, type(plan.driver), hybrid.drawn(program))
+    native = hybrid.native(program, clock)
     carried, regroups = _Carried(plan, first, count), isinstance(plan.driver, Gaussian | Mean)
     own_steps, at = np.zeros(3, np.int64), 0
     while at < clock.steps:

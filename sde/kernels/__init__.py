@@ -8,6 +8,7 @@ nothing of ours outside itself but the folder that machine code is kept in.
     compiled_program, math/                  a problem's emitted text compiled; the functions it may use
     shared_functions, calls, options         shared C functions, calls by address, compiler options
     machine_code, arguments, ahead           compiled functions kept between processes; called from Python; ahead of use
-    compiler, views                          Python to object code, by Numba; arrays over pointers
+    compiler, pipeline                       Python to object code, by Numba; what is put in the place of its own
+    views, members                           arrays over pointers; NamedTuples over words
     workspace, rows                          working memory; rows of lanes
 """

@@ -21,6 +21,14 @@ def _emit_call(context, builder, signature, arguments):
     return context.get_dummy_value()
 
 
+def _emit_number(context, builder, signature, arguments):
+    from llvmlite import ir
+
+    kinds = [context.get_value_type(kind) for kind in signature.args[1:]]
+    function = ir.FunctionType(context.get_value_type(signature.return_type), kinds)
+    return builder.call(builder.inttoptr(arguments[0], function.as_pointer()), arguments[1:])
+
+
 def _step(typing_context, address, x, n, h, t, p):
     """step(x, n, h, t, p) at int64 `address`."""
     return types.void(types.int64, x, n, h, t, p), _emit_call
@@ -102,6 +110,24 @@ def _pace(typing_context, address, x, h, t, p):
     return types.void(types.int64, x, h, t, p), _emit_call
 
 
+def _passage(typing_context, address, a, b, seed, path, step, block):
+    """passage of `random.variates` at int64 `address`."""
+    i64, d = types.int64, types.float64
+    return d(i64, d, d, types.uint64, i64, i64, i64), _emit_number
+
+
+def _wait(typing_context, address, seed, path, count, clock):
+    """wait of `random.variates` at int64 `address`."""
+    i64 = types.int64
+    return types.float64(i64, types.uint64, i64, i64, i64), _emit_number
+
+
+def _size(typing_context, address, kind, seed, path, count, row):
+    """size of `random.variates` at int64 `address`."""
+    i64, d = types.int64, types.float64
+    return d(i64, d, types.uint64, i64, i64, i64), _emit_number
+
+
 def _expect_write(typing_context, array, at):
     """Have the cache line of array[at], which is to be written soon, fetched meanwhile; any `at` is harmless."""
 
@@ -134,3 +160,6 @@ call_fill_at: Any = intrinsic(_fill_at)
 call_arrive: Any = intrinsic(_arrive)
 call_change: Any = intrinsic(_change)
 call_combine: Any = intrinsic(_combine)
+call_passage: Any = intrinsic(_passage)
+call_wait: Any = intrinsic(_wait)
+call_size: Any = intrinsic(_size)

@@ -1,4 +1,5 @@
-"""Python to object code, by Numba: the only module that loads it, and only where something is not in the cache.
+"""Python to object code, by Numba: the only module that loads it, with `members` and `pipeline`, and only where
+something is not in the cache.
 
 Numba makes a dispatcher, two wrappers and machine code of every function, helpers too. Here a function becomes one
 object file with one C function; what it inlines is linked in before machine code is made, once.
@@ -9,25 +10,23 @@ from __future__ import annotations
 import ctypes
 import gc
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import from_dtype, jit, typeof, types
-from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
-from numba.core.compiler import Compiler
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.dispatcher import _FunctionCompiler  # type: ignore[attr-defined]
 from numba.core.registry import cpu_target
 from numba.core.typing.templates import infer, infer_global, make_intrinsic_template
-from numba.extending import overload
+from numba.extending import models, overload, register_model
 from numba.np import linalg
 
 from .machine_code import PRODUCT
+from .members import Members, Words
 from .options import Intrinsic, marked
+from .pipeline import Pipeline, Seldom, codegen
 from .special import PREFIX
-from .views import c_array
 
 SCALARS = {
     ctypes.c_float: types.float32,
@@ -60,42 +59,8 @@ def prototype(value: Any) -> Any:
         return types.Array(from_dtype(value.dtype), value.ndim, "C")
     if isinstance(value, tuple):
         parts = [prototype(v) for v in value]
-        return types.NamedTuple(parts, type(value)) if hasattr(value, "_fields") else types.Tuple(parts)
+        return Members(parts, type(value)) if hasattr(value, "_fields") else types.Tuple(parts)
     return typeof(value)
-
-
-class _Library(JITCodeLibrary):
-    """A library of code to be linked with others: no machine code is made of it. It is optimised once, where all is
-    linked that it is a part of; one whose sums may be taken in any order also before, as its bits depend on it."""
-
-    _codegen: Any
-
-    def _optimize_final_module(self) -> None:
-        if self._codegen.early:
-            super()._optimize_final_module()
-
-    def whole(self) -> Any:
-        """The module that machine code is to be made of."""
-        self._ensure_finalized()
-        if not self._codegen.early:
-            super()._optimize_final_module()
-        return self._final_module
-
-    def _finalize_final_module(self) -> None:
-        self._finalize_dynamic_globals()
-        self._finalized = True
-
-    def get_pointer_to_function(self, name: str) -> int:
-        self._ensure_finalized()
-        return 0
-
-
-class _Codegen(JITCPUCodegen):
-    _library_class = _Library
-    early = False
-
-    def set_env(self, env_name: str, env: Any) -> None:
-        """Nothing: no function here is called by way of the interpreter."""
 
 
 class _Function(_FunctionCompiler):
@@ -105,9 +70,14 @@ class _Function(_FunctionCompiler):
         return flags
 
 
-@cache
-def _codegen() -> _Codegen:
-    return _Codegen("noetherflow")
+class _Inner(types.Dispatcher):
+    """A function that is called by others: compiled once for all values of a type, literals too."""
+
+    def get_call_type(self, context: Any, args: Any, kws: Any) -> Any:
+        return super().get_call_type(context, tuple(map(types.unliteral, args)), kws)
+
+
+register_model(_Inner)(models.OpaqueModel)
 
 
 def register() -> None:
@@ -119,11 +89,13 @@ def register() -> None:
             )
             infer(template)
             infer_global(mark.function, types.Function(template))
-        elif mark.choose is None:  # of one body for all types: an overload would compile it for every literal anew
-            _alive.append(jit(**mark.options)(mark.function))
-            infer_global(mark.function, types.Dispatcher(_alive[-1]))
+            continue
+        options: Any = dict(mark.options)
+        options["pipeline_class"] = Seldom if options.pop("seldom", False) else Pipeline
+        if mark.choose is None:  # of one body for all types: an overload would compile it for every literal anew
+            _alive.append(jit(**options)(mark.function))
+            infer_global(mark.function, _Inner(_alive[-1]))
         else:
-            options: Any = dict(mark.options)
             overload(mark.function, jit_options=options, strict=mark.strict)(mark.choose)
     marked.clear()
 
@@ -152,11 +124,11 @@ def object_code(
     gc.disable()  # it would go through all of Numba's types time and again
     context = _context()
     load_symbols()
-    own, context._internal_codegen = context._internal_codegen, _codegen()
+    own, context._internal_codegen = context._internal_codegen, codegen()
     context.get_preferred_array_alignment = lambda kind: 64  # vectors that begin at a cache line are loaded at once
-    _codegen().early = "reassoc" in options["fastmath"]
+    codegen().early = "reassoc" in options["fastmath"]
     try:
-        made = _Function(function, cpu_target, dict(options), {}, Compiler).compile(tuple(arguments), result)
+        made = _Function(function, cpu_target, dict(options), {}, Pipeline).compile(tuple(arguments), result)
         _add_entry(context, made.library, made.fndesc, symbol, packed)
         module = made.library.whole()
     finally:
@@ -165,7 +137,7 @@ def object_code(
         if collecting:
             gc.enable()
     called = [f.name for f in module.functions if f.is_declaration and f.name.startswith(OWN)]
-    return _codegen()._tm.emit_object(module), called
+    return codegen()._tm.emit_object(module), called
 
 
 def _add_entry(context: Any, library: Any, description: Any, symbol: str, packed: bool) -> None:
@@ -186,38 +158,10 @@ def _add_entry(context: Any, library: Any, description: Any, symbol: str, packed
     builder = ir.IRBuilder(entry.append_basic_block())
     values = list(entry.args)
     if packed:
-        words = _Words(context, builder, entry.args[0])
+        words = Words(context, builder, entry.args[0])
         values = [words.value(k) for k in description.argtypes]
     _, out = context.call_conv.call_function(
         builder, callee, description.restype, description.argtypes, values, attrs=("noinline",)
     )
     builder.ret_void() if description.restype == types.void else builder.ret(out)
     library.add_ir_module(module)
-
-
-class _Words:
-    """Reads values from the words that `arguments.pack` has written, one after another."""
-
-    def __init__(self, context: Any, builder: Any, start: Any) -> None:
-        self.context, self.builder, self.start, self.taken = context, builder, start, 0
-
-    def next(self) -> Any:
-        at = self.builder.gep(self.start, [ir.Constant(ir.IntType(64), self.taken)])
-        self.taken += 1
-        return self.builder.load(at)
-
-    def value(self, kind: Any) -> Any:
-        context, builder = self.context, self.builder
-        target = context.get_value_type(kind)
-        if isinstance(kind, types.BaseTuple):
-            return context.make_tuple(builder, kind, [self.value(k) for k in kind])  # type: ignore[attr-defined]
-        if isinstance(kind, types.Array):
-            return self.array(kind)
-        found = self.next()
-        if isinstance(kind, types.Boolean):
-            return builder.icmp_unsigned("!=", found, ir.Constant(found.type, 0))
-        return builder.bitcast(found, target) if isinstance(kind, types.Float) else found
-
-    def array(self, kind: Any) -> Any:
-        data = self.next()
-        return c_array(self.context, self.builder, kind, data, [self.next() for _ in range(kind.ndim)])

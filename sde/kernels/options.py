@@ -69,8 +69,10 @@ def _as_itself(options: Mapping[str, Any]) -> Callable[[Any], Any]:
 inner: Any = _as_itself(INNER)
 inlined: Any = _as_itself(INLINED)
 relaxed: Any = _as_itself({**EMITTED, "forceinline": True})
+seldom: Any = _as_itself({**INNER, "forceinline": False, "seldom": True})
 """All leave the function plain Python for Python callers. `inlined` decorates what runs per lane, where a call left in
-the loop over lanes would keep it from vectorising; `relaxed` sums, which vectorise where their order is free."""
+the loop over lanes would keep it from vectorising; `relaxed` sums, which vectorise where their order is free; `seldom`
+what is called now and then, as short code."""
 
 
 def chosen(function: Callable[..., Any], bodies: Mapping[type, Any]) -> Callable[..., Any]:

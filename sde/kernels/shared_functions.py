@@ -12,11 +12,12 @@ from numpy.ctypeslib import as_ctypes_type
 
 from . import records
 from .machine_code import native
-from .random import fillers, nodes, scattered
+from .random import fillers, nodes, scattered, variates
 
 
 class SharedFunctions(NamedTuple):
-    """Addresses: of random fills (see `fillers`) and of what is done with rows (see `records`)."""
+    """Addresses: of random fills (see `fillers`) of what is done with rows (see `records`), and of random
+    numbers of single lanes (see `random.variates`)."""
 
     normals: int
     uniforms: int
@@ -28,6 +29,9 @@ class SharedFunctions(NamedTuple):
     normals_of: int
     words_of: int
     normals_at: int
+    passage: int
+    wait: int
+    size: int
 
 
 RECORDS = ("combine", "record", "mark_exploded", "date")
@@ -38,6 +42,9 @@ def compiled(name: str, which: str) -> Any:
     """The function `which` for dtype `name`, "float32" or "float64"."""
     if which in RECORDS:
         return native(getattr(records, which), records.signatures(as_ctypes_type(np.dtype(name)))[which])
+    if which in variates.FUNCTIONS:
+        function, signature = variates.FUNCTIONS[which]
+        return native(function, signature)
     if which in scattered.FUNCTIONS[name]:
         return native(scattered.FUNCTIONS[name][which], scattered.signature(name))
     if which in nodes.FUNCTIONS[name]:

@@ -9,7 +9,7 @@ def c_array(context: Any, builder: Any, kind: Any, data: Any, shape: list[Any]) 
     """The array in C order at the address `data`."""
     from numba.np.arrayobj import populate_array
 
-    item = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(kind.dtype)))
+    item = context.get_constant(types.intp, getattr(kind.dtype, "bitwidth", 8) // 8)
     strides = [item]
     for length in shape[:0:-1]:
         strides.insert(0, builder.mul(strides[0], length))

@@ -10,12 +10,16 @@ from pathlib import Path
 
 import numba
 import pytest
-from numba.core import typed_passes
+from numba.core import typed_passes, untyped_passes
 from numba.core.codegen import Codegen, CodeLibrary, CPUCodegen, CPUCodeLibrary, JITCPUCodegen
+from numba.core.compiler import Flags
 from numba.core.cpu import CPUContext
 from numba.core.dispatcher import _FunctionCompiler  # type: ignore[attr-defined]
+from numba.core.targetconfig import TargetConfig
 from numba.np import linalg
 from packaging.requirements import Requirement
+
+from sde.kernels.pipeline import UNUSED
 
 ROOT = Path(__file__).resolve().parents[2]
 IMPORTED = {
@@ -23,6 +27,9 @@ IMPORTED = {
     "numba.core.codegen.JITCPUCodegen",
     "numba.core.codegen.JITCodeLibrary",
     "numba.core.compiler.Compiler",
+    "numba.core.compiler.DefaultPassBuilder",
+    "numba.core.compiler.Flags",
+    "numba.core.compiler_machinery.PassManager",
     "numba.core.compiler_lock.global_compiler_lock",
     "numba.core.dispatcher._FunctionCompiler",
     "numba.core.registry.cpu_target",
@@ -70,6 +77,9 @@ def test_what_the_compiler_rests_on() -> None:
     assert "self._finalized = True" in inspect.getsource(CPUCodeLibrary._finalize_final_module)
     assert "self._internal_codegen = " in inspect.getsource(CPUContext.init)
     assert "return self._internal_codegen" in inspect.getsource(CPUContext.codegen)
+    assert "self._values" in inspect.getsource(TargetConfig) and issubclass(Flags, TargetConfig)
+    assert "if state.library is None" in inspect.getsource(typed_passes.BaseNativeLowering)
+    assert {name for module in (untyped_passes, typed_passes) for name in vars(module)} >= UNUSED
     assert "flags.no_compile" in inspect.getsource(typed_passes)
     assert "_library_class" in inspect.getsource(Codegen) and "self._tm = " in inspect.getsource(CPUCodegen)
 

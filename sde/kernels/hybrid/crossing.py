@@ -8,36 +8,16 @@ and Haas, Amer. Statist. 30 (1976) 88).
 
 import numpy as np
 
-from ..calls import call_fill_of
-from ..math import cos, exp, log
-from ..options import inlined, inner
-from ..random.philox import STREAM_CROSSING, draw
+from ..calls import call_fill_of, call_passage
+from ..math import exp
+from ..options import inlined
+from ..random.philox import STREAM_CROSSING
+from ..random.variates import unit
 
 FURTHEST = 22.0
 """Exponent from which on a crossing is less likely than 2**-31, the last place of a word, and is left out."""
 NEVER = 2.0 * FURTHEST
 """Exponent of what is left out: exp(-NEVER) is below all words, and no subnormal, which processors are slow with."""
-TIME_BLOCKS = 0x80000000
-
-
-@inlined
-def unit(word):
-    """A uniform in (0, 1) from a 32-bit word."""
-    return (np.float64(word) + 0.5) * 2.0**-32
-
-
-@inner
-def passage(a, b, seed, path, step, block):
-    """Share of a step after which a bridge of variance 1 from 0 to a - b first meets a > 0."""
-    w0, w1, w2, _ = draw(
-        np.uint64(seed), np.uint64(path), np.uint64(step), np.uint64(STREAM_CROSSING), np.uint64(TIME_BLOCKS + block)
-    )
-    normal = np.sqrt(-2.0 * log(unit(w0))) * cos(2.0 * np.pi * unit(w1))
-    y, b = normal * normal, abs(b)
-    near = b + y / (2.0 * a) + np.sqrt(y * b / a + y * y / (4.0 * a * a))
-    if unit(w2) * (near + b) <= near:
-        return a / (a + near)
-    return a * near / (a * near + b * b)
 
 
 @inlined
@@ -81,7 +61,7 @@ def _exponents(turn, hybrid, lanes, level, listed):
 
 
 @inlined
-def _date(turn, hybrid, lanes, seed, paths, k, substep, i, level):
+def _date(space, turn, hybrid, lanes, seed, paths, k, substep, i, level):
     """turn.met of a lane that meets a level: -1 becomes the time."""
     at = level * lanes + i
     if turn.met[at] < 0:
@@ -93,7 +73,8 @@ def _date(turn, hybrid, lanes, seed, paths, k, substep, i, level):
             turn.met[at] = 0.0
         elif variance > 0:
             root = np.sqrt(variance)
-            share = passage(a / root, b / root, seed, paths[i], k, substep * hybrid.levels + level)
+            block = substep * hybrid.levels + level
+            share = call_passage(space.functions.passage, a / root, b / root, seed, paths[i], k, block)
             turn.met[at] = length * share
         else:
             turn.met[at] = length * (a / (a - b))
@@ -128,5 +109,5 @@ def crossings(space, turn, hybrid, lanes, seed, paths, k, substep):
         hits += turn.near[j]
     for j in range(hits):
         for level in range(hybrid.levels):
-            _date(turn, hybrid, lanes, seed, paths, k, substep, turn.lane[j], level)
+            _date(space, turn, hybrid, lanes, seed, paths, k, substep, turn.lane[j], level)
     return hits

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..calls import call_observe
+from ..calls import call_observe, call_wait
 from ..compiled_program import Program
-from ..drivers import FUNCTIONS, Driver
+from ..drivers import FUNCTIONS, Driver, Gaussian
 from ..drivers import prototype as driver_prototype
 from ..loop import Clock
 from ..machine_code import kernel
@@ -18,7 +18,7 @@ from ..shared_functions import addresses
 from ..workspace import aligned, make_space
 from .record import Ended, Hybrid, make_turns, prototype
 from .regroup import regroup, runs
-from .turns import make_changes, turns, wait
+from .turns import make_changes, turns
 
 TOGETHER = 8
 """Steps after which lanes are regrouped: whole draw blocks of normals."""
@@ -39,7 +39,7 @@ def _begin(space, turn, program, hybrid, seed, p, x, paths, places, marks, budge
             turn.before[j] = real(-1.0) if j < hybrid.levels * lanes else real(0.0)
         for c in range(len(hybrid.clocks)):
             for i in range(lanes):
-                budgets[c * lanes + i] = wait(seed, paths[i], 0, c)
+                budgets[c * lanes + i] = call_wait(space.functions.wait, seed, paths[i], 0, c)
     else:
         call_observe(hybrid.watch, x, space.t, p, turn.before)
     return left
@@ -197,11 +197,9 @@ def advance_hybrid(
     ended.left[0], ended.left[1] = blocks, running
 
 
-NEEDED = ("mark_exploded", "words_of")
-
-
-def run_hybrid(dtype: Any, kind: type) -> Callable[..., Any]:
-    """The loop for float32 or float64 and drivers of class `kind`, compiled on first use. It releases the GIL.
+def run_hybrid(dtype: Any, kind: type, used: tuple[str, ...] = ()) -> Callable[..., Any]:
+    """The loop for float32 or float64 and drivers of class `kind`, compiled on first use. It releases the GIL. used: by
+    name, which of `random.variates` the runs draw.
 
     run(program, hybrid, driver, clock, seed, p, x, paths, places, marks, times, budgets, counts, ended, begin, end,
     bound, rows, regroups[, stop])
@@ -216,8 +214,8 @@ def run_hybrid(dtype: Any, kind: type) -> Callable[..., Any]:
     sizes that do not fit together.
     """
     dtype = np.dtype(dtype)
-    needed = (*FUNCTIONS[kind], *NEEDED, *(["normals_of"] if "normals" in FUNCTIONS[kind] else []))
-    compiled, functions = _compile(dtype.name, kind), addresses(dtype, needed)
+    fills = ("normals_of", "combine") if kind is Gaussian else FUNCTIONS[kind]
+    compiled, functions = _compile(dtype.name, kind), addresses(dtype, ("mark_exploded", "words_of", *fills, *used))
 
     def run(
         program: Program,

@@ -1,7 +1,7 @@
 """Lanes that run on are moved together, so that blocks stay full; what has stopped or is lost is put where its path
 belongs. No number depends on when, as a path's follow from seed and path alone."""
 
-from ..options import inlined, inner
+from ..options import inlined, seldom
 
 
 @inlined
@@ -11,7 +11,7 @@ def runs(hybrid, places, marks, lanes, i):
     return (places[i] >= 0) & (marks[i] < 0) & ((stop == 0) | (marks[stop + i] < 0))
 
 
-@inner
+@seldom
 def put_away(ended, x, places, marks, times, lanes, i):
     """Write a lane's state and dates to the columns of its path, if it stands for one, and free it."""
     at = places[i]
@@ -30,7 +30,7 @@ def _move(target, i, source, j, lanes):
         target[at + i] = source[at + j]
 
 
-@inner
+@seldom
 def regroup(hybrid, ended, lanes, blocks, running, x, paths, places, marks, times, budgets, counts):
     """Put the lanes that run, `running` of them, in as few of the first blocks as hold them, if in fewer; in how many.
     Lanes move only into places of those that do not run."""

@@ -3,41 +3,15 @@ end of the step; there it stops, or is changed and goes on."""
 
 import numpy as np
 
-from ..calls import call_arrive, call_change, call_mark_exploded, call_observe, call_step
+from ..calls import call_arrive, call_change, call_mark_exploded, call_observe, call_size, call_step, call_wait
 from ..explosions import any_exploded
-from ..math import cos, log
 from ..options import inlined, inner
-from ..random.philox import STREAM_MARK, STREAM_WAIT, draw
 from ..rows import copy
 from .crossing import crossings
 from .noise import fill_turn
 
 MOST_TURNS = 2**20
 """Turns within one of the grid's steps, after which a lane counts as exploded: it would never get there."""
-
-
-@inner
-def wait(seed, path, count, clock):
-    """Exponential of mean 1: how much a Poisson clock's rate adds up to until its jump number `count`."""
-    w0, w1, _, _ = draw(np.uint64(seed), np.uint64(path), np.uint64(count), np.uint64(STREAM_WAIT), np.uint64(clock))
-    return -log((np.float64((w0 << np.uint64(20)) | (w1 >> np.uint64(12))) + 0.5) * 2.0**-52)
-
-
-@inlined
-def draw_sizes(turn, hybrid, lanes, i, change, seed, path, count):
-    """Base variables of a change's sizes, its time number `count`, in lane i."""
-    for r in range(hybrid.size_first[change - 1], hybrid.size_first[change]):
-        w0, w1, w2, w3 = draw(np.uint64(seed), np.uint64(path), np.uint64(count), np.uint64(STREAM_MARK), np.uint64(r))
-        u, kind = (np.float64((w0 << np.uint64(20)) | (w1 >> np.uint64(12))) + 0.5) * 2.0**-52, hybrid.size_kind[r]
-        if kind <= -3:
-            v = (np.float64((w2 << np.uint64(20)) | (w3 >> np.uint64(12))) + 0.5) * 2.0**-52
-            turn.sizes[r * lanes + i] = np.sqrt(-2.0 * log(u)) * cos(2.0 * np.pi * v)
-        elif kind <= -2:
-            turn.sizes[r * lanes + i] = -log(u)
-        elif kind <= -1:
-            turn.sizes[r * lanes + i] = u
-        else:
-            turn.sizes[r * lanes + i] = 1.0 if u < kind else 0.0
 
 
 @inner
@@ -50,7 +24,9 @@ def make_changes(space, turn, program, hybrid, x, seed, p, paths, counts):
         space.t[i] = real(turn.now[i])
         if change > 0:
             at = (change - 1) * lanes + i
-            draw_sizes(turn, hybrid, lanes, i, change, seed, paths[i], counts[at])
+            for r in range(hybrid.size_first[change - 1], hybrid.size_first[change]):
+                kind, number = hybrid.size_kind[r], counts[at]
+                turn.sizes[r * lanes + i] = call_size(space.functions.size, kind, seed, paths[i], number, r)
             counts[at] += 1
             turn.look[i] = 1
     call_change(hybrid.change, x, turn.code, turn.sizes, space.t, p)
@@ -187,7 +163,7 @@ def _give_up(space, turn, x, states, lanes):
 
 
 @inlined
-def _act(turn, hybrid, lanes, hits, seed, paths, marks, times, budgets, counts, state, due, real):
+def _act(space, turn, hybrid, lanes, hits, seed, paths, marks, times, budgets, counts, state, due, real):
     """Stop those of the first turn.lane that are to stop; turn.act = the change that each of the others meets, by its
     level or its clock. Whether some lane meets one."""
     levels, changes = hybrid.levels, False
@@ -210,7 +186,7 @@ def _act(turn, hybrid, lanes, hits, seed, paths, marks, times, budgets, counts, 
             clock = turn.due[i] - 1
             turn.act[i], changes = hybrid.clocks[clock], True
             count = counts[(turn.act[i] - 1) * lanes + i] + 1
-            budgets[clock * lanes + i] = wait(seed, paths[i], count, clock)
+            budgets[clock * lanes + i] = call_wait(space.functions.wait, seed, paths[i], count, clock)
     return changes
 
 
@@ -284,7 +260,9 @@ def turns(
                 for i in range(lanes):
                     turn.act[i] = 0
             acting = hits if acts else 0
-            changes = _act(turn, hybrid, lanes, acting, seed, paths, marks, times, budgets, counts, k + 1, due, real)
+            changes = _act(
+                space, turn, hybrid, lanes, acting, seed, paths, marks, times, budgets, counts, k + 1, due, real
+            )
         copy(turn.before, turn.after, (2 * levels + clocks) * lanes)
         if changes:
             make_changes(space, turn, program, hybrid, x, seed, p, paths, counts)
