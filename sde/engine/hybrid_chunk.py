@@ -4,7 +4,7 @@ has stopped costs nothing more. No number depends on when, as a path's follow fr
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -127,19 +127,17 @@ def _freeze(plan: Plan, x: np.ndarray, marks: np.ndarray, times: np.ndarray, row
     lanes, dtype = program.lanes, program.dtype
     frozen = np.zeros((plan.rows, rows.shape[2]), dtype)
     function = program.compiled["observe"].ctypes
-    kinds = function.argtypes
-    state, time, out = (np.zeros(n * lanes, dtype) for n in (program.states, 1, program.observables))
-
-    def pointer(array: np.ndarray, k: int) -> Any:
-        return array.ctypes.data_as(kinds[k])
-
+    state, time, out = (np.zeros((n, lanes), dtype) for n in (program.states, 1, program.observables))
+    arrays = (state, time, plan.parameters, out)
+    pointers = [a.ctypes.data_as(kind) for a, kind in zip(arrays, function.argtypes, strict=True)]
+    at_stop, stopped_at = x[: program.states, stopped], times[-1, stopped]
+    seen = np.empty((plan.rows, len(stopped)), dtype)
     for at in range(0, len(stopped), lanes):
-        which = stopped[at : at + lanes]
-        n = len(which)
-        state.reshape(-1, lanes)[:, :n] = x[: program.states, which]
-        time[:n] = times[-1, which]
-        function(pointer(state, 0), pointer(time, 1), pointer(plan.parameters, 2), pointer(out, 3))
-        frozen[:, which] = out.reshape(-1, lanes)[:, :n]
+        n = min(lanes, len(stopped) - at)
+        state[:, :n], time[0, :n] = at_stop[:, at : at + n], stopped_at[at : at + n]
+        function(*pointers)
+        seen[:, at : at + n] = out[:, :n]
+    frozen[:, stopped] = seen
     over = (marks[-1] >= 0) & (saves[:, None] >= marks[-1])
     for o in range(plan.rows):
         np.copyto(rows[:, o], frozen[o], where=over)
