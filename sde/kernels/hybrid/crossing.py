@@ -87,7 +87,8 @@ def crossings(space, turn, hybrid, lanes, seed, paths, k, substep):
     listed = _near(turn, hybrid, lanes)
     if listed == 0:
         return 0
-    words, padded, hits, drawn = space.words, min(lanes, (listed + 7) // 8 * 8), 0, -1
+    words, padded, hits, drawn = space.words, (listed + 7) // 8 * 8, 0, -1
+    padded = padded if padded < lanes else lanes
     for j in range(padded):
         turn.own[j] = paths[turn.lane[j if j < listed else 0]]
         turn.near[j] = 0

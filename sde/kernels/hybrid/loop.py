@@ -12,7 +12,7 @@ from ..drivers import FUNCTIONS, Driver, Gaussian
 from ..drivers import prototype as driver_prototype
 from ..loop import Clock
 from ..machine_code import kernel
-from ..options import inlined
+from ..options import inlined, seldom
 from ..rows import fill
 from ..shared_functions import addresses
 from ..workspace import aligned, make_space
@@ -24,7 +24,7 @@ TOGETHER = 8
 """Steps after which lanes are regrouped: whole draw blocks of normals."""
 
 
-@inlined
+@seldom
 def _begin(space, turn, program, hybrid, seed, p, x, paths, places, marks, budgets, now, first):
     """Set up a block's lanes at time `now`; how many run. first: whether it is where they begin."""
     lanes, real, left = program.lanes, x.dtype.type, 0
@@ -159,7 +159,8 @@ def advance_hybrid(
     lanes, limit = program.lanes, x.dtype.type(bound)
     slot, impulse, at, blocks, running = 0, 0, begin, ended.left[0], 1
     while at < end and running > 0:
-        cut = min(end, (at // TOGETHER + 1) * TOGETHER) if regroups != 0 else end
+        cut = (at // TOGETHER + 1) * TOGETHER
+        cut = cut if regroups != 0 and cut < end else end
         while slot < len(clock.saves) and at > 0 and clock.saves[slot] <= at:
             slot += 1
         while impulse < len(hybrid.impulse) and at > 0 and hybrid.impulse_at[impulse] <= at:

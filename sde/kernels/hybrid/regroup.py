@@ -34,7 +34,7 @@ def _move(target, i, source, j, lanes):
 def regroup(hybrid, ended, lanes, blocks, running, x, paths, places, marks, times, budgets, counts):
     """Put the lanes that run, `running` of them, in as few of the first blocks as hold them, if in fewer; in how many.
     Lanes move only into places of those that do not run."""
-    kept = max(1, (running + lanes - 1) // lanes)
+    kept = (running + lanes - 1) // lanes if running > 0 else 1
     if kept == blocks:
         return blocks
     c, j = blocks - 1, lanes

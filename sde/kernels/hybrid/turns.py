@@ -5,7 +5,7 @@ import numpy as np
 
 from ..calls import call_arrive, call_change, call_mark_exploded, call_observe, call_size, call_step, call_wait
 from ..explosions import any_exploded
-from ..options import inlined, inner
+from ..options import inlined, inner, seldom
 from ..rows import copy
 from .crossing import crossings
 from .noise import fill_turn
@@ -152,7 +152,7 @@ def _arrive(space, turn, program, hybrid, hits, x, p):
         call_arrive(hybrid.arrive, turn.y, x, turn.code, space.h, space.t, p)
 
 
-@inlined
+@seldom
 def _give_up(space, turn, x, states, lanes):
     """Lose the lanes that have not arrived."""
     for i in range(lanes):
