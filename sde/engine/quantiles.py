@@ -156,9 +156,11 @@ def _between(left: np.ndarray, right: np.ndarray, share: np.ndarray) -> np.ndarr
 
 
 def exact(rows: np.ndarray, at: Sequence[float]) -> np.ndarray:
-    """Quantiles of rows (cells, n), what is not finite left out: (len(at), cells). Linear between order statistics."""
-    ordered = np.sort(_finite(rows), axis=1)
-    count = (~np.isnan(ordered)).sum(axis=1)
+    """Quantiles of rows (cells, n), which are put in order, what is not finite left out: (len(at), cells). Linear
+    between order statistics."""
+    ordered = _finite(rows)
+    ordered.sort(axis=1)
+    count = np.full(len(rows), rows.shape[1]) if ordered is rows else (~np.isnan(ordered)).sum(axis=1)
     if not ordered.shape[1]:
         return np.full((len(at), len(rows)), np.nan)
     position = np.asarray(at)[:, None] * np.maximum(count - 1, 0)
@@ -172,7 +174,8 @@ def exact(rows: np.ndarray, at: Sequence[float]) -> np.ndarray:
 
 def _finite(rows: np.ndarray) -> np.ndarray:
     """The same with NaN for what is not finite."""
-    return np.where(np.isfinite(rows), rows, rows.dtype.type(np.nan))
+    finite = np.isfinite(rows)
+    return rows if finite.all() else np.where(finite, rows, rows.dtype.type(np.nan))
 
 
 class Sketch:
