@@ -18,7 +18,8 @@ def _summarise(rows, count, lanes, dead, saves, cells, flags, scratch):
                 if i < valid and dead[first + i] >= 0 and dead[first + i] <= saves[k]:
                     flags[i] = np.int64(0)
             for o in range(rows.shape[1]):
-                add_row(cells[k, o], rows[k, o, first : first + lanes], flags, valid, scratch)
+                row = rows[k, o, first : first + lanes]
+                add_row(cells[k, o], row, flags, valid, scratch, False, row)
 
 
 @cache
