@@ -34,7 +34,7 @@ def cdf(x: float) -> float:
 
 @pytest.mark.parametrize(
     ("scale", "seeds"),
-    [(4.0, 16), pytest.param(1.0, 16, marks=pytest.mark.slow), pytest.param(2.0, 64, marks=pytest.mark.slow)],
+    [(4.0, 8), pytest.param(1.0, 16, marks=pytest.mark.slow), pytest.param(2.0, 64, marks=pytest.mark.slow)],
 )
 def test_the_error_is_what_was_asked(scale: float, seeds: int) -> None:
     """P(up first), E min(tau, T) and E X_tau, which is the mean exit time too: root mean square over seeds at most the
@@ -52,7 +52,7 @@ def test_the_error_is_what_was_asked(scale: float, seeds: int) -> None:
 @pytest.mark.slow
 def test_a_bias_of_bridges_is_seen() -> None:
     """Where noise hangs on the state: mean exit times of geometric Brownian motion from (1/2, 2), L tanh(m L)/m with
-    m = mu - 1/2 and L = log 2."""
+    m = mu - 1/2 and L = log 2. Levels differ by dt^(1/2) in variance."""
     m, width, seeds, tolerance = -0.3, log(2), 16, 0.005
     growth = SDE([X], [X / 5], [[X]], time=s)
     given: dict[str, Any] = {
@@ -66,6 +66,7 @@ def test_a_bias_of_bridges_is_seen() -> None:
     gaps = np.array([e.value - width / m * np.tanh(m * width) for e in found])
     assert 0.2 * tolerance < np.sqrt((gaps**2).mean()) < tolerance * (1 + 4 / np.sqrt(2 * seeds))
     assert np.mean([abs(gap) < e.interval[1] - e.value for gap, e in zip(gaps, found, strict=True)]) > 0.7
+    assert 0.4 < np.mean([e.decay_seen[0] for e in found if e.decay_seen]) < 0.6
 
 
 def test_stops_before_the_end() -> None:
