@@ -13,7 +13,7 @@ from symbolic.arrays import calls
 from symbolic.arrays.building import array
 from symbolic.arrays.expression import Array, Noise, walk
 from symbolic.codegen.array_text import Function, Table, Target
-from symbolic.codegen.emit import Module, lane_count, module
+from symbolic.codegen.emit import GROUP, Module, lane_count, module
 from symbolic.dynamics.array_equation import ArraySDE
 from symbolic.dynamics.step_map import h, t
 from symbolic.errors import InputError
@@ -59,6 +59,7 @@ def emitted(
         "parameters": [str(s) for s in step.parameters],
         "observables": labels,
         "lanes": lanes,
+        "group": GROUP,
         "dtype": dtype,
         "clock": "shared",
     }
