@@ -95,6 +95,17 @@ def test_statistics_are_those_of_the_paths() -> None:
     assert found.up_time.sel(statistic="mean").item() == pytest.approx(np.nanmean(kept.up_time.values), rel=1e-12)
 
 
+@pytest.mark.parametrize("paths", [3, 4097])
+def test_statistics_are_of_any_number_of_paths(paths: int) -> None:
+    """Of one that is no multiple of 4, what stood in memory beside the last ones was counted too."""
+    options: dict[str, Any] = {"time": 3.0, "dt": 0.1, "observables": {"far": X + 100}}
+    kept, found = leave(paths, keep="paths", **options), leave(paths, **options)
+    for name in ("X", "far"):
+        x = kept[name].values
+        for statistic, expected in (("mean", x.mean(axis=0)), ("std", x.std(axis=0, ddof=1)), ("min", x.min(axis=0))):
+            assert found[name].sel(statistic=statistic).values == pytest.approx(expected, rel=1e-10, abs=1e-12)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_bits_do_not_depend_on_who_runs_or_resumes(dtype: str, tmp_path: Path) -> None:
     options: dict[str, Any] = {"dtype": dtype, "time": 3.0, "dt": 0.02}
