@@ -16,6 +16,7 @@ from symbolic.arrays.expression import (
     Elementwise,
     Join,
     Lookup,
+    Past,
     Reduce,
     Reshape,
     Scalar,
@@ -189,7 +190,9 @@ def of_sympy(e: Any, known: Mapping[Any, Array] | None = None) -> Array:
             return elementwise(RELATIONS[type(e)], *map(visit, e.args))
         if isinstance(e, Table):
             return lookup(visit(e.args[0]), e.times, e.values, e.kind)
-        row = ELEMENTARY.get(type(e))
+        row, past = ELEMENTARY.get(type(e)), getattr(type(e), "past", None)
+        if past:
+            return Past.of((), (visit(e.args[0]),), (past,))
         if row is None:
             raise InputError.of("array", "every function must have a numeric form", e, "Rewrite it.")
         arguments = [visit(a) for a in e.args]

@@ -248,6 +248,12 @@ class Call(Array):
     __slots__ = ()
 
 
+class Past(Array):
+    """What a path's past has of an array, entry by entry: ("running_max",) or ("integral",)."""
+
+    __slots__ = ()
+
+
 class Reduce(Array):
     """(kind, axes): "sum", "prod", "max" or "min" over axes."""
 
@@ -381,6 +387,6 @@ def text(node: Array) -> str:
         inside.append(text(a) if room > 0 else "...")
         room -= len(inside[-1])
     more = [] if isinstance(node, (Reshape, Take)) else [shown(d, MOST_TEXT) for d in node.data]
-    name = more.pop(0).strip("'") if isinstance(node, (Elementwise, Reduce)) else type(node).__name__.lower()
+    name = more.pop(0).strip("'") if isinstance(node, (Elementwise, Reduce, Past)) else type(node).__name__.lower()
     shape = [str(node.shape)] if isinstance(node, (View, Reshape)) else []
     return f"{name}({', '.join(inside + more + shape)})"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sympy as sp
@@ -30,6 +31,12 @@ class ArrayStep:
     modes: int
     parameters: tuple[sp.Symbol, ...]
 
+    def carrying(self, inputs: Sequence[Array], updates: Sequence[Array]) -> ArrayStep:
+        """The step that makes more than the states, of more normals. Raises InputError for too many."""
+        total = self.inputs + sum(n.size for n in inputs)
+        _check_inputs(total)
+        return replace(self, updates=(*self.updates, *updates), inputs=total)
+
 
 def array_step(problem: ArraySDE, scheme: str) -> ArrayStep:
     """The step. Raises InputError for a wrong pairing."""
@@ -38,9 +45,7 @@ def array_step(problem: ArraySDE, scheme: str) -> ArrayStep:
     names = chosen.inputs
     modes = 2 if "dZ" in names else 1
     inputs = modes * problem.noises
-    if inputs > MOST_INPUTS:
-        rule = f"a step takes at most {MOST_INPUTS} normals"
-        raise InputError.of("scheme", rule, inputs, "Take fewer states, or a scheme that takes one normal a noise.")
+    _check_inputs(inputs)
     x, dW = Bundle(problem.states), problem.noise(0)
     offered: dict[str, Any] = {
         "sde": problem,
@@ -58,3 +63,9 @@ def array_step(problem: ArraySDE, scheme: str) -> ArrayStep:
     updates = chosen.step(**{name: offered[name] for name in names})
     parameters = (*problem.parameters, *((size,) if "size" in names else ()))
     return ArrayStep(f"{problem.name}:{scheme}", updates.parts, inputs, modes, parameters)
+
+
+def _check_inputs(inputs: int) -> None:
+    if inputs > MOST_INPUTS:
+        rule = f"a step takes at most {MOST_INPUTS} normals"
+        raise InputError.of("scheme", rule, inputs, "Take fewer states, or a scheme that takes one normal a noise.")
