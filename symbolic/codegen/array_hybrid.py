@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from symbolic.arrays.adjoint import spread_of
 from symbolic.arrays.building import array, elementwise, mapped
@@ -48,28 +49,37 @@ class WatchedArrays:
         """All that may name functionals of the path."""
         return [*self.levels, *self.rates, *(e for c in self.changes for e in c.values())]
 
+    def instead(self, of: Mapping[Array, Array]) -> WatchedArrays:
+        """The same where something is seen in the place of a node."""
+        changes = [dict(zip(c, mapped(list(c.values()), of.get), strict=True)) for c in self.changes]
+        levels, rates = (tuple(mapped(nodes, of.get)) for nodes in (self.levels, self.rates))
+        return replace(self, levels=levels, rates=rates, changes=tuple(changes))
+
     def carrying(self, carried: Sequence[CarriedArray]) -> WatchedArrays:
         """The same where the path's functionals are states."""
         if not carried:
             return self
-        shown, changes = {c.node: c.value for c in carried}, list[Mapping[Array, Array]]()
-        for change in self.changes:
-            made = dict(zip(change, mapped(list(change.values()), shown.get), strict=True))
-            after = {c.state: elementwise("Max", c.value, mapped([c.f], made.get)[0]) for c in carried if c.noise}
-            changes.append(made | after)
-        levels, rates = (tuple(mapped(of, shown.get)) for of in (self.levels, self.rates))
-        return replace(self, levels=levels, rates=rates, changes=tuple(changes))
+        shown = self.instead({c.node: c.value for c in carried})
+        extremes, changes = [c for c in carried if c.noise], list[Mapping[Array, Array]]()
+        for made in shown.changes:
+            then = mapped([c.f for c in extremes], made.get)
+            after = [elementwise("Max", c.value, f) for c, f in zip(extremes, then, strict=True)]
+            changes.append({**made, **{c.state: value for c, value in zip(extremes, after, strict=True)}})
+        return replace(shown, changes=tuple(changes))
 
 
 def functions(
     problem: ArraySDE,
+    strengths: Sequence[Array],
     watched: WatchedArrays,
     carried: Sequence[CarriedArray],
     places: Mapping[Array, int],
     write: Write,
 ) -> list[str]:
-    """The texts of watch, arrive and change. places: rows of the states, those of functionals among them."""
-    spreads = [_spread(problem, g) if watched.bridged else ({}, constant(0.0)) for g in watched.levels]
+    """The texts of watch, arrive and change. strengths: the diffusion as it is seen; places: rows of the states, those
+    of functionals among them."""
+    spread = partial(spread_of, states=problem.states, strengths=strengths, shared=bool(problem.shared))
+    spreads = [spread(g) if watched.bridged else ({}, constant(0.0)) for g in watched.levels]
     shown = [*watched.levels, *(v for _, v in spreads), *watched.rates]
     parts = [write("watch(x, t, p, out)", [Target("out", k, node) for k, node in enumerate(shown)], {})]
     if watched.bridged and watched.levels:
@@ -89,10 +99,6 @@ def functions(
         targets = [Target("x", places[s], _filled(v, s)) for s, v in values.items()]
         parts.append(write("change(x, e, m, t, p)", targets, rows | {which: ("e", 0)}))
     return parts
-
-
-def _spread(problem: ArraySDE, level: Array) -> tuple[dict[Array, Array], Array]:
-    return spread_of(level, problem.states, problem.strengths, bool(problem.shared))
 
 
 def _is(code: Array, number: int) -> Array:
@@ -122,7 +128,8 @@ def _arrival(
         here, moved = {**at, CLOCK: LATER}, dict(at)
         for k, (g, (spread, v)) in levels:
             excess, variance = mapped([g, v], here.get)
-            over = elementwise("where", elementwise("greater", variance, 0), excess / variance, 0)
+            noisy = elementwise("greater", variance, 0)
+            over = elementwise("where", noisy, excess / elementwise("where", noisy, variance, 1), 0)
             for s, c in zip(spread, mapped(list(spread.values()), here.get), strict=True):
                 moved[s] = elementwise("where", _is(level, k + 1), at[s] - c * over, moved[s])
         at = moved

@@ -49,10 +49,13 @@ def emitted(
         if known_names.variable("observables", name) in outputs:
             raise InputError(f"{where}: a name must be new text; got one in use. Rename it; states are always saved.")
         outputs[name] = observed(problem, where, value)
+    outputs = dict(zip(outputs, mapped(list(outputs.values()), step.seen.get), strict=True))
+    watched = watched.instead(step.seen) if watched and step.seen else watched
+    strengths = mapped(problem.strengths, step.seen.get)
     named = [*outputs.values(), *(watched.expressions if watched else ())]
     carried = carried_of(named, float(np.dtype(dtype).type(begin)), step.inputs)
     shown = dict(zip(outputs, mapped(list(outputs.values()), {c.node: c.value for c in carried}.get), strict=True))
-    step = step.carrying([n for c in carried for n in c.noise], moved(problem, carried, step.updates))
+    step = step.carrying([n for c in carried for n in c.noise], moved(problem, strengths, carried, step.updates))
     states = [*problem.states, *(c.state for c in carried)]
     places = dict(zip(states, _rows(states), strict=True))
     held: dict[Array, tuple[str, int]] = {s: ("x", row) for s, row in places.items()}
@@ -75,7 +78,7 @@ def emitted(
         write("observe(x, t, p, out)", [Target("out", r, o) for o, r in _placed(list(shown.values()))]),
     ]
     if watched is not None:
-        parts += array_hybrid.functions(problem, watched.carrying(carried), carried, places, write)
+        parts += array_hybrid.functions(problem, strengths, watched.carrying(carried), carried, places, write)
     labels = [label for name, o in shown.items() for label in _labels(name, o.shape)]
     manifest: dict[str, Any] = {
         "name": step.name,

@@ -14,7 +14,8 @@ from symbolic.arrays.building import array, elementwise, mapped
 from symbolic.arrays.bundle import Bundle, Strengths
 from symbolic.arrays.derivative import along, entrywise
 from symbolic.arrays.expression import Array, Noise, Past, Scalar, State, broadcast, number, text, viewed, walk
-from symbolic.dynamics import array_jump
+from symbolic.dynamics import array_domain, array_jump
+from symbolic.dynamics import domain as domains
 from symbolic.dynamics import equation_reading as reading
 from symbolic.dynamics.correlation import factor
 from symbolic.dynamics.equation import SDE
@@ -53,8 +54,6 @@ class ArraySDE(SDE):
         *,
         correlation: Any = None,
     ) -> None:
-        if domain is not None:
-            raise InputError.of("SDE.domain", "is of states that are symbols", domain, "Leave it out.")
         several = isinstance(states, (list, tuple))
         given = list(states) if several else [states]
         self.interpretation = reading.sense("SDE.interpretation", interpretation)
@@ -109,6 +108,8 @@ class ArraySDE(SDE):
         if correlation is not None:
             self._correlate(correlation)
         self.jumps = array_jump.check(self, jumps)
+        self.domain = domains.read(domain, self.states)
+        array_domain.check(self)
 
     def _correlate(self, correlation: Any) -> None:
         """Make the noises, of all states or of their entries, mixtures of independent ones."""
@@ -216,8 +217,16 @@ class ArraySDE(SDE):
         if self.noise_class == "diagonal":
             slopes = along(self.strengths, dict(zip(self.states, self.strengths, strict=True)))
             moved = [f + sign * s / 2 for f, s in zip(self.forces, slopes, strict=True)]
+        given = {s: d.given for s, d in self.domain.items()}
         made: Any = ArraySDE(
-            list(self.states), moved, self.strengths, interpretation, time_symbol, self.name, self.parameters
+            list(self.states),
+            moved,
+            self.strengths,
+            interpretation,
+            time_symbol,
+            self.name,
+            self.parameters,
+            domain=given,
         )
         made.jumps = self.jumps
         made.time, made.symbols = self.time, self.symbols

@@ -68,23 +68,26 @@ def carried_of(nodes: Iterable[Array], begin: float, inputs: int) -> tuple[Carri
     return tuple(out)
 
 
-def moved(problem: ArraySDE, carried: Sequence[CarriedArray], updates: Sequence[Array]) -> list[Array]:
-    """What a step makes of the functionals; updates: what it makes of the states. Raises InputError."""
+def moved(
+    problem: ArraySDE, strengths: Sequence[Array], carried: Sequence[CarriedArray], updates: Sequence[Array]
+) -> list[Array]:
+    """What a step makes of the functionals; strengths: the diffusion as it is seen; updates: what the step makes of the
+    states. Raises InputError."""
     then, out = dict(zip(problem.states, updates, strict=True)), list[Array]()
     for c in carried:
         bridge = None
         if c.noise:
             first, second = c.noise
-            bridge = _variance(problem, c.f) * (first * first + second * second)
+            bridge = _variance(problem, strengths, c.f) * (first * first + second * second)
         out.append(c.after({}, then, bridge))
     return out
 
 
-def _variance(problem: ArraySDE, f: Array) -> Array:
+def _variance(problem: ArraySDE, strengths: Sequence[Array], f: Array) -> Array:
     """Of each entry of f, per unit time. Raises InputError where it is neither one number nor made entry by entry."""
     if not f.shape:
-        return spread_of(f, problem.states, problem.strengths, bool(problem.shared))[1]
-    for s, b in zip(problem.states, problem.strengths, strict=True):
+        return spread_of(f, problem.states, strengths, bool(problem.shared))[1]
+    for s, b in zip(problem.states, strengths, strict=True):
         if f.shape == s.shape and entrywise(f, s):
             (slope,) = along([f], {s: array(np.ones(s.shape))})
             total = np.sum(b * b, axis=-1) if problem.shared else b * b

@@ -115,9 +115,14 @@ LIMITS: list[tuple[str, Callable[[], Any], str]] = [
         "damped critically",
     ),
     (
-        "Domains are of states that are symbols",
-        lambda: SDE(A, -A, A, domain={A: "nonnegative"}),
-        "states that are symbols",
+        "runs under full truncation where that is to be at or above 0",
+        lambda: run(SDE(A, -A, A, domain={A: "nonnegative"}), start={A: np.ones(3)}, scheme="log-euler"),
+        "does not step them where states are arrays",
+    ),
+    (
+        "An array has one for all its entries",
+        lambda: SDE(A, -A, A, domain={A[0]: "nonnegative"}),
+        "must name states",
     ),
     (
         "ends are numbers",
@@ -125,7 +130,7 @@ LIMITS: list[tuple[str, Callable[[], Any], str]] = [
         "must be numbers",
     ),
     (
-        "Domains are of states that are symbols, in Itô's sense",
+        "Domains are in Itô's sense",
         lambda: run(SDE([X], [1], [[X]], "stratonovich", domain={X: ("reflect", 0, 1)}), start={X: 0.5}),
         "which are Ito's",
     ),
