@@ -222,6 +222,22 @@ def test_text_does_not_grow_and_a_thousand_states_are_emitted() -> None:
 
 
 @pytest.mark.slow
+def test_each_entry_has_a_rate_of_its_own() -> None:
+    """Fifty births at rate 2 x: E x = e^2 and Var x = e^2 (e^2 - 1), independent, and exact at any step."""
+    n, e = 50, np.exp(2)
+    B, U = states("B", (n,)), sp.Symbol("U", real=True)
+    rates = 2 * B
+    C = np.cumsum(rates)
+    who = (U * C[-1] < C) & (U * C[-1] >= C - rates)
+    sde = SDE(B, drift=0 * B, diffusion=0, jumps=[Jump({B: B + who}, rate=C[-1], sizes={U: Uniform(0, 1)})])
+    run = simulate(sde, start={B: np.ones(n)}, time=1.0, dt=0.5, paths=400, save_at=2, check=False, keep="paths")
+    x = run.B.values[:, -1]
+    assert (x == np.round(x)).all() and abs(x.mean() - e) < 5 * x.std() / sqrt(x.size)
+    assert abs(x.var() / (e * (e - 1)) - 1) < 0.15
+    assert abs(np.corrcoef(x[:, :-1].ravel(), x[:, 1:].ravel())[0, 1]) < 5 / sqrt(x.size)
+
+
+@pytest.mark.slow
 def test_a_thousand_states_run() -> None:
     """An integrate-and-fire network: 1,000 neurons dV = 2 dt + dW, apart from each other, fire every 1/2 on average."""
     n = 1000
