@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from sde.api import gathered
 from sde.engine.hybrid import Hybrid
 from sde.settings import Gather
 from symbolic.arrays.adjoint import gradient
@@ -54,7 +53,7 @@ def passages(
     levels: dict[Any, int] = {}
     placed: list[tuple[int, bool]] = []
     for name, condition in events.items():
-        excess = read.single(f"events[{name}]", gathered.excess_of(condition))
+        excess = read.single(f"events[{name}]", array_jump.excess(condition))
         placed.append((levels.setdefault(excess, len(levels)), name in stops))
     ends = tuple(any(level == k and stop for level, stop in placed) for k in range(len(levels)))
     changes, rates, clocks, resets, impulses = [], list[Any](), list[int](), dict[int, int](), list[Any]()
@@ -65,7 +64,7 @@ def passages(
             rates.append(read.clipped(where, j.rate))
             clocks.append(k + 1)
         elif j.when is not None:
-            excess = read.single(where, gathered.excess_of(j.when))
+            excess = read.single(where, array_jump.excess(j.when))
             level = levels.setdefault(excess, len(levels))
             if level in resets:
                 raise InputError.of(where, "a condition may change the state in one way", j.when, "Join the changes.")

@@ -235,6 +235,8 @@ FUNCTIONS: Mapping[Any, Callable[..., Any]] = {
     np.prod: _reduction("prod"),
     np.max: _reduction("max"),
     np.min: _reduction("min"),
+    np.any: lambda a, axis=None, keepdims=False: building.holds("max", a, axis, keepdims),
+    np.all: lambda a, axis=None, keepdims=False: building.holds("min", a, axis, keepdims),
     np.mean: _mean,
     np.var: _var,
     np.std: lambda a, axis=None, ddof=0, keepdims=False: np.sqrt(_var(a, axis, ddof, keepdims)),

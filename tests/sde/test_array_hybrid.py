@@ -18,6 +18,7 @@ from sde.engine.program import import_text
 from sde.settings import Gather
 from symbolic import Laplace, Normal, Uniform, integral, running, states, table
 from symbolic.arrays.adjoint import gradient
+from symbolic.arrays.building import excess
 from symbolic.arrays.evaluation import evaluate
 from symbolic.codegen.prepare import prepare
 from symbolic.schemes import find
@@ -276,6 +277,26 @@ def test_gradients_are_those_of_differences() -> None:
             slope = np.broadcast_to(((ends[0] - ends[1]) / 2e-6), (s.size,)).reshape(s.shape)
             found = evaluate([slopes[s]], at, 1)[0][0] if s in slopes else np.zeros(s.shape)
             np.testing.assert_allclose(found, slope, atol=1e-6, err_msg=f"{name} {s}")
+
+
+def test_running_sums_and_truths_over_axes_are_numpys() -> None:
+    rng = np.random.default_rng(7)
+    v, m = rng.normal(size=(50, N)), rng.normal(size=(50, 2, N))
+    far, inner = (np.abs(v) > 1).any(1) | ~(v[:, 0] > 0.2), (m > 0).all(2).any(1)
+    expected: list[tuple[Any, Any, Any]] = [
+        (np.any(np.abs(X) > 1) | ~(X[0] > 0.2), far, np.maximum(np.abs(v).max(1) - 1, 0.2 - v[:, 0])),
+        ((M > 0).all(axis=1).any(), inner, m.min(2).max(1)),
+        (np.any((X >= 0) & (X < 0.5)), ((v >= 0) & (v < 0.5)).any(1), np.minimum(v, 0.5 - v).max(1)),
+        (np.any(X[:1] > 0), v[:, 0] > 0, v[:, 0]),
+        (np.cumsum(M, axis=1), np.cumsum(m, axis=2), None),
+        (np.cumsum(M, axis=0), np.cumsum(m, axis=1), None),
+        (np.cumsum(M), np.cumsum(m.reshape(50, -1), axis=1), None),
+        (np.cumsum(X[:1])[::-1], v[:, :1], None),
+    ]
+    for node, value, beyond in expected:
+        np.testing.assert_allclose(evaluate([node], {X: v, M: m}, 50)[0], value, atol=1e-14)
+        if beyond is not None:
+            np.testing.assert_allclose(evaluate([excess(node)], {X: v, M: m}, 50)[0], beyond, atol=1e-14)
 
 
 def _jumping(**given: Any) -> SDE:

@@ -28,9 +28,6 @@ CASES: dict[str, Callable[[Any, Any, Any], Any]] = {
     "moments": lambda X, V, k: (
         np.diff(X) * np.prod(V, axis=0)[:4] + np.var(X) + np.trace(A * X) + np.std(V, axis=1).min()
     ),
-    "running sums": lambda X, V, k: (
-        np.cumsum(X)[::-1] + np.cumsum(V, axis=1)[0] + np.cumsum(V, axis=0)[2] * k + np.cumsum(V)[:5]
-    ),
     "several functions": lambda X, V, k: np.outer(X, X) + np.exp(-X) / np.log1p(X) * np.hypot(X, 1.0),
     "ufunc outer": lambda X, V, k: np.multiply.outer(X, V).sum(axis=(0, 2)),
     "flipped": lambda X, V, k: V[::-1, ::2] - np.flip(V, 1)[:, :3] + np.diagonal(A * X)[:3],
