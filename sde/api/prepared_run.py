@@ -56,7 +56,7 @@ def run_prepared(
     if keep == "paths" and out is None:
         refuse_too_many(paths, width)
     beginning = starts.reader(parameters_of(problem), settings.start, paths, seed, len(manifest["states"]))
-    starts.check_domains(problem, beginning(0, min(paths, 4096)))
+    starts.check_domains(problem, beginning.sample(paths))
     beginning = own.beside(beginning, manifest["states"])
     driver = moving.driver(stepped.refine)
     with compiling.reporting(settings.progress is True):
@@ -82,7 +82,7 @@ def run_prepared(
         histograms=rows.histograms,
     )
     names = [name for v in layout.variables for name in [v.name] * v.rows]
-    mark = problem_identity(prepared, plan.driver, run_clock, numbers, beginning(0, min(paths, 4096)))
+    mark = problem_identity(prepared, plan.driver, run_clock, numbers, beginning.sample(paths))
     recorded = given.record({**record, "dt": stepped.taken, "bound": plan.bound})
     arrays = {f":{k}": v["path"] for k, v in (settings.parameters or {}).items() if isinstance(v, Mapping)}
     store = None

@@ -15,6 +15,7 @@ from sde.engine.accumulators.accumulator import ChunkPaths, PathEvents
 from sde.engine.hybrid_chunk import advance_hybrid
 from sde.engine.interruption import Stop, Stopped
 from sde.engine.plan import Plan
+from sde.engine.scratch import SCRATCH
 from sde.kernels.hybrid.loop import run_hybrid
 from sde.kernels.loop import run_block
 from sde.kernels.statistics import moments
@@ -27,19 +28,11 @@ SEGMENT_SECONDS, FIRST_STEPS = 0.05, 16
 @dataclass
 class Worker:
     """What chunks of one process may share; no result depends on it. tick(n): told of every n path-steps done; pace:
-    steps of a compiled call; free: buffers of saves that chunks have left."""
+    steps of a compiled call."""
 
     stop: Stop = field(default_factory=Stop)
     tick: Callable[[int], None] | None = None
     pace: int = FIRST_STEPS
-    free: list[np.ndarray] = field(default_factory=list)
-
-    def buffer(self, plan: Plan) -> np.ndarray:
-        """(saves, O, paths of a chunk), of any content."""
-        try:
-            return self.free.pop()
-        except IndexError:
-            return np.empty((len(plan.clock.saves), plan.rows, plan.chunk_size), dtype=plan.program.dtype)
 
     def took(self, seconds: float, steps: int) -> None:
         """Let calls take SEGMENT_SECONDS, by what one took."""
@@ -63,9 +56,10 @@ def load_loop(plan: Plan) -> Callable[..., Any]:
 
 
 def run_chunk(plan: Plan, index: int, worker: Worker | None = None) -> ChunkResult:
-    """Chunk `index` of a plan. Its rows are the worker's buffer, to be put back once read. Raises Stopped."""
+    """Chunk `index` of a plan. Its rows are of SCRATCH, to be given back once read. Raises Stopped."""
     worker = worker or Worker()
-    paths, statistics = advance(plan, index, worker.buffer(plan), worker), Statistics(plan)
+    rows = SCRATCH.take((len(plan.clock.saves), plan.rows, plan.chunk_size), plan.program.dtype)
+    paths, statistics = advance(plan, index, rows, worker), Statistics(plan)
     statistics.add(paths)
     return ChunkResult(paths, statistics)
 

@@ -14,6 +14,10 @@ from sde.kernels.random import draws
 from symbolic.errors import InputError, as_reals, shown
 
 
+SAMPLED = 4096
+"""Starts that are looked at before a run."""
+
+
 @dataclass(frozen=True)
 class OnePoint:
     """All paths begin alike: states (1, S)."""
@@ -64,6 +68,11 @@ class InitialStates:
         for column, rows, block in self.blocks:
             out[:, column : column + rows] = block(first, n)
         return out
+
+    def sample(self, paths: int) -> np.ndarray:
+        """The first of them, up to SAMPLED; one where all paths begin alike."""
+        alike = all(isinstance(block, OnePoint) for _, _, block in self.blocks)
+        return self(0, 1 if alike else min(paths, SAMPLED))
 
 
 def of_part(

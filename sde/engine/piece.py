@@ -13,6 +13,7 @@ from sde.engine.chunk import ChunkResult, Worker, run_chunk
 from sde.engine.outlet import Outlet
 from sde.engine.plan import Plan
 from sde.engine.quantiles import Counts, Layout
+from sde.engine.scratch import SCRATCH
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def _kept(plan: Plan, index: int, worker: Worker, outlet: Outlet | None) -> Piec
     result = run_chunk(plan, index, worker)
     paths = result.paths._replace(rows=result.paths.columns[0])
     if outlet is not None and (written := outlet.written(paths)) is not paths:
-        worker.free.append(result.paths.rows)
+        SCRATCH.give(result.paths.rows)
         paths = written
     return Piece(range(index, index + 1), result.statistics, (paths,))
 
@@ -81,5 +82,5 @@ def _run(plan: Plan, chunks: range, layouts: Mapping[str, Layout], worker: Worke
             total.merge(result.statistics)
         for one in counts.values():
             one.add(result.paths)
-        worker.free.append(result.paths.rows)
+        SCRATCH.give(result.paths.rows)
     return Piece(chunks, total, (), {name: one.sketch.drain() for name, one in counts.items()})

@@ -7,20 +7,21 @@ then hold all paths.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
 import numpy as np
 
+from sde.engine.scratch import SCRATCH
 from sde.kernels.statistics import quantile_bins
 
 TABLE_BYTES = 32 * 2**20
 """What a table of counts should take at most; with very many saves bins grow coarser, to 2**-5 of a scale, before it
 takes more."""
 
-SLAB = 512
+SLAB = 32
 """Cells whose counts are added up at once."""
 EPS = float(np.finfo(np.float64).eps)
 SAMPLE = 128
@@ -75,32 +76,47 @@ def lay_out(sample: np.ndarray, bits: int, centre: float = 0.0, scale: float = 0
 
 
 def quantiles(
-    table: np.ndarray, layout: Layout, low: np.ndarray, high: np.ndarray, at: Sequence[float]
+    counts: Callable[[slice], np.ndarray], layout: Layout, low: np.ndarray, high: np.ndarray, at: Sequence[float]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Quantiles `at` of every cell (len(at), cells), and how far at the most each can lie from the exact one of the
     same values.
 
-    table: (cells, bins + 1) counts; low, high: (cells,) least and greatest value. Exact order statistics lie in known
-    bins, whose edges the kernel's rounding blurs by a few units in the last place; inside a bin they are taken as
-    evenly spread. Linear between order statistics, as `numpy.quantile`, whose own rounding in the run's number type is
-    within the bound too.
+    counts(some): (cells, bins + 1) int64 of some cells; low, high: (cells,) least and greatest value. Exact order
+    statistics lie in known bins, whose edges the kernel's rounding blurs by a few units in the last place; inside a bin
+    they are taken as evenly spread. Linear between order statistics, as `numpy.quantile`, whose own rounding in the
+    run's number type is within the bound too.
     """
-    eps = float(np.finfo(layout.centre.dtype).eps)
-    found, error = np.full((2, len(at), len(table)), np.nan)
-    for first in range(0, len(table), SLAB):
+    eps, cells = float(np.finfo(layout.centre.dtype).eps), len(layout.centre)
+    last, places = np.empty(cells, np.int64), np.empty((len(at), 2, 3, cells), np.int64)
+    for first in range(0, cells, SLAB):
         some = slice(first, first + SLAB)
-        extremes = np.cumsum(table[some, :-1], axis=1, dtype=np.int64)
-        centre, inverse, least, most = (
-            np.asarray(a[some], dtype=np.float64) for a in (layout.centre, layout.inverse, low, high)
-        )
-        edges = quantile_bins.edges(layout.bits)
-        for k, q in enumerate(at):
-            found[k, some], error[k, some] = _quantile(extremes, edges, centre, inverse, least, most, q, eps)
+        last[some], places[..., some] = _places(counts(some)[:, :-1], at)
+    centre, inverse, low, high = (np.asarray(a, dtype=np.float64) for a in (layout.centre, layout.inverse, low, high))
+    edges, found, error = quantile_bins.edges(layout.bits), *np.empty((2, len(at), cells))
+    for k, q in enumerate(at):
+        found[k], error[k] = _quantile(places[k], last, edges, centre, inverse, low, high, q, eps)
     return found, error
 
 
+def _places(counts: np.ndarray, at: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """The greatest rank of each cell with these counts (cells, bins); and for each quantile's lower and upper order
+    statistic its bin, how many values lie before that bin, and how many up to its end, (len(at), 2, 3, cells)."""
+    cells, bins = counts.shape
+    ends = np.cumsum(counts)  # through all cells, so that one search does for all
+    total = ends[bins - 1 :: bins]
+    before = np.append(0, total[:-1])
+    last = total - before - 1
+    floor = np.floor(np.multiply.outer(np.asarray(at, float), np.maximum(last, 0)))
+    ranks = np.stack([floor, np.minimum(floor + 1, last)], axis=1).astype(np.int64)
+    found = np.searchsorted(ends, before + np.maximum(ranks, 0), side="right")
+    found = np.minimum(found, bins * np.arange(1, cells + 1) - 1)
+    ends = np.append(ends, 0)  # before the first is nothing
+    return last, np.stack([found % bins, ends[found - 1] - before, ends[found] - before], axis=2)
+
+
 def _quantile(
-    extremes: np.ndarray,
+    places: np.ndarray,
+    last: np.ndarray,
     edges: np.ndarray,
     centre: np.ndarray,
     inverse: np.ndarray,
@@ -109,19 +125,16 @@ def _quantile(
     q: float,
     eps: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Quantile q of cells whose counts add up to `ends` (cells, bins) by each bin's upper edge; edges in scales. eps:
-    of the number type that the bins were found in, from x - centre, its product with inverse, and that plus 1, each
-    rounded."""
-    last, position = extremes[:, -1] - 1, q * np.maximum(extremes[:, -1] - 1, 0)
+    """Quantile q of cells from the `places` (2, 3, cells) of its order statistics; last: the greatest rank, edges in
+    scales. eps: of the number type that the bins were found in, from x - centre, its product with inverse, and that
+    plus 1, each rounded."""
+    position = q * np.maximum(last, 0)
     floor, value, sides = np.floor(position), [], []
     low, high = np.where(last >= 0, low, 0.0), np.where(last >= 0, high, 0.0)
-    for rank in (floor, np.minimum(floor + 1, last)):
-        at = np.minimum((extremes <= rank[:, None]).sum(axis=1), extremes.shape[1] - 1)[:, None]
-        end = np.take_along_axis(extremes, at, axis=1)[:, 0]
-        before = np.where(at[:, 0] > 0, np.take_along_axis(extremes, np.maximum(at - 1, 0), axis=1)[:, 0], 0)
+    for rank, (at, before, end) in zip((floor, np.minimum(floor + 1, last)), places, strict=True):
         inside = (rank - before + 0.5) / np.maximum(end - before, 1)
         with np.errstate(over="ignore", invalid="ignore"):
-            cut = [edges[at[:, 0] + side] / inverse for side in (0, 1)]
+            cut = [edges[at + side] / inverse for side in (0, 1)]
             left, right = (np.clip(centre + edge, low, high) for edge in cut)
             value.append(_between(left, right, inside))
             blur = [4 * eps * (np.abs(edge) + 1 / inverse) + 4 * EPS * np.abs(centre) for edge in cut]
@@ -143,9 +156,11 @@ def _between(left: np.ndarray, right: np.ndarray, share: np.ndarray) -> np.ndarr
 
 
 def exact(rows: np.ndarray, at: Sequence[float]) -> np.ndarray:
-    """Quantiles of rows (cells, n), what is not finite left out: (len(at), cells). Linear between order statistics."""
-    ordered = np.sort(_finite(rows), axis=1)
-    count = (~np.isnan(ordered)).sum(axis=1)
+    """Quantiles of rows (cells, n), which are put in order, what is not finite left out: (len(at), cells). Linear
+    between order statistics."""
+    ordered = _finite(rows)
+    ordered.sort(axis=1)
+    count = np.full(len(rows), rows.shape[1]) if ordered is rows else (~np.isnan(ordered)).sum(axis=1)
     if not ordered.shape[1]:
         return np.full((len(at), len(rows)), np.nan)
     position = np.asarray(at)[:, None] * np.maximum(count - 1, 0)
@@ -159,7 +174,8 @@ def exact(rows: np.ndarray, at: Sequence[float]) -> np.ndarray:
 
 def _finite(rows: np.ndarray) -> np.ndarray:
     """The same with NaN for what is not finite."""
-    return np.where(np.isfinite(rows), rows, rows.dtype.type(np.nan))
+    finite = np.isfinite(rows)
+    return rows if finite.all() else np.where(finite, rows, rows.dtype.type(np.nan))
 
 
 class Sketch:
@@ -187,13 +203,16 @@ class Sketch:
         with self._lock:
             ready = {chunk: rows}
             if self.layout is None:
-                self.held[chunk] = rows[:, :valid].copy()
+                self.held[chunk] = SCRATCH.take((len(rows), valid), rows.dtype)
+                self.held[chunk][:] = rows[:, :valid]
                 if not self.pilots or not self.pilots <= self.held.keys():
                     return
                 self.lay_out()
                 ready, self.held = self.held, {}
         for index, values in ready.items():
             self._count(index, values, valid if values is rows else values.shape[1])
+            if values is not rows:
+                SCRATCH.give(values)
 
     def merge(self, other: Sketch) -> None:
         """Take in the chunks of another sketch of the same cells and pilots; no thread may add meanwhile."""
@@ -238,38 +257,49 @@ class Sketch:
 
     def _count(self, chunk: int, rows: np.ndarray, valid: int) -> None:
         assert self.layout is not None
-        which = chunk % len(self._tables)
+        which, most = chunk % len(self._tables), quantile_bins.MOST
         with self._locks[which]:
-            table = self._tables[which]
-            if table is None or self._counted[which] + valid >= 2**32:
-                self._spill(which)
-                table = self._tables[which] = quantile_bins.empty(self.cells, self.bits)
-            self._counted[which] += valid
-            quantile_bins.count(rows, valid, self.layout.centre, self.layout.inverse, self.bits, table)
+            for first in range(0, valid, most):
+                some = min(valid - first, most)
+                if self._counted[which] + some > most:
+                    self._spill(which)
+                table = self._tables[which]
+                if table is None:
+                    table = self._tables[which] = quantile_bins.empty(self.cells, self.bits)
+                self._counted[which] += some
+                part = rows if valid <= most else np.ascontiguousarray(rows[:, first : first + some])
+                quantile_bins.count(part, some, self.layout.centre, self.layout.inverse, self.bits, table)
 
     def _spill(self, which: int) -> None:
-        """Empty a table into the total, before its counts pass what 32 bits hold."""
-        table, self._tables[which], self._counted[which] = self._tables[which], None, 0
+        """Empty a table into the total, before its counts pass what it holds."""
+        table, self._counted[which] = self._tables[which], 0
         if table is not None:
             with self._lock:
-                self._total = table.astype(np.int64) if self._total is None else self._total + table
+                if self._total is None:
+                    self._total = table.astype(np.int64)
+                else:
+                    self._total += table
+            table[:] = 0
 
     @property
     def table(self) -> np.ndarray:
         """All counts together, (cells, bins + 1) int64; no thread may add meanwhile."""
-        total = (
-            quantile_bins.empty(self.cells, self.bits).astype(np.int64) if self._total is None else self._total.copy()
-        )
-        for table in self._tables:
-            if table is not None:
-                total += table
+        return self.counts(slice(None))
+
+    def counts(self, some: slice) -> np.ndarray:
+        """Those of some cells."""
+        tables = [table[some] for table in (self._total, *self._tables) if table is not None]
+        first = tables[0] if tables else quantile_bins.empty(len(range(self.cells)[some]), self.bits)
+        total = first.astype(np.int64)
+        for table in tables[1:]:
+            total += table
         return total
 
     def quantiles(self, at: Sequence[float], low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Quantiles (len(at), cells) and the most that each may be off, 0 where all values are held; low, high:
         (cells,) extremes."""
         if self.layout is not None:
-            return quantiles(self.table, self.layout, low, high, at)
+            return quantiles(self.counts, self.layout, low, high, at)
         rows = [self.held[i] for i in sorted(self.held)] or [np.empty((self.cells, 0), self.dtype)]
         found = exact(np.concatenate(rows, axis=1), at)
         return found, np.where(np.isnan(found), np.nan, 0.0)

@@ -4,7 +4,6 @@ NamedTuples as their members.
 
 import ctypes
 import struct
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,13 +11,15 @@ import numpy as np
 FORMATS = {bool: "q", int: "q", np.int64: "q", np.uint64: "Q", float: "d", np.float64: "d"}
 
 
-def leaves(values: Any) -> Iterator[Any]:
+def leaves(values: Any) -> list[Any]:
     """Numbers and arrays, in order."""
+    found: list[Any] = []
     for value in values:
         if isinstance(value, tuple):
-            yield from leaves(value)
+            found += leaves(value)
         else:
-            yield value
+            found.append(value)
+    return found
 
 
 class Words:
@@ -38,7 +39,7 @@ class Words:
         """The words, valid while the arrays are. Raises TypeError for what is not of the types."""
         words: list[Any] = []
         byte: Any = ctypes.c_char.from_buffer  # four times as fast as an array's own `.ctypes`
-        found, addressof = list(leaves(values)), ctypes.addressof
+        found, addressof = leaves(values), ctypes.addressof
         if len(found) != len(self.kinds):
             raise TypeError(f"kernels.arguments: {len(self.kinds)} values are needed; got {len(found)} (int).")
         for value, kind in zip(found, self.kinds, strict=True):

@@ -36,11 +36,12 @@ def record(cell, row, path, dead, sums, valid, lanes, counted, kept, whole):
     """Merge the lanes of `row` into a cell of statistics (5,) where `counted`, write the first `valid` to `path` where
     `kept`; NaN for the dead. sums: scratch, (lanes,); whole: 1 where all lanes are known to be alive and valid."""
     row, dead = view(row, lanes), view(dead, lanes)
+    goal = view(path, lanes) if kept != 0 and whole != 0 else row
     if counted != 0:
-        add_row(view(cell, 5), row, dead, valid, view(sums, lanes), whole != 0)
-    if kept != 0 and whole != 0:
-        copy(view(path, lanes), row, lanes)
-    elif kept != 0:
+        add_row(view(cell, 5), row, dead, valid, view(sums, lanes), whole != 0, goal)
+    elif kept != 0 and whole != 0:
+        copy(goal, row, lanes)
+    if kept != 0 and whole == 0:
         path = view(path, valid)
         for i in range(valid):
             path[i] = row[i] if dead[i] < 0 else np.nan

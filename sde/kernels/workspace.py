@@ -1,5 +1,6 @@
 """Scratch of one call of the loop: rows for inputs, normals, samples, clocks and flags."""
 
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,9 @@ LINE = 64
 
 def aligned(shape: Any, dtype: Any) -> np.ndarray:
     """Zeros that begin at a cache line."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    size = (prod(shape) if isinstance(shape, tuple) else shape) * np.dtype(dtype).itemsize
+    if size == 0:
+        return np.empty(shape, dtype)
     raw = np.zeros(size + LINE, np.uint8)
     first = -raw.ctypes.data % LINE
     return raw[first : first + size].view(dtype).reshape(shape)

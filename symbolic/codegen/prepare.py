@@ -107,7 +107,7 @@ def prepare(
     taken = {p.name for p in parts} | OURS.keys()
     known, clock = _known(problem)
     extra = [_observable(name, value, taken, known, clock) for name, value in (observables or {}).items()]
-    rows: dict[str, sp.Expr] = {str(s): s for p in parts for s in p.symbols}
+    rows: dict[str, sp.Expr] = {s.name: s for p in parts for s in p.symbols}
     for output, entries in extra:
         if rows.keys() & entries.keys():
             raise InputError(
@@ -256,8 +256,8 @@ def _expression(
         advice = "Write Heaviside(a - b) for a > b." if relation else "Write it with the symbols of the problem."
         raise InputError.of(where, f"must be a SymPy expression{other}", e, advice)
     e = sp.sympify(e, strict=True).xreplace({} if clock is None else {clock: t})
-    named = {str(s): s for s in states if not s.name.startswith(":")}
     loose = sorted(map(str, e.free_symbols - states - {t}))
+    named = {s.name for s in states if not s.name.startswith(":")} if loose else set[str]()
     twins = [name for name in loose if name in named or (clock is not None and name == clock.name)]
     if twins:
         raise InputError(

@@ -59,10 +59,11 @@ def check(
         use(name, f"events[{name}]", f"the event {name}")
     for name in swept:
         use(name, f"parameters[{name}]", f"the axis of the swept parameter {name}")
+    bracketed = any("[" in name for name in (*variables, *events, *swept))
     for name, shape in variables.items():
         for axis in range(len(shape)):
             use(f"{name}_{axis}", where(name), f"a dimension of {name}")
-        for index in product(*map(range, shape)) if len(shape) else ():
+        for index in product(*map(range, shape)) if len(shape) and bracketed else ():
             use(f"{name}[{','.join(map(str, index))}]", where(name), f"an entry of {name}")
         use(f"{name}_{UNDEFINED}", where(name), f"the count of paths on which {name} is not a finite number")
     for name in events:

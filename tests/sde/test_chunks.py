@@ -23,6 +23,7 @@ from sde.engine.chunk import ChunkResult, Worker, run_chunk
 from sde.engine.piece import Piece, PieceRequest
 from sde.engine.plan import Plan
 from sde.engine.schedulers.scheduler import Take
+from sde.engine.scratch import SCRATCH, Scratch
 from sde.storage.files import fingerprint
 from tests.golden.runs import RUNS
 from tests.sde.plans import plan_of, walk
@@ -76,7 +77,8 @@ def test_chunks_share_nothing() -> None:
     state = pickle.loads(pickle.dumps(first))
     run_chunk(plan, 1, worker)
     same(first, state)
-    worker.free.append(np.full_like(first.paths.rows, 7))
+    first.paths.rows[:] = 7
+    SCRATCH.give(first.paths.rows)
     same(run_chunk(plan, 0, worker), run_chunk(plan, 0))
 
 
@@ -149,3 +151,18 @@ def test_statistics_hold_one_of_each_kind() -> None:
     assert [type(Statistics(plan)[kind]) for kind in KINDS] == list(KINDS)
     names = [kind.name for kind in (*KINDS, Quantiles, EventTimeQuantiles, PathRows)]
     assert len(set(names)) == len(names)
+
+
+def test_memory_is_used_again_up_to_a_limit() -> None:
+    """What is given back is taken again where it fits to the byte, the oldest is let go, and what is not of it stays
+    its owner's."""
+    scratch = Scratch(most=100)
+    one = scratch.take((3, 4), "float32")
+    place = one.ctypes.data
+    scratch.give(one[1:, ::2])
+    assert scratch.take((2, 3), "float64").ctypes.data == place and not scratch.held
+    scratch.give(np.zeros((3, 4), "float32"))
+    assert not scratch.held
+    for size in (40, 41, 42):
+        scratch.give(scratch.take((size,), "uint8"))
+    assert [a.size for a in scratch.held] == [41, 42]

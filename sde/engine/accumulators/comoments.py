@@ -34,7 +34,8 @@ class Comoments(Accumulator):
             self.pairs = comoments.merge(self.pairs, made) if self.pairs[0].any() else made
 
     def merge(self, other: Self) -> None:
-        self.pairs = comoments.merge(self.pairs, other.pairs)
+        if len(self.chosen):
+            self.pairs = comoments.merge(self.pairs, other.pairs)
 
     def state(self) -> dict[str, np.ndarray]:
         return {f"comoment{i}": a for i, a in enumerate(self.pairs)}

@@ -18,8 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from sde.engine.accumulators import Statistics
-from sde.engine.chunk import Worker, advance, load_loop
+from sde.engine.chunk import Worker, load_loop, run_chunk
 from sde.engine.engine_identity import engine
 from sde.engine.outlet import Outlet
 from sde.engine.piece import Piece, run_piece
@@ -134,13 +133,12 @@ def trial(plan: Plan) -> str:
     paths = min(plan.paths, plan.program.lanes)
     small = replace(plan, clock=clock, paths=paths, blocks=1, piece=0)
     load_loop(plan)
-    worker, statistics = Worker(), Statistics(small)
-    chunk = advance(small, 0, worker.buffer(small), worker)
-    statistics.add(chunk)
+    result = run_chunk(small, 0)
+    chunk = result.paths
     digest = hashlib.sha256(chunk.rows[:, :, : chunk.count].tobytes())
     windows = [plan.clock.window(k * (plan.clock.steps - 1) // 2) for k in range(3)]
     last = plan.start(plan.first + plan.paths - 1, 1)
-    arrays = [*statistics.state().values(), last, *(a for w in windows for a in (w.time, w.h, w.scale))]
+    arrays = [*result.statistics.state().values(), last, *(a for w in windows for a in (w.time, w.h, w.scale))]
     for array in (*arrays, *chunk.events):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

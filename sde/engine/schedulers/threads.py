@@ -12,6 +12,7 @@ from sde.engine.interruption import Stop, Stopped
 from sde.engine.piece import Piece, PieceRequest
 from sde.engine.plan import Plan
 from sde.engine.schedulers.scheduler import Take
+from sde.engine.scratch import SCRATCH
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Threads:
             except Stopped:
                 return
             take(Piece.of(result))
-            worker.free.append(result.paths.rows)
+            SCRATCH.give(result.paths.rows)
 
         pool, running = ThreadPoolExecutor(max_workers=self.workers), set[Future[None]]()
         try:

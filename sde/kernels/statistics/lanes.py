@@ -12,9 +12,11 @@ SIDE = 4
 CONTRACT = ("contract",)
 
 
-def summary(row: Any, shift: Any) -> tuple[Any, Any, Any, Any]:
+def summary(row: Any, shift: Any, target: Any) -> tuple[Any, Any, Any, Any]:
     """Sums of row - shift and of its square, least and greatest, in float64 and in one order whatever the width of
-    vectors; len(row) a multiple of SIDE. Where some are not finite the second is not."""
+    vectors; len(row) a multiple of SIDE. Where some are not finite the second is not. row goes into target meanwhile,
+    as every sum waits for the one before."""
+    target[: len(row)] = row
     total, square = np.zeros(SIDE), np.zeros(SIDE)
     low = high = np.full(SIDE, np.float64(shift))
     for i in range(0, len(row), SIDE):
@@ -40,13 +42,14 @@ def _added(builder: Any, a: Any, b: Any) -> Any:
     return builder.fadd(a, b, flags=CONTRACT)
 
 
-def _packed_summary(typing_context, row, shift):
+def _packed_summary(typing_context, row, shift, target):
     """`summary`, each of the four kept in one register."""
 
     def emit(context, builder, signature, arguments):
         from numba.core import cgutils
 
         array = context.make_array(row)(context, builder, arguments[0])
+        written, align = context.make_array(target)(context, builder, arguments[2]).data, row.dtype.bitwidth // 8
         real, double, place = context.get_value_type(row.dtype), ir.DoubleType(), ir.IntType(32)
         narrow, wide = ir.VectorType(real, SIDE), ir.VectorType(double, SIDE)
         shifts, zeros = ir.Constant(wide, ir.Undefined), ir.Constant(wide, [0.0] * SIDE)
@@ -56,9 +59,11 @@ def _packed_summary(typing_context, row, shift):
         kept = [cgutils.alloca_once_value(builder, start) for start in (zeros, zeros, shifts, shifts)]
         count = builder.extract_value(array.shape, 0)
         with cgutils.for_range_slice(builder, count.type(0), count, count.type(SIDE), inc=True) as (i, _):
-            four = builder.load(
-                builder.bitcast(builder.gep(array.data, [i]), narrow.as_pointer()), align=row.dtype.bitwidth // 8
+            source, goal = (
+                builder.bitcast(builder.gep(data, [i]), narrow.as_pointer()) for data in (array.data, written)
             )
+            four = builder.load(source, align=align)
+            builder.store(four, goal, align=align)
             v = four if real == double else builder.fpext(four, wide)
             d = builder.fsub(v, shifts, flags=CONTRACT)
             for own, step, term in zip(kept, steps, (d, builder.fmul(d, d, flags=CONTRACT), v, v), strict=True):
@@ -69,10 +74,10 @@ def _packed_summary(typing_context, row, shift):
             found.append(step(builder, step(builder, a, b), step(builder, c, d)))
         return context.make_tuple(builder, signature.return_type, found)
 
-    return types.UniTuple(types.float64, 4)(row, types.float64), emit
+    return types.UniTuple(types.float64, 4)(row, types.float64, target), emit
 
 
 packed_summary: Any = intrinsic(_packed_summary)
 
 
-overloaded(summary, lambda row, shift: lambda row, shift: packed_summary(row, shift))
+overloaded(summary, lambda row, shift, target: lambda row, shift, target: packed_summary(row, shift, target))

@@ -49,16 +49,16 @@ def merge_summary(a, count, shift, found):
 
 
 @inner
-def add_row(a, row, dead, valid, scratch, whole=False):
+def add_row(a, row, dead, valid, scratch, whole, target):
     """Merge lanes 0..valid-1 of `row` that are alive (dead == -1) and finite into cell a; scratch: a float64 row;
-    whole: whether all lanes are known to be alive and to count.
+    whole: whether all lanes are known to be alive and to count, and then row goes into target, which may be row.
 
     Deviations are from one lane alive (within sqrt(lanes) standard deviations of the mean, so the squares cancel by
     that at most).
     """
     if whole:
         shift = np.float64(row[0])
-        found = summary(row, shift)
+        found = summary(row, shift, target)
         if found[1] - found[1] == 0:
             merge_summary(a, np.int64(len(row)), shift, found)
             return
@@ -72,7 +72,7 @@ def add_row(a, row, dead, valid, scratch, whole=False):
         kept = (dead[i] < 0) & (i < valid) & (row[i] - row[i] == 0)
         scratch[i] = np.float64(row[i]) if kept else shift
         count += np.int64(1) if kept else np.int64(0)
-    merge_summary(a, count, shift, summary(scratch, shift))
+    merge_summary(a, count, shift, summary(scratch, shift, scratch))
 
 
 def _merge(a, b):

@@ -19,7 +19,7 @@ def _summarise(rows, count, lanes, dead, saves, cells, flags, scratch):
                     flags[i] = np.int64(0)
             for o in range(rows.shape[1]):
                 row = rows[k, o, first : first + valid]
-                add_row(cells[k, o], row, flags, valid, scratch[:valid])
+                add_row(cells[k, o], row, flags, valid, scratch[:valid], False, row)
 
 
 @cache

@@ -11,14 +11,17 @@ from typing import Any
 
 import numpy as np
 
+from ..calls import expect_write
 from ..machine_code import kernel
 from ..math.bits import as_int32, as_uint64
 from ..options import inner
 
-f32, i32, i64, u32 = np.float32, np.int32, np.int64, np.uint32
+f32, i32, i64, u16, u32 = np.float32, np.int32, np.int64, np.uint16, np.uint32
 
 OCTAVES = 8
 """The last bin on each side begins 2**OCTAVES - 1 scales from the centre, short of one bin, and has no end."""
+MOST = 2**16 - 1
+"""Values that a table holds: small ones stay in the cache next to the values that are counted."""
 STRIP = 256
 """Values whose bins are found at once, as unsigned numbers: Numba asks of signed ones whether they count from the
 end."""
@@ -27,7 +30,7 @@ end."""
 @inner
 def add_strip(strip, size, cells):
     for i in range(size):
-        cells[strip[i]] = u32(cells[strip[i]] + u32(1))
+        cells[strip[i]] = u16(cells[strip[i]] + u16(1))
 
 
 def _count32(rows, valid, centre, inverse, bits, strip, table):
@@ -35,6 +38,8 @@ def _count32(rows, valid, centre, inverse, bits, strip, table):
     shift, base, one = i32(23 - bits), i32(127 << bits), f32(1)
     for k in range(rows.shape[0]):
         row, c, inv = rows[k], centre[k], inverse[k]
+        for at in range(0, table.shape[1] if k + 1 < rows.shape[0] else 0, 32):
+            expect_write(table[k + 1], at)
         for at in range(0, valid, STRIP):
             size = min(STRIP, valid - at)
             part = row[at : at + size]
@@ -51,6 +56,8 @@ def _count64(rows, valid, centre, inverse, bits, strip, table):
     shift, base = i64(52 - bits), i64(1023 << bits)
     for k in range(rows.shape[0]):
         row, c, inv = rows[k], centre[k], inverse[k]
+        for at in range(0, table.shape[1] if k + 1 < rows.shape[0] else 0, 32):
+            expect_write(table[k + 1], at)
         for at in range(0, valid, STRIP):
             size = min(STRIP, valid - at)
             part = row[at : at + size]
@@ -65,7 +72,7 @@ def _count64(rows, valid, centre, inverse, bits, strip, table):
 @cache
 def _compiled(name: str) -> Any:
     f1, f2 = np.empty(0, name), np.empty((0, 0), name)
-    table, strip = np.empty((0, 0), np.uint32), np.empty(0, np.uint32)
+    table, strip = np.empty((0, 0), np.uint16), np.empty(0, np.uint32)
     return kernel(_count32 if name == "float32" else _count64, f2, 0, f1, f1, 0, strip, table)
 
 
@@ -75,12 +82,12 @@ def load(dtype: Any) -> None:
 
 
 def empty(cells: int, bits: int) -> np.ndarray:
-    """A table of nothing: (cells, bins + 1) uint32."""
-    return np.zeros((cells, 2 * (OCTAVES << bits) + 1), dtype=np.uint32)
+    """A table of nothing: (cells, bins + 1) uint16."""
+    return np.zeros((cells, 2 * (OCTAVES << bits) + 1), dtype=np.uint16)
 
 
 def count(rows: np.ndarray, valid: int, centre: np.ndarray, inverse: np.ndarray, bits: int, table: np.ndarray) -> None:
-    """Count columns 0..valid-1 of rows (cells, n) F into table (cells, bins + 1) uint32, which must
+    """Count columns 0..valid-1 of rows (cells, n) F into table (cells, bins + 1) uint16, which must
     not overflow. centre, inverse: (cells,) F, finite, inverse = 1 /
     scale > 0. Releases the GIL. Raises ValueError for shapes that do not fit."""
     cells = len(rows)
