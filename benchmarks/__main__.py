@@ -18,6 +18,7 @@ PARTS: dict[str, str] = {
     "cost": "cost per path-step against paths and steps, with a figure",
     "precision": "strong error against time per path, for our schemes and others', with a figure",
     "latency": "how long a user waits for a first result",
+    "wide": "wide networks and large batches against BLAS",
     "networks": "what watching a torch network costs",
     "balance": "whether balancing a torch network before training helps",
 }

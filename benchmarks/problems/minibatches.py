@@ -1,7 +1,8 @@
-"""Two-layer ReLU network 32-64-1 on 1,000 rows, trained by discrete SGD with batches of 32 on 1,000 paths at once.
+"""Two-layer ReLU networks on 1,000 rows, trained by discrete SGD with minibatches on many paths at once; 32-64-1 with
+batches of 32 on 1,000 paths where nothing else is said.
 
-2,176 states; the rows are normal, the target |x_1| + noise/10, from one fixed seed. The charge of the first hidden unit
-is watched.
+32-64-1 has 2,176 states; the rows are normal, the target |x_1| + noise/10, from one fixed seed. The charge of the first
+hidden unit is watched.
 """
 
 from __future__ import annotations
@@ -20,38 +21,36 @@ from sde import train
 from symbolic import SGD, Dataset, Loss, parameters
 from symbolic.functions.activations import relu
 
-INPUTS, HIDDEN, ROWS = 32, 64, 1000
+INPUTS, ROWS = 32, 1000
 
 
 class WideRelu:
     """W (hidden, inputs) and b (hidden,), the first layer; a (hidden,), the second."""
 
-    name = "ReLU 32-64-1"
     eta = 0.01
-    batch = 32
-    steps = 20
-    paths = 1_000
 
-    def __init__(self) -> None:
+    def __init__(self, hidden: int = 64, batch: int = 32, steps: int = 20, paths: int = 1_000) -> None:
+        self.hidden, self.batch, self.steps, self.paths = hidden, batch, steps, paths
+        self.name = f"ReLU {INPUTS}-{hidden}-1"
         rng = np.random.default_rng(0)
         self.x = rng.normal(size=(ROWS, INPUTS))
         self.y = np.abs(self.x[:, 0]) + rng.normal(size=ROWS) / 10
         self.begin = (
-            rng.normal(size=(HIDDEN, INPUTS)) / INPUTS**0.5,
-            np.zeros(HIDDEN),
-            rng.normal(size=HIDDEN) / HIDDEN**0.5,
+            rng.normal(size=(hidden, INPUTS)) / INPUTS**0.5,
+            np.zeros(hidden),
+            rng.normal(size=hidden) / hidden**0.5,
         )
 
     @cached_property
     def loss(self) -> tuple[Loss, Any]:
         """The loss, and the charge as an expression."""
-        W, b, a = parameters(W=(HIDDEN, INPUTS), b=(HIDDEN,), a=(HIDDEN,))
+        W, b, a = parameters(W=(self.hidden, INPUTS), b=(self.hidden,), a=(self.hidden,))
         x, y = sp.Matrix(sp.symbols(f"x:{INPUTS}", real=True)), sp.Symbol("y", real=True)
         before = W * x + sp.Matrix(b)
-        miss = sp.Add(*(a[j] * relu(before[j]) for j in range(HIDDEN)), -y)
+        miss = sp.Add(*(a[j] * relu(before[j]) for j in range(self.hidden)), -y)
         data = Dataset({tuple(x): self.x, y: self.y})
         charge = sp.Add(*(W[0, k] ** 2 for k in range(INPUTS))) + b[0] ** 2 - a[0] ** 2
-        return Loss(miss**2, {"W": W, "b": b, "a": a}, data, name="relu-32-64-1"), charge
+        return Loss(miss**2, {"W": W, "b": b, "a": a}, data, name="relu"), charge
 
 
 def ours(problem: WideRelu, task: Task) -> Run:

@@ -13,7 +13,6 @@ from sde.kernels.minibatch import UNIFORM_BLOCKS
 from sde.kernels.random import draws
 from symbolic.errors import InputError, as_reals, shown
 
-
 SAMPLED = 4096
 """Starts that are looked at before a run."""
 

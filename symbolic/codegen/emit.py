@@ -47,6 +47,8 @@ from symbolic.dynamics.step_map import Accumulation, RowSlopes, StepMap, h, t
 BLOCK_BYTES = 192 * 1024
 GROUP = 16
 """Lanes that go through the rows of a data set together: fewer, and compilers do not vectorise so short a loop."""
+LINE = 64
+"""Bytes of a cache line: that many lanes go through a network together, whose products are whole vectors."""
 LONG = 800
 """Lines of a function from which on they are rolled into loops."""
 NAMED = re.compile(r"[cv]\d+")
@@ -80,7 +82,8 @@ def emit(
     accumulation: over one row per lane, or over rows that all lanes share."""
     network = network_of(accumulation) if isinstance(accumulation, RowSlopes) else None
     rows = len(step.states) * 2 + len(step.inputs) * 2 + (len(accumulation.z) if accumulation else 0)
-    lanes = lane_count(rows, dtype, GROUP if network else 64)
+    group = LINE // np.dtype(dtype).itemsize if network else GROUP
+    lanes = lane_count(rows, dtype, group if network else 64)
     states, own = {"x": step.states}, step.pace is not None
     updates = step.updates
     if own:
@@ -114,7 +117,7 @@ def emit(
             function_text("pace(x, h, t, p)", lanes, (), _inputs(step, states), "h", (step.pace,), numbers=numbers)
         )
     if accumulation and network:
-        parts += sweep_text(network, len(accumulation.z), lanes, GROUP, dtype, shared_rows)
+        parts += sweep_text(network, len(accumulation.z), lanes, group, dtype, shared_rows)
     elif accumulation:
         signature = "sweep(x, z, w, n, p, rows)" if shared_rows else "accumulate(x, z, w, n, p)"
         parts.append(
@@ -132,7 +135,7 @@ def emit(
             )
         )
     described = manifest_of(step, observables, accumulation, lanes, dtype, "own" if own else "shared")
-    return module(parts, described, numbers.numbers())
+    return module(parts, {**described, "group": group}, numbers.numbers())
 
 
 def manifest_of(
@@ -152,6 +155,7 @@ def manifest_of(
         "parameters": [str(s) for s in step.parameters],
         "observables": list(observables),
         "lanes": lanes,
+        "group": GROUP,
         "dtype": dtype,
         "clock": clock,
     }
@@ -162,13 +166,13 @@ def module(parts: Sequence[str], manifest: Mapping[str, Any], numbers: np.ndarra
     lanes, number = manifest["lanes"], "np.float32" if manifest["dtype"] == "float32" else "float"
     head = (
         f'"""A step map as emitted text, one block of {lanes} paths."""\n\nimport math\n\nimport numpy as np\n\nF ='
-        f" {number}\nLANES = {lanes}\nGROUP = {GROUP}\n"
+        f" {number}\nLANES = {lanes}\nGROUP = {manifest['group']}\n"
     )
     body = "\n\n".join(parts)
     if "special." in body:
         head = head.replace("import numpy as np\n", "import numpy as np\nfrom scipy import special\n")
     text = f"{head}\n\n{body}\n"
-    return Module(text, {**manifest, "group": GROUP, "hash": hashlib.sha256(text.encode()).hexdigest()[:20]}, numbers)
+    return Module(text, {**manifest, "hash": hashlib.sha256(text.encode()).hexdigest()[:20]}, numbers)
 
 
 def lane_count(rows: int, dtype: str, least: int = 64) -> int:

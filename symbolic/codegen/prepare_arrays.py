@@ -15,7 +15,7 @@ from symbolic.arrays.expression import Array, Noise, walk
 from symbolic.codegen import array_hybrid
 from symbolic.codegen.array_hybrid import WatchedArrays
 from symbolic.codegen.array_text import Function, Table, Target
-from symbolic.codegen.emit import Module, lane_count, module
+from symbolic.codegen.emit import GROUP, Module, lane_count, module
 from symbolic.dynamics.array_equation import ArraySDE
 from symbolic.dynamics.array_past import carried_of, moved
 from symbolic.dynamics.step_map import h, t
@@ -88,6 +88,7 @@ def emitted(
         "parameters": [str(s) for s in step.parameters],
         "observables": labels,
         "lanes": lane_count(2 * sum(s.size for s in states) + 2 * step.inputs, dtype),
+        "group": GROUP,
         "dtype": dtype,
         "clock": "shared" if watched is None else "hybrid",
     }

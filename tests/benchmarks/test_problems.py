@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from benchmarks.measure import Contestant, Outcome, compete, ratios
-from benchmarks.problem import Problem
+from benchmarks.problem import Problem, Task
 from benchmarks.problems import RACES, exits, factorization, minibatches
 from benchmarks.problems.factorization import Matmul
+from benchmarks.rivals import minibatch
 
 PROBLEMS = [race.problem for race in (*RACES, *exits.RACES)]
 PATHS = 5
@@ -78,6 +79,22 @@ def test_the_wide_networks_loss_is_its_formula() -> None:
     expected = (np.maximum(problem.x[0] @ W.T + b, 0) @ a - problem.y[0]) ** 2
     assert float(loss.expression.xreplace(values | row)) == pytest.approx(expected, rel=1e-12)
     assert float(charge.xreplace(values)) == pytest.approx((W[0] ** 2).sum() + b[0] ** 2 - a[0] ** 2, rel=1e-12)
+
+
+def test_the_wide_networks_step_in_blas_is_down_its_slope() -> None:
+    """One step on its minibatch, against differences of the formula."""
+    problem = minibatches.WideRelu(hidden=3, batch=4, steps=1, paths=1)
+    rows = np.random.default_rng([7, 0]).integers(0, len(problem.x), 4)
+    begin = np.concatenate([v.ravel() for v in problem.begin])
+
+    def loss(flat: np.ndarray) -> float:
+        W, b, a = flat[:-6].reshape(3, -1), flat[-6:-3], flat[-3:]
+        return float(np.mean((np.maximum(problem.x[rows] @ W.T + b, 0) @ a - problem.y[rows]) ** 2))
+
+    each = 1e-6 * np.eye(len(begin))
+    after = begin - problem.eta * np.array([loss(begin + e) - loss(begin - e) for e in each]) / 2e-6
+    expected = (after[: len(problem.x[0])] ** 2).sum() + after[-6] ** 2 - after[-3] ** 2
+    assert minibatch.blas(problem, Task(1, 1, "float64"))(7).mean == pytest.approx(expected, rel=1e-8)
 
 
 def test_a_rival_that_computes_something_else_does_not_agree() -> None:

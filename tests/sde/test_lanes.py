@@ -13,19 +13,24 @@ from sde.kernels.statistics import moments
 from sde.kernels.statistics.lanes import summary
 
 
-def _write(row: Any, shift: float, out: Any) -> None:
-    out[0], out[1], out[2], out[3] = summary(row, shift)
+def _write(row: Any, shift: float, out: Any, target: Any) -> None:
+    out[0], out[1], out[2], out[3] = summary(row, shift, target)
 
 
 @cache
 def _compiled(name: str) -> Any:
-    return kernel(_write, np.empty(0, name), 0.0, np.empty(0))
+    return kernel(_write, np.empty(0, name), 0.0, np.empty(0), np.empty(0, name))
 
 
 def packed(row: Any, shift: float) -> Any:
-    out = np.empty(4)
-    _compiled(row.dtype.name)(row, float(shift), out)
+    out, target = np.empty(4), np.zeros_like(row)
+    _compiled(row.dtype.name)(row, float(shift), out, target)
+    assert target.tobytes() == row.tobytes()
     return tuple(out.tolist())
+
+
+def plain(row: Any, shift: float) -> Any:
+    return summary(row, shift, np.empty_like(row))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -33,15 +38,15 @@ def test_packed_as_plain_bit_for_bit_where_squares_are_exact(dtype: Any) -> None
     """Sums that differ by their order: large, then small numbers, each with a square of few bits."""
     rng = np.random.default_rng(3)
     row = (rng.integers(-999, 999, 64) * 2.0 ** rng.integers(-30, 30, 64)).astype(dtype)
-    assert packed(row, 0.0) == summary(row, 0.0)
-    assert packed(row, 0.0)[:2] != summary(row[::-1].copy(), 0.0)[:2]
+    assert packed(row, 0.0) == plain(row, 0.0)
+    assert packed(row, 0.0)[:2] != plain(row[::-1].copy(), 0.0)[:2]
 
 
 @pytest.mark.parametrize("zeros", [(0.0, -0.0), (-0.0, 0.0)])
 def test_the_zero_that_comes_last_is_the_extreme(zeros: tuple[float, float]) -> None:
     row = np.array([1.0, *zeros, 1.0] + [*zeros, 1.0, 1.0] * 3)
     for sign in (1.0, -1.0):
-        wanted, found = summary(sign * row, sign), packed(sign * row, sign)
+        wanted, found = plain(sign * row, sign), packed(sign * row, sign)
         assert np.signbit(wanted).tolist() == np.signbit(found).tolist() and wanted == found
 
 
@@ -51,7 +56,7 @@ def test_one_lane_that_is_not_finite_shows(lane: int, bad: float) -> None:
     row = np.ones(64, np.float32)
     row[lane] = bad
     with np.errstate(invalid="ignore"):
-        assert not np.isfinite(summary(row, row[0])[1]) and not np.isfinite(packed(row, row[0])[1])
+        assert not np.isfinite(plain(row, row[0])[1]) and not np.isfinite(packed(row, row[0])[1])
 
 
 @pytest.mark.parametrize("bad", [None, np.nan, 1e300])
@@ -61,6 +66,6 @@ def test_a_row_known_to_be_whole_gives_the_bits_of_one_that_is_searched(bad: flo
         row[5] = bad
     for cell, whole in zip(cells, (True, False), strict=True):
         with np.errstate(invalid="ignore", over="ignore"):
-            moments.add_row(cell, row, np.full(64, -1), 64, np.zeros(64), whole)
+            moments.add_row(cell, row, np.full(64, -1), 64, np.zeros(64), whole, np.empty(64))
     assert np.array_equal(cells[0], cells[1], equal_nan=True)
     assert cells[0, 0] == (63 if bad != bad else 64)

@@ -13,9 +13,15 @@ from sde.engine.quantiles import TABLE_BYTES, Sketch, bits_for
 from sde.kernels.statistics import quantile_bins
 
 
+def table_bytes(cells: int) -> int:
+    """Of a table of counts."""
+    return cells * (2 * quantile_bins.OCTAVES << bits_for(cells)) * quantile_bins.BYTES + 1
+
+
 def pilots(plan: Plan) -> frozenset[int]:
-    """The chunks whose values fix the bins; none where all values are held."""
-    n, small = plan.chunks, plan.paths <= EXACT_PATHS and plan.paths * plan.width <= EXACT_BYTES
+    """The chunks whose values fix the bins; none where all values are held: they are few, or less than their counts."""
+    most = max(EXACT_BYTES, table_bytes(len(plan.clock.saves) * plan.rows))
+    n, small = plan.chunks, plan.paths <= EXACT_PATHS and plan.paths * plan.width <= most
     return frozenset() if small else frozenset({0, n // 4, n // 2, 3 * n // 4})
 
 
@@ -31,8 +37,8 @@ class Quantiles(Accumulator):
     def empty(cls, plan: Plan, workers: int = 1) -> Self:
         """workers: how many threads may count at once."""
         cells = len(plan.clock.saves) * plan.rows
-        table = cells * (2 * quantile_bins.OCTAVES << bits_for(cells)) * 4 + 1
-        return cls(Sketch(cells, plan.program.dtype, pilots(plan), max(1, min(workers, 4 * TABLE_BYTES // table))))
+        tables = max(1, min(workers, 4 * TABLE_BYTES // table_bytes(cells)))
+        return cls(Sketch(cells, plan.program.dtype, pilots(plan), tables))
 
     def values(self, chunk: ChunkPaths) -> np.ndarray:
         """(cells, >= count) of a chunk."""

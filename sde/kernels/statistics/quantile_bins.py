@@ -20,8 +20,8 @@ f32, i32, i64, u16, u32 = np.float32, np.int32, np.int64, np.uint16, np.uint32
 
 OCTAVES = 8
 """The last bin on each side begins 2**OCTAVES - 1 scales from the centre, short of one bin, and has no end."""
-MOST = 2**16 - 1
-"""Values that a table holds: small ones stay in the cache next to the values that are counted."""
+BYTES, MOST = 2, 2**16 - 1
+"""Bytes of a count, and values that a table holds: small ones stay in the cache next to the values that are counted."""
 STRIP = 256
 """Values whose bins are found at once, as unsigned numbers: Numba asks of signed ones whether they count from the
 end."""
