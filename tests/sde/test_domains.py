@@ -274,7 +274,7 @@ def test_levels_see_what_is_saved() -> None:
         (lambda: SDE([X], [1], [[1]], domain={Y: POSITIVE}), "name states"),
         (lambda: SDE([X], [1], [[1]], domain=[X]), "mapping"),
         (lambda: SDE([X], [X], [[X]], domain={X: POSITIVE, "X": POSITIVE}), "one domain"),
-        (lambda: SDE(states("Z", (3,)), 0, 1, domain={"Z": POSITIVE}), "symbols"),
+        (lambda: SDE(states("Z", (3,)), 0, 1, domain={"Z": POSITIVE}), "vanishes there"),
     ],
 )
 def test_refusals_of_domains(make: Any, said: str) -> None:

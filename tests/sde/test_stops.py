@@ -11,7 +11,6 @@ import sympy as sp
 import xarray as xr
 
 from sde import SDE, SGD, InputError, simulate, train
-from symbolic import states
 from symbolic.library import LIBRARY
 from tests.naive.hybrid import Level, follow
 
@@ -162,9 +161,6 @@ def test_stops_of_discrete_sgd() -> None:
     assert run.w.values[~frozen] == pytest.approx(free.w.values[~frozen], abs=1e-12)
 
 
-A = states("A", (3,))
-
-
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -180,9 +176,3 @@ A = states("A", (3,))
 def test_what_is_refused(options: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words if "is the" not in words else "stop"):
         leave(10, **options)
-
-
-def test_arrays_run_to_their_end() -> None:
-    with pytest.raises(InputError, match="stop: equations of arrays"):
-        simulate(SDE(A, -A, np.full(3, 0.2)), start={"A": np.ones(3)}, time=1.0, events={"low": 0.5 - A.min()},
-                 stop="first")  # fmt: skip
