@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from sde.api import per_path, sweep
+from sde.api import gathered, per_path, sweep
+from sde.api.event_functions import EventFunction, event_function
 from sde.engine import time_grid
-from sde.settings import SETTINGS
+from sde.settings import SETTINGS, Gather
 from symbolic.codegen.prepare import check_expression
 from symbolic.dynamics.equation import SDE
 from symbolic.errors import InputError, as_real, as_whole, instance
@@ -25,6 +26,7 @@ def check_arguments(
     f: Any,
     start: Mapping[Any, Any],
     *,
+    gather: Gather | None,
     time: Any,
     start_time: Any,
     bound: Any,
@@ -39,8 +41,8 @@ def check_arguments(
     budget: Any,
     seed: Any,
     threads: Any,
-) -> None:
-    """Raise ValueError for what cannot be."""
+) -> dict[str, EventFunction]:
+    """f, or each of several, by name. Raise ValueError for what cannot be."""
 
     def refuse(name: str, rule: str, got: Any, do: str) -> InputError:
         return InputError.of(f"expectation{name}", rule, got, do)
@@ -48,17 +50,25 @@ def check_arguments(
     instance("expectation", sde, SDE, "needs an SDE", NO_SDE)
     if sde.arrays:
         raise InputError.of("expectation", "takes equations of scalars", sde.name, "Use simulate with an observable.")
+    if sde.jumps:
+        raise InputError.of("jumps", "only simulate runs them", list(sde.jumps), "Leave them out, or simulate.")
+    dated = [] if gather is None else [*(gather.events or {}), *(["stop"] if gather.stop is not None else [])]
+    made = dict[str, EventFunction]()
     functions = f if isinstance(f, Mapping) else {"": f}
     if not functions:
         raise refuse(".f", "must be an expression, or a mapping {name: expression}", f, "Write {'mean': X}.")
     for name, one in functions.items():
         place = "expectation.f" if one is f else f"expectation.f[{names.variable('expectation.f', name)}]"
-        if isinstance(one, bool) or not isinstance(one, (sp.Expr, int, float)):
+        if isinstance(one, bool) or not (
+            isinstance(one, (sp.Expr, int, float)) or (isinstance(one, str) and one in dated)
+        ):
             several = isinstance(one, (list, tuple, dict, np.ndarray, sp.MatrixBase))
             do = "Name several: {'a': X, 'b': X**2}." if several else "Write it with the states' symbols."
             do = "Write Heaviside(a - b) for the chance of a > b." if isinstance(one, sp.Rel) else do
             raise InputError.of(place, "must be one SymPy expression of the states", one, do)
-        check_expression(place, one, sde)
+        made[name or "f"] = event_function(place, one, dated)
+        for form in made[name or "f"].forms:
+            check_expression(place, form, sde)
     tolerances(functions, tolerance)
     time_grid.check_length("expectation.time", time)
     for setting, value in (("start_time", start_time), ("bound", bound), ("checkpoint", checkpoint)):
@@ -89,6 +99,21 @@ def check_arguments(
         do = "Rename it; the result has a dimension so called."
         raise refuse(f".f[{clash[0]}]", "a name must be new", clash[0], do)
     assign("expectation.start", sde.parts, start, _shared)
+    if gather is not None:
+        gathered.check_names(sde, gather, swept)
+        _check_events(sde, gather)
+    return made
+
+
+def _check_events(sde: SDE, gather: Gather) -> None:
+    """Refuse events that f could not name, or that nothing would see."""
+    symbols = {s.name for s in (*sde.parameters, *sde.W, *([sde.time] if sde.time is not None else []))}
+    for name in (*(gather.events or {}), "stop"):
+        if name in symbols and (name != "stop" or gather.stop is not None):
+            raise InputError.of(f"events[{name}]", "a name must be new text", name, "Rename it; a symbol is so called.")
+    if gather.events and gather.stop is None and gather.crossings == "steps":
+        rule, do = "looks after steps at events that stop paths", 'Give stop="first", or leave it out.'
+        raise InputError.of("crossings", rule, gather.crossings, do)
 
 
 def tolerances(functions: Mapping[str, Any], tolerance: Any, call: str = "expectation") -> dict[str, float]:

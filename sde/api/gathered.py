@@ -12,10 +12,8 @@ from sde.engine.hybrid import Hybrid
 from sde.engine.result_layout import ResultLayout, Variable
 from sde.engine.time_grid import RunClock
 from sde.settings import Gather
-from symbolic.arrays.building import excess
-from symbolic.arrays.expression import Array
 from symbolic.codegen.prepare import check_expression, parameters_of
-from symbolic.dynamics import jump
+from symbolic.dynamics.array_jump import excess
 from symbolic.dynamics.equation import SDE
 from symbolic.errors import InputError, instance, unknown
 from symbolic.language import names, reserved_names
@@ -44,14 +42,7 @@ def together(gather: Gather) -> dict[str, Any]:
     both = set(observables) & set(events)
     if both:
         raise InputError(f"events[{min(both)}]: a name must be new text; got an observable's. Rename it.")
-    return {**observables, **{name: excess_of(condition) for name, condition in events.items()}}
-
-
-def excess_of(condition: Any) -> Any:
-    """The expression that is positive where a condition holds."""
-    if isinstance(condition, Array):
-        return excess(condition)
-    return jump.excess(condition)
+    return {**observables, **{name: excess(condition) for name, condition in events.items()}}
 
 
 def check_names(problem: Loss | SDE, gather: Gather, swept: Iterable[str] = ()) -> None:

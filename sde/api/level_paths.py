@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import isfinite
 from typing import Any
 
 import numpy as np
 
-from sde.api import explosion_reasons, starts, sweep
+from sde.api import explosion_reasons, passages, starts, sweep
 from sde.api.estimate_store import run_name
+from sde.api.event_functions import EventFunction
 from sde.api.step_inputs import constants
 from sde.api.survey import Survey
 from sde.engine import checkpoint_folder, dataset, ensemble, inputs, interruption, time_grid
@@ -18,10 +20,11 @@ from sde.engine.pilot import PATHS
 from sde.engine.plan import Plan, Start
 from sde.engine.program import Program, load
 from sde.engine.time_grid import RunClock
+from sde.settings import Gather
 from symbolic.codegen.prepare import Prepared, parameters_of, prepare
 from symbolic.dynamics.equation import SDE
 from symbolic.errors import InputError
-from symbolic.schemes import for_step
+from symbolic.schemes import find, for_step
 
 SHIFT = 40
 """Level l takes the paths from l 2**40 on."""
@@ -38,7 +41,7 @@ class LevelPaths:
     def __init__(
         self,
         sde: SDE,
-        functions: Mapping[str, Any],
+        functions: Mapping[str, EventFunction],
         start: Mapping[Any, Any],
         *,
         time: float,
@@ -51,9 +54,11 @@ class LevelPaths:
         dtype: str,
         threads: int | None,
         bound: float | None,
+        gather: Gather | None = None,
         folder: checkpoint_folder.Folder | None = None,
     ) -> None:
         self.folder, self._asked = folder, interruption.count()
+        self.watch = passages.passages(sde, None, gather, find(scheme)[0]) if gather else None
         self.sde, self.time, self.began, self.scheme = sde, time, began, scheme
         self.functions, self._known, self._bytes = functions, dict[tuple[int, int], np.ndarray](), 0
         self.steps, self.refine, self.seed, self.dtype, self.threads = steps, refine, seed, dtype, threads
@@ -66,8 +71,17 @@ class LevelPaths:
         numbers = sweep.numbers(sde, parameters)
         survey = Survey(sde, numbers, start, PATHS, seed, time, began)
         self.parameters = constants(sde, prepared, parameters, lambda: survey.pilot.size).astype(dtype)
-        rows = sum(int(np.prod(o.shape, dtype=int)) for o in prepared.outputs) - len(functions) + 1
+        rows = sum(int(np.prod(o.shape, dtype=int)) for o in prepared.outputs) - self._forms + 1
         self.batch = max(1024, BATCH_BYTES // (rows * np.dtype(dtype).itemsize))  # as of one function alone
+
+    @property
+    def order(self) -> float:
+        """The weak order that is stated: the scheme's own, at most that of what is seen of events."""
+        found = float(find(self.scheme)[0].order("weak", self.sde.noise_class))
+        found = found if isfinite(found) else 1.0
+        if self.watch is None:
+            return found
+        return min(found, 1.0 if self.watch.crossings == passages.BRIDGE else 0.5)
 
     def _grid(self, level: int) -> time_grid.Grid:
         longest = self.time / (self.steps * self.refine**level)
@@ -75,7 +89,9 @@ class LevelPaths:
 
     def _ready(self, name: str) -> Prepared:
         if name not in self._prepared:
-            self._prepared[name] = prepare(self.sde, name, self._observed(), self.dtype, begin=self.began)
+            watched = self.watch.watched if self.watch else None
+            observed = self._observed()
+            self._prepared[name] = prepare(self.sde, name, observed, self.dtype, watched=watched, begin=self.began)
         return self._prepared[name]
 
     def _program(self, dt: float) -> tuple[Prepared, Program]:
@@ -88,8 +104,14 @@ class LevelPaths:
 
     def _observed(self) -> dict[str, Any]:
         """Functions under names that a state hardly has."""
-        several = len(self.functions) > 1
-        return {f"f_of_states_{k}" if several else "f_of_states": f for k, f in enumerate(self.functions.values())}
+        if self._forms == 1:
+            return {"f_of_states": next(iter(self.functions.values())).forms[0]}
+        forms = [(k, i, form) for k, f in enumerate(self.functions.values()) for i, form in enumerate(f.forms)]
+        return {f"f_of_states_{k}" + (f"_{i}" if i else ""): form for k, i, form in forms}
+
+    @property
+    def _forms(self) -> int:
+        return sum(len(f.forms) for f in self.functions.values())
 
     def __call__(
         self, level: int, first: int, count: int, coarse: bool, which: int = 0
@@ -143,6 +165,8 @@ class LevelPaths:
             seed=int(self.seed),
             bound=self.bound,
             keep=True,
+            events=self.watch.hybrid.groups - 1 if self.watch else 0,
+            hybrid=self.watch.hybrid if self.watch else None,
             first=offset,
         )
         store = self.folder.checkpoint(run_name(level, at, first, count)) if self.folder else None
@@ -163,4 +187,7 @@ class LevelPaths:
                 f"expectation: no path may explode; got {explosions.count} of {count} (int) {where} with"
                 f" {self.scheme}, the first {dataset.in_words({**entry, 'path': first + int(path)})}. {advice}."
             )
-        return run.kept[-1, -len(self.functions) :].astype(np.float64)
+        values, happened = run.kept[-1, -self._forms :].astype(np.float64), run.path_events.hit >= 0
+        ends = np.cumsum([0, *(len(f.forms) for f in self.functions.values())])
+        each = zip(self.functions.values(), ends[:-1], ends[1:], strict=True)
+        return np.array([f.at(values[first:last], happened) for f, first, last in each])

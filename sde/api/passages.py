@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import sympy as sp
 
-from sde.api import gathered
 from sde.engine.hybrid import Hybrid
 from sde.settings import Gather
+from symbolic.arrays.adjoint import gradient
+from symbolic.arrays.building import mapped
+from symbolic.arrays.expression import Array, Past, broadcast, constant
+from symbolic.codegen.array_hybrid import WatchedArrays
 from symbolic.codegen.hybrid_text import Watched, noise_rows
 from symbolic.codegen.prepare import in_states
-from symbolic.dynamics import jump
+from symbolic.dynamics import array_jump
+from symbolic.dynamics.array_equation import ArraySDE
 from symbolic.dynamics.equation import SDE
+from symbolic.dynamics.jump import Jump
 from symbolic.errors import InputError, nearest
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD
@@ -26,7 +33,7 @@ BRIDGE, STEPS = "bridge", "steps"
 class Passages:
     """What is watched, as formulas and as the engine's tables; crossings: "bridge" or "steps"."""
 
-    watched: Watched
+    watched: Watched | WatchedArrays
     hybrid: Hybrid
     crossings: str
 
@@ -41,23 +48,23 @@ def passages(
     jumps = problem.jumps if isinstance(problem, SDE) else ()
     if not jumps and not stops and (not events or how == STEPS):
         return None
-    _refuse(problem, chosen, "stop" if stops else "jumps" if jumps else "crossings")
-    levels: dict[sp.Expr, int] = {}
+    _refuse(chosen, "stop" if stops else "jumps" if jumps else "crossings")
+    read = _Reading(problem)
+    levels: dict[Any, int] = {}
     placed: list[tuple[int, bool]] = []
     for name, condition in events.items():
-        excess = in_states(f"events[{name}]", gathered.excess_of(condition), problem)
+        excess = read.single(f"events[{name}]", array_jump.excess(condition))
         placed.append((levels.setdefault(excess, len(levels)), name in stops))
     ends = tuple(any(level == k and stop for level, stop in placed) for k in range(len(levels)))
-    noise = _noise(problem, sgd) if how == BRIDGE else None
-    changes, rates, clocks, resets, impulses = [], list[sp.Expr](), list[int](), dict[int, int](), list[Any]()
+    changes, rates, clocks, resets, impulses = [], list[Any](), list[int](), dict[int, int](), list[Any]()
     for k, j in enumerate(jumps):
         where = f"jumps[{k}]"
-        changes.append({s: in_states(where, e, problem, j.drawn).xreplace(j.drawn) for s, e in j.changes.items()})
+        changes.append(read.changes(where, j))
         if j.rate is not None:
-            rates.append(sp.Max(in_states(where, j.rate, problem), 0))
+            rates.append(read.clipped(where, j.rate))
             clocks.append(k + 1)
         elif j.when is not None:
-            excess = in_states(where, jump.excess(j.when), problem)
+            excess = read.single(where, array_jump.excess(j.when))
             level = levels.setdefault(excess, len(levels))
             if level in resets:
                 raise InputError.of(where, "a condition may change the state in one way", j.when, "Join the changes.")
@@ -71,8 +78,53 @@ def passages(
         sizes=tuple(tuple(j.kinds) for j in jumps),
         impulses=tuple(sorted(impulses)),
     )
-    sizes = tuple(s for j in jumps for s in j.base)
-    return Passages(Watched(tuple(levels), noise, tuple(rates), tuple(changes), sizes), hybrid, how)
+    found = tuple(levels), tuple(rates), tuple(changes)
+    if isinstance(problem, ArraySDE):
+        how = how if gather.crossings or _has_bridge(found[0]) else STEPS
+        if how == STEPS and not jumps and not stops:
+            return None
+        sizes = array_jump.size_rows(jumps)
+        acting = tuple(end or reset > 0 for end, reset in zip(hybrid.ends, hybrid.resets, strict=True))
+        watched: Watched | WatchedArrays = WatchedArrays(found[0], acting, how == BRIDGE, *found[1:], sizes)
+    else:
+        noise = _noise(problem, sgd) if how == BRIDGE else None
+        watched = Watched(found[0], noise, *found[1:], tuple(s for j in jumps for s in j.base))
+    return Passages(watched, hybrid, how)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A problem's expressions in the time of a run, of symbols or of arrays. All raise InputError."""
+
+    problem: Loss | SDE
+
+    def single(self, where: str, value: Any) -> Any:
+        """One expression."""
+        if isinstance(self.problem, ArraySDE):
+            return array_jump.single(self.problem, where, value)
+        return in_states(where, value, self.problem)
+
+    def clipped(self, where: str, rate: Any) -> Any:
+        """A rate, 0 where it is negative."""
+        found = self.single(where, rate)
+        return np.maximum(found, 0) if isinstance(found, Array) else sp.Max(found, 0)
+
+    def changes(self, where: str, j: Jump) -> dict[Any, Any]:
+        """What states become, of base variables of the sizes."""
+        if isinstance(self.problem, ArraySDE):
+            return array_jump.changes(self.problem, where, j)
+        return {s: in_states(where, e, self.problem, j.drawn).xreplace(j.drawn) for s, e in j.changes.items()}
+
+
+def _has_bridge(levels: Sequence[Array]) -> bool:
+    """Whether the variance of all levels is a formula."""
+    here = mapped(levels, lambda n: broadcast(constant(0.0), n.shape) if isinstance(n, Past) else None)
+    try:
+        for level in here:
+            gradient(level)
+    except InputError:
+        return False
+    return True
 
 
 def impulse_times(problem: Loss | SDE, time: float, began: float = 0.0) -> list[float]:
@@ -103,8 +155,6 @@ def _crossings(problem: Loss | SDE, gather: Gather, chosen: Scheme, discrete: bo
     lacking = (
         "discrete SGD is not there between its steps"
         if discrete
-        else "equations of arrays are looked at after steps"
-        if isinstance(problem, SDE) and problem.arrays
         else f"{chosen.name} has other steps on each path"
         if chosen.own_clock
         else ""
@@ -116,10 +166,7 @@ def _crossings(problem: Loss | SDE, gather: Gather, chosen: Scheme, discrete: bo
     return STEPS if lacking or isinstance(problem, Loss) else BRIDGE
 
 
-def _refuse(problem: Loss | SDE, chosen: Scheme, where: str) -> None:
-    if isinstance(problem, SDE) and problem.arrays:
-        advice = "Write its states as symbols, or leave it out."
-        raise InputError.of(where, "equations of arrays run to their end", problem.name, advice)
+def _refuse(chosen: Scheme, where: str) -> None:
     if chosen.own_clock:
         advice = "Use euler-maruyama or milstein."
         raise InputError.of(where, "a scheme whose steps follow each path runs to its end", chosen.name, advice)

@@ -160,8 +160,8 @@ def simulate(
         Events at which a path is done, all or those named: it costs nothing more, and keeps its stop's state and time.
     crossings : {"bridge", "steps"}, optional
         "bridge": events between the ends of a step are seen by the Brownian bridge, off by order dt. "steps": an event
-        is the end of the first step after which it holds, late by order sqrt(dt). Left out: the bridge for an SDE of
-        symbols, else steps (losses under euler-maruyama, arrays, adaptive schemes).
+        is the end of the first step after which it holds, late by order sqrt(dt). Left out: the bridge for an SDE, but
+        steps for losses under euler-maruyama, adaptive schemes, and products over an array's axis.
     covariance : sequence of str, optional
         Names of variables whose covariance is taken.
     histogram : mapping, optional

@@ -33,8 +33,10 @@ def reader(parts: Sequence[Parameter], start: Mapping[Any, Any], paths: int, see
 
 def check_domains(problem: Any, states: np.ndarray) -> None:
     """Raise InputError where paths (n, width) begin outside the domains of an SDE's states."""
-    for i, s in enumerate(problem.states if isinstance(problem, SDE) and problem.domain else ()):
-        domain, column = problem.domain.get(s), states[:, i]
+    kept = problem.states if isinstance(problem, SDE) and problem.domain else ()
+    ends = np.cumsum([0, *(s.size if problem.arrays else 1 for s in kept)])
+    for s, first, end in zip(kept, ends[:-1], ends[1:], strict=True):
+        domain, column = problem.domain.get(s), states[:, first:end]
         if domain is not None and not domain.holds(float(column.min()), float(column.max())):
             outside = column[(column < float(domain.low)) | (column > float(domain.high))]
             where, rule = f"start[{s.name}]", f"must be in the state's domain, {domain}"

@@ -16,6 +16,7 @@ from symbolic.arrays.expression import (
     Elementwise,
     Join,
     Lookup,
+    Past,
     Reduce,
     Reshape,
     Scalar,
@@ -189,7 +190,9 @@ def of_sympy(e: Any, known: Mapping[Any, Array] | None = None) -> Array:
             return elementwise(RELATIONS[type(e)], *map(visit, e.args))
         if isinstance(e, Table):
             return lookup(visit(e.args[0]), e.times, e.values, e.kind)
-        row = ELEMENTARY.get(type(e))
+        row, past = ELEMENTARY.get(type(e)), getattr(type(e), "past", None)
+        if past:
+            return Past.of((), (visit(e.args[0]),), (past,))
         if row is None:
             raise InputError.of("array", "every function must have a numeric form", e, "Rewrite it.")
         arguments = [visit(a) for a in e.args]
@@ -214,11 +217,30 @@ def excess(condition: Array) -> Array:
     name = condition.data[0] if isinstance(condition, Elementwise) else ""
     if name in ("logical_and", "logical_or"):
         return elementwise("Min" if name == "logical_and" else "Max", *map(excess, condition.args))
+    if name == "logical_not":
+        return elementwise("negative", excess(condition.args[0]))
     if name in ("greater", "greater_equal"):
-        return elementwise("subtract", *condition.args)
+        least = number(condition.args[1])
+        several = _several(condition.args[0]) if least is not None and 0 < least < 1 else None
+        return elementwise("subtract", *condition.args) if several is None else several
     if name in ("less", "less_equal"):
         return elementwise("subtract", *condition.args[::-1])
     return condition
+
+
+def _several(truth: Array) -> Array | None:
+    """The excess of conditions, where `holds` made their truth over axes: the greatest or the least of theirs."""
+    if isinstance(truth, Elementwise) and truth.data == ("where",) and truth.args[0].condition:
+        return excess(truth.args[0]) if list(map(number, truth.args[1:])) == [1, 0] else None
+    if isinstance(truth, View) or (isinstance(truth, Reduce) and truth.data[0] in ("max", "min")):
+        inner = _several(truth.args[0])
+        return None if inner is None else rebuilt(truth, [inner])
+    return None
+
+
+def holds(kind: str, value: Any, axis: Any = None, keepdims: bool = False) -> Array:
+    """Whether one entry ("max") or all ("min") are true over axes."""
+    return elementwise("greater", reduced(kind, _kind(array(value), True), axis, keepdims), 0.5)
 
 
 def axes_of(node: Array, axis: Any) -> tuple[int, ...]:

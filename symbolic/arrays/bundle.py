@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from symbolic.arrays.building import array, elementwise, reduced
+from symbolic.arrays.building import array, elementwise, mapped, reduced
 from symbolic.arrays.expression import Array
 
 
@@ -61,6 +61,10 @@ class Bundle:
 
     def __getitem__(self, key: Any) -> Bundle:
         return self
+
+    def xreplace(self, instead: Mapping[Array, Array]) -> Bundle:
+        """With something in the place of some of its nodes."""
+        return Bundle(mapped(self.parts, instead.get))
 
     def length(self) -> Array:
         """The Euclidean norm of all parts together."""

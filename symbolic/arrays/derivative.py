@@ -105,6 +105,13 @@ def _elementwise(node: Array, inner: Sequence[Array]) -> Array:
     return total
 
 
+def slopes_of(node: Array) -> list[Array]:
+    """The derivatives of an elementwise operation in each of its arguments."""
+    units = [constant(1.0 if k == j else 0.0) for k in range(len(node.args)) for j in range(len(node.args))]
+    n = len(node.args)
+    return [_elementwise(node, units[k * n : (k + 1) * n]) for k in range(n)]
+
+
 @lru_cache(maxsize=128)
 def _slopes(name: str) -> tuple[sp.Expr, ...]:
     row = OPERATIONS[name].row

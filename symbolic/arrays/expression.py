@@ -137,6 +137,14 @@ class Array(NDArrayOperatorsMixin):
         """The smallest over axes, all when left out."""
         return np.min(self, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
 
+    def any(self, axis: Any = None, keepdims: bool = False) -> Array:
+        """Whether one entry is true, over axes."""
+        return np.any(self, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
+
+    def all(self, axis: Any = None, keepdims: bool = False) -> Array:
+        """Whether all entries are true, over axes."""
+        return np.all(self, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
+
     def reshape(self, *shape: Any) -> Array:
         """The same entries, row-major, in another shape."""
         return np.reshape(self, shape[0] if len(shape) == 1 else shape)  # type: ignore[call-overload]
@@ -171,14 +179,10 @@ class Array(NDArrayOperatorsMixin):
         raise InputError.of("array", "has no truth value before a run", self, advice)
 
     def __reduce__(self) -> Any:
-        return _again, (type(self), self.shape, self.args, self.data)
+        return type(self).of, (self.shape, self.args, self.data)
 
     def __repr__(self) -> str:
         return text(self)
-
-
-def _again(kind: type[Array], shape: Shape, args: tuple[Array, ...], data: tuple[Any, ...]) -> Array:
-    return kind.of(shape, args, data)
 
 
 class State(Array):
@@ -244,6 +248,12 @@ class Lookup(Elementwise):
 class Call(Array):
     """What a user's own function f(x, t, out) writes to out, (name in `calls.FUNCTIONS`, whether by entry): args x and
     t, or t alone where it takes zeros for x."""
+
+    __slots__ = ()
+
+
+class Past(Array):
+    """What a path's past has of an array, entry by entry: ("running_max",) or ("integral",)."""
 
     __slots__ = ()
 
@@ -381,6 +391,6 @@ def text(node: Array) -> str:
         inside.append(text(a) if room > 0 else "...")
         room -= len(inside[-1])
     more = [] if isinstance(node, (Reshape, Take)) else [shown(d, MOST_TEXT) for d in node.data]
-    name = more.pop(0).strip("'") if isinstance(node, (Elementwise, Reduce)) else type(node).__name__.lower()
+    name = more.pop(0).strip("'") if isinstance(node, (Elementwise, Reduce, Past)) else type(node).__name__.lower()
     shape = [str(node.shape)] if isinstance(node, (View, Reshape)) else []
     return f"{name}({', '.join(inside + more + shape)})"

@@ -170,6 +170,23 @@ def _diff(a: Any, n: int = 1, axis: int = -1) -> Array:
     return node
 
 
+def _cumsum(a: Any, axis: int | None = None) -> Array:
+    """Running sums: within blocks of about the root of their number, and over blocks."""
+    node = array(a)
+    if axis is None:
+        return _cumsum(building.reshape(node, (-1,)), 0)
+    (place,) = building.axes_of(node, axis)
+    n = node.shape[place]
+    m = int(np.ceil(np.sqrt(n)))
+    last = viewed(node, lambda v: np.moveaxis(v, place, -1))
+    filled = building.concatenate([last, np.zeros((*last.shape[:-1], m * m - n))], -1) if m * m > n else last
+    blocks = building.reshape(filled, (*last.shape[:-1], m, m))
+    before = matmul(reduced("sum", blocks, -1), np.tri(m, k=-1).T)
+    sums = matmul(blocks, np.tri(m).T) + viewed(before, lambda v: v[..., None])
+    flat = building.reshape(sums, (*last.shape[:-1], m * m))
+    return viewed(flat, lambda v: np.moveaxis(v[..., :n], -1, place))
+
+
 def _einsum(subscripts: str, *operands: Any) -> Array:
     inputs, arrow, out = subscripts.replace(" ", "").partition("->")
     labels, nodes = inputs.split(","), [array(o) for o in operands]
@@ -218,6 +235,8 @@ FUNCTIONS: Mapping[Any, Callable[..., Any]] = {
     np.prod: _reduction("prod"),
     np.max: _reduction("max"),
     np.min: _reduction("min"),
+    np.any: lambda a, axis=None, keepdims=False: building.holds("max", a, axis, keepdims),
+    np.all: lambda a, axis=None, keepdims=False: building.holds("min", a, axis, keepdims),
     np.mean: _mean,
     np.var: _var,
     np.std: lambda a, axis=None, ddof=0, keepdims=False: np.sqrt(_var(a, axis, ddof, keepdims)),
@@ -228,6 +247,7 @@ FUNCTIONS: Mapping[Any, Callable[..., Any]] = {
     np.outer: lambda a, b: elementwise("multiply", building.reshape(a, (-1, 1)), building.reshape(b, -1)),
     np.trace: lambda a: reduced("sum", np.diagonal(a), -1),
     np.diff: _diff,
+    np.cumsum: _cumsum,
     np.einsum: _einsum,
     np.where: _where,
     np.clip: _clip,

@@ -92,7 +92,8 @@ class Target:
 
 
 class Function:
-    """The text of one emitted function. rows: of states and noises, (array, first row); names: of scalars."""
+    """The text of one emitted function. rows: of states and noises, (array, first row); names: of scalars; brief: it is
+    called too rarely to be worth longer text."""
 
     def __init__(
         self,
@@ -102,8 +103,10 @@ class Function:
         names: Mapping[sp.Basic, str],
         table: Table,
         dtype: str,
+        *,
+        brief: bool = False,
     ) -> None:
-        self.names, self.table, self.dtype = names, table, dtype
+        self.names, self.table, self.dtype, self.brief = names, table, dtype, brief
         self.rows: dict[Array, tuple[str, int]] = dict(rows)
         self.top, self.body, self.scalars, self.count = list[str](), list[str](), dict[Array, str](), 0
         roots = [t.node for t in targets]
@@ -113,7 +116,7 @@ class Function:
             self._fill(node)
         for t in sorted(targets, key=lambda t: t.node in forced):
             self._kernel(Kernel(t.node.shape, t.node, whole(t.node.shape)), t.name, t.row, t.node.shape, False)
-        self.text = "\n".join([f"def {signature}:", *self.top, *self.body]) + "\n"
+        self.text = "\n".join([f"def {signature}:", *(self.top + self.body or ["    pass"])]) + "\n"
 
     def fresh(self, letter: str) -> str:
         """A name that is not in use."""
@@ -148,10 +151,10 @@ class Function:
         loop = _Loop(self, "    ")
         time = loop.value(node.args[len(node.args) - 1], (), None)
         self.body += loop.before
-        lines = list[str]()
+        lines = [line.strip() for line in loop.lines]
         if len(node.args) > 1:
             source, first = self.rows[node.args[0]]
-            lines = [f"for j in range({size}):", f"    {x}[j] = {source}[({first} + j)*LANES + i]"]
+            lines += [f"for j in range({size}):", f"    {x}[j] = {source}[({first} + j)*LANES + i]"]
         lines.append(f"{node.data[0]}({x}, {time}, {out})")
         step, end = ("*LANES", " + i") if node.reads else ("", "")
         index = ["j"] if len(node.shape) == 1 else ["j", "k"]
@@ -206,7 +209,7 @@ class Function:
         taken at a time, so that the row that they go to is read and written less."""
         n = kernel.extents[-1]
         bodies = [node for node, _ in read_within(kernel, set(self.rows)) if isinstance(node, Elementwise)]
-        if n < 2 * TURN or sum(OPERATIONS[b.data[0]].cost for b in bodies) > LIGHT:
+        if n < 2 * TURN or self.brief or sum(OPERATIONS[b.data[0]].cost for b in bodies) > LIGHT:
             return [(0, n, 1)]
         whole_turns = n - n % TURN
         return [(0, whole_turns, TURN), *([(whole_turns, n, 1)] if n % TURN else [])]

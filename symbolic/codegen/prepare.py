@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from symbolic.codegen.array_hybrid import WatchedArrays
 from symbolic.codegen.emit import Module, emit
 from symbolic.codegen.hybrid_text import Watched, emit_hybrid, noise_rows
 from symbolic.codegen.prepare_arrays import emitted, observed
@@ -85,7 +86,7 @@ def prepare(
     dtype: str = "float64",
     dynamics: Callable[[Loss], LossDynamics] = LossDynamics,
     shared_rows: bool = False,
-    watched: Watched | None = None,
+    watched: Watched | WatchedArrays | None = None,
     own: tuple[sp.Symbol, ...] = (),
     begin: float = 0.0,
 ) -> Prepared:
@@ -98,7 +99,8 @@ def prepare(
         hint = nearest(dtype, DTYPES, "Pick one.")
         raise InputError.of("dtype", "must be 'float32' or 'float64'", dtype, hint)
     if isinstance(problem, ArraySDE):
-        module, shapes, made = emitted(problem, scheme, observables or {}, dtype)
+        assert not isinstance(watched, Watched)
+        module, shapes, made = emitted(problem, scheme, observables or {}, dtype, watched, begin)
         found = tuple(Output(name, shape) for name, shape in shapes.items())
         return Prepared(module, found, np.zeros(made.inputs), np.eye(made.inputs), problem, made.modes, module.numbers)
     parts = parameters_of(problem)

@@ -10,11 +10,14 @@ import numpy as np
 import sympy as sp
 
 from symbolic.arrays import calls
-from symbolic.arrays.building import array
+from symbolic.arrays.building import array, mapped
 from symbolic.arrays.expression import Array, Noise, walk
+from symbolic.codegen import array_hybrid
+from symbolic.codegen.array_hybrid import WatchedArrays
 from symbolic.codegen.array_text import Function, Table, Target
 from symbolic.codegen.emit import GROUP, Module, lane_count, module
 from symbolic.dynamics.array_equation import ArraySDE
+from symbolic.dynamics.array_past import carried_of, moved
 from symbolic.dynamics.step_map import h, t
 from symbolic.errors import InputError
 from symbolic.language import names as known_names
@@ -28,48 +31,78 @@ def observed(problem: ArraySDE, where: str, value: Any) -> Array:
 
 
 def emitted(
-    problem: ArraySDE, scheme: str, observables: Mapping[str, Any], dtype: str
+    problem: ArraySDE,
+    scheme: str,
+    observables: Mapping[str, Any],
+    dtype: str,
+    watched: WatchedArrays | None = None,
+    begin: float = 0.0,
 ) -> tuple[Module, dict[str, tuple[int, ...]], ArrayStep]:
-    """Text and manifest, the shape of each output, and the step. Raises
-    InputError."""
+    """Text and manifest, the shape of each output, and the step. watched: levels and changes of paths with clocks of
+    their own; begin: when paths begin. Raises InputError."""
     step = array_step(problem, scheme)
+    if problem.jumps and (watched is None or not watched.changes):
+        raise InputError.of("jumps", "only simulate runs them", list(problem.jumps), "Leave them out, or simulate.")
     outputs = {s.data[0]: s for s in problem.states}
     for name, value in observables.items():
         where = f"observables[{name}]"
         if known_names.variable("observables", name) in outputs:
             raise InputError(f"{where}: a name must be new text; got one in use. Rename it; states are always saved.")
         outputs[name] = observed(problem, where, value)
-    places = {s: ("x", row) for s, row in zip(problem.states, _rows(problem.states), strict=True)}
-    noises = {n: ("n", n.data[0]) for u in step.updates for n in u.reads if isinstance(n, Noise)}
+    outputs = dict(zip(outputs, mapped(list(outputs.values()), step.seen.get), strict=True))
+    watched = watched.instead(step.seen) if watched and step.seen else watched
+    strengths = mapped(problem.strengths, step.seen.get)
+    named = [*outputs.values(), *(watched.expressions if watched else ())]
+    carried = carried_of(named, float(np.dtype(dtype).type(begin)), step.inputs)
+    shown = dict(zip(outputs, mapped(list(outputs.values()), {c.node: c.value for c in carried}.get), strict=True))
+    step = step.carrying([n for c in carried for n in c.noise], moved(problem, strengths, carried, step.updates))
+    states = [*problem.states, *(c.state for c in carried)]
+    places = dict(zip(states, _rows(states), strict=True))
+    held: dict[Array, tuple[str, int]] = {s: ("x", row) for s, row in places.items()}
+    held |= {n: ("n", n.data[0]) for u in step.updates for n in u.reads if isinstance(n, Noise)}
     names: dict[sp.Basic, str] = {h: "h", t: "t", **{s: f"p[{k}]" for k, s in enumerate(step.parameters)}}
-    table = Table(len(step.parameters))
-    moves = [Target("x", places[s][1], u) for s, u in zip(problem.states, step.updates, strict=True)]
-    shown = [Target("out", row, o) for o, row in zip(outputs.values(), _rows(list(outputs.values())), strict=True)]
+    table, read = Table(len(step.parameters)), list[Array]()
+
+    def write(signature: str, targets: Sequence[Target], more: Mapping[Array, tuple[str, int]] | None = None) -> str:
+        rows = {**held, **(more or {})}
+        if watched is not None:
+            nodes = array_hybrid.clocked([target.node for target in targets])
+            targets = [replace(target, node=node) for target, node in zip(targets, nodes, strict=True)]
+            rows |= array_hybrid.ROWS
+        read.extend(target.node for target in targets)
+        brief = signature.startswith(array_hybrid.RARE)
+        return Function(signature, targets, rows, names, table, dtype, brief=brief).text
+
     parts = [
-        Function("step(x, n, h, t, p)", moves, {**places, **noises}, names, table, dtype).text,
-        Function("observe(x, t, p, out)", shown, places, names, table, dtype).text,
+        write("step(x, n, h, t, p)", [Target("x", r, u) for r, u in zip(places.values(), step.updates, strict=True)]),
+        write("observe(x, t, p, out)", [Target("out", r, o) for o, r in _placed(list(shown.values()))]),
     ]
-    lanes = lane_count(2 * problem.dimension + 2 * step.inputs, dtype)
-    labels = [label for name, o in outputs.items() for label in _labels(name, o.shape)]
+    if watched is not None:
+        parts += array_hybrid.functions(problem, strengths, watched.carrying(carried), carried, places, write)
+    labels = [label for name, o in shown.items() for label in _labels(name, o.shape)]
     manifest: dict[str, Any] = {
         "name": step.name,
-        "states": [label for s in problem.states for label in _labels(s.data[0], s.shape)],
+        "states": [label for s in states for label in _labels(s.data[0], s.shape)],
         "inputs": step.inputs,
         "data": 0,
         "parameters": [str(s) for s in step.parameters],
         "observables": labels,
-        "lanes": lanes,
+        "lanes": lane_count(2 * sum(s.size for s in states) + 2 * step.inputs, dtype),
         "group": GROUP,
         "dtype": dtype,
-        "clock": "shared",
+        "clock": "shared" if watched is None else "hybrid",
     }
-    own = calls.functions(walk([*step.updates, *outputs.values()]))
+    own = calls.functions(walk(read))
     made = module(parts, {**manifest, "functions": sorted(own)}, table.numbers())
-    return replace(made, functions=own), {name: o.shape for name, o in outputs.items()}, step
+    return replace(made, functions=own), {name: o.shape for name, o in shown.items()}, step
 
 
 def _rows(nodes: Sequence[Array]) -> list[int]:
     return np.cumsum([0, *(n.size for n in nodes)])[:-1].tolist()
+
+
+def _placed(nodes: Sequence[Array]) -> list[tuple[Array, int]]:
+    return list(zip(nodes, _rows(nodes), strict=True))
 
 
 def _labels(name: str, shape: tuple[int, ...]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +13,9 @@ from symbolic.arrays import building, calls
 from symbolic.arrays.building import array, elementwise, mapped
 from symbolic.arrays.bundle import Bundle, Strengths
 from symbolic.arrays.derivative import along, entrywise
-from symbolic.arrays.expression import Array, Noise, Scalar, State, broadcast, number, text, viewed
+from symbolic.arrays.expression import Array, Noise, Past, Scalar, State, broadcast, number, text, viewed, walk
+from symbolic.dynamics import array_domain, array_jump
+from symbolic.dynamics import domain as domains
 from symbolic.dynamics import equation_reading as reading
 from symbolic.dynamics.correlation import factor
 from symbolic.dynamics.equation import SDE
@@ -52,11 +54,6 @@ class ArraySDE(SDE):
         *,
         correlation: Any = None,
     ) -> None:
-        if jumps:
-            raise InputError.of("SDE.jumps", "equations of arrays have none", jumps, "Write its states as symbols.")
-        if domain is not None:
-            raise InputError.of("SDE.domain", "is of states that are symbols", domain, "Leave it out.")
-        self.jumps = ()
         several = isinstance(states, (list, tuple))
         given = list(states) if several else [states]
         self.interpretation = reading.sense("SDE.interpretation", interpretation)
@@ -110,6 +107,9 @@ class ArraySDE(SDE):
         self.strengths = [self._fitted("SDE.diffusion", b, n) for b, n in zip(found, shapes, strict=True)]
         if correlation is not None:
             self._correlate(correlation)
+        self.jumps = array_jump.check(self, jumps)
+        self.domain = domains.read(domain, self.states)
+        array_domain.check(self)
 
     def _correlate(self, correlation: Any) -> None:
         """Make the noises, of all states or of their entries, mixtures of independent ones."""
@@ -123,12 +123,13 @@ class ArraySDE(SDE):
             self.strengths = [elementwise("multiply", b, array(p)) for b, p in zip(spread, parts, strict=True)]
         self.shared = mixed.shape[1]
 
-    def resolved(self, where: str, nodes: Sequence[Array]) -> list[Array]:
-        """Nodes with states and time for their symbols. Raises InputError for what is neither state, time nor
-        parameter."""
+    def resolved(self, where: str, nodes: Sequence[Array], more: Iterable[Array] = ()) -> list[Array]:
+        """Nodes with states and time for their symbols. more: what else they may read. Raises InputError for what is
+        neither state, time nor parameter."""
+        known = {*self.states, *more}
         out = mapped(nodes, lambda n: self.symbols.get(n.data[0] if isinstance(n, Scalar) else n))
         for node in out:
-            strange = [text(s) for s in node.reads if s not in self.states]
+            strange = [text(s) for s in node.reads if s not in known]
             strange += [str(s) for s in node.symbols - {*self.parameters, time_symbol}]
             if strange:
                 raise InputError.of(
@@ -141,6 +142,9 @@ class ArraySDE(SDE):
 
     @staticmethod
     def _fitted(where: str, node: Array, shape: tuple[int, ...]) -> Array:
+        if any(isinstance(n, Past) for n in walk([node])):
+            rule = "may use states, time and parameters, not a path's past"
+            raise InputError.of(where, rule, node, "Make it a state of its own.")
         if node.condition:
             raise InputError.of(where, "must be numbers, not conditions", node, "Write numpy.where(X > 0, 1, 0).")
         try:
@@ -213,9 +217,18 @@ class ArraySDE(SDE):
         if self.noise_class == "diagonal":
             slopes = along(self.strengths, dict(zip(self.states, self.strengths, strict=True)))
             moved = [f + sign * s / 2 for f, s in zip(self.forces, slopes, strict=True)]
+        given = {s: d.given for s, d in self.domain.items()}
         made: Any = ArraySDE(
-            list(self.states), moved, self.strengths, interpretation, time_symbol, self.name, self.parameters
+            list(self.states),
+            moved,
+            self.strengths,
+            interpretation,
+            time_symbol,
+            self.name,
+            self.parameters,
+            domain=given,
         )
+        made.jumps = self.jumps
         made.time, made.symbols = self.time, self.symbols
         return made
 

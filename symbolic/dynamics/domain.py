@@ -8,6 +8,7 @@ from typing import Any
 
 import sympy as sp
 
+from symbolic.arrays.building import elementwise
 from symbolic.errors import InputError, nearest
 
 NONNEGATIVE, REFLECT, PERIODIC, ABSORB = "nonnegative", "reflect", "periodic", "absorb"
@@ -37,14 +38,14 @@ class Domain:
         return self.kind if self.kind == NONNEGATIVE else f"{self.kind} ({self.low}, {self.high})"
 
 
-def read(given: Mapping[Any, Any] | None, states: Sequence[sp.Symbol]) -> dict[sp.Symbol, Domain]:
-    """{state: domain}, in the order of states. Raises InputError."""
+def read(given: Mapping[Any, Any] | None, states: Sequence[Any]) -> dict[Any, Domain]:
+    """{state: domain}, in the order of states, symbols or arrays. Raises InputError."""
     if given is None:
         return {}
     if not isinstance(given, Mapping):
         raise InputError.of("SDE.domain", "must be a mapping {state: domain}", given, EXAMPLE)
     named = {s.name: s for s in states}
-    found: dict[sp.Symbol, Domain] = {}
+    found: dict[Any, Domain] = {}
     for key, value in given.items():
         name = str(getattr(key, "name", key))
         if name not in named:
@@ -124,8 +125,13 @@ def check(sde: Any) -> None:
         elif drift.is_negative:
             why = f"needs a drift that does not point below: at {x} = 0 that of {x} is {drift}"
         if why:
-            advice = 'Give ("reflect", 0, sympy.oo) or ("absorb", 0, sympy.oo), or mend the equation.'
-            raise InputError.of(f"SDE.domain[{x}]", why, NONNEGATIVE, advice)
+            raise left(x, why)
+
+
+def left(x: Any, why: str) -> InputError:
+    """The refusal of an equation that does not keep a state at or above 0."""
+    advice = 'Give ("reflect", 0, sympy.oo) or ("absorb", 0, sympy.oo), or mend the equation.'
+    return InputError.of(f"SDE.domain[{x}]", why, NONNEGATIVE, advice)
 
 
 def _at_positive(sde: Any, i: int) -> tuple[sp.Expr, sp.Matrix, sp.Symbol]:
@@ -142,6 +148,7 @@ def _at_positive(sde: Any, i: int) -> tuple[sp.Expr, sp.Matrix, sp.Symbol]:
     return at(sde.drift_vector[i]), sde.diffusion_matrix[i, :].applyfunc(at), root
 
 
-def truncated(sde: Any) -> dict[sp.Basic, sp.Basic]:
+def truncated(sde: Any) -> dict[Any, Any]:
     """{state: Max(state, 0)} for those that are at or above 0."""
-    return {s: sp.Max(s, 0) for s, d in sde.domain.items() if d.kind == NONNEGATIVE}
+    largest = (lambda s: elementwise("Max", s, 0)) if sde.arrays else (lambda s: sp.Max(s, 0))
+    return {s: largest(s) for s, d in sde.domain.items() if d.kind == NONNEGATIVE}

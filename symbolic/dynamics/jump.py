@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from symbolic.arrays.expression import State
 from symbolic.errors import InputError, as_reals, instance
 from symbolic.language import names
 from symbolic.language.calls import called
@@ -25,7 +26,7 @@ class Jump:
     ----------
     changes
         {state: expression of the states, time, parameters and sizes}: what the state becomes. All are taken from the
-        state before; states that are not named stay.
+        state before; states that are not named stay. Of an array of states also entries, {X[0]: 0}.
     rate
         Jumps per unit time, an expression of states and time; where it is negative there are none.
     at
@@ -33,7 +34,8 @@ class Jump:
     when
         A relation, or an expression: the change is made as it becomes true, or positive.
     sizes
-        {symbol: distribution}, drawn anew at each jump: Normal, Uniform, Bernoulli or Laplace, with numbers.
+        {symbol: distribution}, drawn anew at each jump: Normal, Uniform, Bernoulli or Laplace, with numbers. An array
+        made by `states` is drawn entry by entry.
 
     Raises
     ------
@@ -65,32 +67,39 @@ class Jump:
             raise InputError.of("Jump", rule, got, "Write Jump({X: X + 1}, rate=2).")
         self.changes, self.rate, self.when = dict(changes), rate, when
         self.at = None if at is None else _times(at)
-        self.sizes: dict[sp.Symbol, Distribution] = dict(sizes or {})
-        self.kinds, self.base, self.drawn = list[float](), list[sp.Symbol](), dict[sp.Symbol, sp.Expr]()
+        self.sizes: dict[Any, Distribution] = dict(sizes or {})
+        self.kinds, self.base, self.drawn = list[float](), list[Any](), dict[Any, Any]()
         for symbol, law in self.sizes.items():
             self._read(symbol, law)
 
     def _read(self, symbol: Any, law: Any) -> None:
-        instance("Jump.sizes", symbol, sp.Symbol, "must be by symbol", "Write {Z: Normal(0, 1)}.")
+        instance("Jump.sizes", symbol, (sp.Symbol, State), "must be by symbol", "Write {Z: Normal(0, 1)}.")
         where = f"Jump.sizes[{names.variable('Jump.sizes', symbol.name)}]"
         advice = "Give Normal, Uniform, Bernoulli or Laplace, with numbers."
         if not isinstance(law, Distribution) or law.table is not None:
             raise InputError.of(where, "must be a distribution to draw from", law, advice)
-        block = law.bind((symbol,), ())
+        try:
+            block = law.bind((symbol,), ())
+        except ValueError:
+            raise InputError.of(where, "must have one number for each parameter", law, "Scale in changes=.") from None
         recipe = None if block.unsampled else block.recipe({})
         if recipe is None:
             raise InputError.of(where, "must be a distribution to draw from", law, advice)
-        value = sp.Float(float(recipe.location[0]))
+        value: Any = sp.Float(float(recipe.location[0]))
+        weights = list(zip(recipe.chance.tolist(), recipe.mixing[0].tolist(), strict=True))
         if recipe.covariance is not None:
-            value += sp.Float(float(np.sqrt(recipe.covariance[0, 0]))) * self._new(NORMAL)
-        for kind, weight in zip(recipe.chance.tolist(), recipe.mixing[0].tolist(), strict=True):
-            value += sp.Float(weight) * self._new(kind)
+            weights.insert(0, (NORMAL, float(np.sqrt(recipe.covariance[0, 0]))))
+        base = [sp.Dummy("size", real=True) for _ in weights]
+        if isinstance(symbol, State) and base:
+            rows = State.of((*symbol.shape, len(base)), (), (f":size_{base[0].dummy_index}",))
+            self.base.append(rows)
+            base = [rows[..., k] for k in range(len(base))]
+        else:
+            self.base += base
+        for (_, weight), variable in zip(weights, base, strict=True):
+            value = value + sp.Float(weight) * variable
+        self.kinds += [kind for kind, _ in weights] * (symbol.size if isinstance(symbol, State) else 1)
         self.drawn[symbol] = value
-
-    def _new(self, kind: float) -> sp.Symbol:
-        self.kinds.append(kind)
-        self.base.append(sp.Dummy("size", real=True))
-        return self.base[-1]
 
     def __repr__(self) -> str:
         """As it would be written."""
@@ -121,10 +130,8 @@ def excess(condition: Any) -> Any:
 
 def read(jumps: Any, states: Sequence[sp.Symbol], known: Iterable[sp.Symbol]) -> tuple[Jump, ...]:
     """The jumps of an equation. known: symbols that its expressions may name. Raises InputError."""
-    if not isinstance(jumps, (list, tuple)) or not all(isinstance(j, Jump) for j in jumps):
-        raise InputError.of("SDE.jumps", "must be a list of Jump", jumps, "Write [Jump({X: 0}, when=X > 1)].")
-    allowed = set(known)
-    for k, jump in enumerate(jumps):
+    allowed, found = set(known), listed(jumps)
+    for k, jump in enumerate(found):
         where = f"SDE.jumps[{k}]"
         clash = {s.name for s in jump.sizes} & {s.name for s in allowed}
         if clash:
@@ -137,6 +144,13 @@ def read(jumps: Any, states: Sequence[sp.Symbol], known: Iterable[sp.Symbol]) ->
             _check(f"{where}.rate", jump.rate, allowed)
         if jump.when is not None:
             _check(f"{where}.when", excess(jump.when), allowed)
+    return found
+
+
+def listed(jumps: Any) -> tuple[Jump, ...]:
+    """What must be a list of them. Raises InputError."""
+    if not isinstance(jumps, (list, tuple)) or not all(isinstance(j, Jump) for j in jumps):
+        raise InputError.of("SDE.jumps", "must be a list of Jump", jumps, "Write [Jump({X: 0}, when=X > 1)].")
     return tuple(jumps)
 
 

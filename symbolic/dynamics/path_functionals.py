@@ -9,16 +9,18 @@ from typing import Any
 
 import sympy as sp
 
+from symbolic.arrays.expression import Array, Past, walk
 from symbolic.dynamics.step_map import StepMap, h, t
 from symbolic.errors import InputError
 
 
 class PathFunctional(sp.Function):
     """A number that a path's past has, of one expression; `written` is how it is written, the expression in place of
-    {}."""
+    {}; past: what arrays call it."""
 
     nargs = 1
     written = ""
+    past = ""
 
     def _eval_is_extended_real(self) -> bool | None:
         return self.args[0].is_extended_real
@@ -31,15 +33,17 @@ class RunningMax(PathFunctional):
     """The largest value so far."""
 
     written = "running(max, {})"
+    past = "running_max"
 
 
 class TimeIntegral(PathFunctional):
     """The integral from a path's beginning on."""
 
     written = "integral({})"
+    past = "integral"
 
 
-def running(of: Callable[..., Any] | str, f: Any) -> sp.Expr:
+def running(of: Callable[..., Any] | str, f: Any) -> Any:
     """The largest or smallest value of an expression along a path so far.
 
     Between the ends of a step the extreme is drawn, by the Brownian bridge between them: for constant diffusions it has
@@ -50,11 +54,11 @@ def running(of: Callable[..., Any] | str, f: Any) -> sp.Expr:
     of
         max or min, or their names.
     f
-        Expression of an SDE's states and time.
+        Expression of an SDE's states and time, or an array of them: one number, or what is made entry by entry.
 
     Returns
     -------
-    Expr
+    Expr or Array
         For observables and events of `simulate`.
 
     Raises
@@ -71,23 +75,23 @@ def running(of: Callable[..., Any] | str, f: Any) -> sp.Expr:
     -X + running(max, X)
     """
     if of in (max, sp.Max, "max"):
-        return RunningMax(_expression("running", f))
+        return _past("running", RunningMax, f)
     if of in (min, sp.Min, "min"):
-        return -RunningMax(-_expression("running", f))
+        return -_past("running", RunningMax, -f) if isinstance(f, Array) else -RunningMax(-_expression("running", f))
     raise InputError.of("running", "must be max or min", of, "Write running(max, X).")
 
 
-def integral(f: Any) -> sp.Expr:
+def integral(f: Any) -> Any:
     """The integral over time of an expression along a path, from its beginning to now, by trapezoids.
 
     Parameters
     ----------
     f
-        Expression of an SDE's states and time.
+        Expression of an SDE's states and time, or an array of them.
 
     Returns
     -------
-    Expr
+    Expr or Array
         For observables and events of `simulate`.
 
     Raises
@@ -103,7 +107,22 @@ def integral(f: Any) -> sp.Expr:
     >>> integral(X**2)
     integral(X**2)
     """
-    return TimeIntegral(_expression("integral", f))
+    return _past("integral", TimeIntegral, f)
+
+
+def _past(where: str, kind: type[PathFunctional], f: Any) -> Any:
+    """The functional of an expression or an array. Raises InputError."""
+    if not isinstance(f, Array):
+        return kind(_expression(where, f))
+    if any(isinstance(node, Past) for node in walk([f])):
+        raise _nested(where, f)
+    if f.condition:
+        raise InputError.of(where, "must be of numbers, not conditions", f, "Write numpy.where(X > 0, 1, 0).")
+    return Past.of(f.shape, (f,), (kind.past,))
+
+
+def _nested(where: str, f: Any) -> InputError:
+    return InputError.of(where, "must be of states and time, not of another path's past", f, "Take them one by one.")
 
 
 def _expression(where: str, f: Any) -> sp.Expr:
@@ -111,7 +130,7 @@ def _expression(where: str, f: Any) -> sp.Expr:
         raise InputError.of(where, "must be of an expression of the states", f, "Write running(max, X), integral(X).")
     f = sp.sympify(f, strict=True)
     if f.has(PathFunctional):
-        raise InputError.of(where, "must be of states and time, not of another path's past", f, "Take them one by one.")
+        raise _nested(where, f)
     return f
 
 

@@ -26,6 +26,7 @@ SCHEME = Scheme(
     reference="Lord, Koekkoek & van Dijk, Quant. Finance 10 (2010) 177",
     suits="states at or above 0, any equation that keeps them there",
     step=step,
+    arrays="general",
     refuse=refuse,
     keeps=("nonnegative", *WALLS),
     seen=truncated,

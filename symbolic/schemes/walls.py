@@ -3,12 +3,16 @@ Brownian bridge between a step's ends (Gobet 2000)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial, reduce
 from typing import Any
 
+import numpy as np
 import sympy as sp
 
+from symbolic.arrays.building import elementwise
 from symbolic.dynamics.domain import ABSORB, PERIODIC, REFLECT, Domain
 from symbolic.dynamics.step_map import h, t
 
@@ -18,52 +22,85 @@ steps' bridges disagree on whether it was absorbed, and two paths on whether a p
 TINY = sp.Rational(1, 10**30)
 
 
+@dataclass(frozen=True)
+class Functions:
+    """What the formulas below are made of. either: of conditions; choose((value, condition), ..., otherwise)."""
+
+    absolute: Callable[[Any], Any]
+    floor: Callable[[Any], Any]
+    erf: Callable[[Any], Any]
+    log: Callable[[Any], Any]
+    largest: Callable[[Any, Any], Any]
+    either: Callable[..., Any]
+    choose: Callable[..., Any]
+
+
+SCALARS = Functions(sp.Abs, sp.floor, sp.erf, sp.log, sp.Max, sp.Or, lambda *of: sp.Piecewise(*of[:-1], (of[-1], True)))
+ARRAYS = Functions(
+    partial(elementwise, "Abs"),
+    partial(elementwise, "floor"),
+    partial(elementwise, "erf"),
+    partial(elementwise, "log"),
+    partial(elementwise, "Max"),
+    lambda *of: reduce(partial(elementwise, "logical_or"), of),
+    lambda *of: reduce(lambda otherwise, case: elementwise("where", case[1], case[0], otherwise), of[-2::-1], of[-1]),
+)
+"""The same of arrays."""
+
+
 def draws(sde: Any) -> int:
-    """How many further normals a step takes."""
-    return sum(d.kind == ABSORB for d in sde.domain.values())
+    """How many further normals a step takes, of an equation of arrays for each entry."""
+    return sum(s.size if sde.arrays else 1 for s, d in sde.domain.items() if d.kind == ABSORB)
 
 
-def kept(sde: Any, updates: Any, extra: Iterator[sp.Symbol], let: Any) -> list[sp.Expr]:
+def kept(sde: Any, updates: Any, extra: Iterator[Any], let: Any) -> list[Any]:
     """A step's states after the ends of their domains. extra: normals of variance dt that are no part of the
     Brownian path."""
-    out = list(updates)
+    out, f = list(updates), ARRAYS if sde.arrays else SCALARS
     for i, x in enumerate(sde.states):
         domain = sde.domain.get(x)
         if domain is None:
             continue
         if domain.kind == REFLECT:
-            out[i] = reflected(let(out[i]), domain, let)
+            out[i] = reflected(let(out[i]), domain, let, f)
         elif domain.kind == PERIODIC:
             moved = let(out[i] - domain.low)
             width = domain.high - domain.low
-            out[i] = domain.low + moved - width * sp.floor(moved / width)
+            out[i] = domain.low + moved - width * f.floor(moved / width)
         elif domain.kind == ABSORB:
-            variance = let(sum(b**2 for b in sde.diffusion(sp.ImmutableMatrix(sde.states), t)[i, :]) * h)
-            out[i] = absorbed(x, let(out[i]), domain, variance, next(extra), let)
+            out[i] = absorbed(x, let(out[i]), domain, let(_variance(sde, i) * h), next(extra), let, f)
     return out
 
 
-def reflected(y: Any, domain: Domain, let: Any) -> Any:
+def _variance(sde: Any, i: int) -> Any:
+    """Of state i, per unit time."""
+    if not sde.arrays:
+        return sum(b**2 for b in sde.diffusion(sp.ImmutableMatrix(sde.states), t)[i, :])
+    b = sde.strengths[i]
+    return np.sum(b * b, axis=-1) if sde.shared else b * b
+
+
+def reflected(y: Any, domain: Domain, let: Any, f: Functions = SCALARS) -> Any:
     """Folded at both ends, as often as it takes."""
     if domain.high == sp.oo:
-        return domain.low + sp.Abs(y - domain.low)
+        return domain.low + f.absolute(y - domain.low)
     if domain.low == -sp.oo:
-        return domain.high - sp.Abs(domain.high - y)
+        return domain.high - f.absolute(domain.high - y)
     width = domain.high - domain.low
     moved = let(y - domain.low)
-    return domain.low + width - sp.Abs(let(moved - 2 * width * sp.floor(moved / (2 * width))) - width)
+    return domain.low + width - f.absolute(let(moved - 2 * width * f.floor(moved / (2 * width))) - width)
 
 
-def absorbed(x: Any, y: Any, domain: Domain, variance: Any, normal: Any, let: Any) -> Any:
+def absorbed(x: Any, y: Any, domain: Domain, variance: Any, normal: Any, let: Any, f: Functions = SCALARS) -> Any:
     """At an end from where it was met on: at the end of the step, or with the probability exp(-2 d d'/variance) that a
     bridge between distances d and d' on one side has."""
-    uniform = let(sp.erf(normal / sp.sqrt(2 * h)) / 2)
+    uniform = let(f.erf(normal / sp.sqrt(2 * h)) / 2)
     cases = []
     for end, sign in ((domain.low, 1), (domain.high, -1)):
         if end in (sp.oo, -sp.oo):
             continue
         before, after = let(sign * (x - end)), let(sign * (y - end))
-        share = let(sp.log(sp.Max(sp.Rational(1, 2) + sign * uniform, TINY)))
-        met = sp.Or(before <= 0, after <= 0, 2 * before * after < -variance * share)
+        share = let(f.log(f.largest(sp.Rational(1, 2) + sign * uniform, TINY)))
+        met = f.either(before <= 0, after <= 0, 2 * before * after < -variance * share)
         cases.append((end, met))
-    return sp.Piecewise(*cases, (y, True))
+    return f.choose(*cases, y)

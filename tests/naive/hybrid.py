@@ -1,18 +1,19 @@
-"""One path of a scalar SDE under Euler-Maruyama that stops, jumps and is reset, as a loop over steps and turns: the
-twin of `sde.kernels.hybrid`, with the same random numbers and no arrays."""
+"""One path of an SDE under Euler-Maruyama that stops, jumps and is reset, as a loop over steps and turns: the twin of
+`sde.kernels.hybrid`, with the same random numbers. Its state is a number, or a vector with a noise for each entry."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from sde.kernels.random.draws import normals, step_normals
 from sde.kernels.random.philox import STREAM_CROSSING, STREAM_MARK, STREAM_RESTART, STREAM_WAIT, draw
 
-Map = Callable[[float, Sequence[float]], float]
+Map = Callable[[Any, Sequence[float]], Any]
 
 
 @dataclass
@@ -24,15 +25,52 @@ class Level:
     ends: bool = False
     reset: int = 0
 
-    def excess(self, x: float) -> float:
+    def excess(self, x: Any) -> float:
         return self.sign * (x - self.place)
+
+    def variance(self, x: Any, sigma: Any) -> float:
+        """Of the excess, per unit time."""
+        return sigma**2
+
+    def onto(self, z: Any, sigma: Any) -> Any:
+        """The state on the level, from a place near it."""
+        return self.place
+
+
+class Top(Level):
+    """excess(x) = max(x) - place, of a vector under a noise that is the same at all states."""
+
+    def excess(self, x: Any) -> float:
+        return x.max() - self.place
+
+    def variance(self, x: Any, sigma: Any) -> float:
+        return sigma[x.argmax()] ** 2
+
+    def onto(self, z: Any, sigma: Any) -> Any:
+        z = z.copy()
+        for _ in range(2):
+            z[z.argmax()] = self.place
+        return z
+
+
+class Total(Level):
+    """excess(x) = sign * (sum(x) - place), likewise."""
+
+    def excess(self, x: Any) -> float:
+        return self.sign * (x.sum() - self.place)
+
+    def variance(self, x: Any, sigma: Any) -> float:
+        return (sigma**2).sum()
+
+    def onto(self, z: Any, sigma: Any) -> Any:
+        return z - sigma**2 * (z.sum() - self.place) / (sigma**2).sum()
 
 
 @dataclass
 class Path:
     """What it did: the state after each step, the stop, and when each level was first met."""
 
-    states: list[float] = field(default_factory=list)
+    states: list[Any] = field(default_factory=list)
     stop: float = math.nan
     met: dict[int, float] = field(default_factory=dict)
     counts: list[int] = field(default_factory=list)
@@ -63,22 +101,22 @@ def passage(a: float, b: float, four: Sequence[int]) -> float:
 def follow(
     path: int,
     seed: int,
-    x: float,
+    x: Any,
     times: Sequence[float],
-    drift: Callable[[float], float],
-    sigma: Callable[[float], float],
+    drift: Callable[[Any], Any],
+    sigma: Callable[[Any], Any],
     levels: Sequence[Level] = (),
-    rates: Sequence[tuple[Callable[[float], float], int]] = (),
+    rates: Sequence[tuple[Callable[[Any], float], int]] = (),
     changes: Sequence[tuple[Map, Sequence[float]]] = (),
     impulses: Mapping[int, int] | None = None,
     bridge: bool = True,
 ) -> Path:
     """rates: of Poisson clocks, and the number of the change that each makes; changes: maps of the state and their
     sizes, with the kinds of these; impulses: {state number: change}."""
-    out, counts, L = Path(), [0] * len(changes), len(levels)
+    out, counts, L, width = Path(), [0] * len(changes), len(levels), np.size(x)
     left = [-math.log(wide(*words(seed, path, 0, STREAM_WAIT, c)[:2])) for c in range(len(rates))]
 
-    def changed(x: float, number: int) -> float:
+    def changed(x: Any, number: int) -> Any:
         make, kinds = changes[number - 1]
         first, sizes = sum(len(k) for _, k in changes[: number - 1]), []
         for r, kind in enumerate(kinds):
@@ -89,7 +127,7 @@ def follow(
         counts[number - 1] += 1
         return make(x, sizes)
 
-    def turns(x: float, k: int, now: float, rest: float, before: list[float], look: bool, turn: int) -> tuple:
+    def turns(x: Any, k: int, now: float, rest: float, before: list[float], look: bool, turn: int) -> tuple:
         """To the end of the step: state, excesses, whether it stopped, the number of the next turn."""
         span = rest
         while rest > 0 or look:
@@ -97,18 +135,18 @@ def follow(
             for c, (rate, _) in enumerate(rates):
                 if d > 0 and rate(x) * d > left[c]:
                     d, due = left[c] / rate(x), c + 1
-            y, speed, spread = x, [rate(x) for rate, _ in rates], sigma(x) ** 2
+            y, speed, spread = x, [rate(x) for rate, _ in rates], [level.variance(x, sigma(x)) for level in levels]
             if d > 0:
-                xi = (
-                    step_normals(1, 1, seed, path, k)[0, 0]
-                    if turn == 0
-                    else normals(1, 1, seed, path, k, STREAM_RESTART, turn)[0, 0]
-                )
+                if turn == 0:
+                    xi = step_normals(width, 1, seed, path, k)[:, 0]
+                else:
+                    xi = normals(width, 1, seed, path, k, STREAM_RESTART, turn * -(-width // 2))[:, 0]
+                xi = xi if np.ndim(x) else xi[0]
                 xi = math.sqrt(span) * xi * (1.0 if d == span else math.sqrt(d / span))
                 x = y + drift(y) * d + sigma(y) * xi
             after, meets = [level.excess(x) for level in levels], {}
             for n in range(L):
-                a, b, v = -before[n], -after[n], spread * d
+                a, b, v = -before[n], -after[n], spread[n] * d
                 if a >= 0 and b < 0:
                     crossed = True
                 else:
@@ -130,7 +168,7 @@ def follow(
                 if met <= gone and (not levels[n].ends or n == act):
                     out.met.setdefault(n, now + met)
             if act is not None and gone < d:
-                x = levels[act].place
+                x = levels[act].onto(y + (x - y) * (gone / d), sigma(y))
             for c in range(len(rates)):
                 left[c] = max(left[c] - speed[c] * gone, 0.0)
             now, rest, look = now + gone, 0.0 if gone >= rest else rest - gone, False

@@ -15,6 +15,7 @@ from sde import expectation, simulate
 from symbolic import SDE, states
 from symbolic.errors import InputError
 from tests.cases.level_problems import heston_call, square_root_laplace
+from tests.naive.walls import follow
 
 X, V, Y, k, t = sp.symbols("X V Y k t", real=True)
 POSITIVE = "nonnegative"
@@ -193,6 +194,30 @@ def test_absorption_between_two_walls() -> None:
     assert abs(mean - 0.6) < SPREAD * sem + 0.002
 
 
+@pytest.mark.parametrize(
+    "wall",
+    [
+        ("absorb", -1, 1),
+        *(
+            pytest.param(wall, marks=pytest.mark.slow)
+            for wall in [("reflect", -0.5, 1), ("reflect", 0, sp.oo), ("periodic", -1, 0.5), ("absorb", -sp.oo, 1)]
+        ),
+    ],
+    ids=str,
+)
+def test_paths_are_those_of_the_naive_twin(wall: tuple[Any, ...]) -> None:
+    """In long steps, which leave both walls behind, and with noise that hangs on the state."""
+    sde = SDE([X], [sp.cos(3 * t) - X], [[1 + X**2 / 4]], time=t, domain={X: wall})
+    run = simulate(sde, start={X: 0.25}, time=3, dt=0.2, paths=60, save_at=16, keep="paths", seed=6, check=False)
+    coefficients = (lambda x, s: np.cos(3 * s) - x, lambda x, s: 1 + x * x / 4)
+    kind, low, high = wall[0], float(wall[1]), float(wall[2])
+    for path in range(60):
+        twin = follow(path, 6, 0.25, run.time.values.tolist(), coefficients, (kind, low, high))
+        assert run.X.values[path] == pytest.approx(np.array(twin), abs=1e-11), path
+    stays = np.diff(run.X.values, axis=1) == 0
+    assert (0.1 < stays.mean() < 0.9) == (kind == "absorb")
+
+
 MIXED = SDE(
     [X, V],
     [1, 1 - V],
@@ -249,7 +274,7 @@ def test_levels_see_what_is_saved() -> None:
         (lambda: SDE([X], [1], [[1]], domain={Y: POSITIVE}), "name states"),
         (lambda: SDE([X], [1], [[1]], domain=[X]), "mapping"),
         (lambda: SDE([X], [X], [[X]], domain={X: POSITIVE, "X": POSITIVE}), "one domain"),
-        (lambda: SDE(states("Z", (3,)), 0, 1, domain={"Z": POSITIVE}), "symbols"),
+        (lambda: SDE(states("Z", (3,)), 0, 1, domain={"Z": POSITIVE}), "vanishes there"),
     ],
 )
 def test_refusals_of_domains(make: Any, said: str) -> None:

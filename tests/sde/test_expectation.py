@@ -16,6 +16,7 @@ from scipy.linalg import expm
 
 from sde import SGD, expectation, simulate
 from sde.api import expectations, level_paths
+from sde.api.event_functions import EventFunction
 from sde.engine import ensemble
 from sde.estimators import sample_moments
 from symbolic import SDE, Normal
@@ -148,7 +149,7 @@ def sampler(sde: SDE = GBM, f: Any = X, **changes: Any) -> Any:
         "seed": 7,
     }
     settings |= {"dtype": "float64", "threads": None, "bound": None} | changes
-    return level_paths.LevelPaths(sde, {"f": f}, **settings)
+    return level_paths.LevelPaths(sde, {"f": EventFunction((f,))}, **settings)
 
 
 def test_the_first_levels_paths_are_simulates() -> None:

@@ -12,13 +12,13 @@ import pytest
 import sympy as sp
 
 from sde import SDE, Jump, convergence, expectation, simulate
-from symbolic import InputError, Uniform, integral, states
+from symbolic import InputError, Uniform, running, states
 from symbolic.schemes import SCHEMES, walls
 
 TEXT = " ".join((Path(__file__).parents[2] / "docs" / "limits.md").read_text(encoding="utf-8").split())
 X, Y, p, t = sp.symbols("X Y p t", real=True)
 Z = sp.Symbol("Z")
-A = states("A", (3,))
+A, B = states("A", (3,)), states("B", (3,))
 OU = SDE([X], [-X], [[1]])
 CALLED = SDE([X], [-p * X], [[1]], parameters=[p])
 JUMPING = SDE([X], [-X], [[1]], jumps=[Jump({X: X + 1}, rate=1)])
@@ -41,16 +41,26 @@ LIMITS: list[tuple[str, Callable[[], Any], str]] = [
     ("functions of NumPy's that arrays do not know", lambda: np.median(A), "median"),
     ("in steps of a given length", lambda: run(OU, scheme="adaptive-euler", **STOP), "runs to its end"),
     ("in steps of a given length", lambda: run(JUMPING, scheme="adaptive-euler"), "runs to its end"),
+    ("do not stop (`stop`) under adaptive schemes", lambda: run(OU, scheme="adaptive-milstein", **STOP), "to its end"),
     (
-        "not of equations of arrays or under adaptive",
-        lambda: run(ARRAY, start={A: np.ones(3)}, events={"up": A[0] > 1}, stop="first"),
-        "arrays run to their end",
+        "events of arrays that name products over an axis",
+        lambda: run(ARRAY, start={A: np.ones(3)}, events={"up": A.prod() > 1}, stop="first", crossings="bridge"),
+        "product over an axis",
     ),
-    ("`running` and `integral` are of SDEs of symbols", lambda: integral(A[0]), "an expression of the states"),
     (
-        "Jumps are for `simulate` of equations of symbols only",
-        lambda: SDE(A, -A, np.ones(3), jumps=[Jump({X: 0}, at=[1])]),
-        "equations of arrays have none",
+        "`running` takes what is made entry by entry of one state",
+        lambda: run(ARRAY, start={A: np.ones(3)}, observables={"high": running(max, np.ones((3, 3)) @ A)}),
+        "entry by entry of one state",
+    ),
+    (
+        "a rate or condition is one number, not an array",
+        lambda: SDE(A, -A, np.ones(3), jumps=[Jump({A: 0 * A}, rate=A)]),
+        "must be one expression",
+    ),
+    (
+        "the parameters of arrays of sizes are the same for all entries",
+        lambda: Jump({A: A + B}, rate=1, sizes={B: Uniform(0, [1, 2, 3])}),
+        "one number for each parameter",
     ),
     (
         "not for `expectation` and",
@@ -105,9 +115,14 @@ LIMITS: list[tuple[str, Callable[[], Any], str]] = [
         "damped critically",
     ),
     (
-        "Domains are of states that are symbols",
-        lambda: SDE(A, -A, A, domain={A: "nonnegative"}),
-        "states that are symbols",
+        "runs under full truncation where that is to be at or above 0",
+        lambda: run(SDE(A, -A, A, domain={A: "nonnegative"}), start={A: np.ones(3)}, scheme="log-euler"),
+        "does not step them where states are arrays",
+    ),
+    (
+        "An array has one for all its entries",
+        lambda: SDE(A, -A, A, domain={A[0]: "nonnegative"}),
+        "must name states",
     ),
     (
         "ends are numbers",
@@ -115,7 +130,7 @@ LIMITS: list[tuple[str, Callable[[], Any], str]] = [
         "must be numbers",
     ),
     (
-        "Domains are of states that are symbols, in Itô's sense",
+        "Domains are in Itô's sense",
         lambda: run(SDE([X], [1], [[X]], "stratonovich", domain={X: ("reflect", 0, 1)}), start={X: 0.5}),
         "which are Ito's",
     ),

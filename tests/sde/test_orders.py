@@ -17,14 +17,15 @@ from sde import convergence
 from sde.estimators.convergence_order import Convergence
 from symbolic.dynamics.equation import SDE
 from symbolic.schemes import SCHEMES, fitting
-from symbolic.schemes.implicit_euler import LARGEST
+from symbolic.schemes.implicit_euler import LARGEST, linear
 from tests.sde import problems
 from tests.sde.domain_problems import DOMAINS
 from tests.sde.linear_problems import LINEAR_SYSTEMS
+from tests.sde.nonlinear_systems import NONLINEAR_SYSTEMS
 from tests.sde.problems import EXACT
 from tests.sde.rescaling_problems import RESCALING
 
-CASES = problems.CASES | RESCALING | DOMAINS | LINEAR_SYSTEMS
+CASES = problems.CASES | RESCALING | DOMAINS | LINEAR_SYSTEMS | NONLINEAR_SYSTEMS
 PATHS = 20_000
 WIDEST = 0.15
 """Half-width beyond which a strong order's interval would say too little."""
@@ -47,6 +48,7 @@ CHOSEN = {
     ("gbm", "sriw1"),
     ("wave", "euler-heun"),
     ("circle", "implicit-euler"),
+    ("springs", "implicit-euler"),
     ("commuting", "milstein"),
     ("cubic", "tamed-euler"),
     ("double-well", "sra1"),
@@ -140,7 +142,8 @@ def test_schemes_are_tried_on_at_least_eight_problems() -> None:
     counts = Counter(scheme for _, scheme in PAIRS)
     assert {name: n for name, n in counts.items() if n < 8} == {}
     beyond = [c for c, name in PAIRS if name == "implicit-euler" and CASES[c].sde.dimension > LARGEST]
-    assert len(beyond) >= 8
+    for of in (True, False):
+        assert sum(linear(CASES[c].sde) == of for c in beyond) >= 8
 
 
 def test_every_scheme_and_class_is_covered() -> None:

@@ -18,8 +18,8 @@ def _summarise(rows, count, lanes, dead, saves, cells, flags, scratch):
                 if i < valid and dead[first + i] >= 0 and dead[first + i] <= saves[k]:
                     flags[i] = np.int64(0)
             for o in range(rows.shape[1]):
-                row = rows[k, o, first : first + valid]
-                add_row(cells[k, o], row, flags, valid, scratch[:valid], False, row)
+                row = rows[k, o, first : first + lanes]
+                add_row(cells[k, o], row, flags, valid, scratch, False, row)
 
 
 @cache
@@ -34,7 +34,9 @@ def load(dtype: Any) -> None:
 
 
 def summarise(rows: np.ndarray, count: int, lanes: int, dead: np.ndarray, saves: np.ndarray, cells: np.ndarray) -> None:
-    """Merge columns 0..count-1 of rows (saves, O, n) into cells (saves, O, 5), `lanes` at a time; dead (count,): the
-    state number from which on a path does not count, -1 for never. Releases the GIL."""
+    """Merge columns 0..count-1 of rows (saves, O, n), n whole blocks of `lanes`, into cells (saves, O, 5), a block at a
+    time; dead (count,): the state number from which on a path does not count, -1 for never. Releases the GIL."""
+    if rows.shape[2] < -(-count // lanes) * lanes:
+        raise ValueError(f"kernels.statistics: rows must hold whole blocks of {lanes}; got {rows.shape[2]} (int).")
     flags, scratch = np.empty(lanes, np.int64), np.empty(lanes)
     _compiled(rows.dtype.name)(rows, count, lanes, dead, saves, cells, flags, scratch)
