@@ -59,6 +59,9 @@ class LevelPaths:
     ) -> None:
         self.folder, self._asked = folder, interruption.count()
         self.watch = passages.passages(sde, None, gather, find(scheme)[0]) if gather else None
+        if gather and gather.events and self.watch is None:
+            rule = "that ask for several states at once are looked at after steps, where they stop paths"
+            raise InputError.of("events", rule, list(gather.events), 'Give stop="first", or crossings="bridge".')
         self.sde, self.time, self.began, self.scheme = sde, time, began, scheme
         self.functions, self._known, self._bytes = functions, dict[tuple[int, int], np.ndarray](), 0
         self.steps, self.refine, self.seed, self.dtype, self.threads = steps, refine, seed, dtype, threads

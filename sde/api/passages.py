@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +12,15 @@ from sde.engine.hybrid import Hybrid
 from sde.settings import Gather
 from symbolic.arrays.adjoint import gradient
 from symbolic.arrays.building import mapped
-from symbolic.arrays.expression import Array, Past, broadcast, constant
+from symbolic.arrays.expression import Array, Past, broadcast, constant, number
+from symbolic.arrays.extremes import concave as concave_array
 from symbolic.codegen.array_hybrid import WatchedArrays
 from symbolic.codegen.hybrid_text import Watched, noise_rows
 from symbolic.codegen.prepare import in_states
 from symbolic.dynamics import array_jump
 from symbolic.dynamics.array_equation import ArraySDE
 from symbolic.dynamics.equation import SDE
+from symbolic.dynamics.extremes import concave
 from symbolic.dynamics.jump import Jump
 from symbolic.errors import InputError, nearest
 from symbolic.problem.loss import Loss
@@ -31,7 +32,8 @@ BRIDGE, STEPS = "bridge", "steps"
 
 @dataclass(frozen=True)
 class Passages:
-    """What is watched, as formulas and as the engine's tables; crossings: "bridge" or "steps"."""
+    """What is watched, as formulas and as the engine's tables; crossings: "bridge", "steps", or "bridge; steps: "
+    and the names of the events and jumps that are looked at after steps."""
 
     watched: Watched | WatchedArrays
     hybrid: Hybrid
@@ -70,8 +72,14 @@ def passages(
                 raise InputError.of(where, "a condition may change the state in one way", j.when, "Join the changes.")
             resets[level] = k + 1
         impulses += [(time, k + 1) for time in j.at or ()]
+    bridged = tuple(how == BRIDGE and bool(gather.crossings or _has_bridge(problem, level)) for level in levels)
+    if levels and not any(bridged):
+        how = STEPS
+        if not jumps and not stops:
+            return None
     hybrid = Hybrid(
         events=tuple(placed),
+        bridged=bridged,
         ends=tuple(k < len(ends) and ends[k] for k in range(len(levels))),
         resets=tuple(resets.get(k, 0) for k in range(len(levels))),
         clocks=tuple(clocks),
@@ -80,16 +88,15 @@ def passages(
     )
     found = tuple(levels), tuple(rates), tuple(changes)
     if isinstance(problem, ArraySDE):
-        how = how if gather.crossings or _has_bridge(found[0]) else STEPS
-        if how == STEPS and not jumps and not stops:
-            return None
         sizes = array_jump.size_rows(jumps)
         acting = tuple(end or reset > 0 for end, reset in zip(hybrid.ends, hybrid.resets, strict=True))
-        watched: Watched | WatchedArrays = WatchedArrays(found[0], acting, how == BRIDGE, *found[1:], sizes)
+        watched: Watched | WatchedArrays = WatchedArrays(found[0], acting, bridged, *found[1:], sizes)
     else:
         noise = _noise(problem, sgd) if how == BRIDGE else None
-        watched = Watched(found[0], noise, *found[1:], tuple(s for j in jumps for s in j.base))
-    return Passages(watched, hybrid, how)
+        watched = Watched(found[0], noise, bridged, *found[1:], tuple(s for j in jumps for s in j.base))
+    blind = [name for (level, _), name in zip(placed, events, strict=True) if not bridged[level]]
+    blind += [f"jumps[{k - 1}]" for k, seen in zip(hybrid.resets, bridged, strict=True) if k and not seen]
+    return Passages(watched, hybrid, how if how == STEPS or not blind else f"{BRIDGE}; {STEPS}: {', '.join(blind)}")
 
 
 @dataclass(frozen=True)
@@ -116,15 +123,19 @@ class _Reading:
         return {s: in_states(where, e, self.problem, j.drawn).xreplace(j.drawn) for s, e in j.changes.items()}
 
 
-def _has_bridge(levels: Sequence[Array]) -> bool:
-    """Whether the variance of all levels is a formula."""
-    here = mapped(levels, lambda n: broadcast(constant(0.0), n.shape) if isinstance(n, Past) else None)
-    try:
-        for level in here:
-            gradient(level)
-    except InputError:
-        return False
-    return True
+def _has_bridge(problem: Loss | SDE, level: Any) -> bool:
+    """Whether the variance of a level is a formula, and it does not ask for several entries of an extreme at once: the
+    bridge of the one that is the extreme would not see the others."""
+    if isinstance(problem, ArraySDE):
+        (here,) = mapped([level], lambda n: broadcast(constant(0.0), n.shape) if isinstance(n, Past) else None)
+        try:
+            gradient(here)
+        except InputError:
+            return False
+        rows = zip(problem.states, problem.strengths, strict=True)
+        return not concave_array(level, {s for s, b in rows if number(b) != 0})
+    assert isinstance(problem, SDE)
+    return not concave(level, {s for s, row in noise_rows(problem).items() if any(b != 0 for b in row)})
 
 
 def impulse_times(problem: Loss | SDE, time: float, began: float = 0.0) -> list[float]:

@@ -161,7 +161,8 @@ def simulate(
     crossings : {"bridge", "steps"}, optional
         "bridge": events between the ends of a step are seen by the Brownian bridge, off by order dt. "steps": an event
         is the end of the first step after which it holds, late by order sqrt(dt). Left out: the bridge for an SDE, but
-        steps for losses under euler-maruyama, adaptive schemes, and products over an array's axis.
+        steps for losses under euler-maruyama, adaptive schemes, and, event by event, products over an array's axis and
+        what asks for several noisy states at once, as And, min(...) > c or max(...) < c: `attrs["crossings"]` tells.
     covariance : sequence of str, optional
         Names of variables whose covariance is taken.
     histogram : mapping, optional

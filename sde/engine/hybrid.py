@@ -37,12 +37,13 @@ def step_at(clock: Times, time: float) -> int:
 
 @dataclass(frozen=True)
 class Hybrid:
-    """events: (level, whether it stops the path) each, in the order of their names; ends: by level, whether a path
-    stops there; resets: by level, the number of the change made there, from 1 on, 0 for none; clocks: the change that
-    each Poisson clock makes; sizes: by change, the kinds of its base variables (`kernels.hybrid.record`); impulses:
-    (time, change), in order."""
+    """events: (level, whether it stops the path) each, in the order of their names; bridged: by level, whether it is
+    seen between steps; ends: by level, whether a path stops there; resets: by level, the number of the change made
+    there, from 1 on, 0 for none; clocks: the change that each Poisson clock makes; sizes: by change, the kinds of its
+    base variables (`kernels.hybrid.record`); impulses: (time, change), in order."""
 
     events: tuple[tuple[int, bool], ...] = ()
+    bridged: tuple[bool, ...] = ()
     ends: tuple[bool, ...] = ()
     resets: tuple[int, ...] = ()
     clocks: tuple[int, ...] = ()
@@ -81,6 +82,7 @@ class Hybrid:
             last=self.groups - 1 if self.stops else 0,
             event_level=whole([level for level, _ in self.events]),
             event_stops=whole([stops for _, stops in self.events]),
+            bridged=whole(self.bridged),
             ends=whole(self.ends),
             resets=whole(self.resets),
             clocks=whole(self.clocks),

@@ -32,14 +32,14 @@ ROWS = {OWN[CLOCK]: ("t", 0), OWN[STEP]: ("h", 0)}
 class WatchedArrays:
     """What is watched along a path, in states and time.
 
-    levels: excesses, positive beyond; acting: at which of them paths stop or are changed; bridged: whether they are
+    levels: excesses, positive beyond; acting: at which of them paths stop or are changed; bridged: which of them are
     seen between steps; rates: of Poisson clocks; changes: {state: value} each, in states, time and `sizes`, base
     variables.
     """
 
     levels: tuple[Array, ...]
     acting: tuple[bool, ...] = ()
-    bridged: bool = False
+    bridged: tuple[bool, ...] = ()
     rates: tuple[Array, ...] = ()
     changes: tuple[Mapping[Array, Array], ...] = ()
     sizes: tuple[Array, ...] = ()
@@ -79,10 +79,11 @@ def functions(
     """The texts of watch, arrive and change. strengths: the diffusion as it is seen; places: rows of the states, those
     of functionals among them."""
     spread = partial(spread_of, states=problem.states, strengths=strengths, shared=bool(problem.shared))
-    spreads = [spread(g) if watched.bridged else ({}, constant(0.0)) for g in watched.levels]
+    between = zip(watched.levels, watched.bridged, strict=True)
+    spreads = [spread(g) if seen else ({}, constant(0.0)) for g, seen in between]
     shown = [*watched.levels, *(v for _, v in spreads), *watched.rates]
     parts = [write("watch(x, t, p, out)", [Target("out", k, node) for k, node in enumerate(shown)], {})]
-    if watched.bridged and watched.levels:
+    if any(watched.bridged):
         begin = {s: State.of(s.shape, (), (f":begin_{k}",)) for k, s in enumerate(places)}
         moved, level, share = _arrival(problem, watched, carried, spreads, begin)
         rows = {level: ("e", 0), share: ("e", 1)} | {b: ("y", places[s]) for s, b in begin.items()}

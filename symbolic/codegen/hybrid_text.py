@@ -21,6 +21,7 @@ from symbolic.codegen.row_loops import averages
 from symbolic.codegen.solve_text import step_text
 from symbolic.dynamics.autodiff import Statement
 from symbolic.dynamics.equation import SDE
+from symbolic.dynamics.extremes import slope
 from symbolic.dynamics.path_functionals import Carried, values
 from symbolic.dynamics.step_map import Accumulation, RowSlopes, StepMap, h, t
 
@@ -29,12 +30,14 @@ from symbolic.dynamics.step_map import Accumulation, RowSlopes, StepMap, h, t
 class Watched:
     """What is watched along a path, in states and time.
 
-    levels: excesses, positive beyond; noise: rows (J,) of the diffusion by state, None where levels are looked at after
-    steps only; rates: of Poisson clocks; changes: {state: value} each, in states, time and `sizes`, base variables.
+    levels: excesses, positive beyond; noise: rows (J,) of the diffusion by state, None where all levels are looked at
+    after steps only; bridged: by level, whether it is seen between steps; rates: of Poisson clocks; changes: {state:
+    value} each, in states, time and `sizes`, base variables.
     """
 
     levels: tuple[sp.Expr, ...]
     noise: Mapping[sp.Symbol, Sequence[sp.Expr]] | None = None
+    bridged: tuple[bool, ...] = ()
     rates: tuple[sp.Expr, ...] = ()
     changes: tuple[Mapping[sp.Symbol, sp.Expr], ...] = ()
     sizes: tuple[sp.Symbol, ...] = ()
@@ -72,17 +75,20 @@ class Watched:
     def spread(self, level: sp.Expr) -> dict[sp.Symbol, sp.Expr]:
         """Covariance per unit time of each state with an excess, where it is not 0."""
         assert self.noise is not None
-        slopes = {s: sp.diff(level, s) for s in self.noise if level.has(s)}
+        slopes = {s: slope(level, s) for s in self.noise if level.has(s)}
         width = max((len(row) for row in self.noise.values()), default=0)
         along = [sp.Add(*(g * self.noise[s][j] for s, g in slopes.items())) for j in range(width)]
         found = {s: sp.Add(*(b * a for b, a in zip(row, along, strict=True))) for s, row in self.noise.items()}
         return {s: c for s, c in found.items() if c != 0}
 
+    @property
+    def variances(self) -> list[sp.Expr]:
+        """By level, 0 where it is looked at after steps."""
+        return [self.variance(g) if seen else sp.S.Zero for g, seen in zip(self.levels, self.bridged, strict=True)]
+
     def variance(self, level: sp.Expr) -> sp.Expr:
         """Of an excess, per unit time."""
-        if self.noise is None:
-            return sp.S.Zero
-        return sp.Add(*(sp.diff(level, s) * c for s, c in self.spread(level).items()))
+        return sp.Add(*(slope(level, s) * c for s, c in self.spread(level).items()))
 
 
 def noise_rows(problem: SDE) -> dict[sp.Symbol, list[sp.Expr]]:
@@ -117,13 +123,13 @@ def emit_hybrid(
         return function(signature, target, results, at, statements=statements)
 
     x = places(x=step.states)
-    watch = [*watched.levels, *map(watched.variance, watched.levels), *watched.rates]
+    watch = [*watched.levels, *watched.variances, *watched.rates]
     parts = [
         step_text(write, step, lanes, dtype, places(x=step.states, n=step.inputs), step.updates, numbers),
         function("observe(x, t, p, out)", "out", tuple(observables.values()), x, tables=len(step.parameters)),
         function("watch(x, t, p, out)", "out", watch, x),
     ]
-    if watched.noise is not None and watched.levels:
+    if any(watched.bridged):
         y = [sp.Symbol(f":y_{j}", real=True) for j in range(len(step.states))]
         level, share = sp.Symbol(":level", real=True), sp.Symbol(":share", real=True)
         statements, results = _arrival(step, watched, y, level, share)
@@ -152,8 +158,9 @@ def _arrival(
     """The state on the line from y to x, moved along the noise onto the level: the mean of the bridge there."""
     line = [a + (b - a) * share for a, b in zip(y, step.states, strict=True)]
     statements: list[Statement] = []
+    seen = [(k, g) for k, g in enumerate(watched.levels) if watched.bridged[k]]
     curved = any(
-        set(sp.diff(g, s).free_symbols) & set(step.states) for g in watched.levels for s in step.states if g.has(s)
+        set(slope(g, s).free_symbols) & set(step.states) for _, g in seen for s in step.states if g.has(s)
     ) or any(
         sp.sympify(b, strict=True).free_symbols & set(step.states)
         for row in (watched.noise or {}).values()
@@ -164,16 +171,16 @@ def _arrival(
         here = [sp.Symbol(f":z{turn}_{j}", real=True) for j in range(len(y))]
         statements += zip(here, now, strict=True)
         at = {**dict(zip(step.states, here, strict=True)), t: t + h}
-        pulls: list[dict[sp.Symbol, sp.Expr]] = []
-        for k, g in enumerate(watched.levels):
+        pulls: list[tuple[int, dict[sp.Symbol, sp.Expr]]] = []
+        for k, g in seen:
             variance = sp.Symbol(f":spread{turn}_{k}", real=True)
             excess = sp.Symbol(f":excess{turn}_{k}", real=True)
             statements += [(variance, watched.variance(g).xreplace(at)), (excess, g.xreplace(at))]
             over = sp.Piecewise((excess / variance, variance > 0), (0, True))
-            pulls.append({s: c.xreplace(at) * over for s, c in watched.spread(g).items()})
+            pulls.append((k, {s: c.xreplace(at) * over for s, c in watched.spread(g).items()}))
         now = []
         for s, z in zip(step.states, here, strict=True):
-            own = [(z - p[s], sp.Eq(level, k + 1)) for k, p in enumerate(pulls) if s in p]
+            own = [(z - p[s], sp.Eq(level, k + 1)) for k, p in pulls if s in p]
             now.append(sp.Piecewise(*own, (z, True)) if own else z)
     final = [sp.Symbol(f":there_{j}", real=True) for j in range(len(y))]
     statements += zip(final, now, strict=True)

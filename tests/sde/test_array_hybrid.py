@@ -59,7 +59,7 @@ PAIRS: dict[str, tuple[SDE, SDE, tuple[dict[str, Any], dict[str, Any]]]] = {
 def _emitted(sde: SDE, events: Any, observables: Any = None, scheme: str = "euler-maruyama") -> tuple[Any, Any, int]:
     """The text as plain Python, its parameters, and how many rows it watches."""
     watch = passages(sde, None, Gather(events=events, stop="first"), find(scheme)[0])
-    assert watch is not None and watch.crossings == "bridge"
+    assert watch is not None and watch.crossings.startswith("bridge")
     made = prepare(sde, scheme, observables, watched=watch.watched, begin=0.0)
     return import_text(made.module.text), made, 2 * len(watch.hybrid.ends) + len(watch.hybrid.clocks)
 

@@ -172,3 +172,10 @@ def test_what_keeps_no_domain_is_named() -> None:
 def test_walls_are_met_at_the_orders_that_are_said() -> None:
     assert "strong order 1/2 (reflect) and 1/4 (absorb)" in TEXT
     assert walls.STRONG["reflect"] == Fraction(1, 2) and walls.STRONG["absorb"] == Fraction(1, 4)
+
+
+def test_what_asks_for_several_states_is_looked_at_after_steps() -> None:
+    assert "So is what asks for several noisy states at once" in TEXT
+    for event, how in ((A.min() > 2, "steps"), (A.max() < 0, "steps"), (A.max() > 2, "bridge")):
+        found = run(ARRAY, start={A: np.ones(3)}, events={"e": event}, stop="first", check=False)
+        assert found.attrs["crossings"] == how

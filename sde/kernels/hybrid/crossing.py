@@ -67,7 +67,7 @@ def _date(space, turn, hybrid, lanes, seed, paths, k, substep, i, level):
     if turn.met[at] < 0:
         a, b, length = -np.float64(turn.before[at]), -np.float64(turn.after[at]), turn.length[i]
         variance = np.float64(turn.before[hybrid.levels * lanes + at]) * length
-        if hybrid.arrive == 0 or length == 0:
+        if hybrid.bridged[level] == 0 or length == 0:
             turn.met[at] = length
         elif a <= 0:
             turn.met[at] = 0.0

@@ -23,13 +23,14 @@ class Hybrid(NamedTuple):
     """Addresses, sizes and tables: build it with `hybrid`."""
 
     watch: int
-    arrive: int  # 0: a level is met at the end of the step in which it is crossed
+    arrive: int  # 0: no level is seen between steps
     change: int
     levels: int
     rows: int  # of sizes
     last: int  # group of `marks` and `times` that tells of the stop, 0 where nothing stops
     event_level: Any  # (E,) int64: level of each event
     event_stops: Any  # (E,) int64: whether it is dated only where it stops the path
+    bridged: Any  # (L,) int64: whether it is seen between steps; else it is met at the end of the step that crosses it
     ends: Any  # (L,) int64: whether the path stops there
     resets: Any  # (L,) int64: change made there, 0 for none
     clocks: Any  # (C,) int64: change made by each Poisson clock
@@ -114,4 +115,4 @@ def make_turns(program: Program, hybrid: Hybrid, driver: Any, dtype: Any) -> Tur
 def prototype() -> Hybrid:
     """One for its types."""
     i, f = np.zeros(1, np.int64), np.zeros(1)
-    return Hybrid(1, 1, 1, 1, 1, 1, i, i, i, i, i, i, f, i, i)
+    return Hybrid(1, 1, 1, 1, 1, 1, i, i, i, i, i, i, i, f, i, i)

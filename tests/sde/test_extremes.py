@@ -1,0 +1,115 @@
+"""Events and running extremes of the largest and smallest of several states: tied ones, and those that ask for all."""
+
+from __future__ import annotations
+
+from math import erfc
+from typing import Any
+
+import numpy as np
+import pytest
+import sympy as sp
+
+from sde import SDE, InputError, Jump, expectation, simulate
+from sde.api.passages import passages
+from sde.settings import Gather
+from symbolic import running, states
+from symbolic.dynamics.extremes import slope
+from symbolic.schemes import find
+
+x, y, z, r = sp.symbols("x y z r", real=True)
+q = sp.Symbol("q", positive=True)
+X, F = states("X", (3,)), states("F", (3,))
+SCALARS = SDE([x, y, z], [0] * 3, [[0.5]] * 3, parameters=[q, r])
+ARRAY = SDE([X, F], [0, 0], [0.5, 0])
+TIED: dict[str, Any] = {"start": {x: 0, y: 0, z: 0}, "parameters": {q: 1, r: 1}, "time": 1.0, "check": False,
+                        "save_at": 2}  # fmt: skip
+
+
+def crossings(sde: SDE, events: Any, how: str | None = None) -> str:
+    named = events if isinstance(events, dict) else {"e": events}
+    made = passages(sde, None, Gather(events=named, stop="first", crossings=how), find("euler-maruyama")[0])
+    assert made is not None
+    return made.crossings
+
+
+def test_tied_states_have_the_bridge_of_one() -> None:
+    """Three states of the same noise are one: P(max over [0, 1] > 0.4) of 0.5 W is 2 P(0.5 W_1 > 0.4), at any dt."""
+    exact, n = erfc(0.4 / 0.5 / np.sqrt(2)), 10_000
+    events = {"max": sp.Max(x, y, z) > 0.4, "nested": 2 * x - sp.Min(x, 3 * x - 2 * sp.Max(x, y, z), z) > 0.4}
+    run = simulate(SCALARS, dt=0.5, paths=n, events=events, observables={"top": running(max, sp.Max(x, y, z))}, **TIED)
+    for name in events:
+        assert abs(run[f"{name}_count"].values[-1] / n - exact) < 4 * np.sqrt(exact * (1 - exact) / n), name
+    assert run.attrs["crossings"] == "bridge; steps: nested" or run.attrs["crossings"] == "bridge"
+    mean, sem = run.top.sel(statistic=["mean", "sem"]).values[:, -1]
+    assert abs(mean - 0.5 * np.sqrt(2 / np.pi)) < 4 * sem
+
+
+@pytest.mark.parametrize("f", [sp.Max(x, y, z), sp.Min(x, y, z, 5), x * sp.Max(y, sp.Min(x, y, 2 * z)), sp.Max(x, y)])
+def test_slopes_are_sympys_where_no_entries_are_equal(f: sp.Expr) -> None:
+    for at in np.random.default_rng(0).normal(size=(20, 3)):
+        point = dict(zip((x, y, z), map(sp.Float, at), strict=True))
+        for s in (x, y, z):
+            assert slope(f, s).subs(point) == sp.diff(f, s).subs(point)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [sp.And(x > 1, y > 1), sp.Min(x, y) > 1, sp.Max(x, y) < 1, q * sp.Min(x, y) - 1, r * sp.Max(x, y) - 1,
+     sp.Max(z, sp.Min(x, y)) > 1, z - q * sp.Max(x, y), sp.Min(x, y) - running(max, z),
+     X.min() > 1, np.all(X > 1), X.max() < 1, X.max() - X.min() < 1, (X[0] > 1) & (X[1] > 1),
+     np.minimum(X[0], X[1]) > 0, 2 * X.mean() + X.min() / 2 > 1, np.exp(X.max()) > 2,
+     np.minimum(X, X[::-1]).max() > 1, X.prod() > 1],
+    ids=str,
+)  # fmt: skip
+def test_what_asks_for_all_is_looked_at_after_steps(event: Any) -> None:
+    sde = SCALARS if isinstance(event, sp.Basic) else ARRAY
+    assert crossings(sde, event) == "steps"
+    if "prod" not in str(event):
+        assert crossings(sde, event, "bridge") == "bridge"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [sp.Or(x > 1, y > 1), sp.Max(x, y) > 1, sp.Min(x, y) < 1, -q * sp.Min(x, y) - 1, sp.Min(x, 5) > 1,
+     sp.And(x > 1, x < 2), sp.Max(x, y) - sp.Min(y, z) - 1, running(max, sp.Min(x, y)) - 1,
+     X.max() > 1, X.min() < 1, np.any(X > 1), X.max() - X.min() > 1, (X[0] > 1) | (X[1] > 1),
+     (X[0] > 1) & (X[0] < 2), np.any((X > 1) & (X < 2)), np.clip(X, -1, 1).sum() > 1, (X[0] > 1) & (F[1] > 0)],
+    ids=str,
+)  # fmt: skip
+def test_what_asks_for_one_is_seen_between_steps(event: Any) -> None:
+    """One of several, or several of one state; a flag without noise is no other."""
+    assert crossings(SCALARS if isinstance(event, sp.Basic) else ARRAY, event) == "bridge"
+
+
+def test_each_event_has_its_own() -> None:
+    """One that is looked at after steps is what it is in a run of steps, to the bit; its neighbour keeps its bridge."""
+    both, plane = sp.And(x > 0.5, y > 0.5), SDE([x, y], [0, 0], [[1, 0], [0, 1]])
+    n = 10_000
+    shared: dict[str, Any] = {
+        "start": {x: 0, y: 0},
+        "time": 1.0,
+        "dt": 0.1,
+        "paths": n,
+        "keep": "paths",
+        "check": False,
+    }
+    mixed = simulate(plane, events={"up": x > 1, "both": both}, stop=["both"], **shared)
+    steps = simulate(plane, events={"both": both}, stop=["both"], crossings="steps", **shared)
+    assert mixed.attrs["crossings"] == "bridge; steps: both" and steps.attrs["crossings"] == "steps"
+    np.testing.assert_array_equal(mixed.both_time, steps.both_time)
+    np.testing.assert_array_equal(mixed.x, steps.x)
+    free, exact = simulate(plane, events={"up": x > 1, "both": both}, **shared), erfc(1 / np.sqrt(2))
+    assert abs(free.up_count.values[-1] / n - exact) < 4 * np.sqrt(exact * (1 - exact) / n)
+
+
+def test_conditions_of_jumps_are_alike() -> None:
+    jumps = [Jump({x: 0}, when=sp.Min(x, y) > 1), Jump({y: 0}, when=y > 1)]
+    assert crossings(SDE([x, y], [0, 0], np.eye(2).tolist(), jumps=jumps), {"e": x < -1}) == "bridge; steps: jumps[0]"
+    jumps = [Jump({X: 0 * X}, when=X.max() > 1), Jump({X: 0 * X}, when=X.min() > 0)]
+    assert crossings(SDE([X], [0], [0.5], jumps=jumps), {"e": X[0] < -1}) == "bridge; steps: jumps[1]"
+
+
+def test_expectations_see_them_where_they_stop() -> None:
+    plane = SDE([x, y], [0, 0], [[1, 0], [0, 1]])
+    with pytest.raises(InputError, match="after steps, where they stop paths"):
+        expectation(plane, "e", start={x: 0, y: 0}, time=1, tolerance=0.1, events={"e": sp.And(x > 0, y > 0)})
