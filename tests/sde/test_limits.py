@@ -12,6 +12,8 @@ import pytest
 import sympy as sp
 
 from sde import SDE, Jump, convergence, expectation, simulate
+from sde.api.passages import passages
+from sde.settings import Gather
 from symbolic import InputError, Uniform, running, states
 from symbolic.schemes import SCHEMES, walls
 
@@ -177,5 +179,5 @@ def test_walls_are_met_at_the_orders_that_are_said() -> None:
 def test_what_asks_for_several_states_is_looked_at_after_steps() -> None:
     assert "So is what asks for several noisy states at once" in TEXT
     for event, how in ((A.min() > 2, "steps"), (A.max() < 0, "steps"), (A.max() > 2, "bridge")):
-        found = run(ARRAY, start={A: np.ones(3)}, events={"e": event}, stop="first", check=False)
-        assert found.attrs["crossings"] == how
+        found = passages(ARRAY, None, Gather(events={"e": event}, stop="first"), SCHEMES["euler-maruyama"])
+        assert found is not None and found.crossings == how
