@@ -220,3 +220,13 @@ def test_a_generous_time_misleads_no_bias() -> None:
         errors = np.array([f.value - exact for f in found]) / tolerance
         assert np.sqrt(np.mean(errors**2)) < 1.5 and np.abs(errors).max() < 2.5
         assert all(f.levels[-1].dt < 0.25 for f in found)
+
+
+@pytest.mark.parametrize("f", ["log(1 - up)", "up/(up + down)", "X/up"])
+def test_what_is_no_number_with_an_event_is_refused(f: str) -> None:
+    up, down = sp.symbols("up down")
+    f = sp.sympify(f, locals={"up": up, "down": down, "X": X})
+    with pytest.raises(InputError, match=r"expectation\.f: must be a number with and without .* where .*up = [01]"):
+        expectation(
+            DRIFTING, f, tolerance=0.1, start={X: 0.0}, time=1.0, events={"up": X > 1, "down": X < -1}, stop="first"
+        )
