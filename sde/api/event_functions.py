@@ -39,6 +39,11 @@ def event_function(where: str, f: Any, dated: Sequence[str]) -> EventFunction:
     names = sorted({s.name for s in named})
     if len(names) > MOST:
         raise InputError.of(where, f"one function may name {MOST} events", names, "Write several functions.")
-    each = (dict(zip(names, bits, strict=True)) for bits in product((0, 1), repeat=len(names)))
+    each = [dict(zip(names, bits, strict=True)) for bits in product((0, 1), repeat=len(names))]
     forms = tuple(f.xreplace({s: sp.Integer(bits[s.name]) for s in named}) if named else f for bits in each)
+    for bits, form in zip(each, forms, strict=True):
+        if named and form.has(sp.zoo, sp.oo, -sp.oo, sp.nan):
+            rule = "must be a number with and without the events that it names"
+            had = ", ".join(f"{name} = {bit}" for name, bit in bits.items())
+            raise InputError.of(where, rule, f"{form} where {had}", "Write f so that it is.")
     return EventFunction(forms, tuple(dated.index(name) for name in names))

@@ -77,7 +77,7 @@ def check_arguments(
     if (as_real(budget) or 0) <= 0:
         raise refuse(".budget", "must be positive and finite", budget, "Give e.g. 1e11.")
     whole: list[tuple[str, Any, int, float]] = [
-        ("steps", steps, 1, 2**31),
+        *([("steps", steps, 1, 2**31)] if steps is not None else []),
         ("refine", refine, 2, 64),
         ("levels", levels, 2, 31),
         ("first_paths", first_paths, 100, 2**32),

@@ -49,7 +49,7 @@ def expectation(
     events: Mapping[str, Any] | None = None,
     stop: str | Sequence[str] | None = None,
     crossings: str | None = None,
-    steps: int = 1,
+    steps: int | None = None,
     refine: int = 2,
     levels: int = 12,
     first_paths: int = 1000,
@@ -109,7 +109,8 @@ def expectation(
     events, stop, crossings
         As for `simulate`: f is then of the path at its stop.
     steps
-        Of the longest level.
+        Of the longest level. Left out, 1; with events, as many as half the shortest relaxation time of the equation
+        asks for, up to 256, as what is seen of them turns about at longer steps.
     refine
         By what the step shrinks from level to level.
     levels
@@ -237,7 +238,7 @@ def expectation(
             levelled = multilevel.Plan(
                 tolerance=errors[name],
                 time=float(time),
-                steps=int(steps),
+                steps=paths.steps,
                 refine=int(refine),
                 most=int(levels),
                 first=int(first_paths),
@@ -245,6 +246,7 @@ def expectation(
                 order=order,
                 batch=paths.batch,
                 rounding=float(np.finfo(dtype).eps) / 2,
+                resolved=paths.resolved,
             )
             memory = None if folder is None else Remembered(folder, *([f"samples-{k}"] if len(functions) > 1 else []))
             try:

@@ -16,7 +16,7 @@ from sde.api.step_inputs import constants
 from sde.api.survey import Survey
 from sde.engine import checkpoint_folder, dataset, ensemble, inputs, interruption, time_grid
 from sde.engine.accumulators.explosions import Explosions
-from sde.engine.pilot import PATHS
+from sde.engine.pilot import PATHS, RESOLVED
 from sde.engine.plan import Plan, Start
 from sde.engine.program import Program, load
 from sde.engine.time_grid import RunClock
@@ -33,6 +33,10 @@ BATCH_BYTES = 1 << 24
 KEPT_BYTES = 1 << 28
 """What functions at the ends of paths may take that are kept for one another; beyond, paths are run again."""
 
+STEADY, MOST_STEPS = 0.25, 256
+"""Of the shortest relaxation time seen, steps at which biases no longer turn about; and the most steps of the longest
+level that nobody asked for."""
+
 
 class LevelPaths:
     """Functions at the end of given paths of a level, and of the same paths at longer steps:
@@ -48,7 +52,7 @@ class LevelPaths:
         began: float = 0.0,
         scheme: str,
         parameters: Mapping[Any, Any] | None,
-        steps: int,
+        steps: int | None,
         refine: int,
         seed: int,
         dtype: str,
@@ -64,15 +68,20 @@ class LevelPaths:
             raise InputError.of("events", rule, list(gather.events), 'Give stop="first", or crossings="bridge".')
         self.sde, self.time, self.began, self.scheme = sde, time, began, scheme
         self.functions, self._known, self._bytes = functions, dict[tuple[int, int], np.ndarray](), 0
-        self.steps, self.refine, self.seed, self.dtype, self.threads = steps, refine, seed, dtype, threads
+        numbers = sweep.numbers(sde, parameters)
+        survey = Survey(sde, numbers, start, PATHS, seed, time, began)
+        self.resolved = STEADY * survey.pilot.step / RESOLVED
+        if steps is None:
+            steps = 1
+            while gather and steps < MOST_STEPS and time / steps > 2 * self.resolved:
+                steps *= refine
+        self.steps, self.refine, self.seed, self.dtype, self.threads = int(steps), int(refine), seed, dtype, threads
         self._grid(0)
         self._prepared, self._programs = dict[str, Prepared](), dict[str, Program]()
-        prepared = self._ready(for_step(sde, scheme, time / steps))
+        prepared = self._ready(for_step(sde, scheme, time / self.steps))
         self.bound = bound if bound is not None else ensemble.BOUND[dtype]
         width = len(prepared.module.manifest["states"])
         self.start: Start = starts.reader(parameters_of(sde), start, 0, seed, width)
-        numbers = sweep.numbers(sde, parameters)
-        survey = Survey(sde, numbers, start, PATHS, seed, time, began)
         self.parameters = constants(sde, prepared, parameters, lambda: survey.pilot.size).astype(dtype)
         rows = sum(int(np.prod(o.shape, dtype=int)) for o in prepared.outputs) - self._forms + 1
         self.batch = max(1024, BATCH_BYTES // (rows * np.dtype(dtype).itemsize))  # as of one function alone

@@ -80,8 +80,9 @@ def dataset(
         for e, name in enumerate(layout.events):
             data[f"{name}_time"] = ("path", outcome.path_events.time[e, ran])
     elif layout.events and keep == "statistics":
-        times, _ = _statistics(total[EventTimes].cells, outcome.sketches[1])
-        data |= {f"{name}_time": ("statistic", times[0, e]) for e, name in enumerate(layout.events)}
+        times, off = _statistics(total[EventTimes].cells, outcome.sketches[1])
+        for e, name in enumerate(layout.events):
+            data[f"{name}_time"] = "statistic", times[0, e], {"quantile_error": _worst(off[0, e])}
     stopped = total[EventTimes].stops
     if stopped is not None:
         gone = total[Explosions].by_then + stopped

@@ -32,6 +32,8 @@ SEARCH = 1e8
 DEEPEST = 4
 """The level up to which there are differences before the bias is judged, so that one that rises first, or changes sign,
 shows."""
+MOST_DEEP = 8
+"""The last level that is asked for because steps are long: rates that are met now and then may be of any size."""
 STRIDE = 4
 """Times by which a level may grow at once while its variance is a guess at what it might hide."""
 
@@ -46,7 +48,7 @@ class Plan:
     """What is asked for. tolerance: root mean square error; steps: of level 0, times refine from level to level; most:
     the last level there may be; first: paths on each of the first three; budget: most path-steps; order: the weak order
     that the scheme states, the most that is believed; batch: most paths at once; rounding: relative error of one
-    step."""
+    step; resolved: steps that do not turn about what the equation does, infinite where all do not."""
 
     tolerance: float
     time: float
@@ -58,10 +60,19 @@ class Plan:
     order: float = 1.0
     batch: int = 1 << 17
     rounding: float = 2.0**-53
+    resolved: float = math.inf
 
     def count(self, level: int) -> int:
         """Steps per path."""
         return self.steps * self.refine**level
+
+    @property
+    def deep(self) -> int:
+        """The level from which on the bias is judged."""
+        level = DEEPEST
+        while level < MOST_DEEP and self.time / self.count(level) > self.resolved:
+            level += 1
+        return min(level, self.most)
 
     @property
     def variance(self) -> float:

@@ -25,7 +25,7 @@ from sde.estimators.level_rates import (
     weak_order,
     weak_slope,
 )
-from sde.estimators.level_set import APART, BIAS_SHARE, DEEPEST, NEARLY, SEARCH, VAGUE, LevelSet, Plan, Sample
+from sde.estimators.level_set import APART, BIAS_SHARE, NEARLY, SEARCH, VAGUE, LevelSet, Plan, Sample
 from sde.estimators.sample_moments import Memory
 from symbolic.errors import InputError, warn
 
@@ -68,7 +68,7 @@ def estimate(sample: Sample, plan: Plan, memory: Memory | None = None) -> Estima
         seen = level_set.seen
         order = weak_order(seen, plan.refine, plan.order)
         bias = remaining_bias(seen, order, plan.refine, sure_order(seen, order))
-        if level_samples[-1].level >= min(DEEPEST, plan.most) and bias.size <= most and bias.sem <= most / 2:
+        if level_samples[-1].level >= plan.deep and bias.size <= most and bias.sem <= most / 2:
             return _conclude(level_set, variances, bias, order)
         if paths := level_set.quieter(bias, most, decay):
             _affordable(level_set, paths[1])

@@ -9,6 +9,9 @@ from .rows import copy
 from .statistics.moments import add_row
 from .views import view
 
+LONG = 64
+"""Lanes whose copying hides behind sums that wait for each other."""
+
 
 def combine(out, offset, start, column, value, base, stride, factor, lanes, rows):
     """Rows of out = offset + factor * matrix @ rows of `base`, which begin `stride` entries apart; the matrix in
@@ -36,11 +39,13 @@ def record(cell, row, path, dead, sums, valid, lanes, counted, kept, whole):
     """Merge the lanes of `row` into a cell of statistics (5,) where `counted`, write the first `valid` to `path` where
     `kept`; NaN for the dead. sums: scratch, (lanes,); whole: 1 where all lanes are known to be alive and valid."""
     row, dead = view(row, lanes), view(dead, lanes)
-    goal = view(path, lanes) if kept != 0 and whole != 0 else row
+    copied = 0
     if counted != 0:
+        copied = 1 if kept != 0 and whole != 0 and lanes >= LONG else 0
+        goal = view(path, lanes) if copied != 0 else row
         add_row(view(cell, 5), row, dead, valid, view(sums, lanes), whole != 0, goal)
-    elif kept != 0 and whole != 0:
-        copy(goal, row, lanes)
+    if kept != 0 and whole != 0 and copied == 0:
+        copy(view(path, lanes), row, lanes)
     if kept != 0 and whole == 0:
         path = view(path, valid)
         for i in range(valid):

@@ -47,8 +47,9 @@ from symbolic.dynamics.step_map import Accumulation, RowSlopes, StepMap, h, t
 BLOCK_BYTES = 192 * 1024
 GROUP = 16
 """Lanes that go through the rows of a data set together: fewer, and compilers do not vectorise so short a loop."""
-LINE = 64
-"""Bytes of a cache line: that many lanes go through a network together, whose products are whole vectors."""
+GROUP_BYTES, LINE = 2**21, 64
+"""Of the rows of a group of lanes that go through a network together; where there are more, it has as few lanes as fill
+a cache line, as its products are of whole vectors."""
 LONG = 800
 """Lines of a function from which on they are rolled into loops."""
 NAMED = re.compile(r"[cv]\d+")
@@ -82,7 +83,7 @@ def emit(
     accumulation: over one row per lane, or over rows that all lanes share."""
     network = network_of(accumulation) if isinstance(accumulation, RowSlopes) else None
     rows = len(step.states) * 2 + len(step.inputs) * 2 + (len(accumulation.z) if accumulation else 0)
-    group = LINE // np.dtype(dtype).itemsize if network else GROUP
+    group = _together(rows, dtype) if network else GROUP
     lanes = lane_count(rows, dtype, group if network else 64)
     states, own = {"x": step.states}, step.pace is not None
     updates = step.updates
@@ -173,6 +174,12 @@ def module(parts: Sequence[str], manifest: Mapping[str, Any], numbers: np.ndarra
         head = head.replace("import numpy as np\n", "import numpy as np\nfrom scipy import special\n")
     text = f"{head}\n\n{body}\n"
     return Module(text, {**manifest, "hash": hashlib.sha256(text.encode()).hexdigest()[:20]}, numbers)
+
+
+def _together(rows: int, dtype: str) -> int:
+    """Lanes that go through a network together."""
+    bytes_each = np.dtype(dtype).itemsize
+    return GROUP if rows * GROUP * bytes_each <= GROUP_BYTES else LINE // bytes_each
 
 
 def lane_count(rows: int, dtype: str, least: int = 64) -> int:

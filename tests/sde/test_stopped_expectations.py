@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sympy as sp
+from scipy.integrate import quad
 
 from sde import SDE, InputError, Jump, expectation, simulate
 from sde.api.event_functions import event_function
@@ -203,3 +204,29 @@ def test_what_is_refused(f: Any, changes: dict[str, Any], message: str) -> None:
     settings |= {} if sde is MARKET else {"parameters": None}
     with pytest.raises(InputError, match=message):
         expectation(sde, f, **settings)
+
+
+def test_a_generous_time_misleads_no_bias() -> None:
+    """P(up first) of an Ornstein-Uhlenbeck process turns about at steps near its relaxation time: differences of levels
+    pass through 0 there, and looked like a bias that has died out on these seeds."""
+    t = sp.Symbol("t", real=True)
+    sde = SDE([X], drift=[-X], diffusion=[[0.8]], time=t)
+    events, tolerance = {"up": X > 1.5, "down": X < -1}, 0.03
+    scale, _ = quad(lambda y: np.exp(y**2 / 0.64), -1, 0.2)
+    exact = scale / quad(lambda y: np.exp(y**2 / 0.64), -1, 1.5)[0]
+    for steps in (None, 1):
+        asked = {"start": {X: 0.2}, "time": 40.0, "events": events, "stop": "first", "steps": steps}
+        found = [expectation(sde, "up", tolerance=tolerance, seed=s, **asked) for s in (0, 9, 12, 15, 17, 18)]
+        errors = np.array([f.value - exact for f in found]) / tolerance
+        assert np.sqrt(np.mean(errors**2)) < 1.5 and np.abs(errors).max() < 2.5
+        assert all(f.levels[-1].dt < 0.25 for f in found)
+
+
+@pytest.mark.parametrize("f", ["log(1 - up)", "up/(up + down)", "X/up"])
+def test_what_is_no_number_with_an_event_is_refused(f: str) -> None:
+    up, down = sp.symbols("up down")
+    f = sp.sympify(f, locals={"up": up, "down": down, "X": X})
+    with pytest.raises(InputError, match=r"expectation\.f: must be a number with and without .* where .*up = [01]"):
+        expectation(
+            DRIFTING, f, tolerance=0.1, start={X: 0.0}, time=1.0, events={"up": X > 1, "down": X < -1}, stop="first"
+        )
