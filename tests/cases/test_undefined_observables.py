@@ -127,10 +127,10 @@ def test_case_a11_finite_rows_give_the_bits_they_gave() -> None:
     """Against a plain sum in the kernel's own order."""
     row, dead = np.random.default_rng(0).normal(size=64), np.full(64, -1)
     cell, dirty = np.zeros(5), row.copy()
-    moments.add_row(cell, row, dead, 60, np.zeros(64))
+    moments.add_row(cell, row, dead, 60, np.zeros(64), False, row)
     dirty[60:] = np.nan
     again = np.zeros(5)
-    moments.add_row(again, dirty, dead, 60, np.zeros(64))
+    moments.add_row(again, dirty, dead, 60, np.zeros(64), False, dirty)
     assert cell.tolist() == again.tolist() and cell[0] == 60 and cell[1] == pytest.approx(row[:60].mean(), rel=1e-12)
 
 
