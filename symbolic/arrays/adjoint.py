@@ -57,7 +57,7 @@ def _back(node: Array, k: int, slope: Array) -> Array:
     if isinstance(node, Elementwise):
         if node.condition:
             return broadcast(constant(0.0), inner.shape)
-        return _gathered(elementwise("multiply", slope, slopes_of(node)[k]), node.shape, inner.shape)
+        return _gathered(elementwise("multiply", slope, _slopes(node)[k]), node.shape, inner.shape)
     if isinstance(node, Reduce):
         return _reduced(node, inner, slope)
     if isinstance(node, View):
@@ -73,6 +73,13 @@ def _back(node: Array, k: int, slope: Array) -> Array:
         return viewed(slope, lambda v: v[(slice(None),) * axis + (part,)])
     assert isinstance(node, Call | Past)
     raise InputError.of("array", "has no derivative here", node, "Leave it out, or look after steps only.")
+
+
+def _slopes(node: Array) -> list[Array]:
+    """Of an elementwise operation in its arguments; of |u| at u = 0 the slope to its right."""
+    if node.data[0] == "Abs":
+        return [elementwise("where", elementwise("greater_equal", node.args[0], 0), 1, -1)]
+    return slopes_of(node)
 
 
 def _gathered(slope: Array, of: tuple[int, ...], shape: tuple[int, ...]) -> Array:

@@ -13,11 +13,15 @@ Extreme = sp.Max | sp.Min
 
 def slope(f: sp.Expr, s: sp.Symbol) -> sp.Expr:
     """df/ds, of an extreme the mean slope of the entries that it equals (SymPy's own, of three equal entries and more,
-    is 1/2 of each)."""
+    is 1/2 of each), of |u| at u = 0 the slope to its right, as none would hide that paths leave it."""
+    return _slope(f, s).replace(sp.sign, lambda u: sp.Piecewise((1, u >= 0), (-1, True)))
+
+
+def _slope(f: sp.Expr, s: sp.Symbol) -> sp.Expr:
     if isinstance(f, Extreme) and len(f.args) > 2:
         beyond = sp.Ge if isinstance(f, sp.Max) else sp.Le
         here = [sp.Piecewise((1, beyond(a, f)), (0, True)) for a in f.args]
-        return sp.Add(*(one * slope(a, s) for one, a in zip(here, f.args, strict=True))) / sp.Add(*here)
+        return sp.Add(*(one * _slope(a, s) for one, a in zip(here, f.args, strict=True))) / sp.Add(*here)
     walk, several = sp.preorder_traversal(f), dict[sp.Basic, sp.Symbol]()
     for node in walk:
         if isinstance(node, Extreme) and len(node.args) > 2:
@@ -27,7 +31,7 @@ def slope(f: sp.Expr, s: sp.Symbol) -> sp.Expr:
     if not several:
         return sp.diff(f, s)
     outer, back = f.xreplace(several), {d: node for node, d in several.items()}
-    parts = [sp.diff(outer, s), *(sp.diff(outer, d) * slope(node, s) for node, d in several.items())]
+    parts = [sp.diff(outer, s), *(sp.diff(outer, d) * _slope(node, s) for node, d in several.items())]
     return sp.Add(*(p.xreplace(back) for p in parts))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sympy as sp
+from scipy.integrate import trapezoid
 
 from sde import SDE, InputError, Jump, expectation, simulate
 from sde.api.passages import passages
@@ -105,3 +106,17 @@ def test_expectations_see_them_where_they_stop() -> None:
     plane = SDE([x, y], [0, 0], [[1, 0], [0, 1]])
     with pytest.raises(InputError, match="after steps, where they stop paths"):
         expectation(plane, "e", start={x: 0, y: 0}, time=1, tolerance=0.1, events={"e": sp.And(x > 0, y > 0)})
+
+
+@pytest.mark.parametrize("kind", ["scalar", "array"])
+def test_paths_that_begin_in_the_kink_of_a_modulus_are_seen(kind: str) -> None:
+    """|W| > 1 within one step from 0: the bridge to the side on which a path ends, where a slope of 0 had none and saw
+    2 P(W > 1) = .317 of its paths. 1 - P(no exit of (-1, 1)) is .630, less what is met on the other side."""
+    n, X = 20_000, states("X", (1,))
+    sde, a = (SDE([x], [0], [[1]]), sp.Abs(x)) if kind == "scalar" else (SDE(X, 0 * X, 1.0), np.abs(X[0]))
+    start: dict[Any, Any] = {x: 0.0} if kind == "scalar" else {X: np.zeros(1)}
+    run = simulate(sde, start=start, time=1.0, dt=1.0, paths=n, events={"out": a > 1}, save_at=2, check=False)
+    ends = np.linspace(-1, 1, 20_001)
+    density = np.exp(-(ends**2) / 2) / np.sqrt(2 * np.pi)
+    seen = erfc(1 / np.sqrt(2)) + trapezoid(density * np.exp(-2 * (1 - np.abs(ends))), ends)
+    assert abs(run.out_count.values[-1] / n - seen) < 4 * np.sqrt(seen * (1 - seen) / n)
