@@ -8,7 +8,6 @@ hidden unit is watched.
 from __future__ import annotations
 
 from functools import cached_property
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ import sympy as sp
 from benchmarks.measure import Contestant
 from benchmarks.ours import runner
 from benchmarks.problem import Run, Task
+from benchmarks.rivals.minibatch import vmap
 from sde import train
 from symbolic import SGD, Dataset, Loss, parameters
 from symbolic.functions.activations import relu
@@ -72,10 +72,9 @@ class Minibatches:
         if saves > 1:
             return []
         task = Task(self.problem.paths, saves, dtype)
-        rival = lambda: import_module("benchmarks.rivals.minibatch").vmap(self.problem, task)  # noqa: E731
         return [
             Contestant("noetherflow", lambda: ours(self.problem, task)),
-            Contestant("jax.vmap of the same", rival, 2.0),
+            Contestant("jax.vmap of the same", lambda: vmap(self.problem, task), 2.0),
         ]
 
 

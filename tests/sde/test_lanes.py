@@ -1,4 +1,4 @@
-"""Sums and extremes of a row of lanes: packed code against what it means."""
+"""Sums and extremes of a row of lanes: packed code against what it means; and of sets that are merged."""
 
 from __future__ import annotations
 
@@ -69,3 +69,17 @@ def test_a_row_known_to_be_whole_gives_the_bits_of_one_that_is_searched(bad: flo
             moments.add_row(cell, row, np.full(64, -1), 64, np.zeros(64), whole, np.empty(64))
     assert np.array_equal(cells[0], cells[1], equal_nan=True)
     assert cells[0, 0] == (63 if bad != bad else 64)
+
+
+def test_merge_equals_one_pass() -> None:
+    rng = np.random.default_rng(4)
+    data = rng.normal(1e6, 1.0, 1000)
+
+    def of(part: Any) -> Any:
+        cell = [part.size, part.mean(), part.var() * part.size, part.min(), part.max()] if part.size else None
+        return moments.empty(1, 1) if cell is None else np.array(cell).reshape(1, 1, 5)
+
+    total = moments.empty(1, 1)
+    for part in np.split(data, [0, 10, 11, 500]):
+        moments.merge(total, of(part))
+    np.testing.assert_allclose(total, of(data), rtol=1e-12)

@@ -364,20 +364,6 @@ def test_valid_limits_statistics(problem):
     assert got.statistics[1, 0].tolist() == [10, 4.5, 82.5, 0, 9]
 
 
-def test_merge_equals_one_pass():
-    rng = np.random.default_rng(4)
-    data = rng.normal(1e6, 1.0, 1000)
-
-    def of(part):
-        cell = [part.size, part.mean(), part.var() * part.size, part.min(), part.max()] if part.size else None
-        return moments.empty(1, 1) if cell is None else np.array(cell).reshape(1, 1, 5)
-
-    total = moments.empty(1, 1)
-    for part in np.split(data, [0, 10, 11, 500]):
-        moments.merge(total, of(part))
-    np.testing.assert_allclose(total, of(data), rtol=1e-12)
-
-
 def test_wrong_shapes_and_types_are_refused(problem):
     built, driver = problem("gbm"), drivers.mean([0.0], np.float64)
     with pytest.raises(ValueError, match="states \\* lanes"):
