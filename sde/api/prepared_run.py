@@ -122,7 +122,7 @@ def run_prepared(
             data = data.assign_coords({name: ("path", own.values(name, ran)) for name in own.names})
         provenance.label(data, labels)
         if put is None:
-            data = data.assign_attrs(result_hash=fingerprint(data))
+            data.attrs["result_hash"] = fingerprint(data)
         else:
             put(data)
     data = data if out is None else format_of(out).opened(out)

@@ -7,6 +7,8 @@ is made of. dW is their sum, and dZ the integral of the same path; nothing is ap
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.polynomial.legendre import leggauss, legvander
 
@@ -16,6 +18,7 @@ MOST = 4096
 """Most normals per long step, so that a block's scratch stays small."""
 
 
+@lru_cache(16)
 def coefficients(modes: int, refine: int) -> np.ndarray:
     """(modes, refine, modes): coefficient l of the long step = sum over (i, l') of [l, i, l'] times coefficient l' of
     short step i, all of them standard normals. Exact: Gauss quadrature of products of polynomials."""
@@ -27,6 +30,7 @@ def coefficients(modes: int, refine: int) -> np.ndarray:
         coarse = legvander(2 * (i + u) / refine - 1, modes - 1) * scale
         out[:, i] = (coarse * (weights / 2)[:, None]).T @ fine / np.sqrt(refine)
     out[np.abs(out) < 1e-14] = 0.0
+    out.flags.writeable = False
     return out
 
 

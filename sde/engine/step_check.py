@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sde.engine import ensemble
 from sde.engine.accumulators.explosions import Explosions
+from sde.engine.chunk import Worker, run_chunk
 from sde.engine.initial_states import Listed
-from sde.engine.plan import Plan
+from sde.engine.interruption import Stop, Stopped, heeded
+from sde.engine.plan import CHUNK_STEPS, Plan
+from sde.engine.scratch import SCRATCH
 from sde.engine.time_grid import Grid, RunClock
 from sde.kernels.drivers import Driver
 from sde.kernels.statistics.moments import COUNT, M2, MEAN
@@ -97,14 +99,8 @@ def examine(
     )
     coarse = replace(base, driver=driver(2 if couples else 1), clock=clock(head))
     fine = replace(base, driver=driver(1), clock=clock(head.halved()), seed=plan.seed if couples else plan.seed ^ OTHER)
-    with ThreadPoolExecutor(1) as beside:
-        other = beside.submit(ensemble.run, fine, 1)
-        ends = [ensemble.run(coarse, 1), other.result()]
-    if any(e.interrupted for e in ends):
-        raise KeyboardInterrupt
+    (a, lost), (b, fewer) = _together(coarse, fine)
     times = grid.at(head.saves)
-    exploded_paths = (ends[0].total[Explosions].count, ends[1].total[Explosions].count)
-    a, b = (e.kept.astype(np.float64) for e in ends)
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of rows in which no path is left
         noise = np.nanstd(a[1] - a[0], axis=1) / np.sqrt(head.saves[1])
@@ -112,13 +108,33 @@ def examine(
         std = np.sqrt(moments[:, :, M2] / np.maximum(moments[:, :, COUNT] - 1, 1))
         scale = np.nanmax(np.hypot(std, mean - mean[0]), axis=0)
         found = _errors(a, b, scale, 256 * float(np.finfo(plan.program.dtype).eps))
-    worst = Finding(0, "mean", 0.0, 0.0, exploded_paths, lanes, float((times[-1] - grid.begin) / grid.ends[-1]), noise)
+    worst = Finding(0, "mean", 0.0, 0.0, (lost, fewer), lanes, float((times[-1] - grid.begin) / grid.ends[-1]), noise)
     factor = 2**order / (2**order - 1)
     for what, sizes in found.items():
         k, row = np.unravel_index(np.argmax(sizes), sizes.shape)
         one = replace(worst, row=int(row), what=what.strip(), time=float(times[k]), error=float(sizes[k, row]) * factor)
         worst = max(worst, one, key=lambda f: f.weight)
     return worst
+
+
+def _together(*plans: Plan) -> list[tuple[np.ndarray, int]]:
+    """All saves of plans of one chunk, (saves, O, n), and how many paths each lost. Raises KeyboardInterrupt."""
+    stop = Stop()
+
+    def run(plan: Plan) -> tuple[np.ndarray, int]:
+        made = run_chunk(plan, 0, Worker(stop))
+        rows = made.paths.rows[:, :, : made.paths.count].astype(np.float64)
+        SCRATCH.give(made.paths.rows)
+        return rows, made.statistics[Explosions].count
+
+    try:
+        with heeded(stop, False):
+            if plans[0].paths * plans[0].clock.steps < CHUNK_STEPS:
+                return [run(plan) for plan in plans]
+            with ThreadPoolExecutor() as pool:
+                return list(pool.map(run, plans))
+    except Stopped:
+        raise KeyboardInterrupt from None
 
 
 def _errors(a: np.ndarray, b: np.ndarray, scale: np.ndarray, rounding: float) -> dict[str, np.ndarray]:
@@ -144,14 +160,14 @@ def _errors(a: np.ndarray, b: np.ndarray, scale: np.ndarray, rounding: float) ->
     squares = (b - mean[..., None]) ** 2 / std[..., None] - (a - (mean - shift)[..., None]) ** 2 / other[..., None]
     found = {
         "mean": shown(shift, scatter_of(d, axis=2), spread),
-        "standard deviation": shown(std - other, np.nanstd(squares, axis=2) / 2, np.where(other > 0, spread, 0.0)),
+        "standard deviation": shown(std - other, scatter_of(squares, axis=2) / 2, np.where(other > 0, spread, 0.0)),
     }
     low, middle, high = quantile(b, [0.25, 0.5, 0.75], axis=2)
     bulk = [np.tanh((x - middle[..., None]) / (high - low)[..., None]) for x in (a, b)]
     for name, power in (("distribution", 1), ("distribution ", 2)):
         gap = bulk[1] ** power - bulk[0] ** power
-        unit = np.where(high - low > WIDE * spread, np.nanstd(bulk[1] ** power, axis=2), 0.0)
-        found[name] = shown(np.nanmean(gap, axis=2), np.nanstd(gap, axis=2), unit)
+        unit = np.where(high - low > WIDE * spread, scatter_of(bulk[1] ** power, axis=2), 0.0)
+        found[name] = shown(average(gap, axis=2), scatter_of(gap, axis=2), unit)
     for sizes in found.values():
         sizes[0] = 0.0
     return {what: np.nan_to_num(sizes) for what, sizes in found.items()}

@@ -7,10 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -212,6 +214,7 @@ def test_what_is_abandoned_ends_and_a_cluster_lives_on(expected: dict[str, str])
 
 PORTABLE = """
 import sys
+import threading
 import sympy as sp
 from sde import SDE, simulate
 from sde.engine.engine_identity import engine
@@ -231,3 +234,21 @@ def test_portable_code_is_made_for_the_baseline_here_and_in_workers() -> None:
     walk()
     run(paths=10)
     assert "portable: must be asked for before a process compiles" in line(lambda: run(portable=True))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_runs_on_threads_of_its_own(expected: dict[str, str]) -> None:
+    """Threads are kept from run to run, and none of them follows into a child: work given to those would wait for
+    ever."""
+    assert run(threads=2).attrs["result_hash"] == expected["statistics"]
+    started = threading.active_count()
+    assert run(threads=2).attrs["result_hash"] == expected["statistics"]
+    assert threading.active_count() == started
+    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as children:
+        found = children.submit(hash_on, 2).result(timeout=60)
+    assert found == expected["statistics"]
+
+
+def hash_on(threads: int) -> str:
+    """In a child."""
+    return str(run(threads=threads).attrs["result_hash"])

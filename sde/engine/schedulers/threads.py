@@ -1,11 +1,14 @@
-"""Chunks on a pool of threads of this process: compiled calls release the interpreter's lock."""
+"""Chunks on threads of this process: compiled calls release the interpreter's lock."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from threading import Lock
 
 from sde.engine.chunk import Worker, run_chunk
 from sde.engine.interruption import Stop, Stopped
@@ -24,42 +27,102 @@ class Threads:
     def over(
         self, plan: Plan, indices: Iterable[int], take: Take, worker: Worker, wanted: Callable[[], PieceRequest]
     ) -> Generator[bool]:
-        """See `Scheduler`. Results are taken in by the thread that has made them, which then writes over their rows."""
+        """See `Scheduler`. Results are taken in by the thread that has made them, which then writes over their rows;
+        the only chunk of a plan by the caller's."""
 
         def one(index: int) -> None:
-            try:
-                result = run_chunk(plan, index, worker)
-            except Stopped:
-                return
+            result = run_chunk(plan, index, worker)
             take(Piece.of(result))
             SCRATCH.give(result.paths.rows)
 
-        pool, running = ThreadPoolExecutor(max_workers=self.workers), set[Future[None]]()
-        try:
+        if plan.chunks == 1:
             for index in indices:
-                if worker.stop.is_set():
-                    break
-                running.add(pool.submit(one, index))
-                while len(running) >= 2 * self.workers:
-                    running = _reap(running, worker.stop)
-                    yield True
-            while running:
-                running = _reap(running, worker.stop)
-                yield bool(running)
+                try:
+                    one(index)
+                except Stopped:
+                    return
+                yield False
+            return
+        team = _Team(one, iter(indices), worker.stop)
+        with _pool(min(self.workers, plan.chunks)) as (pool, threads):
+            for _ in range(threads):
+                pool.submit(team.work)
+            yield from team.watched(threads)
+
+
+class _Team:
+    """Threads that each take the next of `left` until there is none, or `stop` is set."""
+
+    def __init__(self, one: Callable[[int], None], left: Iterator[int], stop: Stop) -> None:
+        self.one, self.left, self.stop = one, left, stop
+        self._lock, self._told = Lock(), SimpleQueue[BaseException | bool]()
+
+    def work(self) -> None:
+        """What a thread does: it tells of every chunk with True, of its end with False or what it failed of."""
+        end: BaseException | bool = False
+        try:
+            while (index := self._next()) is not None:
+                self.one(index)
+                self._told.put(True)
+        except (Stopped, KeyboardInterrupt):  # one that a tick of the user's raises is Ctrl-C too
+            self.stop.set()
+        except BaseException as error:
+            self.stop.set()
+            end = error
+        self._told.put(end)
+
+    def _next(self) -> int | None:
+        with self._lock:
+            return None if self.stop.is_set() else next(self.left, None)
+
+    def watched(self, threads: int) -> Generator[bool]:
+        """Until all threads have ended, whatever happens. Raises what the first of them failed of."""
+        failure: BaseException | None = None
+        try:
+            while threads:
+                told = self._wait()
+                if told is not True:
+                    threads -= 1
+                    failure = failure or told or None
+                yield threads > 0
         finally:
-            worker.stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
+            self.stop.set()
+            while threads:
+                threads -= self._told.get() is not True
+        if failure:
+            raise failure
+
+    def _wait(self) -> BaseException | bool:
+        """What is told next; True after a second. Ctrl-C stops all threads, the second time this one too."""
+        try:
+            return self._told.get(timeout=1.0)
+        except Empty:
+            return True
+        except KeyboardInterrupt:
+            if self.stop.is_set():
+                raise
+            self.stop.set()
+            return True
 
 
-def _reap(running: set[Future[None]], stop: Stop) -> set[Future[None]]:
-    """Wait for some chunk; those still running. Whatever stops one of them stops all."""
-    try:
-        done, left = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
-        for future in done:
-            future.result()
-    except KeyboardInterrupt:
-        if stop.is_set():
-            raise
-        stop.set()
-        left = {f for f in running if not f.done()}
-    return set(left)
+_idle = list[tuple[ThreadPoolExecutor, int]]()
+
+
+@contextmanager
+def _pool(threads: int) -> Iterator[tuple[ThreadPoolExecutor, int]]:
+    """So many threads of one's own, of a run before: to start them takes as long as a small run does."""
+    fits = next((pair for pair in _idle if pair[1] == threads), None)
+    if fits is None:
+        fits = ThreadPoolExecutor(threads, "paths"), threads
+    else:
+        _idle.remove(fits)
+    yield fits
+    _idle.append(fits)
+
+
+def _end_idle() -> None:
+    while _idle:
+        _idle.pop()[0].shutdown()
+
+
+os.register_at_fork(before=_end_idle)  # a child has none of its parent's threads
