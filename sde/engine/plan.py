@@ -14,7 +14,7 @@ from sde.engine.time_grid import FixedClock
 from sde.kernels.drivers import Driver
 from sde.kernels.loop import Clock
 
-CHUNK_BYTES = 2 * 2**20
+CHUNK_BYTES = 4 * 2**20
 """What the saves of a chunk's paths may take, where a block allows: every thread holds one such buffer."""
 CHUNK_STEPS = 2**19
 """Path-steps that make a chunk worth its bookkeeping."""

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from threading import Lock
+from threading import Lock, Semaphore
 
 from sde.engine.chunk import Worker, run_chunk
 from sde.engine.interruption import Stop, Stopped
@@ -43,19 +43,22 @@ class Threads:
                     return
                 yield False
             return
-        team = _Team(one, iter(indices), worker.stop)
-        with _pool(min(self.workers, plan.chunks)) as (pool, threads):
+        threads = min(self.workers, plan.chunks)
+        team = _Team(one, iter(indices), threads, worker.stop)
+        with _pool(threads) as pool:
             for _ in range(threads):
                 pool.submit(team.work)
-            yield from team.watched(threads)
+            yield from team.watched()
 
 
 class _Team:
-    """Threads that each take the next of `left` until there is none, or `stop` is set."""
+    """Threads that each take the next of `left` until there is none, or `stop` is set; they wait for who watches them
+    where that is two chunks a thread behind."""
 
-    def __init__(self, one: Callable[[int], None], left: Iterator[int], stop: Stop) -> None:
-        self.one, self.left, self.stop = one, left, stop
+    def __init__(self, one: Callable[[int], None], left: Iterator[int], threads: int, stop: Stop) -> None:
+        self.one, self.left, self.threads, self.stop = one, left, threads, stop
         self._lock, self._told = Lock(), SimpleQueue[BaseException | bool]()
+        self._room = Semaphore(2 * threads)
 
     def work(self) -> None:
         """What a thread does: it tells of every chunk with True, of its end with False or what it failed of."""
@@ -72,57 +75,60 @@ class _Team:
         self._told.put(end)
 
     def _next(self) -> int | None:
+        self._room.acquire()
         with self._lock:
             return None if self.stop.is_set() else next(self.left, None)
 
-    def watched(self, threads: int) -> Generator[bool]:
+    def watched(self) -> Generator[bool]:
         """Until all threads have ended, whatever happens. Raises what the first of them failed of."""
         failure: BaseException | None = None
+        left = self.threads
         try:
-            while threads:
+            while left:
                 told = self._wait()
-                if told is not True:
-                    threads -= 1
+                if isinstance(told, BaseException) or told is False:
+                    left -= 1
                     failure = failure or told or None
-                yield threads > 0
+                yield left > 0
+                if told is True:
+                    self._room.release()
         finally:
             self.stop.set()
-            while threads:
-                threads -= self._told.get() is not True
+            self._room.release(self.threads)
+            while left:
+                left -= self._told.get() is not True
         if failure:
             raise failure
 
-    def _wait(self) -> BaseException | bool:
-        """What is told next; True after a second. Ctrl-C stops all threads, the second time this one too."""
+    def _wait(self) -> BaseException | bool | None:
+        """What is told next, within a second. Ctrl-C stops all threads, the second time this one too."""
         try:
             return self._told.get(timeout=1.0)
         except Empty:
-            return True
+            return None
         except KeyboardInterrupt:
             if self.stop.is_set():
                 raise
             self.stop.set()
-            return True
+            return None
 
 
-_idle = list[tuple[ThreadPoolExecutor, int]]()
+_idle = dict[int, list[ThreadPoolExecutor]]()
 
 
 @contextmanager
-def _pool(threads: int) -> Iterator[tuple[ThreadPoolExecutor, int]]:
+def _pool(threads: int) -> Iterator[ThreadPoolExecutor]:
     """So many threads of one's own, of a run before: to start them takes as long as a small run does."""
-    fits = next((pair for pair in _idle if pair[1] == threads), None)
-    if fits is None:
-        fits = ThreadPoolExecutor(threads, "paths"), threads
-    else:
-        _idle.remove(fits)
-    yield fits
-    _idle.append(fits)
+    idle = _idle.setdefault(threads, [])
+    pool = idle.pop() if idle else ThreadPoolExecutor(threads, "paths")
+    yield pool
+    idle.append(pool)
 
 
 def _end_idle() -> None:
-    while _idle:
-        _idle.pop()[0].shutdown()
+    for pools in _idle.values():
+        while pools:
+            pools.pop().shutdown()
 
 
 os.register_at_fork(before=_end_idle)  # a child has none of its parent's threads

@@ -48,7 +48,7 @@ def merge_summary(a, count, shift, found):
     merge_cell(a, np.float64(count), shift + deviation, m2, found[2], found[3])
 
 
-@inner
+@inlined
 def add_row(a, row, dead, valid, scratch, whole, target):
     """Merge lanes 0..valid-1 of `row` that are alive (dead == -1) and finite into cell a; scratch: a float64 row;
     whole: whether all lanes are known to be alive and to count, and then row goes into target, which may be row.
