@@ -18,6 +18,7 @@ from importlib.metadata import version
 from itertools import count
 from threading import RLock
 from typing import Any
+from weakref import WeakValueDictionary
 
 from llvmlite import binding
 
@@ -34,6 +35,9 @@ _lock, _numbers = RLock(), count()
 taken = {"compiled": 0, "from the cache": 0}
 """How many functions this process has compiled, and loaded."""
 _watching: list[Callable[[], None]] = []
+_alive: WeakValueDictionary[str, Native] = WeakValueDictionary()
+"""By the name of its entry, so that threads that ask at once get one and the same: the code of a second would go while
+its address is in use."""
 
 
 @dataclass(frozen=True)
@@ -126,13 +130,16 @@ def _native(
     symbol = f"noetherflow_{re.sub(r'[^A-Za-z0-9_]+', '_', function.__name__)}"
     name = _name(function, signature, stamp)
     with _lock:
+        alive = _alive.get(name) if kept else None
+        if alive is not None:
+            return alive
         found = module_cache.load(name) if kept else None
         if found is not None:
             try:
                 called, _, code = found.partition(b"\n")
                 library = _link(symbol, json.loads(called), code)
                 taken["from the cache"] += 1
-                return Native(library[symbol], signature, True, library)
+                return _alive.setdefault(name, Native(library[symbol], signature, True, library))
             except Exception:  # sealed by us and yet not readable: another build of the same version
                 module_cache.discard(name)
         for tell in _watching:
@@ -143,7 +150,8 @@ def _native(
             module_cache.save(name, json.dumps(called).encode() + b"\n" + code)
         library = _link(symbol, called, code)
         taken["compiled"] += 1
-        return Native(library[symbol], signature, False, library)
+        made = Native(library[symbol], signature, False, library)
+        return _alive.setdefault(name, made) if kept else made
 
 
 def native(

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,9 +21,12 @@ from unittest.mock import patch
 import pytest
 
 from sde import InputError, simulate
+from sde.engine.chunk import Worker
 from sde.engine.interruption import InterruptedWarning
+from sde.engine.piece import PieceRequest
 from sde.engine.schedulers import remote, tasks
 from sde.engine.schedulers.processes import Processes
+from sde.engine.schedulers.threads import Threads
 from sde.kernels import target
 from tests.commands import run as command
 from tests.sde.executors import Here
@@ -252,3 +256,18 @@ def test_a_forked_child_runs_on_threads_of_its_own(expected: dict[str, str]) -> 
 def hash_on(threads: int) -> str:
     """In a child."""
     return str(run(threads=threads).attrs["result_hash"])
+
+
+def test_threads_wait_for_who_merges() -> None:
+    """Results that nobody has merged yet are held in memory: no more than two a thread, and those under way."""
+    plan, taken = replace(walk(paths=20_000), blocks=2, piece=1), list[int]()
+    assert plan.chunks > 20
+    steps = Threads(2).over(
+        plan, range(plan.chunks), lambda piece: taken.append(piece.chunks.start), Worker(), PieceRequest
+    )
+    with closing(steps):
+        next(steps)
+        time.sleep(0.3)
+        assert 1 <= len(taken) <= 5
+        assert len(list(steps)) >= plan.chunks - 1
+    assert sorted(taken) == list(range(plan.chunks))

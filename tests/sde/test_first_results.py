@@ -116,3 +116,26 @@ def test_other_settings_of_the_compiler_are_other_entries(monkeypatch: pytest.Mo
     before = target.processor()
     monkeypatch.setenv("NUMBA_CPU_NAME", "generic")
     assert target.processor() != before
+
+
+AT_ONCE = """
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+import sympy as sp
+from sde import SDE, simulate
+X = sp.Symbol("X", real=True)
+gate = Barrier(6)
+def one(k):
+    gate.wait()
+    run = simulate(SDE([X], [-X], [[1]]), start={X: 0.5}, time=1.0, dt=0.01, paths=6000, save_at=5)
+    return run.attrs["result_hash"]
+with ThreadPoolExecutor(6) as pool:
+    print(len(set(pool.map(one, range(6)))))
+"""
+
+
+def test_first_runs_of_several_threads_at_once() -> None:
+    """Each loaded code of its own, and what one had left of it was called by the others: most such processes died."""
+    for _ in range(3):
+        ended = subprocess.run([sys.executable, "-c", AT_ONCE], capture_output=True, text=True, timeout=120)
+        assert (ended.returncode, ended.stdout.strip()) == (0, "1"), ended.stderr[-500:]
