@@ -10,7 +10,7 @@ OLDEST_TESTS := tests/cases/test_case_c7_oldest.py tests/test_cli.py tests/test_
 TORCH ?= torch
 RIVALS := "$(TORCH)" "jax>=0.10" "diffrax>=0.6" "torchsde>=0.2.6" "sdeint>=0.3" "jitcsde>=1.6" "mkl_random>=1.2"
 
-.PHONY: demo test docs nojit oldest slow fuzz lint format bench notebooks clean
+.PHONY: demo test quick docs nojit oldest slow fuzz lint format bench notebooks clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -21,7 +21,11 @@ $(STAMP): pyproject.toml
 demo: $(STAMP)
 	$(BIN)/python -m examples.demo
 
-test: $(STAMP) lint
+# Types take one core for two minutes: the tests begin meanwhile.
+test: $(STAMP)
+	$(MAKE) -j 2 lint quick
+
+quick: $(STAMP)
 	$(BIN)/python -m pytest -q -n 2 -m "not slow" --durations=15
 
 # The site, in out/docs: every example runs first; then it is built anew, and any warning or dead link is an error.

@@ -76,7 +76,7 @@ def execute(path: Path) -> NotebookNode:
             extra_arguments=["--IPKernelApp.log_level=ERROR"],
             resources={"metadata": {"path": FOLDER}},
         )
-        client.execute(env=environment)
+        client.execute(env=environment, cleanup_kc=True)  # a kernel that it is handed would go on running
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": {"name": "python"}})
     for number, cell in enumerate(notebook.cells, start=1):
         cell.id = f"cell-{number:02d}"

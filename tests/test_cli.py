@@ -311,7 +311,11 @@ def test_json_to_standard_output_and_to_a_file_is_the_same(arguments: tuple[str,
     assert "NaN" not in out.stdout and "Infinity" not in out.stdout
 
 
-@pytest.mark.parametrize("name", list(LIBRARY))
+NAMED = ("rescaling", "matrix-factorization", "two-layer-linear", "two-layer-relu", "softmax-regression", "swiglu")
+"""By the command in every run of the tests; all train in tests/symbolic/test_library.py."""
+
+
+@pytest.mark.parametrize("name", [n if n in NAMED else pytest.param(n, marks=pytest.mark.slow) for n in LIBRARY])
 def test_library_names_serve_in_place_of_a_spec(name: str) -> None:
     assert run("train", name, "-o", "run.nc", "--steps", 3, "--paths", 2, "--save-at", 2).exit_code == 0
     data = opened("run.nc")

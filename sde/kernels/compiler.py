@@ -1,5 +1,5 @@
-"""Python to object code, by Numba: the only module that loads it, with `members` and `pipeline`, and only where
-something is not in the cache.
+"""Python to object code, by Numba: the only module that loads it, with `members`, `operators` and `pipeline`, and
+only where something is not in the cache.
 
 Numba makes a dispatcher, two wrappers and machine code of every function, helpers too. Here a function becomes one
 object file with one C function; what it inlines is linked in before machine code is made, once.
@@ -24,6 +24,7 @@ from numba.np import linalg
 
 from .machine_code import PRODUCT
 from .members import Members, Words
+from .operators import resolved_once
 from .options import Intrinsic, marked
 from .pipeline import Pipeline, Seldom, codegen
 from .special import PREFIX
@@ -128,7 +129,8 @@ def object_code(
     context.get_preferred_array_alignment = lambda kind: 64  # vectors that begin at a cache line are loaded at once
     codegen().early = "reassoc" in options["fastmath"]
     try:
-        made = _Function(function, cpu_target, dict(options), {}, Pipeline).compile(tuple(arguments), result)
+        with resolved_once():
+            made = _Function(function, cpu_target, dict(options), {}, Pipeline).compile(tuple(arguments), result)
         _add_entry(context, made.library, made.fndesc, symbol, packed)
         module = made.library.whole()
     finally:

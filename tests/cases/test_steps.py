@@ -235,8 +235,15 @@ PULSES: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("name", PULSES)
-@pytest.mark.parametrize("scheme", ["euler-maruyama", "adaptive-euler", "platen-weak-2", "heun"])
+@pytest.mark.parametrize(
+    ("scheme", "name"),
+    [
+        pytest.param(scheme, name, marks=[pytest.mark.slow] * (scheme in quick and name not in quick[scheme]))
+        for quick in [{"platen-weak-2": ("piecewise", "switched by a sine"), "heun": ("heaviside", "steps")}]
+        for scheme in ("euler-maruyama", "adaptive-euler", "platen-weak-2", "heun")
+        for name in PULSES
+    ],
+)
 def test_case_a9_pulses_between_steps_are_found(name: str, scheme: str) -> None:
     """Input of area 1 (5 for the last), narrower than the step."""
     sde = SDE([X], [PULSES[name]], [[sp.Rational(1, 100)]], "stratonovich" if scheme == "heun" else "ito", time=t)

@@ -1,5 +1,7 @@
 """Our compiled SGD against torch's own autograd and optimiser, from the same start on the same batches."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import sympy as sp
@@ -40,10 +42,14 @@ def batches(step):
     return [int(unbiased_index(words[s], ROWS, SEED, 0, step, s)) for s in range(BATCH)]
 
 
+QUICK = set(zip(LOSSES, ("momentum, decay", "nesterov, decay") * 3, strict=False))
+"""Each loss once, by turns under either; under the rest, slow."""
+
+
 @pytest.mark.parametrize(
-    "setting", [s if s.endswith(", decay") else pytest.param(s, marks=pytest.mark.slow) for s in SETTINGS]
+    ("name", "setting"),
+    [pytest.param(*p, marks=[pytest.mark.slow] * (p not in QUICK)) for p in product(LOSSES, SETTINGS)],
 )
-@pytest.mark.parametrize("name", LOSSES)
 def test_a_thousand_steps_agree(name, setting):
     loss, table = on_rows(name)
     start = np.random.default_rng(1).normal(size=len(loss.theta)) * 0.6

@@ -3,11 +3,13 @@ is not."""
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import sympy as sp
+import xarray as xr
 from matplotlib.figure import Figure
 
 from sde import SDE, SGD, InputError, plot, simulate, train
@@ -20,9 +22,13 @@ u, w, x, y = sp.symbols("u w x y", real=True)
 LOSS = library.rescaling()
 THEORY, SETTINGS, START = derive(LOSS), SGD(0.02), {"u": 1.2, "w": 0.6}
 C = {"C": "u**2 - w**2"}
-RUN = train(LOSS, SETTINGS, start=START, steps=10_000, paths=1000, observables=C)
 FEW = 3
 """Saves after which a band has a width."""
+
+
+@cache
+def readme_run() -> xr.Dataset:
+    return train(LOSS, SETTINGS, start=START, steps=10_000, paths=1000, observables=C)
 
 
 def lines(axes) -> dict[str, np.ndarray]:
@@ -31,13 +37,13 @@ def lines(axes) -> dict[str, np.ndarray]:
 
 
 def test_the_readme_figure_draws_its_theory_inside_the_band() -> None:
-    figure = plot(RUN, "C", theory=THEORY)
+    figure = plot(readme_run(), "C", theory=THEORY)
     assert isinstance(figure, Figure)
     theory = lines(figure.axes[0])["#101418"]
-    low, high = (RUN.C.sel(statistic=s).values for s in ("q05", "q95"))
+    low, high = (readme_run().C.sel(statistic=s).values for s in ("q05", "q95"))
     inside = (theory >= low) & (theory <= high)
     assert len(theory) == 101 and inside[FEW:].all()
-    leading = 1.08 * np.exp(-0.02 * RUN.time.values)  # what the figure once drew
+    leading = 1.08 * np.exp(-0.02 * readme_run().time.values)  # what the figure once drew
     assert ((leading >= low) & (leading <= high))[FEW:].mean() < 0.5
 
 
@@ -129,7 +135,7 @@ def test_paths_and_statistics_draw_the_same() -> None:
 def test_several_runs_share_axes_with_gradient_descent_dashed() -> None:
     flow = simulate(LOSS, SETTINGS, start=START, time=200.0, paths=50, observables=C)
     descent = train(LOSS, SETTINGS, start=START, steps=10_000, paths=1, observables=C, full_batch=True)
-    axes = plot([RUN, flow, descent], "C", theory=THEORY).axes[0]
+    axes = plot([readme_run(), flow, descent], "C", theory=THEORY).axes[0]
     labels = [t.get_text() for t in axes.get_legend().get_texts()]
     assert labels == [
         "theory",
@@ -162,17 +168,20 @@ SIMPLE = simulate(SDE([u], [-u], [[1]]), start={u: 1.0}, time=1.0, dt=0.1, paths
 @pytest.mark.parametrize(
     "call, words",
     [
-        (lambda: plot(RUN, "D"), "plot.name: must be a variable over time"),
-        (lambda: plot(RUN, 3), "plot.name"),
+        (lambda: plot(readme_run(), "D"), "plot.name: must be a variable over time"),
+        (lambda: plot(readme_run(), 3), "plot.name"),
         (lambda: plot([], "C"), "at least one is needed"),
         (lambda: plot(3, "C"), "must be a Dataset"),
         (lambda: plot([3], "C"), "must be a Dataset"),
-        (lambda: plot(RUN, "C", theory=3), "must be a Theory"),
-        (lambda: plot(RUN, "C", theory=derive(library.matrix_factorization()), expression=1), "has no parameter"),
-        (lambda: plot(RUN, "C", theory=THEORY, sgd=0.1), "needs the optimiser's settings"),
-        (lambda: plot(RUN, "C", theory=THEORY, expression="q"), "unknown name"),
+        (lambda: plot(readme_run(), "C", theory=3), "must be a Theory"),
+        (
+            lambda: plot(readme_run(), "C", theory=derive(library.matrix_factorization()), expression=1),
+            "has no parameter",
+        ),
+        (lambda: plot(readme_run(), "C", theory=THEORY, sgd=0.1), "needs the optimiser's settings"),
+        (lambda: plot(readme_run(), "C", theory=THEORY, expression="q"), "unknown name"),
         (lambda: plot(SIMPLE, "u", theory=THEORY), "needs the optimiser"),
-        (lambda: plot(RUN.isel(time=slice(1, None)), "C", theory=THEORY), "needs the start"),
+        (lambda: plot(readme_run().isel(time=slice(1, None)), "C", theory=THEORY), "needs the start"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(call, words: str) -> None:

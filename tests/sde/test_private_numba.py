@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numba
 import pytest
-from numba.core import typed_passes, untyped_passes
+from numba.core import lowering, typed_passes, types, untyped_passes
 from numba.core.codegen import Codegen, CodeLibrary, CPUCodegen, CPUCodeLibrary, JITCPUCodegen
 from numba.core.compiler import Flags
 from numba.core.cpu import CPUContext
@@ -81,6 +81,9 @@ def test_what_the_compiler_rests_on() -> None:
     assert "if state.library is None" in inspect.getsource(typed_passes.BaseNativeLowering)
     assert {name for module in (untyped_passes, typed_passes) for name in vars(module)} >= UNUSED
     assert "flags.no_compile" in inspect.getsource(typed_passes)
+    assert "get_call_type" not in vars(types.Function)  # `operators` puts one there
+    assert "self._impl_keys[sig.args] = " in inspect.getsource(types.Function.get_call_type)
+    assert "op.get_call_type(self.context.typing_context" in inspect.getsource(lowering)
     assert "_library_class" in inspect.getsource(Codegen) and "self._tm = " in inspect.getsource(CPUCodegen)
 
 

@@ -252,7 +252,10 @@ def theory_of(name: str) -> Theory:
 CHARGED = [name for name in LIBRARY if name != "two-layer-linear" and LIBRARY[name].independent]
 
 PLAIN = ("rescaling", "net-a", "single-head-attention")
-"""Quick without weight decay too; with it all are."""
+"""Quick without weight decay too."""
+LONG = ("cp-factorization", "tucker-factorization", "deep-linear", "softmax-regression", "single-head-attention",
+        "gated-mixture")  # fmt: skip
+"""Slow with it; a step of every loss of the library is in tests/symbolic/test_drift.py."""
 
 
 def residual(name: str, decay: float, flip: bool = False) -> float:
@@ -300,7 +303,7 @@ def residual(name: str, decay: float, flip: bool = False) -> float:
 @pytest.mark.parametrize(
     ("decay", "name"),
     [
-        pytest.param(decay, name, marks=[pytest.mark.slow] * (decay == 0 and name not in PLAIN))
+        pytest.param(decay, name, marks=[pytest.mark.slow] * (name in LONG if decay else name not in PLAIN))
         for decay in (0.0, 0.1)
         for name in CHARGED
     ],
