@@ -20,7 +20,7 @@ lives as long as it stands here."""
 @contextmanager
 def resolved_once() -> Iterator[None]:
     """Within, Numba takes the signatures of operators from what is known."""
-    asked = types.Function.get_call_type
+    asked, own = types.Function.get_call_type, "get_call_type" in vars(types.Function)
 
     def get_call_type(self: Any, context: Any, args: Any, kws: Any) -> Any:
         if kws or self.typing_key not in OPERATORS:
@@ -34,4 +34,7 @@ def resolved_once() -> Iterator[None]:
     try:
         yield
     finally:
-        del types.Function.get_call_type
+        if own:
+            types.Function.get_call_type = asked
+        else:
+            del types.Function.get_call_type
