@@ -12,10 +12,10 @@ from sde.engine.hybrid import Hybrid
 from sde.settings import Gather
 from symbolic.arrays.adjoint import gradient
 from symbolic.arrays.building import mapped
-from symbolic.arrays.expression import Array, Past, broadcast, constant, number
+from symbolic.arrays.expression import Array, Past, broadcast, constant
 from symbolic.arrays.extremes import concave as concave_array
 from symbolic.codegen.array_hybrid import WatchedArrays
-from symbolic.codegen.hybrid_text import Watched, noise_rows
+from symbolic.codegen.hybrid_text import Watched, noise_rows, noisy
 from symbolic.codegen.prepare import in_states
 from symbolic.dynamics import array_jump
 from symbolic.dynamics.array_equation import ArraySDE
@@ -132,10 +132,9 @@ def _has_bridge(problem: Loss | SDE, level: Any) -> bool:
             gradient(here)
         except InputError:
             return False
-        rows = zip(problem.states, problem.strengths, strict=True)
-        return not concave_array(level, {s for s, b in rows if number(b) != 0})
+        return not concave_array(level, problem.noisy)
     assert isinstance(problem, SDE)
-    return not concave(level, {s for s, row in noise_rows(problem).items() if any(b != 0 for b in row)})
+    return not concave(level, noisy(problem))
 
 
 def impulse_times(problem: Loss | SDE, time: float, began: float = 0.0) -> list[float]:

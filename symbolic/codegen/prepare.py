@@ -13,7 +13,7 @@ import sympy as sp
 
 from symbolic.codegen.array_hybrid import WatchedArrays
 from symbolic.codegen.emit import Module, emit
-from symbolic.codegen.hybrid_text import Watched, emit_hybrid, noise_rows
+from symbolic.codegen.hybrid_text import Watched, emit_hybrid, noise_rows, noisy
 from symbolic.codegen.prepare_arrays import emitted, observed
 from symbolic.codegen.row_loops import averages
 from symbolic.dynamics.array_equation import ArraySDE
@@ -156,8 +156,8 @@ def _made(
         carried = functionals(named, float(np.dtype(dtype).type(begin)))
         shown = values(carried)
         rows = {name: sp.sympify(e, strict=True).xreplace(shown) for name, e in rows.items()} if carried else rows
-        spread = Watched((), noise_rows(problem)).seen(step.seen).variance
-        step = carrying(step, carried, spread)
+        seen = Watched((), noise_rows(problem)).seen(step.seen)
+        step = carrying(step, carried, lambda f, then: seen.bridge(f, noisy(problem), then))
         watched = watched.carrying(carried) if watched else None
         chosen, terms = find(scheme)
         noise = chosen.noise_inputs(problem.noises, terms)

@@ -123,11 +123,14 @@ class ArraySDE(SDE):
             self.strengths = [elementwise("multiply", b, array(p)) for b, p in zip(spread, parts, strict=True)]
         self.shared = mixed.shape[1]
 
+    def in_states(self, nodes: Sequence[Array]) -> list[Array]:
+        """Nodes with states and time for their symbols."""
+        return mapped(nodes, lambda n: self.symbols.get(n.data[0] if isinstance(n, Scalar) else n))
+
     def resolved(self, where: str, nodes: Sequence[Array], more: Iterable[Array] = ()) -> list[Array]:
         """Nodes with states and time for their symbols. more: what else they may read. Raises InputError for what is
         neither state, time nor parameter."""
-        known = {*self.states, *more}
-        out = mapped(nodes, lambda n: self.symbols.get(n.data[0] if isinstance(n, Scalar) else n))
+        known, out = {*self.states, *more}, self.in_states(nodes)
         for node in out:
             strange = [text(s) for s in node.reads if s not in known]
             strange += [str(s) for s in node.symbols - {*self.parameters, time_symbol}]
@@ -179,6 +182,11 @@ class ArraySDE(SDE):
     def driven(self) -> list[bool]:
         """Which states have noise."""
         return [number(b) != 0 for b in self.strengths]
+
+    @property
+    def noisy(self) -> set[Any]:
+        """The states that have noise."""
+        return {s for s, on in zip(self.states, self.driven, strict=True) if on}
 
     @property
     def noises(self) -> int:
