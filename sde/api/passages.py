@@ -12,7 +12,7 @@ from sde.engine.hybrid import Hybrid
 from sde.settings import Gather
 from symbolic.arrays.adjoint import gradient
 from symbolic.arrays.building import mapped
-from symbolic.arrays.expression import Array, Past, broadcast, constant
+from symbolic.arrays.expression import Array, Past, broadcast, constant, number
 from symbolic.arrays.extremes import concave as concave_array
 from symbolic.codegen.array_hybrid import WatchedArrays
 from symbolic.codegen.hybrid_text import Watched, noise_rows, noisy
@@ -112,9 +112,12 @@ class _Reading:
         return in_states(where, value, self.problem)
 
     def clipped(self, where: str, rate: Any) -> Any:
-        """A rate, 0 where it is negative."""
+        """A rate, 0 where it is negative; where it is no number it stays none."""
         found = self.single(where, rate)
-        return np.maximum(found, 0) if isinstance(found, Array) else sp.Max(found, 0)
+        if isinstance(found, Array):
+            known = number(found)
+            return np.where(found < 0, 0, found) if known is None else constant(max(known, 0.0))
+        return sp.Piecewise((0, found < 0), (found, True))
 
     def changes(self, where: str, j: Jump) -> dict[Any, Any]:
         """What states become, of base variables of the sizes."""

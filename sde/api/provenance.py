@@ -90,7 +90,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, Mapping):
-        return {str(getattr(k, "name", k)): plain(v) for k, v in value.items()}
+        return {text(k) if isinstance(k, Array) else str(getattr(k, "name", k)): plain(v) for k, v in value.items()}
     if isinstance(value, Array):
         return text(value)
     if isinstance(value, sp.MatrixBase):

@@ -28,7 +28,8 @@ class Jump:
         {state: expression of the states, time, parameters and sizes}: what the state becomes. All are taken from the
         state before; states that are not named stay. Of an array of states also entries, {X[0]: 0}.
     rate
-        Jumps per unit time, an expression of states and time; where it is negative there are none.
+        Jumps per unit time, an expression of states and time; where it is negative there are none, and a path on which
+        it is no finite number is lost.
     at
         Times of impulses, from 0 on.
     when

@@ -184,6 +184,14 @@ def functionals(expressions: Iterable[sp.Basic], begin: float = 0.0) -> tuple[Ca
     return tuple(out)
 
 
+def by_words(words: Iterable[str], of: Iterable[Any]) -> dict[str, Any]:
+    """What functionals are of, by how they are written, each once."""
+    out = dict[str, Any]()
+    for k, (word, f) in enumerate(zip(words, of, strict=True)):
+        out[word if word not in out else f"{word}, number {k}"] = f
+    return out
+
+
 def values(carried: Iterable[Carried]) -> dict[sp.Basic, sp.Basic]:
     """What stands for the functionals in expressions of states."""
     return {c.node: c.value for c in carried}
