@@ -89,7 +89,7 @@ class _Arrays:
         found = domains.find([node], self.values, self.dtype)
         if found or any(isinstance(n, Past) for n in walk([node])):
             return found, None
-        return None, float(np.sum(evaluate([node], self.values, 1)[0]))
+        return None, float(np.maximum(evaluate([node], self.values, 1)[0], 0).sum())
 
     def changes(self, k: int, j: Jump) -> Iterable[tuple[Any, Finding | None]]:
         for state, node in array_jump.changes(self.problem, f"jumps[{k}]", j).items():

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import sympy as sp
 
 from sde.engine.hybrid import Hybrid
 from sde.settings import Gather
 from symbolic.arrays.adjoint import gradient
 from symbolic.arrays.building import mapped
-from symbolic.arrays.expression import Array, Past, broadcast, constant, number
+from symbolic.arrays.expression import Past, broadcast, constant
 from symbolic.arrays.extremes import concave as concave_array
 from symbolic.codegen.array_hybrid import WatchedArrays
 from symbolic.codegen.hybrid_text import Watched, noise_rows, noisy
@@ -112,11 +111,10 @@ class _Reading:
         return in_states(where, value, self.problem)
 
     def clipped(self, where: str, rate: Any) -> Any:
-        """A rate, 0 where it is negative; where it is no number it stays none."""
+        """A rate, that of all entries together, 0 where it is negative; where it is no number it stays none."""
+        if isinstance(self.problem, ArraySDE):
+            return array_jump.rates(self.problem, where, rate).sum()
         found = self.single(where, rate)
-        if isinstance(found, Array):
-            known = number(found)
-            return np.where(found < 0, 0, found) if known is None else constant(max(known, 0.0))
         return sp.Piecewise((0, found < 0), (found, True))
 
     def changes(self, where: str, j: Jump) -> dict[Any, Any]:

@@ -170,7 +170,8 @@ def problem(of: Loss | SDE) -> dict[str, Any]:
 
 def _jump(of: Jump) -> dict[str, Any]:
     shown = {k: v for k in ("rate", "at", "when") if (v := getattr(of, k)) is not None}
-    return plain({"changes": of.changes, **shown, **({"sizes": of.sizes} if of.sizes else {})})
+    more = {k: v for k in ("sizes", "entry") if (v := getattr(of, k)) not in (None, {})}
+    return plain({"changes": of.changes, **shown, **more})
 
 
 def _names(symbols: Sequence[Any]) -> list[str]:
