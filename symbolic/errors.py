@@ -30,7 +30,7 @@ class InputError(ValueError):
     @classmethod
     def of(cls, where: str, rule: str, got: Any, advice: str) -> InputError:
         """The sentence, from its parts: `got` is shown by repr, with its type."""
-        return cls(f"{where}: {rule}; got {shown(got)} ({type(got).__name__}). {advice}")
+        return cls(f"{where}: {rule}; got {shown(got)} ({kind(got)}). {advice}")
 
     def _part(self, name: str) -> str:
         found = _SENTENCE.fullmatch(str(self))
@@ -184,6 +184,11 @@ def shown(value: Any, longest: int = LONGEST) -> str:
     return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
+def kind(value: Any) -> str:
+    """What a value is: the word that its class has for users (`called`), else the class's name."""
+    return str(getattr(type(value), "called", type(value).__name__))
+
+
 def instance(where: str, value: Any, kind: type | tuple[type, ...], rule: str, advice: str) -> Any:
     """The value, which must be of a kind. Raises InputError."""
     if not isinstance(value, kind):
@@ -226,7 +231,7 @@ def unknown(where: str, key: Any, known: Mapping[str, Any], what: str = "paramet
     with other assumptions, or something else altogether. do: what to do, where no name may be meant."""
     name = getattr(key, "name", key)
     place = f"{where}[{shown(str(name), 82)[1:-1]}]"
-    got = f"{shown(key)} ({type(key).__name__})"
+    got = f"{shown(key)} ({kind(key)})"
     if not isinstance(key, str) and name in known:
         return (
             f"{place}: must be the problem's own symbol; got {got} with other assumptions. Use the same object, made by"

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import sympy as sp
 
+from sde.api.looks import looked, values_of
 from sde.engine.dataset import Explain
 from sde.engine.plan import Plan
 from sde.engine.rerun import state_at, step_of
+from sde.kernels.hybrid.turns import MOST_TURNS
 from symbolic.codegen.prepare import Prepared
 from symbolic.dynamics.equation import SDE
 from symbolic.dynamics.gradient import LossDynamics
 from symbolic.dynamics.step_map import h, t
 from symbolic.functions.domains import Evaluator, Finding
 from symbolic.problem.loss import Loss
-from symbolic.schemes import find, size, step_map
+from symbolic.schemes import find, step_map
 
 EXPLAINED, SECONDS, ROWS, MOST_STATES = 3, 1.0, 64, 64
 """How many paths are explained, how long that may take in all, how many rows of data are tried for a sample that did
@@ -41,16 +43,23 @@ def _why(
     problem: Loss | SDE, prepared: Prepared, scheme: str, plan: Plan, entry: dict[str, Any], until: float
 ) -> dict[str, Any]:
     step = step_of(plan, entry["time"])
+    if isinstance(problem, SDE) and problem.jumps and (found := _of_rates(problem, prepared, plan, entry, step, until)):
+        return found
     if step == 0:
-        start = "the start itself is beyond the bound" if np.isfinite(entry["value"]) else "the start is not a number"
-        return {"reason": start, "advice": "Start elsewhere, or give a larger bound"}
+        made = _of_changes(problem, prepared, plan, entry, state_at(plan, int(entry["path"]), 0, until), 0.0)
+        return made or {
+            "reason": "the start itself is beyond the bound",
+            "advice": "Start elsewhere, or give a larger bound",
+        }
     state = state_at(plan, int(entry["path"]), step - 1, until)
     begin, end = (float(v) for v in plan.clock.at(np.array([step - 1, step])))
     position = f"in the step from time {begin:.6g}"
     if state is not None:
-        names = _names(prepared)
-        before = ", ".join(f"{n} = {v:.6g}" for n, v in list(zip(names, state, strict=False))[:6])
-        position += f", where {before}" + (f" and {len(state) - 6} more" if len(state) > 6 else "")
+        position += f", where {_shown_state(prepared, state)}"
+    if isinstance(problem, SDE) and problem.arrays and state is not None:
+        found = looked(problem, prepared, plan, state, begin).coefficients()
+        if found:
+            return {"reason": f"{found.text}, {position}", "advice": found.advice or _smaller(problem, scheme)}
     suspects, stage = list[Finding](), ""
     known = np.empty(0) if state is None else state
     for values, expressions in _points(problem, prepared, scheme, plan, known, begin, end - begin):
@@ -65,9 +74,10 @@ def _why(
         if perf_counter() > until:
             break
     if state is None:
-        again = "are not taken again" if plan.hybrid else f"would take more than {SECONDS:g} s again"
-        reason = f"{position}; its steps before {again}"
+        reason = f"{position}; its steps before would take more than {SECONDS:g} s again"
         return {"reason": reason, "advice": "See the states before by keep='paths' with the same seed"}
+    if made := _of_changes(problem, prepared, plan, entry, state, begin):
+        return made
     if not np.isnan(entry["value"]):
         where = "the bound" if np.isfinite(entry["value"]) else "the number range"
         return {"reason": f"it grew beyond {where} {position}", "advice": _smaller(problem, scheme)}
@@ -83,6 +93,60 @@ def _why(
     least = "shorter ones than dt/2**21" if find(scheme)[0].estimates else "more than 2**20 of them"
     gave_up = f", or the path needed {least}," if own else ""
     return {"reason": f"{stage} gave no number{gave_up} {position}", "advice": _smaller(problem, scheme)}
+
+
+def _of_rates(
+    problem: SDE, prepared: Prepared, plan: Plan, entry: Mapping[str, Any], step: int, until: float
+) -> dict[str, Any] | None:
+    """What is said of a path whose rate of jumps is no finite number where a step begins, or has too many in it."""
+    times = plan.clock.at(np.arange(max(step - 1, 0), min(step + 2, plan.clock.steps + 1)))
+    here = [(k, float(time)) for k, time in zip(range(max(step - 1, 0), step + 1), times, strict=False)]
+    for number, time in reversed([one for one in here if one[1] <= entry["time"] * (1 + 1e-12)]):
+        state = state_at(plan, int(entry["path"]), number, until)
+        if state is None or not np.isfinite(state).all():
+            continue
+        look, position = looked(problem, prepared, plan, state, time), _shown_state(prepared, state)
+        for k, j in enumerate(problem.jumps):
+            if j.rate is None:
+                continue
+            found, value = look.rate(j)
+            if found:
+                reason = f"jumps[{k}].rate is no finite number: {found.text}, at time {time:.6g}, where {position}"
+                return {"reason": reason, "advice": found.advice or "Give a rate that is finite wherever paths go"}
+            length = float(plan.clock.at(np.array([min(number + 1, plan.clock.steps)]))[0]) - time
+            if value is not None and value * length > MOST_TURNS / 2:
+                reason = f"jumps[{k}].rate = {value:.6g} would make about {value * length:.3g} jumps in the step from"
+                more = f"{reason} time {time:.6g}, where {position}; there may be {MOST_TURNS}"
+                return {"reason": more, "advice": "Take a smaller dt, or many jumps as one"}
+    return None
+
+
+def _of_changes(
+    problem: Loss | SDE,
+    prepared: Prepared,
+    plan: Plan,
+    entry: Mapping[str, Any],
+    state: np.ndarray | None,
+    time: float,
+) -> dict[str, Any] | None:
+    """What is said of a path that a jump may have lost, of the state where a step began."""
+    if not isinstance(problem, SDE) or state is None or not problem.jumps:
+        return None
+    look = looked(problem, prepared, plan, state, time)
+    for k, j in enumerate(problem.jumps):
+        if j.at is None or np.isclose(j.at, entry["time"], rtol=1e-9, atol=0).any():
+            for s, found in look.changes(k, j):
+                if found:
+                    reason = f"jumps[{k}].changes[{s}] has no finite value: {found.text}, at time {entry['time']:.6g},"
+                    more = f"{reason} as it is where {_shown_state(prepared, state)}"
+                    return {"reason": more, "advice": found.advice or "Give what is finite wherever paths jump"}
+    return None
+
+
+def _shown_state(prepared: Prepared, state: np.ndarray) -> str:
+    named = [(n, v) for n, v in zip(_names(prepared), state, strict=False) if n.partition("[")[0].isidentifier()]
+    shown = ", ".join(f"{n} = {v:.6g}" for n, v in named[:6])
+    return shown + (f" and {len(named) - 6} more" if len(named) > 6 else "")
 
 
 def _smaller(problem: Loss | SDE, scheme: str) -> str:
@@ -117,20 +181,16 @@ def _points(
     """Formulas of the step, the user's own first, with all that is known of their symbols."""
     if isinstance(problem, SDE) and problem.arrays:
         return
-    dynamics, parameters = prepared.dynamics, [float(p) for p in plan.parameters]
-    values: dict[sp.Symbol, float] = dict(zip(dynamics.states, map(float, state), strict=False))
-    values |= {t: time, h: length}
+    dynamics = prepared.dynamics
     if isinstance(problem, SDE):
-        rows = _names(prepared)
-        own = {p: float(state[rows.index(p.name)]) for p in problem.parameters if p.name in rows}
-        shared = (p for p in (*problem.parameters, size) if p not in own)
-        values |= dict(zip(shared, parameters, strict=False)) | own
-        yield values, _formulas(problem)
+        values = values_of(problem, prepared, plan, state) | {t: time, h: length}
+        yield values, (*_formulas(problem), *prepared.past.values())
         if len(problem.states) > MOST_STATES:
             return
         made = step_map(problem, scheme)
         yield from _statements(values, made.first, made.ends, plan)
         return
+    values = dict(zip(dynamics.states, map(float, state), strict=False)) | {t: time, h: length}
     assert isinstance(dynamics, LossDynamics)
     rows = [(b.symbols, b.table) for b in problem.blocks if b.table is not None]
     samples: list[dict[sp.Symbol, float]] = [{}]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sde.api import explosion_reasons, passages, starts, sweep
+from sde.api import explosion_reasons, extreme_bridges, passages, starts, sweep
 from sde.api.estimate_store import run_name
 from sde.api.event_functions import EventFunction
 from sde.api.step_inputs import constants
@@ -68,6 +68,8 @@ class LevelPaths:
             raise InputError.of("events", rule, list(gather.events), 'Give stop="first", or crossings="bridge".')
         self.sde, self.time, self.began, self.scheme = sde, time, began, scheme
         self.functions, self._known, self._bytes = functions, dict[tuple[int, int], np.ndarray](), 0
+        asked = Gather(observables=self._observed(), events=gather.events if gather else None)
+        self._extremes = extreme_bridges.told(sde, asked)
         numbers = sweep.numbers(sde, parameters)
         survey = Survey(sde, numbers, start, PATHS, seed, time, began)
         self.resolved = STEADY * survey.pilot.step / RESOLVED
@@ -88,12 +90,12 @@ class LevelPaths:
 
     @property
     def order(self) -> float:
-        """The weak order that is stated: the scheme's own, at most that of what is seen of events."""
+        """The weak order that is stated: the scheme's own, at most that of what is seen of events and extremes."""
         found = float(find(self.scheme)[0].order("weak", self.sde.noise_class))
         found = found if isfinite(found) else 1.0
-        if self.watch is None:
-            return found
-        return min(found, 1.0 if self.watch.crossings == passages.BRIDGE else 0.5)
+        for how in (self.watch.crossings if self.watch else None, self._extremes):
+            found = found if how is None else min(found, 1.0 if how == passages.BRIDGE else 0.5)
+        return found
 
     def _grid(self, level: int) -> time_grid.Grid:
         longest = self.time / (self.steps * self.refine**level)

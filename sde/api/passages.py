@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import sympy as sp
 
 from sde.engine.hybrid import Hybrid
 from sde.settings import Gather
 from symbolic.arrays.adjoint import gradient
 from symbolic.arrays.building import mapped
-from symbolic.arrays.expression import Array, Past, broadcast, constant, number
+from symbolic.arrays.expression import Past, broadcast, constant
 from symbolic.arrays.extremes import concave as concave_array
 from symbolic.codegen.array_hybrid import WatchedArrays
-from symbolic.codegen.hybrid_text import Watched, noise_rows
+from symbolic.codegen.hybrid_text import Watched, noise_rows, noisy
 from symbolic.codegen.prepare import in_states
 from symbolic.dynamics import array_jump
 from symbolic.dynamics.array_equation import ArraySDE
@@ -112,9 +111,11 @@ class _Reading:
         return in_states(where, value, self.problem)
 
     def clipped(self, where: str, rate: Any) -> Any:
-        """A rate, 0 where it is negative."""
+        """A rate, that of all entries together, 0 where it is negative; where it is no number it stays none."""
+        if isinstance(self.problem, ArraySDE):
+            return array_jump.rates(self.problem, where, rate).sum()
         found = self.single(where, rate)
-        return np.maximum(found, 0) if isinstance(found, Array) else sp.Max(found, 0)
+        return sp.Piecewise((0, found < 0), (found, True))
 
     def changes(self, where: str, j: Jump) -> dict[Any, Any]:
         """What states become, of base variables of the sizes."""
@@ -132,10 +133,9 @@ def _has_bridge(problem: Loss | SDE, level: Any) -> bool:
             gradient(here)
         except InputError:
             return False
-        rows = zip(problem.states, problem.strengths, strict=True)
-        return not concave_array(level, {s for s, b in rows if number(b) != 0})
+        return not concave_array(level, problem.noisy)
     assert isinstance(problem, SDE)
-    return not concave(level, {s for s, row in noise_rows(problem).items() if any(b != 0 for b in row)})
+    return not concave(level, noisy(problem))
 
 
 def impulse_times(problem: Loss | SDE, time: float, began: float = 0.0) -> list[float]:

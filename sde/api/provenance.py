@@ -90,7 +90,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, Mapping):
-        return {str(getattr(k, "name", k)): plain(v) for k, v in value.items()}
+        return {text(k) if isinstance(k, Array) else str(getattr(k, "name", k)): plain(v) for k, v in value.items()}
     if isinstance(value, Array):
         return text(value)
     if isinstance(value, sp.MatrixBase):
@@ -170,7 +170,8 @@ def problem(of: Loss | SDE) -> dict[str, Any]:
 
 def _jump(of: Jump) -> dict[str, Any]:
     shown = {k: v for k in ("rate", "at", "when") if (v := getattr(of, k)) is not None}
-    return plain({"changes": of.changes, **shown, **({"sizes": of.sizes} if of.sizes else {})})
+    more = {k: v for k in ("sizes", "entry") if (v := getattr(of, k)) not in (None, {})}
+    return plain({"changes": of.changes, **shown, **more})
 
 
 def _names(symbols: Sequence[Any]) -> list[str]:

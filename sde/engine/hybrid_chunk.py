@@ -113,6 +113,25 @@ def advance_hybrid(plan: Plan, index: int, rows: np.ndarray, worker: Worker) -> 
     return ChunkPaths(index, first, count, rows, events, cells, own_steps)
 
 
+def state_at(plan: Plan, path: int, step: int, until: float) -> np.ndarray | None:
+    """As `sde.engine.rerun.state_at`."""
+    program, clock, hybrid = plan.program, plan.clock, plan.hybrid
+    assert hybrid is not None
+    loop, native = run_hybrid(program.dtype, type(plan.driver), hybrid.drawn(program)), hybrid.native(program, clock)
+    carried, at, pace = _Carried(plan, path, 1), 0, 16
+    rows = np.empty((len(clock.saves), program.observables, 1), program.dtype)
+    while at < step:
+        if perf_counter() > until:
+            return None
+        window = clock.window(at)
+        end = min(at + pace, step, window.first + len(window.h))
+        seed, parameters = np.uint64(plan.seed), plan.parameters
+        fixed = (program.native, native, plan.driver, window, seed, parameters)
+        loop(*fixed, *carried.flat(), carried.ended, at, end, plan.bound, rows, False)
+        at, pace = end, min(2 * pace, 4096)
+    return carried.arrays[0][0, : program.states, 0].astype(np.float64)
+
+
 def _freeze(plan: Plan, x: np.ndarray, marks: np.ndarray, times: np.ndarray, rows: np.ndarray) -> None:
     """What the loop has not written of rows (saves, O, n): the observables of paths that have stopped, at their stop's
     state and time, and NaN where a path is lost."""

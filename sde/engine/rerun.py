@@ -6,6 +6,7 @@ from time import perf_counter
 
 import numpy as np
 
+from sde.engine import hybrid_chunk
 from sde.engine.plan import Plan
 from sde.kernels.loop import run_block
 
@@ -23,10 +24,11 @@ def step_of(plan: Plan, time: float) -> int:
 
 
 def state_at(plan: Plan, path: int, step: int, until: float) -> np.ndarray | None:
-    """The state rows (S,) of a path after `step` steps; None where the clock (`time.perf_counter`) passes `until`,
-    and of paths that stop or jump."""
+    """The state rows (S,) of a path after `step` steps; None where the clock (`time.perf_counter`) passes `until`."""
+    if step == 0:
+        return np.asarray(plan.start(plan.first + path, 1), dtype=plan.program.dtype)[0, : plan.program.states]
     if plan.hybrid is not None:
-        return None
+        return hybrid_chunk.state_at(plan, path, step, until)
     program, lanes = plan.program, plan.program.lanes
     loop = run_block(program.dtype, type(plan.driver), plan.events > 0)
     width, none = program.states, np.empty((0, 0, 0))

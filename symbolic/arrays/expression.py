@@ -42,6 +42,7 @@ class Array(NDArrayOperatorsMixin):
     """
 
     __slots__ = ("__weakref__", "args", "data", "depth", "reads", "shape", "symbols", "values")
+    called: ClassVar[str] = "array"
     shape: Shape
     args: tuple[Array, ...]
     data: tuple[Any, ...]
@@ -57,6 +58,7 @@ class Array(NDArrayOperatorsMixin):
     ufunc: ClassVar[Callable[..., Any]]
     function: ClassVar[Callable[..., Any]]
     getitem: ClassVar[Callable[..., Any]]
+    written: ClassVar[Callable[[Array], str]]
 
     @classmethod
     def of(cls, shape: Sequence[int], args: Sequence[Array] = (), data: tuple[Any, ...] = ()) -> Any:
@@ -182,7 +184,7 @@ class Array(NDArrayOperatorsMixin):
         return type(self).of, (self.shape, self.args, self.data)
 
     def __repr__(self) -> str:
-        return text(self)
+        return Array.written(self)
 
 
 class State(Array):
@@ -377,7 +379,7 @@ MOST_TEXT = 2000
 
 
 def text(node: Array) -> str:
-    """A node in words, cut where it is long."""
+    """A node's structure in words, cut where it is long: what a record tells of it."""
     if isinstance(node, State):
         return node.name
     if isinstance(node, Noise):

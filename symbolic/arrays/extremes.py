@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
+from functools import reduce as fold
 
+from symbolic.arrays.building import elementwise, expanded, mapped, reduced
 from symbolic.arrays.derivative import entrywise
 from symbolic.arrays.expression import (
     Array,
@@ -17,13 +19,36 @@ from symbolic.arrays.expression import (
     State,
     Take,
     View,
+    constant,
     walk,
 )
 
 
 def concave(root: Array, noisy: Set[Array]) -> bool:
-    """As `dynamics.extremes.concave`, of one number. noisy: the states that have noise."""
-    signs: dict[Array, int] = {root: 1}
+    """As `dynamics.extremes.concave`, of a number or of each entry. noisy: the states that have noise."""
+    return bool(_asking(root, noisy))
+
+
+def led(root: Array, noisy: Set[Array], then: Mapping[Array, Array]) -> Array:
+    """As `dynamics.extremes.led`. then: states and time at a step's end."""
+    out = constant(1.0)
+    for node in _asking(root, noisy):
+        ends = mapped([node, *node.args], then.get)
+        least, axes = node.data[0] in ("min", "Min"), node.data[1] if isinstance(node, Reduce) else ()
+        first, last = (expanded(n, axes) for n in (node, ends[0]))
+        beyond = "less_equal" if least else "greater_equal"
+        both = [
+            elementwise("logical_and", elementwise(beyond, a, first), elementwise(beyond, b, last))
+            for a, b in zip(node.args, ends[1:], strict=True)
+        ]
+        same = reduced("max", fold(lambda a, b: elementwise("logical_or", a, b), both), axes)
+        out = elementwise("multiply", out, reduced("min", same))
+    return out
+
+
+def _asking(root: Array, noisy: Set[Array]) -> list[Array]:
+    """The extremes by which it is concave."""
+    signs, found = {root: 1}, list[Array]()
     for node in reversed(walk([root])):
         sign = signs.pop(node, None)
         if sign is None or not node.reads & noisy or isinstance(node, Past):
@@ -33,10 +58,10 @@ def concave(root: Array, noisy: Set[Array]) -> bool:
             moving = [a for a in node.args if a.reads & noisy]
             several = len(moving) > 1 or (isinstance(node, Reduce) and node.size < moving[0].size)
             if several and sign != (-1 if kind in ("min", "Min") else 1) and not _lone(node, noisy):
-                return True
+                found.append(node)
         for a, own in zip(node.args, _through(node, kind, sign), strict=True):
             signs[a] = own if signs.get(a, own) == own else 0
-    return False
+    return found
 
 
 def _through(node: Array, kind: str | None, sign: int) -> list[int]:

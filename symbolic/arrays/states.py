@@ -8,7 +8,8 @@ from typing import Any
 
 import sympy as sp
 
-import symbolic.arrays.functions  # noqa: F401 - NumPy's functions of arrays
+import symbolic.arrays.functions
+import symbolic.arrays.writing  # noqa: F401 - how they are shown
 from symbolic.arrays.expression import Array, State, lookup
 from symbolic.errors import InputError, as_whole
 from symbolic.functions import tables

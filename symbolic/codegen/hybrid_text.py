@@ -9,7 +9,7 @@ Every lane has a clock of its own, and beside step and observe there are
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from symbolic.codegen.row_loops import averages
 from symbolic.codegen.solve_text import step_text
 from symbolic.dynamics.autodiff import Statement
 from symbolic.dynamics.equation import SDE
-from symbolic.dynamics.extremes import slope
+from symbolic.dynamics.extremes import led, slope
 from symbolic.dynamics.path_functionals import Carried, values
 from symbolic.dynamics.step_map import Accumulation, RowSlopes, StepMap, h, t
 
@@ -90,12 +90,22 @@ class Watched:
         """Of an excess, per unit time."""
         return sp.Add(*(slope(level, s) * c for s, c in self.spread(level).items()))
 
+    def bridge(self, f: sp.Expr, moving: Set[sp.Symbol], then: Mapping[sp.Basic, sp.Expr]) -> sp.Expr:
+        """The variance of f over a step to the states `then`: 0 where f asks for all of an extreme and another entry
+        has become it, as the bridge of the first does not see that one. moving: the states that have noise."""
+        return self.variance(f) * led(f, moving, then)
+
 
 def noise_rows(problem: SDE) -> dict[sp.Symbol, list[sp.Expr]]:
     """Rows of the diffusion by state, the Brownian motions' own among them."""
     b, unit = problem.diffusion_matrix, sp.eye(problem.noises)
     rows = {s: list(b.row(i)) for i, s in enumerate(problem.states)}
     return rows | {w: list(unit.row(j)) for j, w in enumerate(problem.W)}
+
+
+def noisy(problem: SDE) -> set[sp.Symbol]:
+    """The states that have noise, the Brownian motions among them."""
+    return {s for s, row in noise_rows(problem).items() if any(b != 0 for b in row)}
 
 
 def emit_hybrid(

@@ -13,13 +13,13 @@ import sympy as sp
 
 from symbolic.codegen.array_hybrid import WatchedArrays
 from symbolic.codegen.emit import Module, emit
-from symbolic.codegen.hybrid_text import Watched, emit_hybrid, noise_rows
+from symbolic.codegen.hybrid_text import Watched, emit_hybrid, noise_rows, noisy
 from symbolic.codegen.prepare_arrays import emitted, observed
 from symbolic.codegen.row_loops import averages
 from symbolic.dynamics.array_equation import ArraySDE
 from symbolic.dynamics.equation import SDE
 from symbolic.dynamics.gradient import LossDynamics
-from symbolic.dynamics.path_functionals import carrying, functionals, values
+from symbolic.dynamics.path_functionals import by_words, carrying, functionals, values
 from symbolic.dynamics.step_map import StepMap, t
 from symbolic.errors import InputError, nearest
 from symbolic.language import names
@@ -47,8 +47,8 @@ class Prepared:
     outputs: what a run saves, in row order. mean, factor: E m and R with R R^T = Cov m of the data features, for losses
     polynomial in the data; for a general SDE, 0 and the identity; None otherwise. modes: how many of an SDE's inputs
     are coefficients of the Brownian path (degree by degree), the others being normals of their own. table: rows that
-    observables average over, which follow the parameters of a run. The plan (how to draw one data row) is made on
-    demand.
+    observables average over, which follow the parameters of a run. past: what functionals of the path are of, by how
+    they are written. The plan (how to draw one data row) is made on demand.
     """
 
     module: Module
@@ -58,6 +58,7 @@ class Prepared:
     dynamics: LossDynamics | SDE
     modes: int = 1
     table: np.ndarray = field(default_factory=lambda: np.empty(0))
+    past: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @cached_property
     def plan(self) -> SamplingPlan:
@@ -100,9 +101,9 @@ def prepare(
         raise InputError.of("dtype", "must be 'float32' or 'float64'", dtype, hint)
     if isinstance(problem, ArraySDE):
         assert not isinstance(watched, Watched)
-        module, shapes, made = emitted(problem, scheme, observables or {}, dtype, watched, begin)
-        found = tuple(Output(name, shape) for name, shape in shapes.items())
-        return Prepared(module, found, np.zeros(made.inputs), np.eye(made.inputs), problem, made.modes, module.numbers)
+        module, shapes, made, past = emitted(problem, scheme, observables or {}, dtype, watched, begin)
+        found, zeros, unit = tuple(Output(*o) for o in shapes.items()), np.zeros(made.inputs), np.eye(made.inputs)
+        return Prepared(module, found, zeros, unit, problem, made.modes, module.numbers, past)
     parts = parameters_of(problem)
     taken = {p.name for p in parts} | OURS.keys()
     known, clock = _known(problem)
@@ -156,14 +157,17 @@ def _made(
         carried = functionals(named, float(np.dtype(dtype).type(begin)))
         shown = values(carried)
         rows = {name: sp.sympify(e, strict=True).xreplace(shown) for name, e in rows.items()} if carried else rows
-        spread = Watched((), noise_rows(problem)).seen(step.seen).variance
-        step = carrying(step, carried, spread)
+        seen = Watched((), noise_rows(problem)).seen(step.seen)
+        step = carrying(step, carried, lambda f, then: seen.bridge(f, noisy(problem), then))
         watched = watched.carrying(carried) if watched else None
         chosen, terms = find(scheme)
         noise = chosen.noise_inputs(problem.noises, terms)
-        size = len(step.inputs)
+        size, in_words = len(step.inputs), {} if problem.time is None else {t: problem.time}
         module = emit(step, rows, None, dtype) if watched is None else emit_hybrid(step, rows, watched, None, dtype)
-        return Prepared(module, outputs, np.zeros(size), np.eye(size), problem, noise.modes, module.numbers)
+        past = by_words((str(c.node.xreplace(in_words)) for c in carried), (c.f for c in carried))
+        states = [str(s) for s in step.states[: len(step.states) - len(past)]]
+        module = replace(module, manifest={**module.manifest, "states": [*states, *past]})
+        return Prepared(module, outputs, np.zeros(size), np.eye(size), problem, noise.modes, module.numbers, past)
     if problem.distribution_parameters:
         raise InputError(
             "data: numbers are needed to run; got laws with symbols"

@@ -18,6 +18,7 @@ from symbolic.codegen.array_text import Function, Table, Target
 from symbolic.codegen.emit import GROUP, Module, lane_count, module
 from symbolic.dynamics.array_equation import ArraySDE
 from symbolic.dynamics.array_past import carried_of, moved
+from symbolic.dynamics.path_functionals import by_words
 from symbolic.dynamics.step_map import h, t
 from symbolic.errors import InputError
 from symbolic.language import names as known_names
@@ -37,9 +38,10 @@ def emitted(
     dtype: str,
     watched: WatchedArrays | None = None,
     begin: float = 0.0,
-) -> tuple[Module, dict[str, tuple[int, ...]], ArrayStep]:
-    """Text and manifest, the shape of each output, and the step. watched: levels and changes of paths with clocks of
-    their own; begin: when paths begin. Raises InputError."""
+) -> tuple[Module, dict[str, tuple[int, ...]], ArrayStep, dict[str, Array]]:
+    """Text and manifest, the shape of each output, the step, and what functionals of the path are of, by how they are
+    written. watched: levels and changes of paths with clocks of their own; begin: when paths begin. Raises
+    InputError."""
     step = array_step(problem, scheme)
     if problem.jumps and (watched is None or not watched.changes):
         raise InputError.of("jumps", "only simulate runs them", list(problem.jumps), "Leave them out, or simulate.")
@@ -79,10 +81,12 @@ def emitted(
     ]
     if watched is not None:
         parts += array_hybrid.functions(problem, strengths, watched.carrying(carried), carried, places, write)
+    past = by_words((repr(c.node) for c in carried), (c.f for c in carried))
+    written = [*(s.data[0] for s in problem.states), *past]
     labels = [label for name, o in shown.items() for label in _labels(name, o.shape)]
     manifest: dict[str, Any] = {
         "name": step.name,
-        "states": [label for s in states for label in _labels(s.data[0], s.shape)],
+        "states": [label for name, s in zip(written, states, strict=True) for label in _labels(name, s.shape)],
         "inputs": step.inputs,
         "data": 0,
         "parameters": [str(s) for s in step.parameters],
@@ -94,7 +98,7 @@ def emitted(
     }
     own = calls.functions(walk(read))
     made = module(parts, {**manifest, "functions": sorted(own)}, table.numbers())
-    return replace(made, functions=own), {name: o.shape for name, o in shown.items()}, step
+    return replace(made, functions=own), {name: o.shape for name, o in shown.items()}, step, past
 
 
 def _rows(nodes: Sequence[Array]) -> list[int]:

@@ -13,7 +13,7 @@ from symbolic.arrays import building, calls
 from symbolic.arrays.building import array, elementwise, mapped
 from symbolic.arrays.bundle import Bundle, Strengths
 from symbolic.arrays.derivative import along, entrywise
-from symbolic.arrays.expression import Array, Noise, Past, Scalar, State, broadcast, number, text, viewed, walk
+from symbolic.arrays.expression import Array, Noise, Past, Scalar, State, broadcast, number, viewed, walk
 from symbolic.dynamics import array_domain, array_jump
 from symbolic.dynamics import domain as domains
 from symbolic.dynamics import equation_reading as reading
@@ -123,13 +123,16 @@ class ArraySDE(SDE):
             self.strengths = [elementwise("multiply", b, array(p)) for b, p in zip(spread, parts, strict=True)]
         self.shared = mixed.shape[1]
 
+    def in_states(self, nodes: Sequence[Array]) -> list[Array]:
+        """Nodes with states and time for their symbols."""
+        return mapped(nodes, lambda n: self.symbols.get(n.data[0] if isinstance(n, Scalar) else n))
+
     def resolved(self, where: str, nodes: Sequence[Array], more: Iterable[Array] = ()) -> list[Array]:
         """Nodes with states and time for their symbols. more: what else they may read. Raises InputError for what is
         neither state, time nor parameter."""
-        known = {*self.states, *more}
-        out = mapped(nodes, lambda n: self.symbols.get(n.data[0] if isinstance(n, Scalar) else n))
+        known, out = {*self.states, *more}, self.in_states(nodes)
         for node in out:
-            strange = [text(s) for s in node.reads if s not in known]
+            strange = [repr(s) for s in node.reads if s not in known]
             strange += [str(s) for s in node.symbols - {*self.parameters, time_symbol}]
             if strange:
                 raise InputError.of(
@@ -158,7 +161,7 @@ class ArraySDE(SDE):
         sense = "Ito" if self.interpretation == "ito" else "Stratonovich"
         lines = [f"SDE({self.name}: {sense}, {self.dimension} states, {self.noises} noises, {self.noise_class};"]
         for s, f, b in zip(self.states, self.forces, self.strengths, strict=True):
-            shown = [t if len(t) < 200 else t[:197] + "..." for t in (text(f), text(b))]
+            shown = [t if len(t) < 200 else t[:197] + "..." for t in (repr(f), repr(b))]
             lines.append(f"    d{s.data[0]}{s.shape or ''} = {shown[0]} dt + {shown[1]} dW")
         return "\n".join(lines) + ")"
 
@@ -179,6 +182,11 @@ class ArraySDE(SDE):
     def driven(self) -> list[bool]:
         """Which states have noise."""
         return [number(b) != 0 for b in self.strengths]
+
+    @property
+    def noisy(self) -> set[Any]:
+        """The states that have noise."""
+        return {s for s, on in zip(self.states, self.driven, strict=True) if on}
 
     @property
     def noises(self) -> int:

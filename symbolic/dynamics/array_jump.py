@@ -11,7 +11,7 @@ import sympy as sp
 from symbolic.arrays import building
 from symbolic.arrays.building import array, mapped
 from symbolic.arrays.evaluation import evaluate
-from symbolic.arrays.expression import Array, Reshape, Scalar, State, Take, View, broadcast, walk
+from symbolic.arrays.expression import Array, Reshape, Scalar, State, Take, View, broadcast, constant, number, walk
 from symbolic.dynamics import jump
 from symbolic.dynamics.jump import Jump
 from symbolic.errors import InputError
@@ -37,6 +37,30 @@ def single(problem: ArraySDE, where: str, value: Any) -> Array:
     return building.elementwise("where", node, 1, 0) if node.condition else node
 
 
+def rates(problem: ArraySDE, where: str, value: Any) -> Array:
+    """A rate, or one for each entry: 0 where it is negative; where it is no number it stays none. Raises InputError."""
+    (node,) = problem.resolved(where, [array(value, where)])
+    node = building.elementwise("where", node, 1, 0) if node.condition else node
+    if (known := number(node)) is not None:
+        return broadcast(constant(max(known, 0.0)), node.shape)
+    return building.elementwise("where", building.elementwise("less", node, 0), 0, node)
+
+
+def _entry(problem: ArraySDE, where: str, j: Jump) -> Array | None:
+    """Where an array of rates has the entry that jumps: the first up to which rates add up to a uniform share of all.
+    None for a jump of one rate. Raises InputError."""
+    if j.chooser is None:
+        return None
+    each = rates(problem, f"{where}.rate", j.rate)
+    if each.size == 1:
+        return building.elementwise("greater", broadcast(constant(1.0), each.shape), 0)
+    flat = building.reshape(each, (-1,))
+    total: Any = np.cumsum(flat)
+    share = sizes_of(j)[j.chooser] * total[-1]
+    before = building.concatenate([np.zeros(1), total[:-1]])
+    return building.reshape((before < share) & (share <= total) & (flat > 0), each.shape)
+
+
 def sizes_of(j: Jump) -> dict[Any, Array]:
     """Rows of base variables by what stands for them in `j.drawn`."""
     return {b: State.of((), (), (f":size_{b.dummy_index}",)) if isinstance(b, sp.Dummy) else b for b in j.base}
@@ -49,6 +73,12 @@ def changes(problem: ArraySDE, where: str, j: Jump) -> dict[Array, Array]:
         key: value if isinstance(value, Array) else building.of_sympy(value, leaves)
         for key, value in ((s if isinstance(s, Array) else Scalar.of((), (), (s,)), v) for s, v in j.drawn.items())
     }
+    who = _entry(problem, where, j)
+    if j.entry is not None and who is not None:
+        if j.entry.shape != who.shape:
+            do = "Make it of the rates' shape."
+            raise InputError.of(f"{where}.entry", f"must have the rates' shape {who.shape}", j.entry.shape, do)
+        drawn[j.entry] = building.elementwise("where", who, 1, 0)
     for key, value in j.changes.items():
         here = f"{where}.changes[{key}]"
         (node,) = problem.resolved(here, mapped([array(value, here)], drawn.get), leaves.values())
@@ -61,6 +91,9 @@ def changes(problem: ArraySDE, where: str, j: Jump) -> dict[Array, Array]:
             raise InputError.of(
                 here, f"must have the shape {shape}", node.shape, "Match it, or give a number."
             ) from None
+        if who is not None and j.entry is None and shape == who.shape:
+            still = state if target is None else building.take(state, target)
+            node = building.elementwise("where", who, node, still)
         out[state] = node if target is None else _put(out.get(state, state), target, node)
     return out
 
@@ -94,12 +127,12 @@ def check(problem: ArraySDE, jumps: Any) -> tuple[Jump, ...]:
     taken = {s.data[0] for s in problem.states} | {p.name for p in problem.parameters}
     for k, j in enumerate(found):
         where = f"SDE.jumps[{k}]"
-        clash = {s.name for s in j.sizes} & taken
+        clash = {s.name for s in (*j.sizes, *([] if j.entry is None else [j.entry]))} & taken
         if clash:
             raise InputError.of(f"{where}.sizes", "a name may stand for one thing only", min(clash), "Rename it.")
         changes(problem, where, j)
         if j.rate is not None:
-            single(problem, f"{where}.rate", j.rate)
+            rates(problem, f"{where}.rate", j.rate)
         if j.when is not None:
             single(problem, f"{where}.when", excess(j.when))
     return found

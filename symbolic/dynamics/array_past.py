@@ -11,6 +11,7 @@ from symbolic.arrays.adjoint import spread_of
 from symbolic.arrays.building import array, elementwise, mapped
 from symbolic.arrays.derivative import along, entrywise
 from symbolic.arrays.expression import Array, Noise, Past, Scalar, State, walk
+from symbolic.arrays.extremes import led
 from symbolic.dynamics.array_equation import CLOCK, ArraySDE
 from symbolic.dynamics.step_map import h
 from symbolic.errors import InputError
@@ -78,7 +79,8 @@ def moved(
         bridge = None
         if c.noise:
             first, second = c.noise
-            bridge = _variance(problem, strengths, c.f) * (first * first + second * second)
+            seen = led(c.f, problem.noisy, {**then, CLOCK: LATER})
+            bridge = _variance(problem, strengths, c.f) * seen * (first * first + second * second)
         out.append(c.after({}, then, bridge))
     return out
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterator, Mapping, Set
 
 import sympy as sp
 
 from symbolic.dynamics.path_functionals import PathFunctional
+from symbolic.dynamics.step_map import h, t
 
 Extreme = sp.Max | sp.Min
 
@@ -38,24 +39,42 @@ def _slope(f: sp.Expr, s: sp.Symbol) -> sp.Expr:
 def concave(f: sp.Expr, noisy: Set[sp.Symbol]) -> bool:
     """Whether f > 0 may ask for several entries of an extreme at once, of more than one of the states that have noise:
     for all of a smallest that raises f, of a largest that lowers it, or of what does either."""
-    return _concave(f.xreplace({node: sp.Dummy(real=True) for node in f.atoms(PathFunctional)}), noisy, 1)
+    return any(_asking(f.xreplace({node: sp.Dummy(real=True) for node in f.atoms(PathFunctional)}), noisy, 1))
 
 
-def _concave(f: sp.Basic, noisy: Set[sp.Symbol], sign: int) -> bool:
-    """The same of sign * f, of either where sign is 0."""
+def led(f: sp.Expr, noisy: Set[sp.Symbol], then: Mapping[sp.Basic, sp.Expr]) -> sp.Expr:
+    """1 where each extreme by which f is `concave` is the same entry at both ends of a step, else 0. then: the states
+    at its end."""
+    later = {**then, t: t + h}
+    out: sp.Expr = sp.S.One
+    for node in sorted(set(_asking(f, noisy, 1)), key=sp.default_sort_key):
+        kind, beyond = (sp.Max, sp.Ge) if isinstance(node, sp.Max) else (sp.Min, sp.Le)
+        ends = [a.xreplace(later) for a in node.args]
+        last = kind(*ends)
+        both = [sp.And(beyond(a, node), beyond(b, last)) for a, b in zip(node.args, ends, strict=True)]
+        out *= sp.Piecewise((1, sp.Or(*both)), (0, True))
+    return out
+
+
+def _asking(f: sp.Basic, noisy: Set[sp.Symbol], sign: int) -> Iterator[sp.Expr]:
+    """The extremes by which sign * f is concave, by which either is where sign is 0."""
     if not f.has(sp.Max, sp.Min):
-        return False
+        return
     if isinstance(f, Extreme):
         moving = [a for a in f.args if a.free_symbols & noisy]
         several = len(moving) > 1 and len(f.free_symbols & noisy) > 1
         if several and sign != (-1 if isinstance(f, sp.Min) else 1):
-            return True
-        return any(_concave(a, noisy, sign) for a in f.args)
-    if isinstance(f, sp.Mul):
+            yield f
+        for a in f.args:
+            yield from _asking(a, noisy, sign)
+    elif isinstance(f, sp.Mul):
         rest = (sp.Mul(*(b for b in f.args if b is not a)) for a in f.args)
-        return any(_concave(a, noisy, sign * _sign(r)) for a, r in zip(f.args, rest, strict=True))
-    through = isinstance(f, sp.Add | sp.Piecewise | sp.functions.elementary.piecewise.ExprCondPair)
-    return any(_concave(a, noisy, sign if through and isinstance(a, sp.Expr | sp.Tuple) else 0) for a in f.args)
+        for a, r in zip(f.args, rest, strict=True):
+            yield from _asking(a, noisy, sign * _sign(r))
+    else:
+        through = isinstance(f, sp.Add | sp.Piecewise | sp.functions.elementary.piecewise.ExprCondPair)
+        for a in f.args:
+            yield from _asking(a, noisy, sign if through and isinstance(a, sp.Expr | sp.Tuple) else 0)
 
 
 def _sign(f: sp.Expr) -> int:

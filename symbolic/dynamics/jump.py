@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from symbolic.arrays.expression import State
+from symbolic.arrays.expression import Array, State
 from symbolic.errors import InputError, as_reals, instance
 from symbolic.language import names
 from symbolic.language.calls import called
 from symbolic.problem.base_distribution import Distribution
 
-NORMAL = -3.0
-"""Kind of base variable beside those of `symbolic.problem.base_distribution`."""
+NORMAL, UNIFORM = -3.0, -1.0
+"""Kinds of base variables: one beside those of `symbolic.problem.base_distribution`, and one of those."""
 
 
 @called({"intensity": "Give rate=.", "times": "Give at=.", "event": "Give when=.", "size": "Give sizes={Z: law}."})
@@ -28,7 +28,9 @@ class Jump:
         {state: expression of the states, time, parameters and sizes}: what the state becomes. All are taken from the
         state before; states that are not named stay. Of an array of states also entries, {X[0]: 0}.
     rate
-        Jumps per unit time, an expression of states and time; where it is negative there are none.
+        Jumps per unit time, an expression of states and time; where it is negative there are none, and a path on which
+        it is no finite number is lost. Of an equation of arrays also an array, a rate for each entry: a change of its
+        shape is then made at the entry that jumps, any other as it stands.
     at
         Times of impulses, from 0 on.
     when
@@ -36,6 +38,9 @@ class Jump:
     sizes
         {symbol: distribution}, drawn anew at each jump: Normal, Uniform, Bernoulli or Laplace, with numbers. An array
         made by `states` is drawn entry by entry.
+    entry
+        An array made by `states`, of the shape of an array of rates, which is 1 at the entry that jumps and 0 elsewhere
+        in what changes say: {E: E + K @ who}. Each change is then made as it stands.
 
     Raises
     ------
@@ -60,6 +65,7 @@ class Jump:
         at: Any = None,
         when: Any = None,
         sizes: Mapping[sp.Symbol, Distribution] | None = None,
+        entry: Any = None,
     ) -> None:
         instance("Jump.changes", changes, Mapping, "must be a mapping {state: expression}", "Write {X: X + 1}.")
         if sum(value is not None for value in (rate, at, when)) != 1 or not changes:
@@ -71,6 +77,16 @@ class Jump:
         self.kinds, self.base, self.drawn = list[float](), list[Any](), dict[Any, Any]()
         for symbol, law in self.sizes.items():
             self._read(symbol, law)
+        self.entry, self.chooser = entry, None
+        if entry is not None:
+            do = 'Write who = states("who", X.shape), and rate= of that shape.'
+            instance("Jump.entry", entry, State, "must be an array made by states", do)
+        if np.ndim(rate) if isinstance(rate, (list, tuple, np.ndarray)) else isinstance(rate, Array) and rate.shape:
+            self.chooser = sp.Dummy("entry", real=True)
+            self.base.append(self.chooser)
+            self.kinds.append(UNIFORM)
+        elif entry is not None:
+            raise InputError.of("Jump.entry", "goes with an array of rates", rate, "Give rate= an entry each.")
 
     def _read(self, symbol: Any, law: Any) -> None:
         instance("Jump.sizes", symbol, (sp.Symbol, State), "must be by symbol", "Write {Z: Normal(0, 1)}.")
@@ -104,7 +120,8 @@ class Jump:
     def __repr__(self) -> str:
         """As it would be written."""
         trigger = next(f"{k}={v}" for k in ("rate", "at", "when") if (v := getattr(self, k)) is not None)
-        return f"Jump({self.changes}, {trigger}{f', sizes={self.sizes}' if self.sizes else ''})"
+        more = "".join(f", {k}={v}" for k in ("sizes", "entry") if (v := getattr(self, k)) not in (None, {}))
+        return f"Jump({self.changes}, {trigger}{more})"
 
 
 def _times(at: Any) -> tuple[float, ...]:

@@ -184,19 +184,32 @@ def functionals(expressions: Iterable[sp.Basic], begin: float = 0.0) -> tuple[Ca
     return tuple(out)
 
 
+def by_words(words: Iterable[str], of: Iterable[Any]) -> dict[str, Any]:
+    """What functionals are of, by how they are written, each once."""
+    out = dict[str, Any]()
+    for k, (word, f) in enumerate(zip(words, of, strict=True)):
+        out[word if word not in out else f"{word}, number {k}"] = f
+    return out
+
+
 def values(carried: Iterable[Carried]) -> dict[sp.Basic, sp.Basic]:
     """What stands for the functionals in expressions of states."""
     return {c.node: c.value for c in carried}
 
 
-def carrying(step: StepMap, carried: tuple[Carried, ...], variance: Callable[[sp.Expr], sp.Expr]) -> StepMap:
-    """The step that moves them too. variance: of an expression, per unit time."""
+def carrying(
+    step: StepMap,
+    carried: tuple[Carried, ...],
+    variance: Callable[[sp.Expr, Mapping[sp.Basic, sp.Expr]], sp.Expr],
+) -> StepMap:
+    """The step that moves them too. variance: of an expression, per unit time, given the states at the step's end."""
     if not carried:
         return step
     later = [sp.Symbol(f":next_{j}", real=True) for j in range(len(step.states))]
     then = dict(zip(step.states, later, strict=True))
     updates = [
-        c.after({}, then, variance(c.f) * sp.Add(*(n**2 for n in c.extra)) if c.largest else None) for c in carried
+        c.after({}, then, variance(c.f, then) * sp.Add(*(n**2 for n in c.extra)) if c.largest else None)
+        for c in carried
     ]
     return replace(
         step,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import sympy as sp
@@ -22,7 +23,7 @@ class Finding:
     value: float
     why: str
     advice: str
-    node: sp.Basic
+    node: Any
 
     @property
     def text(self) -> str:

@@ -13,7 +13,7 @@ import sympy as sp
 
 from sde import convergence, expectation, simulate, train
 from sde.engine.dataset import ExplosionWarning
-from symbolic import SDE, SGD, Dataset, Loss, Normal
+from symbolic import SDE, SGD, Dataset, Jump, Loss, Normal, running, states
 from symbolic.functions.domains import Evaluator
 
 X, Y, u, w, x = sp.symbols("X Y u w x", real=True)
@@ -157,6 +157,92 @@ def test_case_a15_the_evaluator_takes_only_the_branch_that_holds() -> None:
     assert Evaluator({X: 100.0}, "float64").find([sp.exp(X)]) is None
     assert Evaluator({X: 100.0}, "float32").find([sp.exp(X)]).why == "is beyond the range of float32"  # type: ignore[union-attr]
     assert Evaluator({X: -1.0}, "float64").find([sp.sqrt(X * Y)]) is None, "what is not known says nothing"
+
+
+A, NUMBERS = states("A", (3,)), np.array([0.0, 1.0, 2.0])
+JUMPS: list[tuple[Any, Any, str, str]] = [
+    (
+        Jump({X: X + 1}, rate=1 / X),
+        0.0,
+        "jumps[0].rate is no finite number: 1/X left its domain, a division by zero: X = 0, at time 0, where X = 0",
+        "Keep the divisor from 0",
+    ),
+    (
+        Jump({X: X + 1}, rate=sp.sqrt(X) * t),
+        0.2,
+        "jumps[0].rate is no finite number: sqrt(X) left its domain",
+        "Max(X, 0)",
+    ),
+    (Jump({X: 1 / X}, at=[0, 1]), 0.0, "jumps[0].changes[X] has no finite value: 1/X left its domain", "the divisor"),
+    (Jump({X: sp.log(-(X**2))}, rate=5), 1.0, "jumps[0].changes[X] has no finite value: log(-X**2) left", "Write log("),
+    (
+        Jump({X: X}, rate=10**9 + 0 * X),
+        0.0,
+        "jumps[0].rate = 1e+09 would make about 5e+07 jumps in the step",
+        "smaller dt",
+    ),
+    (
+        Jump({A: A + 1}, rate=1 / A[0]),
+        NUMBERS,
+        "jumps[0].rate is no finite number: 1/A[0] left its domain",
+        "maximum(A[0]",
+    ),
+    (
+        Jump({A[1]: np.log(-(A[2]))}, rate=5),
+        NUMBERS + 1,
+        "jumps[0].changes[A] has no finite value: log(-A[2]) left",
+        "log(",
+    ),
+]
+
+
+@pytest.mark.parametrize(("jump", "start", "reason", "advice"), JUMPS, ids=range(len(JUMPS)))
+def test_case_a15_jumps_say_which(jump: Jump, start: Any, reason: str, advice: str) -> None:
+    state: Any = X if np.ndim(start) == 0 else A
+    noise: Any = [[1]] if state is X else 1.0
+    problem = SDE([X], [0], noise, time=t, jumps=[jump]) if state is X else SDE(A, 0 * A, noise, jumps=[jump])
+    paths = 4 if "1e+09" in reason else 200
+    warning, entries, _ = told(problem, start={state: start}, **{**OPTIONS, "paths": paths}, check=False)
+    assert reason in warning and advice in warning and "start is not" not in warning
+    assert entries[0]["reason"].startswith(reason)
+
+
+def test_case_a15_a_state_before_a_loss_among_jumps() -> None:
+    """Steps of paths that jump and stop are taken again too: the run with that path kept says the same."""
+    jumping = SDE([X], [(0.04 - X) / 2], [[sp.sqrt(X) / 2]], jumps=[Jump({X: X + 0.01}, rate=3)])
+    options: dict[str, Any] = {**OPTIONS, "scheme": "euler-maruyama", "start": {X: 0.04}}
+    _, entries, _ = told(jumping, events={"up": X > 5}, stop="first", **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        kept = simulate(jumping, events={"up": X > 5}, stop="first", **{**options, "save_at": 41, "keep": "paths"})
+    seen = [e for e in entries[:3] if "sqrt(X)" in e["reason"] and "left its domain" in e["reason"]]
+    for entry in seen:
+        before = kept.X.sel(path=entry["path"]).values[int(np.ceil(round(entry["time"] / 0.05, 6))) - 1]
+        assert before < 0 and f"X = {before:.6g}" in entry["reason"]
+    assert seen
+
+
+@pytest.mark.parametrize(
+    ("drift", "start", "words"),
+    [
+        (1 / A, NUMBERS, "1/A left its domain, a division by zero: A[0] = 0, in the step from time 0, where A[0] = 0"),
+        (np.sqrt(A - 1)[::-1], NUMBERS, "sqrt(A - 1) left its domain, the square root of a negative number: entry [0]"),
+        (np.exp(A.sum() * 1000) * A, NUMBERS, "exp(A.sum()*1000) is beyond the range of float64: A.sum()*1000 = 3000"),
+        (np.where(A > 0, np.log(A), 1) + (A - 1) ** 0.3, NUMBERS, "(A - 1)**0.3 left its domain"),
+    ],
+)
+def test_case_a15_arrays_say_which(drift: Any, start: Any, words: str) -> None:
+    warning, _, _ = told(SDE(A, drift, 0.1), start={A: start}, **OPTIONS, check=False)
+    assert words in warning
+
+
+def test_case_a15_functionals_of_a_path_are_named() -> None:
+    for problem, start, f, name in (
+        (SDE([X], [0], [[1]]), {X: 0.0}, running(max, sp.log(X)), "running(max, log(X)) = nan"),
+        (SDE(A, 0 * A, 1.0), {A: NUMBERS}, running(min, np.log(A)), "running(max, -log(A))[0] = nan"),
+    ):
+        warning, _, _ = told(problem, start=start, observables={"f": f}, check=False, **OPTIONS)
+        assert name in warning and "log(" in warning.split("left its domain")[0] and ":path" not in warning
 
 
 def test_case_a15_a_loss_that_is_too_late_to_run_again(monkeypatch: pytest.MonkeyPatch) -> None:

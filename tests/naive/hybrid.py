@@ -68,9 +68,10 @@ class Total(Level):
 
 @dataclass
 class Path:
-    """What it did: the state after each step, the stop, and when each level was first met."""
+    """What it did: the state after each step, when it was lost or stopped, and when each level was first met."""
 
     states: list[Any] = field(default_factory=list)
+    lost: float = math.nan
     stop: float = math.nan
     met: dict[int, float] = field(default_factory=dict)
     counts: list[int] = field(default_factory=list)
@@ -133,6 +134,9 @@ def follow(
         while rest > 0 or look:
             d, due = (0.0 if look else rest), 0
             for c, (rate, _) in enumerate(rates):
+                if d > 0 and not rate(x) < math.inf:
+                    out.lost = now
+                    return x, before, True, turn
                 if d > 0 and rate(x) * d > left[c]:
                     d, due = left[c] / rate(x), c + 1
             y, speed, spread = x, [rate(x) for rate, _ in rates], [level.variance(x, sigma(x)) for level in levels]
@@ -147,7 +151,7 @@ def follow(
             after, meets = [level.excess(x) for level in levels], {}
             for n in range(L):
                 a, b, v = -before[n], -after[n], spread[n] * d
-                if a >= 0 and b < 0:
+                if not a < 0 and b < 0:
                     crossed = True
                 else:
                     near = bridge and a > 0 and b >= 0 and v > 0 and 2 * a * b / v < 22
@@ -160,7 +164,7 @@ def follow(
                     else:
                         meets[n] = d * a / (a - b)
                 elif crossed:
-                    meets[n] = 0.0 if bridge else d
+                    meets[n] = 0.0 if bridge and a <= 0 else d
             acting = [n for n in meets if levels[n].ends or levels[n].reset]
             act = min(acting, key=lambda n: meets[n]) if acting else None
             gone = d if act is None else meets[act]

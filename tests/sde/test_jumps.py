@@ -141,6 +141,38 @@ def test_paths_are_those_of_the_naive_twin() -> None:
     assert total > 200 and 3 < np.isfinite(found.stop_time.values).sum() < 57
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_rate_that_is_no_number_loses_its_path(dtype: str) -> None:
+    """Where it is asked for, as the naive twin does: it would count as 0 in a comparison. A path that stops there, or
+    ends there, is not lost."""
+    sde = SDE([X, N], [0, 0], [[1], [0]], jumps=[Jump({X: X + 0.3, N: N + 1}, rate=sp.sqrt(X))])
+    found = run(sde, {X: 0.5, N: 0.0}, 1.0, dt=0.1, paths=200, save_at=11, dtype=dtype)
+    lost, end = 0, np.isfinite(found.X.values[:, -1])
+    for path in range(200 if dtype == "float64" else 0):
+        twin = follow(path, 3, 0.5, found.time.values, lambda x: 0.0, lambda x: 1.0, (),
+                      [(lambda x: math.sqrt(x) if x >= 0 else math.nan, 1)], [(lambda x, _: x + 0.3, [])])  # fmt: skip
+        left = [k for k, x in enumerate(twin.states[:-1]) if x < 0]
+        lost += math.isfinite(twin.lost)
+        assert math.isfinite(twin.lost) == (not end[path]) and (not left or end[path] == (left[0] == 10))
+        assert found.X.values[path, end[path] * 10] == pytest.approx(twin.states[end[path] * 10], abs=1e-9)
+    assert found.attrs["exploded_paths"] == (~end).sum() > 20 and (lost == (~end).sum() or dtype == "float32")
+    assert (found.X.values[end, -1] < 0).any(), "the last state needs no rate"
+    stopped = run(sde, {X: 0.5, N: 0.0}, 1.0, dt=0.1, paths=200, events={"out": X < 0}, stop="first", dtype=dtype)
+    assert stopped.attrs["exploded_paths"] == 0 and np.isfinite(stopped.out_time.values).sum() > 20
+
+
+def test_a_level_is_crossed_from_where_it_has_no_value() -> None:
+    """log(X) > 0 is true after a jump from -1 to 2, at the jump; a reset is made there."""
+    leap = Jump({X: 2}, at=[0.35])
+    for jumps, at in (([leap], "at"), ([Jump({X: 2 + 0 * X}, rate=2)], "rate")):
+        sde = SDE([X, N], [0, 0], [[0], [0]], jumps=[*jumps, Jump({N: N + 1}, when=sp.log(X) > 0)])
+        found = run(sde, {X: -1.0, N: 0.0}, 1.0, paths=500, events={"up": sp.log(X) > 0})
+        led = found.X.values[:, -1] == 2
+        assert np.array_equal(np.isfinite(found.up_time.values), led) and np.array_equal(found.N.values[:, -1], led)
+        assert at == "rate" or found.up_time.values == pytest.approx(0.35)
+        assert led.mean() > 0.8
+
+
 def test_bits(tmp_path: Path) -> None:
     sde = SDE(
         [X], [-X], [[0.3]], jumps=[Jump({X: X + Z}, rate=1 + X**2, sizes={Z: Normal(0, 1)}), Jump({X: 0}, when=X > 2)]

@@ -45,8 +45,8 @@ def _near(turn, hybrid, lanes):
 
 @inlined
 def _exponents(turn, hybrid, lanes, level, listed):
-    """turn.chance = -1 where a listed lane ends beyond the level, else the exponent of having been there, NEVER where
-    that is out of the question; whether some have one."""
+    """turn.chance = -1 where a listed lane ends beyond the level, from where it was not (an excess that is no number is
+    none), else the exponent of having been there, NEVER where that is out of the question; whether some have one."""
     at, spread, some = level * lanes, (hybrid.levels + level) * lanes, False
     bridged = np.float64(1.0 if hybrid.arrive != 0 else 0.0)
     for j in range(listed):
@@ -56,7 +56,7 @@ def _exponents(turn, hybrid, lanes, level, listed):
         exponent = 2.0 * a * b / (v if v > 0 else 1.0)
         may = (v > 0) & (a > 0) & (b >= 0) & (exponent < FURTHEST)
         some |= may
-        turn.chance[j] = -1.0 if (a >= 0) & (b < 0) else exponent if may else NEVER
+        turn.chance[j] = -1.0 if (not a < 0) & (b < 0) else exponent if may else NEVER
     return some
 
 
@@ -67,7 +67,7 @@ def _date(space, turn, hybrid, lanes, seed, paths, k, substep, i, level):
     if turn.met[at] < 0:
         a, b, length = -np.float64(turn.before[at]), -np.float64(turn.after[at]), turn.length[i]
         variance = np.float64(turn.before[hybrid.levels * lanes + at]) * length
-        if hybrid.bridged[level] == 0 or length == 0:
+        if hybrid.bridged[level] == 0 or length == 0 or a != a:
             turn.met[at] = length
         elif a <= 0:
             turn.met[at] = 0.0

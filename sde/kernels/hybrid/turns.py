@@ -49,7 +49,7 @@ def _whole(space, turn, lanes, full, real):
 @inlined
 def _lengths(space, turn, program, hybrid, x, budgets, full, span):
     """How far each lane goes in this turn, and which clock ends it; how many have something to do, how many of them
-    move, and how many a part of the step only."""
+    move, and how many a part of the step only. A lane whose rate is no finite number goes nowhere, and is lost."""
     lanes, real, clocks = program.lanes, x.dtype.type, len(hybrid.clocks)
     going, moving, partial = 0, 0, 0
     for i in range(lanes):
@@ -59,7 +59,11 @@ def _lengths(space, turn, program, hybrid, x, budgets, full, span):
     for c in range(clocks if going > 0 else 0):
         for i in range(lanes):
             d, rate = turn.length[i], np.float64(turn.before[(2 * hybrid.levels + c) * lanes + i])
-            if (d > 0) & (rate * d > budgets[c * lanes + i]):
+            if (d > 0) & (not rate < np.inf):
+                turn.length[i] = 0.0
+                for j in range(program.states):
+                    x[j * lanes + i] = real(np.nan)
+            elif (d > 0) & (rate * d > budgets[c * lanes + i]):
                 turn.length[i] = budgets[c * lanes + i] / rate
                 turn.due[i] = c + 1
     for i in range(lanes):
@@ -245,7 +249,8 @@ def turns(
         for c in range(clocks):
             rates = turn.before[(2 * levels + c) * lanes :]
             for i in range(lanes):
-                left = budgets[c * lanes + i] - np.float64(rates[i]) * turn.length[i]
+                used = np.float64(rates[i]) * turn.length[i] if turn.length[i] > 0 else 0.0  # a rate may be no number
+                left = budgets[c * lanes + i] - used
                 budgets[c * lanes + i] = left if left > 0 else 0.0
         for i in range(lanes):
             turn.now[i] += turn.length[i]
