@@ -73,7 +73,7 @@ def changes(problem: ArraySDE, where: str, j: Jump) -> dict[Array, Array]:
         key: value if isinstance(value, Array) else building.of_sympy(value, leaves)
         for key, value in ((s if isinstance(s, Array) else Scalar.of((), (), (s,)), v) for s, v in j.drawn.items())
     }
-    who = _entry(problem, where, j)
+    who, masked = _entry(problem, where, j), j.entry is not None
     if j.entry is not None and who is not None:
         if j.entry.shape != who.shape:
             do = "Make it of the rates' shape."
@@ -92,9 +92,12 @@ def changes(problem: ArraySDE, where: str, j: Jump) -> dict[Array, Array]:
                 here, f"must have the shape {shape}", node.shape, "Match it, or give a number."
             ) from None
         if who is not None and j.entry is None and shape == who.shape:
-            still = state if target is None else building.take(state, target)
+            masked, still = True, state if target is None else building.take(state, target)
             node = building.elementwise("where", who, node, still)
         out[state] = node if target is None else _put(out.get(state, state), target, node)
+    if who is not None and not masked:
+        do = "Give rates of the shape of what they change, or name the entry that jumps by entry=."
+        raise InputError.of(f"{where}.rate", "must have the shape of a change", who.shape, do)
     return out
 
 

@@ -102,6 +102,7 @@ def test_a_rate_of_an_entry_that_is_no_number_loses_its_path() -> None:
             lambda: SDE(X, 0 * X, 0, jumps=[Jump({X: X}, rate=X[:3], entry=who)]),
             r"jumps\[0\].entry: must have the rates'",
         ),
+        (lambda: SDE(X, 0 * X, 0, jumps=[Jump({X: X + 1}, rate=X[:3])]), r"jumps\[0\].rate: must have the shape of a"),
         (lambda: SDE(X, 0 * X, 0, jumps=[Jump({X: 0 * X}, when=X > 1)]), r"jumps\[0\].when: must be one expression"),
         (lambda: SDE(X, 0 * X, 0, jumps=[Jump({X: 0 * X}, rate=X, entry=X)]), "a name may stand for one thing only"),
         (lambda: SDE([Z], [0], [[0]], jumps=[Jump({Z: Z + 1}, rate=[1, 2])]), "must be an expression; got \\[1, 2\\]"),
