@@ -307,7 +307,6 @@ BAD = {
     "must name a state": lambda: _jumping(changes={X[[0, 0]]: 0}),
     r"must have the shape \(2,\)": lambda: _jumping(changes={X[1:]: X}),
     "may use the states": lambda: _jumping(changes={X: X + sp.Symbol("q")}),
-    r"jumps\[0\].rate: must be one expression": lambda: _jumping(rate=X),
     r"jumps\[0\].when: must be one expression": lambda: _jumping(rate=None, when=X > 1),
     "must have one number for each parameter": lambda: _jumping(sizes={Y: Normal([1, 2, 3], 1)}),
     "a name may stand for one thing only": lambda: _jumping(sizes={S: Normal(0, 1)}),

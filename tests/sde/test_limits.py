@@ -55,8 +55,8 @@ LIMITS: list[tuple[str, Callable[[], Any], str]] = [
         "entry by entry of one state",
     ),
     (
-        "a rate or condition is one number, not an array",
-        lambda: SDE(A, -A, np.ones(3), jumps=[Jump({A: 0 * A}, rate=A)]),
+        "a condition is one number, not an array",
+        lambda: SDE(A, -A, np.ones(3), jumps=[Jump({A: 0 * A}, when=A > 1)]),
         "must be one expression",
     ),
     (
