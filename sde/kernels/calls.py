@@ -6,7 +6,7 @@ dtype.
 
 from typing import Any
 
-from .options import intrinsic, types
+from .options import intrinsic, overloaded, types
 
 
 def _emit_call(context, builder, signature, arguments):
@@ -128,8 +128,12 @@ def _size(typing_context, address, kind, seed, path, count, row):
     return d(i64, d, types.uint64, i64, i64, i64), _emit_number
 
 
-def _expect_write(typing_context, array, at):
+def expect_write(array: Any, at: Any) -> None:
     """Have the cache line of array[at], which is to be written soon, fetched meanwhile; any `at` is harmless."""
+
+
+def _prefetch(typing_context, array, at):
+    """`expect_write`, compiled."""
 
     def emit(context, builder, signature, arguments):
         from llvmlite import ir
@@ -137,15 +141,16 @@ def _expect_write(typing_context, array, at):
         data = context.make_array(array)(context, builder, arguments[0]).data
         byte, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
         function = ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32])
-        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], function)
+        fetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], function)
         place = builder.bitcast(builder.gep(data, [arguments[1]]), byte)
-        builder.call(prefetch, [place, *(ir.Constant(i32, n) for n in (1, 3, 1))])
+        builder.call(fetch, [place, *(ir.Constant(i32, n) for n in (1, 3, 1))])
         return context.get_dummy_value()
 
     return types.void(array, types.int64), emit
 
 
-expect_write: Any = intrinsic(_expect_write)
+prefetch: Any = intrinsic(_prefetch)
+overloaded(expect_write, lambda array, at: lambda array, at: prefetch(array, at))
 call_step: Any = intrinsic(_step)
 call_accumulate: Any = intrinsic(_accumulate)
 call_sweep: Any = intrinsic(_sweep)

@@ -86,7 +86,7 @@ def test_moments(rows: np.ndarray) -> None:
     dead = np.full(40, -1)
     dead[3] = 0
     for half, part in zip(halves, (rows[0, 0], rows[0, 1]), strict=True):
-        moments.add_row(half[0, 0], part, dead, 40, np.empty(40))
+        moments.add_row(half[0, 0], part, dead, 40, np.empty(40), False, part)
     moments.merge(*halves)
     left = np.delete(rows[0], 3, axis=1)
     wanted = [left.size, left.mean(), ((left - left.mean()) ** 2).sum(), left.min(), left.max()]

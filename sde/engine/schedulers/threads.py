@@ -17,6 +17,9 @@ from sde.engine.plan import Plan
 from sde.engine.schedulers.scheduler import Take
 from sde.engine.scratch import SCRATCH
 
+GLANCE = 0.1
+"""Seconds after which who waits looks up: a signal that comes just as a wait begins does not end it."""
+
 
 @dataclass(frozen=True)
 class Threads:
@@ -101,9 +104,9 @@ class _Team:
             raise failure
 
     def _wait(self) -> BaseException | bool | None:
-        """What is told next, within a second. Ctrl-C stops all threads, the second time this one too."""
+        """What is told next, None if that takes long. Ctrl-C stops all threads, the second time this one too."""
         try:
-            return self._told.get(timeout=1.0)
+            return self._told.get(timeout=GLANCE)
         except Empty:
             return None
         except KeyboardInterrupt:
