@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from sde.api.looks import looked, values_of
+from sde.api.formulas_at import formulas_at, values_of
 from sde.engine.dataset import Explain
 from sde.engine.plan import Plan
 from sde.engine.rerun import state_at, step_of
@@ -57,7 +57,7 @@ def _why(
     if state is not None:
         position += f", where {_shown_state(prepared, state)}"
     if isinstance(problem, SDE) and problem.arrays and state is not None:
-        found = looked(problem, prepared, plan, state, begin).coefficients()
+        found = formulas_at(problem, prepared, plan, state, begin).coefficients()
         if found:
             return {"reason": f"{found.text}, {position}", "advice": found.advice or _smaller(problem, scheme)}
     suspects, stage = list[Finding](), ""
@@ -105,11 +105,11 @@ def _of_rates(
         state = state_at(plan, int(entry["path"]), number, until)
         if state is None or not np.isfinite(state).all():
             continue
-        look, position = looked(problem, prepared, plan, state, time), _shown_state(prepared, state)
+        formulas, position = formulas_at(problem, prepared, plan, state, time), _shown_state(prepared, state)
         for k, j in enumerate(problem.jumps):
             if j.rate is None:
                 continue
-            found, value = look.rate(j)
+            found, value = formulas.rate(j)
             if found:
                 reason = f"jumps[{k}].rate is no finite number: {found.text}, at time {time:.6g}, where {position}"
                 return {"reason": reason, "advice": found.advice or "Give a rate that is finite wherever paths go"}
@@ -132,10 +132,10 @@ def _of_changes(
     """What is said of a path that a jump may have lost, of the state where a step began."""
     if not isinstance(problem, SDE) or state is None or not problem.jumps:
         return None
-    look = looked(problem, prepared, plan, state, time)
+    formulas = formulas_at(problem, prepared, plan, state, time)
     for k, j in enumerate(problem.jumps):
         if j.at is None or np.isclose(j.at, entry["time"], rtol=1e-9, atol=0).any():
-            for s, found in look.changes(k, j):
+            for s, found in formulas.changes(k, j):
                 if found:
                     reason = f"jumps[{k}].changes[{s}] has no finite value: {found.text}, at time {entry['time']:.6g},"
                     more = f"{reason} as it is where {_shown_state(prepared, state)}"

@@ -20,7 +20,7 @@ from symbolic.dynamics.path_functionals import RunningMax
 from symbolic.problem.loss import Loss
 
 
-def told(problem: Loss | SDE, gather: Gather) -> str | None:
+def description(problem: Loss | SDE, gather: Gather) -> str | None:
     """What a result says of its running extremes: "bridge", or "bridge; in part: " and the names of observables, events
     and jumps whose extremes have it only in steps in which one entry leads; None where there are no extremes."""
     found, partly = False, list[str]()

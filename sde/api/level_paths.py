@@ -69,7 +69,7 @@ class LevelPaths:
         self.sde, self.time, self.began, self.scheme = sde, time, began, scheme
         self.functions, self._known, self._bytes = functions, dict[tuple[int, int], np.ndarray](), 0
         asked = Gather(observables=self._observed(), events=gather.events if gather else None)
-        self._extremes = extreme_bridges.told(sde, asked)
+        self._extremes = extreme_bridges.description(sde, asked)
         numbers = sweep.numbers(sde, parameters)
         survey = Survey(sde, numbers, start, PATHS, seed, time, began)
         self.resolved = STEADY * survey.pilot.step / RESOLVED

@@ -341,6 +341,6 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
     stepped = Steps(grid, refine, order if settings.check else None, pull)
     record |= {"tolerance": tolerance} if tolerance is not None else {}
     record |= {"crossings": watch.crossings} if watch else {}
-    record |= {"extremes": extremes} if (extremes := extreme_bridges.told(problem, settings.gather)) else {}
+    record |= {"extremes": extremes} if (extremes := extreme_bridges.description(problem, settings.gather)) else {}
     record |= {"scheme_reason": why} if why else {}
     return run_prepared(problem, prepared, moving, stepped, record, given, watch.hybrid if watch else None, own)

@@ -23,7 +23,7 @@ from symbolic.functions.domains import Evaluator, Finding
 from symbolic.schemes import size
 
 
-class Look(Protocol):
+class FormulasAt(Protocol):
     """Formulas at one state of a path."""
 
     def coefficients(self) -> Finding | None:
@@ -39,7 +39,7 @@ class Look(Protocol):
         ...
 
 
-def looked(problem: SDE, prepared: Prepared, plan: Plan, state: np.ndarray, time: float) -> Look:
+def formulas_at(problem: SDE, prepared: Prepared, plan: Plan, state: np.ndarray, time: float) -> FormulasAt:
     """The formulas at a state, rows of the program, at a time."""
     return (_Arrays if isinstance(problem, ArraySDE) else _Scalars)(problem, prepared, plan, state, time)
 
