@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
@@ -49,9 +49,7 @@ class Threads:
         threads = min(self.workers, plan.chunks)
         team = _Team(one, iter(indices), threads, worker.stop)
         with _pool(threads) as pool:
-            for _ in range(threads):
-                pool.submit(team.work)
-            yield from team.watched()
+            yield from team.watched([pool.submit(team.work) for _ in range(threads)])
 
 
 class _Team:
@@ -60,60 +58,55 @@ class _Team:
 
     def __init__(self, one: Callable[[int], None], left: Iterator[int], threads: int, stop: Stop) -> None:
         self.one, self.left, self.threads, self.stop = one, left, threads, stop
-        self._lock, self._told = Lock(), SimpleQueue[BaseException | bool]()
+        self._lock, self._told = Lock(), SimpleQueue[bool]()
         self._room = Semaphore(2 * threads)
 
     def work(self) -> None:
-        """What a thread does: it tells of every chunk with True, of its end with False or what it failed of."""
-        end: BaseException | bool = False
+        """What a thread does. It tells of every chunk."""
         try:
             while (index := self._next()) is not None:
                 self.one(index)
                 self._told.put(True)
         except (Stopped, KeyboardInterrupt):  # one that a tick of the user's raises is Ctrl-C too
             self.stop.set()
-        except BaseException as error:
+        except BaseException:
             self.stop.set()
-            end = error
-        self._told.put(end)
+            raise
 
     def _next(self) -> int | None:
         self._room.acquire()
         with self._lock:
             return None if self.stop.is_set() else next(self.left, None)
 
-    def watched(self) -> Generator[bool]:
-        """Until all threads have ended, whatever happens. Raises what the first of them failed of."""
-        failure: BaseException | None = None
-        left = self.threads
+    def watched(self, ends: Sequence[Future[None]]) -> Generator[bool]:
+        """Until all threads have ended, whatever happens. Raises what one of them failed of."""
+        for end in ends:
+            end.add_done_callback(lambda _: self._told.put(False))
         try:
-            while left:
-                told = self._wait()
-                if isinstance(told, BaseException) or told is False:
-                    left -= 1
-                    failure = failure or told or None
-                yield left > 0
-                if told is True:
+            while not (all(end.done() for end in ends) and self._told.empty()):
+                chunk = self._wait()
+                yield not all(end.done() for end in ends)
+                if chunk:
                     self._room.release()
-        finally:
+        finally:  # by the threads themselves: what was told may be lost to a second Ctrl-C
             self.stop.set()
             self._room.release(self.threads)
-            while left:
-                left -= self._told.get() is not True
-        if failure:
-            raise failure
+            wait(ends)
+        for end in ends:
+            end.result()
 
-    def _wait(self) -> BaseException | bool | None:
-        """What is told next, None if that takes long. Ctrl-C stops all threads, the second time this one too."""
+    def _wait(self) -> bool:
+        """Whether a chunk is told of next; not if that takes long. Ctrl-C stops all threads, the second time this one
+        too."""
         try:
             return self._told.get(timeout=GLANCE)
         except Empty:
-            return None
+            return False
         except KeyboardInterrupt:
             if self.stop.is_set():
                 raise
             self.stop.set()
-            return None
+            return False
 
 
 _idle = dict[int, list[ThreadPoolExecutor]]()
