@@ -299,7 +299,9 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
         step, jumps = step or survey.step(), jumps + survey.jumps()
     assert step is not None
     nodes = passages.impulse_times(problem, time, began)
-    grid = time_grid.continuous(time, min(dt or step, time), save_at, jumps, nodes, began)
+    grid = even
+    if dt is None or len(jumps) or len(nodes):
+        grid = time_grid.continuous(time, min(dt or step, time), save_at, jumps, nodes, began)
     scheme = for_step(problem, scheme, grid.longest)
     check_refine(refine, grid.steps, chosen)
     tolerance = error_of_steps(settings.tolerance, chosen, settings.dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,7 @@ def of_sde(
         driver = inputs.adaptive(prepared.factor, dtype)
         return Motion(lambda refine: driver, time_grid.length, time_grid.length, values, False)
 
+    @cache
     def brownian(refine: int) -> Driver:
         return inputs.brownian(prepared.mean, prepared.factor, dtype, refine, prepared.modes, problem.noises)
 
@@ -62,10 +64,11 @@ def of_sde(
 def of_loss(prepared: Prepared, sgd: SGD, dtype: str) -> Motion:
     """The noise of minibatch gradients as the SDE sees it: in the features, or in the weights of a data set's rows."""
     assert isinstance(prepared.dynamics, LossDynamics)
-    inputs.noise(prepared, dtype)
+    noise = cache(partial(inputs.noise, prepared, dtype))
+    noise(1)
     r = sgd.rates(prepared.dynamics.loss)
     return Motion(
-        lambda refine: inputs.noise(prepared, dtype, refine),
+        noise,
         time_grid.Scheduled(sgd.factor, r.inertia),
         time_grid.Thermal(r.temperature),
         np.array([r.weight_decay]),

@@ -17,28 +17,36 @@ from sde.engine.interruption import Stop, Stopped
 from sde.engine.plan import Plan
 from sde.engine.scratch import SCRATCH
 from sde.kernels.hybrid.loop import run_hybrid
-from sde.kernels.loop import run_block
+from sde.kernels.loop import Run, run_block
 from sde.kernels.statistics import moments
 from sde.kernels.workspace import aligned
 
-SEGMENT_SECONDS, FIRST_STEPS = 0.05, 16
+SEGMENT_SECONDS, FIRST_STEPS = 0.05, 1
 """How long one compiled call runs before it tells of its progress, and how many steps the first one takes."""
 
 
 @dataclass
 class Worker:
-    """What chunks of one process may share; no result depends on it. tick(n): told of every n path-steps done; pace:
-    steps of a compiled call."""
+    """What chunks of one plan in one process may share; no result depends on it. tick(n): told of every n path-steps
+    done; pace: steps of a compiled call; loops: those that no thread runs now, each with its scratch."""
 
     stop: Stop = field(default_factory=Stop)
     tick: Callable[[int], None] | None = None
     pace: int = FIRST_STEPS
+    loops: list[Run] = field(default_factory=list)
+
+    def loop(self, plan: Plan) -> Run:
+        """A loop for the calling thread, to be given back to `loops`."""
+        try:
+            return self.loops.pop()
+        except IndexError:
+            return load_loop(plan)(plan.program.native, plan.driver, self.stop.flag)
 
     def took(self, seconds: float, steps: int) -> None:
         """Let calls take SEGMENT_SECONDS, by what one took."""
         fitting = steps * SEGMENT_SECONDS / max(seconds, 1e-9)
         if fitting < self.pace / 2 or steps == self.pace:
-            self.pace = int(min(max(fitting, 1), 64 * self.pace))
+            self.pace = int(min(max(fitting, 1), 1024 * self.pace))
 
 
 @dataclass
@@ -73,12 +81,8 @@ def advance(plan: Plan, index: int, rows: np.ndarray, worker: Worker) -> ChunkPa
         return advance_hybrid(plan, index, rows, worker)
     program, clock, first, count = plan.program, plan.clock, index * plan.chunk_size, plan.count(index)
     lanes, width, dtype = program.lanes, program.states, program.dtype
-    loop = load_loop(plan)
-    blocks, groups = -(-count // lanes), 1 + plan.events
-    start = np.asarray(plan.start(plan.first + first, count), dtype=dtype)
-    start = np.concatenate([start, np.broadcast_to(start[-1:], (blocks * lanes - count, width))])
-    x = aligned((blocks, width + 2, lanes), dtype)
-    x[:, :width] = np.swapaxes(start.reshape(blocks, lanes, width), 1, 2)
+    loop, blocks, groups = worker.loop(plan), -(-count // lanes), 1 + plan.events
+    x = _states(np.asarray(plan.start(plan.first + first, count)), blocks, lanes, width, dtype)
     dead = np.full((blocks, groups * lanes), -1, dtype=np.int64)
     when, at = np.full(dead.shape, np.nan), 0
     cells, own_steps = moments.empty(len(clock.saves), plan.rows), np.zeros(3, np.int64)
@@ -88,8 +92,6 @@ def advance(plan: Plan, index: int, rows: np.ndarray, worker: Worker) -> ChunkPa
         window = clock.window(at)
         end, began = min(at + worker.pace, window.first + len(window.h)), perf_counter()
         own_steps += loop(
-            program.native,
-            plan.driver,
             window,
             np.uint64(plan.seed),
             plan.parameters,
@@ -104,7 +106,6 @@ def advance(plan: Plan, index: int, rows: np.ndarray, worker: Worker) -> ChunkPa
             cells,
             rows,
             0,
-            worker.stop.flag,
         )
         if worker.tick:
             worker.tick(count * (end - at))
@@ -112,15 +113,27 @@ def advance(plan: Plan, index: int, rows: np.ndarray, worker: Worker) -> ChunkPa
         at = end
     if worker.stop.is_set():
         raise Stopped
+    worker.loops.append(loop)
 
     def by_path(values: np.ndarray) -> np.ndarray:
         """(R, count) from rows (blocks, R * lanes)."""
-        rows = np.swapaxes(values.reshape(blocks, -1, lanes), 0, 1).reshape(-1, blocks * lanes)
-        return np.ascontiguousarray(rows[:, :count])
+        return np.swapaxes(values.reshape(blocks, -1, lanes), 0, 1).reshape(-1, blocks * lanes)[:, :count]
 
-    states, times, left = by_path(dead), by_path(when), by_path(x)[width:]
-    exploded = states[0] >= 0
+    states, times = by_path(dead), by_path(when)
     row, value = np.full(count, -1, np.int64), np.full(count, np.nan)
-    row[exploded], value[exploded] = left[0, exploded], left[1, exploded]
+    exploded = states[0] >= 0
+    if exploded.any():
+        left = by_path(x[:, width:])
+        row[exploded], value[exploded] = left[0, exploded], left[1, exploded]
     events = PathEvents(states[0], times[0], row, value, states[1:], times[1:])
     return ChunkPaths(index, first, count, rows, events, cells, own_steps)
+
+
+def _states(start: np.ndarray, blocks: int, lanes: int, width: int, dtype: Any) -> np.ndarray:
+    """(blocks, width + 2, lanes) from rows (n, width), the last of them for lanes without a path."""
+    missing = blocks * lanes - len(start)
+    if missing:
+        start = np.concatenate([start, np.broadcast_to(start[-1:], (missing, width))])
+    x = aligned((blocks, width + 2, lanes), dtype)
+    x[:, :width] = np.swapaxes(start.reshape(blocks, lanes, width), 1, 2)
+    return x

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -98,7 +99,17 @@ def dataset(
         **timings,
         **_explosions(outcome, layout, warn_share, explain),
     }
+    if coords.keys() == {"time", "statistic"}:
+        coords = _coordinates(coords["time"].tobytes())
     return xr.Dataset(data, coords, record)
+
+
+@lru_cache(maxsize=64)
+def _coordinates(times: bytes) -> Any:
+    """Those of statistics at times, bytes of float64: to make an index takes as long as all else of a Dataset."""
+    import xarray as xr
+
+    return xr.Coordinates({"time": np.frombuffer(times), "statistic": list(STATISTICS)})
 
 
 def _undefined(outcome: Outcome, layout: ResultLayout) -> dict[str, Any]:

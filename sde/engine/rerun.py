@@ -30,7 +30,7 @@ def state_at(plan: Plan, path: int, step: int, until: float) -> np.ndarray | Non
     if plan.hybrid is not None:
         return hybrid_chunk.state_at(plan, path, step, until)
     program, lanes = plan.program, plan.program.lanes
-    loop = run_block(program.dtype, type(plan.driver), plan.events > 0)
+    loop = run_block(program.dtype, type(plan.driver), plan.events > 0)(program.native, plan.driver)
     width, none = program.states, np.empty((0, 0, 0))
     x = np.zeros((1, width + 2, lanes), dtype=program.dtype)
     x[0, :width] = np.asarray(plan.start(plan.first + path, 1), dtype=program.dtype).T
@@ -42,8 +42,6 @@ def state_at(plan: Plan, path: int, step: int, until: float) -> np.ndarray | Non
         window = plan.clock.window(at)
         end = min(at + pace, step, window.first + len(window.h))
         loop(
-            program.native,
-            plan.driver,
             window,
             np.uint64(plan.seed),
             plan.parameters,

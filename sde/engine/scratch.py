@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from threading import Lock
 from typing import Any
 
@@ -20,7 +21,7 @@ class Scratch:
 
     def take(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """An array in C order, of any content."""
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        size = prod(shape) * np.dtype(dtype).itemsize
         with self._lock:
             fits = next((i for i, one in enumerate(self.held) if one.size == size), None)
             raw = np.empty(size, np.uint8) if fits is None else self.held.pop(fits)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sde.engine.accumulators.explosions import Explosions
-from sde.engine.chunk import Worker, run_chunk
+from sde.engine.chunk import Worker, advance
 from sde.engine.initial_states import Listed
 from sde.engine.interruption import Stop, Stopped, heeded
 from sde.engine.plan import CHUNK_STEPS, Plan
+from sde.engine.quantiles import exact
 from sde.engine.scratch import SCRATCH
 from sde.engine.time_grid import Grid, RunClock
 from sde.kernels.drivers import Driver
@@ -122,10 +122,11 @@ def _together(*plans: Plan) -> list[tuple[np.ndarray, int]]:
     stop = Stop()
 
     def run(plan: Plan) -> tuple[np.ndarray, int]:
-        made = run_chunk(plan, 0, Worker(stop))
-        rows = made.paths.rows[:, :, : made.paths.count].astype(np.float64)
-        SCRATCH.give(made.paths.rows)
-        return rows, made.statistics[Explosions].count
+        rows = SCRATCH.take((len(plan.clock.saves), plan.rows, plan.chunk_size), plan.program.dtype)
+        paths = advance(plan, 0, rows, Worker(stop))
+        saved = rows[:, :, : paths.count].astype(np.float64)
+        SCRATCH.give(rows)
+        return saved, int((paths.events.dead >= 0).sum())
 
     try:
         with heeded(stop, False):
@@ -142,11 +143,11 @@ def _errors(a: np.ndarray, b: np.ndarray, scale: np.ndarray, rounding: float) ->
     standard deviation, and, where tails are too heavy for these, where paths lie in the bulk; 0 where chance may have
     made it. a, b: (saves, O, n)."""
     missing = ~(np.isfinite(a) & np.isfinite(b))
-    a, b = np.where(missing, np.nan, a), np.where(missing, np.nan, b)
+    if missing.any():
+        a, b = np.where(missing, np.nan, a), np.where(missing, np.nan, b)
     root = np.sqrt((~missing).sum(axis=2))
-    some = missing.any()
-    average, scatter_of, quantile = (np.nanmean, np.nanstd, np.nanquantile) if some else (np.mean, np.std, np.quantile)
-    mean, std, other = average(b, axis=2), scatter_of(b, axis=2), scatter_of(a, axis=2)
+    d = b - a
+    (other_mean, mean, shift), (other, std, shift_scatter) = _moments([a, b, d])
     own = np.hypot(std, np.abs(mean - mean[0]))
     spread = np.clip(np.where(np.isfinite(scale), scale, np.inf), own, EARLY * own)
     tells = spread > rounding * (np.abs(mean) + np.nanmax(np.abs(b), axis=2))
@@ -155,22 +156,34 @@ def _errors(a: np.ndarray, b: np.ndarray, scale: np.ndarray, rounding: float) ->
         certain = tells & (np.abs(size) > CERTAIN * scatter / root) & (unit > 0)
         return np.where(certain, np.abs(size) / unit, 0.0)
 
-    d = b - a
-    shift = average(d, axis=2)
-    squares = (b - mean[..., None]) ** 2 / std[..., None] - (a - (mean - shift)[..., None]) ** 2 / other[..., None]
+    spreads = (std > 0) & (other > 0)
+    one, two = (np.where(spreads, scatter, np.inf)[..., None] for scatter in (other, std))
+    squares = (b - mean[..., None]) ** 2 / two - (a - other_mean[..., None]) ** 2 / one
+    low, middle, high = exact(b.reshape(-1, b.shape[2]).copy(), [0.25, 0.5, 0.75]).reshape(3, *b.shape[:2])
+    middle, width = middle[..., None], np.where(high > low, high - low, np.inf)[..., None]
+    bulk = [np.tanh((x - middle) / width) for x in (a, b)]
+    wide = high - low > WIDE * spread
+    gaps = [bulk[1] - bulk[0], bulk[1] ** 2 - bulk[0] ** 2]
+    means, scatters = _moments([squares, *gaps, bulk[1], bulk[1] ** 2])
     found = {
-        "mean": shown(shift, scatter_of(d, axis=2), spread),
-        "standard deviation": shown(std - other, scatter_of(squares, axis=2) / 2, np.where(other > 0, spread, 0.0)),
+        "mean": shown(shift, shift_scatter, spread),
+        "standard deviation": shown(std - other, scatters[0] / 2, np.where(spreads, spread, 0.0)),
+        "distribution": shown(means[1], scatters[1], np.where(wide, scatters[3], 0.0)),
+        "distribution ": shown(means[2], scatters[2], np.where(wide, scatters[4], 0.0)),
     }
-    low, middle, high = quantile(b, [0.25, 0.5, 0.75], axis=2)
-    bulk = [np.tanh((x - middle[..., None]) / (high - low)[..., None]) for x in (a, b)]
-    for name, power in (("distribution", 1), ("distribution ", 2)):
-        gap = bulk[1] ** power - bulk[0] ** power
-        unit = np.where(high - low > WIDE * spread, scatter_of(bulk[1] ** power, axis=2), 0.0)
-        found[name] = shown(average(gap, axis=2), scatter_of(gap, axis=2), unit)
     for sizes in found.values():
         sizes[0] = 0.0
     return {what: np.nan_to_num(sizes) for what, sizes in found.items()}
+
+
+def _moments(rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Means and standard deviations of each, over their last axis and what is a number there."""
+    every = np.stack(rows)
+    if np.isnan(every).any():
+        return np.nanmean(every, axis=-1), np.nanstd(every, axis=-1)
+    mean = every.mean(axis=-1)
+    every -= mean[..., None]
+    return mean, np.sqrt(np.einsum("...i,...i->...", every, every) / every.shape[-1])
 
 
 ROUNDED = 0.01

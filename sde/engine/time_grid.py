@@ -90,6 +90,8 @@ class Grid:
         """Times since the beginning."""
         if self.rate is not None:
             return self.rate * np.asarray(steps)
+        if len(self.firsts) == 2:
+            return np.where(steps == self.firsts[1], self.ends[1], self.ends[0] + self.ends[1] * steps / self.firsts[1])
         stretch = np.minimum(np.searchsorted(self.firsts, steps, side="right") - 1, len(self.firsts) - 2)
         left, right, first = self.ends[stretch], self.ends[stretch + 1], self.firsts[stretch]
         inside = left + (right - left) * (steps - first) / (self.firsts[stretch + 1] - first)
@@ -97,9 +99,13 @@ class Grid:
 
     def lengths(self, begin: int, end: int) -> np.ndarray:
         """Lengths in time of steps begin..end-1."""
-        if self.rate is not None:
-            return np.full(end - begin, self.rate)
-        return np.diff(self._passed(np.arange(begin, end + 1)))
+        return self.stretch(begin, end)[1]
+
+    def stretch(self, begin: int, end: int) -> tuple[np.ndarray, np.ndarray]:
+        """Times after `begin` to `end` steps, and lengths of the steps between them."""
+        passed = self._passed(np.arange(begin, end + 1))
+        lengths = np.diff(passed) if self.rate is None else np.full(end - begin, self.rate)
+        return (passed + self.begin if self.begin else passed), lengths
 
     def head(self, steps: int, saves: int) -> Grid:
         """The first `steps` steps, saved at so many times, spread evenly, at the start and after the first."""
@@ -162,12 +168,15 @@ class RunClock:
         return clock
 
     def windows(self) -> Iterator[Clock]:
-        """All windows in order, each made anew: to check or to hash them."""
+        """All windows in order, to check or to hash them: each made anew, but for the only one."""
+        if self.steps <= self._span:
+            yield self.window(0)
+            return
         for first in range(0, self.steps, self._span):
             yield self._make(first, min(first + self._span, self.steps))
 
     def _make(self, begin: int, end: int) -> Clock:
-        time, length = self.grid.at(np.arange(begin, end + 1)), self.grid.lengths(begin, end)
+        time, length = self.grid.stretch(begin, end)
         h, scale = self.h(time[:-1], length), self.scale(time[:-1], length)
         return Clock(time, np.asarray(h), np.asarray(scale), self.saves, begin)
 

@@ -13,7 +13,7 @@ import numpy as np
 from .advance import advance
 from .compiled_program import Program
 from .drivers import FUNCTIONS, Adaptive, Driver, Halved, Sampled, Weighted, prototype
-from .machine_code import kernel
+from .machine_code import bound, kernel
 from .shared_functions import addresses
 from .workspace import make_space
 
@@ -97,12 +97,15 @@ def check(
     _require(all(0 <= r < program.data for r in rows), f"data rows must be below {program.data}", rows, "")
 
 
-def run_block(dtype: Any, kind: type, events: bool = False) -> Callable[..., Any]:
-    """The loop for float32 or float64 and drivers of class `kind`, for runs with events or without, compiled on first
-    use. It releases the GIL: call it from many threads at once.
+Run = Callable[..., Any]
+"""run(clock, seed, p, x, dead, when, first_path, valid, begin, end, bound, statistics, paths, first_slot), see
+`run_block`."""
 
-    run(program, driver, clock, seed, p, x, dead, when, first_path, valid, begin, end, bound, statistics, paths,
-    first_slot[, stop])
+
+def run_block(dtype: Any, kind: type, events: bool = False) -> Callable[..., Run]:
+    """The loop for float32 or float64 and drivers of class `kind`, for runs with events or without, compiled on first
+    use: (program, driver[, stop]) gives a `Run`, which has scratch of its own, so that one thread at a time may call
+    it. It releases the GIL.
 
     seed uint64; p (P,) F parameters; x (B, S * lanes) F, dead (B, lanes) int64 and when (B, lanes) float64, of B
     blocks, are carried by the caller from segment to segment (dead starts at -1 and becomes the first state number at
@@ -121,49 +124,49 @@ def run_block(dtype: Any, kind: type, events: bool = False) -> Callable[..., Any
         addresses(dtype, (*FUNCTIONS[kind], "record", "mark_exploded", *(["date"] if events else []))),
     )
 
-    def run(
-        program: Program,
-        driver: Driver,
-        clock: Clock,
-        seed: int,
-        p: Any,
-        x: Any,
-        dead: Any,
-        when: Any,
-        first_path: int,
-        valid: int,
-        begin: int,
-        end: int,
-        bound: float,
-        statistics: Any,
-        paths: Any,
-        first_slot: int,
-        stop: Any = None,
-    ) -> Any:
-        check(program, driver, clock, p, x, dead, when, valid, begin, end, statistics, paths, first_slot, events)
+    def ready(program: Program, driver: Driver, stop: Any = None) -> Run:
         space = make_space(functions, program, driver, dtype, stop)
-        compiled(
-            space,
-            program,
-            driver,
-            clock,
-            seed,
-            p,
-            x,
-            dead,
-            when,
-            first_path,
-            valid,
-            begin,
-            end,
-            bound,
-            statistics,
-            paths,
-            first_slot,
-        )
-        return space.own_steps[:3]
+        advance_blocks = bound(compiled, space, program, driver)
 
-    return run
+        def run(
+            clock: Clock,
+            seed: int,
+            p: Any,
+            x: Any,
+            dead: Any,
+            when: Any,
+            first_path: int,
+            valid: int,
+            begin: int,
+            end: int,
+            bound: float,
+            statistics: Any,
+            paths: Any,
+            first_slot: int,
+        ) -> Any:
+            check(program, driver, clock, p, x, dead, when, valid, begin, end, statistics, paths, first_slot, events)
+            space.own_steps[:] = 0
+            advance_blocks(
+                clock,
+                seed,
+                p,
+                x,
+                dead,
+                when,
+                first_path,
+                valid,
+                begin,
+                end,
+                bound,
+                statistics,
+                paths,
+                first_slot,
+            )
+            return space.own_steps[:3].copy()
+
+        return run
+
+    return ready
 
 
 @cache

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from importlib.metadata import version
 from itertools import count
 from threading import RLock
@@ -184,12 +184,32 @@ class Kernel:
             kinds = [compiler.prototype(value) for value in prototypes]
             return compiler.object_code(function, symbol, compiler.kind(None), kinds, INNER, True)
 
-        self.words = Words(prototypes)
+        self.prototypes, self.words = prototypes, Words(prototypes)
+        self._parts = dict[int, tuple[Words, Words]]()
         signature = (None, ctypes.POINTER(ctypes.c_int64))
         self.native = _native(function, signature, f"{stamp} {self.words.struct.format} {self.words.kinds}", make)
 
     def __call__(self, *arguments: Any) -> None:
         self.native.ctypes(self.words.pack(arguments))
+
+    def bind(self, *first: Any) -> Callable[..., None]:
+        """The function of the others: many calls need not pack the same ones again."""
+        if len(first) not in self._parts:
+            parts = self.prototypes[: len(first)], self.prototypes[len(first) :]
+            self._parts[len(first)] = Words(parts[0]), Words(parts[1])
+        given, others = self._parts[len(first)]
+        packed, function, words = bytes(given.pack(first)), self.native.ctypes, self.words.type
+
+        def call(*arguments: Any) -> None:
+            function(words.from_buffer_copy(packed + bytes(others.pack(arguments))))
+
+        call.given = first  # type: ignore[attr-defined]  # whose memory the words tell of
+        return call
+
+
+def bound(function: Callable[..., None], *first: Any) -> Callable[..., None]:
+    """What `kernel` gave, with its first arguments given."""
+    return function.bind(*first) if isinstance(function, Kernel) else partial(function, *first)
 
 
 def kernel(function: Callable[..., Any], *prototypes: Any, stamp: str = "") -> Callable[..., None]:

@@ -1,5 +1,7 @@
 """Scratch of one call of the loop: rows for inputs, normals, samples, clocks and flags."""
 
+from collections.abc import Mapping
+from itertools import accumulate
 from math import prod
 from typing import Any, NamedTuple
 
@@ -23,8 +25,20 @@ def aligned(shape: Any, dtype: Any) -> np.ndarray:
     if size == 0:
         return np.empty(shape, dtype)
     raw = np.zeros(size + LINE, np.uint8)
-    first = -raw.ctypes.data % LINE
+    first = -raw.__array_interface__["data"][0] % LINE
     return raw[first : first + size].view(dtype).reshape(shape)
+
+
+def cut(sizes: Mapping[str, tuple[int, Any]]) -> dict[str, np.ndarray]:
+    """Zeros {name: (count,)} by count and number type, of one piece of memory, each from a cache line on and one line
+    away from the last."""
+    sized = [(name, count, np.dtype(dtype)) for name, (count, dtype) in sizes.items()]
+    lines = [0, *accumulate(1 - (-count * dtype.itemsize // LINE) for _, count, dtype in sized)]
+    raw = aligned(LINE * lines[-1], np.uint8)
+    return {
+        name: raw[LINE * first : LINE * first + count * dtype.itemsize].view(dtype)
+        for (name, count, dtype), first in zip(sized, lines, strict=False)
+    }
 
 
 class Space(NamedTuple):
@@ -68,28 +82,24 @@ def make_space(functions: SharedFunctions, program: Program, driver: Driver, dty
     halved = isinstance(driver, Halved)
     batch = driver if isinstance(driver, Sampled) and len(driver.table) else None
 
-    def real(count: int) -> np.ndarray:
-        return aligned(count * lanes, dtype)
-
-    return Space(
-        functions=functions,
-        words=np.zeros(SCRATCH * lanes, np.uint32),
-        spare=real(1),
-        n=real(program.inputs),
-        out=real(program.observables),
-        z=real(program.data),
-        tile=real(samples * program.data),
-        group_x=aligned(grouped * program.states, dtype),
-        group_n=aligned(grouped * program.inputs, dtype),
-        **{name: real(rows.get(name, 0) * (samples if name == "w" and samples else 1)) for name in ROWS},
-        trial=real(3 * program.states if halved else 0),
-        share=np.zeros(lanes if halved else 0),
-        left=np.zeros(rows.get("left", 0) * lanes),
-        flags=np.zeros(lanes, np.int32),
-        alive=np.zeros(lanes, np.int32),
-        sums=np.zeros(lanes),
-        index=np.zeros((batch.batch if batch else 3 if halved else 0) * lanes, np.int64),
-        stamp=np.zeros(0 if not batch or batch.replacement else len(batch.table) + 1, np.int64),
-        own_steps=np.zeros(4, np.int64),
-        stop=np.zeros(1, np.int64) if stop is None else stop,
-    )
+    sizes = {
+        "words": (SCRATCH * lanes, np.uint32),
+        "spare": (lanes, dtype),
+        "n": (program.inputs * lanes, dtype),
+        "out": (program.observables * lanes, dtype),
+        "z": (program.data * lanes, dtype),
+        "tile": (samples * program.data * lanes, dtype),
+        "group_x": (grouped * program.states, dtype),
+        "group_n": (grouped * program.inputs, dtype),
+        **{row: (rows.get(row, 0) * (samples if row == "w" and samples else 1) * lanes, dtype) for row in ROWS},
+        "trial": (3 * program.states * lanes if halved else 0, dtype),
+        "share": (lanes if halved else 0, np.float64),
+        "left": (rows.get("left", 0) * lanes, np.float64),
+        "flags": (lanes, np.int32),
+        "alive": (lanes, np.int32),
+        "sums": (lanes, np.float64),
+        "index": ((batch.batch if batch else 3 if halved else 0) * lanes, np.int64),
+        "stamp": (0 if not batch or batch.replacement else len(batch.table) + 1, np.int64),
+        "own_steps": (4, np.int64),
+    }
+    return Space(functions=functions, stop=np.zeros(1, np.int64) if stop is None else stop, **cut(sizes))

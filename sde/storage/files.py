@@ -153,7 +153,7 @@ def fingerprint(data: xr.Dataset) -> str:
     attrs["result_hash"] holds it.
     """
     digest = hashlib.sha256()
-    for name in sorted(map(str, {**data.data_vars, **data.coords})):
+    for name in sorted(map(str, data.variables)):
         variable = data.variables[name]
         values = np.asarray(variable.values)
         if values.dtype.kind in "OUST":

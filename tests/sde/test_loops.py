@@ -134,9 +134,7 @@ def advance(
     paths = np.full((len(saves), program.observables, valid), -7, dtype)
     edges = [0, *cuts, steps]
     for begin, end in pairwise(edges):
-        run_block(dtype, type(driver), dead.shape[1] > program.lanes)(
-            program,
-            driver,
+        run_block(dtype, type(driver), dead.shape[1] > program.lanes)(program, driver)(
             clock,
             seed,
             np.array(p, dtype),

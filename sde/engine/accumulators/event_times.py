@@ -34,6 +34,8 @@ class EventTimes(Accumulator):
         return self.hits[-1] if self.stopping else None
 
     def add(self, chunk: ChunkPaths) -> None:
+        if not len(self.hits):
+            return
         cells, hits = moments.empty(1, len(self.hits)), np.zeros_like(self.hits)
         for e, (hit, time) in enumerate(zip(chunk.events.hit, chunk.events.time, strict=True)):
             hits[e] = by_saves(hit, self.saves)
@@ -45,6 +47,8 @@ class EventTimes(Accumulator):
         self.hits = self.hits + hits
 
     def merge(self, other: Self) -> None:
+        if not len(self.hits):
+            return
         moments.merge(self.cells, other.cells)
         self.hits = self.hits + other.hits
 

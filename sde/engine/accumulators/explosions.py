@@ -31,8 +31,9 @@ class Explosions(Accumulator):
     def add(self, chunk: ChunkPaths) -> None:
         dead, left, row, value = chunk.events[:4]
         exploded = np.flatnonzero(dead >= 0)
-        self._count(chunk.count, len(exploded), by_saves(dead, self.saves))
+        self.paths += chunk.count
         if len(exploded):
+            self._count(0, len(exploded), by_saves(dead, self.saves))
             first = exploded[np.lexsort((exploded, left[exploded]))][:NAMED]
             self._name(np.stack([chunk.first + first, left[first], row[first], value[first]], axis=1))
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from queue import Empty, SimpleQueue
 from threading import Lock, Semaphore
+from time import perf_counter
 
 from sde.engine.chunk import Worker, run_chunk
 from sde.engine.interruption import Stop, Stopped
@@ -19,75 +21,84 @@ from sde.engine.scratch import SCRATCH
 
 GLANCE = 0.1
 """Seconds after which who waits looks up: a signal that comes just as a wait begins does not end it."""
+SHORT = 0.5
+"""Seconds of a chunk after which the caller leaves chunks to others: it has to merge and to save them."""
+
+
+@cache
+def _cores() -> int:
+    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
 class Threads:
     """A `Scheduler` of so many threads."""
 
-    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    workers: int = field(default_factory=_cores)
 
     def over(
         self, plan: Plan, indices: Iterable[int], take: Take, worker: Worker, wanted: Callable[[], PieceRequest]
     ) -> Generator[bool]:
-        """See `Scheduler`. Results are taken in by the thread that has made them, which then writes over their rows;
-        the only chunk of a plan by the caller's."""
+        """See `Scheduler`. Results are taken in by the thread that has made them, which then writes over their rows."""
 
         def one(index: int) -> None:
             result = run_chunk(plan, index, worker)
             take(Piece.of(result))
             SCRATCH.give(result.paths.rows)
 
-        if plan.chunks == 1:
-            for index in indices:
-                try:
-                    one(index)
-                except Stopped:
-                    return
-                yield False
-            return
         threads = min(self.workers, plan.chunks)
         team = _Team(one, iter(indices), threads, worker.stop)
         with _pool(threads) as pool:
-            yield from team.watched([pool.submit(team.work) for _ in range(threads)])
+            yield from team.watched(lambda: pool.submit(team.work))
 
 
 class _Team:
-    """Threads that each take the next of `left` until there is none, or `stop` is set; they wait for who watches them
-    where that is two chunks a thread behind."""
+    """Threads that each take the next of `left` until there is none, or `stop` is set: the caller's is one of them
+    while chunks are short. The others wait for it where it is two chunks a thread behind."""
 
     def __init__(self, one: Callable[[int], None], left: Iterator[int], threads: int, stop: Stop) -> None:
         self.one, self.left, self.threads, self.stop = one, left, threads, stop
-        self._lock, self._told = Lock(), SimpleQueue[bool]()
+        self._lock, self._told = Lock(), SimpleQueue[int]()
+        """Tells of chunks: for how many others there is room again."""
         self._room = Semaphore(2 * threads)
 
     def work(self) -> None:
-        """What a thread does. It tells of every chunk."""
+        """What a thread of a pool does."""
         try:
-            while (index := self._next()) is not None:
+            while (index := self._next(self._room)) is not None:
                 self.one(index)
-                self._told.put(True)
+                self._told.put(1)
         except (Stopped, KeyboardInterrupt):  # one that a tick of the user's raises is Ctrl-C too
             self.stop.set()
         except BaseException:
             self.stop.set()
             raise
 
-    def _next(self) -> int | None:
-        self._room.acquire()
+    def _next(self, room: Semaphore | None = None) -> int | None:
+        if room:
+            room.acquire()
         with self._lock:
             return None if self.stop.is_set() else next(self.left, None)
 
-    def watched(self, ends: Sequence[Future[None]]) -> Generator[bool]:
-        """Until all threads have ended, whatever happens. Raises what one of them failed of."""
-        for end in ends:
-            end.add_done_callback(lambda _: self._told.put(False))
+    def watched(self, begin: Callable[[], Future[None]]) -> Generator[bool]:
+        """Until all threads have ended, whatever happens. begin: starts one. Raises what one of them failed of."""
+        ends = list[Future[None]]()
+
+        def more() -> None:
+            ends.append(begin())
+            ends[-1].add_done_callback(lambda _: self._told.put(0))
+
         try:
+            for _ in range(self.threads - 1):
+                more()
+            while (seconds := self._help()) is not None:
+                while not self._told.empty():
+                    yield from self._heard(ends)
+                if seconds > SHORT:
+                    more()
+                    break
             while not (all(end.done() for end in ends) and self._told.empty()):
-                chunk = self._wait()
-                yield not all(end.done() for end in ends)
-                if chunk:
-                    self._room.release()
+                yield from self._heard(ends)
         finally:  # by the threads themselves: what was told may be lost to a second Ctrl-C
             self.stop.set()
             self._room.release(self.threads)
@@ -95,18 +106,37 @@ class _Team:
         for end in ends:
             end.result()
 
-    def _wait(self) -> bool:
-        """Whether a chunk is told of next; not if that takes long. Ctrl-C stops all threads, the second time this one
-        too."""
+    def _heard(self, ends: Sequence[Future[None]]) -> Generator[bool]:
+        with self._interruptible():
+            room = 0
+            with suppress(Empty):
+                room = self._told.get(timeout=GLANCE)
+        yield not all(end.done() for end in ends)
+        if room:
+            self._room.release()
+
+    def _help(self) -> float | None:
+        """Run a chunk here: the seconds that it took, None where none is left."""
+        began = perf_counter()
+        with self._interruptible():
+            index = self._next()
+            if index is not None:
+                self.one(index)
+                self._told.put(0)
+                return perf_counter() - began
+        return None
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Ctrl-C stops all threads, the second time this one too."""
         try:
-            return self._told.get(timeout=GLANCE)
-        except Empty:
-            return False
+            yield
+        except Stopped:
+            pass
         except KeyboardInterrupt:
             if self.stop.is_set():
                 raise
             self.stop.set()
-            return False
 
 
 _idle = dict[int, list[ThreadPoolExecutor]]()
