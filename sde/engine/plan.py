@@ -11,7 +11,7 @@ import numpy as np
 from sde.engine.hybrid import Hybrid
 from sde.engine.program import Program
 from sde.engine.time_grid import FixedClock
-from sde.kernels.drivers import Driver
+from sde.kernels.drivers import Driver, Gaussian, Mean
 from sde.kernels.loop import Clock
 
 CHUNK_BYTES = 4 * 2**20
@@ -113,6 +113,12 @@ class Plan:
     @property
     def chunks(self) -> int:
         return -(-self.paths // self.chunk_size)
+
+    @property
+    def brief(self) -> bool:
+        """Whether a step is over before anybody could interrupt it: it goes through no rows of data, and no steps of a
+        path's own."""
+        return self.hybrid is None and isinstance(self.driver, Gaussian | Mean)
 
     def piece_of(self, chunk: int) -> range:
         """The chunks of the piece that a chunk is in."""

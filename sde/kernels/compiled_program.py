@@ -82,5 +82,5 @@ def compile_emitted(
     Its name and its module's must contain a hash of the text. Keep the result alive as long as the address is used.
     """
     scratch = {"empty", "zeros"} & set(function.__code__.co_names)
-    options = {**EMITTED, "_nrt": bool(scratch)}  # only what takes scratch of its own needs Numba's allocator
+    options = {**EMITTED, "_nrt": bool(scratch), "distinct": True}  # Numba's allocator is only for scratch of its own
     return native(vectorising(function), signature(role, dtype, own_clock), options, f"{dtype} {own_clock}", kept)

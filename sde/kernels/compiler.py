@@ -65,9 +65,13 @@ def prototype(value: Any) -> Any:
 
 
 class _Function(_FunctionCompiler):
+    distinct = False
+    """Whether no two of its arguments share memory that it writes to."""
+
     def _customize_flags(self, flags: Any) -> Any:
         flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
         flags.enable_pyobject = False
+        flags.noalias = self.distinct
         return flags
 
 
@@ -130,7 +134,9 @@ def object_code(
     codegen().early = "reassoc" in options["fastmath"]
     try:
         with resolved_once():
-            made = _Function(function, cpu_target, dict(options), {}, Pipeline).compile(tuple(arguments), result)
+            of = _Function(function, cpu_target, {k: v for k, v in options.items() if k != "distinct"}, {}, Pipeline)
+            of.distinct = options.get("distinct", False)
+            made = of.compile(tuple(arguments), result)
         _add_entry(context, made.library, made.fndesc, symbol, packed)
         module = made.library.whole()
     finally:

@@ -37,6 +37,7 @@ from symbolic.codegen.lookup_text import Numbers
 from symbolic.codegen.printing import ScalarPrinter
 from symbolic.codegen.rolled import rolled, written
 from symbolic.codegen.row_loops import averages, loops
+from symbolic.codegen.row_products import row_products
 from symbolic.codegen.sharing import Statements, inside_out, once_for_all, refuse_large, repeated
 from symbolic.codegen.solve_text import step_text
 from symbolic.codegen.splitting import bodies
@@ -244,6 +245,12 @@ def function_text(
         text = show(value)
         printer.names[name] = f"v{index}"
         lines.append(f"        v{index} = {text}")
+    at = {s: int(place[3:-2]) for s, place in places.items() if place.startswith("z[")}
+    short = shared_rows and weight and not (averaged or show.large) and len(needed) + len(show.twice) + len(results) <= LONG
+    products = row_products(results, at) if short else None
+    if products is not None:
+        body = products.body([show(e) for e in products.factors], loads, lines, columns, dtype)
+        return "\n".join([f"def {signature}:", *fixed, *body]) + "\n"
     shown = [show(e) for e in results]
     if not shown:
         return f"def {signature}:\n    pass\n"

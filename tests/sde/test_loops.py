@@ -237,13 +237,14 @@ def test_mixed_samples_take_rows_from_table_and_law(problem):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_more_rows_than_scratch_holds_are_the_same_bits(problem, monkeypatch, dtype):
+def test_more_rows_than_scratch_holds_are_the_same_sums(problem, monkeypatch, dtype):
     built = problem("rescaling", dtype=dtype)
     table = np.random.default_rng(2).normal(size=(19, 2))
     driver = drivers.weighted(np.linspace(0.5, 1.5, 19) / 19, table, [1, 0], dtype)
     whole = advance(built, driver, [1.2, 0.6], 3, scale=0.4)
     monkeypatch.setattr(drivers, "KEPT", 8)
-    np.testing.assert_array_equal(advance(built, driver, [1.2, 0.6], 3, scale=0.4).x, whole.x)
+    some = advance(built, driver, [1.2, 0.6], 3, scale=0.4)
+    np.testing.assert_allclose(some.x, whole.x, rtol=20 * np.finfo(dtype).eps)
 
 
 def test_weighted_driver_matches_a_plain_loop(problem):

@@ -10,7 +10,7 @@ import sympy as sp
 
 from sde.engine.program import import_text, load
 from symbolic import Dataset, Loss, parameters
-from symbolic.codegen import emit, layers
+from symbolic.codegen import emit, layers, row_products
 from symbolic.codegen.prepare import prepare
 from symbolic.codegen.rolled import rolled
 from symbolic.functions.activations import relu
@@ -43,6 +43,7 @@ def texts(loss: Loss, monkeypatch: pytest.MonkeyPatch, scheme: str, shared_rows:
 def test_loops_give_the_bits_of_lines(
     activation: type[sp.Function], shared_rows: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(row_products, "MOST_SUMS", 0)  # sums over some rows at a time round otherwise
     loss = network(5, 12, activation)
     lines, loops = texts(loss, monkeypatch, "sgd-momentum", shared_rows)
     assert len(loops) < len(lines) / 4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -49,12 +49,12 @@ class Threads:
         threads = min(self.workers, plan.chunks)
         team = _Team(one, iter(indices), threads, worker.stop)
         with _pool(threads) as pool:
-            yield from team.watched(lambda: pool.submit(team.work))
+            yield from team.watched(lambda: pool.submit(team.work), plan.brief)
 
 
 class _Team:
-    """Threads that each take the next of `left` until there is none, or `stop` is set: the caller's is one of them
-    while chunks are short. The others wait for it where it is two chunks a thread behind."""
+    """Threads that each take the next of `left` until there is none, or `stop` is set. The others wait for the
+    caller's where it is two chunks a thread behind."""
 
     def __init__(self, one: Callable[[int], None], left: Iterator[int], threads: int, stop: Stop) -> None:
         self.one, self.left, self.threads, self.stop = one, left, threads, stop
@@ -80,25 +80,29 @@ class _Team:
         with self._lock:
             return None if self.stop.is_set() else next(self.left, None)
 
-    def watched(self, begin: Callable[[], Future[None]]) -> Generator[bool]:
-        """Until all threads have ended, whatever happens. begin: starts one. Raises what one of them failed of."""
+    def watched(self, begin: Callable[[], Future[None]], helps: bool) -> Generator[bool]:
+        """Until all threads have ended, whatever happens. begin: starts one; helps: the caller's is another, as long as
+        chunks are short. Raises what one of them failed of."""
         ends = list[Future[None]]()
 
         def more() -> None:
             ends.append(begin())
             ends[-1].add_done_callback(lambda _: self._told.put(0))
 
+        def running() -> bool:
+            return not all(end.done() for end in ends)
+
         try:
-            for _ in range(self.threads - 1):
+            for _ in range(self.threads - helps):
                 more()
-            while (seconds := self._help()) is not None:
+            while helps and (seconds := self._help()) is not None:
                 while not self._told.empty():
-                    yield from self._heard(ends)
+                    yield from self._heard(lambda: True)
                 if seconds > SHORT:
                     more()
                     break
-            while not (all(end.done() for end in ends) and self._told.empty()):
-                yield from self._heard(ends)
+            while running() or not self._told.empty():
+                yield from self._heard(running)
         finally:  # by the threads themselves: what was told may be lost to a second Ctrl-C
             self.stop.set()
             self._room.release(self.threads)
@@ -106,12 +110,12 @@ class _Team:
         for end in ends:
             end.result()
 
-    def _heard(self, ends: Sequence[Future[None]]) -> Generator[bool]:
+    def _heard(self, others: Callable[[], bool]) -> Generator[bool]:
         with self._interruptible():
             room = 0
             with suppress(Empty):
                 room = self._told.get(timeout=GLANCE)
-        yield not all(end.done() for end in ends)
+        yield others()
         if room:
             self._room.release()
 
