@@ -76,6 +76,9 @@ LONG: dict[str, Callable[[], Any]] = {
     "rows of a data set": lambda: simulate(
         rows(200_000), SGD(0.01), start={a: 0.5, b: 0.5}, time=1.0, dt=0.01, paths=4096, save_at=2
     ),
+    "rows of a data set, paths of one chunk": lambda: simulate(
+        rows(400_000), SGD(0.01), start={a: 0.5, b: 0.5}, time=1.0, dt=0.01, paths=64, save_at=2
+    ),
     "gradient descent on a data set": lambda: train(
         rows(400_000), SGD(0.01), start={a: 0.5, b: 0.5}, steps=100, paths=4096, full_batch=True, save_at=2
     ),

@@ -22,6 +22,7 @@ from sde.storage.files import TIMINGS, fingerprint
 from sde.storage.netcdf import write as write_netcdf
 from symbolic import Dataset, Loss, Normal, Uniform
 from symbolic.codegen.prepare import prepare
+from symbolic.library import LIBRARY
 from symbolic.problem.optimizer import warmup
 from tests.commands import COMMAND, FROM_FILE, GOOD, opened, run
 
@@ -369,3 +370,14 @@ def test_case_d_a_compilation_is_told_once_and_never_from_the_cache(
     with compiling.reporting(False, said.append):
         load(*(lambda m: (m.text + "\n", m.manifest))(prepare(OU, "euler-maruyama", {}, "float64").module))
     assert len(said) == 1
+
+
+def test_results_at_the_same_times_keep_their_own_labels() -> None:
+    """The index of times is made once; what is written at a result's times is its own."""
+    first = simulate(OU, start={X: 0.0}, time=1.0, dt=0.1, paths=10, save_at=3)
+    first.time.attrs["mine"] = 1
+    loss = simulate(LIBRARY["rescaling"].build(), SGD(0.05), start={"u": 1.2, "w": 0.6}, time=1.0, dt=0.1, paths=10,
+                    save_at=3)  # fmt: skip
+    again = simulate(OU, start={X: 0.0}, time=1.0, dt=0.1, paths=10, save_at=3)
+    assert loss.time.attrs["long_name"].startswith("learning-rate time") and again.time.attrs["long_name"] == "time"
+    assert "mine" not in again.time.attrs and first.time.equals(again.time)
