@@ -246,9 +246,9 @@ def function_text(
         printer.names[name] = f"v{index}"
         lines.append(f"        v{index} = {text}")
     at = {s: int(place[3:-2]) for s, place in places.items() if place.startswith("z[")}
-    short = shared_rows and weight and not (averaged or show.large) and len(needed) + len(show.twice) + len(results) <= LONG
-    products = row_products(results, at) if short else None
-    if products is not None:
+    apart = shared_rows and weight and not (averaged or show.large)
+    products = row_products(results, at, LONG - len(needed) - len(show.twice)) if apart else None
+    if products:
         body = products.body([show(e) for e in products.factors], loads, lines, columns, dtype)
         return "\n".join([f"def {signature}:", *fixed, *body]) + "\n"
     shown = [show(e) for e in results]

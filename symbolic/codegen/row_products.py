@@ -61,13 +61,14 @@ class RowProducts:
         return out
 
 
-def row_products(results: Sequence[sp.Expr], columns: Mapping[sp.Basic, int]) -> RowProducts | None:
-    """Results as factors times columns of the data, {symbol: column}; None where they share few factors."""
+def row_products(results: Sequence[sp.Expr], columns: Mapping[sp.Basic, int], most: int) -> RowProducts | None:
+    """Results, `most` at most, as factors times columns of the data, {symbol: column}; None where they share few
+    factors."""
     factors, products = dict[sp.Expr, int](), list[tuple[int, int, int]]()
     for row, e in enumerate(results):
         parts = sp.Mul.make_args(e)
         at = next((k for k, part in enumerate(parts) if part in columns), None)
         rest = e if at is None else sp.Mul(*parts[:at], *parts[at + 1 :])
         products.append((-1 if at is None else columns[parts[at]], row, factors.setdefault(rest, len(factors))))
-    few = 0 < WORTHWHILE * len(factors) <= len(results) <= MOST_SUMS
+    few = 0 < WORTHWHILE * len(factors) <= len(results) <= min(most, MOST_SUMS)
     return RowProducts(list(factors), products) if few else None
