@@ -22,6 +22,7 @@ from sde import SDE, SGD, simulate, train
 from sde.engine import checkpoint, chunk
 from sde.engine.checkpoint import Checkpoint
 from sde.engine.ensemble import CheckpointWarning
+from sde.engine.gathering import Gathering
 from sde.engine.interruption import InterruptedWarning
 from sde.storage.files import fingerprint
 from symbolic import Dataset, Loss
@@ -277,3 +278,21 @@ def test_case_d_a_disk_that_was_full_for_a_while(tmp_path: Path, monkeypatch: py
     assert sum(w.category is CheckpointWarning for w in told) == 1
     _, state = checkpoint.read(tmp_path / "c")
     assert np.unpackbits(state["done"], count=40).all()
+
+
+@pytest.mark.usefixtures("many_chunks")
+def test_an_exception_while_a_chunk_is_taken_in_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a signal's handler that is not ours: half a chunk would be in the counts."""
+    take, taken = Gathering.take, list[int]()
+
+    def broken(self: Gathering, piece: Any) -> None:
+        take(self, piece)
+        if threading.current_thread() is threading.main_thread():
+            taken.append(0)
+            if len(taken) == 2:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(Gathering, "take", broken)
+    with pytest.raises(KeyboardInterrupt):
+        simulate(OU, start={X: 0.0}, time=1.0, dt=0.1, paths=20_000, threads=2)
+    assert len(taken) == 2

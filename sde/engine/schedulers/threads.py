@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 from threading import Lock, Semaphore
 from time import perf_counter
 
-from sde.engine.chunk import Worker, run_chunk
+from sde.engine.chunk import ChunkResult, Worker, run_chunk
 from sde.engine.interruption import Stop, Stopped
 from sde.engine.piece import Piece, PieceRequest
 from sde.engine.plan import Plan
@@ -41,23 +41,29 @@ class Threads:
     ) -> Generator[bool]:
         """See `Scheduler`. Results are taken in by the thread that has made them, which then writes over their rows."""
 
-        def one(index: int) -> None:
-            result = run_chunk(plan, index, worker)
+        def keep(result: ChunkResult) -> None:
             take(Piece.of(result))
             SCRATCH.give(result.paths.rows)
 
         threads = min(self.workers, plan.chunks)
-        team = _Team(one, iter(indices), threads, worker.stop)
+        team = _Team(lambda index: run_chunk(plan, index, worker), keep, iter(indices), threads, worker.stop)
         with _pool(threads) as pool:
             yield from team.watched(lambda: pool.submit(team.work), plan.brief)
 
 
 class _Team:
-    """Threads that each take the next of `left` until there is none, or `stop` is set. The others wait for the
-    caller's where it is two chunks a thread behind."""
+    """Threads that each run, and then keep, the next of `left` until there is none, or `stop` is set. The others wait
+    for the caller's where it is two chunks a thread behind."""
 
-    def __init__(self, one: Callable[[int], None], left: Iterator[int], threads: int, stop: Stop) -> None:
-        self.one, self.left, self.threads, self.stop = one, left, threads, stop
+    def __init__(
+        self,
+        run: Callable[[int], ChunkResult],
+        keep: Callable[[ChunkResult], None],
+        left: Iterator[int],
+        threads: int,
+        stop: Stop,
+    ) -> None:
+        self.run, self.keep, self.left, self.threads, self.stop = run, keep, left, threads, stop
         self._lock, self._told = Lock(), SimpleQueue[int]()
         """Tells of chunks: for how many others there is room again."""
         self._room = Semaphore(2 * threads)
@@ -66,7 +72,7 @@ class _Team:
         """What a thread of a pool does."""
         try:
             while (index := self._next(self._room)) is not None:
-                self.one(index)
+                self.keep(self.run(index))
                 self._told.put(1)
         except (Stopped, KeyboardInterrupt):  # one that a tick of the user's raises is Ctrl-C too
             self.stop.set()
@@ -120,15 +126,17 @@ class _Team:
             self._room.release()
 
     def _help(self) -> float | None:
-        """Run a chunk here: the seconds that it took, None where none is left."""
-        began = perf_counter()
+        """Run a chunk here: the seconds that it took, None where none is left. An exception while it is kept ends it
+        all: half of it may be."""
+        began, result = perf_counter(), None
         with self._interruptible():
             index = self._next()
-            if index is not None:
-                self.one(index)
-                self._told.put(0)
-                return perf_counter() - began
-        return None
+            result = None if index is None else self.run(index)
+        if result is None:
+            return None
+        self.keep(result)
+        self._told.put(0)
+        return perf_counter() - began
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
