@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 STATISTICS = ("mean", "std", "sem", "min", "max", "q05", "q25", "q50", "q75", "q95")
 UNDEFINED = "undefined"
+MOST_TIMES = 4096
+"""Of which indexes are held from result to result."""
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 
 
@@ -99,7 +101,7 @@ def dataset(
         **timings,
         **_explosions(outcome, layout, warn_share, explain),
     }
-    if coords.keys() == {"time", "statistic"}:
+    if coords.keys() == {"time", "statistic"} and len(layout.saves) <= MOST_TIMES:
         coords = _coordinates(coords["time"].tobytes())
     return xr.Dataset(data, coords, record)
 
