@@ -99,9 +99,9 @@ class Grid:
 
     def lengths(self, begin: int, end: int) -> np.ndarray:
         """Lengths in time of steps begin..end-1."""
-        return self.stretch(begin, end)[1]
+        return self.between(begin, end)[1]
 
-    def stretch(self, begin: int, end: int) -> tuple[np.ndarray, np.ndarray]:
+    def between(self, begin: int, end: int) -> tuple[np.ndarray, np.ndarray]:
         """Times after `begin` to `end` steps, and lengths of the steps between them."""
         passed = self._passed(np.arange(begin, end + 1))
         lengths = np.diff(passed) if self.rate is None else np.full(end - begin, self.rate)
@@ -176,7 +176,7 @@ class RunClock:
             yield self._make(first, min(first + self._span, self.steps))
 
     def _make(self, begin: int, end: int) -> Clock:
-        time, length = self.grid.stretch(begin, end)
+        time, length = self.grid.between(begin, end)
         h, scale = self.h(time[:-1], length), self.scale(time[:-1], length)
         return Clock(time, np.asarray(h), np.asarray(scale), self.saves, begin)
 

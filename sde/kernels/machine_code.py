@@ -198,13 +198,11 @@ class Kernel:
             parts = self.prototypes[: len(first)], self.prototypes[len(first) :]
             self._parts[len(first)] = Words(parts[0]), Words(parts[1])
         given, others = self._parts[len(first)]
-        packed, function, words = bytes(given.pack(first)), self.native.ctypes, self.words.type
+        return partial(self._after, first, bytes(given.pack(first)), others)
 
-        def call(*arguments: Any) -> None:
-            function(words.from_buffer_copy(packed + bytes(others.pack(arguments))))
-
-        call.given = first  # type: ignore[attr-defined]  # whose memory the words tell of
-        return call
+    def _after(self, first: Any, packed: bytes, others: Words, *arguments: Any) -> None:
+        """Call with what is packed, which tells of the memory of `first`, and with what is not."""
+        self.native.ctypes(self.words.type.from_buffer_copy(packed + bytes(others.pack(arguments))))
 
 
 def bound(function: Callable[..., None], *first: Any) -> Callable[..., None]:
