@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,16 @@ class Motion:
         return RunClock(grid, self.h, self.scale)
 
 
+def _kept(prepared: Prepared, of: Any, make: Callable[[int], Driver]) -> Callable[[int], Driver]:
+    """make(refine), or what an earlier run of the same problem has made, so that it takes that one's loops too."""
+
+    def driver(refine: int) -> Driver:
+        found = prepared.drivers.get((of, refine))
+        return prepared.drivers.setdefault((of, refine), make(refine)) if found is None else found
+
+    return driver
+
+
 def of_sde(
     problem: SDE, prepared: Prepared, scheme: Scheme, dtype: str, values: np.ndarray, tolerance: float | None = None
 ) -> Motion:
@@ -54,17 +64,17 @@ def of_sde(
         driver = inputs.adaptive(prepared.factor, dtype)
         return Motion(lambda refine: driver, time_grid.length, time_grid.length, values, False)
 
-    @cache
     def brownian(refine: int) -> Driver:
         return inputs.brownian(prepared.mean, prepared.factor, dtype, refine, prepared.modes, problem.noises)
 
+    brownian = _kept(prepared, (dtype, problem.noises), brownian)
     return Motion(brownian, time_grid.length, time_grid.root, values, True)
 
 
 def of_loss(prepared: Prepared, sgd: SGD, dtype: str) -> Motion:
     """The noise of minibatch gradients as the SDE sees it: in the features, or in the weights of a data set's rows."""
     assert isinstance(prepared.dynamics, LossDynamics)
-    noise = cache(partial(inputs.noise, prepared, dtype))
+    noise = _kept(prepared, dtype, partial(inputs.noise, prepared, dtype))
     noise(1)
     r = sgd.rates(prepared.dynamics.loss)
     return Motion(

@@ -3,8 +3,10 @@ its index alone."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from threading import Lock
 from time import perf_counter
 from typing import Any
 
@@ -15,7 +17,9 @@ from sde.engine.accumulators.accumulator import ChunkPaths, PathEvents
 from sde.engine.hybrid_chunk import advance_hybrid
 from sde.engine.interruption import Stop, Stopped
 from sde.engine.plan import Plan
+from sde.engine.program import Program
 from sde.engine.scratch import SCRATCH
+from sde.kernels.drivers import Driver
 from sde.kernels.hybrid.loop import run_hybrid
 from sde.kernels.loop import Run, run_block
 from sde.kernels.statistics import moments
@@ -23,24 +27,18 @@ from sde.kernels.workspace import aligned
 
 SEGMENT_SECONDS, FIRST_STEPS = 0.05, 1
 """How long one compiled call runs before it tells of its progress, and how many steps the first one takes."""
+LOOP_BYTES = 2**20
+"""Of inputs and observables in the scratch of a loop, up to which it is held between chunks."""
 
 
 @dataclass
 class Worker:
     """What chunks of one plan in one process may share; no result depends on it. tick(n): told of every n path-steps
-    done; pace: steps of a compiled call; loops: those that no thread runs now, each with its scratch."""
+    done; pace: steps of a compiled call."""
 
     stop: Stop = field(default_factory=Stop)
     tick: Callable[[int], None] | None = None
     pace: int = FIRST_STEPS
-    loops: list[Run] = field(default_factory=list)
-
-    def loop(self, plan: Plan) -> Run:
-        """A loop for the calling thread, to be given back to `loops`."""
-        try:
-            return self.loops.pop()
-        except IndexError:
-            return load_loop(plan)(plan.program.native, plan.driver, self.stop.flag)
 
     def took(self, seconds: float, steps: int) -> None:
         """Let calls take SEGMENT_SECONDS, by what one took."""
@@ -65,6 +63,46 @@ def load_loop(plan: Plan) -> Callable[..., Any]:
     return run_hybrid(dtype, kind, plan.hybrid.drawn(plan.program))
 
 
+@dataclass(frozen=True)
+class Loop:
+    """A compiled loop with scratch of its own, which one thread at a time runs. of: what it is of; stop: its flag."""
+
+    of: tuple[Program, Driver, bool]
+    run: Run
+    stop: np.ndarray
+
+
+class Loops:
+    """Loops that nobody runs now, for the next chunk of the same: `most` of them, those used longest ago go first. None
+    of many numbers: a problem's data should not outlive it."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self._held, self._lock = most, list[Loop](), Lock()
+
+    def take(self, plan: Plan) -> Loop:
+        """A loop of a plan's, for the calling thread, to be given back."""
+        program, driver, dated = plan.program, plan.driver, plan.events > 0
+        with self._lock:
+            for k in reversed(range(len(self._held))):
+                of = self._held[k].of
+                if of[1] is driver and of[2] == dated and of[0].native == program.native:
+                    return self._held.pop(k)
+        stop = np.zeros(1, np.int64)
+        return Loop((program, driver, dated), load_loop(plan)(program.native, driver, stop), stop)
+
+    def give(self, plan: Plan, loop: Loop) -> None:
+        """Take back what `take` gave."""
+        of = plan.program
+        if plan.brief and of.lanes * (of.native.inputs + of.observables) * of.dtype.itemsize <= LOOP_BYTES:
+            with self._lock:
+                self._held.append(loop)
+                del self._held[: -self.most]
+
+
+LOOPS = Loops(2 * (os.cpu_count() or 1) + 4)
+"""This process's."""
+
+
 def run_chunk(plan: Plan, index: int, worker: Worker | None = None) -> ChunkResult:
     """Chunk `index` of a plan. Its rows are of SCRATCH, to be given back once read. Raises Stopped."""
     worker = worker or Worker()
@@ -81,7 +119,8 @@ def advance(plan: Plan, index: int, rows: np.ndarray, worker: Worker) -> ChunkPa
         return advance_hybrid(plan, index, rows, worker)
     program, clock, first, count = plan.program, plan.clock, index * plan.chunk_size, plan.count(index)
     lanes, width, dtype = program.lanes, program.states, program.dtype
-    loop, blocks, groups = worker.loop(plan), -(-count // lanes), 1 + plan.events
+    loop, blocks, groups = LOOPS.take(plan), -(-count // lanes), 1 + plan.events
+    worker.stop.join(loop.stop)
     x = _states(np.asarray(plan.start(plan.first + first, count)), blocks, lanes, width, dtype)
     dead = np.full((blocks, groups * lanes), -1, dtype=np.int64)
     when, at = np.full(dead.shape, np.nan), 0
@@ -91,7 +130,7 @@ def advance(plan: Plan, index: int, rows: np.ndarray, worker: Worker) -> ChunkPa
             raise Stopped
         window = clock.window(at)
         end, began = min(at + worker.pace, window.first + len(window.h)), perf_counter()
-        own_steps += loop(
+        own_steps += loop.run(
             window,
             np.uint64(plan.seed),
             plan.parameters,
@@ -113,7 +152,8 @@ def advance(plan: Plan, index: int, rows: np.ndarray, worker: Worker) -> ChunkPa
         at = end
     if worker.stop.is_set():
         raise Stopped
-    worker.loops.append(loop)
+    worker.stop.leave(loop.stop)
+    LOOPS.give(plan, loop)
 
     def by_path(values: np.ndarray) -> np.ndarray:
         """(R, count) from rows (blocks, R * lanes)."""

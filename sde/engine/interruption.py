@@ -28,14 +28,25 @@ class Stop:
 
     def __init__(self) -> None:
         self.flag, self.signal, self.fatal = np.zeros(1, np.int64), 0, False
+        self._others = dict[int, np.ndarray]()
 
     def set(self, number: int = 0) -> None:
         """From now on everything leaves off."""
         self.signal = self.signal or number
-        self.flag[0] = 1
+        for flag in (self.flag, *self._others.values()):
+            flag[0] = 1
 
     def is_set(self) -> bool:
         return bool(self.flag[0])
+
+    def join(self, flag: np.ndarray) -> None:
+        """Another flag is 1 from then on too, until it has left."""
+        self._others[id(flag)] = flag
+        flag[0] = self.flag[0]
+
+    def leave(self, flag: np.ndarray) -> None:
+        """What `join` let in."""
+        self._others.pop(id(flag), None)
 
 
 _asked: list[int] = []

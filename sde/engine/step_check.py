@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -37,6 +38,8 @@ WIDE = 0.2
 anything."""
 CERTAIN = 5.0
 """Standard errors that a difference must be away from 0 to count."""
+KINDS, MOMENTS = ("mean", "standard deviation", "distribution", "distribution"), 2
+"""What errors are of; the first are moments."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,6 @@ class Finding:
     paths: int
     share: float
     noise: np.ndarray
-
-    @property
-    def weight(self) -> tuple[bool, float]:
-        """By what the worst is told: moments first, as everybody knows what they are."""
-        return self.what != "distribution" and self.error > TOLERATED, self.error
 
     @property
     def passed(self) -> bool:
@@ -89,16 +87,22 @@ def examine(
     the whole run, as what is smooth is all discretisation in its first steps.
     """
     lanes = plan.program.lanes
-    blocks = -(-plan.paths // lanes)
-    steps = int(min(grid.steps, max(FEWEST, COST * blocks * grid.steps)))
+    steps = int(min(grid.steps, max(FEWEST, COST * -(-plan.paths // lanes) * grid.steps)))
     head = grid.head(steps, SAVES)
     begin = plan.start(plan.first, min(lanes, plan.paths))
-    start = np.resize(begin, (lanes, begin.shape[1]))
-    base = replace(
-        plan, start=Listed(start, plan.first), paths=lanes, keep=True, covariance=(), histograms={}, blocks=0
+    few = partial(
+        replace,
+        plan,
+        start=Listed(np.resize(begin, (lanes, begin.shape[1])), plan.first),
+        paths=lanes,
+        keep=True,
+        covariance=(),
+        histograms={},
+        blocks=1,
+        piece=1,
     )
-    coarse = replace(base, driver=driver(2 if couples else 1), clock=clock(head))
-    fine = replace(base, driver=driver(1), clock=clock(head.halved()), seed=plan.seed if couples else plan.seed ^ OTHER)
+    coarse = few(driver=driver(2 if couples else 1), clock=clock(head))
+    fine = few(driver=driver(1), clock=clock(head.halved()), seed=plan.seed if couples else plan.seed ^ OTHER)
     (a, lost), (b, fewer) = _together(coarse, fine)
     times = grid.at(head.saves)
     with np.errstate(all="ignore"), warnings.catch_warnings():
@@ -107,14 +111,13 @@ def examine(
         mean = moments[:, :, MEAN]
         std = np.sqrt(moments[:, :, M2] / np.maximum(moments[:, :, COUNT] - 1, 1))
         scale = np.nanmax(np.hypot(std, mean - mean[0]), axis=0)
-        found = _errors(a, b, scale, 256 * float(np.finfo(plan.program.dtype).eps))
-    worst = Finding(0, "mean", 0.0, 0.0, (lost, fewer), lanes, float((times[-1] - grid.begin) / grid.ends[-1]), noise)
-    factor = 2**order / (2**order - 1)
-    for what, sizes in found.items():
-        k, row = np.unravel_index(np.argmax(sizes), sizes.shape)
-        one = replace(worst, row=int(row), what=what.strip(), time=float(times[k]), error=float(sizes[k, row]) * factor)
-        worst = max(worst, one, key=lambda f: f.weight)
-    return worst
+        sizes = _errors(a, b, scale, 256 * float(np.finfo(plan.program.dtype).eps))
+    largest = sizes.reshape(len(KINDS), -1).max(axis=1) * 2**order / (2**order - 1)
+    moved = largest[:MOMENTS].max() > TOLERATED  # moments first, as everybody knows what they are
+    kind = int(np.argmax(largest[: MOMENTS if moved else None]))
+    at, row = np.unravel_index(np.argmax(sizes[kind]), sizes.shape[1:])
+    share = float((times[-1] - grid.begin) / grid.ends[-1])
+    return Finding(int(row), KINDS[kind], float(times[at]), float(largest[kind]), (lost, fewer), lanes, share, noise)
 
 
 def _together(*plans: Plan) -> list[tuple[np.ndarray, int]]:
@@ -138,42 +141,32 @@ def _together(*plans: Plan) -> list[tuple[np.ndarray, int]]:
         raise KeyboardInterrupt from None
 
 
-def _errors(a: np.ndarray, b: np.ndarray, scale: np.ndarray, rounding: float) -> dict[str, np.ndarray]:
+def _errors(a: np.ndarray, b: np.ndarray, scale: np.ndarray, rounding: float) -> np.ndarray:
     """What the step shifts, as a share of the spread and change in the run, scale (O,), by save: the mean and the
-    standard deviation, and, where tails are too heavy for these, where paths lie in the bulk; 0 where chance may have
-    made it. a, b: (saves, O, n)."""
+    standard deviation, and, where tails are too heavy for these, where paths lie in the bulk, near and far from its
+    middle; 0 where chance may have made it: (KINDS, saves, O). a, b: (saves, O, n)."""
     missing = ~(np.isfinite(a) & np.isfinite(b))
     if missing.any():
         a, b = np.where(missing, np.nan, a), np.where(missing, np.nan, b)
     root = np.sqrt((~missing).sum(axis=2))
-    d = b - a
-    (other_mean, mean, shift), (other, std, shift_scatter) = _moments([a, b, d])
+    (other_mean, mean, shift), (other, std, shift_scatter) = _moments([a, b, b - a])
     own = np.hypot(std, np.abs(mean - mean[0]))
     spread = np.clip(np.where(np.isfinite(scale), scale, np.inf), own, EARLY * own)
     tells = spread > rounding * (np.abs(mean) + np.nanmax(np.abs(b), axis=2))
-
-    def shown(size: np.ndarray, scatter: np.ndarray, unit: np.ndarray) -> np.ndarray:
-        certain = tells & (np.abs(size) > CERTAIN * scatter / root) & (unit > 0)
-        return np.where(certain, np.abs(size) / unit, 0.0)
-
     spreads = (std > 0) & (other > 0)
     one, two = (np.where(spreads, scatter, np.inf)[..., None] for scatter in (other, std))
     squares = (b - mean[..., None]) ** 2 / two - (a - other_mean[..., None]) ** 2 / one
     low, middle, high = exact(b.reshape(-1, b.shape[2]).copy(), [0.25, 0.5, 0.75]).reshape(3, *b.shape[:2])
     middle, width = middle[..., None], np.where(high > low, high - low, np.inf)[..., None]
-    bulk = [np.tanh((x - middle) / width) for x in (a, b)]
+    fine, coarse = (np.tanh((x - middle) / width) for x in (b, a))
     wide = high - low > WIDE * spread
-    gaps = [bulk[1] - bulk[0], bulk[1] ** 2 - bulk[0] ** 2]
-    means, scatters = _moments([squares, *gaps, bulk[1], bulk[1] ** 2])
-    found = {
-        "mean": shown(shift, shift_scatter, spread),
-        "standard deviation": shown(std - other, scatters[0] / 2, np.where(spreads, spread, 0.0)),
-        "distribution": shown(means[1], scatters[1], np.where(wide, scatters[3], 0.0)),
-        "distribution ": shown(means[2], scatters[2], np.where(wide, scatters[4], 0.0)),
-    }
-    for sizes in found.values():
-        sizes[0] = 0.0
-    return {what: np.nan_to_num(sizes) for what, sizes in found.items()}
+    means, scatters = _moments([squares, fine - coarse, fine**2 - coarse**2, fine, fine**2])
+    size = np.abs([shift, std - other, means[1], means[2]])
+    scatter = np.stack([shift_scatter, scatters[0] / 2, scatters[1], scatters[2]])
+    unit = np.stack([spread, np.where(spreads, spread, 0.0), *np.where(wide, scatters[3:], 0.0)])
+    certain = tells & (size > CERTAIN * scatter / root) & (unit > 0)
+    certain[:, 0] = False
+    return np.nan_to_num(np.where(certain, size / unit, 0.0))
 
 
 def _moments(rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

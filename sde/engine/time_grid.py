@@ -109,7 +109,7 @@ class Grid:
 
     def head(self, steps: int, saves: int) -> Grid:
         """The first `steps` steps, saved at so many times, spread evenly, at the start and after the first."""
-        at = np.unique(np.append(np.round(np.linspace(0, steps, saves + 1)).astype(np.int64), 1))
+        at = np.array(sorted({1, *(round(k * steps / saves) for k in range(saves + 1))}), np.int64)
         inside = self.firsts < steps
         return Grid(
             np.append(self.ends[inside], self._passed(np.array([steps]))),

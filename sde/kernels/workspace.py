@@ -1,6 +1,7 @@
 """Scratch of one call of the loop: rows for inputs, normals, samples, clocks and flags."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from itertools import accumulate
 from math import prod
 from typing import Any, NamedTuple
@@ -32,13 +33,18 @@ def aligned(shape: Any, dtype: Any) -> np.ndarray:
 def cut(sizes: Mapping[str, tuple[int, Any]]) -> dict[str, np.ndarray]:
     """Zeros {name: (count,)} by count and number type, of one piece of memory, each from a cache line on and one line
     away from the last."""
-    sized = [(name, count, np.dtype(dtype)) for name, (count, dtype) in sizes.items()]
-    lines = [0, *accumulate(1 - (-count * dtype.itemsize // LINE) for _, count, dtype in sized)]
-    raw = aligned(LINE * lines[-1], np.uint8)
+    places, size = _places(tuple(sizes.values()))
+    raw = aligned(size, np.uint8)
     return {
-        name: raw[LINE * first : LINE * first + count * dtype.itemsize].view(dtype)
-        for (name, count, dtype), first in zip(sized, lines, strict=False)
+        name: np.ndarray(count, dtype, raw, place) for (name, (count, dtype)), place in zip(sizes.items(), places, strict=True)
     }
+
+
+@lru_cache(maxsize=256)
+def _places(sizes: tuple[tuple[int, Any], ...]) -> tuple[list[int], int]:
+    """Where each begins, in bytes, and how many there are."""
+    lines = [0, *accumulate(1 - (-count * np.dtype(dtype).itemsize // LINE) for count, dtype in sizes)]
+    return [LINE * first for first in lines[:-1]], LINE * lines[-1]
 
 
 class Space(NamedTuple):
