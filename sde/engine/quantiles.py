@@ -21,8 +21,8 @@ TABLE_BYTES = 32 * 2**20
 """What a table of counts should take at most; with very many saves bins grow coarser, to 2**-5 of a scale, before it
 takes more."""
 
-SLAB = 32
-"""Cells whose counts are added up at once."""
+SLAB, TOGETHER = 32, 4096
+"""Cells whose counts are added up at once, and whose quantiles are found at once."""
 EPS = float(np.finfo(np.float64).eps)
 SAMPLE = 128
 """Paths of each pilot chunk that the bins are fixed by."""
@@ -86,15 +86,17 @@ def quantiles(
     they are taken as evenly spread. Linear between order statistics, as `numpy.quantile`, whose own rounding in the
     run's number type is within the bound too.
     """
-    eps, cells = float(np.finfo(layout.centre.dtype).eps), len(layout.centre)
+    eps, cells, edges = float(np.finfo(layout.centre.dtype).eps), len(layout.centre), quantile_bins.edges(layout.bits)
     last, places = np.empty(cells, np.int64), np.empty((len(at), 2, 3, cells), np.int64)
     for first in range(0, cells, SLAB):
         some = slice(first, first + SLAB)
         last[some], places[..., some] = _places(counts(some)[:, :-1], at)
     centre, inverse, low, high = (np.asarray(a, dtype=np.float64) for a in (layout.centre, layout.inverse, low, high))
-    edges, found, error = quantile_bins.edges(layout.bits), *np.empty((2, len(at), cells))
-    for k, q in enumerate(at):
-        found[k], error[k] = _quantile(places[k], last, edges, centre, inverse, low, high, q, eps)
+    found, error = np.empty((2, len(at), cells))
+    for first in range(0, cells, TOGETHER):
+        some = slice(first, first + TOGETHER)
+        of = (last[some], edges, centre[some], inverse[some], low[some], high[some])
+        found[:, some], error[:, some] = _quantiles(places[..., some], *of, np.asarray(at, np.float64)[:, None], eps)
     return found, error
 
 
@@ -114,7 +116,7 @@ def _places(counts: np.ndarray, at: Sequence[float]) -> tuple[np.ndarray, np.nda
     return last, np.stack([found % bins, ends[found - 1] - before, ends[found] - before], axis=2)
 
 
-def _quantile(
+def _quantiles(
     places: np.ndarray,
     last: np.ndarray,
     edges: np.ndarray,
@@ -122,19 +124,20 @@ def _quantile(
     inverse: np.ndarray,
     low: np.ndarray,
     high: np.ndarray,
-    q: float,
+    at: np.ndarray,
     eps: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Quantile q of cells from the `places` (2, 3, cells) of its order statistics; last: the greatest rank, edges in
-    scales. eps: of the number type that the bins were found in, from x - centre, its product with inverse, and that
-    plus 1, each rounded."""
-    position = q * np.maximum(last, 0)
+    """Quantiles `at` (K, 1) of cells from the `places` (K, 2, 3, cells) of their order statistics, (K, cells). last:
+    the greatest rank; edges: in scales; eps: of the number type that the bins were found in, from x - centre, its
+    product with inverse, and that plus 1, each rounded."""
+    position = at * np.maximum(last, 0)
     floor, value, sides = np.floor(position), [], []
     low, high = np.where(last >= 0, low, 0.0), np.where(last >= 0, high, 0.0)
-    for rank, (at, before, end) in zip((floor, np.minimum(floor + 1, last)), places, strict=True):
+    for side, rank in enumerate((floor, np.minimum(floor + 1, last))):
+        bins, before, end = (places[:, side, k] for k in range(3))
         inside = (rank - before + 0.5) / np.maximum(end - before, 1)
         with np.errstate(over="ignore", invalid="ignore"):
-            cut = [edges[at + side] / inverse for side in (0, 1)]
+            cut = [edges[bins + k] / inverse for k in (0, 1)]
             left, right = (np.clip(centre + edge, low, high) for edge in cut)
             value.append(_between(left, right, inside))
             blur = [4 * eps * (np.abs(edge) + 1 / inverse) + 4 * EPS * np.abs(centre) for edge in cut]
@@ -160,13 +163,16 @@ def exact(rows: np.ndarray, at: Sequence[float]) -> np.ndarray:
     between order statistics."""
     ordered = _finite(rows)
     ordered.sort(axis=1)
-    count = np.full(len(rows), rows.shape[1]) if ordered is rows else (~np.isnan(ordered)).sum(axis=1)
     if not ordered.shape[1]:
         return np.full((len(at), len(rows)), np.nan)
+    whole = ordered is rows
+    count = rows.shape[1] if whole else (~np.isnan(ordered)).sum(axis=1)
     position = np.asarray(at)[:, None] * np.maximum(count - 1, 0)
     below = np.floor(position).astype(np.int64)
 
     def pick(index: np.ndarray) -> Any:
+        if whole:
+            return ordered[:, index[:, 0]].T.astype(np.float64)
         return np.take_along_axis(ordered[None], index[..., None], axis=2)[..., 0].astype(np.float64)
 
     return _between(pick(below), pick(np.minimum(below + 1, np.maximum(count - 1, 0))), position - below)

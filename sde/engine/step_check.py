@@ -107,7 +107,7 @@ def examine(
     times = grid.at(head.saves)
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of rows in which no path is left
-        noise = np.nanstd(a[1] - a[0], axis=1) / np.sqrt(head.saves[1])
+        noise = _moments([a[1] - a[0]])[1][0] / np.sqrt(head.saves[1])
         mean = moments[:, :, MEAN]
         std = np.sqrt(moments[:, :, M2] / np.maximum(moments[:, :, COUNT] - 1, 1))
         scale = np.nanmax(np.hypot(std, mean - mean[0]), axis=0)

@@ -250,8 +250,9 @@ def continuous(
     if count is not None and count - 1 > steps:
         save_at = steps + 1
     times = _save_times(float(time), save_at, begin)
-    around = _around(float(time), np.subtract(jumps, begin))
-    ends = np.unique(np.concatenate([[0.0], times, around, np.asarray(nodes, dtype=np.float64)]))
+    ends = times if times[0] == 0 else np.append(0.0, times)
+    if len(jumps) or len(nodes):
+        ends = np.unique(np.concatenate([ends, _around(float(time), np.subtract(jumps, begin)), nodes]))
     counts = np.maximum(1, np.ceil(np.diff(ends) / dt * (1 - 1e-12))).astype(np.int64)
     firsts = np.concatenate([[0], np.cumsum(counts)])
     return Grid(ends, firsts, firsts[np.searchsorted(ends, times)], begin=begin)

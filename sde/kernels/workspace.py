@@ -35,9 +35,8 @@ def cut(sizes: Mapping[str, tuple[int, Any]]) -> dict[str, np.ndarray]:
     away from the last."""
     places, size = _places(tuple(sizes.values()))
     raw = aligned(size, np.uint8)
-    return {
-        name: np.ndarray(count, dtype, raw, place) for (name, (count, dtype)), place in zip(sizes.items(), places, strict=True)
-    }
+    each = zip(sizes.items(), places, strict=True)
+    return {name: np.ndarray(count, dtype, raw, place) for (name, (count, dtype)), place in each}
 
 
 @lru_cache(maxsize=256)

@@ -155,7 +155,7 @@ def fingerprint(data: xr.Dataset) -> str:
     digest = hashlib.sha256()
     for name in sorted(map(str, data.variables)):
         variable = data.variables[name]
-        values = np.asarray(variable.values)
+        values = np.asarray(variable.data)
         if values.dtype.kind in "OUST":
             payload = json.dumps([str(v) for v in values.ravel()]).encode()
         else:

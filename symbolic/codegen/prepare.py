@@ -48,8 +48,8 @@ class Prepared:
     polynomial in the data; for a general SDE, 0 and the identity; None otherwise. modes: how many of an SDE's inputs
     are coefficients of the Brownian path (degree by degree), the others being normals of their own. table: rows that
     observables average over, which follow the parameters of a run. past: what functionals of the path are of, by how
-    they are written. drivers: what has driven its runs, by what they asked for, for the next ones. The plan (how to draw
-    one data row) is made on demand.
+    they are written. drivers: what has driven its runs, by what they asked for. The plan (how to draw one data row)
+    is made on demand.
     """
 
     module: Module

@@ -102,9 +102,13 @@ def count(rows: np.ndarray, valid: int, centre: np.ndarray, inverse: np.ndarray,
     _compiled(rows.dtype.name)(rows, valid, centre, inverse, bits, np.empty(STRIP, np.uint32), table)
 
 
+@cache
 def edges(bits: int) -> np.ndarray:
-    """Edges of the bins in scales from the centre, (bins + 1,) increasing; the outermost are infinite."""
+    """Edges of the bins in scales from the centre, (bins + 1,) increasing, not to be written to; the outermost are
+    infinite."""
     j = np.arange(OCTAVES << bits)
     side = np.exp2(j >> bits) * (1 + (j & ((1 << bits) - 1)) / (1 << bits)) - 1
     side = np.append(side, np.inf)
-    return np.concatenate([-side[:0:-1], side])
+    found = np.concatenate([-side[:0:-1], side])
+    found.flags.writeable = False
+    return found
