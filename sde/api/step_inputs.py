@@ -64,10 +64,8 @@ def of_sde(
         driver = inputs.adaptive(prepared.factor, dtype)
         return Motion(lambda refine: driver, time_grid.length, time_grid.length, values, False)
 
-    def brownian(refine: int) -> Driver:
-        return inputs.brownian(prepared.mean, prepared.factor, dtype, refine, prepared.modes, problem.noises)
-
-    brownian = _kept(prepared, (dtype, problem.noises), brownian)
+    of, modes, noises = (prepared.mean, prepared.factor, dtype), prepared.modes, problem.noises
+    brownian = _kept(prepared, (dtype, noises), partial(inputs.brownian, *of, modes=modes, channels=noises))
     return Motion(brownian, time_grid.length, time_grid.root, values, True)
 
 
