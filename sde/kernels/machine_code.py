@@ -177,12 +177,14 @@ class Kernel:
     """A compiled function for Python: arrays in C order, numbers and NamedTuples of them as the prototypes have; others
     are refused with a TypeError. It releases the GIL."""
 
-    def __init__(self, function: Callable[..., Any], prototypes: tuple[Any, ...], stamp: str) -> None:
+    def __init__(
+        self, function: Callable[..., Any], prototypes: tuple[Any, ...], stamp: str, options: Mapping[str, Any] = INNER
+    ) -> None:
         def make(symbol: str) -> tuple[bytes, list[str]]:
             from . import compiler
 
             kinds = [compiler.prototype(value) for value in prototypes]
-            return compiler.object_code(function, symbol, compiler.kind(None), kinds, INNER, True)
+            return compiler.object_code(function, symbol, compiler.kind(None), kinds, options, True)
 
         self.prototypes, self.words = prototypes, Words(prototypes)
         self._parts = dict[int, tuple[Words, Words]]()
@@ -210,9 +212,11 @@ def bound(function: Callable[..., None], *first: Any) -> Callable[..., None]:
     return function.bind(*first) if isinstance(function, Kernel) else partial(function, *first)
 
 
-def kernel(function: Callable[..., Any], *prototypes: Any, stamp: str = "") -> Callable[..., None]:
+def kernel(
+    function: Callable[..., Any], *prototypes: Any, stamp: str = "", options: Mapping[str, Any] = INNER
+) -> Callable[..., None]:
     """`function` for arguments of the prototypes' types, compiled or loaded from the cache. stamp: marks its entry
-    besides. Plain Python where NUMBA_DISABLE_JIT says so."""
+    besides; options: of the compiler. Plain Python where NUMBA_DISABLE_JIT says so."""
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
         return function
-    return Kernel(function, prototypes, stamp)
+    return Kernel(function, prototypes, stamp, options)

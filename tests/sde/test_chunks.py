@@ -14,12 +14,14 @@ import pytest
 import sympy as sp
 
 from sde import SDE, simulate
+from sde.engine import chunk as chunks
 from sde.engine import ensemble
 from sde.engine.accumulators import KINDS, Statistics
 from sde.engine.accumulators.accumulator import Gathered
 from sde.engine.accumulators.path_rows import PathRows
 from sde.engine.accumulators.quantiles import EventTimeQuantiles, Quantiles
-from sde.engine.chunk import ChunkResult, Worker, run_chunk
+from sde.engine.chunk import ChunkResult, Loops, Worker, run_chunk
+from sde.engine.interruption import Stopped
 from sde.engine.piece import Piece, PieceRequest
 from sde.engine.plan import Plan
 from sde.engine.schedulers.scheduler import Take
@@ -80,6 +82,61 @@ def test_chunks_share_nothing() -> None:
     first.paths.rows[:] = 7
     SCRATCH.give(first.paths.rows)
     same(run_chunk(plan, 0, worker), run_chunk(plan, 0))
+
+
+def test_the_next_run_of_a_problem_takes_the_loops_of_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Plan] = []
+    load = chunks.load_loop
+
+    def counted(plan: Plan) -> Callable[..., Any]:
+        made.append(plan)
+        return load(plan)
+
+    monkeypatch.setattr(chunks, "LOOPS", Loops(8))
+    monkeypatch.setattr(chunks, "load_loop", counted)
+    problem, settings = SDE([X], [-X], [[1]]), {"start": {X: 0.5}, "time": 1.0, "dt": 0.1, "threads": 1}
+    first = simulate(problem, **settings)
+    assert made
+    made.clear()
+    again, other = simulate(problem, **settings), simulate(SDE([X], [-2 * X], [[1]]), **settings)
+    assert len(made) == 2  # of the other's run, and of the finer of its two checks
+    assert fingerprint(again) == fingerprint(first) != fingerprint(other)
+
+
+def test_a_loop_that_was_kept_knows_nothing_of_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "LOOPS", Loops(8))
+    plan, one, other = walk(paths=1000), Worker(), Worker()
+    before = run_chunk(plan, 0, one)
+    one.stop.set()
+    same(run_chunk(plan, 0, other), before)
+    with pytest.raises(Stopped):
+        run_chunk(plan, 0, one)
+    same(run_chunk(plan, 0, other), before)
+
+
+def test_a_stop_reaches_loops_that_run_and_no_others() -> None:
+    stop, inside, left = Worker().stop, np.zeros(1, np.int64), np.zeros(1, np.int64)
+    stop.join(inside)
+    stop.join(left)
+    stop.leave(left)
+    stop.set()
+    late = np.zeros(1, np.int64)
+    stop.join(late)
+    assert (inside[0], left[0], late[0]) == (1, 0, 1)
+
+
+def test_loops_are_held_up_to_so_many_and_none_of_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was used longest ago goes first; a problem's numbers do not outlive it."""
+    loops, plans = Loops(2), [walk(paths=1000) for _ in range(3)]
+    taken = [loops.take(plan) for plan in plans]
+    for plan, loop in zip(plans, taken, strict=True):
+        loops.give(plan, loop)
+    assert (
+        loops.take(plans[2]) is taken[2] and loops.take(plans[1]) is taken[1] and loops.take(plans[0]) is not taken[0]
+    )
+    monkeypatch.setattr(chunks, "LOOP_BYTES", 0)
+    loops.give(plans[2], taken[2])
+    assert loops.take(plans[2]) is not taken[2]
 
 
 @dataclass

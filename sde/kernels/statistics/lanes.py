@@ -1,5 +1,7 @@
 """Sums and extremes over a row of lanes in packed code, which Numba makes of no loop that fixes an order of adding."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -7,8 +9,8 @@ from llvmlite import ir
 
 from ..options import intrinsic, overloaded, types
 
-SIDE = 4
-"""Lanes side by side: every fourth is added to, and compared with, what came before it."""
+SIDE = 8
+"""Lanes side by side: every eighth is added to, and compared with, what came before it."""
 CONTRACT = ("contract",)
 
 
@@ -24,13 +26,15 @@ def summary(row: Any, shift: Any, target: Any) -> tuple[Any, Any, Any, Any]:
         d = v - shift
         total, square = total + d, square + d * d
         low, high = np.where(low < v, low, v), np.where(high > v, high, v)
-    least, most = (np.where(a[::2] < a[1::2], a[::2], a[1::2]) for a in (low, -high))
-    return (
-        (total[0] + total[1]) + (total[2] + total[3]),
-        (square[0] + square[1]) + (square[2] + square[3]),
-        least[0] if least[0] < least[1] else least[1],
-        -(most[0] if most[0] < most[1] else most[1]),
-    )
+    steps = (np.add, np.add, lambda a, b: np.where(a < b, a, b), lambda a, b: np.where(a > b, a, b))
+    return tuple(_in_pairs(list(a), step) for a, step in zip((total, square, low, high), steps, strict=True))  # type: ignore[return-value]
+
+
+def _in_pairs(values: list[Any], step: Callable[[Any, Any], Any]) -> Any:
+    """One value of many: neighbours first, then what they gave."""
+    while len(values) > 1:
+        values = [step(a, b) for a, b in zip(values[::2], values[1::2], strict=True)]
+    return values[0]
 
 
 def _chosen(relation: str) -> Any:
@@ -62,16 +66,16 @@ def _packed_summary(typing_context, row, shift, target):
             source, goal = (
                 builder.bitcast(builder.gep(data, [i]), narrow.as_pointer()) for data in (array.data, written)
             )
-            four = builder.load(source, align=align)
-            builder.store(four, goal, align=align)
-            v = four if real == double else builder.fpext(four, wide)
+            beside = builder.load(source, align=align)
+            builder.store(beside, goal, align=align)
+            v = beside if real == double else builder.fpext(beside, wide)
             d = builder.fsub(v, shifts, flags=CONTRACT)
             for own, step, term in zip(kept, steps, (d, builder.fmul(d, d, flags=CONTRACT), v, v), strict=True):
                 builder.store(step(builder, builder.load(own), term), own)
         found = []
         for own, step in zip(kept, steps, strict=True):
-            a, b, c, d = (builder.extract_element(builder.load(own), place(i)) for i in range(SIDE))
-            found.append(step(builder, step(builder, a, b), step(builder, c, d)))
+            values = [builder.extract_element(builder.load(own), place(i)) for i in range(SIDE)]
+            found.append(_in_pairs(values, partial(step, builder)))
         return context.make_tuple(builder, signature.return_type, found)
 
     return types.UniTuple(types.float64, 4)(row, types.float64, target), emit

@@ -14,7 +14,7 @@ import numpy as np
 from ..calls import expect_write
 from ..machine_code import kernel
 from ..math.bits import as_int32, as_uint64
-from ..options import inner
+from ..options import INNER, inlined, inner, overloaded, types
 
 f32, i32, i64, u16, u32 = np.float32, np.int32, np.int64, np.uint16, np.uint32
 
@@ -22,58 +22,74 @@ OCTAVES = 8
 """The last bin on each side begins 2**OCTAVES - 1 scales from the centre, short of one bin, and has no end."""
 BYTES, MOST = 2, 2**16 - 1
 """Bytes of a count, and values that a table holds: small ones stay in the cache next to the values that are counted."""
-STRIP = 256
-"""Values whose bins are found at once, as unsigned numbers: Numba asks of signed ones whether they count from the
-end."""
+STRIP = 32
+"""Values whose bins are found at once, as unsigned numbers: Numba asks of signed ones whether they count from the end.
+Those before are counted meanwhile: the one is bound by arithmetic, the other by stores."""
+
+
+@inlined
+def _find32(values, size, c, inv, bits, found):
+    half, base = i32(OCTAVES << bits), i32(127 << bits)
+    shift = i32(i32(23 - bits) & i32(31))  # below the width, as LLVM is to see, or it shifts numbers of twice the width
+    for i in range(size):
+        x = values[i]
+        j = min(i32(i32(as_int32(f32(abs(x - c) * inv + f32(1))) >> shift) - base), i32(half - i32(1)))
+        j = i32(half + j) if x >= c else i32(i32(half - i32(1)) - j)
+        found[i] = u32(j if x - x == 0 else i32(half + half))
+
+
+@inlined
+def _find64(values, size, c, inv, bits, found):
+    half, base = i64(OCTAVES << bits), i64(1023 << bits)
+    shift = i64(52 - bits) & i64(63)
+    for i in range(size):
+        x = values[i]
+        j = min(i64(i64(as_uint64(abs(x - c) * inv + 1.0)) >> shift) - base, half - 1)
+        j = half + j if x >= c else half - 1 - j
+        found[i] = u32(j if x - x == 0 else half + half)
+
+
+def find(values, size, c, inv, bits, found):
+    """Bins of values into found, both (>= size,)."""
+    (_find32 if values.dtype == f32 else _find64)(values, size, c, inv, bits, found)
+
+
+def _choose(values, size, c, inv, bits, found):
+    of = _find32 if values.dtype == types.float32 else _find64
+    return lambda values, size, c, inv, bits, found: of(values, size, c, inv, bits, found)
+
+
+overloaded(find, _choose)
 
 
 @inner
-def add_strip(strip, size, cells):
+def add(bins, size, cells):
+    """Count bins (>= size,) in cells."""
     for i in range(size):
-        cells[strip[i]] = u16(cells[strip[i]] + u16(1))
+        cells[bins[i]] = u16(cells[bins[i]] + u16(1))
 
 
-def _count32(rows, valid, centre, inverse, bits, strip, table):
-    half = i32(OCTAVES << bits)
-    shift, base, one = i32(23 - bits), i32(127 << bits), f32(1)
+def _count(rows, valid, centre, inverse, bits, strips, table):
+    whole = valid // STRIP
     for k in range(rows.shape[0]):
-        row, c, inv = rows[k], centre[k], inverse[k]
+        row, c, inv, cells = rows[k], centre[k], inverse[k], table[k]
         for at in range(0, table.shape[1] if k + 1 < rows.shape[0] else 0, 32):
             expect_write(table[k + 1], at)
-        for at in range(0, valid, STRIP):
-            size = min(STRIP, valid - at)
-            part = row[at : at + size]
-            for i in range(size):
-                x = part[i]
-                j = min(i32(i32(as_int32(f32(abs(x - c) * inv + one)) >> shift) - base), i32(half - i32(1)))
-                j = i32(half + j) if x >= c else i32(i32(half - i32(1)) - j)
-                strip[i] = u32(j if x - x == 0 else i32(half + half))
-            add_strip(strip, size, table[k])
-
-
-def _count64(rows, valid, centre, inverse, bits, strip, table):
-    half = i64(OCTAVES << bits)
-    shift, base = i64(52 - bits), i64(1023 << bits)
-    for k in range(rows.shape[0]):
-        row, c, inv = rows[k], centre[k], inverse[k]
-        for at in range(0, table.shape[1] if k + 1 < rows.shape[0] else 0, 32):
-            expect_write(table[k + 1], at)
-        for at in range(0, valid, STRIP):
-            size = min(STRIP, valid - at)
-            part = row[at : at + size]
-            for i in range(size):
-                x = part[i]
-                j = min(i64(i64(as_uint64(abs(x - c) * inv + 1.0)) >> shift) - base, half - 1)
-                j = half + j if x >= c else half - 1 - j
-                strip[i] = u32(j if x - x == 0 else half + half)
-            add_strip(strip, size, table[k])
+        for n in range(whole + 1):
+            if n < whole:
+                find(row[n * STRIP : n * STRIP + STRIP], STRIP, c, inv, bits, strips[n & 1])
+            if n > 0:
+                add(strips[(n - 1) & 1], STRIP, cells)
+        left = valid - whole * STRIP
+        find(row[whole * STRIP : valid], left, c, inv, bits, strips[0])
+        add(strips[0], left, cells)
 
 
 @cache
 def _compiled(name: str) -> Any:
     f1, f2 = np.empty(0, name), np.empty((0, 0), name)
-    table, strip = np.empty((0, 0), np.uint16), np.empty(0, np.uint32)
-    return kernel(_count32 if name == "float32" else _count64, f2, 0, f1, f1, 0, strip, table)
+    table, strips = np.empty((0, 0), np.uint16), np.empty((0, 0), np.uint32)
+    return kernel(_count, f2, 0, f1, f1, 0, strips, table, options={**INNER, "distinct": True})
 
 
 def load(dtype: Any) -> None:
@@ -99,7 +115,7 @@ def count(rows: np.ndarray, valid: int, centre: np.ndarray, inverse: np.ndarray,
         raise ValueError(
             f"kernels.sketch: a centre and a scale per cell are needed; got {centre.shape} (tuple). Use ({cells},)."
         )
-    _compiled(rows.dtype.name)(rows, valid, centre, inverse, bits, np.empty(STRIP, np.uint32), table)
+    _compiled(rows.dtype.name)(rows, valid, centre, inverse, bits, np.empty((2, STRIP), np.uint32), table)
 
 
 @cache
