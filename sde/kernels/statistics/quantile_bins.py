@@ -22,9 +22,10 @@ OCTAVES = 8
 """The last bin on each side begins 2**OCTAVES - 1 scales from the centre, short of one bin, and has no end."""
 BYTES, MOST = 2, 2**16 - 1
 """Bytes of a count, and values that a table holds: small ones stay in the cache next to the values that are counted."""
-STRIP = 32
+STRIP, STRIPS, BEHIND = 32, 4, 2
 """Values whose bins are found at once, as unsigned numbers: Numba asks of signed ones whether they count from the end.
-Those before are counted meanwhile: the one is bound by arithmetic, the other by stores."""
+The strip that many before is counted meanwhile, whose stores are over by then: the one is bound by arithmetic, the
+other by stores."""
 
 
 @inlined
@@ -75,11 +76,11 @@ def _count(rows, valid, centre, inverse, bits, strips, table):
         row, c, inv, cells = rows[k], centre[k], inverse[k], table[k]
         for at in range(0, table.shape[1] if k + 1 < rows.shape[0] else 0, 32):
             expect_write(table[k + 1], at)
-        for n in range(whole + 1):
+        for n in range(whole + BEHIND):
             if n < whole:
-                find(row[n * STRIP : n * STRIP + STRIP], STRIP, c, inv, bits, strips[n & 1])
-            if n > 0:
-                add(strips[(n - 1) & 1], STRIP, cells)
+                find(row[n * STRIP : n * STRIP + STRIP], STRIP, c, inv, bits, strips[n & (STRIPS - 1)])
+            if n >= BEHIND:
+                add(strips[(n - BEHIND) & (STRIPS - 1)], STRIP, cells)
         left = valid - whole * STRIP
         find(row[whole * STRIP : valid], left, c, inv, bits, strips[0])
         add(strips[0], left, cells)
@@ -115,7 +116,7 @@ def count(rows: np.ndarray, valid: int, centre: np.ndarray, inverse: np.ndarray,
         raise ValueError(
             f"kernels.sketch: a centre and a scale per cell are needed; got {centre.shape} (tuple). Use ({cells},)."
         )
-    _compiled(rows.dtype.name)(rows, valid, centre, inverse, bits, np.empty((2, STRIP), np.uint32), table)
+    _compiled(rows.dtype.name)(rows, valid, centre, inverse, bits, np.empty((STRIPS, STRIP), np.uint32), table)
 
 
 @cache
