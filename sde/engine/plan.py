@@ -21,6 +21,8 @@ CHUNK_STEPS = 2**19
 EXACT_PATHS, EXACT_BYTES = 4096, 32 * 2**20
 """Runs of so few paths, whose saves take so little, keep all values: their quantiles are exact."""
 
+FULL = 16
+"""Blocks of a chunk of a long run; of one of few steps up to four times as many."""
 MOST_BLOCKS = 128
 """Of a chunk of paths that stop."""
 MOST_PIECES = 1024
@@ -41,12 +43,12 @@ class Timetable(Protocol):
 
 
 def blocks_per_chunk(paths: int, lanes: int, width: int, steps: int) -> int:
-    """Follows from the problem alone, so results do not depend on the machine: a 32nd of the run, or more of a short
-    one, up to a quarter. width: bytes of one path's saves."""
+    """Follows from the problem alone, so results do not depend on the machine: a 32nd of the run, or what is worth a
+    chunk of short steps, up to a quarter. width: bytes of one path's saves."""
     blocks = -(-paths // lanes)
     affordable = CHUNK_BYTES // max(1, lanes * width)
-    worthwhile = min(CHUNK_STEPS // (lanes * steps), -(-blocks // 4))
-    return max(1, min(16, max(blocks // 32, worthwhile), affordable))
+    worthwhile = min(CHUNK_STEPS // (lanes * steps), -(-blocks // 4), 4 * FULL)
+    return max(1, min(max(min(blocks // 32, FULL), worthwhile), affordable))
 
 
 def stopping_blocks(paths: int, lanes: int, width: int) -> int:
