@@ -1,8 +1,11 @@
-"""The mean change of charges over a window of steps, from the noise at its beginning and the optimiser's settings."""
+"""The mean change of charges over a window of steps, from what is known at its beginning: the parameters, the
+optimiser's momentum, the noise and the mean of a step's gradient."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -10,28 +13,38 @@ from sde.networks.identity import Identity
 from sde.networks.optimiser_rules import Rule
 
 
+@dataclass(frozen=True)
+class Start:
+    """Where a window begins, as products (products,) and sums (sums,), which the charges are combined from: of the
+    parameters theta, the momentum v, and of theta with v; zeros where no momentum has been gathered."""
+
+    theta: np.ndarray
+    sums: np.ndarray
+    across: np.ndarray
+    momentum: np.ndarray
+    momentum_sums: np.ndarray
+
+
 def forecast(
     identity: Identity,
     rules: Sequence[tuple[Rule, ...]],
-    spread: np.ndarray,
+    start: Start,
+    step: np.ndarray,
     mean: np.ndarray,
-    square: np.ndarray,
-    sums: np.ndarray,
+    along: np.ndarray,
 ) -> np.ndarray:
-    """(charges,), docs/theory.md eq. (11.6); NaN where tensors of a charge differ in learning rate or momentum.
+    """(charges,), docs/theory.md eq. (11.9); NaN where tensors of a charge differ in learning rate or momentum.
 
-    rules: of the blocks at every step; spread, mean (products,): of the covariance of a step's gradient and of its
-    mean; square, sums: of the parameters before the first step.
+    rules: of the blocks at every step; products (products,): step: E g g^T of a step's gradient, mean: of two steps'
+    gradients, along: of the momentum at the start and the mean gradient.
     """
-    of = identity.of_parts
-    noise, drift, here, line = of(spread), of(mean), of(square), identity.lines_of_parts(sums)
-    grown = np.zeros_like(noise)
-    kept, kept_line = np.ones_like(noise), np.ones_like(noise)
-    for each in rules:
-        gain, mean_gain, loss = (np.array([f(r) for r in each])[identity.block] for f in (_noise, _mean, _decay))
-        grown = grown * (1 - 2 * loss) + gain * noise + mean_gain * drift
-        kept, kept_line = kept * (1 - loss) ** 2, kept_line * (1 - loss)
-    change = grown + (kept - 1) * here + 2 * (kept_line - 1) * line
+    signs = np.array([r.sign for r in rules[0]])[identity.block]
+    parts = (start.theta, start.across, start.momentum, along, step, mean)
+    lines = (start.sums, start.momentum_sums)
+    state = np.array([*map(identity.of_parts, parts), *map(identity.lines_of_parts, lines)])
+    state[ALONG] *= signs
+    moves = np.array([_window([each[b] for each in rules]) for b in range(len(rules[0]))])
+    change = (moves[identity.block] * state.T).sum(1)
     out = identity.total(change)
     if any(len({(r.lr, r.momentum, r.dampening) for r in each if not r.still}) > 1 for each in rules):
         several = np.bincount(identity.charge, minlength=len(out)) > 1
@@ -39,16 +52,43 @@ def forecast(
     return out
 
 
-def _noise(rule: Rule) -> float:
-    return 0.0 if rule.still else rule.lr**2 * rule.noise_factor
+ALONG = 3
+"""Of v^T A g in what `after` takes forward."""
 
 
-def _mean(rule: Rule) -> float:
-    return 0.0 if rule.still else rule.lr**2 * rule.mean_factor
+def _window(rules: Sequence[Rule]) -> np.ndarray:
+    """What the steps add to a charge, as a form of the eight numbers of `after`."""
+    kept = np.eye(8)
+    for r in rules:
+        kept = after(r) @ kept
+    kept -= np.eye(8)
+    return kept[0] + 2 * kept[6]
 
 
-def _decay(rule: Rule) -> float:
-    """Share of a parameter that decay takes in a step, once momentum has gathered it."""
-    if rule.decoupled or rule.still:
-        return rule.lr * rule.decay
-    return rule.lr * rule.decay * (1 - rule.dampening) / (1 - rule.momentum)
+@lru_cache(maxsize=256)
+def after(rule: Rule) -> np.ndarray:
+    """(8, 8): what a step makes, in the mean, of theta^T A theta, theta^T A v, v^T A v, v^T A g, E g_t^T A g_t,
+    g^T A g, b^T theta, b^T v, with g the mean gradient: docs/theory.md eq. (11.9)."""
+    square, across, inner, along, step, mean, line, moving = np.eye(8)
+    lr, beta, fresh, lam, rho = rule.lr, rule.momentum, 1 - rule.dampening, rule.coupled, rule.shrink
+    hh, vh = step + lam**2 * square, along + lam * across
+    theta_v = beta * across + fresh * lam * square
+    vv = beta**2 * inner + 2 * beta * fresh * vh + fresh**2 * hh
+    b_v = beta * moving + fresh * lam * line
+    theta_u, uv, uu, b_u = theta_v, vv, vv, b_v
+    if rule.nesterov:
+        hv = beta * vh + fresh * hh
+        theta_u, b_u = lam * square + beta * theta_v, lam * line + beta * b_v
+        uv, uu = hv + beta * vv, hh + 2 * beta * hv + beta**2 * vv
+    return np.array(
+        [
+            rho**2 * square - 2 * lr * rho * theta_u + lr**2 * uu,
+            rho * theta_v - lr * uv,
+            vv,
+            beta * along + fresh * mean,
+            step,
+            mean,
+            rho * line - lr * b_u,
+            b_v,
+        ]
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from sde.networks.slice_products import SliceProducts
 from sde.networks.step_noise import StepNoise
 from sde.networks.step_samples import StepSamples
 from sde.networks.steps import Reading, Steps
-from sde.networks.traces import Moments, covariance_traces
+from sde.networks.traces import gradient_moments
 from sde.networks.training_report import report_of
 from sde.reports.report import Report
 from symbolic.errors import InputError
@@ -54,15 +55,18 @@ class Monitor:
         per_sample: str | None,
         loss: Callable[..., Any] | None,
         probe: Any,
+        redrawn: bool,
         tellers: Sequence[Tell],
     ) -> None:
         self.model, self.optimizer, self.every = model, optimizer, every
         self._find, self._per_sample, self._loss, self._probe, self._tellers = find, per_sample, loss, probe, tellers
+        self._redrawn = redrawn
         self.charges, self.left_out = Charges(()), dict[str, str]()
         self._records, self._notes = Records(), dict[str, None]()
         self._samples: StepSamples | None = None
         self._noise: StepNoise | None = None
-        self._moments: Moments | None = None
+        self._probed: Callable[[int], StepNoise] | None = None
+        self._along: np.ndarray | None = None
         self._batch = self._depth = self._closed = 0
         self._handles: list[Any] = []
         self._open = True
@@ -291,6 +295,7 @@ class Monitor:
         """The gradients of a step are there, and it is not taken."""
         if self._samples is not None and self._samples.is_open:
             self._samples.finish()
+            self._along = self._steps.along()
         self._steps.before()
 
     def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
@@ -305,8 +310,8 @@ class Monitor:
         if self._samples is not None and self._samples.units:
             self._noise = self._step_noise(self._samples)
             self._samples.forget()
-        elif self._probe is not None and self._noise is None and self._moments is not None and self._batch:
-            self._noise = StepNoise.of_probe(self._moments, self._batch)
+        elif self._noise is None and self._probed is not None and self._batch:
+            self._noise = self._probed(self._batch)
         self._batch = 0
         if self._steps.count % self.every == 0:
             self._row()
@@ -322,8 +327,8 @@ class Monitor:
         if samples.reason:
             self._note(samples.reason)
             return None
-        assert self._per_sample is not None
-        return StepNoise.of_samples(samples, self._parameters, self._products, self._per_sample)
+        assert self._per_sample is not None and self._along is not None
+        return StepNoise.of_samples(samples, self._parameters, self._products, self._per_sample, self._along)
 
     @torch.no_grad()
     def _row(self) -> None:
@@ -352,7 +357,7 @@ class Monitor:
         for told in noise.notes:
             self._note(told)
         steps = self._steps
-        row = noise.row(self.charges, self._products, self._at.theta, self._at.sums, steps.identity, steps.rules)
+        row = noise.row(self.charges, self._products, self._at.start, steps.identity, steps.rules)
         self._words = row.pop("state", self._words)
         if "predicted" in row:
             row["measured"] = np.where(np.isfinite(row["predicted"]), change, np.nan)
@@ -361,12 +366,13 @@ class Monitor:
     def _begin(self, read: Reading) -> None:
         """Measure noise where the next window begins, or let its first step tell."""
         self._steps.begin()
-        self._noise, self._at, self._batch, self._moments = None, read, 0, None
+        self._noise, self._at, self._batch, self._probed = None, read, 0, None
         if not self._open:
             return
         if self._probe is not None and self._loss is not None:
             with torch.enable_grad(), torch.random.fork_rng(devices=[]):
-                self._moments = covariance_traces(self.model, self._probe, self._loss, self.charges).moments
+                moments, mean = gradient_moments(self.model, self._probe, self._loss, self._products)
+            self._probed = partial(StepNoise.of_probe, moments, along=self._steps.along(mean), redrawn=self._redrawn)
             self._batch = 0
         elif self._samples is not None:
             self._samples.open()

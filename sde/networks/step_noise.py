@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sde.networks.charges import Charges
 from sde.networks.equilibrium import equilibria, relaxation_times, states
-from sde.networks.forecast import forecast
+from sde.networks.forecast import Start, forecast
 from sde.networks.identity import Identity
 from sde.networks.optimiser_rules import Rule
 from sde.networks.slice_products import SliceProducts, in_single
@@ -25,18 +25,27 @@ CLIPPED = 1e-3
 @dataclass
 class StepNoise:
     """At one step: spread, mean (products,) of the covariance of its gradient and of its mean, as the optimiser had
-    them; factor: from that covariance to one sample's. notes: for readers."""
+    them; apart: of the mean gradients of two steps; along: of the momentum before it and the mean gradient; factor:
+    from that covariance to one sample's. notes: for readers."""
 
     spread: np.ndarray
     mean: np.ndarray
+    apart: np.ndarray
+    along: np.ndarray
     factor: float
     notes: list[str] = field(default_factory=list)
 
     @classmethod
     def of_samples(
-        cls, samples: StepSamples, parameters: Mapping[str, Tensor], products: SliceProducts, per_sample: str
+        cls,
+        samples: StepSamples,
+        parameters: Mapping[str, Tensor],
+        products: SliceProducts,
+        per_sample: str,
+        along: np.ndarray,
     ) -> StepNoise:
-        """From the passes of a step that was taken; parameters: with their gradients, as they were used."""
+        """From the passes of a step that was taken; parameters: with their gradients, as they were used; along: of the
+        momentum before it and the step's own gradient, whose mean is the mean gradient."""
         units, notes = samples.units, []
         used = products.take(
             {n: in_single(torch.zeros_like(p) if p.grad is None else p.grad) for n, p in parameters.items()}
@@ -58,25 +67,26 @@ class StepNoise:
             lost = (products.tensors == products.names.index(name)).any(0)
             spread[lost] = mean[lost] = np.nan
         factor = samples.samples if per_sample == "mean" else 1 / (max(kept, 1e-300) * samples.samples)
-        return cls(spread, mean, float(factor), notes)
+        return cls(spread, mean, mean, along, float(factor), notes)
 
     @classmethod
-    def of_probe(cls, moments: Moments, batch: int) -> StepNoise:
-        """Of steps with `batch` samples, from a probe's."""
+    def of_probe(cls, moments: Moments, batch: int, along: np.ndarray, *, redrawn: bool = False) -> StepNoise:
+        """Of steps with `batch` samples, from a probe's; along: of the momentum and the probe's mean gradient; redrawn:
+        every step draws its batch anew from the probe's own rows, docs/theory.md eq. (11.8)."""
         covariance = moments.covariance
-        return cls(covariance / batch, moments.mean - covariance / moments.samples, float(batch))
+        mean = moments.mean - covariance / moments.samples
+        return cls(covariance / batch, mean, moments.mean if redrawn else mean, along, float(batch))
 
     def row(
         self,
         charges: Charges,
         products: SliceProducts,
-        theta: np.ndarray,
-        sums: np.ndarray,
+        start: Start,
         identity: Identity | None,
         rules: Sequence[tuple[Rule, ...]],
     ) -> dict[str, np.ndarray]:
-        """Variables of `records.FIELDS`, and the words of `states` under "state"; theta, sums: of the parameters at
-        the step."""
+        """Variables of `records.FIELDS`, and the words of `states` under "state"; start: of the window."""
+        theta = start.theta
         out = {
             "noise": products.form @ self.spread * self.factor,
             "noise_size": products.absolute @ self.spread * self.factor,
@@ -85,7 +95,7 @@ class StepNoise:
         }
         if identity is None or not rules:
             return out
-        out["predicted"] = forecast(identity, rules, self.spread, self.mean, theta, sums)
+        out["predicted"] = forecast(identity, rules, start, self.spread + self.mean, self.apart, self.along)
         tensors = [rules[0][b] for b in identity.blocks]
         heat, hold, speed = (
             np.array([f(r) for r in tensors])[products.tensors[0]] for f in (_heat, _hold, lambda r: r.lr)

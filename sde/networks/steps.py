@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Optimizer
 
+from sde.networks.forecast import Start
 from sde.networks.identity import Identity
 from sde.networks.optimiser_rules import BUFFER, STILL, Rule, follows, groups_of, rule_of
 from sde.networks.slice_products import SliceProducts, in_single
@@ -22,14 +23,13 @@ TRIES = 3
 
 
 class Reading(NamedTuple):
-    """The charges (charges,) as measured, as the identity has them, theta^T |A| theta + 2|b|^T |theta|; products and
-    sums of the parameters."""
+    """The charges (charges,) as measured, as the identity has them, theta^T |A| theta + 2|b|^T |theta|; where the next
+    window starts."""
 
     value: np.ndarray
     expected: np.ndarray
     size: np.ndarray
-    theta: np.ndarray
-    sums: np.ndarray
+    start: Start
 
 
 class Steps:
@@ -151,14 +151,23 @@ class Steps:
         """The charges now; the identity begins anew from what is measured."""
         self.catch_up()
         here, products = self._tensors(), self.products
-        theta, sums = (take(here, double=True).cpu().numpy() for take in (products.take, products.take_sums))
+        start = self._start(here)
+        theta, sums = start.theta, start.sums
         value = products.form @ theta + 2 * (products.linear @ sums)
         most = products.take_sums({n: t.abs() for n, t in here.items()}).cpu().numpy()  # entries of a sum may cancel
         size = products.absolute @ theta + 2 * (abs(products.linear) @ most)
         expected = np.full(len(value), np.nan) if self.identity is None else self.identity.value
         if self.identity is not None:
-            self._anchor(theta, sums, here)
-        return Reading(value, expected, size, theta, sums)
+            self._anchor(start)
+        return Reading(value, expected, size, start)
+
+    @torch.no_grad()
+    def along(self, gradients: Mapping[str, Tensor] | None = None) -> np.ndarray:
+        """Products (products,) of the momentum with these gradients, or with those that the optimiser is to use."""
+        if not self._gathered:
+            return np.zeros(self.products.size)
+        v, g = self._velocities({}), self._gradients(self._scale()) if gradients is None else gradients
+        return self.products.take({n: g[n].to(t) for n, t in v.items()}, v).cpu().double().numpy()
 
     @torch.no_grad()
     def _take(self, rules: tuple[Rule, ...]) -> None:
@@ -266,19 +275,28 @@ class Steps:
                 found[n] = gradients[n] if n in gradients else torch.zeros_like(in_single(p))
         return found
 
-    def _anchor(self, theta: Any = None, sums: Any = None, here: dict[str, Tensor] | None = None) -> None:
+    def _anchor(self, start: Start | None = None) -> None:
         """Begin the identity at the parameters and the momentum as they are."""
         assert self.identity is not None
-        here, products = self._tensors() if here is None else here, self.products
-        theta = products.take(here, double=True).cpu().numpy() if theta is None else theta
-        sums = products.take_sums(here, double=True).cpu().numpy() if sums is None else sums
-        if any(bool(group.get("momentum", 0.0)) for _, group in self._groups):
-            v = self._velocities({})
-            along, line = products.take(here, v, double=True), products.take_sums(v, double=True)
-            along, line = along.cpu().numpy(), line.cpu().numpy()
-        else:
-            along, line = np.zeros_like(theta), np.zeros_like(sums)
-        self.identity.anchor(theta, sums, along, line)
+        at = self._start(self._tensors()) if start is None else start
+        self.identity.anchor(at.theta, at.sums, at.across, at.momentum_sums)
+
+    @property
+    def _gathered(self) -> bool:
+        """Whether there may be momentum."""
+        return any(bool(group.get("momentum", 0.0)) for group in self._own_groups)
+
+    def _start(self, here: Mapping[str, Tensor]) -> Start:
+        products = self.products
+
+        def of(take: Callable[..., Tensor], *tensors: Mapping[str, Tensor]) -> np.ndarray:
+            return take(*tensors, double=True).cpu().numpy()
+
+        theta, sums = of(products.take, here), of(products.take_sums, here)
+        if not self._gathered:
+            return Start(theta, sums, *map(np.zeros_like, (theta, theta, sums)))
+        v = self._velocities({})
+        return Start(theta, sums, of(products.take, here, v), of(products.take, v), of(products.take_sums, v))
 
 
 def _by_momentum(rules: tuple[Rule, ...]) -> bool:

@@ -153,6 +153,14 @@ def covariance_traces(
     parameters = dict(model.named_parameters())
     own = in_order(charges, parameters)
     products = SliceProducts(own, {n: tuple(parameters[n].shape) for n in own.parameters})
+    moments, _ = gradient_moments(model, batch, loss, products, method=method, chunk=chunk)
+    return traces_of(own, products, parameters, moments)
+
+
+def gradient_moments(
+    model: nn.Module, batch: Any, loss: Loss, products: SliceProducts, *, method: str = "grams", chunk: int = 256
+) -> tuple[Moments, dict[str, Tensor]]:
+    """As `covariance_traces` measures them; and the mean gradient, by tensor."""
     inputs, targets = batch_of(batch)
     samples = inputs[0].shape[0]
     refuse_ties(model, "covariance_traces")
@@ -167,8 +175,9 @@ def covariance_traces(
             sums = _by_layers(second, products, model, part[0], part[1], loss)
         for name, g in sums.items():
             total[name] = total[name] + g.double() if name in total else g.double()
-    mean = products.take({n: g / samples for n, g in total.items()}).cpu().numpy() if own else np.zeros(0)
-    return traces_of(own, products, parameters, Moments(samples, second.numpy(), mean))
+    mean = {n: g / samples for n, g in total.items()}
+    taken = products.take(mean).cpu().numpy() if mean else np.zeros(0)
+    return Moments(samples, second.numpy(), taken), mean
 
 
 def traces_of(charges: Charges, products: SliceProducts, parameters: Any, moments: Moments) -> Traces:

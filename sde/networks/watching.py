@@ -30,6 +30,7 @@ def watch(
     per_sample: Any = "mean",
     loss: Any = None,
     probe: Sequence[Any] | None = None,
+    redrawn: bool = False,
     sinks: Sequence[Any] = (),
 ) -> Monitor:
     """Watch the charges of a model while it is trained by the user's own loop.
@@ -56,6 +57,8 @@ def watch(
         With a probe: ``loss(output, *targets)``, of every sample. Without charges: as for `symmetries`.
     probe : (inputs, *targets)
         Samples that noise is measured on, in place of those of the loop: many give a sharp forecast.
+    redrawn : bool
+        Every step draws its batch anew from the probe's own rows. Matters to momentum: docs/theory.md eq. (11.8).
     sinks : sequence
         Told a few numbers at every row: runs with ``log(numbers, step=)``, writers with ``add_scalar``, names of files
         (CSV, or JSON lines under ``.jsonl``), functions (numbers, step).
@@ -115,6 +118,7 @@ def watch(
         per_sample=reduction(per_sample),
         loss=loss,
         probe=probe,
+        redrawn=redrawn,
         tellers=[teller(s) for s in sinks],
     )
 
