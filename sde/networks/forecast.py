@@ -32,8 +32,9 @@ def forecast(
     step: np.ndarray,
     mean: np.ndarray,
     along: np.ndarray,
-) -> np.ndarray:
-    """(charges,), docs/theory.md eq. (11.9); NaN where tensors of a charge differ in learning rate or momentum.
+) -> tuple[np.ndarray, np.ndarray]:
+    """The change (charges,), docs/theory.md eq. (11.9), and what of it the momentum at the start makes by itself; NaN
+    where tensors of a charge differ in learning rate or momentum.
 
     rules: of the blocks at every step; products (products,): step: E g g^T of a step's gradient, mean: of two steps'
     gradients, along: of the momentum at the start and the mean gradient.
@@ -44,16 +45,16 @@ def forecast(
     state = np.array([*map(identity.of_parts, parts), *map(identity.lines_of_parts, lines)])
     state[ALONG] *= signs
     moves = np.array([_window([each[b] for each in rules]) for b in range(len(rules[0]))])
-    change = (moves[identity.block] * state.T).sum(1)
-    out = identity.total(change)
+    terms = moves[identity.block] * state.T
+    out = np.array([identity.total(terms.sum(1)), identity.total(terms[:, MOMENTUM].sum(1))])
     if any(len({(r.lr, r.momentum, r.dampening) for r in each if not r.still}) > 1 for each in rules):
-        several = np.bincount(identity.charge, minlength=len(out)) > 1
-        out[several] = np.nan
-    return out
+        several = np.bincount(identity.charge, minlength=out.shape[1]) > 1
+        out[:, several] = np.nan
+    return out[0], out[1]
 
 
-ALONG = 3
-"""Of v^T A g in what `after` takes forward."""
+ALONG, MOMENTUM = 3, [1, 2, 7]
+"""In what `after` takes forward: v^T A g; all that is of v and not of gradients to come."""
 
 
 def _window(rules: Sequence[Rule]) -> np.ndarray:

@@ -48,13 +48,6 @@ class Rule:
         """What momentum makes of lr^2 Tr[Cov A] in the mean drift of a charge: docs/theory.md eq. (11.6)."""
         return ((1 - self.dampening) / (1 - self.momentum)) ** 2
 
-    @property
-    def mean_factor(self) -> float:
-        """What it makes of lr^2 g^T A g, g the mean gradient."""
-        b = self.momentum
-        top = 1 - b + 2 * b * b if self.nesterov else 1 + b
-        return (1 - self.dampening) ** 2 * top / (1 - b) ** 3
-
 
 STILL = Rule(0.0, momentum=1.0, dampening=1.0, still=True)
 

@@ -95,7 +95,8 @@ class StepNoise:
         }
         if identity is None or not rules:
             return out
-        out["predicted"] = forecast(identity, rules, start, self.spread + self.mean, self.apart, self.along)
+        step = self.spread + self.mean
+        out["predicted"], out["inherited"] = forecast(identity, rules, start, step, self.apart, self.along)
         tensors = [rules[0][b] for b in identity.blocks]
         heat, hold, speed = (
             np.array([f(r) for r in tensors])[products.tensors[0]] for f in (_heat, _hold, lambda r: r.lr)

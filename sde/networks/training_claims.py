@@ -28,7 +28,9 @@ IDENTITY = _kind(
     "identity", "largest difference of a charge from what the optimiser's steps make of it exactly, over its scale"
 )
 DRIFT = _kind(
-    "drift", "slope of the measured change of charges on the predicted one, window by window, no constant fitted"
+    "drift",
+    "slope of the measured change of charges on the predicted one, window by window, no constant fitted; what momentum"
+    " makes by itself of the gradients before a window is known and taken off both",
 )
 CLASS = _kind("class", "share of charges whose noise has the signs that the theory gives it")
 APPROACH = _kind("approach", "change, a window, of the mean distance to equilibrium along the orbit")
@@ -64,8 +66,9 @@ def _identity(records: Records, at: np.ndarray, subject: str, rounding: float, c
 
 def _drift(records: Records, at: np.ndarray, subject: str, charges: int) -> Claim | Untested:
     """By the window before as instrument: noise in a prediction is noise in what it is compared with, and would pull
-    the slope to 0."""
-    predicted, measured = (records.field(name, charges)[1:, at] for name in ("predicted", "measured"))
+    the slope to 0. What is inherited is exact, and would pull it to 1."""
+    known = np.nan_to_num(records.field("inherited", charges)[1:, at])
+    predicted, measured = (records.field(name, charges)[1:, at] - known for name in ("predicted", "measured"))
     scale = records.field("scale", charges)[1:, at]
     good = np.isfinite(predicted) & np.isfinite(measured) & (scale > 0)
     told, x, y = (np.where(good, v, 0.0) / np.where(scale > 0, scale, 1.0) for v in (predicted, predicted, measured))
