@@ -32,38 +32,48 @@ def forecast(
     step: np.ndarray,
     mean: np.ndarray,
     along: np.ndarray,
+    *,
+    seen: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The change (charges,), docs/theory.md eq. (11.9), and what of it the momentum at the start makes by itself; NaN
-    where tensors of a charge differ in learning rate or momentum.
+    """The change (charges,), docs/theory.md eq. (11.9), and what of it is no forecast: that of gradients before the
+    window, which momentum brings along, and of its first where that was seen. NaN where tensors of a charge differ in
+    learning rate or momentum.
 
     rules: of the blocks at every step; products (products,): step: E g g^T of a step's gradient, mean: of two steps'
-    gradients, along: of the momentum at the start and the mean gradient.
+    gradients, along: of the momentum at the start and the mean gradient; seen: they are of the first step's gradient
+    itself.
     """
     signs = np.array([r.sign for r in rules[0]])[identity.block]
     parts = (start.theta, start.across, start.momentum, along, step, mean)
     lines = (start.sums, start.momentum_sums)
     state = np.array([*map(identity.of_parts, parts), *map(identity.lines_of_parts, lines)])
     state[ALONG] *= signs
-    moves = np.array([_window([each[b] for each in rules]) for b in range(len(rules[0]))])
-    terms = moves[identity.block] * state.T
-    out = np.array([identity.total(terms.sum(1)), identity.total(terms[:, MOMENTUM].sum(1))])
+    moves = np.array([_window([each[b] for each in rules], seen) for b in range(len(rules[0]))])
+    change, known = (moves[identity.block] * state.T[:, None]).sum(2).T
+    out = np.array([identity.total(change), identity.total(known)])
     if any(len({(r.lr, r.momentum, r.dampening) for r in each if not r.still}) > 1 for each in rules):
         several = np.bincount(identity.charge, minlength=out.shape[1]) > 1
         out[:, several] = np.nan
     return out[0], out[1]
 
 
-ALONG, MOMENTUM = 3, [1, 2, 7]
-"""In what `after` takes forward: v^T A g; all that is of v and not of gradients to come."""
+ALONG, TO_COME, PLACE = 3, [3, 4, 5], [0, 6]
+"""In what `after` takes forward: v^T A g; all that is of gradients to come; of the parameters alone."""
 
 
-def _window(rules: Sequence[Rule]) -> np.ndarray:
-    """What the steps add to a charge, as a form of the eight numbers of `after`."""
-    kept = np.eye(8)
-    for r in rules:
-        kept = after(r) @ kept
+def _window(rules: Sequence[Rule], seen: bool) -> np.ndarray:
+    """(2, 8): what the steps add to a charge, and what of it is known, as forms of the eight numbers of `after`."""
+    kept, known = np.eye(8), np.eye(8)
+    for k, r in enumerate(rules):
+        if k == seen:
+            known[TO_COME] = 0
+        kept, known = after(r) @ kept, after(r) @ known
     kept -= np.eye(8)
-    return kept[0] + 2 * kept[6]
+    if len(rules) == seen:
+        known = kept
+    else:
+        known[:, PLACE] = 0
+    return np.array([kept[0] + 2 * kept[6], known[0] + 2 * known[6]])
 
 
 @lru_cache(maxsize=256)

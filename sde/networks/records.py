@@ -21,7 +21,7 @@ FIELDS: Mapping[str, str] = {
     "noise_size": "Tr[Sigma |A|], there",
     "mean": "g^T A g of the mean gradient, there, without bias",
     "predicted": "change since the row before, from noise, mean, momentum and decay",
-    "inherited": "of the predicted change, what the momentum at the row before makes by itself",
+    "known": "of the predicted change, what gradients make that were seen: by momentum, and that noise was measured on",
     "measured": "change since the row before, where there is a prediction",
     "equilibrium": "where along the charge's orbit noise and decay balance; 0: here; infinite: nowhere",
     "relaxation": "time to that equilibrium, in learning-rate time, at the noise that is now",

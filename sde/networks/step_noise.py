@@ -26,13 +26,14 @@ CLIPPED = 1e-3
 class StepNoise:
     """At one step: spread, mean (products,) of the covariance of its gradient and of its mean, as the optimiser had
     them; apart: of the mean gradients of two steps; along: of the momentum before it and the mean gradient; factor:
-    from that covariance to one sample's. notes: for readers."""
+    from that covariance to one sample's; seen: they are of the gradient that the step took. notes: for readers."""
 
     spread: np.ndarray
     mean: np.ndarray
     apart: np.ndarray
     along: np.ndarray
     factor: float
+    seen: bool
     notes: list[str] = field(default_factory=list)
 
     @classmethod
@@ -67,7 +68,7 @@ class StepNoise:
             lost = (products.tensors == products.names.index(name)).any(0)
             spread[lost] = mean[lost] = np.nan
         factor = samples.samples if per_sample == "mean" else 1 / (max(kept, 1e-300) * samples.samples)
-        return cls(spread, mean, mean, along, float(factor), notes)
+        return cls(spread, mean, mean, along, float(factor), True, notes)
 
     @classmethod
     def of_probe(cls, moments: Moments, batch: int, along: np.ndarray, *, redrawn: bool = False) -> StepNoise:
@@ -75,7 +76,7 @@ class StepNoise:
         every step draws its batch anew from the probe's own rows, docs/theory.md eq. (11.8)."""
         covariance = moments.covariance
         mean = moments.mean - covariance / moments.samples
-        return cls(covariance / batch, mean, moments.mean if redrawn else mean, along, float(batch))
+        return cls(covariance / batch, mean, moments.mean if redrawn else mean, along, float(batch), False)
 
     def row(
         self,
@@ -96,7 +97,8 @@ class StepNoise:
         if identity is None or not rules:
             return out
         step = self.spread + self.mean
-        out["predicted"], out["inherited"] = forecast(identity, rules, start, step, self.apart, self.along)
+        parts = forecast(identity, rules, start, step, self.apart, self.along, seen=self.seen)
+        out["predicted"], out["known"] = parts
         tensors = [rules[0][b] for b in identity.blocks]
         heat, hold, speed = (
             np.array([f(r) for r in tensors])[products.tensors[0]] for f in (_heat, _hold, lambda r: r.lr)

@@ -29,8 +29,8 @@ IDENTITY = _kind(
 )
 DRIFT = _kind(
     "drift",
-    "slope of the measured change of charges on the predicted one, window by window, no constant fitted; what momentum"
-    " makes by itself of the gradients before a window is known and taken off both",
+    "slope of the measured change of charges on the predicted one, window by window, no constant fitted; what gradients"
+    " make that a forecast has seen is taken off both",
 )
 CLASS = _kind("class", "share of charges whose noise has the signs that the theory gives it")
 APPROACH = _kind("approach", "change, a window, of the mean distance to equilibrium along the orbit")
@@ -38,6 +38,7 @@ STILL = 1e-15
 """Predicted change, of a charge's size, that is rounding."""
 NO_NOISE = "no noise was measured"
 MOVED = "charges that noise moves, or weight decay"
+LONGER = "a larger every=, or a probe="
 MORE = "more windows: train longer, or a smaller every="
 
 
@@ -66,9 +67,10 @@ def _identity(records: Records, at: np.ndarray, subject: str, rounding: float, c
 
 def _drift(records: Records, at: np.ndarray, subject: str, charges: int) -> Claim | Untested:
     """By the window before as instrument: noise in a prediction is noise in what it is compared with, and would pull
-    the slope to 0. What is inherited is exact, and would pull it to 1."""
-    known = np.nan_to_num(records.field("inherited", charges)[1:, at])
-    predicted, measured = (records.field(name, charges)[1:, at] - known for name in ("predicted", "measured"))
+    the slope to 0. What gradients make that were seen is exact, and would pull it to 1."""
+    known = np.nan_to_num(records.field("known", charges)[1:, at])
+    whole, measured = (records.field(name, charges)[1:, at] for name in ("predicted", "measured"))
+    predicted, measured = whole - known, measured - known
     scale = records.field("scale", charges)[1:, at]
     good = np.isfinite(predicted) & np.isfinite(measured) & (scale > 0)
     told, x, y = (np.where(good, v, 0.0) / np.where(scale > 0, scale, 1.0) for v in (predicted, predicted, measured))
@@ -77,6 +79,8 @@ def _drift(records: Records, at: np.ndarray, subject: str, charges: int) -> Clai
     top, bottom = top[kept], bottom[kept]
     n = len(top)
     if n and np.abs(x).max() <= STILL:
+        if np.max(np.diff(records.steps)) == 1 and np.any(good & (np.abs(whole) > STILL * scale)):
+            return DRIFT.untested(subject, "every window is the one step whose gradient its forecast is of", LONGER)
         return DRIFT.untested(subject, "noise and decay leave them where they are: no drift is predicted", MOVED)
     if n < LEAST or bottom.sum() <= 0:
         return DRIFT.untested(subject, NO_NOISE if not n else f"{n} windows are too few", MORE)

@@ -14,6 +14,9 @@ from torch.optim import SGD
 from sde.networks import symmetries, watch
 from sde.networks.forecast import after
 from sde.networks.optimiser_rules import Rule
+from sde.networks.records import Records
+from sde.networks.training_claims import claims_of
+from sde.verification.verdicts import Claim
 from tests.networks.test_watch_identity import Decoupled
 
 ROWS, BATCH, STEPS = 3, 2, 3
@@ -126,3 +129,48 @@ def test_a_step_is_forecast_exactly_from_its_own_samples(name, charges):
     known = np.isfinite(run.predicted).values
     assert known[4:].all()
     np.testing.assert_allclose(run.predicted.values[known], run.measured.values[known], rtol=1e-9, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["momentum", "dampening", "nesterov"])
+@pytest.mark.parametrize("probed", [True, False])
+def test_what_is_known_is_what_gradients_that_were_seen_make(name, probed, charges):
+    """A probe sees none of a window's own; samples of the loop are the first step's."""
+    model, rate = network(), 0.01
+    optimizer = SGD(model.parameters(), lr=rate, **SETTINGS[name][1])
+    with watch(
+        model, optimizer, charges=charges, every=STEPS, **({"probe": data(), "loss": each} if probed else {})
+    ) as m:
+        go_on(model, optimizer, DRAWS, [rate] * STEPS)
+        start = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
+        go_on(model, optimizer, DRAWS, [rate] * STEPS)
+    one = network()
+    one.load_state_dict(start[0])
+    coasting = SGD(one.parameters(), lr=rate, **SETTINGS[name][1])
+    coasting.load_state_dict(start[1])
+    if not probed:
+        go_on(one, coasting, DRAWS[:1], [rate])
+    for _ in range(STEPS - (not probed)):
+        for p in one.parameters():
+            p.grad = torch.zeros_like(p)
+        coasting.step()
+    run = m.to_xarray()
+    np.testing.assert_allclose(run.known[-1], values(one, charges) - run.value[-2], rtol=1e-9, atol=1e-14)
+
+
+def test_drift_is_of_what_is_not_known():
+    """Of what is measured besides, half was forecast; a hundred times as much that is known hides none of it."""
+    rng, records = np.random.default_rng(0), Records()
+    for k in range(50):
+        known, told = 100 * rng.standard_normal(2), np.array([1.0, -2.0])
+        measured = known + 2 * told + 0.01 * rng.standard_normal(2)
+        row = {
+            "known": known,
+            "predicted": known + told,
+            "measured": measured,
+            "scale": np.ones(2),
+            "residual": 0 * told,
+        }
+        records.add(k, row | {"time": np.array(float(k))})
+    drift = next(c for c in claims_of(records, ["rescaling"] * 2, ["convergent"] * 2, 1e-16) if c.group == "drift")
+    assert isinstance(drift, Claim)
+    assert abs(drift.estimate - 2) < 0.01

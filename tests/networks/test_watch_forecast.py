@@ -70,7 +70,7 @@ def slope(name, rate, seeds, steps, every, *, batch=BATCH, whole=True, **setting
                 F.cross_entropy(model(x[i]), y[i]).backward()
                 optimizer.step()
         run = monitor.to_xarray()
-        known = 0 if whole else run.inherited
+        known = 0 if whole else run.known
         predicted, measured = ((v - known)[1:].values for v in (run.predicted, run.measured))
         top.append((predicted * measured).sum())
         bottom.append((predicted**2).sum())

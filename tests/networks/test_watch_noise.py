@@ -329,4 +329,4 @@ def test_charges_that_nothing_moves_have_no_drift_to_test():
                 optimizer.step()
         told.append(str(monitor.verify()))
     assert "no drift is predicted" in told[0]
-    assert "no drift is predicted" not in told[1]
+    assert "every window is the one step" in told[1]
