@@ -26,7 +26,8 @@ from sde.kernels.statistics import moments
 from sde.kernels.workspace import aligned
 
 SEGMENT_SECONDS, FIRST_STEPS = 0.05, 1
-"""How long one compiled call runs before it tells of its progress, and how many steps the first one takes."""
+"""How long one compiled call runs before it tells of its progress, and how many steps the first one takes where nobody
+knows how long they last."""
 LOOP_BYTES = 2**20
 """Of inputs and observables in the scratch of a loop, up to which it is held between chunks."""
 
@@ -39,6 +40,11 @@ class Worker:
     stop: Stop = field(default_factory=Stop)
     tick: Callable[[int], None] | None = None
     pace: int = FIRST_STEPS
+
+    def expect(self, seconds: float) -> None:
+        """Begin with calls of SEGMENT_SECONDS where a step has taken so many."""
+        if seconds and self.pace == FIRST_STEPS:
+            self.pace = int(max(SEGMENT_SECONDS / seconds, FIRST_STEPS))
 
     def took(self, seconds: float, steps: int) -> None:
         """Let calls take SEGMENT_SECONDS, by what one took."""
@@ -63,13 +69,15 @@ def load_loop(plan: Plan) -> Callable[..., Any]:
     return run_hybrid(dtype, kind, plan.hybrid.drawn(plan.program))
 
 
-@dataclass(frozen=True)
+@dataclass
 class Loop:
-    """A compiled loop with scratch of its own, which one thread at a time runs. of: what it is of; stop: its flag."""
+    """A compiled loop with scratch of its own, which one thread at a time runs. of: what it is of; stop: its flag;
+    seconds: of its last path-step, 0 before the first."""
 
     of: tuple[Program, Driver, bool]
     run: Run
     stop: np.ndarray
+    seconds: float = 0.0
 
 
 class Loops:
@@ -121,6 +129,7 @@ def advance(plan: Plan, index: int, rows: np.ndarray, worker: Worker) -> ChunkPa
     lanes, width, dtype = program.lanes, program.states, program.dtype
     loop, blocks, groups = LOOPS.take(plan), -(-count // lanes), 1 + plan.events
     worker.stop.join(loop.stop)
+    worker.expect(loop.seconds * count)
     x = _states(np.asarray(plan.start(plan.first + first, count)), blocks, lanes, width, dtype)
     dead = np.full((blocks, groups * lanes), -1, dtype=np.int64)
     when, at = np.full(dead.shape, np.nan), 0
@@ -148,7 +157,9 @@ def advance(plan: Plan, index: int, rows: np.ndarray, worker: Worker) -> ChunkPa
         )
         if worker.tick:
             worker.tick(count * (end - at))
-        worker.took(perf_counter() - began, end - at)
+        seconds = perf_counter() - began
+        worker.took(seconds, end - at)
+        loop.seconds = seconds / (count * (end - at))
         at = end
     if worker.stop.is_set():
         raise Stopped

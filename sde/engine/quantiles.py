@@ -58,11 +58,14 @@ def lay_out(sample: np.ndarray, bits: int, centre: float = 0.0, scale: float = 0
     ordered = np.sort(_finite(sample), axis=1).astype(np.float64)
     count = (~np.isnan(ordered)).sum(axis=1)
 
-    def at(q: float) -> np.ndarray:
-        index = np.floor(q * np.maximum(count - 1, 0)).astype(np.int64)[:, None]
-        return np.take_along_axis(ordered, index, axis=1)[:, 0] if ordered.shape[1] else np.full(len(sample), np.nan)
+    cells = np.arange(len(sample))
 
-    middle = np.where(np.isfinite(at(0.5)), at(0.5), centre)
+    def at(q: float) -> np.ndarray:
+        index = np.floor(q * np.maximum(count - 1, 0)).astype(np.int64)
+        return ordered[cells, index] if ordered.shape[1] else np.full(len(sample), np.nan)
+
+    median = at(0.5)
+    middle = np.where(np.isfinite(median), median, centre)
     size = np.zeros(len(sample))
     with np.errstate(invalid="ignore", over="ignore"):
         for low, high, share in ((0.25, 0.75, 0.5), (0.05, 0.95, 0.2), (0.0, 1.0, 0.1)):

@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from sde.engine.chunk import FIRST_STEPS, Worker, advance
+from sde.engine.chunk import Worker, advance
 from sde.engine.initial_states import Listed
 from sde.engine.interruption import Stop, Stopped, heeded
 from sde.engine.plan import CHUNK_STEPS, Plan
@@ -25,8 +25,6 @@ COST = 0.01 / 6
 the run on two cores."""
 FEWEST = 6
 """Steps that a check takes at least, where the run has them."""
-AT_ONCE = 2**13
-"""Path-steps of a brief plan's first call."""
 SAVES = 3
 TOLERATED = 0.05
 """Error, as a share of the spread over paths, from which a step is too long."""
@@ -128,8 +126,7 @@ def _together(*plans: Plan) -> list[tuple[np.ndarray, int]]:
 
     def run(plan: Plan) -> tuple[np.ndarray, int]:
         rows = SCRATCH.take((len(plan.clock.saves), plan.rows, plan.chunk_size), plan.program.dtype)
-        pace = max(FIRST_STEPS, AT_ONCE // plan.paths) if plan.brief else FIRST_STEPS
-        paths = advance(plan, 0, rows, Worker(stop, pace=pace))
+        paths = advance(plan, 0, rows, Worker(stop))
         saved = rows[:, :, : paths.count].astype(np.float64)
         SCRATCH.give(rows)
         return saved, int((paths.events.dead >= 0).sum())
