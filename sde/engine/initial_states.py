@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -63,15 +64,22 @@ class InitialStates:
     blocks: tuple[tuple[int, int, Start], ...]
 
     def __call__(self, first: int, n: int) -> np.ndarray:
+        return self._of(first, n) if self._one is None else np.broadcast_to(self._one, (n, self.width))
+
+    def _of(self, first: int, n: int) -> np.ndarray:
         out = np.zeros((n, self.width))
         for column, rows, block in self.blocks:
             out[:, column : column + rows] = block(first, n)
         return out
 
+    @cached_property
+    def _one(self) -> np.ndarray | None:
+        """Where all paths begin alike."""
+        return self._of(0, 1) if all(isinstance(block, OnePoint) for _, _, block in self.blocks) else None
+
     def sample(self, paths: int) -> np.ndarray:
         """The first of them, up to SAMPLED; one where all paths begin alike."""
-        alike = all(isinstance(block, OnePoint) for _, _, block in self.blocks)
-        return self(0, 1 if alike else min(paths, SAMPLED))
+        return self(0, min(paths, SAMPLED) if self._one is None else 1)
 
 
 def of_part(
