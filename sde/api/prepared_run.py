@@ -108,14 +108,15 @@ def run_prepared(
 
     watched = compiling.reporting(settings.progress is True)
     with watched, bar(paths * run_clock.steps, problem.name, settings.progress) as tick, ExitStack() as files:
-        put = None
+        put, trial = None, stepped.trial(plan, moving)
+        idle = trial.take if trial is not None and trial.brief else None
         if out is None:
-            outcome = ensemble.run(plan, settings.threads, tick, store)
+            outcome = ensemble.run(plan, settings.threads, tick, store, idle=idle)
         else:
             target = stream.Target(out, layout, labels)
-            outcome, put = files.enter_context(stream.run(plan, target, settings.threads, tick, store))
-        if stepped.order is not None and not outcome.interrupted:
-            attrs["step_error"] = stepped.check(plan, moving, outcome, names)
+            outcome, put = files.enter_context(stream.run(plan, target, settings.threads, tick, store, idle))
+        if trial is not None and not outcome.interrupted:
+            attrs["step_error"] = stepped.check(trial, outcome, names)
         data = dataset.dataset(outcome, layout, keep if put is None else "stream", settings.warn_share, attrs, explain)
         if "path" in data.coords or (put is not None and not outcome.interrupted):
             ran = data.path.values if put is None else np.arange(paths)

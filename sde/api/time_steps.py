@@ -36,15 +36,19 @@ class Steps:
         """The longest step, as it would be written."""
         return float(f"{self.grid.longest:.12g}")
 
-    def check(self, plan: Plan, moving: Motion, outcome: Outcome, names: Sequence[str]) -> float:
+    def trial(self, plan: Plan, moving: Motion) -> step_check.Trial | None:
+        """What tells whether they are short enough, None to leave that out."""
+        if self.order is None:
+            return None
+        return step_check.Trial(plan, moving.driver, moving.clock, self.grid, moving.couples)
+
+    def check(self, trial: step_check.Trial, outcome: Outcome, names: Sequence[str]) -> float:
         """Warn where a few paths at half the step end elsewhere, or steps are lost in rounding; the step's error, as a
         share of the spread."""
         assert self.order is not None
-        moments = outcome.total[Moments].cells
+        plan, moments = trial.plan, outcome.total[Moments].cells
         try:
-            found = step_check.examine(
-                plan, moving.driver, moving.clock, self.grid, moving.couples, self.order, moments
-            )
+            found = step_check.examine(trial, self.order, moments)
         except KeyboardInterrupt:  # the run itself is complete
             return float("nan")
         if not found.passed:

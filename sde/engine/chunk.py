@@ -35,11 +35,12 @@ LOOP_BYTES = 2**20
 @dataclass
 class Worker:
     """What chunks of one plan in one process may share; no result depends on it. tick(n): told of every n path-steps
-    done; pace: steps of a compiled call."""
+    done; pace: steps of a compiled call; idle(stop): what a thread may do that no chunk is left for."""
 
     stop: Stop = field(default_factory=Stop)
     tick: Callable[[int], None] | None = None
     pace: int = FIRST_STEPS
+    idle: Callable[[Stop], None] | None = None
 
     def expect(self, seconds: float) -> None:
         """Begin with calls of SEGMENT_SECONDS where a step has taken so many."""

@@ -18,7 +18,7 @@ from sde.engine.accumulators.path_rows import PathRows
 from sde.engine.accumulators.quantiles import EventTimeQuantiles, Quantiles
 from sde.engine.chunk import Worker, load_loop
 from sde.engine.gathering import Gathering
-from sde.engine.interruption import deliver, heeded
+from sde.engine.interruption import Stop, deliver, heeded
 from sde.engine.outlet import Outlet
 from sde.engine.piece import Piece
 from sde.engine.plan import Plan
@@ -79,11 +79,12 @@ def run(
     tick: Tick | None = None,
     store: Store | None = None,
     sink: Sink | None = None,
+    idle: Callable[[Stop], None] | None = None,
 ) -> Outcome:
     """Run a plan: on what `schedulers.chosen` says, else on a pool of threads. tick(n) is told of every n path-steps
     done. store: continue from what it holds, and save there from time to time; where that fails the run goes on with a
     CheckpointWarning. sink: takes the saves of kept paths, instead of memory; where it is Gathered the store holds its
-    state too.
+    state too. idle(stop): something short that this thread may do while it waits for others' last chunks, until `stop`.
 
     Ctrl-C keeps the chunks that are complete; without a single one KeyboardInterrupt goes on. So does SIGTERM: see
     `sde.engine.interruption`. So do chunks that cannot be run, with a LostChunksWarning.
@@ -113,7 +114,7 @@ def run(
                 sink.add(paths)
         gathered.take(piece)
 
-    worker, lost = Worker(tick=tick), cast("LostChunks | None", None)
+    worker, lost = Worker(tick=tick, idle=idle), cast("LostChunks | None", None)
     rows, outlet = plan.keep or sink is not None, sink.outlet if sink is not None else None
     over = scheduler.over(plan, _order(gathered), take, worker, lambda: replace(gathered.wanted(rows), outlet=outlet))
     try:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -69,45 +70,97 @@ class Finding:
         return self.exploded_paths[0] - self.exploded_paths[1] > max(2, 0.02 * self.paths)
 
 
-def examine(
-    plan: Plan,
-    driver: Callable[[int], Driver],
-    clock: Callable[[Grid], RunClock],
-    grid: Grid,
-    couples: bool,
-    order: float,
-    moments: np.ndarray,
-) -> Finding:
-    """Take the first steps of the first paths of a plan, as many as COST allows, at its grid's steps and at half of
-    them.
+@dataclass
+class Trial:
+    """The first steps of the first paths of a plan, as many as COST allows, at its grid's steps and at half of them.
 
-    driver(refine), ticks(grid): what drives the run and clocks it. couples: whether steps can take the noise of finer
-    ones; else the two runs are independent, and only gross effects show. order: the scheme's weak order, by which a
-    difference becomes an error. moments: the run's own, (saves, O, 5): errors count beside what an observable does in
-    the whole run, as what is smooth is all discretisation in its first steps.
+    driver(refine), clock(grid): what drives the run and clocks it. couples: whether steps can take the noise of finer
+    ones; else the two runs are independent, and only gross effects show.
     """
-    lanes = plan.program.lanes
-    steps = int(min(grid.steps, max(FEWEST, COST * -(-plan.paths // lanes) * grid.steps)))
-    head = grid.head(steps, SAVES)
-    begin = plan.start(plan.first, min(lanes, plan.paths))
-    few = partial(
-        replace,
-        plan,
-        start=Listed(np.resize(begin, (lanes, begin.shape[1])), plan.first),
-        paths=lanes,
-        keep=True,
-        covariance=(),
-        histograms={},
-        blocks=1,
-        piece=1,
-    )
-    coarse = few(driver=driver(2 if couples else 1), clock=clock(head))
-    fine = few(driver=driver(1), clock=clock(head.halved()), seed=plan.seed if couples else plan.seed ^ OTHER)
-    (a, lost), (b, fewer) = _together(coarse, fine)
-    times = grid.at(head.saves)
+
+    plan: Plan
+    driver: Callable[[int], Driver]
+    clock: Callable[[Grid], RunClock]
+    grid: Grid
+    couples: bool
+    _ends: list[tuple[np.ndarray, int]] | None = None
+
+    @property
+    def lanes(self) -> int:
+        """How many paths."""
+        return self.plan.program.lanes
+
+    @cached_property
+    def head(self) -> Grid:
+        """The steps that are taken."""
+        share = min(1.0, COST * -(-self.plan.paths // self.lanes))
+        return self.grid.head(int(min(self.grid.steps, max(FEWEST, share * self.grid.steps))), SAVES)
+
+    @property
+    def brief(self) -> bool:
+        """Whether it is over before anybody could wait for it."""
+        return self.plan.brief and self.lanes * self.head.steps < CHUNK_STEPS
+
+    def _plans(self) -> tuple[Plan, Plan]:
+        plan, lanes, couples = self.plan, self.lanes, self.couples
+        begin = plan.start(plan.first, min(lanes, plan.paths))
+        few = partial(
+            replace,
+            plan,
+            start=Listed(np.resize(begin, (lanes, begin.shape[1])), plan.first),
+            paths=lanes,
+            keep=True,
+            covariance=(),
+            histograms={},
+            blocks=1,
+            piece=1,
+        )
+        return (
+            few(driver=self.driver(2 if couples else 1), clock=self.clock(self.head)),
+            few(
+                driver=self.driver(1),
+                clock=self.clock(self.head.halved()),
+                seed=plan.seed if couples else plan.seed ^ OTHER,
+            ),
+        )
+
+    def take(self, stop: Stop) -> None:
+        """Run both, one after the other, unless `stop` is set meanwhile."""
+        with suppress(Stopped):
+            self._ends = [_ends(plan, stop) for plan in self._plans()]
+
+    def ends(self) -> list[tuple[np.ndarray, int]]:
+        """All saves of both, (saves, O, n), and how many paths each lost; run by now, or else now. Raises
+        KeyboardInterrupt."""
+        if self._ends is None:
+            stop = Stop()
+            try:
+                with heeded(stop, False), ThreadPoolExecutor() as pool:
+                    self._ends = list(pool.map(partial(_ends, stop=stop), self._plans()))
+            except Stopped:
+                raise KeyboardInterrupt from None
+        return self._ends
+
+
+def _ends(plan: Plan, stop: Stop) -> tuple[np.ndarray, int]:
+    """All saves of a plan of one chunk, and how many paths it lost. Raises Stopped."""
+    rows = SCRATCH.take((len(plan.clock.saves), plan.rows, plan.chunk_size), plan.program.dtype)
+    paths = advance(plan, 0, rows, Worker(stop))
+    saved = rows[:, :, : paths.count].astype(np.float64)
+    SCRATCH.give(rows)
+    return saved, int((paths.events.dead >= 0).sum())
+
+
+def examine(trial: Trial, order: float, moments: np.ndarray) -> Finding:
+    """What the step does, by a trial. order: the scheme's weak order, by which a difference becomes an error. moments:
+    the run's own, (saves, O, 5): errors count beside what an observable does in the whole run, as what is smooth is all
+    discretisation in its first steps. Raises KeyboardInterrupt."""
+    (a, lost), (b, fewer) = trial.ends()
+    plan, grid, saves = trial.plan, trial.grid, trial.head.saves
+    times = grid.at(saves)
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of rows in which no path is left
-        noise = _moments([a[1] - a[0]])[1][0] / np.sqrt(head.saves[1])
+        noise = _moments([a[1] - a[0]])[1][0] / np.sqrt(saves[1])
         mean = moments[:, :, MEAN]
         std = np.sqrt(moments[:, :, M2] / np.maximum(moments[:, :, COUNT] - 1, 1))
         scale = np.nanmax(np.hypot(std, mean - mean[0]), axis=0)
@@ -117,28 +170,8 @@ def examine(
     kind = int(np.argmax(largest[: MOMENTS if moved else None]))
     at, row = np.unravel_index(np.argmax(sizes[kind]), sizes.shape[1:])
     share = float((times[-1] - grid.begin) / grid.ends[-1])
-    return Finding(int(row), KINDS[kind], float(times[at]), float(largest[kind]), (lost, fewer), lanes, share, noise)
-
-
-def _together(*plans: Plan) -> list[tuple[np.ndarray, int]]:
-    """All saves of plans of one chunk, (saves, O, n), and how many paths each lost. Raises KeyboardInterrupt."""
-    stop = Stop()
-
-    def run(plan: Plan) -> tuple[np.ndarray, int]:
-        rows = SCRATCH.take((len(plan.clock.saves), plan.rows, plan.chunk_size), plan.program.dtype)
-        paths = advance(plan, 0, rows, Worker(stop))
-        saved = rows[:, :, : paths.count].astype(np.float64)
-        SCRATCH.give(rows)
-        return saved, int((paths.events.dead >= 0).sum())
-
-    try:
-        with heeded(stop, False):
-            if plans[0].paths * plans[0].clock.steps < CHUNK_STEPS:
-                return [run(plan) for plan in plans]
-            with ThreadPoolExecutor() as pool:
-                return list(pool.map(run, plans))
-    except Stopped:
-        raise KeyboardInterrupt from None
+    error = float(largest[kind])
+    return Finding(int(row), KINDS[kind], float(times[at]), error, (lost, fewer), trial.lanes, share, noise)
 
 
 def _errors(a: np.ndarray, b: np.ndarray, scale: np.ndarray, rounding: float) -> np.ndarray:

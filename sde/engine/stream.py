@@ -15,6 +15,7 @@ from sde.engine import ensemble
 from sde.engine.accumulators.accumulator import ChunkPaths
 from sde.engine.accumulators.stored_rows import StoredRows
 from sde.engine.checkpoint import Checkpoint
+from sde.engine.interruption import Stop
 from sde.engine.outlet import Outlet
 from sde.engine.plan import Plan
 from sde.engine.progress import Tick
@@ -94,17 +95,18 @@ def run(
     threads: int | None = None,
     tick: Tick | None = None,
     store: Checkpoint | None = None,
+    idle: Callable[[Stop], None] | None = None,
 ) -> Iterator[tuple[ensemble.Outcome, Callable[[xr.Dataset], None]]]:
     """Run a plan with its paths streamed to a file. Yields the outcome, and what is to be called once with what is not
     path by path: then the file appears.
 
-    store: the paths lie in a file beside the checkpoint until there are all, and what is there is not run again; it
-    goes with the end of the run.
+    idle: as of `ensemble.run`. store: the paths lie in a file beside the checkpoint until there are all, and what is
+    there is not run again; it goes with the end of the run.
     """
     format_of(target.out).check(target.out)
     if store is None:
         with target.begun(plan) as stream:
-            yield ensemble.run(plan, threads, tick, None, stream), partial(stream.finish, attrs=target.attrs)
+            yield ensemble.run(plan, threads, tick, None, stream, idle), partial(stream.finish, attrs=target.attrs)
         return
     rows = StoredRows(plan, store.row_file(StoredRows.length(plan)))
 
@@ -115,7 +117,7 @@ def run(
             stream.finish(rest, target.attrs)
 
     try:
-        outcome = ensemble.run(plan, threads, tick, store, rows)
+        outcome = ensemble.run(plan, threads, tick, store, rows, idle)
         yield outcome, put
     finally:
         rows.file.close()

@@ -48,7 +48,9 @@ class Threads:
         threads = min(self.workers, plan.chunks)
         team = _Team(lambda index: run_chunk(plan, index, worker), keep, iter(indices), threads, worker.stop)
         with _pool(threads) as pool:
-            yield from team.watched(lambda: pool.submit(team.work), plan.brief)
+            idle = worker.idle
+            rest = None if idle is None else lambda: idle(worker.stop)
+            yield from team.watched(lambda: pool.submit(team.work), plan.brief, rest)
 
 
 class _Team:
@@ -86,9 +88,11 @@ class _Team:
         with self._lock:
             return None if self.stop.is_set() else next(self.left, None)
 
-    def watched(self, begin: Callable[[], Future[None]], helps: bool) -> Generator[bool]:
+    def watched(
+        self, begin: Callable[[], Future[None]], helps: bool, rest: Callable[[], None] | None = None
+    ) -> Generator[bool]:
         """Until all threads have ended, whatever happens. begin: starts one; helps: the caller's is another, as long as
-        chunks are short. Raises what one of them failed of."""
+        chunks are short, and then does the rest. Raises what one of them failed of."""
         ends = list[Future[None]]()
 
         def more() -> None:
@@ -107,6 +111,9 @@ class _Team:
                 if seconds > SHORT:
                     more()
                     break
+            else:
+                if helps and rest:
+                    rest()
             while running() or not self._told.empty():
                 yield from self._heard(running)
         finally:  # by the threads themselves: what was told may be lost to a second Ctrl-C
