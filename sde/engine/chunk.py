@@ -29,7 +29,7 @@ SEGMENT_SECONDS, FIRST_STEPS = 0.05, 1
 """How long one compiled call runs before it tells of its progress, and how many steps the first one takes where nobody
 knows how long they last."""
 LOOP_BYTES = 2**20
-"""Of inputs and observables in the scratch of a loop, up to which it is held between chunks."""
+"""Of a loop's driver, and of rows in its scratch, up to which it is held between chunks."""
 
 
 @dataclass
@@ -99,10 +99,12 @@ class Loops:
         stop = np.zeros(1, np.int64)
         return Loop((program, driver, dated), load_loop(plan)(program.native, driver, stop), stop)
 
-    def give(self, plan: Plan, loop: Loop) -> None:
+    def give(self, loop: Loop) -> None:
         """Take back what `take` gave."""
-        of = plan.program
-        if plan.brief and of.lanes * (of.native.inputs + of.observables) * of.dtype.itemsize <= LOOP_BYTES:
+        program, driver, _ = loop.of
+        of = program.native
+        rows = program.dtype.itemsize * of.lanes * (of.inputs + of.observables + of.data)
+        if rows + sum(a.nbytes for a in driver if isinstance(a, np.ndarray)) <= LOOP_BYTES:
             with self._lock:
                 self._held.append(loop)
                 del self._held[: -self.most]
@@ -165,7 +167,7 @@ def advance(plan: Plan, index: int, rows: np.ndarray, worker: Worker) -> ChunkPa
     if worker.stop.is_set():
         raise Stopped
     worker.stop.leave(loop.stop)
-    LOOPS.give(plan, loop)
+    LOOPS.give(loop)
 
     def by_path(values: np.ndarray) -> np.ndarray:
         """(R, count) from rows (blocks, R * lanes)."""

@@ -129,13 +129,13 @@ def test_loops_are_held_up_to_so_many_and_none_of_much(monkeypatch: pytest.Monke
     """What was used longest ago goes first; a problem's numbers do not outlive it."""
     loops, plans = Loops(2), [walk(paths=1000) for _ in range(3)]
     taken = [loops.take(plan) for plan in plans]
-    for plan, loop in zip(plans, taken, strict=True):
-        loops.give(plan, loop)
+    for loop in taken:
+        loops.give(loop)
     assert (
         loops.take(plans[2]) is taken[2] and loops.take(plans[1]) is taken[1] and loops.take(plans[0]) is not taken[0]
     )
     monkeypatch.setattr(chunks, "LOOP_BYTES", 0)
-    loops.give(plans[2], taken[2])
+    loops.give(taken[2])
     assert loops.take(plans[2]) is not taken[2]
 
 
