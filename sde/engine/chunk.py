@@ -16,7 +16,7 @@ from sde.engine.accumulators import Statistics
 from sde.engine.accumulators.accumulator import ChunkPaths, PathEvents
 from sde.engine.hybrid_chunk import advance_hybrid
 from sde.engine.interruption import Stop, Stopped
-from sde.engine.plan import Plan
+from sde.engine.plan import CHUNK_STEPS, Plan
 from sde.engine.program import Program
 from sde.engine.scratch import SCRATCH
 from sde.kernels.drivers import Driver
@@ -42,10 +42,11 @@ class Worker:
     pace: int = FIRST_STEPS
     idle: Callable[[Stop], None] | None = None
 
-    def expect(self, seconds: float) -> None:
-        """Begin with calls of SEGMENT_SECONDS where a step has taken so many."""
+    def expect(self, seconds: float, paths: int) -> None:
+        """Begin with calls of SEGMENT_SECONDS where a path-step has taken so many, but not with very long ones: paths
+        may have been lost, or stopped, then."""
         if seconds and self.pace == FIRST_STEPS:
-            self.pace = int(max(SEGMENT_SECONDS / seconds, FIRST_STEPS))
+            self.pace = int(max(min(SEGMENT_SECONDS / seconds, CHUNK_STEPS) / paths, FIRST_STEPS))
 
     def took(self, seconds: float, steps: int) -> None:
         """Let calls take SEGMENT_SECONDS, by what one took."""
@@ -132,7 +133,7 @@ def advance(plan: Plan, index: int, rows: np.ndarray, worker: Worker) -> ChunkPa
     lanes, width, dtype = program.lanes, program.states, program.dtype
     loop, blocks, groups = LOOPS.take(plan), -(-count // lanes), 1 + plan.events
     worker.stop.join(loop.stop)
-    worker.expect(loop.seconds * count)
+    worker.expect(loop.seconds, count)
     x = _states(np.asarray(plan.start(plan.first + first, count)), blocks, lanes, width, dtype)
     dead = np.full((blocks, groups * lanes), -1, dtype=np.int64)
     when, at = np.full(dead.shape, np.nan), 0

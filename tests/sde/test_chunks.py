@@ -125,6 +125,19 @@ def test_a_stop_reaches_loops_that_run_and_no_others() -> None:
     assert (inside[0], left[0], late[0]) == (1, 0, 1)
 
 
+def test_a_first_call_is_as_long_as_the_last_run_says_up_to_a_chunk() -> None:
+    """Of a run whose paths were lost at once a path-step took nothing: the next may be of paths that live."""
+    paces = []
+    for seconds in (0.0, 1e-15, 1e-9, 1e-3):
+        worker = Worker()
+        worker.expect(seconds, 512)
+        paces.append(worker.pace)
+    assert paces == [1, 1024, 1024, 1]
+    worker = Worker()
+    worker.expect(5e-7, 100)
+    assert worker.pace == 1000
+
+
 def test_loops_are_held_up_to_so_many_and_none_of_much(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was used longest ago goes first; a problem's numbers do not outlive it."""
     loops, plans = Loops(2), [walk(paths=1000) for _ in range(3)]
