@@ -106,12 +106,16 @@ def survive(survivor: Survivor, folder: Path, kills: int, seed: int = 0) -> int:
 
 def _first_file(process: subprocess.Popen[bytes], folder: Path, there: set[str]) -> float:
     """When a process has made its first file, or changed one, or is gone."""
-    before = {name: (folder / name).stat().st_mtime_ns for name in there}
+
+    def written(name: str) -> int | None:
+        try:
+            return (folder / name).stat().st_mtime_ns
+        except FileNotFoundError:  # what the last process left may go at any moment
+            return None
+
+    before = {name: written(name) for name in there}
     while process.poll() is None:
-        now = set(os.listdir(folder))
-        if now - there:
-            break
-        if any(name not in now or (folder / name).stat().st_mtime_ns != then for name, then in before.items()):
+        if set(os.listdir(folder)) - there or any(written(name) != then for name, then in before.items()):
             break
         time.sleep(0.002)
     return time.monotonic()
