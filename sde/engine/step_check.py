@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -83,7 +83,7 @@ class Trial:
     clock: Callable[[Grid], RunClock]
     grid: Grid
     couples: bool
-    _ends: list[tuple[np.ndarray, int]] | None = None
+    _ends: list[tuple[np.ndarray, int]] | None = field(default=None, init=False, repr=False)
 
     @property
     def lanes(self) -> int:
@@ -127,7 +127,7 @@ class Trial:
     def take(self, stop: Stop) -> None:
         """Run both, one after the other, unless `stop` is set meanwhile."""
         with suppress(Stopped):
-            self._ends = [_ends(plan, stop) for plan in self._plans()]
+            self._ends = [_saves(plan, stop) for plan in self._plans()]
 
     def ends(self) -> list[tuple[np.ndarray, int]]:
         """All saves of both, (saves, O, n), and how many paths each lost; run by now, or else now. Raises
@@ -136,13 +136,13 @@ class Trial:
             stop = Stop()
             try:
                 with heeded(stop, False), ThreadPoolExecutor() as pool:
-                    self._ends = list(pool.map(partial(_ends, stop=stop), self._plans()))
+                    self._ends = list(pool.map(partial(_saves, stop=stop), self._plans()))
             except Stopped:
                 raise KeyboardInterrupt from None
         return self._ends
 
 
-def _ends(plan: Plan, stop: Stop) -> tuple[np.ndarray, int]:
+def _saves(plan: Plan, stop: Stop) -> tuple[np.ndarray, int]:
     """All saves of a plan of one chunk, and how many paths it lost. Raises Stopped."""
     rows = SCRATCH.take((len(plan.clock.saves), plan.rows, plan.chunk_size), plan.program.dtype)
     paths = advance(plan, 0, rows, Worker(stop))

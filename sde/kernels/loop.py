@@ -15,6 +15,7 @@ from .compiled_program import Program
 from .drivers import FUNCTIONS, Adaptive, Driver, Halved, Sampled, Weighted, prototype
 from .machine_code import bound, kernel
 from .shared_functions import addresses
+from .statistics.lanes import SIDE
 from .workspace import make_space
 
 
@@ -54,7 +55,7 @@ def check(
     """Refuse what would read or write out of bounds: a wrong shape must be an error, not a crash."""
     blocks, lanes, events = len(x), program.lanes, dead.shape[1] // program.lanes - 1
     needed = (blocks, program.states * lanes)
-    _require(lanes % 4 == 0, "lanes must be a multiple of 4", lanes, "Emit 64, 128 or 256.")
+    _require(lanes % SIDE == 0, f"lanes must be a multiple of {SIDE}", lanes, "Emit 64, 128 or 256.")
     _require(
         x.shape in (needed, (blocks, needed[1] + 2 * lanes))
         and dead.shape == (blocks, (1 + events) * lanes)

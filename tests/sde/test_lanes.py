@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sde.kernels.compiled_program import Program
+from sde.kernels.loop import check
 from sde.kernels.machine_code import kernel
 from sde.kernels.statistics import moments
 from sde.kernels.statistics.lanes import summary
@@ -83,3 +85,11 @@ def test_merge_equals_one_pass() -> None:
     for part in np.split(data, [0, 10, 11, 500]):
         moments.merge(total, of(part))
     np.testing.assert_allclose(total, of(data), rtol=1e-12)
+
+
+def test_a_block_of_lanes_that_are_not_whole_groups_is_refused() -> None:
+    """Sums would read what lies behind it."""
+    program = Program(*[0] * len(Program._fields))._replace(lanes=12)
+    block = np.zeros((1, 12))
+    with pytest.raises(ValueError, match="lanes must be a multiple of 8"):
+        check(program, None, None, None, block, block, block, 12, 0, 0, block, block, 0, False)  # type: ignore[arg-type]
