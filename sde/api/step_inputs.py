@@ -11,8 +11,8 @@ import numpy as np
 
 from sde.api import sweep
 from sde.engine import inputs, time_grid
+from sde.engine.initial_states import InitialStates
 from sde.engine.pilot import PATHS, Pilot, pilot
-from sde.engine.plan import Start
 from sde.engine.time_grid import Grid, Rule, RunClock
 from sde.kernels.drivers import Driver
 from symbolic.arrays.evaluation import evaluate
@@ -135,11 +135,11 @@ class ArrayCoefficients:
 
 
 def along_paths(
-    of: Coefficients | ArrayCoefficients, start: Start, paths: int, time: float, dimension: int, begin: float = 0.0
+    of: Coefficients | ArrayCoefficients, start: InitialStates, time: float, dimension: int, begin: float = 0.0
 ) -> Pilot:
-    """A few paths from where, and when, the run's first ones begin."""
-    states = start(0, min(paths, PATHS))[:, :dimension]
-    return pilot(of.drift, of.diffusion, np.resize(states, (PATHS, dimension)).T, time, begin=begin)
+    """A few paths from where, and when, the run's first ones begin: as many however few it has, so that what follows
+    for a path does not depend on those beside it."""
+    return pilot(of.drift, of.diffusion, start.several(PATHS)[:, :dimension].T, time, begin=begin)
 
 
 def constants(

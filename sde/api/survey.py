@@ -14,6 +14,7 @@ from sde.api import starts
 from sde.api.per_path import NONE, Own
 from sde.api.step_inputs import ArrayCoefficients, Coefficients, along_paths
 from sde.engine import step_check, time_grid
+from sde.engine.initial_states import over_again
 from sde.engine.pilot import PATHS, Pilot
 from sde.engine.time_grid import Grid
 from symbolic.codegen.prepare import parameters_of
@@ -57,8 +58,7 @@ class Survey:
         """At the parameters of the first paths."""
         if isinstance(self.sde, ArraySDE):
             return ArrayCoefficients(self.sde, self.parameters)
-        first = np.arange(min(paths, self.paths))
-        own = {name: np.resize(self.own.values(name, first), paths) for name in self.own.names}
+        own = {s.name: over_again(block, paths)[:, 0] for s, block in self.own.blocks.items()}
         numbers = [own.get(p.name, x) for p, x in zip(self.sde.parameters, self.parameters, strict=True)]
         try:
             return Coefficients(self.sde, numbers)
@@ -72,7 +72,7 @@ class Survey:
         coefficients = self._coefficients(PATHS)
         if not coefficients:
             return Pilot(0.0, 0.0, 1.0)
-        return along_paths(coefficients, begin, self.paths, self.time, self.sde.dimension, self.began)
+        return along_paths(coefficients, begin, self.time, self.sde.dimension, self.began)
 
     @property
     def moves_with_time(self) -> bool:

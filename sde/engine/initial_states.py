@@ -77,9 +77,22 @@ class InitialStates:
         """Where all paths begin alike."""
         return self._of(0, 1) if all(isinstance(block, OnePoint) for _, _, block in self.blocks) else None
 
+    def several(self, n: int) -> np.ndarray:
+        """Of n paths, whatever number a run has, (n, width): rows of an array over again where it has fewer."""
+        out = np.zeros((n, self.width))
+        for column, rows, block in self.blocks:
+            out[:, column : column + rows] = over_again(block, n)
+        return out
+
     def sample(self, paths: int) -> np.ndarray:
         """The first of them, up to SAMPLED; one where all paths begin alike."""
         return self(0, min(paths, SAMPLED) if self._one is None else 1)
+
+
+def over_again(block: Start, n: int) -> np.ndarray:
+    """The first n of a block's rows, over again where it has fewer."""
+    found = block(0, n)
+    return np.resize(found, (n, found.shape[1]))
 
 
 def of_part(

@@ -77,7 +77,7 @@ class Noise:
         """What a setting means for this noise, exact unless `numeric`; symbols without one. Raises InputError for what
         the formulas do not cover."""
         if sgd is None and not numeric:
-            return laws.symbols(order)
+            return laws.symbols({s.name for s in (*self.loss.theta, *self.loss.distribution_parameters)}, order)
         sgd = require_sgd("sgd", sgd)
         laws.refuse(sgd, order, numeric)
         return self._rates(sgd, exact=not numeric)

@@ -25,6 +25,7 @@ beta)^3 + Tr[Sigma A] f/S/(1 - beta)^2).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,10 +55,18 @@ class Terms:
     decay: Any
 
 
-def symbols(order: int = 1) -> Rates:
-    """T, lambda_wd and eta in place of numbers. Raises InputError for an order that the formulas do not cover."""
+def symbols(taken: Collection[str] = (), order: int = 1) -> Rates:
+    """T, lambda_wd and eta in place of numbers; T_sgd and so on, where a problem has taken such a name. Raises
+    InputError for an order that the formulas do not cover."""
     _refuse_order(order)
-    return Rates(TEMPERATURE, WEIGHT_DECAY, LEARNING_RATE)
+
+    def own(s: sp.Symbol) -> sp.Symbol:
+        name = s.name
+        while name in taken:
+            name += "_sgd"
+        return sp.Symbol(name, **s._assumptions_orig)  # pyright: ignore[reportAttributeAccessIssue]
+
+    return Rates(own(TEMPERATURE), own(WEIGHT_DECAY), own(LEARNING_RATE))
 
 
 def refuse(sgd: SGD, order: int = 1, numeric: bool = False) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -292,6 +293,13 @@ class Moments(Independent):
                 "the variance m2 - m1**2 must not be negative",
                 moments,
                 "Give raw moments, not central ones.",
+            )
+        numbers_ = [sp.S.One, *takewhile(lambda m: m.is_Rational, self.moments)]
+        size = (len(numbers_) + 1) // 2
+        if sp.Matrix(size, size, lambda i, j: numbers_[i + j]).is_positive_semidefinite is False:
+            rule = "must be those of some law: no E (a0 + a1 z + a2 z**2 + ...)**2 may be negative"
+            raise InputError.of(
+                "Moments", rule, moments, "Give raw moments, E z, E z**2 and on; of a normal 0, 1, 0, 3."
             )
 
     def spread(self, shape: tuple[int, ...]) -> dict[str, Any]:

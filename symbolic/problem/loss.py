@@ -137,6 +137,14 @@ class Loss:
                 f"Loss.expression: must be written with the same symbols as parameters and data; got {s} with other"
                 f" assumptions than theirs. Make it once, by sympy.Symbol({s.name!r}, real=True)."
             )
+        for block in self.blocks:
+            for s in sorted(block.free_symbols & set(known), key=str):
+                one = block.symbols[0]
+                found.append(
+                    f"Loss.data[{one}]: a law's parameters must be numbers or symbols of their own; got {s}, which is"
+                    f" {'a parameter of the loss' if s in self.theta else 'data'}. Write {one} in the expression as"
+                    f" what it is made of, e.g. {s} + e with a law for e."
+                )
         for s in loose if not twins else ():
             found.append(
                 f"Loss.expression: every symbol must be a parameter or have a law; got {s} with neither. Add it to"
@@ -154,6 +162,13 @@ class Loss:
             found.append(
                 "Loss.expression: must be real and finite; got an imaginary unit or infinity in it. Write a real loss."
             )
+        for piece in sorted(self.expression.atoms(sp.Piecewise), key=str):
+            covered = sp.Or(*(condition for _, condition in piece.args))
+            if covered != sp.true and covered.simplify() != sp.true:
+                found.append(
+                    f"Loss.expression: a Piecewise must have a value everywhere; got {shown(piece, 60)}, of which no"
+                    " condition may hold. Give it a last branch (value, True)."
+                )
         for s in sorted(set(known) & free, key=str):
             if s.is_real is not True:
                 found.append(

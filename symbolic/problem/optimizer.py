@@ -202,12 +202,18 @@ class SGD:
         Raises
         ------
         InputError
-            Without replacement, from rows with fresh samples beside them.
+            Without replacement, from rows with fresh samples beside them; for a schedule where the loss calls one of
+            its own symbols t.
         """
         if not self.replacement and loss.population is None and any(b.size for b in loss.used):
             raise InputError(
                 "SGD.replacement: without replacement the noise needs all data from the data set; got a data set with"
                 " laws beside it. Use replacement=True, or put samples of the laws into the data set."
+            )
+        if self.schedule is not None and {t} & self.schedule.free_symbols & {*loss.theta, *loss.z}:
+            raise InputError(
+                f"SGD.schedule: its t is time; got a loss that calls one of its own symbols t: {self.schedule}. Rename"
+                " that of the loss."
             )
         return self.rates_of(loss.population, exact)
 

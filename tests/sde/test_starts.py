@@ -9,6 +9,7 @@ import pytest
 import sympy as sp
 from scipy import stats
 
+from sde import SDE, simulate
 from sde.api.starts import reader
 from symbolic import Bernoulli, Dataset, Laplace, Loss, Moments, Normal, Uniform, parameters
 
@@ -116,3 +117,25 @@ def test_all_problems_come_at_once() -> None:
         "start[u]",
         "start[q]",
     ]
+
+
+@pytest.mark.parametrize(
+    "how", [{"scheme": "adaptive-milstein", "dt": 0.01}, {"scheme": "adaptive-euler", "dt": 0.01}, {}]
+)
+@pytest.mark.parametrize("drawn", ["start", "parameter", "vector"])
+def test_a_path_does_not_depend_on_those_beside_it(how: dict[str, Any], drawn: str) -> None:
+    """Steps follow from a pilot: of as many paths, however few the run has."""
+    a, *X = sp.symbols("a X Y", real=True)
+    equation = SDE(X, [-a * X[0] ** 3, -X[1]], [[1, 0], [0, 1]], parameters=[a])
+    given = {"start": {X[0]: 30.0, X[1]: 1.0}, "parameters": {a: 1.0}}
+    if drawn == "start":
+        given["start"] |= {X[0]: Normal(0, 30)}
+    elif drawn == "vector":
+        given["start"] |= {X[0]: Laplace(0, 20), X[1]: Uniform(-50, 50)}
+    else:
+        given["parameters"] = {a: Uniform(0, 9)}
+    runs = [
+        simulate(equation, **given, time=0.02, paths=n, seed=22, keep="paths", save_at=2, check=False, **how)
+        for n in (1, 3, 50)
+    ]
+    assert len({float(run.X.values[0, -1]) for run in runs}) == 1 and len({run.attrs["dt"] for run in runs}) == 1

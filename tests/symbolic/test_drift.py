@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from symbolic import SGD, Dataset, Loss
+from symbolic import SGD, Dataset, Loss, Normal
 from symbolic.evaluation.tape import Tape
 from symbolic.library import LIBRARY
 from symbolic.noise import drift
@@ -355,3 +355,15 @@ def test_drift_without_an_expression_names_its_trace() -> None:
     text = str(theory.charges[-1].drift())
     assert "Tr[Sigma*A" in text
     assert "lambda_wd" in text
+
+
+@pytest.mark.parametrize("name", ["T", "eta", "lambda_wd"])
+def test_a_parameter_named_as_a_setting_is_told_from_it(name: str) -> None:
+    a = sp.Symbol(name, real=True)
+    charge = derive(Loss((a * w * x - y) ** 2, [a, w], {x: Normal(0, 1), y: Normal(0, 1)})).charges[0]
+    found = charge.drift(order=2)
+    assert {s.name for s in found.free_symbols} == {"w", name, f"{name}_sgd", *{"T", "eta", "lambda_wd"} - {name}}
+    sgd = SGD(0.1, weight_decay=0.5)
+    settings = {"T": sp.Rational(1, 10), "eta": sp.Rational(1, 10), "lambda_wd": sp.Rational(1, 2)}
+    held = {s: settings[s.name.removesuffix("_sgd")] for s in found.free_symbols - {a, w}}
+    assert sp.expand(found.xreplace(held) - charge.drift(sgd, order=2)) == 0

@@ -116,3 +116,39 @@ def test_symbols_in_laws_are_law_parameters() -> None:
 def test_a_one_by_one_matrix_is_a_scalar() -> None:
     v = parameters(v=(2,))
     assert Loss(v.T * v * x, [v], GAUSS).expression == x * (v[0] ** 2 + v[1] ** 2)
+
+
+LAWS_OF_OTHERS = {
+    "data in a mean": {x: Normal(0, 1), y: Normal(x, 1)},
+    "data in an end": {x: Uniform(0, 1), y: Uniform(0, 1 + x**2)},
+    "a parameter in a width": {x: Normal(0, 1), y: Normal(0, u)},
+    "a parameter in a covariance": {x: Normal(0, 1), y: Normal(0, covariance=[[u**2]])},
+    "itself": {x: Normal(0, 1), y: Normal(y, 1)},
+}
+
+
+@pytest.mark.parametrize("data", LAWS_OF_OTHERS.values(), ids=LAWS_OF_OTHERS.keys())
+def test_a_law_names_no_other_symbol_of_the_loss(data: Any) -> None:
+    """Laws are independent: an x in the law of y was taken for a constant, and drifts came out in it."""
+    with pytest.raises(
+        ValueError, match=r"^Loss\.data\[y\]: a law's parameters must be numbers or symbols of their own"
+    ):
+        Loss((u * w * x - y) ** 2, [u, w], data)
+
+
+PARTLY = {
+    "one side": sp.Piecewise((u * w * x, x > 0)),
+    "a hole": sp.Piecewise((u * w * x, x > 1), (u, x < 0)),
+    "an edge": sp.Piecewise((u * w * x, x > 0), (u, x < 0)),
+    "within": sp.exp(sp.Piecewise((u * w * x, u < 3), (w, u > 4))),
+}
+
+
+@pytest.mark.parametrize("prediction", PARTLY.values(), ids=PARTLY.keys())
+def test_a_piecewise_has_a_value_everywhere(prediction: sp.Expr) -> None:
+    """Where no condition held, theory took the last branch, and runs no number."""
+    with pytest.raises(ValueError, match="a Piecewise must have a value everywhere; got Piecewise"):
+        Loss((prediction - y) ** 2, [u, w], {x: Normal(0, 1), y: Normal(0, 1)})
+    whole = [((u * w * x, x > 0), (u, x <= 0)), ((u * w * x, x > 1), (u, x < -1), (w, (x >= -1) & (x <= 1)))]
+    for pieces in whole:
+        assert Loss((sp.Piecewise(*pieces) - y) ** 2, [u, w], {x: Normal(0, 1), y: Normal(0, 1)}).dimension == 2

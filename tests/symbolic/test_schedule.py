@@ -9,7 +9,7 @@ import pytest
 import sympy as sp
 
 from sde.spec.problem_file import SpecError, parse_spec
-from symbolic import SGD, InputError, cosine, derive, library, warmup
+from symbolic import SGD, InputError, Loss, Normal, cosine, derive, library, warmup
 from symbolic.problem.optimizer import t
 
 SPEC = """
@@ -107,3 +107,13 @@ def test_equilibrium_of_a_schedule_that_does_not_settle_is_refused(schedule: str
     with pytest.raises(InputError, match=words):
         THEORY.equilibrium(AT, SGD(0.02, schedule=schedule))
     assert THEORY.equilibrium(AT, SGD(0.02, schedule=schedule), at_time=1.0)[0].rate > 0
+
+
+def test_time_is_no_symbol_of_the_loss() -> None:
+    """A loss's own t would be the time of the schedule."""
+    w, x = sp.symbols("w x", real=True)
+    for theta, z in (([t, w], {x: Normal(0, 1)}), ([w], {x: Normal(0, 1), t: Normal(0, 1)})):
+        loss = Loss((t * w * x - 1) ** 2, theta, z)
+        with pytest.raises(ValueError, match="its t is time; got a loss that calls one of its own symbols t"):
+            SGD(0.1, schedule="min(t/5, 1)").rates(loss)
+        assert SGD(0.1, schedule=0.5).rates(loss).schedule == 0.5
