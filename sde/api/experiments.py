@@ -60,7 +60,7 @@ def setting_of(theory: Theory, sgd: SGD) -> Setting:
         weight_decay=r.weight_decay,
         speed=1 / r.inertia,
         plain=sgd.momentum == 0,
-        closed=theory.noise.source in ("features", "dataset"),
+        closed=theory.noise.exact,
         factor=sgd.factor,
     )
 

@@ -20,7 +20,7 @@ def motion(theory: Theory, sgd: SGD) -> ValleyMotion | None:
     """Generators beside the charges' and where they lead; None without them, where Sigma has no closed form, or above
     D = 64."""
     algebra, loss = theory.algebra, theory.loss
-    if algebra.dimension == algebra.symmetric or theory.noise.source not in ("features", "dataset"):
+    if algebra.dimension == algebra.symmetric or not theory.noise.exact:
         return None
     if loss.dimension > LARGEST:
         return None

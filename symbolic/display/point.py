@@ -33,11 +33,12 @@ def point_record(theory: Derivation, at: Mapping[Any, Any], sgd: SGD) -> dict[st
     """The theory at a point, as plain lists, numbers and strings.
 
     at: {parameter or its name: number or array}. "charges": per charge its value, class and reason there, drift (per
-    unit time t = eta*k, order-1 SDE) and own equilibrium {"lambda_star", "value", "rate"}. "families": values of the
-    matrix forms. "joint": the point where all drifts vanish ("reached" is False where it lies at infinity), None where
-    there is none. "relative": where SGD ends, turning included ("period" in units of t; "reason" where it is not
-    known), None where the symmetries have no rotations, or D is above 64. Infinite numbers are the strings "inf" and
-    "-inf". Raises ValueError for a wrong point, a schedule, or a law that cannot be averaged over.
+    unit time t = eta*k, order-1 SDE), "drift_error" (its standard error, 0 unless Sigma is estimated) and own
+    equilibrium {"lambda_star", "value", "rate"}. "families": values of the matrix forms. "joint": the point where all
+    drifts vanish ("reached" is False where it lies at infinity), None where there is none. "relative": where SGD ends,
+    turning included ("period" in units of t; "reason" where it is not known), None where the symmetries have no
+    rotations, or D is above 64. Infinite numbers are the strings "inf" and "-inf". Raises ValueError for a wrong point,
+    a schedule, or a law that cannot be averaged over.
     """
     theta = theory.loss.pack(at, "at")
     rates, scale = theory.noise.rates(sgd, numeric=True), float(theta @ theta)
@@ -60,6 +61,7 @@ def point_record(theory: Derivation, at: Mapping[Any, Any], sgd: SGD) -> dict[st
                 "class": e.classification,
                 "reason": fate.reason(e.reason, sgd),
                 "drift": _number(laws.sde(_terms(e.charge, theta, sigma), rates), pace),
+                "drift_error": e.charge.drift_error(theta, sgd),
                 "equilibrium": _equilibrium(e, scale),
             }
             for e in (found.charges if found else ())
@@ -143,9 +145,17 @@ def at_point(theory: Derivation, at: Mapping[Any, Any], sgd: SGD) -> str:
             lines.append(head + _matrix(values["value"], " " * len(head)))
     for k, charge in enumerate(record["charges"][:SHOWN]):
         text = f"{forms.single[k].text} = " if k in forms.single else ""
+        off = f" +- {charge['drift_error']:.1g}" if charge["drift_error"] else ""
         lines.append(
-            f"  {charge['name']} = {text}{_text(charge['value'])}: {charge['class']}, dC/dt = {_text(charge['drift'])};"
-            f" {_goal(charge)}"
+            f"  {charge['name']} = {text}{_text(charge['value'])}: {charge['class']}, dC/dt = {_text(charge['drift'])}"
+            f"{off}; {_goal(charge)}"
+        )
+    if not theory.noise.exact:
+        lines.append(
+            "  Sigma is an average over quasi-random points of the laws: numbers are estimates (+- of a drift is"
+        )
+        lines.append(
+            "  its standard error); rows of a data set, and laws in which the loss is polynomial, give exact ones"
         )
     if len(record["charges"]) > SHOWN:
         lines.append(f"  ... and {len(record['charges']) - SHOWN} more")

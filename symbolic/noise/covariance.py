@@ -1,11 +1,13 @@
 """The gradient noise of a loss: its covariance Sigma(theta) for one sample, and the mean gradient.
 
-Polynomial in the data: Sigma = H M H^T from the features, exact. A data set: the average over its rows, exact. Anything
-else: an average over samples of the law, marked as an estimate (docs/theory.md eq. (6.1)).
+Polynomial in the data: Sigma = H M H^T from the features, exact. Rows of a data set, and laws in which the gradient is
+a polynomial: the average over rows and nodes, exact. Anything else: an average over quasi-random points of the law,
+marked as an estimate (docs/theory.md eq. (6.1)).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Literal
 
@@ -16,6 +18,7 @@ from symbolic.clock import Clock, OutOfTime
 from symbolic.errors import InputError
 from symbolic.evaluation.tape import Tape
 from symbolic.noise import drift as laws
+from symbolic.noise.data_points import DataPoints, Way, data_points, way
 from symbolic.problem.base_distribution import numbers
 from symbolic.problem.features import Features, features
 from symbolic.problem.loss import Loss
@@ -23,9 +26,7 @@ from symbolic.problem.optimizer import SGD, Rates, require_sgd
 from symbolic.problem.sampling import factorise
 
 Array = np.ndarray
-Source = Literal["features", "dataset", "samples", "unknown"]
-SAMPLES = 4096
-"""Samples of the law behind an estimated Sigma."""
+Source = Literal["features", "dataset", "nodes", "samples", "unknown"]
 WRITTEN = 20_000
 """Work (products of coefficients) up to which Tr[Sigma A] is written out as an expression."""
 BRIEF = 250
@@ -35,9 +36,9 @@ BRIEF = 250
 class Noise:
     """Sigma and the mean gradient of a loss, as numbers at any theta and, when small, as expressions.
 
-    source says how they are computed: "features" and "dataset" are exact, "samples" is an average over 4096 draws with
-    a fixed seed, "unknown" means that the law has neither enough moments nor samples. Symbols in the laws take the
-    numbers of `values`.
+    source says how they are computed: "features", "dataset" and "nodes" are exact, "samples" is an average over
+    quasi-random points of a fixed seed (`trace_error`), "unknown" means that the law has neither enough moments nor
+    samples. Symbols in the laws take the numbers of `values`.
     """
 
     def __init__(self, loss: Loss, values: dict[sp.Symbol, float] | None = None) -> None:
@@ -63,10 +64,20 @@ class Noise:
         """How Sigma is computed."""
         if self.features is not None:
             return "features"
-        used = self.loss.used
         if self.loss.population:
             return "dataset"
-        return "unknown" if any(not b.sampled for b in used) else "samples"
+        if self._way is None:
+            return "unknown"
+        return "nodes" if self._way.exact else "samples"
+
+    @property
+    def exact(self) -> bool:
+        """Whether Sigma is, up to rounding."""
+        return self.source in ("features", "dataset", "nodes")
+
+    @cached_property
+    def _way(self) -> Way | None:
+        return way(self.loss)
 
     @property
     def population(self) -> int | None:
@@ -108,25 +119,10 @@ class Noise:
         return Tape([*f.reduced, f.offset], inputs, definitions=f.definitions)
 
     @cached_property
-    def draws(self) -> Array:
-        """Data entries to average over, shape (len(z), n)."""
-        if self.source == "dataset":
-            used = {
-                s: row
-                for b in self.loss.blocks
-                if b.table is not None
-                for s, row in zip(b.symbols, b.table.T, strict=True)
-            }
-            n = len(next(iter(used.values())))
-            return np.array([used.get(s, np.zeros(n)) for s in self.loss.z])
-        rng = np.random.default_rng(11)
-        drawn = [b.sample(SAMPLES, rng, self.values) for b in self.loss.blocks]
-        return np.concatenate(
-            [
-                d if d is not None else np.zeros((len(b.symbols), SAMPLES))
-                for d, b in zip(drawn, self.loss.blocks, strict=True)
-            ]
-        )
+    def points(self) -> DataPoints:
+        """What is averaged over where there are no features."""
+        assert self._way is not None
+        return data_points(self.loss, self._way, self.values)
 
     @cached_property
     def _loss_tape(self) -> Tape:
@@ -143,9 +139,10 @@ class Noise:
         )
         return self._feature_tape.gradient(inputs[:, None], len(theta))[:, :, 0].T
 
-    def per_sample(self, theta: Array, most: int | None = None) -> Array:
-        """Gradients at theta for the rows or draws averaged over, or for `most` of them, shape (D, n)."""
-        draws = self.draws if most is None else self.draws[:, :: -(-self.draws.shape[1] // most)]
+    def per_sample(self, theta: Array, most: int | None = None) -> tuple[Array, Array]:
+        """Gradients at theta for the points averaged over, or for `most` of them, (D, n), and their weights (n,)."""
+        points = self.points.fewer(most)
+        draws = points.at
         extra = np.array([[self.values.get(s, np.nan)] for s in self._extra]).reshape(-1, 1)
         inputs = np.concatenate(
             [
@@ -154,7 +151,17 @@ class Noise:
                 np.repeat(extra, draws.shape[1], 1),
             ]
         )
-        return self._loss_tape.gradient(inputs, len(theta))[0]
+        return self._loss_tape.gradient(inputs, len(theta))[0], points.weights
+
+    def trace_error(self, theta: Array, form: Callable[[Array], Array]) -> float:
+        """Standard error of Tr[Sigma A], 0 where it is exact; form: vectors (n, D) to v^T A v, (n,)."""
+        if self.exact or self.points.sets is None:
+            return 0.0
+        (g, weights), sets = self.per_sample(self.loss.points(theta)), self.points.sets
+        share = np.bincount(sets, weights)
+        mean = np.array([np.bincount(sets, weights * row) / share for row in g])
+        each = np.bincount(sets, weights * form(g.T)) / share - form(mean.T)
+        return float(each.std(ddof=1) / np.sqrt(len(each)))
 
     def factor(self, theta: Array, most: int | None = None) -> tuple[Array, Array]:
         """(gbar, R) with Sigma = R R^T; shapes (D,) and (D, rank). most: rows or draws to average over."""
@@ -169,9 +176,9 @@ class Noise:
         if self.source == "features":
             h = self.jacobian(theta)
             return h[:, :-1] @ self.moments[0] + h[:, -1], h[:, :-1] @ self._root
-        g = self.per_sample(theta, most)
-        mean = g.mean(axis=1)
-        return mean, (g - mean[:, None]) / np.sqrt(g.shape[1])
+        g, weights = self.per_sample(theta, most)
+        mean = g @ weights
+        return mean, (g - mean[:, None]) * np.sqrt(weights)
 
     def factors(self, thetas: Array) -> tuple[Array, Array]:
         """`factor` at many points, thetas (n, D): gbar (n, D) and R (n, D, rank)."""
@@ -181,13 +188,13 @@ class Noise:
             mean, h = self.moments[0], self._feature_tape.gradient(np.ascontiguousarray(thetas.T), d)
             noise = np.einsum("kdn,kr->ndr", h[:-1], self._root, optimize=True)
             return np.einsum("kdn,k->nd", h[:-1], mean) + h[-1].T, noise
-        if self.source in ("dataset", "samples") and not self._extra:
-            draws = self.draws
+        if self.source not in ("features", "unknown") and not self._extra:
+            draws, weights = self.points.at, self.points.weights
             rows = draws.shape[1]
             inputs = np.concatenate([np.repeat(thetas.T, rows, axis=1), np.tile(draws, n)])
             g = self._loss_tape.gradient(inputs, d)[0].reshape(d, n, rows).transpose(1, 0, 2)
-            mean = g.mean(axis=2)
-            return mean, (g - mean[:, :, None]) / np.sqrt(rows)
+            mean = g @ weights
+            return mean, (g - mean[:, :, None]) * np.sqrt(weights)
         pairs = [self.factor(t) for t in thetas]
         return np.array([m for m, _ in pairs]), np.array([r for _, r in pairs])
 

@@ -20,8 +20,7 @@ WRITTEN = 500
 
 
 class MeanHessian:
-    """theta -> Hessian of L = E l, by the same moments, rows or draws as the noise: exact unless noise.source is
-    "samples".
+    """theta -> Hessian of L = E l, by the same moments or points as the noise: exact unless noise.source is "samples".
 
     Kinks (ReLU) are passed by, as in training. Raises ValueError where the law cannot be averaged over, or has symbols.
     """
@@ -45,17 +44,17 @@ class MeanHessian:
             parts = (sp.Float(float(m), 17) * c for m, c in zip(mean, features.coefficients, strict=True))
             constants = {s: sp.Float(noise.values[s], 17) for s in loss.distribution_parameters}
             total = sp.Add(*parts, features.constant).xreplace(constants)
-            self.tape, self.data = Tape([total], loss.theta), np.zeros((0, 1))
+            self.tape, self.data, self.weights = Tape([total], loss.theta), np.zeros((0, 1)), np.ones(1)
         else:
             values = {s: sp.Float(v, 17) for s, v in noise.values.items() if s not in loss.z}
             self.tape = Tape([loss.expression.xreplace(values)], (*loss.theta, *loss.z))
-            self.data = noise.draws
+            self.data, self.weights = noise.points.at, noise.points.weights
 
     def gradient(self, theta: Array) -> Array:
         """grad L, (D,), for theta of shape (D,): cheaper than from the noise."""
         d, rows = self.size, self.data.shape[1]
         values = np.concatenate([np.repeat(np.asarray(theta, dtype=float)[:, None], rows, axis=1), self.data])
-        return self.tape.gradient(values, d)[0].reshape(d, rows).mean(axis=1)
+        return self.tape.gradient(values, d)[0].reshape(d, rows) @ self.weights
 
     def __call__(self, theta: Array) -> Array:
         """H(theta), (D, D), for theta of shape (D,). Raises ValueError where it is not finite."""
@@ -68,7 +67,7 @@ class MeanHessian:
             points[columns, np.arange(len(columns))] += 1j * STEP
             values = np.concatenate([np.repeat(points, rows, axis=1), np.tile(self.data, len(columns))])
             g = self.tape.gradient(values, d)[0].imag.reshape(d, len(columns), rows)
-            out[:, columns] = g.mean(axis=2) / STEP
+            out[:, columns] = g @ self.weights / STEP
         if not np.isfinite(out).all():
             raise InputError(
                 f"Hessian: must be finite; got nan or inf at theta = {np.asarray(theta).tolist()}. Choose another"

@@ -266,6 +266,25 @@ class Charge:
         laws.refuse_svag(svag, sgd, order)
         return float(laws.sde(self.terms(theta), self.noise.rates(sgd, order, numeric=True), order, svag))
 
+    def drift_error(self, theta: Array, sgd: SGD) -> float:
+        """Standard error of `drift_at`, where Sigma is an average over quasi-random points; 0 where it is exact.
+
+        Parameters
+        ----------
+        theta
+            A point, (D,).
+        sgd
+            The optimiser.
+
+        Returns
+        -------
+        float
+            Per unit of t = eta*k.
+        """
+        rates = self.noise.rates(sgd, numeric=True)
+        error = self.noise.trace_error(theta, lambda v: self.field.form(v.T, v.T, shift=0))
+        return float(rates.speed**2 * rates.temperature * error)
+
     def increment_at(self, theta: Array, sgd: SGD) -> float:
         """`increment` as a number.
 

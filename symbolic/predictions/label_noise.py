@@ -22,6 +22,7 @@ import sympy as sp
 from symbolic.errors import InputError, instance, unknown
 from symbolic.evaluation import random_points as probing
 from symbolic.noise.covariance import Noise, Source
+from symbolic.noise.data_points import MOST_NODES, node_counts, node_grid
 from symbolic.noise.sign_class import Class, GenericNoise, classify
 from symbolic.predictions.charge import Charge
 from symbolic.problem.base_distribution import Distribution, numbers
@@ -77,8 +78,8 @@ class OriginFeatures(Features):
 class OriginNoise(Noise):
     """One part of a loss's gradient noise; the mean gradient is the whole loss's.
 
-    source: "features" and "dataset" are exact; "samples" averages over a grid of draws with a fixed seed, on which the
-    parts add up exactly.
+    source: "features", "dataset" and "nodes" are exact; "samples" averages over a grid of draws with a fixed seed, on
+    which the parts add up exactly.
     """
 
     def __init__(
@@ -101,9 +102,12 @@ class OriginNoise(Noise):
         """How the part is computed."""
         if self.features is not None:
             return "features"
-        if any(not b.sampled for b in self.loss.used):
-            return "unknown"
-        return "dataset" if self._countable(False) and self._countable(True) else "samples"
+        groups = (False, True)
+        if all(self._countable(g) for g in groups):
+            return "dataset"
+        if all(self._countable(g) or self._nodes(g) for g in groups):
+            return "nodes"
+        return "samples" if all(b.sampled for b in self.loss.used) else "unknown"
 
     @property
     def population(self) -> int | None:
@@ -128,6 +132,18 @@ class OriginNoise(Noise):
         return alone or (0 not in sizes and float(np.prod([float(k) for k in sizes])) <= POINTS)
 
     @cached_property
+    def _counts(self) -> dict[sp.Symbol, int]:
+        return node_counts(self.loss)
+
+    def _nodes(self, inside: bool) -> dict[sp.Symbol, int]:
+        """Nodes of a group's variables, where all of them have few enough together; else none."""
+        free = self.loss.expression.free_symbols
+        group = [s for b in self._blocks(inside) for s in b.symbols if s in free and (s in self.redrawn) == inside]
+        counts = {s: self._counts.get(s, 0) for s in group}
+        together = int(np.prod([float(n) for n in counts.values()]))
+        return counts if 0 < together <= MOST_NODES[True] else {}
+
+    @cached_property
     def _grid(self) -> tuple[Array, Array, Array, Array]:
         """Values of z for the rest (len(z), R) and for the redrawn (len(z), V), zero elsewhere, and their weights (R,),
         (V,)."""
@@ -136,8 +152,10 @@ class OriginNoise(Noise):
         return rest, weights, *self._points(True, max(DRAWS // 8, min(DRAWS, PAIRS // len(weights))), rng)
 
     def _points(self, inside: bool, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Every value of a group with its probability where there are few, else n draws."""
+        """Every value of a group with its probability where there are few, or nodes, else n draws."""
         z, countable = self.loss.z, self._countable(inside)
+        if not countable and (nodes := self._nodes(inside)):
+            return node_grid(self.loss, nodes, self.values)
         out, weights = (np.zeros((len(z), 1)), np.ones(1)) if countable else (np.zeros((len(z), n)), np.full(n, 1 / n))
         for block in self._blocks(inside):
             if countable:

@@ -7,7 +7,7 @@ Jacobian of (c_1, ..., c_K).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -187,10 +187,11 @@ def features(loss: Loss) -> Features | None:
     definitions, theta = [], set(loss.theta)
     inline = {name: value for value, name in collector.names.items()}
 
-    def depends(c: sp.Expr) -> bool:
-        return any(s in theta or depends(inline[s]) for s in c.free_symbols if s in theta or s in inline)
-
-    kept = {k: c for k, c in sorted(polynomial.items(), reverse=True) if k != collector.one and c != 0 and depends(c)}
+    kept = {
+        k: c
+        for k, c in sorted(polynomial.items(), reverse=True)
+        if k != collector.one and c != 0 and _depends(c, theta, inline)
+    }
     needed: set[sp.Symbol] = set()
 
     def need(c: sp.Expr) -> None:
@@ -207,3 +208,33 @@ def features(loss: Loss) -> Features | None:
     rest = {k: c for k, c in polynomial.items() if k != collector.one and c != 0 and k not in kept}
     named = replace(out, definitions=tuple(inline.items()))
     return replace(out, apart=tuple((k, named.inline(c)) for k, c in rest.items()))
+
+
+def degrees(loss: Loss, entries: Sequence[sp.Symbol]) -> dict[sp.Symbol, int]:
+    """Of the loss's gradient in each of some data entries, others held: those in which it is a polynomial."""
+    found, theta = dict[sp.Symbol, int](), set(loss.theta)
+    for s in entries:
+        collector = _Collector((s,))
+        polynomial = collector.read(loss.expression)
+        if polynomial is not None:
+            inline = {name: value for value, name in collector.names.items()}
+            moving = [k for (k,), c in polynomial.items() if _depends(c, theta, inline)]
+            found[s] = max(moving, default=0)
+    return found
+
+
+def expected(loss: Loss, entries: Sequence[sp.Symbol]) -> sp.Expr | None:
+    """E of the loss over some data entries by their moments, others left as they stand; None where it is no polynomial
+    in them. Raises InputError for a moment that a law does not have."""
+    collector = _Collector(tuple(entries))
+    polynomial = collector.read(loss.expression)
+    if polynomial is None:
+        return None
+    present = tuple(b for b in loss.blocks if set(b.symbols) & set(entries))
+    names = tuple((name, value) for value, name in collector.names.items())
+    read = Features(tuple(entries), present, (), names, (), sp.S.Zero)
+    return sp.Add(*(read.moment(k) * read.inline(c) for k, c in polynomial.items()))
+
+
+def _depends(c: sp.Expr, theta: set[sp.Symbol], inline: Mapping[sp.Symbol, sp.Expr]) -> bool:
+    return any(s in theta or (s in inline and _depends(inline[s], theta, inline)) for s in c.free_symbols)

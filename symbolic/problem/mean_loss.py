@@ -1,5 +1,5 @@
 """L(theta) = E l(theta, z) and Tr Hess L as expressions: through the moments of the data where l is a polynomial in
-them, else as averages over the rows of the data set."""
+them, else as averages over the rows of the data set, over what is drawn beside them by its moments."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import sympy as sp
 
 from symbolic.errors import InputError
-from symbolic.problem.features import features
+from symbolic.problem.features import expected, features
 from symbolic.problem.loss import Loss
 from symbolic.problem.row_mean import RowMean
 
@@ -31,16 +31,22 @@ def mean_of(loss: Loss, where: str, per_sample: Callable[[sp.Expr], sp.Expr]) ->
             raise InputError(f"{where}: {error}") from None
         parts = (*found.coefficients, found.constant + apart)
         return sp.Add(*(m * per_sample(c) for m, c in zip(means, parts, strict=True)))
-    if loss.population is None:
+    rows = [b for b in loss.used if b.table is not None]
+    drawn = [s for b in loss.used if b.table is None for s in b.symbols if s in loss.expression.free_symbols]
+    try:
+        each = expected(loss, drawn) if len(rows) == 1 else None
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    if each is None:
         raise InputError(
             f"{where}: needs the data's moments, or rows to average over; got {loss.name}, which is no polynomial in"
             " data that are drawn from a law. Give the data as a Dataset (a sample of the law will do)."
         )
-    (block,) = loss.used
+    (block,) = rows
     assert block.table is not None
-    used = [s for s in block.symbols if s in loss.expression.free_symbols]
+    used = [s for s in block.symbols if s in each.free_symbols]
     columns = np.ascontiguousarray(block.table[:, [block.symbols.index(s) for s in used]])
-    return RowMean(per_sample(loss.expression), used, columns)
+    return RowMean(per_sample(each), used, columns)
 
 
 def hessian_trace(loss: Loss) -> sp.Expr:

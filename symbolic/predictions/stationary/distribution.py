@@ -364,7 +364,7 @@ class StationaryLaw:
             f" {self.T_c:.6g}"
         )
         if self.chain.source == "samples":
-            head += " (moments estimated from draws)"
+            head += " (moments estimated from quasi-random points)"
         if self.collapsed:
             return f"{head}; T >= T_c: all mass at v = 0"
         if self.atom is not None:

@@ -35,8 +35,8 @@ class Chain:
     """A loss seen as a function of v, the product of its `factors` >= 2 scalar parameters.
 
     product: v in the loss's symbols. alpha: (a1, a2, a3) of C_2; beta: (b1, b2); floor: the least C_2 over real v.
-    Expressions in the laws' symbols, exact for exact laws; source: "features" (moments), "dataset" (rows) or "samples"
-    (an estimate from draws).
+    Expressions in the laws' symbols, exact for exact laws; source: "features" (moments), "dataset" (rows), "nodes" or
+    "samples" (an estimate from draws).
     """
 
     factors: int
@@ -172,7 +172,7 @@ def chain(loss: Loss) -> Chain:
     product = sp.Mul(*loss.theta)
     if len(used) == 1 and used[0].table is not None:
         rows = Tape([square, linear], used[0].symbols).evaluate(np.ascontiguousarray(used[0].table.T))
-        return _from_rows(loss.dimension, product, rows, "dataset")
+        return _from_rows(loss.dimension, product, rows, np.full(rows.shape[1], 1 / rows.shape[1]), "dataset")
     if features is not None:
         return _from_moments(loss.dimension, product, parts, features)
     if noise.source == "unknown" or loss.distribution_parameters:
@@ -181,24 +181,26 @@ def chain(loss: Loss) -> Chain:
             " symbols in its laws and functions of the data that are not polynomials. Give laws with numbers, or a"
             " Dataset."
         )
-    return _from_rows(loss.dimension, product, Tape([square, linear], loss.z).evaluate(noise.draws), "samples")
+    points = noise.points
+    rows = Tape([square, linear], loss.z).evaluate(points.at)
+    return _from_rows(loss.dimension, product, rows, points.weights, noise.source)
 
 
-def _from_rows(factors: int, product: sp.Expr, rows: Array, source: str) -> Chain:
+def _from_rows(factors: int, product: sp.Expr, rows: Array, weights: Array, source: str) -> Chain:
     """Averages over rows (q2, q1), shape (2, N), centred first so that a vanishing variance is seen as such."""
     if not np.isfinite(rows).all():
         raise InputError(
             "stationary law: the loss must be finite on the data; got nan or inf. Check the data set's entries."
         )
     q2, q1 = rows
-    c2, c1 = q2 - q2.mean(), q1 - q1.mean()
-    a1, a2, a3 = float(np.mean(c2**2)), -float(np.mean(c2 * c1)) / 2, float(np.mean(c1**2)) / 4
-    a1 = 0.0 if a1 <= ROUNDING * float(np.mean(q2**2)) else a1
-    a3 = 0.0 if a3 <= ROUNDING * float(np.mean(q1**2)) / 4 else a3
+    b1, b2 = float(q2 @ weights), -float(q1 @ weights) / 2
+    c2, c1 = q2 - b1, q1 + 2 * b2
+    a1, a2, a3 = float(c2**2 @ weights), -float((c2 * c1) @ weights) / 2, float(c1**2 @ weights) / 4
+    a1 = 0.0 if a1 <= ROUNDING * float(q2**2 @ weights) else a1
+    a3 = 0.0 if a3 <= ROUNDING * float(q1**2 @ weights) / 4 else a3
     a2 = a2 if a1 and a3 else 0.0
-    floor = float(np.mean((a2 / a1 * c2 + c1 / 2) ** 2)) if a1 else a3
+    floor = float((a2 / a1 * c2 + c1 / 2) ** 2 @ weights) if a1 else a3
     floor = 0.0 if floor <= ROUNDING * a3 else floor
-    b1, b2 = float(q2.mean()), -float(q1.mean()) / 2
     alpha = (_number(a1), _number(a2), _number(a3))
     return Chain(factors, product, alpha, (_number(b1), _number(b2)), _number(floor), source)
 
