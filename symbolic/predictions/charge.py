@@ -10,7 +10,6 @@ import numpy as np
 import sympy as sp
 
 from symbolic.algebra.affine import AffineField
-from symbolic.errors import InputError
 from symbolic.language.names import latex
 from symbolic.noise import drift as laws
 from symbolic.noise.covariance import Noise
@@ -130,9 +129,7 @@ class Charge:
         -------
         Terms
         """
-        theta = self.loss.points(theta)
-        if theta.ndim != 1:
-            raise InputError(f"theta: must be one point, ({self.loss.dimension},); got shape {theta.shape}. Give one.")
+        theta = self.loss.point(theta)
         mean, root = self.noise.factor(theta)
         quadratic = float(theta @ self.A @ theta)
         return laws.Terms(

@@ -250,6 +250,30 @@ class Loss:
             raise InputError.of(where, rule, theta, "Pack a point with loss.pack.")
         return found
 
+    def point(self, theta: Any, where: str = "theta") -> np.ndarray:
+        """One point as an array.
+
+        Parameters
+        ----------
+        theta
+            Numbers (D,), or a point as `pack` takes it.
+        where
+            What messages call it.
+
+        Returns
+        -------
+        ndarray (D,)
+
+        Raises
+        ------
+        InputError
+            As `points`, and for more than one.
+        """
+        found = self.points(theta, where)
+        if found.ndim != 1:
+            raise InputError(f"{where}: must be one point, ({self.dimension},); got shape {found.shape}. Give one.")
+        return found
+
     def pack(self, values: Mapping[Any, Any], where: str = "start") -> np.ndarray:
         """The point theta of given values.
 

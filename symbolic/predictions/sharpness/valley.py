@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from symbolic.algebra.affine import AffineField
-from symbolic.predictions.valley.descent import STATIONARY
+from symbolic.predictions.valley.descent import STATIONARY, steepness
 from symbolic.predictions.valley.fluctuations import fluctuations
 from symbolic.predictions.valley.gram import Gram
 
@@ -86,7 +86,7 @@ def motion(
     """
     spectrum, vectors = np.linalg.eigh(h)
     top = max(float(np.abs(spectrum).max(initial=0.0)), 1e-300)
-    slope = float(np.linalg.norm(mean)) / (top * max(float(np.linalg.norm(theta)), 1e-300))
+    slope = steepness(mean, top, theta)
     floor = top * max(RELATIVE, 10 * slope)
     at_minimum = bool(slope <= STATIONARY and spectrum[0] > -floor) if minimum is None else minimum
     if at_minimum:
