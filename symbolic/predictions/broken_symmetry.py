@@ -91,7 +91,7 @@ class Breaking:
     def _tape(self) -> tuple[list[int], Tape]:
         inside = [i for i, s in enumerate(self.loss.theta) if s in self.expression.free_symbols]
         outputs = [self.expression, *(self.gradient.get(i, sp.S.Zero) for i in inside)]
-        return inside, Tape(outputs, [self.loss.theta[i] for i in inside])
+        return inside, Tape(outputs, [self.loss.theta[i] for i in inside], where="breaking")
 
     def _derivatives(self, theta: Array) -> tuple[float, Array, Array]:
         """C, grad C (D,) and Hess C (D, D) at theta."""
@@ -181,7 +181,7 @@ class Breaking:
         inputs = (*theta, *self.loss.distribution_parameters)
         points = np.abs(np.random.default_rng(8).normal(1, 0.5, (len(inputs), 4)))
         points[: len(theta), 2:] *= np.random.default_rng(9).choice([-1.0, 1.0], (len(theta), 2))
-        slopes: Any = Tape([self.expression, *coefficients], inputs).gradient(points, len(theta))
+        slopes: Any = Tape([self.expression, *coefficients], inputs, where="breaking").gradient(points, len(theta))
         with np.errstate(all="ignore"):
             terms = slopes[:1] * slopes[1:]
             silent = np.abs(terms.sum(axis=1)) <= 1e-12 * np.abs(terms).sum(axis=1)

@@ -136,9 +136,12 @@ def bordered(a: Array, b: Array) -> Array:
 
 
 def _absolute(a: Array) -> Array:
-    """|A| of a symmetric matrix."""
-    values, vectors = np.linalg.eigh(a)
-    return (vectors * np.abs(values)) @ vectors.T
+    """|A| of a symmetric matrix of few rows that are not 0."""
+    rows = np.flatnonzero(a.any(axis=1))
+    values, vectors = np.linalg.eigh(a[np.ix_(rows, rows)])
+    out = np.zeros_like(a)
+    out[np.ix_(rows, rows)] = (vectors * np.abs(values)) @ vectors.T
+    return out
 
 
 def _hessian(basis: Array, offset: Array, point: Array, noise: Array, temperature: float, weight_decay: float) -> Array:
