@@ -139,13 +139,13 @@ class Theory(Derivation):
         """
         return label_noise(self.loss, variables)
 
-    def sharpness(self, at: Mapping[Any, Any], sgd: SGD) -> Sharpness:
+    def sharpness(self, at: Mapping[Any, Any] | np.ndarray, sgd: SGD) -> Sharpness:
         """Tr Hess L at a point, how noise moves it along the orbit, and to what: sharpening or flattening.
 
         Parameters
         ----------
         at
-            {symbol or name: number or array}.
+            {symbol or name: number or array}, or numbers (D,).
         sgd
             The optimiser.
 

@@ -135,6 +135,23 @@ class AffineField:
         """The entries of theta that it moves or depends on."""
         return self.reads.union(self.rows)
 
+    @cached_property
+    def blocks(self) -> list[tuple[int, ...]]:
+        """The connected blocks of A, by their indices."""
+        home: dict[int, int] = {}
+
+        def root(i: int) -> int:
+            while home.setdefault(i, i) != i:
+                i = home[i]
+            return i
+
+        for i, j in self.A:
+            home[root(i)] = root(j)
+        members: dict[int, list[int]] = {}
+        for i in sorted(home):
+            members.setdefault(root(i), []).append(i)
+        return [tuple(m) for m in members.values()]
+
     def __matmul__(self, other: AffineField) -> AffineField:
         """(Dv) w, the derivative of this field along another: the product of the matrices [[A, b], [0, 0]]."""
         A: dict[tuple[int, int], Number] = {}

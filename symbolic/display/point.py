@@ -9,9 +9,9 @@ import numpy as np
 
 from symbolic.display import fate
 from symbolic.noise import drift as laws
-from symbolic.predictions.charge import Charge
 from symbolic.predictions.derivation import Derivation
 from symbolic.predictions.equilibrium import ChargeEquilibrium
+from symbolic.predictions.orbit import Orbit
 from symbolic.predictions.valley import RelativeEquilibrium
 from symbolic.problem.optimizer import SGD
 
@@ -21,12 +21,10 @@ LARGE = 8
 """Rows up to which a matrix of charges is written out."""
 
 
-def _number(value: float, scale: float = 0.0) -> float | str:
-    """A float for JSON: what is not finite as "inf", "-inf" or "nan"; rounding against `scale` as 0."""
+def _number(value: float) -> float | str:
+    """A float for JSON: what is not finite as "inf", "-inf" or "nan"."""
     value = float(value)
-    if not np.isfinite(value):
-        return str(value)
-    return 0.0 if abs(value) < 1e-12 * scale else value
+    return value if np.isfinite(value) else str(value)
 
 
 def point_record(theory: Derivation, at: Mapping[Any, Any], sgd: SGD) -> dict[str, Any]:
@@ -40,11 +38,9 @@ def point_record(theory: Derivation, at: Mapping[Any, Any], sgd: SGD) -> dict[st
     rotations, or D is above 64. Infinite numbers are the strings "inf" and "-inf". Raises ValueError for a wrong point,
     a schedule, or a law that cannot be averaged over.
     """
+    laws.refuse(sgd, numeric=True)
     theta = theory.loss.pack(at, "at")
-    rates, scale = theory.noise.rates(sgd, numeric=True), float(theta @ theta)
     found = theory.equilibrium(at, sgd) if theory.charges or theory.algebra.antisymmetric else None
-    sigma = theory.sigma(theta) if theory.charges else np.zeros((0, 0))
-    pace = rates.speed * (rates.speed * rates.temperature * float(np.trace(sigma)) + rates.weight_decay * scale)
     joint, relative = (found.joint, found.shown) if found else (None, None)
     return {
         "at": {name: value.tolist() for name, value in theory.loss.unpack(theta).items()},
@@ -57,16 +53,19 @@ def point_record(theory: Derivation, at: Mapping[Any, Any], sgd: SGD) -> dict[st
         "charges": [
             {
                 "name": e.charge.name,
-                "value": _number(e.charge.value(theta), scale),
+                "value": _number(Orbit(e.charge.spaces, theta).value(0.0)),
                 "class": e.classification,
                 "reason": fate.reason(e.reason, sgd),
-                "drift": _number(laws.sde(_terms(e.charge, theta, sigma), rates), pace),
+                "drift": _number(e.drift),
                 "drift_error": e.charge.drift_error(theta, sgd),
-                "equilibrium": _equilibrium(e, scale),
+                "equilibrium": _equilibrium(e),
             }
             for e in (found.charges if found else ())
         ],
-        "families": [{"expression": f.text, "value": _snapped(f.at(theta), scale).tolist()} for f in theory.families],
+        "families": [
+            {"expression": f.text, "value": _snapped(f.at(theta), float(theta @ theta)).tolist()}
+            for f in theory.families
+        ],
         "joint": (
             None
             if found is None or joint is None
@@ -93,19 +92,14 @@ def _relative(theory: Derivation, relative: RelativeEquilibrium) -> dict[str, An
     }
 
 
-def _terms(charge: Charge, theta: np.ndarray, sigma: np.ndarray) -> laws.Terms:
-    """What the order-1 drift needs, read off the sparse generator."""
-    return laws.Terms(charge.field.trace(sigma), 0.0, 0.0, 0.0, charge.field.form(theta, theta))
-
-
 def _snapped(values: np.ndarray, scale: float) -> np.ndarray:
     return np.where(np.abs(values) < 1e-12 * scale, 0.0, values)
 
 
-def _equilibrium(e: ChargeEquilibrium, scale: float) -> dict[str, float | str]:
+def _equilibrium(e: ChargeEquilibrium) -> dict[str, float | str]:
     return {
         "lambda_star": _number(e.lambda_star),
-        "value": _number(e.value, scale),
+        "value": _number(e.value),
         "rate": _number(e.rate),
     }
 

@@ -73,7 +73,7 @@ class Tape:
 
     gradient(values) takes inputs of shape (n_inputs, n) and returns (n_outputs, n_inputs, n). definitions: names that
     the outputs use, each in terms of the inputs and the earlier names. arithmetic: what the numbers are,
-    `Arithmetic(digits)` when None.
+    `Arithmetic(digits)` when None. where: what messages call the outputs.
     """
 
     def __init__(
@@ -83,7 +83,9 @@ class Tape:
         digits: int | None = None,
         arithmetic: Any = None,
         definitions: Sequence[tuple[sp.Symbol, sp.Expr]] = (),
+        where: str = "Loss.expression",
     ) -> None:
+        self.where = where
         self.arithmetic = arithmetic or Arithmetic(digits)
         self.slots: dict[sp.Basic, int] = {s: i for i, s in enumerate(inputs)}
         self.n_inputs = len(inputs)
@@ -107,7 +109,7 @@ class Tape:
         if e.is_number:
             return self._push("constant", (), self.arithmetic.number(e))
         if e.is_Symbol:
-            raise InputError(f"tape: every symbol needs a value; got {e} (Symbol). Give it as an input.")
+            raise InputError(f"{self.where}: every symbol needs a value; got {e} (Symbol). Give it as an input.")
         if isinstance(e, (sp.Add, sp.Mul)):
             return self._push("add" if isinstance(e, sp.Add) else "mul", tuple(self._slot(a) for a in e.args))
         if isinstance(e, sp.Pow):
@@ -128,7 +130,8 @@ class Tape:
             known = row if row is not None and row.derivable else type(e).__name__
             return self._push("call", (self._slot(e.args[0]),), known)
         raise InputError(
-            f"tape: no rule for {type(e).__name__}; got {e}. Write it with + - * / ** and functions of one argument."
+            f"{self.where}: no rule for {type(e).__name__}; got {e}. Write it with + - * / ** and functions of one"
+            " argument."
         )
 
     def _pieces(self, pieces: list[Any]) -> int:
@@ -139,7 +142,7 @@ class Tape:
         flip = type(condition) in (sp.StrictLessThan, sp.LessThan)
         if not flip and type(condition) not in (sp.StrictGreaterThan, sp.GreaterThan):
             raise InputError(
-                f"tape: Piecewise conditions must be inequalities; got {condition}. Rewrite it with < or >."
+                f"{self.where}: Piecewise conditions must be inequalities; got {condition}. Rewrite it with < or >."
             )
         ahead = condition.rhs - condition.lhs if flip else condition.lhs - condition.rhs
         return self._push("where", (self._slot(ahead), self._slot(value), self._pieces(pieces[1:])))
@@ -192,7 +195,7 @@ class Tape:
                 case _:
                     if not isinstance(extra, Elementary):
                         raise InputError(
-                            f"tape: no rule for the function {extra}. Write the loss with {_derivable()} and"
+                            f"{self.where}: no rule for the function {extra}. Write it with {_derivable()} and"
                             " arithmetic."
                         )
                     slots.append(m.call(extra, slots[args[0]]))

@@ -29,6 +29,10 @@ Array = np.ndarray
 Source = Literal["features", "dataset", "nodes", "samples", "unknown"]
 WRITTEN = 20_000
 """Work (products of coefficients) up to which Tr[Sigma A] is written out as an expression."""
+NUDGE = 1e-3
+"""Relative change of theta by which the size of the terms of Sigma's factor is seen."""
+ROUNDING = 1e-13
+"""Share of that size that may be rounding."""
 BRIEF = 250
 """Features times operations in their coefficients up to which it is shown unasked."""
 
@@ -180,6 +184,34 @@ class Noise:
         mean = g @ weights
         return mean, (g - mean[:, None]) * np.sqrt(weights)
 
+    def given(self, values: dict[sp.Symbol, float]) -> Noise:
+        """The same with numbers for symbols in the laws."""
+        return Noise(self.loss, values)
+
+    def at_point(self, theta: Any, where: str) -> tuple[Array, Array, Array, Array]:
+        """(theta, gbar, R, R's `rounding`) of one point, given as numbers (D,) or as `Loss.pack` takes it, for a
+        prediction there; rows of R that are nothing but rounding are 0. Raises InputError where the loss has no finite
+        gradients, or their squares or theta's overflow."""
+        point = self.loss.point(theta)
+        with np.errstate(all="ignore"):
+            mean, root = self.factor(point)
+            finite = np.isfinite([point @ point, mean @ mean, np.sum(root**2)]).all()
+        if not finite:
+            raise InputError(
+                f"{where}: the loss's gradients must be finite at theta, and so the squares of both; got others. Move"
+                " theta."
+            )
+        rounding = self.rounding(point, mean, root)
+        return point, mean, np.where(_rows(root)[:, None] > rounding[:, None], root, 0.0), rounding
+
+    def rounding(self, theta: Array, mean: Array, root: Array, most: int | None = None) -> Array:
+        """How much of every row of R = root may be rounding, (D,): that of the terms it is summed from, and of theta,
+        which show in how far it moves with theta. mean, root: of `factor`."""
+        nudge = 1 + NUDGE * np.random.default_rng(7).standard_normal(len(theta))
+        with np.errstate(all="ignore"):
+            moved = _rows(self.factor(theta * nudge, most)[1] - root) / NUDGE
+        return ROUNDING * (np.abs(mean) + _rows(root) + np.where(np.isfinite(moved), moved, 0.0))
+
     def factors(self, thetas: Array) -> tuple[Array, Array]:
         """`factor` at many points, thetas (n, D): gbar (n, D) and R (n, D, rank)."""
         thetas = np.asarray(thetas, dtype=float)
@@ -277,3 +309,8 @@ class Noise:
             return None
         mean = [*self.features.mean, sp.S.One]
         return sp.Add(*(m * b[i] * d for m, g in zip(mean, self._gradients, strict=True) for i, d in g.items()))
+
+
+def _rows(matrix: Array) -> Array:
+    """The norm of every row."""
+    return np.sqrt(np.sum(matrix**2, axis=1))

@@ -23,6 +23,7 @@ from symbolic.evaluation.lie_brackets import jacobian
 from symbolic.evaluation.prime_field import PRIME, JetArithmetic, Unsupported, modular
 from symbolic.evaluation.tape import Tape
 from symbolic.noise.covariance import Noise
+from symbolic.noise.eigenspaces import Eigenspaces
 from symbolic.problem.loss import Loss
 
 Array = np.ndarray
@@ -32,6 +33,8 @@ NUMBERS = 4_000_000
 """Entries of per-sample gradients up to which all samples are used."""
 TRIES = 200
 """Random thetas tried until the roots in the loss exist mod p."""
+ENDLESS = "without end"
+"""How far a divergent charge goes, in words."""
 
 
 def verdict(up: str, down: str) -> tuple[Class, str]:
@@ -43,9 +46,9 @@ def verdict(up: str, down: str) -> tuple[Class, str]:
             f"noise on eigenspaces of both signs (+: {up}; -: {down}): they balance at a finite equilibrium",
         )
     if up:
-        return "divergent", f"noise on eigenspaces of positive sign only ({up}): the charge grows without end"
+        return "divergent", f"noise on eigenspaces of positive sign only ({up}): the charge grows {ENDLESS}"
     if down:
-        return "divergent", f"noise on eigenspaces of negative sign only ({down}): the charge falls without end"
+        return "divergent", f"noise on eigenspaces of negative sign only ({down}): the charge falls {ENDLESS}"
     return "frozen", "no noise on the range of A: the charge stays"
 
 
@@ -53,39 +56,19 @@ SILENT: tuple[Class, str] = ("frozen", "conserved: its gradient is 0, so neither
 TRANSLATION: tuple[Class, str] = ("frozen", "a translation: the charge is linear, so noise has no mean effect on it")
 
 
-def sign_split(sigma: Array, a: Array) -> tuple[float, float]:
-    """Noise on the expanding and on the contracting eigenspaces of a symmetric A: (Tr[P+ Sigma], Tr[P- Sigma])."""
-    values, vectors = np.linalg.eigh(a)
-    noise = np.einsum("ji,jk,ki->i", vectors, sigma, vectors, optimize=True)
-    tiny = 1e-10 * max(float(np.abs(values).max(initial=0.0)), 1.0)
-    return float(noise[values > tiny].sum()), float(noise[values < -tiny].sum())
-
-
-def classify(sigma: Array, a: Array, tolerance: float = 1e-10) -> tuple[Class, str]:
-    """(class, reason) of a symmetric generator under Sigma at one theta: "convergent", "divergent" or "frozen"."""
-    if not np.any(a):
+def classify(spaces: Eigenspaces, push: Array) -> tuple[Class, str]:
+    """(class, reason) of a symmetric generator at one theta from the noise on its eigenvectors: "convergent",
+    "divergent" or "frozen"."""
+    if not spaces.fastest:
         return TRANSLATION
-    up, down = sign_split(sigma, a)
-    floor = tolerance * float(np.trace(sigma))
-    return verdict(f"{up:.3g}" if up > floor else "", f"{down:.3g}" if down > floor else "")
+    up, down = (float(push[sign * spaces.values > 0].sum()) for sign in (1, -1))
+    return verdict(f"{up:.3g}" if up else "", f"{down:.3g}" if down else "")
 
 
 def blocks(field: AffineField) -> list[Row]:
     """The connected blocks of A: (indices, entries row-major), each once."""
     entry = {index: rational(c) for index, c in field.A.items()}
-    home: dict[int, int] = {}
-
-    def root(i: int) -> int:
-        while home.setdefault(i, i) != i:
-            i = home[i]
-        return i
-
-    for i, j in entry:
-        home[root(i)] = root(j)
-    members: dict[int, list[int]] = {}
-    for i in sorted(home):
-        members.setdefault(root(i), []).append(i)
-    return [(tuple(m), tuple(entry.get((i, j), sp.S.Zero) for i in m for j in m)) for m in members.values()]
+    return [(m, tuple(entry.get((i, j), sp.S.Zero) for i in m for j in m)) for m in field.blocks]
 
 
 @cache
@@ -156,28 +139,23 @@ class GenericNoise:
         return up, down
 
     @cached_property
-    def roots(self) -> list[Array]:
-        """R with Sigma = R R^T at two generic points, with plausible numbers for symbols in the laws; of a large loss
-        over few samples, which carry noise where all do."""
-        rng = np.random.default_rng(5)
-        noise = (
-            Noise(self.loss, probing.distribution_values(self.loss, rng))
-            if self.loss.distribution_parameters
-            else self.noise
-        )
-        most = max(64, NUMBERS // self.loss.dimension)
-        return [noise.factor(t, most)[1] for t in rng.standard_normal((2, self.loss.dimension))]
+    def roots(self) -> list[tuple[Array, Array]]:
+        """R with Sigma = R R^T at two generic points, and what of it is rounding, with plausible numbers for symbols in
+        the laws; of a large loss over few samples, which carry noise where all do."""
+        rng, noise = np.random.default_rng(5), self.noise
+        if self.loss.distribution_parameters and not noise.values:
+            noise = noise.given(probing.distribution_values(self.loss, rng))
+        most, out = max(64, NUMBERS // self.loss.dimension), []
+        for theta in rng.standard_normal((2, self.loss.dimension)):
+            mean, root = noise.factor(theta, most)
+            out.append((root, noise.rounding(theta, mean, root, most)))
+        return out
 
-    def _numeric(self, field: AffineField, root: Array) -> tuple[set[str], set[str]]:
-        up: set[str] = set()
-        down: set[str] = set()
-        floor = 1e-10 * float(np.einsum("ik,ik->", root, root))
-        for members, entries in blocks(field):
-            a = np.array(entries, dtype=float).reshape(len(members), -1)
-            above, below = sign_split(root[list(members)] @ root[list(members)].T, a)
-            names = {self.owner[i] for i in members}
-            up |= names if above > floor else set()
-            down |= names if below > floor else set()
+    def _numeric(self, field: AffineField, root: Array, rounding: Array) -> tuple[set[str], set[str]]:
+        spaces = Eigenspaces.of(field)
+        push = spaces.push(root, rounding)
+        noisy = (spaces.home[push * sign * spaces.values > 0] for sign in (1, -1))
+        up, down = ({self.owner[i] for i in spaces.indices[np.isin(spaces.home, blocks)]} for blocks in noisy)
         return up, down
 
     def classify(self, field: AffineField) -> tuple[Class | None, str]:
@@ -188,7 +166,7 @@ class GenericNoise:
             found = [self._exact(field, self.range)]
         else:
             try:
-                found = [self._numeric(field, r) for r in self.roots if np.isfinite(r).all()]
+                found = [self._numeric(field, *r) for r in self.roots if np.isfinite(r[0]).all()]
             except ValueError as error:
                 return None, str(error)
             if not found:

@@ -31,7 +31,7 @@ from symbolic.problem.parameter import Parameter, assign
 
 Array = np.ndarray
 ROUNDING = 1e-12
-"""Breaking drift and diffusion below this share of |grad C| times the gradients' size are rounding, and reported as
+"""Breaking drift and diffusion below this share of |grad C|.|gradients|, entry by entry, are rounding, and reported as
 0."""
 WRITTEN = 20_000
 """Operations up to which the breaking terms are written out as expressions."""
@@ -91,7 +91,7 @@ class Breaking:
     def _tape(self) -> tuple[list[int], Tape]:
         inside = [i for i, s in enumerate(self.loss.theta) if s in self.expression.free_symbols]
         outputs = [self.expression, *(self.gradient.get(i, sp.S.Zero) for i in inside)]
-        return inside, Tape(outputs, [self.loss.theta[i] for i in inside])
+        return inside, Tape(outputs, [self.loss.theta[i] for i in inside], where="breaking")
 
     def _derivatives(self, theta: Array) -> tuple[float, Array, Array]:
         """C, grad C (D,) and Hess C (D, D) at theta."""
@@ -124,23 +124,21 @@ class Breaking:
         Returns
         -------
         BreakingSizes
+
+        Raises
+        ------
+        InputError
+            For a point that does not fit the loss, and where its gradients are not finite.
         """
-        point, sgd = self.loss.points(theta), require_sgd("breaking.at", sgd)
-        if point.shape != (self.loss.dimension,) or not np.isfinite(point).all():
-            raise InputError(
-                f"breaking.at: theta must be {self.loss.dimension} finite numbers; got shape {point.shape}. Pack it"
-                " with loss.pack."
-            )
+        sgd = require_sgd("breaking.at", sgd)
+        point, mean, root, _ = self.noise.at_point(theta, "breaking.at")
         r = self.noise.rates(sgd, numeric=True)
         value, slope, hessian = self._derivatives(point)
-        mean, root = self.noise.factor(point)
-        if not (np.isfinite(mean).all() and np.isfinite(root).all()):
-            raise InputError("breaking.at: the loss's gradients must be finite at theta; got others. Move theta.")
-        speed, floor = r.speed, ROUNDING * float(np.linalg.norm(slope))
+        speed, noisy = r.speed, np.linalg.norm(root, axis=1)
         pull, channels = float(slope @ mean), root.T @ slope
-        noisy = float(np.linalg.norm(root))
-        pull = 0.0 if abs(pull) <= floor * (float(np.linalg.norm(mean)) + noisy) else pull
-        spread = 0.0 if float(np.linalg.norm(channels)) <= floor * noisy else float(channels @ channels)
+        pull = 0.0 if abs(pull) <= ROUNDING * float(np.abs(slope) @ (np.abs(mean) + noisy)) else pull
+        quiet = float(np.linalg.norm(channels)) <= ROUNDING * float(np.abs(slope) @ noisy)
+        spread = 0.0 if quiet else float(channels @ channels)
         descent = mean + r.weight_decay * point
         bend = float(np.einsum("ik,ij,jk->", root, hessian, root, optimize=True))
         return BreakingSizes(
@@ -183,7 +181,7 @@ class Breaking:
         inputs = (*theta, *self.loss.distribution_parameters)
         points = np.abs(np.random.default_rng(8).normal(1, 0.5, (len(inputs), 4)))
         points[: len(theta), 2:] *= np.random.default_rng(9).choice([-1.0, 1.0], (len(theta), 2))
-        slopes: Any = Tape([self.expression, *coefficients], inputs).gradient(points, len(theta))
+        slopes: Any = Tape([self.expression, *coefficients], inputs, where="breaking").gradient(points, len(theta))
         with np.errstate(all="ignore"):
             terms = slopes[:1] * slopes[1:]
             silent = np.abs(terms.sum(axis=1)) <= 1e-12 * np.abs(terms).sum(axis=1)

@@ -10,10 +10,10 @@ import numpy as np
 import sympy as sp
 
 from symbolic.algebra.affine import AffineField
-from symbolic.errors import InputError
 from symbolic.language.names import latex
 from symbolic.noise import drift as laws
 from symbolic.noise.covariance import Noise
+from symbolic.noise.eigenspaces import Eigenspaces
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD
 
@@ -69,6 +69,11 @@ class Charge:
     @cached_property
     def _dense(self) -> tuple[Array, Array]:
         return self.field.arrays()
+
+    @cached_property
+    def spaces(self) -> Eigenspaces:
+        """The eigenspaces of A."""
+        return Eigenspaces.of(self.field)
 
     @cached_property
     def kind(self) -> str:
@@ -130,10 +135,7 @@ class Charge:
         -------
         Terms
         """
-        theta = self.loss.points(theta)
-        if theta.ndim != 1:
-            raise InputError(f"theta: must be one point, ({self.loss.dimension},); got shape {theta.shape}. Give one.")
-        mean, root = self.noise.factor(theta)
+        theta, mean, root, _ = self.noise.at_point(theta, "drift")
         quadratic = float(theta @ self.A @ theta)
         return laws.Terms(
             float(np.einsum("ik,ij,jk->", root, self.A, root, optimize=True)),
@@ -161,9 +163,9 @@ class Charge:
         InputError
             For a point that does not fit the loss, and where the noise has no covariance.
         """
-        values, vectors = np.linalg.eigh(self.A)
-        push = values * np.einsum("ji,jk,ki->i", vectors, self.noise.sigma(at), vectors)
-        return float(push[values > 0].sum()), float(-push[values < 0].sum())
+        root, rounding = self.noise.at_point(at, "sides")[2:]
+        push = self.spaces.values * self.spaces.push(root, rounding)
+        return float(push[push > 0].sum()), float(-push[push < 0].sum())
 
     def drift(self, sgd: SGD | None = None, order: int = 1, svag: int | None = None) -> sp.Expr:
         """E dC/dt at theta, as an expression; time t = eta*k.

@@ -97,7 +97,7 @@ class Derivation:
         """The charges in matrix form, such as U.T @ U - W @ W.T."""
         fields = [c.field for c in self.charges]
         found = self._within("families", lambda: find_families(self.loss, fields), Forms((), tuple(range(len(fields)))))
-        return replace(found, families=tuple(replace(f, sigma=self.noise.sigma) for f in found.families))
+        return replace(found, families=tuple(replace(f, sigma=self._sides_sigma) for f in found.families))
 
     @cached_property
     def further_laws(self) -> tuple[sp.Expr, ...]:
@@ -115,6 +115,10 @@ class Derivation:
         with suppress(ValueError):
             found += nonquadratic_laws.polynomial_laws(self.loss, degree)
         return tuple(nonquadratic_laws.new_laws(self.loss, found, [c.expression for c in self.charges]))
+
+    def _sides_sigma(self, at: Any) -> Array:
+        root = self.noise.at_point(at, "sides")[2]
+        return root @ root.T
 
     def sigma(self, theta: Array) -> Array:
         """Sigma, the gradient's covariance for one sample.
@@ -144,13 +148,13 @@ class Derivation:
         """
         return self.noise.mean_gradient(theta)
 
-    def equilibrium(self, at: Mapping[Any, Any], sgd: SGD, at_time: float | None = None) -> Equilibrium:
+    def equilibrium(self, at: Mapping[Any, Any] | Array, sgd: SGD, at_time: float | None = None) -> Equilibrium:
         """Where the noise leads a point, and how fast.
 
         Parameters
         ----------
         at
-            {symbol or name: number or array}.
+            {symbol or name: number or array}, or numbers (D,).
         sgd
             The optimiser. A schedule counts by the value that it ends at.
         at_time
@@ -173,7 +177,7 @@ class Derivation:
         -0.346574
         """
         held = require_sgd("equilibrium", sgd).settled(at_time)
-        return equilibrium(self.charges, self.noise, self.loss.pack(at, "at"), held, self.algebra.fields)
+        return equilibrium(self.charges, self.noise, self.loss.point(at, "at"), held, self.algebra.fields)
 
 
 def timed_algebra(loss: Loss, clock: Clock) -> Algebra:

@@ -8,7 +8,7 @@ charges together: `symbolic.predictions.joint_equilibrium`. Where SGD ends, turn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -18,17 +18,16 @@ import numpy as np
 from symbolic.algebra.affine import AffineField
 from symbolic.noise import drift as laws
 from symbolic.noise.covariance import Noise
-from symbolic.noise.sign_class import classify
+from symbolic.noise.sign_class import ENDLESS, classify
 from symbolic.predictions.charge import Charge
 from symbolic.predictions.joint_equilibrium import JointEquilibrium, joint_of_fields
+from symbolic.predictions.orbit import Force, Orbit
 from symbolic.predictions.valley import RelativeEquilibrium, Valley
 from symbolic.problem.optimizer import SGD
 
 Array = np.ndarray
 SHOWN = 64
 """D up to which the motion in the valley is worked out unasked, for display."""
-FAR = 200.0
-"""Largest |lambda| * max|eigenvalue| looked at before an equilibrium counts as infinitely far."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +43,13 @@ class ChargeEquilibrium:
     theta
         The point, (D,); None when infinitely far.
     value
-        C there.
+        C there, or its limit: what is 0 stays 0 on the orbit, so that C may settle where lambda does not.
     rate
         Rate of relaxation per unit of t at it; 0 when frozen or infinite.
     classification, reason
         The charge's class at this theta, and why.
+    drift
+        dC/dt at theta, per unit of t: 0 where it is no more than rounding.
     """
 
     charge: Charge
@@ -58,6 +59,13 @@ class ChargeEquilibrium:
     rate: float
     classification: str
     reason: str
+    drift: float
+
+    @property
+    def reach(self) -> float:
+        """Norm of the group element that leads there; 1 where it is infinitely far."""
+        far = abs(self.lambda_star) * self.charge.spaces.fastest
+        return float(np.exp(min(far, 700.0))) if np.isfinite(far) else 1.0
 
 
 @dataclass(frozen=True)
@@ -108,8 +116,8 @@ class Equilibrium:
 
     def __str__(self) -> str:
         lines = [
-            f"{e.charge.name}: {e.classification}, lambda* = {e.lambda_star:.6g}, C ->"
-            f" {_snapped(e.value, self.theta):.6g}, rate {e.rate:.6g} per unit time"
+            f"{e.charge.name}: {e.classification}, lambda* = {e.lambda_star:.6g}, C -> {e.value:.6g}, rate"
+            f" {e.rate:.6g} per unit time"
             for e in self.charges
         ]
         if self.joint is not None:
@@ -122,99 +130,39 @@ class Equilibrium:
         return "\n".join(lines)
 
 
-def _snapped(value: float, theta: Array) -> float:
-    """A charge for display: rounding against |theta|^2 shows as 0."""
-    return 0.0 if abs(value) < 1e-12 * float(theta @ theta) else value
-
-
-class Orbit:
-    """The affine flow theta' = A theta + b of a symmetric generator, through one theta."""
-
-    def __init__(self, a: Array, b: Array, theta: Array) -> None:
-        values, self.vectors = np.linalg.eigh(a)
-        self.values = np.where(np.abs(values) > 1e-10 * np.abs(values).max(initial=0.0), values, 0.0)
-        self.coordinates, self.shift = self.vectors.T @ theta, self.vectors.T @ b
-
-    def at(self, x: float) -> Array:
-        """theta_x."""
-        growth = np.exp(x * self.values)
-        small = self.values == 0
-        safe = np.where(small, 1.0, self.values)
-        return self.vectors @ (growth * self.coordinates + np.where(small, x, (growth - 1) / safe) * self.shift)
-
-    def push(self, sigma: Array) -> Array:
-        """s_i = v_i^T Sigma v_i, the noise on each eigenvector."""
-        return np.einsum("ji,jk,ki->i", self.vectors, sigma, self.vectors)
-
-
-def charge_equilibrium(charge: Charge, theta: Array, sigma: Array, rates: laws.Rates) -> ChargeEquilibrium:
-    """lambda*, theta, C, rate and class of one charge, from theta (D,) with Sigma (D, D) there."""
-    a, b = charge.A, charge.b
-    orbit = Orbit(a, b, theta)
-    s = orbit.push(sigma)
-    kind, reason = classify(sigma, a)
-    floor = 1e-10 * max(float(np.trace(sigma)), 1e-300)
-    s = np.where(s > floor, s, 0.0)
-    temperature, decay = rates.speed * rates.temperature, rates.weight_decay
-
-    def force(x: float) -> float:
-        with np.errstate(over="ignore"):
-            noise = float(np.sum(orbit.values * np.exp(-2 * x * orbit.values) * s))
-            at = orbit.at(x)
-            return temperature * noise - 2 * decay * float(at @ (a @ at + b)) if decay else temperature * noise
-
-    star = _root(force, FAR / float(np.abs(orbit.values).max()) if a.any() else 1e9)
+def charge_equilibrium(charge: Charge, theta: Array, push: Array, rates: laws.Rates) -> ChargeEquilibrium:
+    """lambda*, theta, C, rate and class of one charge, from theta (D,) with the noise on A's eigenvectors there."""
+    kind, reason = classify(charge.spaces, push)
+    orbit = Orbit(charge.spaces, theta)
+    force = Force(orbit, push, rates)
+    star, drift = force.zero(), rates.speed * force.start
     if star is None:
-        return ChargeEquilibrium(charge, 0.0, theta, charge.value(theta), 0.0, kind, reason)
+        return ChargeEquilibrium(charge, 0.0, theta, orbit.value(0.0), 0.0, kind, reason, drift)
     if np.isinf(star):
-        return ChargeEquilibrium(charge, star, None, _limit(charge, orbit, star), 0.0, kind, reason)
-    at = orbit.at(star)
-    v = a @ at + b
-    curvature = temperature * float(np.sum(orbit.values**2 * np.exp(-2 * star * orbit.values) * s))
-    pull = decay * (2 * float(at @ a @ v) + float(b @ v))
-    rate = rates.speed * (curvature + pull) / float(v @ v) if v.any() else 0.0
-    return ChargeEquilibrium(charge, star, at, charge.value(at), rate, kind, reason)
-
-
-def _root(force: Callable[[float], float], far: float) -> float | None:
-    """Zero of a decreasing function; +-inf when it keeps its sign, None when it is zero throughout."""
-    from scipy.optimize import brentq  # slow to load
-
-    start = force(0.0)
-    if start == 0.0:
-        ahead, behind = force(1e-3), force(-1e-3)
-        return None if ahead == behind == 0.0 else 0.0
-    sign, step = (1.0, 1.0) if start > 0 else (-1.0, 1.0)
-    near = 0.0
-    while step <= far:
-        value = force(sign * step)
-        if abs(value) <= 1e-13 * abs(start):  # rounding: it dies out without a zero, or the zero is as good as there
-            return sign * np.inf if abs(force(sign * 2 * step)) <= 1e-13 * abs(start) else sign * step
-        if value * sign < 0:
-            low, high = sorted((near, sign * step))
-            found: Any = brentq(force, low, high, xtol=1e-14, rtol=4 * np.finfo(float).eps)
-            return float(found)
-        near, step = sign * step, step * 2
-    return sign * np.inf
-
-
-def _limit(charge: Charge, orbit: Orbit, star: float) -> float:
-    """C at the end of the orbit: infinite unless it settles."""
-    ahead = np.sign(star)
-    values = [charge.value(orbit.at(ahead * x)) for x in (10.0, 11.0)]
-    return ahead * np.inf if abs(values[1] - values[0]) > 1e-6 * (1 + abs(values[0])) else values[1]
+        limit = orbit.value(star)
+        told = reason if np.isinf(limit) else reason.replace(ENDLESS, f"towards {limit:.6g}")
+        return ChargeEquilibrium(charge, star, None, limit, 0.0, kind, told, drift)
+    return ChargeEquilibrium(charge, star, orbit.at(star), orbit.value(star), force.rate(star), kind, reason, drift)
 
 
 def equilibrium(
-    charges: Sequence[Charge], noise: Noise, theta: Array, sgd: SGD, fields: Sequence[AffineField] = ()
+    charges: Sequence[Charge], noise: Noise, at: Any, sgd: SGD, fields: Sequence[AffineField] = ()
 ) -> Equilibrium:
-    """Equilibria of every charge from theta, one by one and together, and the end of the motion that all generators
+    """Equilibria of every charge from a point, one by one and together, and the end of the motion that all generators
     make, where `fields` holds a basis of them."""
-    sigma = noise.sigma(theta)
+    theta, _, root, rounding = noise.at_point(at, "equilibrium")
     rates = noise.rates(sgd, numeric=True)
-    single = tuple(charge_equilibrium(c, theta, sigma, rates) for c in charges)
-    pairs = [(c.A, c.b) for c in charges]
-    joint = joint_of_fields(pairs, theta, sigma, rates.speed * rates.temperature, rates.weight_decay)
+    pushes = [c.spaces.push(root, rounding) for c in charges]
+    single = tuple(charge_equilibrium(c, theta, s, rates) for c, s in zip(charges, pushes, strict=True))
+    moving = [c for c, s in zip(charges, pushes, strict=True) if s.any() or rates.weight_decay]
+    joint = joint_of_fields(
+        [(c.A, c.b) for c in moving],
+        theta,
+        root @ root.T,
+        rates.speed * rates.temperature,
+        rates.weight_decay,
+        max((e.reach for e in single), default=1.0),
+    )
     if joint is not None:
         joint = replace(joint, rates=rates.speed * joint.rates)
     return Equilibrium(theta, single, joint, Valley(noise, fields, theta, rates) if fields else None)

@@ -16,9 +16,8 @@ from symbolic.errors import InputError
 Array = np.ndarray
 NEAR = 1e-3
 """Longest Newton step, as a generator's norm, from a point that counts as the minimum."""
-
-QUIET = 1e-10
-"""Noise on a generator's range, over all noise, that counts as none."""
+FAR = 1e8
+"""Norm of the group element, over that of what brings one charge to rest, beyond which the minimum is at infinity."""
 
 
 @dataclass(frozen=True)
@@ -63,16 +62,19 @@ def joint_equilibrium(
     steps: int = 100,
     *,
     shifts: Sequence[Array] | None = None,
+    reach: float = 1.0,
 ) -> JointEquilibrium:
     """Minimise (T/2) Tr Sigma + lambda_wd |theta|^2 over the orbit of exp(span (A_k, b_k)), A_k symmetric, by Newton
     steps along geodesics.
 
     Starts at theta (D,) with Sigma (D, D); exact gradient and Hessian, backtracking. The span with its brackets must be
-    closed under transpose, as for linear networks, up to translations. shifts: b_k (D,) each, 0 when left out. Relative
-    tolerance on the gradient.
+    closed under transpose, as for linear networks, up to translations. shifts: b_k (D,) each, 0 when left out. reach:
+    norm of the group element that brings the farthest of the charges to rest alone. Tolerance on every charge's drift,
+    relative to the noise and decay that lift and lower this charge.
     """
     basis = np.array(generators)
     offset = np.zeros(basis.shape[:2]) if shifts is None else np.array(shifts)
+    sizes = np.array([_absolute(a) for a in basis])
     point, noise, transform, shift = theta.copy(), sigma.copy(), np.eye(len(theta)), np.zeros(len(theta))
 
     def value(p: Array, s: Array) -> float:
@@ -85,9 +87,12 @@ def joint_equilibrium(
         moved = basis @ point + offset
         gradient = -temperature * np.einsum("kij,ji->k", basis, noise) + 2 * weight_decay * moved @ point
         hessian = _hessian(basis, offset, point, noise, temperature, weight_decay)
-        step = -np.linalg.lstsq(hessian, gradient, rcond=1e-13)[0]
+        unit = 1 / np.sqrt(np.maximum(np.diag(hessian), 1e-300))  # one charge's noise may be any factor of another's
+        step = -unit * np.linalg.lstsq(unit[:, None] * hessian * unit, unit * gradient, rcond=1e-13)[0]
         generator, along = np.einsum("k,kij->ij", step, basis), step @ offset
-        flat = np.abs(gradient).max() <= tolerance * max(value(point, noise), 1e-300)
+        lifts = temperature * np.einsum("kij,ji->k", sizes, noise)
+        lifts += 2 * weight_decay * np.linalg.norm(moved, axis=1) * float(np.linalg.norm(point))
+        flat = bool((np.abs(gradient) <= tolerance * lifts).all())
         if (
             flat and float(np.linalg.norm(generator, 2)) <= NEAR
         ):  # flat with a long way to go: the minimum is at infinity
@@ -104,7 +109,7 @@ def joint_equilibrium(
             t /= 2
         point, noise, transform = new_point, (new_noise + new_noise.T) / 2, transport @ transform
         shift = transport @ shift + by
-        if np.linalg.norm(transform, 2) > 1e8:
+        if np.linalg.norm(transform, 2) > FAR * reach:
             break
     pull = (basis @ point + offset) @ point
     drift = np.array(
@@ -130,6 +135,15 @@ def bordered(a: Array, b: Array) -> Array:
     return np.pad(np.column_stack([a, b]), ((0, 1), (0, 0)))
 
 
+def _absolute(a: Array) -> Array:
+    """|A| of a symmetric matrix of few rows that are not 0."""
+    rows = np.flatnonzero(a.any(axis=1))
+    values, vectors = np.linalg.eigh(a[np.ix_(rows, rows)])
+    out = np.zeros_like(a)
+    out[np.ix_(rows, rows)] = (vectors * np.abs(values)) @ vectors.T
+    return out
+
+
 def _hessian(basis: Array, offset: Array, point: Array, noise: Array, temperature: float, weight_decay: float) -> Array:
     """Second derivatives of (T/2) Tr Sigma + lambda_wd |theta|^2 along exp(sum_k x_k (A_k, b_k))."""
     turned, pushed = basis @ point, np.einsum("kij,jl->kil", basis, noise)
@@ -146,27 +160,32 @@ def _relaxation(
     """Rates at which small displacements along the orbit die out: 2 <v_k, v_l> x' = -Hessian x with v_k = A_k theta +
     b_k, on the orbit's tangent space."""
     moved = basis @ point + offset
-    values, vectors = np.linalg.eigh(2 * moved @ moved.T)
-    kept = values > 1e-10 * values.max()
-    white = vectors[:, kept] / np.sqrt(values[kept])
+    unit = 1 / np.maximum(np.linalg.norm(moved, axis=1), 1e-300)[:, None]
+    values, vectors = np.linalg.eigh(2 * (unit * moved) @ (unit * moved).T)
+    kept = values > 1e-10 * values.max()  # in units in which every field has the same length
+    white = unit * vectors[:, kept] / np.sqrt(values[kept])
     return np.linalg.eigvalsh(white.T @ _hessian(basis, offset, point, noise, temperature, weight_decay) @ white)
 
 
 def joint_of_fields(
-    fields: Sequence[tuple[Array, Array]], theta: Array, sigma: Array, temperature: float, weight_decay: float
+    moving: Sequence[tuple[Array, Array]],
+    theta: Array,
+    sigma: Array,
+    temperature: float,
+    weight_decay: float,
+    reach: float = 1.0,
 ) -> JointEquilibrium | None:
     """The joint equilibrium of the symmetric generators (A, b) that noise or weight decay moves; None without such, or
     where they do not close under brackets.
 
-    Without weight decay, what carries no noise rests: translations, and every A with Sigma A = 0.
+    Without weight decay, what carries no noise rests and is no part of them: translations, and every A with Sigma A =
+    0. reach: as for `joint_equilibrium`.
     """
-    floor = QUIET * float(np.trace(sigma))
-    moving = [(a, b) for a, b in fields if weight_decay or np.linalg.norm(sigma @ a) > floor * np.linalg.norm(a)]
     linear = [(a, b) for a, b in moving if not b.any()]
     for chosen in (moving, linear):
         if chosen and is_closed([bordered(a, b) if any(b.any() for _, b in chosen) else a for a, b in chosen]):
             generators, shifts = zip(*chosen, strict=True)
-            return joint_equilibrium(generators, theta, sigma, temperature, weight_decay, shifts=shifts)
+            return joint_equilibrium(generators, theta, sigma, temperature, weight_decay, shifts=shifts, reach=reach)
     return None
 
 

@@ -20,7 +20,6 @@ import numpy as np
 import sympy as sp
 
 from symbolic.errors import InputError, instance, unknown
-from symbolic.evaluation import random_points as probing
 from symbolic.noise.covariance import Noise, Source
 from symbolic.noise.data_points import MOST_NODES, node_counts, node_grid
 from symbolic.noise.sign_class import Class, GenericNoise, classify
@@ -198,25 +197,20 @@ class OriginNoise(Noise):
         pairs = [self.factor(t) for t in np.asarray(thetas, dtype=float)]
         return np.array([m for m, _ in pairs]), np.array([r for _, r in pairs])
 
-
-class _GenericOrigin(GenericNoise):
-    """One part of the noise at a generic theta."""
+    def given(self, values: dict[sp.Symbol, float]) -> OriginNoise:
+        """The same part with numbers for symbols in the laws."""
+        return OriginNoise(self.loss, self.redrawn, self.origin, values)
 
     @cached_property
-    def roots(self) -> list[Array]:
-        """R with R R^T the part of Sigma at two generic points; rounding against the whole counts as 0."""
-        rng, own = np.random.default_rng(5), self.noise
-        assert isinstance(own, OriginNoise)
-        values = own.values or probing.distribution_values(self.loss, rng)
-        label, rest = (OriginNoise(self.loss, own.redrawn, origin, values) for origin in ORIGINS)
-        mine, other = (label, rest) if own.origin == "label" else (rest, label)
-        points = rng.standard_normal((2, self.loss.dimension))
-        return [_clean(mine.factor(t)[1], other.factor(t)[1]) for t in points]
+    def _other(self) -> OriginNoise:
+        """The other part."""
+        label, rest = ORIGINS
+        return OriginNoise(self.loss, self.redrawn, rest if self.origin == label else label, self.values)
 
-
-def _clean(root: Array, other: Array) -> Array:
-    """A part's R, zero where its Sigma is below the rounding of the whole."""
-    return root if np.sum(root**2) > 1e-12 * np.sum(other**2) else np.zeros_like(root)
+    def rounding(self, theta: Array, mean: Array, root: Array, most: int | None = None) -> Array:
+        """Of both parts: they come from the same gradients."""
+        other = self._other.factor(theta, most)
+        return super().rounding(theta, mean, root, most) + super(OriginNoise, self._other).rounding(theta, *other, most)
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,7 +260,7 @@ class LabelNoise:
         -------
         float
         """
-        label, rest = (float(np.trace(s)) for s in self.sigma(theta))
+        label, rest = (float(np.sum(n.at_point(theta, "share")[2] ** 2)) for n in (self.label, self.rest))
         return label / (label + rest) if label + rest else 0.0
 
     def charge(self, charge: Charge, origin: Origin = "label") -> Charge:
@@ -286,7 +280,7 @@ class LabelNoise:
         Charge
         """
         noise = self._of_origin(origin, charge)
-        kind, reason = _GenericOrigin(self.loss, noise).classify(charge.field)
+        kind, reason = GenericNoise(self.loss, noise).classify(charge.field)
         return replace(charge, noise=noise, classification=kind, reason=reason)
 
     def classify_at(self, charge: Charge, theta: Array, origin: Origin = "label") -> tuple[Class, str]:
@@ -306,10 +300,9 @@ class LabelNoise:
         tuple of str
             (class, reason).
         """
-        self._of_origin(origin, charge)
-        label, rest = self.sigma(theta)
-        own, other = (label, rest) if origin == "label" else (rest, label)
-        return classify(_clean(own, other), charge.A)
+        noise = self._of_origin(origin, charge)
+        root, rounding = noise.at_point(theta, "classify_at")[2:]
+        return classify(charge.spaces, charge.spaces.push(root, rounding))
 
     def _of_origin(self, origin: Origin, charge: Charge) -> OriginNoise:
         if origin not in ORIGINS:

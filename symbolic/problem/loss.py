@@ -115,6 +115,12 @@ class Loss:
         known = [*self.theta, *self.z]
         labels = [p.name for p in self.parameters]
         free = self.expression.free_symbols
+        endless = self.expression.has(sp.zoo, sp.nan, sp.oo, -sp.oo)  # these swallow what they are multiplied with
+        if endless or self.expression.has(sp.I):
+            found.append(
+                f"Loss.expression: must be real and finite; got {shown(self.expression, 60)}, which holds an imaginary"
+                " unit, an infinity or no number. Write a real loss."
+            )
         if not self.theta:
             found.append("Loss.parameters: at least one is needed; got none. Name the symbols that SGD moves.")
         found += reserved_names.refuse("Loss.parameters", labels)
@@ -151,17 +157,13 @@ class Loss:
                 " parameters or to data."
             )
         for p in self.parameters:
-            if p.name in cancelling:
+            if endless or p.name in cancelling:
                 continue
             if not free & set(p.symbols) and not {s.name for s in twins} & {s.name for s in p.symbols}:
                 found.append(
                     f"Loss.parameters: each must occur in the expression; got {p.name}, which does not. Remove it or"
                     " use it, or say cancelling= if it cancels."
                 )
-        if self.expression.has(sp.I, sp.zoo, sp.nan, sp.oo):
-            found.append(
-                "Loss.expression: must be real and finite; got an imaginary unit or infinity in it. Write a real loss."
-            )
         for piece in sorted(self.expression.atoms(sp.Piecewise), key=str):
             covered = sp.Or(*(condition for _, condition in piece.args))
             if covered != sp.true and covered.simplify() != sp.true:
@@ -263,6 +265,30 @@ class Loss:
         if not found.ndim or found.shape[-1] != self.dimension:
             rule = f"must be {{parameter: value}}, or numbers of shape (..., {self.dimension})"
             raise InputError.of(where, rule, theta, "Pack a point with loss.pack.")
+        return found
+
+    def point(self, theta: Any, where: str = "theta") -> np.ndarray:
+        """One point as an array.
+
+        Parameters
+        ----------
+        theta
+            Numbers (D,), or a point as `pack` takes it.
+        where
+            What messages call it.
+
+        Returns
+        -------
+        ndarray (D,)
+
+        Raises
+        ------
+        InputError
+            As `points`, and for more than one.
+        """
+        found = self.points(theta, where)
+        if found.ndim != 1:
+            raise InputError(f"{where}: must be one point, ({self.dimension},); got shape {found.shape}. Give one.")
         return found
 
     def pack(self, values: Mapping[Any, Any], where: str = "start") -> np.ndarray:

@@ -54,6 +54,7 @@ class Family:
     charges: tuple[int, ...]
     noise: str
     noise_latex: str
+    loss: Loss = field(repr=False)
     parts: tuple[tuple[Term, Number], ...] = field(default=(), repr=False)
     sigma: Callable[[Any], np.ndarray] | None = field(default=None, repr=False)
 
@@ -62,9 +63,25 @@ class Family:
         """Whether the form is a symmetric matrix, its entries given for the upper triangle."""
         return len(self.entries) < prod(self.shape)
 
-    def at(self, theta: np.ndarray) -> np.ndarray:
-        """Its value at theta of shape (D,): float array of shape `shape`."""
-        out = np.empty(self.shape)
+    def at(self, theta: Any) -> np.ndarray:
+        """Its value at a point.
+
+        Parameters
+        ----------
+        theta
+            A point, {symbol or name: value} or numbers (D,).
+
+        Returns
+        -------
+        ndarray
+            Of shape `shape`.
+
+        Raises
+        ------
+        InputError
+            For a point that does not fit the loss.
+        """
+        theta, out = self.loss.point(theta), np.empty(self.shape)
         for index, generator in self.entries.items():
             out[index] = generator.charge(theta)
             if self.symmetric:
@@ -222,6 +239,7 @@ class _Finder:
                 entries=entries,
                 number=len(own),
                 charges=members,
+                loss=self.loss,
                 noise=matrix_terms.join(quadratic, lambda t: t.text(lambda n: f"g_{n}"), "*"),
                 noise_latex=matrix_terms.join(quadratic, lambda t: t.latex(matrix_terms.gradient_symbol), r"\,"),
                 parts=tuple(quadratic),

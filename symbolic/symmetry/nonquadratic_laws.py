@@ -178,7 +178,8 @@ def _of_one(loss: Loss) -> dict[sp.Symbol, set[sp.Expr]]:
                 parts += [node.func(*own)] if own else []
         for part in parts:
             names = part.free_symbols
-            if len(names) == 1 and names <= theta and part.is_Symbol is False and not part.has(*FLAT):
+            function = isinstance(part, sp.Expr) and not part.is_Symbol  # no condition, no branch with its condition
+            if function and len(names) == 1 and names <= theta and not part.has(*FLAT):
                 out.setdefault(next(iter(names)), set()).add(part)
     return out
 

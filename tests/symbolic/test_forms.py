@@ -269,6 +269,19 @@ def test_drift_of_a_family_is_that_of_its_charges(name: str) -> None:
             assert family.drift().startswith(f"-{'2*' * (decay == 2)}lambda_wd*C")
 
 
+@pytest.mark.parametrize("name", ["rescaling", "matrix-factorization", "softmax-regression", "two-layer-relu"])
+def test_families_take_points_by_name_and_by_symbol(name: str) -> None:
+    loss = LIBRARY[name].build()
+    theta = np.random.default_rng(6).normal(size=loss.dimension)
+    for family in find_families(loss, charges_of(loss)):
+        known = family.at(theta)
+        by_symbol = {p.name if p.shape else p.symbols[0]: loss.unpack(theta)[p.name] for p in loss.parameters}
+        for given in (loss.unpack(theta), by_symbol, list(theta)):
+            assert (family.at(given) == known).all()
+        with pytest.raises(ValueError, match="must be one point"):
+            family.at(theta[None])
+
+
 def test_families_are_typeset() -> None:
     (family,) = find_families(*(loss := losses.linear_net([3, 2, 4]), charges_of(loss)))
     assert family.latex == r"W_{0}^{\mathsf T} W_{0} - W_{1} W_{1}^{\mathsf T}"

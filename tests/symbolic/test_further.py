@@ -104,6 +104,22 @@ def test_none_where_there_is_none() -> None:
     assert polynomial_laws(loss, 3) == []
 
 
+@pytest.mark.parametrize(
+    "f",
+    [
+        sp.Piecewise((u**2, sp.Abs(u) < 1), (2 * sp.Abs(u) - 1, True)) + w,
+        sp.Piecewise((u**2, u < 1), (2 * u - 1, True)) * sp.Piecewise((w, w > 0), (2 * w, True)),
+        sp.Piecewise((sp.sin(u), u < 1), (0, True)) + w,
+        sp.Piecewise((sp.Piecewise((u**3, u < 2), (u, True)), u > 0), (-u, True)) + w**2,
+    ],
+)
+def test_branches_of_a_parameter_are_no_functions_of_it(f: sp.Expr) -> None:
+    """A branch of a Piecewise holds its condition beside its value: summaries and records of such losses are told."""
+    theory = derive(Loss((f * x - y) ** 2, [u, w], GAUSS))
+    assert theory.summary()
+    assert theory.to_json()["charges"] == []
+
+
 def test_bad_input() -> None:
     loss = losses.rescaling()
     with pytest.raises(ValueError, match="degree must be a whole number"):

@@ -99,6 +99,15 @@ def test_refusals(make: Any, message: str) -> None:
         make()
 
 
+@pytest.mark.parametrize("expression", [sp.nan, sp.oo, -sp.oo * u, sp.zoo * u * x, sp.nan * u * x])
+def test_what_is_not_finite_is_told_alone(expression: sp.Expr) -> None:
+    """It swallows its factors: parameters that do not occur for this reason are no second problem."""
+    with pytest.raises(ValueError) as caught:
+        Loss(expression, [u, sp.Symbol("w", real=True)], GAUSS)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith("Loss.expression: must be real and finite; got ")
+
+
 def test_all_problems_come_at_once() -> None:
     with pytest.raises(ValueError) as caught:
         Loss(sp.Symbol("q") * y, [sp.Symbol("q"), u], GAUSS)

@@ -12,10 +12,19 @@ from symbolic.evaluation.tape import Tape
 from symbolic.functions.activations import relu
 from symbolic.library import LIBRARY
 from symbolic.noise.covariance import Noise
+from symbolic.noise.eigenspaces import Eigenspaces
 from symbolic.noise.sign_class import GenericNoise, classify
 from symbolic.theory import derive
 from tests.symbolic import losses
 from tests.symbolic.losses import u, w, x, y
+
+SIGN = AffineField.from_matrices([[1, 0], [0, -1]])
+
+
+def class_of(root: np.ndarray, field: AffineField, rounding: np.ndarray | None = None) -> tuple[str, str]:
+    """Class and reason of a generator under Sigma = R R^T, R known but for `rounding`."""
+    spaces = Eigenspaces.of(field)
+    return classify(spaces, spaces.push(root, np.zeros(len(root)) if rounding is None else rounding))
 
 
 @pytest.mark.parametrize("name", list(LIBRARY))
@@ -74,15 +83,17 @@ def test_mixed_classes_in_one_algebra() -> None:
 
 def test_no_noise_is_frozen() -> None:
     """Data that never vary: Sigma = 0."""
-    assert classify(np.zeros((2, 2)), np.diag([1.0, -1.0]))[0] == "frozen"
+    assert class_of(np.zeros((2, 2)), SIGN)[0] == "frozen"
     loss = Loss((u * w * x - y) ** 2, [u, w], {x: Normal(1, 0), y: Normal(0, 0)})
     assert derive(loss).charges[0].classification == "frozen"
 
 
 def test_noise_on_one_sign_only_diverges_both_ways() -> None:
-    assert classify(np.diag([1.0, 0.0]), np.diag([1.0, -1.0]))[1].endswith("grows without end")
-    assert classify(np.diag([0.0, 1.0]), np.diag([1.0, -1.0]))[1].endswith("falls without end")
-    assert classify(np.eye(2), np.diag([1.0, -1.0]))[0] == "convergent"
+    assert class_of(np.diag([1.0, 0.0]), SIGN)[1].endswith("grows without end")
+    assert class_of(np.diag([0.0, 1.0]), SIGN)[1].endswith("falls without end")
+    assert class_of(np.eye(2), SIGN)[0] == "convergent"
+    assert class_of(np.diag([1.0, 1e-30]), SIGN)[0] == "convergent"
+    assert class_of(np.diag([1.0, 1e-30]), SIGN, np.full(2, 1e-20))[0] == "divergent"
 
 
 def test_symbols_in_the_law() -> None:
@@ -149,6 +160,6 @@ def test_class_follows_the_law_not_only_the_loss() -> None:
 def test_exact_class_agrees_with_numbers(name: str) -> None:
     loss = LIBRARY[name].build()
     theory = derive(loss)
-    sigma = theory.sigma(np.random.default_rng(4).normal(size=loss.dimension))
+    root, rounding = theory.noise.at_point(np.random.default_rng(4).normal(size=loss.dimension), "test")[2:]
     for charge in theory.charges:
-        assert charge.classification == classify(sigma, charge.A)[0]
+        assert charge.classification == class_of(root, charge.field, rounding)[0]

@@ -308,6 +308,19 @@ def test_display() -> None:
     assert repr(found) == text
 
 
+@pytest.mark.parametrize(
+    "f, value",
+    [(u * w * x - y, 0.0), (u**2 * w**2 * x - y, 0.0), ((u * w) ** 2 * x, 0.0), (u * w * x - x, 0.0)],
+)
+def test_flat_origin_is_neutral(f: sp.Expr, value: float) -> None:
+    """Without slope and curvature there is no rate, and S = 2 (u^2 + w^2) E x^2 of (uwx - y)^2 stays 0."""
+    theory = derive(Loss(f**2, [u, w], {x: Normal(0, 1), y: Normal(0, 1)} if f.has(y) else {x: Normal(0, 1)}))
+    found = theory.sharpness({u: 0, w: 0}, SGD(0.1))
+    assert (found.value, found.rate, found.verdict, found.value_star) == (value, 0.0, "neutral", value)
+    relative = theory.equilibrium({u: 0, w: 0}, SGD(0.1)).relative
+    assert relative is None or not relative.converged
+
+
 def test_bad_input() -> None:
     theory = derive(rescaling())
     with pytest.raises(ValueError, match="schedule"):

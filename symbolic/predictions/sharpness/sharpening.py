@@ -10,7 +10,7 @@ together: `symbolic.predictions.sharpness.valley`.
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -24,6 +24,7 @@ from symbolic.noise.hessian import MeanHessian, trace_expression
 from symbolic.predictions.charge import Charge
 from symbolic.predictions.derivation import Derivation
 from symbolic.predictions.equilibrium import Equilibrium
+from symbolic.predictions.orbit import total
 from symbolic.predictions.sharpness.stability import Stability, stability
 from symbolic.predictions.sharpness.valley import RELATIVE, motion, on_orbit
 from symbolic.problem.optimizer import SGD, require_sgd
@@ -32,7 +33,8 @@ Array = np.ndarray
 FAR = 1e6
 """Factor from which a sharpness at an equilibrium at infinity is called 0 or infinite."""
 DISTANT = 1e5
-"""Norm of the group element beyond which a joint equilibrium is one at infinity."""
+"""Norm of the group element, over that of what brings one charge to rest, beyond which a joint equilibrium is one at
+infinity."""
 SHOWN = 12
 """Charges listed before the rest is counted."""
 SHORT = 250
@@ -276,8 +278,8 @@ class Sharpness:
         return f"<p>{html.escape(self.summary())}</p>\n<table>{head}{rows}</table>\n{self._repr_latex_()}"
 
 
-def sharpness(theory: Derivation, at: Mapping[Any, Any], sgd: SGD) -> Sharpness:
-    """S = Tr Hess L at a point and what noise does to it. at: {symbol or name: number or array}.
+def sharpness(theory: Derivation, at: Any, sgd: SGD) -> Sharpness:
+    """S = Tr Hess L at a point and what noise does to it. at: {symbol or name: number or array}, or numbers (D,).
 
     Raises ValueError for a schedule, for laws with symbols or bare moments, and where the loss has no finite second
     derivatives.
@@ -288,21 +290,20 @@ def sharpness(theory: Derivation, at: Mapping[Any, Any], sgd: SGD) -> Sharpness:
             f"sharpness: a schedule makes the rates depend on time; got {sgd.schedule}. Leave it out; Sharpness.stable"
             " takes one."
         )
-    theta, noise = theory.loss.pack(at, "at"), theory.noise
+    noise = theory.noise
     rates = noise.rates(sgd, numeric=True)
     hessian_of = MeanHessian(noise)
-    h, (mean, root) = hessian_of(theta), noise.factor(theta)
-    found = theory.equilibrium(at, sgd)
+    theta, mean, root, rounding = noise.at_point(theory.loss.point(at, "at"), "sharpness")
+    h = hessian_of(theta)
+    found = theory.equilibrium(theta, sgd)
     temperature = rates.speed**2 * rates.temperature
-    size_h, size_s = float(np.linalg.norm(h)), float(np.linalg.norm(root) ** 2)
     charges = []
     for charge, own in zip(theory.charges, found.charges, strict=True):
-        a, v = charge.A, charge.A @ theta + charge.b
-        bend, push = float(np.sum(h * a)), float(np.sum(root * (a @ root)))
-        size = float(np.linalg.norm(a))
-        still = abs(bend) <= RELATIVE * size_h * size or abs(push) <= RELATIVE * size_s * size or not v.any()
-        rate = 0.0 if still else -temperature * bend * push / float(v @ v)
-        star = on_orbit(a, h, own.lambda_star)
+        spaces, v = charge.spaces, charge.A @ theta + charge.b
+        bend = total(spaces.values * spaces.forms(h), RELATIVE)
+        push = total(spaces.values * spaces.push(root, rounding), RELATIVE)
+        rate = -temperature * bend * push / float(v @ v) if bend and push and v.any() else 0.0
+        star = on_orbit(spaces, h, own.lambda_star)
         charges.append(ChargeSharpness(charge, -2 * bend, rate, _verdict(rate), own.lambda_star, star))
     moved = motion(theory.algebra.fields, [c.field for c in theory.charges], theta, h, mean, root)
     rate, decay = temperature * moved.rate, rates.speed * rates.weight_decay * moved.decay_rate
@@ -349,7 +350,7 @@ def _star(
         return None, np.nan
     back = np.linalg.inv(found.joint.transform)
     reach = max(np.linalg.norm(found.joint.transform, 2), np.linalg.norm(back, 2))
-    if found.joint.converged and reach < DISTANT:
+    if found.joint.converged and reach < DISTANT * max(e.reach for e in found.charges):
         return found.joint.theta, float(np.trace(hessian_of(found.joint.theta)))
     far, now = float(np.sum((h @ back) * back)), float(np.trace(h))
     if abs(far) * FAR < abs(now):

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from symbolic.algebra.affine import AffineField
-from symbolic.predictions.valley.descent import STATIONARY
+from symbolic.noise.eigenspaces import Eigenspaces
+from symbolic.predictions.valley.descent import STATIONARY, steepness
 from symbolic.predictions.valley.fluctuations import fluctuations
 from symbolic.predictions.valley.gram import Gram
 
@@ -29,6 +30,10 @@ Array = np.ndarray
 RELATIVE = 1e-9
 """Size of a trace, over the product of its factors' norms, below which it counts as 0; of an eigenvalue over the
 largest one."""
+
+
+EXACT = 1e-14
+"""Size of H on an eigenvector of a generator, over that of its rows, up to which it does not grow from rounding."""
 
 
 @dataclass(frozen=True)
@@ -48,17 +53,15 @@ class Motion:
     flat: int
 
 
-def on_orbit(a: Array, h: Array, at: float) -> float:
+def on_orbit(spaces: Eigenspaces, h: Array, at: float) -> float:
     """Tr[H e^{-2 lambda A}] at lambda = at; its limit where that is infinite."""
-    values, vectors = np.linalg.eigh(a)
-    weights = np.einsum("ji,jk,ki->i", vectors, h, vectors)
+    values, weights, rest = spaces.values, spaces.forms(h), spaces.rest(h)
     if np.isfinite(at):
-        return float(np.exp(-2 * at * values) @ weights)
-    size = np.abs(values).max(initial=0.0)
-    values = np.where(np.abs(values) > 1e-10 * size, values, 0.0)
-    growing = (np.sign(at) * values < 0) & (np.abs(weights) > RELATIVE * np.linalg.norm(h))
+        return float(np.exp(-2 * at * values) @ weights) + rest
+    floor = EXACT * np.linalg.norm(h[spaces.indices], axis=1)
+    growing = (np.sign(at) * values < 0) & (np.abs(weights) > np.sqrt(spaces.within(floor**2)))
     if not growing.any():
-        return float(weights[values == 0].sum())
+        return float(weights[values == 0].sum()) + rest
     fastest = growing & (np.abs(values) > 0.999 * np.abs(values[growing]).max())
     return float(np.sign(weights[fastest].sum()) * np.inf)
 
@@ -86,7 +89,7 @@ def motion(
     """
     spectrum, vectors = np.linalg.eigh(h)
     top = max(float(np.abs(spectrum).max(initial=0.0)), 1e-300)
-    slope = float(np.linalg.norm(mean)) / (top * max(float(np.linalg.norm(theta)), 1e-300))
+    slope = steepness(mean, top, theta)
     floor = top * max(RELATIVE, 10 * slope)
     at_minimum = bool(slope <= STATIONARY and spectrum[0] > -floor) if minimum is None else minimum
     if at_minimum:

@@ -19,6 +19,12 @@ LONGEST = 1e6
 """Time of descent, in units of 1/lambda_max(H), after which it is given up."""
 
 
+def steepness(gradient: Array, curvature: float, theta: Array) -> float:
+    """Size of the gradient over |H| |theta|: 0 without a gradient, infinite where it alone is not 0."""
+    size, scale = float(np.linalg.norm(gradient)), curvature * float(np.linalg.norm(theta))
+    return size / scale if scale else np.inf if size else 0.0
+
+
 def descend(hessian: MeanHessian, theta: Array) -> tuple[Array | None, bool]:
     """(the minimum of L that gradient flow leads to, None where it leads to none; whether theta was away from it).
 
@@ -32,12 +38,13 @@ def descend(hessian: MeanHessian, theta: Array) -> tuple[Array | None, bool]:
         """Size of the gradient, the largest curvature, and whether none is negative."""
         curvatures = np.linalg.eigvalsh(hessian(at))
         top = max(float(np.abs(curvatures).max(initial=0.0)), 1e-300)
-        slope = float(np.linalg.norm(gradient(at))) / (top * max(float(np.linalg.norm(at)), 1e-300))
-        return slope, top, bool(curvatures.min(initial=0.0) >= -SADDLE * top)
+        return steepness(gradient(at), top, at), top, bool(curvatures.min(initial=0.0) >= -SADDLE * top)
 
     slope, curvature, bowl = shape(theta)
     away, spent, span = slope > STATIONARY, 0.0, 10.0
     while (slope > STATIONARY / 10 or not bowl) and spent < LONGEST:
+        if slope == 0:  # gradient flow rests on a saddle
+            return None, away
         flow: Any = solve_ivp(
             lambda _, at: -gradient(at),
             (0.0, span / curvature),
