@@ -11,6 +11,7 @@ import sympy as sp
 from symbolic.algebra.affine import AffineField
 from symbolic.algebra.number_field import real
 from symbolic.evaluation.tape import Tape
+from symbolic.problem.assumptions import sign_of
 from symbolic.problem.base_distribution import Distribution
 from symbolic.problem.loss import Loss
 
@@ -28,10 +29,13 @@ def distribution_values(loss: Loss, rng: np.random.Generator) -> dict[sp.Symbol,
 
 
 def generic(block: Distribution, n: int, rng: np.random.Generator, values: dict[sp.Symbol, float]) -> Array:
-    """n generic points of a block's space: free real values where the law is continuous, 0/1 and labels as they are."""
+    """n generic points of a block's space: free real values, of the signs assumed, where the law is continuous, 0/1 and
+    labels as they are."""
     drawn = block.sample(n, rng, values)
+    signs = np.array([sign_of(s) for s in block.symbols])[:, None]
     if drawn is None:
-        return rng.standard_normal((len(block.symbols), n))
+        drawn = rng.standard_normal((len(block.symbols), n))
+        return np.where(signs, signs * np.abs(drawn), drawn)
     if block.table is None:
         return drawn
     table = block.table
@@ -40,7 +44,9 @@ def generic(block: Distribution, n: int, rng: np.random.Generator, values: dict[
     rows = np.array([rng.choice(patterns[k]) for k in chosen], dtype=int)
     spread = np.where(table.std(axis=0) > 0, table.std(axis=0), 1.0)[:, None]
     drawn = table[rows].T
-    return np.where(discrete[:, None], drawn, drawn + 0.5 * spread * rng.standard_normal(drawn.shape))
+    spread_out = drawn + 0.5 * spread * rng.standard_normal(drawn.shape)
+    spread_out = np.where(signs, signs * np.abs(spread_out), spread_out)
+    return np.where(discrete[:, None], drawn, spread_out)
 
 
 def label_patterns(table: Array) -> tuple[Array, list[Array]]:
@@ -109,7 +115,7 @@ def constraints(probe: Probe, rng: np.random.Generator, *, as_drawn: bool = Fals
     norm = np.linalg.norm(g, axis=0)
     keep = norm > 1e-9 * float(norm.max(initial=0.0))
     theta, g = theta[:, keep], g[:, keep] / norm[keep]
-    rows = np.concatenate([np.einsum("in,jn->nij", g, theta).reshape(len(g.T), -1), g.T], axis=1)
+    rows = np.concatenate([np.einsum("in,jn->nij", g, theta).reshape(len(g.T), d * d), g.T], axis=1)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
