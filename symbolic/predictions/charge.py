@@ -135,8 +135,9 @@ class Charge:
             raise InputError(f"theta: must be one point, ({self.loss.dimension},); got shape {theta.shape}. Give one.")
         mean, root = self.noise.factor(theta)
         quadratic = float(theta @ self.A @ theta)
+        trace = 0.0 if self.classification == "frozen" else np.einsum("ik,ij,jk->", root, self.A, root, optimize=True)
         return laws.Terms(
-            float(np.einsum("ik,ij,jk->", root, self.A, root, optimize=True)),
+            float(trace),
             float(mean @ self.A @ mean),
             float(self.b @ mean),
             quadratic,

@@ -27,6 +27,8 @@ from symbolic.problem.optimizer import SGD
 Array = np.ndarray
 SHOWN = 64
 """D up to which the motion in the valley is worked out unasked, for display."""
+HUGE = 1e6
+"""Entries of a generator beyond which they are counted in a unit of their own."""
 FAR = 200.0
 """Largest |lambda| * max|eigenvalue| looked at before an equilibrium counts as infinitely far."""
 
@@ -163,7 +165,10 @@ def charge_equilibrium(charge: Charge, theta: Array, sigma: Array, rates: laws.R
             at = orbit.at(x)
             return temperature * noise - 2 * decay * float(at @ (a @ at + b)) if decay else temperature * noise
 
-    star = _root(force, FAR / float(np.abs(orbit.values).max()) if a.any() else 1e9)
+    unit = unit_of(orbit.values)
+    far = FAR * unit / float(np.abs(orbit.values).max()) if a.any() else 1e9
+    star = _root(lambda x: force(x / unit), far)
+    star = None if star is None else star / unit
     if star is None:
         return ChargeEquilibrium(charge, 0.0, theta, charge.value(theta), 0.0, kind, reason)
     if np.isinf(star):
@@ -174,6 +179,13 @@ def charge_equilibrium(charge: Charge, theta: Array, sigma: Array, rates: laws.R
     pull = decay * (2 * float(at @ a @ v) + float(b @ v))
     rate = rates.speed * (curvature + pull) / float(v @ v) if v.any() else 0.0
     return ChargeEquilibrium(charge, star, at, charge.value(at), rate, kind, reason)
+
+
+def unit_of(values: Array) -> float:
+    """A power of 2 in which the entries of a generator are counted, 1 unless they are huge: coefficients of decimals
+    with many digits are whole numbers of as many."""
+    largest = float(np.abs(values).max(initial=0.0))
+    return 2.0 ** round(np.log2(largest)) if largest > HUGE else 1.0
 
 
 def _root(force: Callable[[float], float], far: float) -> float | None:
@@ -213,7 +225,7 @@ def equilibrium(
     sigma = noise.sigma(theta)
     rates = noise.rates(sgd, numeric=True)
     single = tuple(charge_equilibrium(c, theta, sigma, rates) for c in charges)
-    pairs = [(c.A, c.b) for c in charges]
+    pairs = [(c.A / unit, c.b / unit) for c in charges for unit in [unit_of(np.append(c.A, c.b))]]
     joint = joint_of_fields(pairs, theta, sigma, rates.speed * rates.temperature, rates.weight_decay)
     if joint is not None:
         joint = replace(joint, rates=rates.speed * joint.rates)
