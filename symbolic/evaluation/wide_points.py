@@ -17,13 +17,14 @@ from symbolic.algebra.number_field import real
 from symbolic.evaluation.kink_sides import reached
 from symbolic.evaluation.random_points import Probe
 from symbolic.evaluation.room import Room
+from symbolic.evaluation.shaken import Shaken
 from symbolic.problem.loss import Loss
 
 Array = np.ndarray
 DIGITS = 40
 AGREED = 1e-20
-"""Relative difference from twice as many digits up to which a gradient counts as known."""
-SCALES = (-3, 2)
+"""Relative change up to which a gradient counts as known, functions being off by the last quarter of their digits."""
+SCALES = (-5, 2)
 """Powers of 10 between which parameters and data are scaled."""
 MOVED = 1e-6
 """Singular values, of how fields move a loss, that count as more than none."""
@@ -37,7 +38,7 @@ def broad(loss: Loss, each: int, seed: int = 33) -> Array:
     """Such points (inputs, n), `each` of them for every pattern of sides."""
     rng, probe = np.random.default_rng(seed), Probe(loss)
     room = Room(probe)
-    points = [room.scaled(np.concatenate(probe.points(12 + 2 * each, rng)), rng, SCALES)]
+    points = [room.scaled(np.concatenate(probe.points(16 + 3 * each, rng)), rng, SCALES)]
     sides = reached(loss)
     if sides.points.shape[1]:
         there = sides.points[:, ::-1][:, : max(1, MOST // each)]
@@ -53,7 +54,7 @@ def directions(loss: Loss, values: Array) -> list[tuple[Array, Array]]:
     digits."""
     d, tape = loss.dimension, Probe(loss).tape
     values = values[:, np.isfinite(tape.gradient(values, d)[0]).all(axis=0) & np.isfinite(tape.evaluate(values)[0])]
-    gradients = [_gradients(loss, values, digits) for digits in (DIGITS, 2 * DIGITS)]
+    gradients = [_gradients(loss, values, shaken) for shaken in (True, False)]
     found = []
     with mpmath.workdps(DIGITS):
         for n in range(values.shape[1]):
@@ -94,7 +95,12 @@ def cut(loss: Loss, null: Array) -> Array:
     return vt[int((s > MOVED).sum()) :] @ null
 
 
-def _gradients(loss: Loss, values: Array, digits: int) -> Array:
+def _gradients(loss: Loss, values: Array, shaken: bool) -> Array:
+    """Gradients with twice the digits; shaken: with functions that are off by the last quarter of them."""
+    digits = 2 * DIGITS
+    tape = Probe(loss, digits).tape
     with mpmath.workdps(digits):
+        if shaken:
+            tape.arithmetic = Shaken(mpmath.mpf(10) ** (-digits * 3 // 4), digits)
         exact = np.vectorize(mpmath.mpf, otypes=[object])(values)
-        return Probe(loss, digits).tape.gradient(exact, loss.dimension)[0]
+        return tape.gradient(exact, loss.dimension)[0]

@@ -34,6 +34,8 @@ from symbolic.symmetry.solve import antisymmetric_part, rationalise, slices, sol
 
 NUMERIC_LIMIT = 45
 """Largest D for which the D*D + D unknowns are also solved for numerically."""
+CROSSED = 12
+"""Largest D for which a proof by the independence of functions is held to random points too."""
 TOLERANCE = 1e-25
 """Residual at 40 digits below which a rationalised generator is accepted."""
 
@@ -118,9 +120,20 @@ def find_algebra(loss: Loss, formal: Formal | None) -> Algebra:
     reason = _proof(loss, formal)
     if reason:
         fields, certificate = exact, Certificate("proved", 0.0, reason)
-    else:
-        fields, certificate = _complete(loss, formal, exact)
+    if not reason or _doubted(loss, formal, exact):
+        found = _complete(loss, formal, exact)
+        if not reason or len(found[0]) > len(exact):
+            fields, certificate = found
     return Algebra(size, tuple(fields), tuple(symmetric_part(fields)), tuple(antisymmetric_part(fields)), certificate)
+
+
+def _doubted(loss: Loss, formal: Formal | None, exact: list[AffineField]) -> bool:
+    """Whether random points allow more than a proof by the independence of functions does."""
+    size = loss.dimension
+    if formal is None or not formal.transcendental or size > CROSSED:
+        return False
+    rows = probing.constraints(probing.Probe(loss), np.random.default_rng(24))
+    return probing.nullity(rows, size * size + size) != len(exact)
 
 
 def _proof(loss: Loss, formal: Formal | None) -> str:
