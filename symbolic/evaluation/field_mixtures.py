@@ -7,6 +7,7 @@ kinks are those at random real points, so that patterns that cannot occur (w x >
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -16,6 +17,8 @@ import numpy as np
 from symbolic.evaluation import random_points as probing
 from symbolic.evaluation.lie_brackets import Fields, nested
 from symbolic.evaluation.prime_field import PRIME, Jet, Unsupported
+from symbolic.evaluation.rare_sides import rare
+from symbolic.evaluation.room import Room
 from symbolic.evaluation.tape import Arithmetic, Tape
 from symbolic.functions.registry import Elementary
 from symbolic.problem.loss import Loss
@@ -35,6 +38,10 @@ THETAS = 300
 """Thetas tried until every pattern has a sample whose roots exist."""
 CHAMBERS = 6
 """Signs of the parameters tried where kinks lie in theta alone."""
+CORNERS, CORNERS_TRIED = 12, 200
+"""Thetas of other patterns of these kinks that are tried there, and thetas that show which are usual."""
+RARE_TRIED = 600
+"""Random points that show which sides are seldom met."""
 
 
 class _Signs(Arithmetic):
@@ -68,10 +75,13 @@ class Mixture:
 class Mixtures:
     """Such combinations at one random theta. chamber: which signs of theta the kinks that lie in theta alone have.
 
-    cycle: how many of them it takes until every pattern has had its turn.
+    cycle: how many of them it takes until every pattern has had its turn. beyond: real points (inputs, m) on sides of
+    kinks that random points seldom see; those sides take part in every combination.
     """
 
-    def __init__(self, loss: Loss, seed: int = 8, start: int = PRIME, chamber: int = 0) -> None:
+    def __init__(
+        self, loss: Loss, seed: int = 8, start: int = PRIME, chamber: int = 0, beyond: Array | None = None
+    ) -> None:
         self.fields = Fields(loss, seed, start)
         self.rng, self.prime, self.size = self.fields.rng, self.fields.prime, loss.dimension
         self.kinked = self.fields.kinked
@@ -79,12 +89,17 @@ class Mixtures:
         copies = COPIES if self.kinked or self.bits.any() else 1
         self.width = min(copies * self.patterns, WIDEST)
         self.cycle = -(-copies * self.patterns // self.width)
-        self.turn = 0
+        self.turn, self.usual, self.rare_turn = 0, self.width, 0
+        self.rare = np.zeros((0, 0), dtype=np.int64), np.zeros((len(self.labels), 0), dtype=np.int64)
         if self.kinked:
             self.real = Tape([loss.expression], self.fields.inputs)
             self.values = probing.distribution_values(loss, self.rng)
+            self.narrow = Room(probing.Probe(loss)).narrow[self.size :]
             self.held = self._held()
+            self.beyond = np.zeros((len(self.fields.inputs), 0)) if beyond is None else beyond
+            self.corners = self._corners() if self.held.any() else []
             self.signs = self._chamber(chamber)
+            self._add_rare()
         for _ in range(THETAS):
             self.fields.theta = self.fields.uniform(self.size)
             try:
@@ -97,7 +112,7 @@ class Mixtures:
     @property
     def chambers(self) -> int:
         """How many signs of theta are to be looked at: more than one where kinks lie in theta alone."""
-        return CHAMBERS if self.kinked and self.held.any() else 1
+        return CHAMBERS + len(self.corners) if self.kinked and self.held.any() else 1
 
     def _read_labels(self, loss: Loss) -> None:
         """Which inputs after theta are labels, which single bits, and each table's patterns of labels."""
@@ -137,8 +152,59 @@ class Mixtures:
         return held
 
     def _chamber(self, chamber: int) -> Array:
+        if chamber >= CHAMBERS:
+            return self.corners[chamber - CHAMBERS]
         theta = self.rng.standard_normal(self.size)
         return np.abs(theta) if chamber == 0 else -np.abs(theta) if chamber == 1 else theta
+
+    def _corners(self) -> list[Array]:
+        """Thetas beyond, one for every pattern that the kinks in theta alone show there, the least usual first."""
+        if not self.beyond.shape[1]:
+            return []
+        points = self.beyond
+        sides = self._seen(points)
+        others = self.rng.permutation(points.shape[1])
+        still = (sides == self._seen(np.concatenate([points[: self.size], points[self.size :, others]]))).all(axis=1)
+        usual = self.rng.standard_normal((self.size, CORNERS_TRIED)) * self.rng.choice([0.4, 1.0, 1.7], CORNERS_TRIED)
+        rest = points[self.size :, self.rng.integers(0, points.shape[1], CORNERS_TRIED)]
+        known = Counter(column.tobytes() for column in self._seen(np.concatenate([usual, rest]))[still].T)
+        found: dict[bytes, Array] = {}
+        for j in range(points.shape[1] - 1, -1, -1):
+            found.setdefault(np.ascontiguousarray(sides[still, j]).tobytes(), points[: self.size, j])
+        return [found[key] for key in sorted(found, key=known.__getitem__)[:CORNERS]]
+
+    def _add_rare(self) -> None:
+        """Let every combination have some samples on sides that are seldom met, as they are with theta's held part."""
+        points = self.beyond.copy()
+        if not points.shape[1]:
+            return
+        points[: self.size][self.held] = self.signs[self.held, None]
+        sides = self._seen(points)
+        real = (sides >= 0).all(axis=0)
+        rest = self.fields.uniform(len(self.labels), RARE_TRIED)
+        rest[self.bits] &= 1
+        if self.labels.any():
+            rest[self.labels] = self._joint(RARE_TRIED)
+        chosen = np.flatnonzero(real)[rare(self._sides(rest), sides[:, real])]
+        if len(chosen):
+            self.rare = sides[:, chosen], np.rint(points[self.size :, chosen]).astype(np.int64)
+            share = min(len(chosen), COPIES)
+            self.width += share
+            self.cycle = max(self.cycle, -(-len(chosen) // share))
+
+    def _with_rare(self, rest: Array, gates: Array) -> tuple[Array, Array]:
+        """Samples and sides (.., n usual) with those of the next rare patterns beside every combination's: (.., n
+        width)."""
+        n, share = rest.shape[1] // self.usual, self.width - self.usual
+        sides, points = self.rare
+        turns = (self.rare_turn + np.arange(n * share)) % sides.shape[1]
+        self.rare_turn = int(turns[-1]) + 1
+        fresh = self.fields.uniform(len(rest), n * share)
+        fixed = self.labels | self.bits
+        fresh[fixed] = points[fixed][:, turns]
+        pairs = ((rest, fresh), (gates, sides[:, turns]))
+        whole = [np.concatenate([a.reshape(len(a), n, -1), b.reshape(len(b), n, -1)], axis=2) for a, b in pairs]
+        return whole[0].reshape(len(rest), -1), whole[1].reshape(len(gates), -1)
 
     def _sides(self, rest: Array) -> Array:
         """Sides of the kinks (calls, n) at random real points with the labels and bits of the samples."""
@@ -155,6 +221,9 @@ class Mixtures:
             for k, s in enumerate(self.fields.inputs[self.size :]):
                 if s not in self.fields.loss.z:
                     z[k] = self.values[s]
+            if self.narrow.any():
+                drawn = np.concatenate([probing.generic(b, m, self.rng, self.values) for b in self.fields.loss.blocks])
+                z[self.narrow] = drawn[self.narrow[: len(drawn)]]
             fixed = self.labels | self.bits
             z[fixed] = rest[fixed][:, waiting]
             drawn_at = np.concatenate([theta, z])
@@ -176,12 +245,14 @@ class Mixtures:
 
     def draw(self, n: int, rounds: int = ROUNDS) -> Mixture:
         """n combinations; patterns take turns. Raises Unsupported where a pattern has no sample whose roots exist."""
-        total = n * self.width
-        rest = self.fields.uniform(len(self.labels), total)
+        total, usual = n * self.width, n * self.usual
+        rest = self.fields.uniform(len(self.labels), usual)
         rest[self.bits] &= 1
         if self.labels.any():
-            rest[self.labels] = self._joint(total)
+            rest[self.labels] = self._joint(usual)
         gates = self._sides(rest) if self.kinked else None
+        if gates is not None and usual < total:
+            rest, gates = self._with_rare(rest, gates)
         waiting, again = np.arange(total), ~(self.labels | self.bits)
         for _ in range(rounds):
             here = None if gates is None else gates[:, waiting]

@@ -7,6 +7,8 @@ Gribonval, Peyre 2307.00144, section 2).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -22,8 +24,20 @@ from symbolic.problem.loss import Loss
 Array = np.ndarray
 TRIES, SCOUTS = 500, 20
 """Thetas tried, and samples drawn at each, until what depends on theta alone has its square roots."""
+MOST_TRIED = 1 << 18
+"""Points drawn to find those where roots inside functions exist."""
 PRIMES = 50
 """Primes tried until what is under a root of constants is a square."""
+
+
+@dataclass(frozen=True)
+class Inside:
+    """roots: those, counted as a tape takes them, that stand inside a smooth function or another root; over: those
+    that another stands inside; kinks: whether a kink stands inside a function or root."""
+
+    roots: frozenset[int]
+    over: frozenset[int]
+    kinks: bool
 
 
 class Fields:
@@ -109,11 +123,51 @@ class Fields:
         """[X_1, [X_2, ... X_m]] at theta, batches[j] holding the samples of X_j: D components, sample by sample."""
         return nested(self.gradient, batches, self.start(batches[0].shape[1]) if theta is None else theta)
 
-    def arguments(self, n: int) -> tuple[JetArithmetic, JetArithmetic]:
-        """What the functions were taken of at n random (theta, z), and at the same theta with other z."""
-        theta = [Jet(self.uniform(1, n), self.prime) for _ in self.theta]
-        first, second = (self.uniform(len(self.inputs) - len(theta), n) for _ in range(2))
-        return self.forward(first, theta)[2], self.forward(second, theta)[2]
+    def arguments(
+        self, n: int, sides: Array | None = None, anywhere: bool = False
+    ) -> tuple[JetArithmetic, JetArithmetic]:
+        """What the functions were taken of at n random (theta, z), and at the same theta with other z.
+
+        sides: of the kinks, one for every time that the tape asks. Where a root stands inside a function or another
+        root, it exists at these points, unless they are to be anywhere. Raises Unsupported where there are too many
+        such roots for points to be found.
+        """
+        inner = [] if anywhere else sorted(self.inside.roots)
+        tried = n * 5 ** len(inner)
+        if tried > MOST_TRIED:
+            raise Unsupported(f"modular: {len(inner)} roots inside functions are too many to find points for.")
+        theta = [Jet(self.uniform(1, tried), self.prime) for _ in self.theta]
+        gates = None if sides is None else np.repeat(sides[:, None], tried, axis=1)
+        found = [self.forward(self._sample(tried), theta, gates)[2] for _ in range(2)]
+        if inner:
+            here = np.flatnonzero(~np.any([a.absent[k] for a in found for k in inner], axis=0))[:n]
+            if len(here) < n:
+                raise Unsupported("modular: too few points where the roots inside functions exist.")
+            for a in found:
+                a.at(here)
+        return found[0], found[1]
+
+    def _sample(self, n: int) -> Array:
+        return self.uniform(len(self.inputs) - len(self.theta), n)
+
+    @cached_property
+    def inside(self) -> Inside:
+        """What stands inside its smooth functions and roots."""
+        roots: list[frozenset[int]] = [frozenset()] * self.tape.n_inputs
+        kinks, inner, over, kinked, count = [False] * self.tape.n_inputs, set[int](), set[int](), False, 0
+        for op, _, args, extra in self.tape.steps:
+            here = frozenset[int]().union(*(roots[a] for a in args))
+            kink = any(kinks[a] for a in args)
+            root = op == "power" and not extra.is_Integer
+            if root or (op == "call" and not extra.kinked):
+                inner |= here
+                kinked |= kink
+            if root and here:
+                over.add(count)
+            roots.append(here | {count} if root else here)
+            count += root
+            kinks.append(kink or op in ("max", "min", "where") or (op == "call" and extra.kinked))
+        return Inside(frozenset(inner), frozenset(over), kinked)
 
 
 def nested(gradient: Callable[[Any, list[Jet]], list[Jet]], batches: Sequence[Any], theta: list[Jet]) -> list[Jet]:

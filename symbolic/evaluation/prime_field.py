@@ -194,9 +194,10 @@ class JetArithmetic:
     """The functions of a tape on jets.
 
     arguments: what transcendental functions were taken of, as values (n,) mod p, by family (functions of one family may
-    depend on each other) and then by function; squares: what roots were taken of. bad: points where a root or an
-    inverse does not exist mod p. logs: what logarithms were taken of. salt seeds the kinks, salt_log the made-up values
-    of log. gates (calls, n): the sides of the kinks in the order in which a tape asks for them, None for random ones.
+    depend on each other) and then by function; squares: what roots were taken of; absent: where these do not exist.
+    bad: points where a root or an inverse does not exist mod p. logs: what logarithms were taken of. salt seeds the
+    kinks, salt_log the made-up values of log. gates (calls, n): the sides of the kinks in the order in which a tape
+    asks for them, None for random ones.
     """
 
     digits = None
@@ -214,6 +215,7 @@ class JetArithmetic:
         self.bad = np.zeros(points, dtype=bool)
         self.arguments: dict[str, dict[str, list[Array]]] = {}
         self.squares: list[Array] = []
+        self.absent: list[Array] = []
         self.logs: list[Array] = []
 
     @property
@@ -224,6 +226,15 @@ class JetArithmetic:
     def plain(self) -> JetArithmetic:
         """Such arithmetic at no point, for a formula's constants."""
         return JetArithmetic(modulus=self.modulus)
+
+    def at(self, points: Array) -> None:
+        """Keep what was noted at these points alone."""
+        for members in self.arguments.values():
+            for name, rows in members.items():
+                members[name] = [row[points] for row in rows]
+        self.squares, self.logs, self.absent = (
+            [row[points] for row in rows] for rows in (self.squares, self.logs, self.absent)
+        )
 
     def call(self, row: Elementary, x: Jet) -> Jet:
         """A function of one argument. Raises Unsupported for one without a faithful value mod p."""
@@ -301,7 +312,8 @@ class JetArithmetic:
             return _root(x % self.prime, self.prime)
         self.squares.append(x.data[0])
         root = power(x.data[0], (self.prime + 1) // 4, self.prime)
-        self.bad |= (root * root % self.prime != x.data[0]) | (x.data[0] == 0)
+        self.absent.append((root * root % self.prime != x.data[0]) | (x.data[0] == 0))
+        self.bad |= self.absent[-1]
         return x.lift(root, lambda x, y: (y * 2).inverse())
 
     def erf(self, x: Jet) -> Jet:

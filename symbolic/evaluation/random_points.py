@@ -10,11 +10,17 @@ import sympy as sp
 
 from symbolic.algebra.affine import AffineField
 from symbolic.algebra.number_field import real
+from symbolic.evaluation.shaken import Shaken
 from symbolic.evaluation.tape import Tape
+from symbolic.problem.assumptions import sign_of
 from symbolic.problem.base_distribution import Distribution
 from symbolic.problem.loss import Loss
 
 Array = np.ndarray
+SHAKE, KNOWN = 1e-11, 1e-6
+"""Relative error that functions are given, and that of a gradient from it up to which floats give it 11 digits."""
+SHRUNK = (1.0, 0.3, 0.1, 0.03, 0.01)
+"""Sizes of parameters tried until enough gradients are known."""
 
 
 def distribution_values(loss: Loss, rng: np.random.Generator) -> dict[sp.Symbol, float]:
@@ -28,10 +34,13 @@ def distribution_values(loss: Loss, rng: np.random.Generator) -> dict[sp.Symbol,
 
 
 def generic(block: Distribution, n: int, rng: np.random.Generator, values: dict[sp.Symbol, float]) -> Array:
-    """n generic points of a block's space: free real values where the law is continuous, 0/1 and labels as they are."""
+    """n generic points of a block's space: free real values, of the signs assumed, where the law is continuous, 0/1 and
+    labels as they are."""
     drawn = block.sample(n, rng, values)
+    signs = np.array([sign_of(s) for s in block.symbols])[:, None]
     if drawn is None:
-        return rng.standard_normal((len(block.symbols), n))
+        drawn = rng.standard_normal((len(block.symbols), n))
+        return np.where(signs, signs * np.abs(drawn), drawn)
     if block.table is None:
         return drawn
     table = block.table
@@ -40,7 +49,9 @@ def generic(block: Distribution, n: int, rng: np.random.Generator, values: dict[
     rows = np.array([rng.choice(patterns[k]) for k in chosen], dtype=int)
     spread = np.where(table.std(axis=0) > 0, table.std(axis=0), 1.0)[:, None]
     drawn = table[rows].T
-    return np.where(discrete[:, None], drawn, drawn + 0.5 * spread * rng.standard_normal(drawn.shape))
+    spread_out = drawn + 0.5 * spread * rng.standard_normal(drawn.shape)
+    spread_out = np.where(signs, signs * np.abs(spread_out), spread_out)
+    return np.where(discrete[:, None], drawn, spread_out)
 
 
 def label_patterns(table: Array) -> tuple[Array, list[Array]]:
@@ -63,6 +74,10 @@ class Probe:
         self.loss, self.digits = loss, digits
         self.inputs = (*loss.theta, *loss.z, *(s for s in loss.distribution_parameters if s not in loss.z))
         self.tape = Tape([loss.expression], self.inputs, digits)
+        self.sure = not any(
+            not extra.is_Integer if op == "power" else op == "call" and not getattr(extra, "kinked", False)
+            for op, _, _, extra in self.tape.steps
+        )
 
     def points(
         self, n: int, rng: np.random.Generator, theta: Array | None = None, *, as_drawn: bool = False
@@ -84,10 +99,18 @@ class Probe:
         return theta, np.concatenate(rest) if rest else np.zeros((0, n))
 
     def gradients(
-        self, n: int, rng: np.random.Generator, theta: Array | None = None, *, as_drawn: bool = False
+        self,
+        n: int,
+        rng: np.random.Generator,
+        theta: Array | None = None,
+        *,
+        as_drawn: bool = False,
+        shrink: float | None = None,
     ) -> tuple[Array, Array]:
-        """theta (D, m) and d loss/d theta (D, m) at the m <= n points where they are finite."""
+        """theta (D, m) and d loss/d theta (D, m) at the m <= n points where they are finite; shrink: with theta times
+        that, and only where rounding leaves them many digits."""
         t, z = self.points(n, rng, theta, as_drawn=as_drawn)
+        t = t if shrink is None else t * shrink
         values = np.concatenate([t, z])
         if self.digits is not None:
             with mpmath.workdps(self.digits):
@@ -98,18 +121,37 @@ class Probe:
         sizes = np.abs(g).max(axis=0)
         usual = np.median(sizes[np.isfinite(sizes)]) if np.isfinite(sizes).any() else 1.0
         good = sizes < 1e12 * max(1.0, float(usual))
+        if shrink is not None and not self.sure:
+            good &= self._known(values, g)
         return t[:, good], g[:, good]
+
+    def _known(self, values: Array, g: Array) -> Array:
+        """Where gradients g keep digits though functions are off by a little."""
+        exact, self.tape.arithmetic = self.tape.arithmetic, Shaken(SHAKE)
+        try:
+            other = self.tape.gradient(values, len(g))[0]
+        finally:
+            self.tape.arithmetic = exact
+        with np.errstate(all="ignore"):
+            return np.linalg.norm(other - g, axis=0) <= KNOWN * np.linalg.norm(g, axis=0)
 
 
 def constraints(probe: Probe, rng: np.random.Generator, *, as_drawn: bool = False) -> Array:
     """Rows of the linear system for (A row-major, b): <g, A theta + b> = 0, each scaled to unit length; zero gradients
-    dropped."""
+    dropped, and those that rounding could have made, in whose place come others of smaller parameters."""
     d = probe.loss.dimension
-    theta, g = probe.gradients((d * (d + 1) + 30) * min(pattern_count(probe.loss), 6), rng, as_drawn=as_drawn)
-    norm = np.linalg.norm(g, axis=0)
-    keep = norm > 1e-9 * float(norm.max(initial=0.0))
-    theta, g = theta[:, keep], g[:, keep] / norm[keep]
-    rows = np.concatenate([np.einsum("in,jn->nij", g, theta).reshape(len(g.T), -1), g.T], axis=1)
+    wanted = (d * (d + 1) + 30) * min(pattern_count(probe.loss), 6)
+    parts, found = [], 0
+    for shrink in SHRUNK:
+        theta, g = probe.gradients(wanted, rng, as_drawn=as_drawn, shrink=shrink)
+        norm = np.linalg.norm(g, axis=0)
+        keep = norm > 1e-9 * float(norm.max(initial=0.0))
+        theta, g = theta[:, keep], g[:, keep] / norm[keep]
+        parts.append(np.concatenate([np.einsum("in,jn->nij", g, theta).reshape(len(g.T), d * d), g.T], axis=1))
+        found += len(parts[-1])
+        if probe.sure or found >= wanted // 2:
+            break
+    rows = np.concatenate(parts)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 

@@ -37,6 +37,8 @@ class Elementary:
     value, exact: NumPy's ufunc (or the like), and the same for mpmath's numbers.
     modular: its value mod p by an arithmetic's primitives (`evaluation.prime_field`), each of which notes its arguments
         under its family of dependent functions (exp and tanh; sine and cosine; erf); None where it has no faithful one.
+    parity: 1 for an even function, -1 for an odd one. others: the same by other functions, which derivations see in its
+        place, so that what holds between them holds there.
     gates: a kinked function by the gate g(x), 1 where x > 0 and else 0: its form in exact derivations and mod p.
     jump: what is 0 where the function jumps, made of its arguments.
     provable: whether its atoms are independent wherever their arguments are, and a derivation with it can be proved.
@@ -52,6 +54,8 @@ class Elementary:
     exact: Callable[..., Any]
     domain: Domain | None = None
     modular: Callable[[Any, Any], Any] | None = None
+    parity: int = 0
+    others: Callable[[sp.Expr], sp.Expr] | None = None
     gates: Callable[..., Any] | None = None
     jump: Callable[..., sp.Expr] | None = None
     kinked: bool = False
@@ -87,6 +91,12 @@ class Elementary:
     def algebraic(self) -> bool:
         """Whether the slope is rational, or has roots only, in x and f(x)."""
         return not self.slope.atoms(sp.Function)
+
+    @cached_property
+    def in_others(self) -> sp.Expr:
+        """`others` of X."""
+        assert self.others is not None
+        return self.others(X)
 
     @cached_property
     def in_gates(self) -> sp.Expr:
@@ -136,9 +146,8 @@ def _smooth(
     exact: Callable[..., Any],
     modular: Callable[[Any, Any], Any] | None = None,
     *,
-    domain: Domain | None = None,
-    provable: bool = False,
     arity: int = 1,
+    **more: Any,
 ) -> Elementary:
     """A smooth function of one name in SymPy, specs and `math`."""
     name, arguments = function.__name__, ", ".join(f"{{{k}}}" for k in range(arity))
@@ -148,10 +157,9 @@ def _smooth(
         text=f"math.{name}({arguments})",
         value=value,
         exact=exact,
-        domain=domain,
         modular=modular,
-        provable=provable,
         arity=arity,
+        **more,
     )
 
 
@@ -179,19 +187,35 @@ def _extremum(function: type[sp.Function], ahead: str, value: Callable[..., Any]
 ROWS = (
     _smooth(sp.exp, np.exp, mpmath.exp, lambda m, x: m.exp(x), provable=True),
     _smooth(sp.log, np.log, mpmath.log, lambda m, x: m.log(x), domain=POSITIVE, provable=True),
-    _smooth(sp.sin, np.sin, mpmath.sin, lambda m, x: m.circle(x)[0], domain=ANGLE),
-    _smooth(sp.cos, np.cos, mpmath.cos, lambda m, x: m.circle(x)[1], domain=ANGLE),
-    _smooth(sp.tan, np.tan, mpmath.tan, lambda m, x: (y := m.circle(x))[0] / y[1], domain=ANGLE),
-    _smooth(sp.asin, np.arcsin, mpmath.asin, domain=unit("asin", True)),
+    _smooth(sp.sin, np.sin, mpmath.sin, lambda m, x: m.circle(x)[0], domain=ANGLE, parity=-1),
+    _smooth(sp.cos, np.cos, mpmath.cos, lambda m, x: m.circle(x)[1], domain=ANGLE, parity=1),
+    _smooth(sp.tan, np.tan, mpmath.tan, lambda m, x: (y := m.circle(x))[0] / y[1], domain=ANGLE, parity=-1),
+    _smooth(sp.asin, np.arcsin, mpmath.asin, domain=unit("asin", True), parity=-1),
     _smooth(sp.acos, np.arccos, mpmath.acos, domain=unit("acos", True)),
-    _smooth(sp.atan, np.arctan, mpmath.atan),
-    _smooth(sp.sinh, np.sinh, mpmath.sinh, lambda m, x: ((y := m.exp(x)) - 1 / y) / 2),
-    _smooth(sp.cosh, np.cosh, mpmath.cosh, lambda m, x: ((y := m.exp(x)) + 1 / y) / 2),
-    _smooth(sp.tanh, np.tanh, mpmath.tanh, lambda m, x: 1 - 2 / (m.exp(x, 2, "tanh") + 1), provable=True),
-    _smooth(sp.asinh, np.arcsinh, mpmath.asinh),
-    _smooth(sp.atanh, np.arctanh, mpmath.atanh, domain=unit("atanh", False)),
-    _smooth(sp.erf, _scipy("erf"), mpmath.erf, lambda m, x: m.erf(x), provable=True),
-    _smooth(sp.erfc, _scipy("erfc"), mpmath.erfc, lambda m, x: 1 - m.erf(x), provable=True),
+    _smooth(sp.atan, np.arctan, mpmath.atan, parity=-1),
+    _smooth(
+        sp.sinh,
+        np.sinh,
+        mpmath.sinh,
+        lambda m, x: ((y := m.exp(x)) - 1 / y) / 2,
+        provable=True,
+        others=lambda x: (sp.exp(x) - sp.exp(-x)) / 2,
+    ),
+    _smooth(
+        sp.cosh,
+        np.cosh,
+        mpmath.cosh,
+        lambda m, x: ((y := m.exp(x)) + 1 / y) / 2,
+        provable=True,
+        others=lambda x: (sp.exp(x) + sp.exp(-x)) / 2,
+    ),
+    _smooth(sp.tanh, np.tanh, mpmath.tanh, lambda m, x: 1 - 2 / (m.exp(x, 2, "tanh") + 1), provable=True, parity=-1),
+    _smooth(sp.asinh, np.arcsinh, mpmath.asinh, parity=-1),
+    _smooth(sp.atanh, np.arctanh, mpmath.atanh, domain=unit("atanh", False), parity=-1),
+    _smooth(sp.erf, _scipy("erf"), mpmath.erf, lambda m, x: m.erf(x), provable=True, parity=-1),
+    _smooth(
+        sp.erfc, _scipy("erfc"), mpmath.erfc, lambda m, x: 1 - m.erf(x), provable=True, others=lambda x: 1 - sp.erf(x)
+    ),
     _smooth(sp.atan2, np.arctan2, mpmath.atan2, arity=2),
     _special(sp.gamma, _scipy("gamma"), mpmath.gamma, "special.gamma({0})", domain=POLES),
     _special(

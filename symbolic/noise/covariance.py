@@ -51,8 +51,8 @@ class Noise:
 
     @cached_property
     def features(self) -> Features | None:
-        """The loss as a polynomial in the data, if it is one."""
-        return features(self.loss)
+        """The loss as a polynomial in the data, if it is one, in the numbers that its symmetries are exact for."""
+        return features(self.loss, exact=True)
 
     def read_within(self, clock: Clock) -> None:
         """Look for the features while the clock allows; a loss that takes longer counts as none, its average as one

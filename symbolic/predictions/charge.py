@@ -137,8 +137,9 @@ class Charge:
         """
         theta, mean, root, _ = self.noise.at_point(theta, "drift")
         quadratic = float(theta @ self.A @ theta)
+        trace = 0.0 if self.classification == "frozen" else np.einsum("ik,ij,jk->", root, self.A, root, optimize=True)
         return laws.Terms(
-            float(np.einsum("ik,ij,jk->", root, self.A, root, optimize=True)),
+            float(trace),
             float(mean @ self.A @ mean),
             float(self.b @ mean),
             quadratic,

@@ -41,6 +41,12 @@ def written(symbol: sp.Symbol) -> dict[str, bool]:
     return {k: v for k, v in made.items() if v is not None and _REAL.get(k) != v}
 
 
+def sign_of(symbol: sp.Symbol) -> int:
+    """1 or -1 where a symbol stands for numbers of that sign alone, else 0."""
+    signs = {k.removeprefix("extended_") for k, v in written(symbol).items() if v}
+    return int(bool(signs & {"positive", "nonnegative"})) - int(bool(signs & {"negative", "nonpositive"}))
+
+
 def known(symbol: sp.Symbol) -> str:
     """The same as they are written."""
     return ", ".join(f"{k}={v}" for k, v in written(symbol).items())

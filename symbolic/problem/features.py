@@ -176,12 +176,18 @@ class _Collector:
         return {powers: sp.Add(*cs) for powers, cs in sums.items()}
 
 
-def features(loss: Loss) -> Features | None:
-    """The loss as a polynomial in its data, or None when it is not one."""
-    free = loss.expression.free_symbols
+def in_fractions(e: sp.Expr) -> sp.Expr:
+    """An expression with fractions for its decimals, as symmetries are sought for it: 0.1 is 1/10."""
+    return e.xreplace({f: sp.Rational(str(f)) for f in e.atoms(sp.Float)})
+
+
+def features(loss: Loss, exact: bool = False) -> Features | None:
+    """The loss as a polynomial in its data, or None when it is not one; exact: with fractions for its decimals."""
+    expression = in_fractions(loss.expression) if exact else loss.expression
+    free = expression.free_symbols
     used = tuple(s for s in loss.z if s in free)
     collector = _Collector(used)
-    polynomial = collector.read(loss.expression)
+    polynomial = collector.read(expression)
     if polynomial is None:
         return None
     definitions, theta = [], set(loss.theta)

@@ -21,6 +21,8 @@ from symbolic.algebra.affine import AffineField
 from symbolic.algebra.polynomial import TooLarge
 from symbolic.errors import InputError
 from symbolic.evaluation import random_points as probing
+from symbolic.evaluation import wide_points as wide
+from symbolic.evaluation.kink_sides import reached
 from symbolic.evaluation.prime_field import Unsupported
 from symbolic.functions.registry import PROVABLE
 from symbolic.problem.loss import Loss
@@ -32,6 +34,8 @@ from symbolic.symmetry.solve import antisymmetric_part, rationalise, slices, sol
 
 NUMERIC_LIMIT = 45
 """Largest D for which the D*D + D unknowns are also solved for numerically."""
+CROSSED = 12
+"""Largest D for which a proof by the independence of functions is held to random points too."""
 TOLERANCE = 1e-25
 """Residual at 40 digits below which a rationalised generator is accepted."""
 
@@ -116,9 +120,20 @@ def find_algebra(loss: Loss, formal: Formal | None) -> Algebra:
     reason = _proof(loss, formal)
     if reason:
         fields, certificate = exact, Certificate("proved", 0.0, reason)
-    else:
-        fields, certificate = _complete(loss, formal, exact)
+    if not reason or _doubted(loss, formal, exact):
+        found = _complete(loss, formal, exact)
+        if not reason or len(found[0]) > len(exact):
+            fields, certificate = found
     return Algebra(size, tuple(fields), tuple(symmetric_part(fields)), tuple(antisymmetric_part(fields)), certificate)
+
+
+def _doubted(loss: Loss, formal: Formal | None, exact: list[AffineField]) -> bool:
+    """Whether random points allow more than a proof by the independence of functions does."""
+    size = loss.dimension
+    if formal is None or not formal.transcendental or size > CROSSED:
+        return False
+    rows = probing.constraints(probing.Probe(loss), np.random.default_rng(24))
+    return probing.nullity(rows, size * size + size) != len(exact)
 
 
 def _proof(loss: Loss, formal: Formal | None) -> str:
@@ -156,36 +171,53 @@ def _complete(loss: Loss, formal: Formal | None, exact: list[AffineField]) -> tu
                 f"derive: the loss is too large for an exact derivation and for a numerical one; got D = {size}. Use a"
                 " smaller instance."
             )
-        return exact, Certificate("partial", 0.0, f"{_taken(formal)}; too large to rule out more at random points")
+        return exact, Certificate("partial", 0.0, f"{_taken(formal)}too large to rule out more at random points")
     rows = probing.constraints(probing.Probe(loss), rng)
     unknowns = size * size + size
     clock.check()
     most = probing.nullity(rows, unknowns)
     clock.check()
     if most == len(exact):
-        if formal is None or formal.settled:
-            return exact, Certificate(
-                "proved", 0.0, "exact with its functions as free atoms; random points allow no more"
-            )
-        worst = probing.residual(loss, exact, rng)
-        return exact, Certificate("numerical", worst, f"{_taken(formal)}; random points allow no more")
-    found = rationalise(probing.null_vectors(rows, unknowns), size)
+        return exact, _no_more(loss, formal, exact, rng)
+    null = wide.cut(loss, probing.null_vectors(rows, unknowns))
     clock.check()
-    good = [x for x in found if probing.residual(loss, [x], rng) < TOLERANCE]
-    if len(good) < len(found) or len(good) < len(exact):
-        return exact, Certificate(
-            "partial", 0.0, f"{_taken(formal)}; random points allow {most}" if formal else f"random points allow {most}"
-        )
-    return good, Certificate(
-        "numerical", probing.residual(loss, good, rng), "fitted at random points, rationalised, checked at 40 digits"
-    )
+    if len(null) == len(exact):
+        return exact, _no_more(loss, formal, exact, rng)
+    found = rationalise(null, size)
+    clock.check()
+    kept = [x for x in found if probing.residual(loss, [x], rng) < TOLERANCE]
+    if len(kept) < len(found) or len(kept) < len(exact) or not _everywhere(loss, kept):
+        return exact, Certificate("partial", 0.0, f"{_taken(formal)}random points allow {len(null)}")
+    if missing := reached(loss).missing:
+        text = f"{_taken(formal)}random points allow {len(kept)} where it is not known whether ever {missing[0]}"
+        return exact, Certificate("partial", 0.0, text)
+    reason = "fitted at random points, rationalised, checked at 40 digits" + _on_every_side(loss)
+    return kept, Certificate("numerical", probing.residual(loss, kept, rng), reason)
 
 
-def _taken(formal: Formal) -> str:
+def _no_more(loss: Loss, formal: Formal | None, exact: list[AffineField], rng: np.random.Generator) -> Certificate:
+    """Of an exact part that random points do not go beyond."""
+    if formal is None or formal.settled:
+        return Certificate("proved", 0.0, "exact with its functions as free atoms; random points allow no more")
+    return Certificate("numerical", probing.residual(loss, exact, rng), f"{_taken(formal)}random points allow no more")
+
+
+def _everywhere(loss: Loss, fields: list[AffineField]) -> bool:
+    """Whether fields leave the loss alone at points of all sizes, on all sides of its kinks, too."""
+    return not fields or bool((abs(wide.moved(loss, fields, wide.broad(loss, 1))) < TOLERANCE).all())
+
+
+def _on_every_side(loss: Loss) -> str:
+    return ", on every side of its kinks" if len(reached(loss).sides) else ""
+
+
+def _taken(formal: Formal | None) -> str:
     """What the exact part rests on."""
+    if formal is None:
+        return ""
     if formal.settled:
-        return f"complete over {_field(formal)} with its functions as free atoms"
-    return f"complete over {formal.constants.name}, its transcendental constants taken as independent"
+        return f"complete over {_field(formal)} with its functions as free atoms; "
+    return f"complete over {formal.constants.name}, its transcendental constants taken as independent; "
 
 
 def partial_algebra(loss: Loss, reason: str) -> Algebra:

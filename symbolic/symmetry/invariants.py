@@ -308,9 +308,18 @@ class Formal:
         q = self.convert(e.args[0])
         if isinstance(e, sp.exp):
             return self._exponential(q)
+        if row is not None and row.others is not None:
+            return self._substituted(row.in_others, {X: q})
+        if row is not None and row.parity and q and q[min(q)] < 0:
+            mirrored = self._smooth(row, type(e).__name__, {m: -c for m, c in q.items()})
+            return {m: row.parity * c for m, c in mirrored.items()}
+        return self._smooth(row, type(e).__name__, q)
+
+    def _smooth(self, row: Elementary | None, name: str, q: Polynomial) -> Polynomial:
+        """A function of one argument as an atom."""
         if row is not None and not row.kinked and row.algebraic:
             return self._elementary(row, q)
-        return self.opaque(type(e).__name__, q)
+        return self.opaque(name, q)
 
     def _convert_pieces(self, pieces: list[Any]) -> Polynomial:
         value: Any = pieces[0][0]

@@ -17,6 +17,8 @@ from symbolic.algebra.affine import AffineField
 from symbolic.algebra.field_span import FieldSpan
 from symbolic.algebra.nullspace import Vector
 from symbolic.evaluation import random_points as probing
+from symbolic.evaluation import wide_points as wide
+from symbolic.evaluation.kink_sides import reached
 from symbolic.problem.loss import Loss
 from symbolic.symmetry.axes import Axis, axes, wholes
 from symbolic.symmetry.solve import fractions
@@ -29,6 +31,8 @@ CLOSE = 1e-9
 """Change of the loss, over that of a generic action, that counts as none."""
 EXACT = 1e-25
 """The same at 40 digits."""
+SELDOM = 8
+"""Points on sides of kinks that random points seldom meet, where it must hold too."""
 
 Array = np.ndarray
 
@@ -45,7 +49,11 @@ def known_actions(loss: Loss) -> list[AffineField]:
 
 
 def _holds(loss: Loss, fields: Sequence[AffineField]) -> bool:
-    return probing.residual(loss, fields, np.random.default_rng(28), points=3) < EXACT
+    if probing.residual(loss, fields, np.random.default_rng(28), points=3) >= EXACT:
+        return False
+    sides = reached(loss)
+    seldom = sides.points[:, list(sides.seldom[:SELDOM])]
+    return not seldom.size or bool((abs(wide.moved(loss, fields, seldom)) < EXACT).all())
 
 
 def _candidates(loss: Loss, theta: Array, g: Array) -> Iterator[AffineField]:

@@ -16,6 +16,7 @@ from symbolic.algebra.affine import AffineField
 from symbolic.algebra.constants import place
 from symbolic.algebra.number_field import Irrational, Number
 from symbolic.evaluation.field_mixtures import Mixtures
+from symbolic.evaluation.kink_sides import reached
 from symbolic.evaluation.lie_brackets import rank
 from symbolic.evaluation.loss_constants import TRIED, constants
 from symbolic.evaluation.prime_field import PRIME, Unsupported, modular, primes
@@ -63,15 +64,17 @@ def law_count(loss: Loss, charges: int, seed: int = 8) -> int | None:
     where as many directions are seen to move.
 
     charges: the number of independent charges, a lower bound; where more laws than that are found, they are counted
-    again at another point modulo another prime. seed: of the random points. Raises RuntimeError for a count below the
-    charges, a defect. Source: Marcotte, Gribonval, Peyre (2307.00144).
+    again at another point modulo another prime, all sides of kinks that can be reached taking part. seed: of the random
+    points. Raises RuntimeError for a count below the charges, a defect.
+
+    Source: Marcotte, Gribonval, Peyre (2307.00144).
     """
     settled, found = constants(loss).independent, None
     try:
         if free_functions(loss):
             found = _count(loss, charges if settled else 0, seed, PRIME)
             if settled and (found is None or found > charges):
-                found = _least(found, _count(loss, charges, seed + 1, PRIME // 4 * 3))
+                found = _least(found, _count(loss, charges, seed + 1, PRIME // 4 * 3, reached(loss).points))
             if settled:
                 return found
     except Unsupported:
@@ -84,14 +87,15 @@ def _least(*counts: int | None) -> int | None:
     return min((c for c in counts if c is not None), default=None)
 
 
-def _count(loss: Loss, charges: int, seed: int, start: int) -> int | None:
-    """The laws at one random point mod p; the fewest over the chambers of theta that its own kinks make."""
-    mixtures = Mixtures(loss, seed, start)
+def _count(loss: Loss, charges: int, seed: int, start: int, beyond: Array | None = None) -> int | None:
+    """The laws at one random point mod p; the fewest over the chambers of theta that its own kinks make. beyond: real
+    points on sides of kinks that random ones seldom meet."""
+    mixtures = Mixtures(loss, seed, start, beyond=beyond)
     found = _closure(mixtures, charges)
     for chamber in range(1, mixtures.chambers):
         if found == charges:
             break
-        found = _least(found, _closure(Mixtures(loss, seed, start, chamber), charges))
+        found = _least(found, _closure(Mixtures(loss, seed, start, chamber, beyond), charges))
     return found
 
 
