@@ -238,7 +238,7 @@ def continuous(
     end is always saved. Where a count asks for more saves than there are steps, every step is saved: a count never
     makes steps shorter than dt asks, but for dividing evenly what lies between two saves. jumps: times at which
     coefficients change at once. A step ends just before each and one begins just after, so that none but a very short
-    one sees both sides. nodes: times at which a step ends.
+    one sees both sides, or the value at the jump itself. nodes: times at which a step ends.
     """
     check_length("time", time)
     check_length("dt", dt)
@@ -252,23 +252,24 @@ def continuous(
     times = _save_times(float(time), save_at, begin)
     ends = times if times[0] == 0 else np.append(0.0, times)
     if len(jumps) or len(nodes):
-        ends = np.unique(np.concatenate([ends, _around(float(time), np.subtract(jumps, begin)), nodes]))
+        ends = np.unique(np.concatenate([ends, _around(float(time), np.subtract(jumps, begin), begin), nodes]))
     counts = np.maximum(1, np.ceil(np.diff(ends) / dt * (1 - 1e-12))).astype(np.int64)
     firsts = np.concatenate([[0], np.cumsum(counts)])
     return Grid(ends, firsts, firsts[np.searchsorted(ends, times)], begin=begin)
 
 
-NARROW = 2.0**-20
+NARROW, SAME = 2.0**-20, 1e-12
 """Half the width, as a share of the run, of the step across a jump: more than float32 rounds times by, and too short to
-matter."""
+matter; and how far two jumps lie from each other that are one, found twice."""
 
 
-def _around(time: float, jumps: np.ndarray) -> np.ndarray:
-    """Times just before and just after every jump inside the run."""
+def _around(time: float, jumps: np.ndarray, begin: float) -> np.ndarray:
+    """Times just before and just after every jump of the run."""
     at = np.unique(np.asarray(jumps, dtype=np.float64))
-    at = at[(at > 0) & (at < time)]
-    half = min([time * NARROW, *np.diff([0.0, *at, time]) / 64])
-    return np.concatenate([at - half, at + half])
+    at = at[(at >= 0) & (at <= time)]
+    at = at[np.diff(at, prepend=-np.inf) > SAME * (time + abs(begin))]
+    half = min([time * NARROW, *np.diff(np.unique([0.0, *at, time])) / 64])
+    return np.concatenate([(at - half)[at > 0], (at + half)[at < time]])
 
 
 def _save_times(time: float, save_at: int | Sequence[float], begin: float = 0.0) -> np.ndarray:
