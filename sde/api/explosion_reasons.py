@@ -103,7 +103,7 @@ def _of_rates(
     here = [(k, float(time)) for k, time in zip(range(max(step - 1, 0), step + 1), times, strict=False)]
     for number, time in reversed([one for one in here if one[1] <= entry["time"] * (1 + 1e-12)]):
         state = state_at(plan, int(entry["path"]), number, until)
-        if state is None or not np.isfinite(state).all():
+        if state is None or not np.isfinite(state[: len(state) - plan.program.carried]).all():
             continue
         formulas, position = formulas_at(problem, prepared, plan, state, time), _shown_state(prepared, state)
         for k, j in enumerate(problem.jumps):
@@ -184,7 +184,7 @@ def _points(
     dynamics = prepared.dynamics
     if isinstance(problem, SDE):
         values = values_of(problem, prepared, plan, state) | {t: time, h: length}
-        yield values, (*_formulas(problem), *prepared.past.values())
+        yield values, _formulas(problem)
         if len(problem.states) > MOST_STATES:
             return
         made = step_map(problem, scheme)

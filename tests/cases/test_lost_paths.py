@@ -13,7 +13,7 @@ import sympy as sp
 
 from sde import convergence, expectation, simulate, train
 from sde.engine.dataset import ExplosionWarning
-from symbolic import SDE, SGD, Dataset, Jump, Loss, Normal, running, states
+from symbolic import SDE, SGD, Dataset, Jump, Loss, Normal, states
 from symbolic.functions.domains import Evaluator
 
 X, Y, u, w, x = sp.symbols("X Y u w x", real=True)
@@ -234,15 +234,6 @@ def test_case_a15_a_state_before_a_loss_among_jumps() -> None:
 def test_case_a15_arrays_say_which(drift: Any, start: Any, words: str) -> None:
     warning, _, _ = told(SDE(A, drift, 0.1), start={A: start}, **OPTIONS, check=False)
     assert words in warning
-
-
-def test_case_a15_functionals_of_a_path_are_named() -> None:
-    for problem, start, f, name in (
-        (SDE([X], [0], [[1]]), {X: 0.0}, running(max, sp.log(X)), "running(max, log(X)) = nan"),
-        (SDE(A, 0 * A, 1.0), {A: NUMBERS}, running(min, np.log(A)), "running(max, -log(A))[0] = nan"),
-    ):
-        warning, _, _ = told(problem, start=start, observables={"f": f}, check=False, **OPTIONS)
-        assert name in warning and "log(" in warning.split("left its domain")[0] and ":path" not in warning
 
 
 def test_case_a15_a_loss_that_is_too_late_to_run_again(monkeypatch: pytest.MonkeyPatch) -> None:

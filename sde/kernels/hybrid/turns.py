@@ -97,12 +97,12 @@ def _move(driver, space, turn, program, clock, seed, p, x, paths, k, fresh, subs
 @inlined
 def _mark_lost(space, turn, program, x, marks, times, bound, state):
     """Mark the lanes that have left the bound, at turn.ends."""
-    lanes, states = program.lanes, program.states
-    if any_exploded(x, space.alive, states, lanes, bound):
+    lanes, states, living = program.lanes, program.states, program.states - program.carried
+    if any_exploded(x, space.alive, living, lanes, bound):
         spare = 1 if len(x) > states * lanes else 0
-        address, flags, alive = space.functions.mark_exploded, space.flags, space.alive
+        address, flags, alive, steps = space.functions.mark_exploded, space.flags, space.alive, space.own_steps
         call_mark_exploded(
-            address, x, marks, times, flags, alive, turn.ends, space.own_steps, 1, states, lanes, spare, bound, state
+            address, x, marks, times, flags, alive, turn.ends, steps, 1, states, living, lanes, spare, bound, state
         )
         for i in range(lanes):
             if alive[i] == 0:
