@@ -25,7 +25,7 @@ from symbolic.dynamics.jump import Jump
 from symbolic.errors import InputError, nearest
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD
-from symbolic.schemes import Scheme
+from symbolic.schemes import Scheme, walls
 
 BRIDGE, STEPS = "bridge", "steps"
 
@@ -120,10 +120,15 @@ class _Reading:
         return sp.Piecewise((0, found < 0), (found, True))
 
     def changes(self, where: str, j: Jump) -> dict[Any, Any]:
-        """What states become, of base variables of the sizes."""
+        """What states become, within their domains, of base variables of the sizes."""
+        assert isinstance(self.problem, SDE)
         if isinstance(self.problem, ArraySDE):
-            return array_jump.changes(self.problem, where, j)
-        return {s: in_states(where, e, self.problem, j.drawn).xreplace(j.drawn) for s, e in j.changes.items()}
+            f, made = walls.ARRAYS, array_jump.changes(self.problem, where, j)
+        else:
+            f = walls.SCALARS
+            made = {s: in_states(where, e, self.problem, j.drawn).xreplace(j.drawn) for s, e in j.changes.items()}
+        kept = self.problem.domain
+        return {s: walls.landed(s, e, kept[s], f) if s in kept else e for s, e in made.items()}
 
 
 def _stays(level: Any, change: Mapping[Any, Any]) -> bool:
