@@ -304,6 +304,7 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
     grid = even
     if dt is None or len(jumps) or len(nodes):
         grid = time_grid.continuous(time, min(dt or step, time), save_at, jumps, nodes, began)
+    time_grid.check_begin("start_time", began, time, grid.longest)
     scheme = for_step(problem, scheme, grid.longest)
     check_refine(refine, grid.steps, chosen)
     tolerance = error_of_steps(settings.tolerance, chosen, settings.dtype)

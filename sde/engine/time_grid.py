@@ -206,7 +206,7 @@ _refuse = InputError.of
 
 MOST_STEPS = 4_000_000_000
 """Longest grid: random numbers are counted by step in 32 bits."""
-MOST_WINDOWS = 16
+MOST_WINDOWS, MOST_ROUNDED = 16, 1e-6
 ROUNDING = 4 * float(np.finfo(np.float64).eps)
 """How far, as a share of it, a time may lie from the end and be the end."""
 
@@ -221,6 +221,13 @@ def check_length(where: str, value: Any, unit: str = "time") -> None:
     if (as_real(value) or 0) <= 0:
         advice = f"Give one number, the end in {unit}; runs begin at 0." if where.endswith("time") else "Give a step."
         raise _refuse(where, "must be positive and finite", value, advice)
+
+
+def check_begin(where: str, begin: float, time: float, dt: float) -> None:
+    """Raise ValueError where times so far from 0 are rounded by more than a millionth of a step."""
+    if np.spacing(abs(begin) + time) > MOST_ROUNDED * dt:
+        rule = f"must be near enough to 0 for steps of {dt:.3g} to be told apart there to {MOST_ROUNDED:g} of one"
+        raise _refuse(where, rule, begin, "Count time from a later origin.")
 
 
 def continuous(

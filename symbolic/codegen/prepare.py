@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import sympy as sp
+from sympy.core.function import AppliedUndef
 
 from symbolic.codegen.array_hybrid import WatchedArrays
 from symbolic.codegen.emit import Module, emit
@@ -260,6 +261,10 @@ def _expression(
         advice = "Write Heaviside(a - b) for a > b." if relation else "Write it with the symbols of the problem."
         raise InputError.of(where, f"must be a SymPy expression{other}", e, advice)
     e = sp.sympify(e, strict=True).xreplace({} if clock is None else {clock: t})
+    strange = [*e.atoms(AppliedUndef), *(c for c in (sp.I, sp.zoo) if e.has(c))]
+    if strange:
+        rule = f"must be real, of functions that are known; {strange[0]} is not"
+        raise InputError.of(where, rule, e, "Write it with the symbols of the problem.")
     loose = sorted(map(str, e.free_symbols - states - {t}))
     named = {s.name for s in states if not s.name.startswith(":")} if loose else set[str]()
     twins = [name for name in loose if name in named or (clock is not None and name == clock.name)]
