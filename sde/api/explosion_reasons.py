@@ -13,10 +13,12 @@ from sde.api.formulas_at import formulas_at, values_of
 from sde.engine.dataset import Explain
 from sde.engine.plan import Plan
 from sde.engine.rerun import state_at, step_of
+from sde.kernels.drivers import Halved
 from sde.kernels.hybrid.turns import MOST_TURNS
 from symbolic.codegen.prepare import Prepared
 from symbolic.dynamics.equation import SDE
 from symbolic.dynamics.gradient import LossDynamics
+from symbolic.dynamics.jump import excess
 from symbolic.dynamics.step_map import h, t
 from symbolic.functions.domains import Evaluator, Finding
 from symbolic.problem.loss import Loss
@@ -45,6 +47,9 @@ def _why(
     step = step_of(plan, entry["time"])
     if isinstance(problem, SDE) and problem.jumps and (found := _of_rates(problem, prepared, plan, entry, step, until)):
         return found
+    gave_up = find(scheme)[0].estimates and np.isnan(entry["value"])  # it is where a step begins that cannot be taken
+    if gave_up and step < plan.clock.steps and plan.clock.at(np.array([step]))[0] <= entry["time"]:
+        step += 1
     if step == 0:
         made = _of_changes(problem, prepared, plan, entry, state_at(plan, int(entry["path"]), 0, until), 0.0)
         return made or {
@@ -73,6 +78,16 @@ def _why(
         suspects = suspects or list(evaluator.suspects())
         if perf_counter() > until:
             break
+    if made := _of_conditions(problem, prepared, plan, known, position):
+        return made
+    if gave_up:
+        assert isinstance(plan.driver, Halved)
+        missed = f"its steps became shorter than dt/2**21 and still missed the tolerance, {plan.driver.tolerance:g}"
+        found = next(iter(suspects), None)
+        near = f", perhaps by {found.function}, whose {found.argument} was {found.value:.6g} before" if found else ""
+        advice = "Give a larger tolerance, or a scheme whose steps are dt (euler-maruyama, milstein)"
+        advice = f"{found.advice}. {advice}" if found and found.advice else advice
+        return {"reason": f"{missed}{near}, {position}", "advice": advice}
     if state is None:
         reason = f"{position}; its steps before would take more than {SECONDS:g} s again"
         return {"reason": reason, "advice": "See the states before by keep='paths' with the same seed"}
@@ -90,9 +105,8 @@ def _why(
             f" {position}"
         )
         return {"reason": reason, "advice": near.advice}
-    least = "shorter ones than dt/2**21" if find(scheme)[0].estimates else "more than 2**20 of them"
-    gave_up = f", or the path needed {least}," if own else ""
-    return {"reason": f"{stage} gave no number{gave_up} {position}", "advice": _smaller(problem, scheme)}
+    many = ", or the path needed more than 2**20 of them," if own else ""
+    return {"reason": f"{stage} gave no number{many} {position}", "advice": _smaller(problem, scheme)}
 
 
 def _of_rates(
@@ -103,7 +117,7 @@ def _of_rates(
     here = [(k, float(time)) for k, time in zip(range(max(step - 1, 0), step + 1), times, strict=False)]
     for number, time in reversed([one for one in here if one[1] <= entry["time"] * (1 + 1e-12)]):
         state = state_at(plan, int(entry["path"]), number, until)
-        if state is None or not np.isfinite(state).all():
+        if state is None or not np.isfinite(state[: len(state) - plan.program.carried]).all():
             continue
         formulas, position = formulas_at(problem, prepared, plan, state, time), _shown_state(prepared, state)
         for k, j in enumerate(problem.jumps):
@@ -140,6 +154,25 @@ def _of_changes(
                     reason = f"jumps[{k}].changes[{s}] has no finite value: {found.text}, at time {entry['time']:.6g},"
                     more = f"{reason} as it is where {_shown_state(prepared, state)}"
                     return {"reason": more, "advice": found.advice or "Give what is finite wherever paths jump"}
+    return None
+
+
+def _of_conditions(
+    problem: Loss | SDE, prepared: Prepared, plan: Plan, state: np.ndarray, position: str
+) -> dict[str, Any] | None:
+    """What is said of a path that a change may have lost which leaves its own condition true, where it is met."""
+    if not isinstance(problem, SDE) or problem.arrays:
+        return None
+    values = {s: v for s, v in values_of(problem, prepared, plan, state).items() if s in problem.parameters}
+    for k, j in enumerate(problem.jumps):
+        if j.when is None or not set(j.changes) & (before := sp.sympify(excess(j.when), strict=True)).free_symbols:
+            continue
+        after = sp.expand(before.xreplace({s: sp.sympify(e, strict=True) for s, e in j.changes.items()}))
+        before, after = before.xreplace(values), after.xreplace(values)
+        share = after if after.is_number else sp.cancel(after / before)
+        if share.is_number and share.is_nonnegative:
+            reason = f"jumps[{k}] leaves its condition {j.when} at its edge or true, so that it is made for ever,"
+            return {"reason": f"{reason} {position}", "advice": "Let the change take the path away from its condition"}
     return None
 
 
@@ -184,7 +217,7 @@ def _points(
     dynamics = prepared.dynamics
     if isinstance(problem, SDE):
         values = values_of(problem, prepared, plan, state) | {t: time, h: length}
-        yield values, (*_formulas(problem), *prepared.past.values())
+        yield values, _formulas(problem)
         if len(problem.states) > MOST_STATES:
             return
         made = step_map(problem, scheme)

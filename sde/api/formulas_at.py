@@ -27,7 +27,7 @@ class FormulasAt(Protocol):
     """Formulas at one state of a path."""
 
     def coefficients(self) -> Finding | None:
-        """Of drift and diffusion, and of what functionals of the path are of."""
+        """Of drift and diffusion."""
         ...
 
     def rate(self, j: Jump) -> tuple[Finding | None, float | None]:
@@ -46,16 +46,12 @@ def formulas_at(problem: SDE, prepared: Prepared, plan: Plan, state: np.ndarray,
 
 class _Scalars:
     def __init__(self, problem: SDE, prepared: Prepared, plan: Plan, state: np.ndarray, time: float) -> None:
-        self.problem, self.past, self.values = (
-            problem,
-            prepared.past.values(),
-            values_of(problem, prepared, plan, state) | {t: time},
-        )
+        self.problem, self.values = problem, values_of(problem, prepared, plan, state) | {t: time}
         self.clock = {} if problem.time is None else {problem.time: t}
         self.evaluator = Evaluator(self.values, plan.program.dtype.name, {b: a for a, b in self.clock.items()})
 
     def coefficients(self) -> Finding | None:
-        return self.evaluator.find((*self.problem.drift_vector, *self.problem.diffusion_matrix, *self.past))
+        return self.evaluator.find((*self.problem.drift_vector, *self.problem.diffusion_matrix))
 
     def _find(self, e: Any) -> tuple[Finding | None, float | None]:
         e = sp.sympify(e, strict=True).xreplace(self.clock)
@@ -74,7 +70,6 @@ class _Arrays:
     def __init__(self, problem: SDE, prepared: Prepared, plan: Plan, state: np.ndarray, time: float) -> None:
         assert isinstance(problem, ArraySDE)
         self.problem, self.dtype, at = problem, plan.program.dtype.name, 0
-        self.past = prepared.past.values()
         self.values: dict[Any, Any] = dict(zip(problem.parameters, map(float, plan.parameters), strict=False)) | {
             t: time
         }
@@ -82,7 +77,7 @@ class _Arrays:
             self.values[s], at = state[at : at + s.size].astype(float).reshape(1, *s.shape), at + s.size
 
     def coefficients(self) -> Finding | None:
-        return domains.find([*self.problem.forces, *self.problem.strengths, *self.past], self.values, self.dtype)
+        return domains.find([*self.problem.forces, *self.problem.strengths], self.values, self.dtype)
 
     def rate(self, j: Jump) -> tuple[Finding | None, float | None]:
         (node,) = self.problem.in_states([array(j.rate)])

@@ -78,7 +78,7 @@ class LevelPaths:
             while gather and steps < MOST_STEPS and time / steps > 2 * self.resolved:
                 steps *= refine
         self.steps, self.refine, self.seed, self.dtype, self.threads = int(steps), int(refine), seed, dtype, threads
-        self._grid(0)
+        time_grid.check_begin("expectation.start_time", began, time, self._grid(0).longest)
         self._prepared, self._programs = dict[str, Prepared](), dict[str, Program]()
         prepared = self._ready(for_step(sde, scheme, time / self.steps))
         self.bound = bound if bound is not None else ensemble.BOUND[dtype]

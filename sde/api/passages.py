@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from sde.engine.hybrid import Hybrid
 from sde.settings import Gather
 from symbolic.arrays.adjoint import gradient
 from symbolic.arrays.building import mapped
-from symbolic.arrays.expression import Past, broadcast, constant
+from symbolic.arrays.expression import Array, Past, broadcast, constant
 from symbolic.arrays.extremes import concave as concave_array
 from symbolic.codegen.array_hybrid import WatchedArrays
 from symbolic.codegen.hybrid_text import Watched, noise_rows, noisy
@@ -24,7 +25,7 @@ from symbolic.dynamics.jump import Jump
 from symbolic.errors import InputError, nearest
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD
-from symbolic.schemes import Scheme
+from symbolic.schemes import Scheme, walls
 
 BRIDGE, STEPS = "bridge", "steps"
 
@@ -57,7 +58,7 @@ def passages(
         excess = read.single(f"events[{name}]", array_jump.excess(condition))
         placed.append((levels.setdefault(excess, len(levels)), name in stops))
     ends = tuple(any(level == k and stop for level, stop in placed) for k in range(len(levels)))
-    changes, rates, clocks, resets, impulses = [], list[Any](), list[int](), dict[int, int](), list[Any]()
+    changes, rates, clocks, resets, impulses = list[Any](), list[Any](), list[int](), dict[int, int](), list[Any]()
     for k, j in enumerate(jumps):
         where = f"jumps[{k}]"
         changes.append(read.changes(where, j))
@@ -81,6 +82,7 @@ def passages(
         bridged=bridged,
         ends=tuple(k < len(ends) and ends[k] for k in range(len(levels))),
         resets=tuple(resets.get(k, 0) for k in range(len(levels))),
+        stays=tuple(k in resets and _stays(level, changes[resets[k] - 1]) for k, level in enumerate(levels)),
         clocks=tuple(clocks),
         sizes=tuple(tuple(j.kinds) for j in jumps),
         impulses=tuple(sorted(impulses)),
@@ -118,10 +120,21 @@ class _Reading:
         return sp.Piecewise((0, found < 0), (found, True))
 
     def changes(self, where: str, j: Jump) -> dict[Any, Any]:
-        """What states become, of base variables of the sizes."""
+        """What states become, within their domains, of base variables of the sizes."""
+        assert isinstance(self.problem, SDE)
         if isinstance(self.problem, ArraySDE):
-            return array_jump.changes(self.problem, where, j)
-        return {s: in_states(where, e, self.problem, j.drawn).xreplace(j.drawn) for s, e in j.changes.items()}
+            f, made = walls.ARRAYS, array_jump.changes(self.problem, where, j)
+        else:
+            f = walls.SCALARS
+            made = {s: in_states(where, e, self.problem, j.drawn).xreplace(j.drawn) for s, e in j.changes.items()}
+        kept = self.problem.domain
+        return {s: walls.landed(s, e, kept[s], f) if s in kept else e for s, e in made.items()}
+
+
+def _stays(level: Any, change: Mapping[Any, Any]) -> bool:
+    """Whether an excess has nothing in it that a change writes."""
+    read = level.reads if isinstance(level, Array) else level.free_symbols
+    return not read & change.keys()
 
 
 def _has_bridge(problem: Loss | SDE, level: Any) -> bool:

@@ -24,6 +24,8 @@ from symbolic.errors import InputError, check, instance, nearest
 from symbolic.functions.registry import derivatives
 from symbolic.language.calls import called
 
+HUGE = 1e300
+"""Beyond what f may be."""
 SHAKE = 1e-3
 """Of the tolerance, the noise that a derivative gets which has none."""
 PATHWISE, WEIGHTED = METHODS = ("pathwise", "likelihood-ratio")
@@ -111,11 +113,16 @@ def sensitivities(
     instance("sensitivities", sde, SDE, "needs an SDE", "Build one with sde.SDE.")
     if sde.arrays or sde.jumps or sde.domain:
         what = "arrays" if sde.arrays else "jumps" if sde.jumps else "domains"
-        do = "Leave domains out, with sqrt(Max(v, 1e-4)) for sqrt(v), or take differences of runs of one seed."
+        instead = "" if what != "domains" else "Leave them out, with sqrt(Max(v, 1e-4)) for sqrt(v), or take "
+        do = f"{instead or 'Take '}differences of runs of one seed, by simulate."
         raise InputError.of("sensitivities", f"takes no equations with {what}", sde.name, do)
     if isinstance(f, bool) or not isinstance(f, sp.Expr):
         raise InputError.of("sensitivities.f", "must be one SymPy expression of the states", f, "Write it with them.")
     check_expression("sensitivities.f", f, sde)
+    if f.has(sp.nan, sp.zoo) or f in (sp.oo, -sp.oo):
+        raise InputError.of(
+            "sensitivities.f", "must be finite", f, "Write it so that it is a number wherever paths go."
+        )
     time_grid.check_length("sensitivities.time", time)
     began = SETTINGS["start_time"].read(start_time)
     if method is not None:
@@ -134,7 +141,7 @@ def sensitivities(
     begin = {**start, **{s.name: x for s, x in made.starts.items()}}
     found = _estimated(
         whole,
-        {name: way.estimated + shaken[name] for name, way in ways.items()},
+        {name: _where_finite(f, way, way.estimated + shaken[name]) for name, way in ways.items()},
         tolerance=errors,
         start=begin,
         time=time,
@@ -158,6 +165,13 @@ def sensitivities(
         name: Sensitivity(**{**vars(found[name]), "functional": str(f)}, wrt=name, method=way.method, why=way.why)
         for name, way in ways.items()
     }
+
+
+def _where_finite(f: sp.Expr, way: _Way, estimated: sp.Expr) -> sp.Expr:
+    """What is estimated, no number where f is none: log(X) has no value where its slope 1/X has one."""
+    if way.method != PATHWISE or f.is_polynomial(*f.free_symbols):
+        return estimated
+    return sp.Piecewise((estimated, sp.Abs(f) < HUGE), (sp.nan, True))
 
 
 def _estimated(*given: Any, **settings: Any) -> dict[str, Any]:

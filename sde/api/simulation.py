@@ -15,13 +15,14 @@ from sde.api import (
     provenance,
     step_inputs,
     sweep,
+    time_jumps,
     time_steps,
 )
 from sde.api.placement import placed
 from sde.api.prepared_run import run_prepared
 from sde.api.run_arguments import check_exact_law, check_files, check_refine, error_of_steps
 from sde.api.step_inputs import constants
-from sde.api.survey import Survey, schedule_jumps
+from sde.api.survey import Survey
 from sde.api.time_steps import Steps
 from sde.engine import time_grid
 from sde.engine.checkpoint import CheckpointTarget
@@ -285,7 +286,7 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
     check_files(problem, settings.checkpoint, settings.saves.out)
     even = time_grid.continuous(time, dt if dt is not None else time, save_at, begin=began)
     step = even.longest if dt is not None else (sgd.learning_rate / 4 if sgd else None)
-    jumps = time_steps.places(settings.steps_at, time, began) + schedule_jumps(sgd, time, began)
+    jumps = time_steps.places(settings.steps_at, time, began) + time_jumps.of_schedule(sgd, time, began)
     of_law = settings.noise == "exact-law"
     if of_law:
         check_exact_law(problem, require_scheme(scheme), refine)
@@ -296,12 +297,14 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
     if isinstance(problem, SDE):
         numbers = sweep.numbers(problem, settings.parameters)
         survey = Survey(problem, numbers, start, settings.paths, settings.seed, time, began, own)
-        step, jumps = step or survey.step(), jumps + survey.jumps()
+        step = step or survey.step()
     assert step is not None
+    jumps += time_jumps.of_problem(problem, settings.gather, time, began, survey.numbers() if survey else {})
     nodes = passages.impulse_times(problem, time, began)
     grid = even
     if dt is None or len(jumps) or len(nodes):
         grid = time_grid.continuous(time, min(dt or step, time), save_at, jumps, nodes, began)
+    time_grid.check_begin("start_time", began, time, grid.longest)
     scheme = for_step(problem, scheme, grid.longest)
     check_refine(refine, grid.steps, chosen)
     tolerance = error_of_steps(settings.tolerance, chosen, settings.dtype)

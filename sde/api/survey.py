@@ -1,5 +1,5 @@
-"""What is known of an SDE before its run: rates and size along a pilot, jumps and singular ends of its coefficients,
-input narrower than a step."""
+"""What is known of an SDE before its run: rates and size along a pilot, singular ends of its coefficients, input
+narrower than a step."""
 
 from __future__ import annotations
 
@@ -23,8 +23,6 @@ from symbolic.dynamics.array_equation import ArraySDE
 from symbolic.dynamics.equation import SDE
 from symbolic.dynamics.step_map import t as time_symbol
 from symbolic.errors import InputError
-from symbolic.problem.optimizer import SGD
-from symbolic.problem.optimizer import t as learning_time
 from symbolic.schemes import step_map
 
 MOST_DEFAULT = 10_000_000
@@ -121,15 +119,7 @@ class Survey:
             step /= 2
         return step
 
-    def jumps(self) -> list[float]:
-        """Times at which coefficients jump."""
-        if not self.moves_with_time or self.sde.arrays:
-            return []
-        entries = [*self.sde.drift_vector, *self.sde.diffusion_matrix]
-        values = self._numbers()
-        return discontinuities.jumps(entries, time_symbol, self.time, values, self.began)
-
-    def _numbers(self) -> dict[sp.Symbol, float]:
+    def numbers(self) -> dict[sp.Symbol, float]:
         """Of the parameters that all paths share."""
         known = zip(self.sde.parameters, map(float, self.parameters), strict=True)
         return {p: x for p, x in known if not np.isnan(x)}
@@ -164,7 +154,7 @@ class Survey:
         """Whether the scheme, its last step being so long, looks where the coefficients have no value, at the end."""
         if not self.moves_with_time or self.sde.arrays:
             return False
-        ends, values = self.began + self.time, self._numbers()
+        ends, values = self.began + self.time, self.numbers()
         return discontinuities.singular_at_end(step_map(self.sde, scheme), ends, last, values) is not None
 
     def refuse_singular_end(self, scheme: str, grid: Grid) -> None:
@@ -175,10 +165,3 @@ class Survey:
                 f" at the last one, time {self.began + self.time:g}; got {scheme!r} (str). Use a scheme that looks at a"
                 " step's beginning only (euler-maruyama, milstein), or end the run earlier."
             )
-
-
-def schedule_jumps(sgd: SGD | None, time: float, began: float) -> list[float]:
-    """Times at which a schedule jumps."""
-    if sgd is None or sgd.schedule is None:
-        return []
-    return discontinuities.jumps([sgd.schedule], learning_time, time, {}, began)

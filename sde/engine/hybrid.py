@@ -39,13 +39,15 @@ def step_at(clock: Times, time: float) -> int:
 class Hybrid:
     """events: (level, whether it stops the path) each, in the order of their names; bridged: by level, whether it is
     seen between steps; ends: by level, whether a path stops there; resets: by level, the number of the change made
-    there, from 1 on, 0 for none; clocks: the change that each Poisson clock makes; sizes: by change, the kinds of its
-    base variables (`kernels.hybrid.record`); impulses: (time, change), in order."""
+    there, from 1 on, 0 for none; stays: by level, whether that change leaves the excess as it is; clocks: the change
+    that each Poisson clock makes; sizes: by change, the kinds of its base variables (`kernels.hybrid.record`);
+    impulses: (time, change), in order."""
 
     events: tuple[tuple[int, bool], ...] = ()
     bridged: tuple[bool, ...] = ()
     ends: tuple[bool, ...] = ()
     resets: tuple[int, ...] = ()
+    stays: tuple[bool, ...] = ()
     clocks: tuple[int, ...] = ()
     sizes: tuple[tuple[float, ...], ...] = ()
     impulses: tuple[tuple[float, int], ...] = ()
@@ -85,6 +87,7 @@ class Hybrid:
             bridged=whole(self.bridged),
             ends=whole(self.ends),
             resets=whole(self.resets),
+            stays=whole(self.stays),
             clocks=whole(self.clocks),
             size_first=first.astype(np.int64),
             size_kind=np.array([kind for kinds in self.sizes for kind in kinds], dtype=np.float64),

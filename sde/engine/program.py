@@ -58,6 +58,11 @@ class Program:
         return len(self.manifest["states"])
 
     @property
+    def carried(self) -> int:
+        """How many of the states, the last, are numbers of a path's past."""
+        return int(self.manifest.get("carried", 0))
+
+    @property
     def observables(self) -> int:
         return len(self.manifest["observables"])
 
@@ -83,6 +88,7 @@ class Program:
             data=self.manifest["data"],
             observables=self.observables,
             group=self.manifest["group"],
+            carried=self.carried,
             **addresses,
         )
 

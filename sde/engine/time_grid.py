@@ -206,7 +206,7 @@ _refuse = InputError.of
 
 MOST_STEPS = 4_000_000_000
 """Longest grid: random numbers are counted by step in 32 bits."""
-MOST_WINDOWS = 16
+MOST_WINDOWS, MOST_ROUNDED = 16, 1e-4
 ROUNDING = 4 * float(np.finfo(np.float64).eps)
 """How far, as a share of it, a time may lie from the end and be the end."""
 
@@ -221,6 +221,13 @@ def check_length(where: str, value: Any, unit: str = "time") -> None:
     if (as_real(value) or 0) <= 0:
         advice = f"Give one number, the end in {unit}; runs begin at 0." if where.endswith("time") else "Give a step."
         raise _refuse(where, "must be positive and finite", value, advice)
+
+
+def check_begin(where: str, begin: float, time: float, dt: float) -> None:
+    """Raise ValueError where times so far from 0 are rounded by more than a millionth of a step."""
+    if np.spacing(abs(begin) + time) > MOST_ROUNDED * dt:
+        rule = f"must be near enough to 0 for steps of {dt:.3g} to be told apart there to {MOST_ROUNDED:g} of one"
+        raise _refuse(where, rule, begin, "Count time from a later origin.")
 
 
 def continuous(
@@ -238,7 +245,7 @@ def continuous(
     end is always saved. Where a count asks for more saves than there are steps, every step is saved: a count never
     makes steps shorter than dt asks, but for dividing evenly what lies between two saves. jumps: times at which
     coefficients change at once. A step ends just before each and one begins just after, so that none but a very short
-    one sees both sides. nodes: times at which a step ends.
+    one sees both sides, or the value at the jump itself. nodes: times at which a step ends.
     """
     check_length("time", time)
     check_length("dt", dt)
@@ -252,23 +259,24 @@ def continuous(
     times = _save_times(float(time), save_at, begin)
     ends = times if times[0] == 0 else np.append(0.0, times)
     if len(jumps) or len(nodes):
-        ends = np.unique(np.concatenate([ends, _around(float(time), np.subtract(jumps, begin)), nodes]))
+        ends = np.unique(np.concatenate([ends, _around(float(time), np.subtract(jumps, begin), begin), nodes]))
     counts = np.maximum(1, np.ceil(np.diff(ends) / dt * (1 - 1e-12))).astype(np.int64)
     firsts = np.concatenate([[0], np.cumsum(counts)])
     return Grid(ends, firsts, firsts[np.searchsorted(ends, times)], begin=begin)
 
 
-NARROW = 2.0**-20
+NARROW, SAME = 2.0**-20, 1e-12
 """Half the width, as a share of the run, of the step across a jump: more than float32 rounds times by, and too short to
-matter."""
+matter; and how far two jumps lie from each other that are one, found twice."""
 
 
-def _around(time: float, jumps: np.ndarray) -> np.ndarray:
-    """Times just before and just after every jump inside the run."""
+def _around(time: float, jumps: np.ndarray, begin: float) -> np.ndarray:
+    """Times just before and just after every jump of the run."""
     at = np.unique(np.asarray(jumps, dtype=np.float64))
-    at = at[(at > 0) & (at < time)]
-    half = min([time * NARROW, *np.diff([0.0, *at, time]) / 64])
-    return np.concatenate([at - half, at + half])
+    at = at[(at >= 0) & (at <= time)]
+    at = at[np.diff(at, prepend=-np.inf) > SAME * (time + abs(begin))]
+    half = min([time * NARROW, *np.diff(np.unique([0.0, *at, time])) / 64])
+    return np.concatenate([(at - half)[at > 0], (at + half)[at < time]])
 
 
 def _save_times(time: float, save_at: int | Sequence[float], begin: float = 0.0) -> np.ndarray:

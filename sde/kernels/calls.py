@@ -91,12 +91,27 @@ def _record(typing_context, address, cell, row, path, dead, sums, valid, lanes, 
 
 
 def _mark_exploded(
-    typing_context, address, x, dead, when, flags, alive, times, own_steps, stride, states, lanes, spare, bound, state
+    typing_context,
+    address,
+    x,
+    dead,
+    when,
+    flags,
+    alive,
+    times,
+    own_steps,
+    stride,
+    states,
+    living,
+    lanes,
+    spare,
+    bound,
+    state,
 ):
     """mark_exploded of `records` at int64 `address`."""
     i64 = types.int64
     rows = (x, dead, when, flags, alive, times, own_steps)
-    return types.void(i64, *rows, i64, i64, i64, i64, bound, i64), _emit_call
+    return types.void(i64, *rows, i64, i64, i64, i64, i64, bound, i64), _emit_call
 
 
 def _date(typing_context, address, rows, hit, when, times, stride, count, lanes, state):

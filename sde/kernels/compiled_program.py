@@ -30,7 +30,8 @@ from .options import EMITTED
 
 
 class Program(NamedTuple):
-    """Sizes (rows) and addresses; an address of 0 is a function that is not there."""
+    """Sizes (rows) and addresses; an address of 0 is a function that is not there. carried: how many of the states, the
+    last, are numbers of a path's past, which do not decide whether it lives."""
 
     lanes: int
     states: int
@@ -43,6 +44,7 @@ class Program(NamedTuple):
     pace: int = 0
     sweep: int = 0
     group: int = 1
+    carried: int = 0
 
 
 def signature(role: str, dtype: Any, own_clock: bool = False) -> tuple[Any, ...]:

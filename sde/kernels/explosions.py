@@ -8,7 +8,8 @@ from .options import inlined
 
 @inlined
 def any_exploded(x, alive, states, lanes, bound):
-    """Whether some lane alive has a state row not within |x| <= bound (NaN is not): one pass that writes nothing."""
+    """Whether some lane alive has one of the first `states` rows not within |x| <= bound (NaN is not): one pass that
+    writes nothing."""
     exploded = np.int32(0)
     for j in range(states):
         row = x[j * lanes : (j + 1) * lanes]
@@ -25,9 +26,10 @@ def update_lanes(space, program, x, p, dead, when, bound, state, clocks, times, 
     lanes, states, left = program.lanes, program.states, np.int64(-1)
     if exploded:
         spare = 1 if len(x) > states * lanes else 0
-        address, flags, alive = space.functions.mark_exploded, space.flags, space.alive
+        address, rows = space.functions.mark_exploded, (space.flags, space.alive)
+        living = states - program.carried
         call_mark_exploded(
-            address, x, dead, when, flags, alive, times, space.own_steps, stride, states, lanes, spare, bound, state
+            address, x, dead, when, *rows, times, space.own_steps, stride, states, living, lanes, spare, bound, state
         )
         left = space.own_steps[3]
     if events:

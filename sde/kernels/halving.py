@@ -89,8 +89,9 @@ def _try(driver, space, program, x, p, lanes, start, length):
 
 
 @inner
-def _decide(driver, space, x, states, lanes):
-    """Accept each lane's interval, and go to the next, or halve it; lose the lanes that cannot be halved again."""
+def _decide(driver, space, x, states, living, lanes):
+    """Accept each lane's interval, and go to the next, or halve it; lose the lanes that cannot be halved again. living:
+    the rows that must agree then; of others those that are numbers shorten steps, but lose no lane."""
     level, place, size = space.index, space.index[lanes:], states * lanes
     tree, pending, trial, counts = space.tree, space.pending, space.trial, space.own_steps
     channels, least = len(driver.channels), np.float64(driver.size) ** 2
@@ -99,14 +100,19 @@ def _decide(driver, space, x, states, lanes):
     for i in range(lanes):
         if place[i] >= WHOLE:
             continue
-        scale, first, second = least, 0.0, 0.0
+        scale, first, second, lives = least, 0.0, 0.0, False
         for j in range(states):
             at = j * lanes + i
             one, two, four = np.float64(trial[at]), np.float64(trial[size + at]), np.float64(trial[2 * size + at])
+            if (j >= living) & (not abs(one + two + four) < np.inf):
+                continue
             scale += np.float64(x[at]) ** 2
             first += (two - one) ** 2
             second += (four - two) ** 2
-        if (first <= allowed * scale) & (second <= allowed * scale):
+            if j < living:
+                lives = (first <= allowed * scale) & (second <= allowed * scale)
+        agree = (first <= allowed * scale) & (second <= allowed * scale)
+        if agree | (lives & (level[i] == DEEPEST)):
             counts[0] += 1
             for j in range(states):
                 x[j * lanes + i] = trial[2 * size + j * lanes + i]
@@ -138,11 +144,11 @@ def halved_steps(driver, space, program, clock, seed, p, x, dead, when, first_pa
     _plant(driver, space, lanes, seed, first_path, k, length)
     while space.stop[0] == 0 and _grow(driver, space, lanes, seed, first_path, k, np.sqrt(length)) > 0:
         _try(driver, space, program, x, p, lanes, start, length)
-        _decide(driver, space, x, states, lanes)
+        _decide(driver, space, x, states, states - program.carried, lanes)
         for i in range(lanes):
             times[i] = start + length * (np.float64(place[i]) / WHOLE) if place[i] < WHOLE else end
             t[i] = real(times[i])
-        exploded = any_exploded(x, space.alive, states, lanes, bound)
+        exploded = any_exploded(x, space.alive, states - program.carried, lanes, bound)
         alive = update_lanes(space, program, x, p, dead, when, bound, k + 1, t, times, 1, exploded, len(dead) > lanes)
         if alive >= 0:
             left = alive

@@ -52,24 +52,24 @@ def record(cell, row, path, dead, sums, valid, lanes, counted, kept, whole):
             path[i] = row[i] if dead[i] < 0 else np.nan
 
 
-def mark_exploded(x, dead, when, flags, alive, times, own_steps, stride, states, lanes, spare, bound, state):
-    """Record new deaths, lanes with a state row not within |x| <= bound, at `state` and times[i * stride]; where x has
-    `room`, two more rows, there also the first such state row and its value. The state of the dead becomes NaN.
-    own_steps[3]: how many are left alive.
+def mark_exploded(x, dead, when, flags, alive, times, own_steps, stride, states, living, lanes, spare, bound, state):
+    """Record new deaths, lanes with one of the first `living` rows not within |x| <= bound, at `state` and
+    times[i * stride]; where x has `room`, two more rows, there also the first such state row and its value. The state
+    of the dead becomes NaN. own_steps[3]: how many are left alive.
     """
     x = view(x, (states + 2 * spare) * lanes)
     dead, when, flags, alive = view(dead, lanes), view(when, lanes), view(flags, lanes), view(alive, lanes)
     times, own_steps = view(times, lanes), view(own_steps, 4)
     for i in range(lanes):
         flags[i] = 0
-    for j in range(states):
+    for j in range(living):
         for i in range(lanes):
             flags[i] |= np.int32(0) if abs(x[j * lanes + i]) <= bound else np.int32(1)
     left = 0
     for i in range(lanes):
         if flags[i] != 0 and dead[i] < 0:
             dead[i], when[i] = state, times[i * stride]
-            for j in range(states - 1 if spare != 0 else -1, -1, -1):
+            for j in range(living - 1 if spare != 0 else -1, -1, -1):
                 value = x[j * lanes + i]
                 if not abs(value) <= bound:
                     x[states * lanes + i], x[(states + 1) * lanes + i] = j, value
@@ -99,6 +99,6 @@ def signatures(real):
     return {
         "combine": (None, x, x, i, i, x, x, i64, real, i64, i64),
         "record": (None, d, x, x, i, d, i64, i64, i64, i64, i64),
-        "mark_exploded": (None, x, i, d, s, s, d, i, i64, i64, i64, i64, real, i64),
+        "mark_exploded": (None, x, i, d, s, s, d, i, i64, i64, i64, i64, i64, real, i64),
         "date": (None, x, i, d, d, i64, i64, i64, i64),
     }

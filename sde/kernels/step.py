@@ -46,7 +46,7 @@ def _together(driver, space, program, clock, seed, p, x, dead, when, first_path,
     at = k - clock.first
     fill_inputs(driver, space, program, x, p, real(clock.scale[at]), seed, first_path, k, fresh)
     call_step(program.step, x, space.n, real(clock.h[at]), real(clock.time[at]), p)
-    later, exploded = real(clock.time[at + 1]), any_exploded(x, space.alive, states, lanes, bound)
+    later, exploded = real(clock.time[at + 1]), any_exploded(x, space.alive, states - program.carried, lanes, bound)
     return update_lanes(
         space, program, x, p, dead, when, bound, k + 1, later, clock.time[at + 1 :], 0, exploded, len(dead) > lanes
     )
@@ -117,7 +117,7 @@ def _own_steps(driver, space, program, clock, seed, p, x, dead, when, first_path
             t[i] = real(times[i])
         if substep == MOST_TURNS:
             space.own_steps[1] += give_up(x, rest, states, lanes)
-        exploded = any_exploded(x, space.alive, states, lanes, bound)
+        exploded = any_exploded(x, space.alive, states - program.carried, lanes, bound)
         alive = update_lanes(space, program, x, p, dead, when, bound, k + 1, t, times, 1, exploded, len(dead) > lanes)
         if alive >= 0:
             left = alive

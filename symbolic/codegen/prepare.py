@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import sympy as sp
+from sympy.core.function import AppliedUndef
 
 from symbolic.codegen.array_hybrid import WatchedArrays
 from symbolic.codegen.emit import Module, emit
@@ -47,9 +48,8 @@ class Prepared:
     outputs: what a run saves, in row order. mean, factor: E m and R with R R^T = Cov m of the data features, for losses
     polynomial in the data; for a general SDE, 0 and the identity; None otherwise. modes: how many of an SDE's inputs
     are coefficients of the Brownian path (degree by degree), the others being normals of their own. table: rows that
-    observables average over, which follow the parameters of a run. past: what functionals of the path are of, by how
-    they are written. drivers: what has driven its runs, by what they asked for. The plan (how to draw one data row)
-    is made on demand.
+    observables average over, which follow the parameters of a run. drivers: what has driven its runs, by what they
+    asked for. The plan (how to draw one data row) is made on demand.
     """
 
     module: Module
@@ -59,7 +59,6 @@ class Prepared:
     dynamics: LossDynamics | SDE
     modes: int = 1
     table: np.ndarray = field(default_factory=lambda: np.empty(0))
-    past: Mapping[str, Any] = field(default_factory=dict[str, Any])
     drivers: dict[Any, Any] = field(default_factory=dict[Any, Any], compare=False, repr=False)
 
     @cached_property
@@ -103,9 +102,9 @@ def prepare(
         raise InputError.of("dtype", "must be 'float32' or 'float64'", dtype, hint)
     if isinstance(problem, ArraySDE):
         assert not isinstance(watched, Watched)
-        module, shapes, made, past = emitted(problem, scheme, observables or {}, dtype, watched, begin)
+        module, shapes, made = emitted(problem, scheme, observables or {}, dtype, watched, begin)
         found, zeros, unit = tuple(Output(*o) for o in shapes.items()), np.zeros(made.inputs), np.eye(made.inputs)
-        return Prepared(module, found, zeros, unit, problem, made.modes, module.numbers, past)
+        return Prepared(module, found, zeros, unit, problem, made.modes, module.numbers)
     parts = parameters_of(problem)
     taken = {p.name for p in parts} | OURS.keys()
     known, clock = _known(problem)
@@ -166,10 +165,10 @@ def _made(
         noise = chosen.noise_inputs(problem.noises, terms)
         size, in_words = len(step.inputs), {} if problem.time is None else {t: problem.time}
         module = emit(step, rows, None, dtype) if watched is None else emit_hybrid(step, rows, watched, None, dtype)
-        past = by_words((str(c.node.xreplace(in_words)) for c in carried), (c.f for c in carried))
+        past = by_words(str(c.node.xreplace(in_words)) for c in carried)
         states = [str(s) for s in step.states[: len(step.states) - len(past)]]
-        module = replace(module, manifest={**module.manifest, "states": [*states, *past]})
-        return Prepared(module, outputs, np.zeros(size), np.eye(size), problem, noise.modes, module.numbers, past)
+        module = replace(module, manifest={**module.manifest, "states": [*states, *past], "carried": len(past)})
+        return Prepared(module, outputs, np.zeros(size), np.eye(size), problem, noise.modes, module.numbers)
     if problem.distribution_parameters:
         raise InputError(
             "data: numbers are needed to run; got laws with symbols"
@@ -262,6 +261,10 @@ def _expression(
         advice = "Write Heaviside(a - b) for a > b." if relation else "Write it with the symbols of the problem."
         raise InputError.of(where, f"must be a SymPy expression{other}", e, advice)
     e = sp.sympify(e, strict=True).xreplace({} if clock is None else {clock: t})
+    strange = [*e.atoms(AppliedUndef), *(c for c in (sp.I, sp.zoo) if e.has(c))]
+    if strange:
+        rule = f"must be real, of functions that are known; {strange[0]} is not"
+        raise InputError.of(where, rule, e, "Write it with the symbols of the problem.")
     loose = sorted(map(str, e.free_symbols - states - {t}))
     named = {s.name for s in states if not s.name.startswith(":")} if loose else set[str]()
     twins = [name for name in loose if name in named or (clock is not None and name == clock.name)]

@@ -38,10 +38,9 @@ def emitted(
     dtype: str,
     watched: WatchedArrays | None = None,
     begin: float = 0.0,
-) -> tuple[Module, dict[str, tuple[int, ...]], ArrayStep, dict[str, Array]]:
-    """Text and manifest, the shape of each output, the step, and what functionals of the path are of, by how they are
-    written. watched: levels and changes of paths with clocks of their own; begin: when paths begin. Raises
-    InputError."""
+) -> tuple[Module, dict[str, tuple[int, ...]], ArrayStep]:
+    """Text and manifest, the shape of each output, and the step. watched: levels and changes of paths with clocks of
+    their own; begin: when paths begin. Raises InputError."""
     step = array_step(problem, scheme)
     if problem.jumps and (watched is None or not watched.changes):
         raise InputError.of("jumps", "only simulate runs them", list(problem.jumps), "Leave them out, or simulate.")
@@ -81,12 +80,13 @@ def emitted(
     ]
     if watched is not None:
         parts += array_hybrid.functions(problem, strengths, watched.carrying(carried), carried, places, write)
-    past = by_words((repr(c.node) for c in carried), (c.f for c in carried))
+    past = by_words(repr(c.node) for c in carried)
     written = [*(s.data[0] for s in problem.states), *past]
     labels = [label for name, o in shown.items() for label in _labels(name, o.shape)]
     manifest: dict[str, Any] = {
         "name": step.name,
         "states": [label for name, s in zip(written, states, strict=True) for label in _labels(name, s.shape)],
+        "carried": sum(c.state.size for c in carried),
         "inputs": step.inputs,
         "data": 0,
         "parameters": [str(s) for s in step.parameters],
@@ -98,7 +98,7 @@ def emitted(
     }
     own = calls.functions(walk(read))
     made = module(parts, {**manifest, "functions": sorted(own)}, table.numbers())
-    return replace(made, functions=own), {name: o.shape for name, o in shown.items()}, step, past
+    return replace(made, functions=own), {name: o.shape for name, o in shown.items()}, step
 
 
 def _rows(nodes: Sequence[Array]) -> list[int]:

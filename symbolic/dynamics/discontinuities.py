@@ -17,41 +17,71 @@ SAMPLES = 1 << 16
 """Places at which a switch that is not linear in time is looked at for a change of sign."""
 MOST = 4096
 """Most jumps that steps are fitted to."""
+ROUNDING, NEAR = 1e-12, 2.0**-24
+"""How far, as a share of a run's times, a zero may lie from its edge and be there, and what is right inside of it."""
 
 
 def jumps(
-    expressions: Iterable[sp.Expr], clock: sp.Symbol, time: float, values: Mapping[sp.Symbol, float], begin: float = 0.0
+    expressions: Iterable[sp.Expr],
+    clock: sp.Symbol,
+    time: float,
+    values: Mapping[sp.Symbol, float],
+    begin: float = 0.0,
+    closed: Iterable[sp.Expr] = (),
 ) -> list[float]:
-    """Times inside a run of length `time` from `begin` at which a Piecewise or a function that jumps (Heaviside, sign,
-    floor, ...) in the expressions does so by time alone.
+    """Times of a run of length `time` from `begin` at which a Piecewise or a function that jumps (Heaviside, sign,
+    floor, ...) in the expressions does so by time alone: those inside, and the beginning where the value there is not
+    that right after it; of expressions `closed`, which are looked at when a step ends too, also the end.
 
     clock: the symbol of time; values: numbers of the parameters. Raises ValueError for more than MOST.
     """
-    switches = {
-        s for e in expressions for s in _switches(e) if clock in s.free_symbols and s.free_symbols <= {clock, *values}
-    }
-    found: set[float] = set()
-    for switch in sorted(switches, key=str):
-        found.update(_roots(switch.xreplace({k: sp.Float(v) for k, v in values.items()}), clock, begin, begin + time))
-    inside = sorted(x for x in found if begin < x < begin + time)
-    if len(inside) > MOST:
+    closed, found, end = list(closed), set[float](), begin + time
+    numbers = {k: sp.Float(v) for k, v in values.items()}
+    at_end = {pair for e in closed for pair in _switches(e)}
+    pairs = {pair for e in expressions for pair in _switches(e)} | at_end
+    by_switch: dict[sp.Expr, list[tuple[sp.Expr, sp.Expr]]] = {}
+    for pair in pairs:
+        if clock in pair[1].free_symbols and pair[1].free_symbols <= {clock, *values}:
+            by_switch.setdefault(pair[1], []).append(pair)
+    for switch in sorted(by_switch, key=str):
+        here, known = by_switch[switch], dict[float, bool]()
+        for x in _roots(switch.xreplace(numbers), clock, begin, end):
+            first, last = (abs(x - e) <= ROUNDING * (time + abs(begin)) for e in (begin, end))
+            if first or last:
+                looked = here if first else [pair for pair in here if pair in at_end]
+                edge, inward = (begin, time * NEAR) if first else (end, -time * NEAR)
+                if edge not in known:
+                    known[edge] = any(_differs(node.xreplace(numbers), clock, edge, inward) for node, _ in looked)
+                found.update([edge] if known[edge] else [])
+            elif begin < x < end:
+                found.add(x)
+    if len(found) > MOST:
         raise InputError(
-            f"steps_at: steps are fitted to at most {MOST} jumps of the coefficients in time; got {len(inside)} (int)."
+            f"steps_at: steps are fitted to at most {MOST} jumps of the coefficients in time; got {len(found)} (int)."
             " Write a smooth coefficient, or a shorter run."
         )
-    return inside
+    return sorted(found)
 
 
-def _switches(e: sp.Expr) -> set[sp.Expr]:
-    """Expressions at whose zeros something switches."""
-    found = functions.switches(e)
+def _switches(e: sp.Basic) -> set[tuple[sp.Expr, sp.Expr]]:
+    """What jumps, and the expressions at whose zeros it does."""
+    found = functions.jumping(e)
     for table in e.atoms(Table):
         if table.kind == "previous" and len(table.times) <= MOST:
-            found |= {table.args[0] - sp.Float(x) for x in table.times}
+            found |= {(table, table.args[0] - sp.Float(x)) for x in table.times}
     for piece in e.atoms(sp.Piecewise):
         for _, condition in piece.args:
-            found |= {r.lhs - r.rhs for r in condition.atoms(sp.core.relational.Relational)}
+            for r in condition.atoms(sp.core.relational.Relational):
+                found.add((sp.Piecewise((1, r), (0, True)), r.lhs - r.rhs))
     return found
+
+
+def _differs(node: sp.Expr, clock: sp.Symbol, edge: float, inward: float) -> bool:
+    """Whether what jumps has another value at an edge of the run than right inside."""
+    if node.free_symbols - {clock}:
+        return True
+    there, near, nearer = (float(v) for v in Numeric([node], [clock])([edge + inward * np.array([0.0, 2.0, 1.0])])[0])
+    return abs(there - nearer) > 4 * abs(near - nearer) + ROUNDING * abs(nearer)
 
 
 def _roots(e: sp.Expr, clock: sp.Symbol, begin: float, end: float) -> list[float]:

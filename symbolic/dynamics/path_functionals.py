@@ -184,11 +184,11 @@ def functionals(expressions: Iterable[sp.Basic], begin: float = 0.0) -> tuple[Ca
     return tuple(out)
 
 
-def by_words(words: Iterable[str], of: Iterable[Any]) -> dict[str, Any]:
-    """What functionals are of, by how they are written, each once."""
-    out = dict[str, Any]()
-    for k, (word, f) in enumerate(zip(words, of, strict=True)):
-        out[word if word not in out else f"{word}, number {k}"] = f
+def by_words(words: Iterable[str]) -> list[str]:
+    """Names of functionals by how they are written, each once."""
+    out = list[str]()
+    for k, word in enumerate(words):
+        out.append(word if word not in out else f"{word}, number {k}")
     return out
 
 

@@ -351,9 +351,14 @@ FLAT = tuple(f for f in KINKED if f is not sp.Abs)
 _JUMPING = tuple(row.function for row in ROWS if row.jump)
 
 
+def jumping(e: sp.Basic) -> set[tuple[sp.Expr, sp.Expr]]:
+    """Functions in e that jump, each with what is 0 where it does."""
+    return {(f, jump(*f.args)) for f in e.atoms(*_JUMPING) if (jump := ELEMENTARY[type(f)].jump)}
+
+
 def switches(e: sp.Basic) -> set[sp.Expr]:
     """What is 0 where a function in e jumps."""
-    return {jump(*f.args) for f in e.atoms(*_JUMPING) if (jump := ELEMENTARY[type(f)].jump)}
+    return {switch for _, switch in jumping(e)}
 
 
 def derivative(e: sp.Expr, s: sp.Symbol) -> sp.Expr:

@@ -1,5 +1,5 @@
-"""What the ends of a domain make of a step: reflection (Bossy, Gobet, Talay 2004), a period, absorption with the
-Brownian bridge between a step's ends (Gobet 2000)."""
+"""What the ends of a domain make of a step, or of a jump: reflection (Bossy, Gobet, Talay 2004), a period, absorption
+with the Brownian bridge between a step's ends (Gobet 2000)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import sympy as sp
 
 from symbolic.arrays.building import elementwise
-from symbolic.dynamics.domain import ABSORB, PERIODIC, REFLECT, Domain
+from symbolic.dynamics.domain import ABSORB, NONNEGATIVE, PERIODIC, REFLECT, Domain
 from symbolic.dynamics.step_map import h, t
 
 STRONG = {REFLECT: Fraction(1, 2), ABSORB: Fraction(1, 4), PERIODIC: Fraction(1, 2)}
@@ -104,3 +104,23 @@ def absorbed(x: Any, y: Any, domain: Domain, variance: Any, normal: Any, let: An
         met = f.either(before <= 0, after <= 0, 2 * before * after < -variance * share)
         cases.append((end, met))
     return f.choose(*cases, y)
+
+
+def landed(state: Any, value: Any, domain: Domain, f: Functions = SCALARS) -> Any:
+    """What a jump that makes `value` of a state leaves of it: a state at an end that absorbs stays there, and what lies
+    beyond an end is brought back: to 0, to the end, folded or by whole periods."""
+    low, high = domain.low, domain.high
+    if domain.kind == NONNEGATIVE:
+        return f.choose((0, value < 0), value)
+    if domain.kind == PERIODIC:
+        return f.choose((_wrapped(value, domain, f), f.either(value < low, value >= high)), value)
+    if domain.kind == REFLECT:
+        return f.choose((reflected(value, domain, lambda e: e, f), f.either(value < low, value > high)), value)
+    lower = [(low, state <= low), (low, value <= low)] if low != -sp.oo else []
+    upper = [(high, state >= high), (high, value >= high)] if high != sp.oo else []
+    return f.choose(*lower[:1], *upper[:1], *lower[1:], *upper[1:], value)
+
+
+def _wrapped(value: Any, domain: Domain, f: Functions) -> Any:
+    moved, width = value - domain.low, domain.high - domain.low
+    return domain.low + moved - width * f.floor(moved / width)

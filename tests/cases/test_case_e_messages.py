@@ -11,7 +11,7 @@ import sympy as sp
 
 from sde import SDE, SGD, convergence, expectation, resume, simulate, train, verify
 from symbolic import Loss, Normal, parameters
-from symbolic.errors import near, nearest, shown
+from symbolic.errors import InputError, near, nearest, shown
 from tests.cases.mistakes import (
     ANY,
     LOSS,
@@ -272,3 +272,11 @@ def test_case_e_an_sde_shows_its_equation() -> None:
     assert repr(SDE(many, many, [[1]] * 50)) == "SDE(sde: Ito, 50 states, 1 noise)"
     assert "dX = 0" in repr(SDE([X], [0], [[0]])) and len(repr(SDE([X], [sum(X**k for k in range(99))], [[1]]))) < 200
     assert "du = " in repr(SDE.from_loss(LOSS, SET))
+
+
+@pytest.mark.parametrize("where", ["observables", "events"])
+def test_case_e_expressions_without_a_real_value_are_named_by_their_argument(where: str) -> None:
+    x = sp.Symbol("x", real=True)
+    for value, words in ((sp.I * x, "I is not"), (sp.zoo, "zoo is not"), (sp.Function("f")(x), r"f\(x\) is not")):
+        with pytest.raises(InputError, match=rf"^{where}\[o\]: must be real, of functions that are known; {words}"):
+            simulate(SDE([x], [0], [[1]]), start={x: 0.0}, time=1.0, paths=2, **{where: {"o": value}})

@@ -13,11 +13,12 @@ import sympy as sp
 
 from sde import convergence, expectation, simulate, train
 from sde.engine.dataset import ExplosionWarning
-from symbolic import SDE, SGD, Dataset, Jump, Loss, Normal, running, states
+from symbolic import SDE, SGD, Dataset, Jump, Loss, Normal, states
 from symbolic.functions.domains import Evaluator
 
 X, Y, u, w, x = sp.symbols("X Y u w x", real=True)
 t = sp.Symbol("t", real=True)
+HALF = sp.Rational(1, 2)
 OPTIONS: dict[str, Any] = {"time": 2.0, "dt": 0.05, "paths": 500, "save_at": 3}
 
 
@@ -236,15 +237,6 @@ def test_case_a15_arrays_say_which(drift: Any, start: Any, words: str) -> None:
     assert words in warning
 
 
-def test_case_a15_functionals_of_a_path_are_named() -> None:
-    for problem, start, f, name in (
-        (SDE([X], [0], [[1]]), {X: 0.0}, running(max, sp.log(X)), "running(max, log(X)) = nan"),
-        (SDE(A, 0 * A, 1.0), {A: NUMBERS}, running(min, np.log(A)), "running(max, -log(A))[0] = nan"),
-    ):
-        warning, _, _ = told(problem, start=start, observables={"f": f}, check=False, **OPTIONS)
-        assert name in warning and "log(" in warning.split("left its domain")[0] and ":path" not in warning
-
-
 def test_case_a15_a_loss_that_is_too_late_to_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """What follows from time alone is still told; else that the run again was left out."""
     monkeypatch.setattr("sde.api.explosion_reasons.state_at", lambda *_: None)
@@ -252,3 +244,44 @@ def test_case_a15_a_loss_that_is_too_late_to_run_again(monkeypatch: pytest.Monke
     assert "sqrt(1 - t) left its domain, the square root of a negative number: 1 - t = -0.05" in warning
     warning, _, _ = sde(sp.sqrt(X), -1.0, 0)
     assert "would take more than 1 s again" in warning and "keep='paths'" in warning
+
+
+@pytest.mark.parametrize(
+    ("problem", "options", "words"),
+    [
+        (
+            SDE([X], [-X], [[1]]),
+            {"tolerance": 1e-12},
+            "missed the tolerance, 1e-12, in the step from time 0, where X = 1",
+        ),
+        (SDE([X], [2 - X], [[1]]), {"tolerance": 3e-12}, "still missed the tolerance, 3e-12"),
+        (SDE([X], [-(X**3)], [[X]]), {"tolerance": 1e-11}, "steps became shorter than dt/2**21"),
+        (SDE([X], [-sp.sqrt(X)], [[1]]), {"tolerance": 1e-2}, "perhaps by sqrt(X), whose X was 0."),
+    ],
+)
+def test_case_a15_steps_that_miss_their_tolerance(problem: SDE, options: dict[str, Any], words: str) -> None:
+    """It was told as a start beyond the bound."""
+    given: dict[str, Any] = {"scheme": "adaptive-milstein", "dt": 0.1, "time": 1.0, "paths": 4, "check": False}
+    warning, _, _ = told(problem, start={X: 1.0}, **{**given, **options})
+    assert words in warning and "larger tolerance" in warning and ("Max(X, 0)" in warning) == ("sqrt" in words), warning
+
+
+@pytest.mark.parametrize(
+    ("change", "when", "drift"),
+    [
+        (sp.Integer(1), X > 1, 2),
+        ((X + 1) / 2, X > 1, 2),
+        (X + 1, X > 1, 2),
+        (X / 2 - HALF, X < -1, -3),
+        (sp.Integer(3), 2 * X > 1, 2),
+    ],
+)
+def test_case_a15_a_change_that_triggers_itself(change: Any, when: Any, drift: int) -> None:
+    """Where it is made without end it is told; one that goes beyond its condition is made once, and no path is lost."""
+    sde = SDE([X], [drift], [[0]], jumps=[Jump({X: change}, when=when)])
+    given: dict[str, Any] = {"time": 1.0, "dt": 0.25, "paths": 2, "check": False}
+    if change in (X + 1, 3):
+        assert simulate(sde, start={X: 0.0}, **given).exploded.values[-1] == 0
+        return
+    warning, _, _ = told(sde, start={X: 0.0}, **given)
+    assert f"jumps[0] leaves its condition {when} at its edge or true" in warning and "more than 1 s" not in warning

@@ -11,9 +11,9 @@ import pytest
 import sympy as sp
 
 from sde import simulate
-from sde.engine.dataset import UNDEFINED, UndefinedWarning
+from sde.engine.dataset import UNDEFINED, ExplosionWarning, UndefinedWarning
 from sde.kernels.statistics import comoments, moments
-from symbolic import SDE
+from symbolic import SDE, Jump, integral, running, states
 from symbolic.language import reserved_names
 
 X, Y = sp.symbols("X Y", real=True)
@@ -159,3 +159,78 @@ def test_case_a11_pairs_merge_as_one_pass_would() -> None:
 
 def test_case_a11_the_suffix_is_one_name() -> None:
     assert reserved_names.UNDEFINED == UNDEFINED
+
+
+A, B = states("A", (3,)), sp.Symbol("B", real=True)
+WALK = SDE([X, B], [0, 0], [[1, 0], [0, 1]])
+FUNCTIONALS: dict[str, Any] = {
+    "a root's integral": integral(sp.sqrt(X)),
+    "a running logarithm": running(max, sp.log(X)),
+    "a pole's running value": running(min, 1 / sp.Max(X, 0)),
+    "beyond the number range": integral(sp.exp(2000 * X)),
+    "beyond the bound": integral(1e300 * X**2),
+    "a logarithm of time": integral(sp.log(sp.Symbol("t", real=True) - 0.9)),
+}
+
+
+def as_without(sde: SDE, observed: dict[str, Any], **options: Any) -> Any:
+    """A run, whose states, events and losses are those of the run that does not observe."""
+    start = {s: np.full(np.shape(s), 0.5) if sde.arrays else 0.5 for s in sde.states}
+    given = {"start": start, "time": 1.0, "dt": 0.05, "paths": 300, "keep": "paths", "check": False, **options}
+    plain, found = simulate(sde, **given), simulate(sde, **given, **observed)
+    for s in sde.states:
+        name = "A" if sde.arrays else s.name
+        assert np.array_equal(plain[name].values, found[name].values, equal_nan=True), name
+    assert plain.exploded.values.tolist() == found.exploded.values.tolist()
+    return found
+
+
+@pytest.mark.filterwarnings("ignore::sde.engine.dataset.UndefinedWarning")
+@pytest.mark.parametrize("options", [{}, {"scheme": "adaptive-euler"}, {"dtype": "float32"}, {"scheme": "milstein"}])
+@pytest.mark.parametrize("name", FUNCTIONALS)
+def test_case_a11_a_functional_of_the_path_decides_nothing(name: str, options: dict[str, Any]) -> None:
+    """An integral or extreme that is no number, or beyond the bound of states, took its path out of the run."""
+    sde = SDE(WALK.states, WALK.drift_vector, WALK.diffusion_matrix, time=sp.Symbol("t", real=True))
+    found = as_without(sde, {"observables": {"o": FUNCTIONALS[name]}}, **options)
+    wrong = ~np.isfinite(found.o.values)
+    assert found.exploded.values[-1] == 0
+    if name != "beyond the bound" or "dtype" in options:
+        assert found.o_undefined.values.tolist() == wrong.sum(axis=0).tolist() and wrong[:, -1].any()
+        assert (wrong[:, 1:] >= wrong[:, :-1]).all(), "what has been undefined stays so"
+
+
+@pytest.mark.filterwarnings("ignore::sde.engine.dataset.UndefinedWarning")
+def test_case_a11_a_functional_beside_jumps_levels_and_arrays() -> None:
+    low = integral(sp.sqrt(X))
+    jumps = [Jump({X: X / 2}, when=X > 1), Jump({B: B + 1}, rate=2)]
+    sde = SDE(WALK.states, WALK.drift_vector, WALK.diffusion_matrix, jumps=jumps)
+    assert as_without(sde, {"observables": {"o": low}}).o_undefined.values[-1] > 0
+    given: dict[str, Any] = {"start": {X: 0.5, B: 0.0}, "time": 1.0, "dt": 0.05, "paths": 300, "keep": "paths"}
+    found = simulate(sde, observables={"o": low}, events={"e": low > 0.3}, check=False, **given)
+    dated, wrong = np.isfinite(found.e_time.values), ~np.isfinite(found.o.values[:, -1])
+    assert found.exploded.values[-1] == 0 and (dated & wrong).any() and (~dated & wrong).any()
+    with_steps = as_without(WALK, {"events": {"e": low > 0.3}, "crossings": "steps"})
+    assert with_steps.e_count.values[-1] > 0 and with_steps.exploded.values[-1] == 0
+    arrays = as_without(SDE(A, 0 * A, 1.0), {"observables": {"o": running(max, np.log(A)), "p": integral(1 / A)}})
+    assert arrays.o_undefined.values[-1].min() > 0 and "p_undefined" not in arrays
+
+
+@pytest.mark.filterwarnings("ignore::sde.engine.dataset.UndefinedWarning")
+@pytest.mark.parametrize("name", ["a root's integral", "beyond the number range", "a pole's running value"])
+def test_case_a11_a_functional_loses_no_path_of_steps_to_a_tolerance(name: str) -> None:
+    observed = {"o": FUNCTIONALS[name], "p": integral(1 / X)}
+    given: dict[str, Any] = {"start": {X: 0.5, B: 0.0}, "time": 1.0, "dt": 0.1, "paths": 64, "keep": "paths"}
+    found = simulate(WALK, scheme="adaptive-milstein", observables=observed, **given)
+    assert found.exploded.values[-1] == 0 and found.attrs["gave_up_paths"] == 0
+    plain = simulate(WALK, scheme="adaptive-milstein", **given)
+    assert np.allclose(found.X.values[:, -1], plain.X.values[:, -1], atol=1e-9), "additive noise: exact at any steps"
+
+
+@pytest.mark.filterwarnings("ignore::sde.engine.dataset.UndefinedWarning")
+def test_case_a11_a_path_lost_for_another_reason_is_told_of_that_one() -> None:
+    sde = SDE([X], [sp.log(X)], [[1]])
+    with pytest.warns(ExplosionWarning, match=r"log\(X\) left its domain"):
+        simulate(sde, start={X: 0.3}, time=1.0, dt=0.05, observables={"o": integral(sp.sqrt(X - 1))}, check=False)
+    rated = SDE([X], [0], [[1]], jumps=[Jump({X: X + 1}, rate=integral(sp.sqrt(X)))])
+    with pytest.warns(ExplosionWarning, match=r"jumps\[0\].rate is no finite number"):
+        simulate(rated, start={X: 0.3}, time=1.0, dt=0.05, check=False)

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from multiprocessing import get_context
@@ -271,3 +271,15 @@ def test_threads_wait_for_who_merges() -> None:
         assert 1 <= len(taken) <= 5
         assert len(list(steps)) >= plan.chunks - 1
     assert sorted(taken) == list(range(plan.chunks))
+
+
+@pytest.mark.parametrize("given", [7, None, "done"])
+def test_an_executor_whose_futures_answer_nothing_is_refused_in_one_line(given: Any) -> None:
+    class Idle:
+        def submit(self, fn: Any, /, *args: Any) -> Future[Any]:
+            future = Future[Any]()
+            future.set_result(given)
+            return future
+
+    with pytest.raises(InputError, match=r"executor: its futures must give what the function returns"):
+        simulate(OU, start={X: 0.0}, time=1.0, dt=0.5, paths=2, executor=Idle(), check=False)

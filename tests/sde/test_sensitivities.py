@@ -13,6 +13,7 @@ from sde import SDE, Jump, sensitivities
 from symbolic import InputError, integral, running, states
 
 S, X, Y, t, r, k, c, sigma = sp.symbols("S X Y t r k c sigma", real=True)
+DECAY = SDE([X], [-X], [[1]])
 MARKET = SDE([S], [r * S], [[sigma * S]], parameters=[r, sigma], name="market")
 AT: dict[str, Any] = {"start": {S: 1.0}, "time": 1.0, "parameters": {r: 0.05, sigma: 0.2}}
 STRIKE = sp.Rational(11, 10)
@@ -141,3 +142,22 @@ def test_what_it_refuses(sde: SDE, changes: dict[str, Any], says: str) -> None:
         settings |= {"wrt": [sigma], "start": {X: 0.0, Y: 0.0}, "parameters": {k: 1.0, sigma: 1.0}}
     with pytest.raises(InputError, match=says):
         sensitivities(sde, settings.pop("f"), settings.pop("wrt"), **settings)
+
+
+@pytest.mark.parametrize("f", [sp.nan, sp.zoo, sp.oo, X + sp.nan])
+def test_an_f_that_is_no_number_is_refused(f: Any) -> None:
+    with pytest.raises(InputError, match=r"sensitivities.f: must be finite"):
+        sensitivities(DECAY, f, ["X"], tolerance=0.01, start={"X": 1.0}, time=1.0, method="pathwise")
+
+
+@pytest.mark.parametrize("f", [sp.log(X - 100), sp.atanh(X + 100), X + sp.log(-(X**2))])
+def test_an_f_without_value_where_its_slope_has_one_is_refused(f: Any) -> None:
+    with pytest.raises(InputError, match=r"sensitivities\[X\].f: must be finite; got nan"):
+        sensitivities(DECAY, f, ["X"], tolerance=0.01, start={"X": 1.0}, time=1.0, method="pathwise")
+
+
+def test_the_refusal_says_what_to_do_about_what_was_given() -> None:
+    jumping = SDE([X], [0], [[1]], jumps=[Jump({X: 0}, rate=1)])
+    with pytest.raises(InputError, match=r"no equations with jumps; .*Take differences of runs") as said:
+        sensitivities(jumping, X, ["X"], tolerance=0.01, start={"X": 1.0}, time=1.0)
+    assert "domain" not in str(said.value)

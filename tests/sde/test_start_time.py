@@ -116,3 +116,12 @@ def test_extremes_begin_with_the_path_at_any_time(dtype: str) -> None:
     run = simulate(still, start={X: -3.0}, start_time=0.1, time=1.0, dt=0.5, paths=2, dtype=dtype, check=False,
                    observables={"m": running(max, X)}, keep="paths", save_at=3)  # fmt: skip
     assert (run.m.values == -3).all()
+
+
+@pytest.mark.parametrize(("began", "dt"), [(1e16, 0.5), (-1e16, 0.5), (1e9, 1e-3), (2.0**40, 0.1)])
+def test_a_start_so_late_that_steps_are_rounded_away_is_refused(began: float, dt: float) -> None:
+    with pytest.raises(InputError, match=r"^start_time: must be near enough to 0 for steps of"):
+        simulate(SDE([X], [1], [[1]]), start={X: 0.0}, time=1.0, start_time=began, dt=dt, paths=2)
+    with pytest.raises(InputError, match=r"^expectation.start_time: must be near enough to 0"):
+        expectation(SDE([X], [1], [[1]]), X, tolerance=0.1, start={X: 0.0}, time=1.0, start_time=1e3 * began)
+    simulate(SDE([X], [1], [[1]]), start={X: 0.0}, time=1.0, start_time=1e6, dt=0.5, paths=2, check=False)

@@ -193,6 +193,9 @@ class _Run:
                 self.fail(unit, error)
                 continue
             answer = future.result()
+            if not isinstance(answer, Answer):
+                rule = "its futures must give what the function returns that it was asked to run"
+                raise InputError.of("executor", rule, answer, "Run fn(*args) and give what it returns.")
             if answer.missing:
                 self.check(answer)
                 unit.sent = tuple(self.parcels[digest] for digest in answer.missing)

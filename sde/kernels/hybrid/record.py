@@ -33,6 +33,7 @@ class Hybrid(NamedTuple):
     bridged: Any  # (L,) int64: whether it is seen between steps; else it is met at the end of the step that crosses it
     ends: Any  # (L,) int64: whether the path stops there
     resets: Any  # (L,) int64: change made there, 0 for none
+    stays: Any  # (L,) int64: whether that change leaves the excess as it is
     clocks: Any  # (C,) int64: change made by each Poisson clock
     size_first: Any  # (K + 1,) int64: first row of sizes of each change
     size_kind: Any  # (rows,) float64: standard normal (-3), exponential (-2), uniform (-1), or Bernoulli (p)
@@ -64,7 +65,7 @@ class Turns(NamedTuple):
     sizes: Any
     normal: Any
     running: Any  # int64
-    look: Any  # int64: whether a lane has been changed and is to be looked at
+    look: Any  # int64: whether a lane has been changed and is to be looked at: 1, or 2 + the level at which it still is
     due: Any  # int64
     act: Any  # int64
     near: Any  # int64: whether a lane may meet a level
@@ -115,4 +116,4 @@ def make_turns(program: Program, hybrid: Hybrid, driver: Any, dtype: Any) -> Tur
 def prototype() -> Hybrid:
     """One for its types."""
     i, f = np.zeros(1, np.int64), np.zeros(1)
-    return Hybrid(1, 1, 1, 1, 1, 1, i, i, i, i, i, i, i, f, i, i)
+    return Hybrid(1, 1, 1, 1, 1, 1, i, i, i, i, i, i, i, i, f, i, i)

@@ -28,7 +28,7 @@ def make_changes(space, turn, program, hybrid, x, seed, p, paths, counts):
                 kind, number = hybrid.size_kind[r], counts[at]
                 turn.sizes[r * lanes + i] = call_size(space.functions.size, kind, seed, paths[i], number, r)
             counts[at] += 1
-            turn.look[i] = 1
+            turn.look[i] = turn.look[i] if turn.look[i] > 1 else 1
     call_change(hybrid.change, x, turn.code, turn.sizes, space.t, p)
 
 
@@ -97,12 +97,12 @@ def _move(driver, space, turn, program, clock, seed, p, x, paths, k, fresh, subs
 @inlined
 def _mark_lost(space, turn, program, x, marks, times, bound, state):
     """Mark the lanes that have left the bound, at turn.ends."""
-    lanes, states = program.lanes, program.states
-    if any_exploded(x, space.alive, states, lanes, bound):
+    lanes, states, living = program.lanes, program.states, program.states - program.carried
+    if any_exploded(x, space.alive, living, lanes, bound):
         spare = 1 if len(x) > states * lanes else 0
-        address, flags, alive = space.functions.mark_exploded, space.flags, space.alive
+        address, flags, alive, steps = space.functions.mark_exploded, space.flags, space.alive, space.own_steps
         call_mark_exploded(
-            address, x, marks, times, flags, alive, turn.ends, space.own_steps, 1, states, lanes, spare, bound, state
+            address, x, marks, times, flags, alive, turn.ends, steps, 1, states, living, lanes, spare, bound, state
         )
         for i in range(lanes):
             if alive[i] == 0:
@@ -182,6 +182,7 @@ def _act(space, turn, hybrid, lanes, hits, seed, paths, marks, times, budgets, c
                 marks[hybrid.last * lanes + i], times[hybrid.last * lanes + i] = state, turn.now[i]
             else:
                 turn.act[i], changes = hybrid.resets[level], True
+                turn.look[i] = 2 + level if hybrid.stays[level] != 0 else 0
                 for other in range(levels):
                     turn.after[other * lanes + i] = turn.before[other * lanes + i]
                 turn.after[level * lanes + i] = real(1.0)  # met: not to be met again until it has been left
@@ -240,6 +241,9 @@ def turns(
             space.t[i] = real(turn.ends[i])
         _mark_lost(space, turn, program, x, marks, times, bound, k + 1)
         call_observe(hybrid.watch, x, space.t, p, turn.after)
+        for i in range(lanes if levels > 0 else 0):
+            if turn.look[i] > 1:
+                turn.after[(turn.look[i] - 2) * lanes + i] = real(1.0)  # at the level, where rounding decides its side
         acts, changes, due = False, False, 0
         hits = crossings(space, turn, hybrid, lanes, seed, paths, k, substep)
         if hits > 0:
