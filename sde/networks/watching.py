@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import warnings
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +21,8 @@ from sde.networks.theory import Symmetries
 from sde.networks.traces import batch_of, in_order, refuse_ties
 from symbolic.errors import InputError, instance
 from symbolic.errors import check as must
+
+_WATCHED: weakref.WeakKeyDictionary[nn.Module, weakref.ref[Monitor]] = weakref.WeakKeyDictionary()
 
 
 def watch(
@@ -38,7 +42,9 @@ def watch(
     At every step the optimiser's own gradients and momentum give the charges' exact change (SGD with momentum,
     Nesterov, either weight decay); what they are then is measured every `every` steps. At the first step of each such
     window the loop's own backward pass gives the noise, and with it the predicted change. Model, optimiser and their
-    states stay the same objects with the same numbers; `close` (or the end of ``with``) takes every hook off.
+    states stay the same objects with the same numbers; `close` (or the end of ``with``) takes every hook off. A model
+    has one monitor: an earlier one, as of a cell that is run again, is closed, with a warning. Passes that are not the
+    training's own (of torch.func, of torch.autograd.grad, of copies of the model, of other threads) are left alone.
 
     Parameters
     ----------
@@ -96,6 +102,7 @@ def watch(
     instance("watch.model", model, nn.Module, "needs a torch.nn.Module", "Give the model that is trained.")
     steps = inner(optimizer)
     must.whole("watch.every", every, advice="Give a count of steps.")
+    _close_earlier(model)
     refuse_what_cannot_be_watched({n: p for n, p in model.named_parameters() if p.requires_grad})
     if probe is not None:
         batch_of(probe)
@@ -109,7 +116,7 @@ def watch(
         parameters = dict(model.named_parameters())
         return watchable(in_order(known, parameters), parameters, steps)
 
-    return Monitor(
+    monitor = Monitor(
         model,
         steps,
         find,
@@ -121,6 +128,19 @@ def watch(
         redrawn=redrawn,
         tellers=[teller(s) for s in sinks],
     )
+    _WATCHED[model] = weakref.ref(monitor)
+    return monitor
+
+
+def _close_earlier(model: nn.Module) -> None:
+    """Close the monitor that a model has."""
+    earlier = _WATCHED.pop(model, lambda: None)()
+    if earlier is not None and earlier.is_open:
+        earlier.close()
+        told = (
+            "watch: this model was watched by an earlier monitor, which is closed now. Close it first, or use `with`."
+        )
+        warnings.warn(told, stacklevel=3)
 
 
 def reduction(per_sample: Any) -> str | None:
