@@ -6,6 +6,7 @@ import inspect
 import warnings
 import weakref
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -109,7 +110,9 @@ def watch(
         refuse_ties(model, "watch")
         if not callable(loss):
             raise InputError.of("watch.loss", "is needed with a probe", loss, "Give loss(output, *targets).")
-    given = charges.charges if isinstance(charges, Symmetries) else charges
+    given = _charges(charges)
+    listed = [sinks] if isinstance(sinks, (str, Path)) else sinks
+    instance("watch.sinks", listed, (list, tuple), "must be a list of sinks", "Write [sink], or the name of one file.")
 
     def find(*inputs: Any) -> tuple[Charges, dict[str, str]]:
         known = symmetries(model, *inputs, loss=loss).charges if given is None else given
@@ -126,10 +129,23 @@ def watch(
         loss=loss,
         probe=probe,
         redrawn=redrawn,
-        tellers=[teller(s) for s in sinks],
+        tellers=[teller(s) for s in listed],
     )
     _WATCHED[model] = weakref.ref(monitor)
     return monitor
+
+
+def _charges(charges: Any) -> Sequence[Charge] | None:
+    """Those given: of a theory, one, or several. Raises InputError."""
+    found = [charges] if isinstance(charges, Charge) else charges
+    given = found.charges if isinstance(found, Symmetries) else found
+    several = isinstance(given, (Charges, list, tuple)) and (
+        isinstance(given, Charges) or all(isinstance(c, Charge) for c in given)
+    )
+    if given is not None and not several:
+        advice = "Give symmetries(model, x), some of its charges, or None."
+        raise InputError.of("watch.charges", "must be charges", charges, advice)
+    return given
 
 
 def _close_earlier(model: nn.Module) -> None:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from sde.networks import balance, covariance_traces, watch
 from sde.networks.step_samples import StepSamples
+from symbolic.errors import InputError
 from tests.networks.watched import charges_of, network, rows
 
 STEPS, EVERY = 12, 3
@@ -210,3 +211,15 @@ def test_what_goes_wrong_in_a_hook_is_a_note(monkeypatch):
     assert found.steps == STEPS
     assert found.notes == ("noise could not be measured: RuntimeError: no storage",)
     assert float(abs(found.to_xarray().residual).max()) < 1e-12
+
+
+def test_one_charge_and_one_file_are_taken_and_other_things_refused(tmp_path):
+    model = network()
+    optimizer, charges = torch.optim.SGD(model.parameters(), lr=0.05), charges_of(model)
+    with watch(model, optimizer, charges=charges[0], sinks=str(tmp_path / "x.csv")) as monitor:
+        assert len(monitor.charges) == 1
+    for given in ("x", 1, ["x"], [charges[0], 2]):
+        with pytest.raises(InputError, match=r"^watch.charges: must be charges; got .* Give symmetries\(model, x\)"):
+            watch(model, optimizer, charges=given)
+    with pytest.raises(InputError, match=r"^watch.sinks: must be a list of sinks"):
+        watch(model, optimizer, charges=charges, sinks=3)
