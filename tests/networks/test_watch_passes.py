@@ -11,7 +11,7 @@ import torch
 from torch.func import functional_call, grad, hessian, jacrev, jvp, vmap
 from torch.nn import functional as F
 
-from sde.networks import balance, covariance_traces, watch
+from sde.networks import balance, covariance_traces, symmetries, watch
 from sde.networks.step_samples import StepSamples
 from symbolic.errors import InputError
 from tests.networks.watched import charges_of, network, rows
@@ -223,3 +223,17 @@ def test_one_charge_and_one_file_are_taken_and_other_things_refused(tmp_path):
             watch(model, optimizer, charges=given)
     with pytest.raises(InputError, match=r"^watch.sinks: must be a list of sinks"):
         watch(model, optimizer, charges=charges, sinks=3)
+
+
+def test_values_are_of_tensors_by_name_or_of_a_model():
+    model = network()
+    charges, tensors = charges_of(model), dict(model.named_parameters())
+    for some in (charges, charges[0]):
+        assert torch.equal(some.value(model), some.value(tensors))
+        with pytest.raises(InputError, match=r"^value.parameters: must be a mapping {name: tensor}; got"):
+            some.value(list(model.parameters()))
+
+
+def test_a_loss_of_outputs_and_targets_is_refused_in_one_line():
+    with pytest.raises(InputError, match=r"^loss: a function must take the outputs alone; got"):
+        symmetries(network(), rows()[0][:8], loss=lambda out, y: ((out - y) ** 2).mean())
