@@ -18,7 +18,9 @@ from symbolic.codegen.prepare import check_expression
 from symbolic.errors import InputError, as_real, shown, unknown
 from symbolic.functions.numeric import Numeric
 from symbolic.language import names
+from symbolic.language.parser import parse
 from symbolic.predictions.charge import Charge
+from symbolic.problem import observed_text
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD
 from symbolic.theory import Theory
@@ -83,9 +85,7 @@ def _observable(where: str, value: Any, setup: Setup) -> sp.Expr:
     """A number at each point, as an expression of the parameters."""
     known: dict[str, Any] = {s.name: s for s in setup.loss.theta} | {c.name: c for c in setup.theory.charges}
     if isinstance(value, str):
-        if value not in known:
-            raise InputError(unknown(where, value, known, "parameter, entry of one, or charge"))
-        value = known[value]
+        value = known[value] if value in known else _of_text(where, value, known, setup.loss)
     if isinstance(value, Charge):
         value = value.expression
     if not isinstance(value, sp.Expr):
@@ -93,6 +93,14 @@ def _observable(where: str, value: Any, setup: Setup) -> sp.Expr:
         raise InputError.of(where, "must be one number at each point", value, advice)
     check_expression(where, value, setup.loss)
     return value
+
+
+def _of_text(where: str, text: str, known: dict[str, Any], loss: Loss) -> Any:
+    """What a text stands for, as the observables of a run are read. Raises InputError."""
+    if text.isidentifier() and text not in observed_text.READY:
+        raise InputError(unknown(where, text, known | dict(observed_text.READY), "parameter, entry of one, or charge"))
+    own = {p.name: np.array(p.symbols, dtype=object).reshape(p.shape) for p in loss.parameters}
+    return observed_text.filled(parse(text, observed_text.with_ready(own), where), loss).item()
 
 
 def _function(expression: sp.Expr, loss: Loss) -> Callable[[np.ndarray], np.ndarray]:

@@ -30,7 +30,8 @@ class Claim:
     ----------
     observable : expression, Charge or str
         What is looked at, a number at each point: a SymPy expression of the loss's parameters, a charge of the theory,
-        or the name of a parameter, of its entry ("W[0,1]") or of a charge.
+        the name of a parameter, of its entry ("W[0,1]") or of a charge, or text as of a run's observables: "loss",
+        "sharpness", "u**2 - w**2".
     equals : number, expression, callable, (times, values), array or distribution
         What it should be. Of its mean over paths: a number, a curve as an expression or a function of time t = eta*k,
         or as a tuple of two arrays, read between its times by straight lines. Of its distribution over paths: an array

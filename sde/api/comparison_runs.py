@@ -21,10 +21,12 @@ from sde.engine.time_grid import RunClock
 from sde.estimators.control_variates import Controlled
 from sde.kernels.drivers import Driver
 from symbolic.codegen.prepare import Prepared, prepare
+from symbolic.codegen.sharing import MOST_TEXT, TooLong
 from symbolic.dynamics.gradient import LossDynamics
 from symbolic.dynamics.martingales import MartingaleDynamics
 from symbolic.dynamics.modified import ModifiedDynamics, PairedDynamics
 from symbolic.errors import InputError
+from symbolic.problem.features import features
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD
 from symbolic.problem.sampling import SamplingPlan, sampling_plan
@@ -63,6 +65,9 @@ class Dynamics:
 
 SGD_ITSELF, EULER = Dynamics("sgd"), Dynamics("euler")
 
+LEAST_TEXT = 100
+"""Characters, at the least, that the SDEs take for a row and a parameter: what is certain before they are written."""
+
 
 @dataclass(frozen=True)
 class _Paired:
@@ -91,10 +96,15 @@ class PathEnds:
         self.loss, self.sgd, self.time, self.seed = loss, sgd, time, seed
         self.substeps, self.threads = substeps, threads
         self._asked = interruption.count()
-        self._prepared: dict[str, Prepared] = {
-            kind: prepare(loss, "sgd", observables, "float64", partial(_carrying, dynamics, observables))
-            for kind, dynamics in (("sgd", LossDynamics), ("sde", ModifiedDynamics), ("svag", PairedDynamics))
-        }
+        try:
+            self._prepared: dict[str, Prepared] = {
+                kind: prepare(loss, "sgd", observables, "float64", partial(_carrying, dynamics, observables))
+                for kind, dynamics in (("sgd", LossDynamics), ("sde", ModifiedDynamics), ("svag", PairedDynamics))
+            }
+        except TooLong as error:
+            if (rows := rows_in_text(loss)) is None:
+                raise
+            raise too_many_rows(rows, rows * MOST_TEXT // error.length) from None
         manifest = self._prepared["sgd"].module.manifest
         self._start = starts.reader(loss.parameters, start, 0, seed, len(manifest["states"]))
         outputs = self._prepared["sgd"].outputs
@@ -244,6 +254,18 @@ def paired(plan: SamplingPlan) -> SamplingPlan:
     )
 
 
+def rows_in_text(loss: Loss) -> int | None:
+    """Rows of a data set that the SDEs' text spells out one by one; None where moments stand for them."""
+    return None if features(loss) is not None else loss.population
+
+
+def too_many_rows(rows: int, most: int) -> InputError:
+    """That the text of the SDEs is too long, and for how many rows it is not."""
+    rule = f"spells out every row of data, as the loss is no polynomial in them: at most about {most} rows here"
+    advice = "Give a sample of so many rows, or a loss that is polynomial in its data."
+    return InputError.of("compare.loss", rule, f"{rows} rows", advice)
+
+
 def refuse_unknown(loss: Loss, sgd: SGD) -> None:
     """Raise InputError for an SGD whose SDEs are not those of the comparison."""
     if sgd.momentum:
@@ -254,3 +276,6 @@ def refuse_unknown(loss: Loss, sgd: SGD) -> None:
         rule = "needs one learning rate, as the ladder multiplies it"
         raise InputError.of("compare.sgd", rule, str(sgd.schedule), "Leave the schedule out.")
     sgd.rates(loss)
+    rows = rows_in_text(loss)
+    if rows is not None and rows * loss.dimension * LEAST_TEXT > MOST_TEXT:
+        raise too_many_rows(rows, max(1, MOST_TEXT // (loss.dimension * LEAST_TEXT)))

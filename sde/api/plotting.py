@@ -195,7 +195,7 @@ def _forecast(
         path = at(ahead.mean, time)
     else:
         path = ahead.expected(lambda states: at(states, np.zeros(len(states))))
-    end = numbers[0].motion.end(ahead.mean[-1]) if numbers[0].motion is not None else None
+    end = numbers[0].motion.end(ahead.mean[-1])[0] if numbers[0].motion is not None else None
     turns = end is not None and end.turns
     return _Lines(path, None if turns else _rest(theory, sgd, ahead.mean[-1], value, at))
 

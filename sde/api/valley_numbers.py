@@ -27,15 +27,15 @@ def motion(theory: Theory, sgd: SGD) -> ValleyMotion | None:
     further = FieldSpan(algebra.symmetric_fields).extended([*algebra.antisymmetric_fields, *algebra.fields])
     pairs = [x.arrays() for x in further]
 
-    def end(theta: np.ndarray) -> End | None:
+    def end(theta: np.ndarray) -> tuple[End | None, str]:
         if not np.isfinite(theta).all():
-            return None
+            return None, ""
         found = theory.equilibrium(loss.unpack(theta), replace(sgd, schedule=None))
         at = found.finite_step or found.relative
         if at is None or not at.converged:
-            return None
+            return None, at.reason if at is not None and at.given_up else ""
         limit = at.theta if found.relative is None else found.relative.theta
-        return End(at.theta, at.rotation, float(next((r for r in at.rates if r > 0), 0.0)), limit)
+        return End(at.theta, at.rotation, float(next((r for r in at.rates if r > 0), 0.0)), limit), ""
 
     return ValleyMotion(np.array([a for a, _ in pairs]), np.array([b for _, b in pairs]), end)
 

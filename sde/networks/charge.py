@@ -5,14 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from symbolic.errors import InputError
+from symbolic.errors import InputError, instance
 
 Tensors = Mapping[str, Tensor]
 FROZEN, CONVERGENT, DIVERGENT = "frozen", "convergent", "divergent"
+
+
+def named(parameters: Any) -> Tensors:
+    """{name: tensor}, of a model too. Raises InputError."""
+    found = dict(parameters.named_parameters()) if isinstance(parameters, nn.Module) else parameters
+    advice = "Give dict(model.named_parameters()), or the model."
+    return instance("value.parameters", found, Mapping, "must be a mapping {name: tensor}", advice)
 
 
 @dataclass(frozen=True)
@@ -91,7 +99,8 @@ class Charge:
 
     @torch.no_grad()
     def value(self, parameters: Tensors) -> Tensor:
-        """C at {name: tensor}."""
+        """C at {name: tensor}, or at a model's parameters. Raises InputError."""
+        parameters = named(parameters)
         return self.form(parameters, parameters) + 2 * self.linear(parameters)
 
     @torch.no_grad()

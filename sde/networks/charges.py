@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sde.networks.charge import Charge, Tensors, add, slices, tensor_of
+from sde.networks.charge import Charge, Tensors, add, named, slices, tensor_of
 from sde.networks.family import Family
 
 
@@ -104,7 +104,8 @@ class Charges(Sequence[Charge]):
 
     @torch.no_grad()
     def value(self, parameters: Tensors) -> Tensor:
-        """C = theta^T A theta + 2 b^T theta of every charge."""
+        """C = theta^T A theta + 2 b^T theta of every charge, at {name: tensor} or a model's. Raises InputError."""
+        parameters = named(parameters)
         return self._form(parameters, parameters) + 2 * self._linear(parameters)
 
     def jacobian(self, parameters: Tensors) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sde.networks.layer_gradients import Gradient, Reader, reader_of
+from sde.networks.own_pass import Hook, own_tensors, transformed
 from sde.networks.slice_products import SHORT, in_single
 
 Met = Callable[[], dict[str, Gradient]]
@@ -20,11 +21,20 @@ class LayerCapture:
     """While open, gathers per-sample gradients of the tensors `names` of a model, pass by pass.
 
     unread: {name: why} of the tensors that no layer of a known kind holds. samples: of the pass that came last. full:
-    called where more than `HELD` numbers wait. short: tensors whose gradients were computed in 16 bits.
+    called where more than `HELD` numbers wait. short: tensors whose gradients were computed in 16 bits. own: whether a
+    pass is one to look at; failed: told of errors, which then go no further.
     """
 
-    def __init__(self, model: nn.Module, names: Iterable[str], full: Callable[[], object] | None = None) -> None:
-        self.model = model
+    def __init__(
+        self,
+        model: nn.Module,
+        names: Iterable[str],
+        full: Callable[[], object] | None = None,
+        *,
+        own: Callable[[], bool] = lambda: True,
+        failed: Callable[[Exception], object] | None = None,
+    ) -> None:
+        self.model, self._own, self._failed = model, own, failed
         wanted = {id(p): n for n, p in model.named_parameters() if n in set(names)}
         self._readers: list[tuple[nn.Module, Reader, dict[str, str]]] = []
         self.unread: dict[str, str] = {}
@@ -37,6 +47,7 @@ class LayerCapture:
                 self.unread |= dict.fromkeys(own.values(), f"{path or 'the model'} ({type(module).__name__})")
             else:
                 self._readers.append((module, reader, own))
+        self._held_by = {id(m): [(m, k, m._parameters[k]) for k in own] for m, _, own in self._readers}
         self._met: dict[str, list[Met]] = {}
         self._due: dict[str, int] = {}
         self._held, self._full = 0, full
@@ -44,11 +55,19 @@ class LayerCapture:
         self._handles: list[Any] = []
         self.samples = 0
 
+    @property
+    def holders(self) -> list[tuple[nn.Module, str, Tensor]]:
+        """Modules, with the tensors that they are known to hold."""
+        return [held for found in self._held_by.values() for held in found]
+
+    def _holders(self, module: nn.Module) -> list[tuple[nn.Module, str, Tensor]]:
+        return self._held_by.get(id(module), [])
+
     def open(self) -> None:
         """Attach the hooks."""
-        self._handles.append(self.model.register_forward_pre_hook(self.count, with_kwargs=True))
+        self._handles.append(self.model.register_forward_pre_hook(Hook(self.count), with_kwargs=True))
         for module, reader, own in self._readers:
-            self._handles.append(module.register_forward_hook(self._keeper(reader, own)))
+            self._handles.append(module.register_forward_hook(Hook(self._keeper(reader, own), self._failed)))
 
     def close(self) -> None:
         """Take them off, and forget what no gradient came for."""
@@ -81,7 +100,7 @@ class LayerCapture:
     def count(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """The samples of a pass, by the first tensor that goes in."""
         tensors = [t for t in (*args, *kwargs.values()) if isinstance(t, Tensor) and t.ndim]
-        if tensors and torch.is_grad_enabled():
+        if tensors and torch.is_grad_enabled() and not transformed() and self._own():
             self.samples = tensors[0].shape[0]
 
     def _keeper(self, reader: Reader, own: dict[str, str]) -> Callable[..., None]:
@@ -89,6 +108,8 @@ class LayerCapture:
 
         def keep(module: nn.Module, args: tuple[Any, ...], out: Any) -> None:
             if not (isinstance(out, Tensor) and out.requires_grad and args and isinstance(args[0], Tensor)):
+                return
+            if transformed() or not own_tensors(self._holders(module)) or not self._own():
                 return
             entered, samples = args[0].detach(), self.samples
             for name in own.values():
@@ -113,6 +134,6 @@ class LayerCapture:
                 if self._full is not None and self._held > HELD:
                     self._full()
 
-            out.register_hook(meet)
+            out.register_hook(Hook(meet, self._failed))
 
         return keep

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from sde.networks.charges import Charges
 from sde.networks.equilibrium import effective_rates
+from sde.networks.own_pass import Hook, transformed
 from sde.networks.records import Records, kinds_of
 from sde.networks.slice_products import SliceProducts
 from sde.networks.step_noise import StepNoise
@@ -69,15 +70,15 @@ class Monitor:
         self._along: np.ndarray | None = None
         self._batch = self._depth = self._closed = 0
         self._handles: list[Any] = []
-        self._open = True
+        self.is_open = True
         if inputs is None:
-            self._handles.append(model.register_forward_pre_hook(self._first, with_kwargs=True))
+            self._handles.append(model.register_forward_pre_hook(Hook(self._first), with_kwargs=True))
         else:
             self._start(*inputs)
 
     def _first(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """The first pass of training shows what a batch is. Raises InputError where it goes in by name."""
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() and not transformed():
             self._handles.pop().remove()
             if kwargs:
                 advice = "Give charges=symmetries(model, x)."
@@ -104,7 +105,7 @@ class Monitor:
             optimizer.register_step_post_hook(self._after),
         ]
         if probe is not None:
-            self._handles.append(model.register_forward_pre_hook(self._count, with_kwargs=True))
+            self._handles.append(model.register_forward_pre_hook(Hook(self._count), with_kwargs=True))
         elif per_sample is not None and hasattr(model, "_orig_mod"):
             self._note("the layers of a compiled model have no hooks: no noise is measured. Give probe=")
         elif per_sample is not None:
@@ -130,9 +131,9 @@ class Monitor:
 
     def close(self) -> None:
         """Take every hook off, after a last row of what was seen since the one before."""
-        if not self._open:
+        if not self.is_open:
             return
-        self._open = False
+        self.is_open = False
         for handle in self._handles:
             handle.remove()
         if not len(self.charges):
@@ -268,7 +269,7 @@ class Monitor:
 
     def _count(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         tensors = [t for t in (*args, *kwargs.values()) if isinstance(t, Tensor) and t.ndim]
-        if tensors and torch.is_grad_enabled():
+        if tensors and torch.is_grad_enabled() and not transformed():
             self._batch += tensors[0].shape[0]
 
     def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
@@ -367,7 +368,7 @@ class Monitor:
         """Measure noise where the next window begins, or let its first step tell."""
         self._steps.begin()
         self._noise, self._at, self._batch, self._probed = None, read, 0, None
-        if not self._open:
+        if not self.is_open:
             return
         if self._probe is not None and self._loss is not None:
             with torch.enable_grad(), torch.random.fork_rng(devices=[]):

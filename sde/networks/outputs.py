@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -52,6 +53,7 @@ def output_map(loss: Any) -> Callable[[Any], list[Tensor]]:
     if isinstance(word, str) and word in _SHIFTED:
         return lambda outputs: [_log_softmax(o) for o in tensors_in(outputs)]
     if callable(word):
+        _refuse_targets(word)
         return lambda outputs: list(tensors_in(word(outputs)))
     raise InputError.of(
         "loss",
@@ -78,3 +80,14 @@ def tensors_in(outputs: Any) -> Iterator[Tensor]:
             yield from tensors_in(value)
     elif hasattr(outputs, "__dict__"):
         yield from tensors_in(vars(outputs))
+
+
+def _refuse_targets(loss: Callable[..., Any]) -> None:
+    """Raise InputError for a function that needs more than the outputs."""
+    try:
+        inspect.signature(loss).bind(None)
+    except TypeError:
+        advice = "Give the word of such a loss, as 'mse', or None: whatever the targets are, they move no symmetry."
+        raise InputError.of("loss", "a function must take the outputs alone", loss, advice) from None
+    except ValueError:  # a builtin tells no signature
+        return

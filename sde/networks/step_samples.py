@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch.autograd import Variable
 from sde.networks.compiled_sums import MatrixTable, OuterTable, sums_on
 from sde.networks.layer_capture import LayerCapture
 from sde.networks.layer_gradients import Gradient, ties_samples
+from sde.networks.own_pass import Accumulated, Caller, Hook, own_tensors, transformed
 from sde.networks.sample_products import Direction, add_products
 from sde.networks.slice_products import SliceProducts, in_single
 from sde.networks.traces import add_crossing, by_vmap
@@ -28,7 +30,8 @@ class StepSamples:
     def __init__(self, model: nn.Module, parameters: Mapping[str, Tensor], products: SliceProducts) -> None:
         self.model, self.products = model, products
         self.parameters = {n: parameters[n] for n in products.names}
-        self.capture = LayerCapture(model, products.names, self._gather)
+        self._caller = Caller()
+        self.capture = LayerCapture(model, products.names, self._gather, own=self._caller.is_here, failed=self._failed)
         self.tied = next((path for path, m in model.named_modules() if ties_samples(m)), "")
         self._handles: list[Any] = []
         self._crossing, self._whole_only = products.crossing(), set(self.capture.unread)
@@ -40,6 +43,7 @@ class StepSamples:
         self._alongs: dict[str, Direction] = {}
         self._outer, self._matrices = OuterTable(), MatrixTable()
         self.is_open = False
+        self._begun: tuple[Accumulated, tuple[Tensor, Tensor, set[str]]]
         self.forget()
 
     def forget(self) -> None:
@@ -49,6 +53,7 @@ class StepSamples:
         self.raw = [0.0] * len(self.parameters)
         self.unknown: set[str] = set()
         self.units = self.samples = self.passes = 0
+        self._failure, self._twice = "", False
         self._under_way: list[dict[str, Any]] = []
         self._passes: list[dict[str, Any]] = []
         self._waiting: dict[str, list[Gradient]] = {}
@@ -59,10 +64,10 @@ class StepSamples:
         self.forget()
         self._alongs = {n: Direction.of(p) for n, p in self.parameters.items()}
         self.is_open = True
-        self._handles.append(self.model.register_forward_hook(self._passed, with_kwargs=True))
+        self._handles.append(self.model.register_forward_hook(Hook(self._passed, self._failed), with_kwargs=True))
         if self.tied:
             for name, p in self.parameters.items():
-                self._handles.append(p.register_hook(lambda g, name=name: self._whole(name, g)))
+                self._handles.append(p.register_hook(Hook(partial(self._whole, name), self._failed)))
         else:
             self.capture.open()
 
@@ -80,6 +85,18 @@ class StepSamples:
         """All passes of the step are made, and the step is not: take what single layers could not tell from the whole
         model, and close."""
         self.close()
+        self._caller.steps()
+        try:
+            self._finish()
+        except Exception as error:  # a user's step goes on without what is measured of it
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        """Nothing is known of this step."""
+        self._failure = f"noise could not be measured: {type(error).__name__}: {error}".splitlines()[0]
+        self._outer, self._matrices = OuterTable(), MatrixTable()
+
+    def _finish(self) -> None:
         done = self._passes
         self.passes, self.samples = len(done), sum(p["samples"] for p in done)
         self.units = self.passes if self.tied else self.samples
@@ -91,7 +108,7 @@ class StepSamples:
             left |= self._crossing
         for name in left:
             self.second[self._any[name]] = 0
-        if left and self._repeats():
+        if left and self._repeats() and not self._twice:
             self.unknown.clear()
             with torch.random.fork_rng(devices=[]):
                 for made in done:
@@ -114,6 +131,8 @@ class StepSamples:
     @property
     def reason(self) -> str:
         """Why nothing is known; empty where something is."""
+        if self._failure:
+            return self._failure
         if self.tied and self.units < 2:
             return f"{self.tied} ties the samples of a batch: its noise needs at least two micro-batches in a step"
         return "" if self.units >= 2 else "no backward pass of at least two samples was seen"
@@ -124,7 +143,9 @@ class StepSamples:
         return not random and all("inputs" in p for p in self._passes)
 
     def _passed(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
-        if not torch.is_grad_enabled():
+        if not torch.is_grad_enabled() or transformed():
+            return
+        if not (self._caller.is_here() and own_tensors(self.capture.holders)):
             return
         tensors = [t for t in (*args, *kwargs.values()) if isinstance(t, Tensor) and t.ndim]
         made: dict[str, Any] = {"samples": tensors[0].shape[0] if tensors else 0}
@@ -140,11 +161,14 @@ class StepSamples:
 
         def keep(gradient: Tensor) -> None:
             made["cotangent"] = gradient.detach() if "inputs" in made else None
+            self._twice |= torch.is_grad_enabled()
             self._under_way.append(made)
             if len(self._under_way) == 1:
-                Variable._execution_engine.queue_callback(self._passed_back)
+                sums = (self.second.clone(), self._checks.clone(), set(self.unknown))
+                self._begun = Accumulated(list(self.parameters.values())), sums
+                Variable._execution_engine.queue_callback(Hook(self._passed_back, self._failed))
 
-        left.register_hook(keep)
+        left.register_hook(Hook(keep, self._failed))
 
     def _whole(self, name: str, gradient: Tensor) -> None:
         with torch.no_grad():
@@ -170,8 +194,16 @@ class StepSamples:
     @torch.no_grad()
     def _passed_back(self) -> None:
         """A backward pass is over, and nothing has changed its gradients yet."""
-        self._passes += self._under_way
-        self._under_way.clear()
+        passes, self._under_way = self._under_way, []
+        accumulated, sums = self._begun
+        if not accumulated:  # it gave gradients to its caller, and none to the step
+            self.second.copy_(sums[0])
+            self._checks.copy_(sums[1])
+            self.unknown = sums[2]
+            self._waiting.clear()
+            self.capture.forget()
+            return
+        self._passes += passes
         if not self.is_open:
             return
         self._gather(over=True)

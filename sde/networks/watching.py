@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import warnings
+import weakref
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -19,6 +22,8 @@ from sde.networks.theory import Symmetries
 from sde.networks.traces import batch_of, in_order, refuse_ties
 from symbolic.errors import InputError, instance
 from symbolic.errors import check as must
+
+_WATCHED: weakref.WeakKeyDictionary[nn.Module, weakref.ref[Monitor]] = weakref.WeakKeyDictionary()
 
 
 def watch(
@@ -38,7 +43,9 @@ def watch(
     At every step the optimiser's own gradients and momentum give the charges' exact change (SGD with momentum,
     Nesterov, either weight decay); what they are then is measured every `every` steps. At the first step of each such
     window the loop's own backward pass gives the noise, and with it the predicted change. Model, optimiser and their
-    states stay the same objects with the same numbers; `close` (or the end of ``with``) takes every hook off.
+    states stay the same objects with the same numbers; `close` (or the end of ``with``) takes every hook off. A model
+    has one monitor: an earlier one, as of a cell that is run again, is closed, with a warning. Passes that are not the
+    training's own (of torch.func, of torch.autograd.grad, of copies of the model, of other threads) are left alone.
 
     Parameters
     ----------
@@ -96,20 +103,23 @@ def watch(
     instance("watch.model", model, nn.Module, "needs a torch.nn.Module", "Give the model that is trained.")
     steps = inner(optimizer)
     must.whole("watch.every", every, advice="Give a count of steps.")
+    _close_earlier(model)
     refuse_what_cannot_be_watched({n: p for n, p in model.named_parameters() if p.requires_grad})
     if probe is not None:
         batch_of(probe)
         refuse_ties(model, "watch")
         if not callable(loss):
             raise InputError.of("watch.loss", "is needed with a probe", loss, "Give loss(output, *targets).")
-    given = charges.charges if isinstance(charges, Symmetries) else charges
+    given = _charges(charges)
+    listed = [sinks] if isinstance(sinks, (str, Path)) else sinks
+    instance("watch.sinks", listed, (list, tuple), "must be a list of sinks", "Write [sink], or the name of one file.")
 
     def find(*inputs: Any) -> tuple[Charges, dict[str, str]]:
         known = symmetries(model, *inputs, loss=loss).charges if given is None else given
         parameters = dict(model.named_parameters())
         return watchable(in_order(known, parameters), parameters, steps)
 
-    return Monitor(
+    monitor = Monitor(
         model,
         steps,
         find,
@@ -119,8 +129,34 @@ def watch(
         loss=loss,
         probe=probe,
         redrawn=redrawn,
-        tellers=[teller(s) for s in sinks],
+        tellers=[teller(s) for s in listed],
     )
+    _WATCHED[model] = weakref.ref(monitor)
+    return monitor
+
+
+def _charges(charges: Any) -> Sequence[Charge] | None:
+    """Those given: of a theory, one, or several. Raises InputError."""
+    found = [charges] if isinstance(charges, Charge) else charges
+    given = found.charges if isinstance(found, Symmetries) else found
+    several = isinstance(given, (Charges, list, tuple)) and (
+        isinstance(given, Charges) or all(isinstance(c, Charge) for c in given)
+    )
+    if given is not None and not several:
+        advice = "Give symmetries(model, x), some of its charges, or None."
+        raise InputError.of("watch.charges", "must be charges", charges, advice)
+    return given
+
+
+def _close_earlier(model: nn.Module) -> None:
+    """Close the monitor that a model has."""
+    earlier = _WATCHED.pop(model, lambda: None)()
+    if earlier is not None and earlier.is_open:
+        earlier.close()
+        told = (
+            "watch: this model was watched by an earlier monitor, which is closed now. Close it first, or use `with`."
+        )
+        warnings.warn(told, stacklevel=3)
 
 
 def reduction(per_sample: Any) -> str | None:

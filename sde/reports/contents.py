@@ -98,7 +98,7 @@ def _deed(report: VerificationResult) -> str:
         ((_, end),) = ends.items()
         end = 0.0 if abs(end) < 1e-9 * size else end
         return f"moves {report.families[0]['text']} {to} {number(end, 3)}"
-    where = "where it turns for ever" if any(v.group == TURNING for v in report.verdicts) else "noise equilibrium"
+    where = "where it turns for ever" if "where SGD ends" in report.facts else "noise equilibrium"
     deeds = {"convergent": f"moves {{}} {to} {where}", "divergent": "lets {} grow", "frozen": "keeps {}"}
     by_class: dict[str, list[str]] = {}
     for family in report.families:

@@ -95,8 +95,17 @@ class Experiment:
     def ends(self) -> tuple[End | None, ...]:
         """Where SGD ends from every start, as seen from the end of the forecast; None where that is not known, or no
         generators but the charges' move theta."""
+        return tuple(end for end, _ in self._ends)
+
+    @property
+    def unsettled(self) -> dict[int, str]:
+        """{start: why it is not known whether SGD turns from there}, where the end was not looked for to the last."""
+        return {k: why for k, (_, why) in enumerate(self._ends) if why}
+
+    @cached_property
+    def _ends(self) -> tuple[tuple[End | None, str], ...]:
         motion = self.theory.motion
-        return tuple(None if motion is None else motion.end(ahead.mean[-1]) for ahead in self.forecasts)
+        return tuple((None, "") if motion is None else motion.end(ahead.mean[-1]) for ahead in self.forecasts)
 
     @property
     def turning(self) -> list[int]:

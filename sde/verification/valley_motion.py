@@ -33,11 +33,11 @@ class End:
 @dataclass(frozen=True)
 class ValleyMotion:
     """Generators (B, b) beside the charges', shapes (k, D, D) and (k, D); end: theta (D,) -> where SGD ends from
-    there, None where that is not known."""
+    there, None where that is not known, and why, where it was not looked for to the end."""
 
     linear: np.ndarray
     shift: np.ndarray
-    end: Callable[[np.ndarray], End | None]
+    end: Callable[[np.ndarray], tuple[End | None, str]]
 
     def fields(self, theta: np.ndarray) -> np.ndarray:
         """B theta + b, (k, D)."""

@@ -222,11 +222,20 @@ def _calls(expressions: Sequence[sp.Expr]) -> int:
     return sum(type(part) in ELEMENTARY for part in parts(expressions))
 
 
+class TooLong(InputError):
+    """A text that takes too long to compile. length: its characters."""
+
+    def __init__(self, length: int, message: str) -> None:
+        super().__init__(message)
+        self.length = length
+
+
 def refuse_large(where: str, text: str) -> None:
     """Raise InputError for a text that takes too long to compile."""
     if len(text) > MOST_TEXT:
-        raise InputError(
+        raise TooLong(
+            len(text),
             f"{where}: a program may have {MOST_TEXT} characters at most; got one of {len(text)} (str), which takes"
             f" about {len(text) / 2500 / 60:.0f} minutes to compile. Write it in arrays (symbolic.states and NumPy's"
-            " functions), whose text does not grow with their size."
+            " functions), whose text does not grow with their size.",
         )

@@ -50,6 +50,14 @@ def _pieces(*parts: Any) -> Any:
     )
 
 
+class Evaluated(sp.Expr):
+    """A function that has its own way to be evaluated."""
+
+    def evaluator(self) -> tuple[Sequence[Any], Callable[..., Any]]:
+        """The symbols that it takes, and the function of their values: numbers or arrays, as of a `Numeric`."""
+        raise NotImplementedError
+
+
 class Numeric:
     """values(inputs) -> (outputs, n): expressions at n points. inputs: one number or array (n,) per symbol, in the
     symbols' order.
@@ -83,6 +91,9 @@ class Numeric:
             return _power, (self._slot(e.base), self._slot(e.exp))
         if isinstance(e, Table):
             return e.at, (self._slot(e.args[0]),)
+        if isinstance(e, Evaluated):
+            symbols, function = e.evaluator()
+            return function, tuple(self._slot(s) for s in symbols)
         if isinstance(e, sp.Piecewise):
             return _pieces, tuple(self._slot(part) for pair in e.args for part in pair)
         if type(e) not in FUNCTIONS:

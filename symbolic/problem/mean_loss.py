@@ -62,9 +62,13 @@ def hessian_trace(loss: Loss) -> sp.Expr:
 def _second(c: sp.Expr, s: sp.Symbol) -> sp.Expr:
     found = sp.diff(c, s, 2)
     if found.has(sp.Derivative, sp.Subs, sp.DiracDelta):
+        advice = (
+            "Write max(a, 0) as relu(a), whose kink is passed by as in training (symbolic.functions.activations)."
+            if c.has(sp.Max, sp.Min)
+            else "Write it with functions that have them."
+        )
         raise InputError(
-            f"sharpness_expression: the loss needs second derivatives in {s}; got {str(found)[:80]}. Write it with"
-            " functions that have them."
+            f"sharpness_expression: the loss needs second derivatives in {s}; got {str(found)[:80]}. {advice}"
         )
     size = sp.count_ops(found)
     if size > LARGEST:

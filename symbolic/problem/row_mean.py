@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from symbolic.functions.numeric import Numeric
+from symbolic.functions.numeric import Evaluated, Numeric
 
+POINTS = 2**20
+"""Values at rows that are held at once."""
 SHOWN = 300
 """Operations up to which the body is written out in text."""
 
 
-class RowMean(sp.Expr):
+class RowMean(Evaluated):
     """(1/N) sum_i body(theta, z_i) over the rows z_i of a table.
 
     body: an expression of parameters and of z. z: symbols of the columns, bound. table: (N, len(z)) numbers. It has
@@ -71,6 +73,23 @@ class RowMean(sp.Expr):
         if self.free_symbols:
             return None
         return sp.Float(float(Numeric([self.body], self.z)(list(self.table.T)).mean()))
+
+    def evaluator(self) -> tuple[Sequence[Any], Callable[..., Any]]:
+        """Its parameters, and the average at their values."""
+        symbols = sorted(self.free_symbols, key=str)
+        at = Numeric([self.body], [*symbols, *self.z])
+
+        def average(*values: Any) -> Any:
+            shape = np.broadcast_shapes(*(np.shape(v) for v in values))
+            points = np.array([np.broadcast_to(v, shape).ravel() for v in values]).reshape(len(values), -1, 1)
+            block = max(1, POINTS // len(self.table))
+            means = [
+                at([*points[:, k : k + block], *self.table.T])[0].mean(axis=-1)
+                for k in range(0, points.shape[1], block)
+            ]
+            return np.concatenate(means).reshape(shape) if means else np.zeros(shape)
+
+        return symbols, average
 
     def _sympystr(self, printer: Any) -> str:
         text = printer._print(self.body) if sp.count_ops(self.body) < SHOWN else "..."

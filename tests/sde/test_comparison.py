@@ -343,3 +343,21 @@ def test_the_mean_loss_stands_beside_the_charges() -> None:
     assert found.observable.values.tolist() == ["loss"]
     loss, x = sp.symbols("loss x", real=True)
     assert not comparison.mean_loss(Loss((loss - x) ** 2, [loss], {x: Normal(0, 1)}))
+
+
+def rows_of(count: int) -> Loss:
+    """A loss that is no polynomial in its rows."""
+    u, w, x = sp.symbols("u w x", real=True)
+    return Loss((u * sp.tanh(w * x) - x) ** 2, [u, w], Dataset({x: np.linspace(-1, 1, count)}))
+
+
+@pytest.mark.parametrize(("count", "most"), [(3000, r"\d+"), (60, r"\d\d")])
+def test_too_many_rows_are_named_with_how_many_fit(monkeypatch: pytest.MonkeyPatch, count: int, most: str) -> None:
+    """At once where no text could be short enough, else by the text's length."""
+    if count == 60:
+        monkeypatch.setattr("symbolic.codegen.sharing.MOST_TEXT", 15_000)
+        monkeypatch.setattr("sde.api.comparison_runs.MOST_TEXT", 15_000)
+    with pytest.raises(
+        InputError, match=rf"spells out every row .* at most about {most} rows here; got '{count} rows'"
+    ):
+        compare(rows_of(count), SGD(0.02), {"u": 1.2, "w": 0.6}, 0.2, budget=1e4)

@@ -146,7 +146,7 @@ def test_what_it_refuses(sde: SDE, changes: dict[str, Any], says: str) -> None:
 
 @pytest.mark.parametrize("f", [sp.nan, sp.zoo, sp.oo, X + sp.nan])
 def test_an_f_that_is_no_number_is_refused(f: Any) -> None:
-    with pytest.raises(InputError, match=r"sensitivities.f: must be finite"):
+    with pytest.raises(InputError, match=r"sensitivities.f: must be (finite|real)"):
         sensitivities(DECAY, f, ["X"], tolerance=0.01, start={"X": 1.0}, time=1.0, method="pathwise")
 
 

@@ -23,8 +23,12 @@ from sde.verification.runs import Sample
 from sde.verification.setting import Margins, Setting
 from sde.verification.theory_numbers import Charge, Theory
 from sde.verification.verdicts import Claim, Untested
+from symbolic.predictions.valley.descent import FLATTENS
 from symbolic.theory import derive
 from tests.naive.valley import random_start
+from tests.symbolic.test_descent import NEVER
+from tests.symbolic.test_descent import START as FLAT
+from tests.symbolic.test_descent import theory as never
 from tests.symbolic.test_relative_equilibrium import START, problem, shaped, square
 
 
@@ -73,7 +77,7 @@ def test_the_forecast_turns() -> None:
     sgd = SGD(1e-3)
     figures, setting = numbers(sgd)
     assert figures.motion is not None
-    end = figures.motion.end(START)
+    end, _ = figures.motion.end(START)
     assert end is not None
     times = np.array([10.0, 12.0]) / setting.temperature
     found = forecast(figures, setting, START, np.append(0.0, times))
@@ -86,7 +90,7 @@ def test_clocks_read_what_a_rotation_has_turned() -> None:
     """By the charges, and by theta where there are none, also beyond one radian in all; nothing of a rest."""
     figures, _ = numbers(SGD(0.01))
     assert figures.motion is not None
-    end = figures.motion.end(START)
+    end, _ = figures.motion.end(START)
     assert end is not None
     times = np.linspace(0, 3 / 0.00125, 12)
     states = np.array([[expm(f * t * end.rotation) @ end.theta for t in times] for f in (1.0, 0.8, 0.0)])
@@ -237,3 +241,12 @@ def test_a_run_too_short_to_turn_steadily_says_how_long_it_needs(most: int) -> N
         goes.append(float(short.needs.rpartition(" ")[2]))
         short, _ = found(goes[-1])
     assert most == 1 or (isinstance(short, Claim) and goes == sorted(goes) and goes[-1] < 500)
+
+
+def test_it_is_said_that_turning_is_not_known_where_the_descent_is_given_up() -> None:
+    """A quartic on rows: its minima are flat to second order. The other claims are made."""
+    report = verify(never(*NEVER["quartic"]).loss, SGD(0.01), start=FLAT, time=0.03, paths=10)
+    (turning,) = {(v.verdict, v.reason) for v in report.verdicts if v.group == "turning"}
+    assert turning == ("not tested", f"whether it turns is not known: {FLATTENS}")
+    assert "turns for ever" not in report.sentence
+    assert {"pathwise identity", "mean drift", "class"} <= {v.group for v in report.tested}

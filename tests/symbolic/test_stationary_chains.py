@@ -233,3 +233,12 @@ def against_mpmath_cdf(law: StationaryLaw, at: float) -> None:
     f: Any = sp.lambdify(v, law.density(v), "mpmath")
     total = mp.quad(f, [0, 0.5, 1, 1.5, 1.8, 1.9, 1.99])
     assert law.cdf(at) == pytest.approx(float(mp.quad(f, [0, 0.5, 1, 1.5, at]) / total), rel=1e-6)
+
+
+def test_a_collapse_says_that_it_is_the_limit_of_infinite_time() -> None:
+    """Three factors with weight decay: T_c = 0, though v stays near 0.89 for very long."""
+    s, data = sp.Symbol("s", real=True), {x: Normal(0, 1), e: Normal(0, sp.Rational(1, 2))}
+    loss = Loss((u * w * s * x - (x + e)) ** 2, [u, w, s], data)
+    law = stationary_law(loss, SGD(0.002, weight_decay=0.1))
+    assert law.collapsed and law.T_c == 0
+    assert "all mass at v = 0, in the limit of infinite time: how long that takes" in str(law)

@@ -22,7 +22,16 @@ VISIBLE = 0.05
 
 
 def applies(experiment: Experiment) -> Iterator[Case]:
-    """From every start for which turning is predicted; each by itself, as starts may turn in opposite directions."""
+    """From every start for which turning is predicted; each by itself, as starts may turn in opposite directions. Where
+    it is not known whether SGD turns, that is said."""
+    for k, why in experiment.unsettled.items():
+        yield Case(
+            runs=(),
+            subjects=(f"SGD from {experiment.names[k]}",),
+            start=k,
+            reason=f"whether it turns is not known: {why}",
+            needs="another start",
+        )
     for k in experiment.turning:
         reason, needs = experiment.lacks(k) or ("", "")
         subject = f"SGD from {experiment.names[k]}"

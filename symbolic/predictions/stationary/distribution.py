@@ -366,7 +366,10 @@ class StationaryLaw:
         if self.chain.source == "samples":
             head += " (moments estimated from quasi-random points)"
         if self.collapsed:
-            return f"{head}; T >= T_c: all mass at v = 0"
+            return (
+                f"{head}; T >= T_c: all mass at v = 0, in the limit of infinite time: how long that takes, and where"
+                " v stays for long before, it does not say"
+            )
         if self.atom is not None:
             return f"{head}; noise vanishes at the minimum: all mass at v = {self._sign * self.atom:.6g}"
         tail = f"tail |v|^-{self.tail_exponent:.4g}" if np.isfinite(self.tail_exponent) else "no power tail"

@@ -7,7 +7,7 @@ theta*. The eigenvalues of matrix charges are constant on it, their axes turn.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from symbolic.algebra.affine import AffineField
 from symbolic.noise.covariance import Noise
 from symbolic.noise.hessian import MeanHessian
-from symbolic.predictions.valley.descent import descend
+from symbolic.predictions.valley.descent import Descent, descend
 from symbolic.predictions.valley.flow import ZERO, Coordinates, Place, ValleyFlow
 from symbolic.problem.optimizer import Rates
 
@@ -58,6 +58,8 @@ class RelativeEquilibrium:
         Whether the given point was away from the minima, so that gradient flow led to the valley first.
     reason
         Why it is not known, or not reached; empty when converged.
+    given_up
+        Whether the valley was not looked for to the end, as gradient flow comes near none in bounded work.
     """
 
     theta: Array
@@ -67,6 +69,7 @@ class RelativeEquilibrium:
     converged: bool
     descended: bool
     reason: str = ""
+    given_up: bool = False
 
     @cached_property
     def speed(self) -> float:
@@ -108,13 +111,13 @@ class Valley:
         return ValleyFlow(self.fields, float(heat), float(decay), step)
 
     @cached_property
-    def _bottom(self) -> tuple[Place | None, bool]:
-        """The minimum where the motion begins, None where gradient flow leads to none; whether it was led there."""
+    def _bottom(self) -> tuple[Place | None, Descent]:
+        """The minimum where the motion begins, None where gradient flow leads to none; how it was come to."""
         hessian = MeanHessian(self.noise)
-        theta, away = descend(hessian, self.theta)
-        if theta is None:
-            return None, away
-        return Place(theta, hessian(theta), self.noise.sigma(theta)), away
+        descent = descend(hessian, self.theta)
+        if (theta := descent.theta) is None:
+            return None, descent
+        return Place(theta, hessian(theta), self.noise.sigma(theta)), descent
 
     @property
     def finite_step(self) -> float:
@@ -125,12 +128,13 @@ class Valley:
         """Where the motion ends, in the limit of small steps or at a learning rate; None without symmetries."""
         if not self.fields:
             return None
-        place, away = self._bottom
+        place, descent = self._bottom
+        if place is None:
+            return replace(_unknown(self.theta, descent.away, descent.why), given_up=descent.given_up)
         flow = self._flow(step)
-        why = "gradient flow does not lead to a minimum of L" if place is None else _obstacle(flow, place)
-        if place is None or why:
-            return _unknown(self.theta if place is None else place.theta, away, why)
-        return relative_equilibrium(flow, place, away)
+        if why := _obstacle(flow, place):
+            return _unknown(place.theta, descent.away, why)
+        return relative_equilibrium(flow, place, descent.away)
 
 
 def _unknown(theta: Array, descended: bool, why: str) -> RelativeEquilibrium:
