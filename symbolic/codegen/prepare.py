@@ -218,7 +218,7 @@ def _with_own(step: StepMap, own: tuple[sp.Symbol, ...]) -> StepMap:
 
 def check_expression(where: str, value: Any, problem: Loss | SDE, condition: bool = False) -> None:
     """Raise ValueError unless a value is an expression of a problem's states and time, or an array of them; condition:
-    or a relation, or several joined by And and Or."""
+    or a relation, or several joined by And, Or and Not."""
     if isinstance(problem, ArraySDE):
         observed(problem, where, value)
         return
@@ -226,7 +226,7 @@ def check_expression(where: str, value: Any, problem: Loss | SDE, condition: boo
     if isinstance(value, (sp.MatrixBase, sp.NDimArray)):
         value = value.tolist()
     for e in np.array(value, dtype=object).ravel():
-        if condition and isinstance(e, (sp.Rel, sp.And, sp.Or)):
+        if condition and isinstance(e, (sp.Rel, sp.And, sp.Or, sp.Not)):
             if e.atoms(sp.Eq, sp.Ne):
                 advice = "Give the expression that becomes positive, e.g. u - 1, or u > 1."
                 raise InputError.of(where, "a path that moves is never exactly at a place", e, advice)

@@ -44,19 +44,22 @@ def _near(turn, hybrid, lanes):
 
 
 @inlined
-def _exponents(turn, hybrid, lanes, level, listed):
+def _exponents(turn, hybrid, lanes, level, listed, start):
     """turn.chance = -1 where a listed lane ends beyond the level, from where it was not (an excess that is no number is
-    none), else the exponent of having been there, NEVER where that is out of the question; whether some have one."""
+    none), or begins on it with noise (`start`: this is the look at where paths begin), else the exponent of having been
+    there, NEVER where that is out of the question; whether some have one."""
     at, spread, some = level * lanes, (hybrid.levels + level) * lanes, False
+    least = 1 if hybrid.resets[level] != 0 else 0  # what is put on its level by its change is not changed again at once
     bridged = np.float64(1.0 if hybrid.arrive != 0 else 0.0)
     for j in range(listed):
         i = turn.lane[j]
         a, b = -np.float64(turn.before[at + i]), -np.float64(turn.after[at + i])
         v = bridged * np.float64(turn.before[spread + i]) * turn.length[i]
         exponent = 2.0 * a * b / (v if v > 0 else 1.0)
-        may = (v > 0) & (a > 0) & (b >= 0) & (exponent < FURTHEST)
+        may = (v > 0) & ((a > 0) | ((a == 0) & (least == 0))) & (b >= 0) & (exponent < FURTHEST)
         some |= may
-        turn.chance[j] = -1.0 if (not a < 0) & (b < 0) else exponent if may else NEVER
+        on = start & (a > 0) & (b == 0) & (bridged * turn.after[spread + i] > 0)
+        turn.chance[j] = -1.0 if ((not a < 0) & (b < 0)) | on else exponent if may else NEVER
     return some
 
 
@@ -93,7 +96,7 @@ def crossings(space, turn, hybrid, lanes, seed, paths, k, substep):
         turn.own[j] = paths[turn.lane[j if j < listed else 0]]
         turn.near[j] = 0
     for level in range(hybrid.levels):
-        if _exponents(turn, hybrid, lanes, level, listed):
+        if _exponents(turn, hybrid, lanes, level, listed, (k < 0) & (substep == 0)):
             if drawn != level // 4:
                 drawn = level // 4
                 functions, spare, own = space.functions, space.spare, turn.own
