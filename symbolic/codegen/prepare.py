@@ -13,10 +13,11 @@ import sympy as sp
 
 from symbolic.codegen.array_hybrid import WatchedArrays
 from symbolic.codegen.emit import Module, emit
-from symbolic.codegen.hybrid_text import Watched, emit_hybrid, noise_rows, noisy
+from symbolic.codegen.hybrid_text import Watched, emit_hybrid
 from symbolic.codegen.prepare_arrays import emitted, observed
 from symbolic.codegen.row_loops import averages
 from symbolic.dynamics.array_equation import ArraySDE
+from symbolic.dynamics.bridge_points import largest, noise_of
 from symbolic.dynamics.equation import SDE
 from symbolic.dynamics.gradient import LossDynamics
 from symbolic.dynamics.path_functionals import by_words, carrying, functionals, values
@@ -159,17 +160,17 @@ def _made(
         carried = functionals(named, float(np.dtype(dtype).type(begin)))
         shown = values(carried)
         rows = {name: sp.sympify(e, strict=True).xreplace(shown) for name, e in rows.items()} if carried else rows
-        seen = Watched((), noise_rows(problem)).seen(step.seen)
-        step = carrying(step, carried, lambda f, then: seen.bridge(f, noisy(problem), then))
+        noise = noise_of(problem, scheme).seen(step.seen)
+        step = carrying(step, carried, lambda c, then, k: largest(c, noise, then, k))
         watched = watched.carrying(carried) if watched else None
         chosen, terms = find(scheme)
-        noise = chosen.noise_inputs(problem.noises, terms)
+        drawn = chosen.noise_inputs(problem.noises, terms)
         size, in_words = len(step.inputs), {} if problem.time is None else {t: problem.time}
         module = emit(step, rows, None, dtype) if watched is None else emit_hybrid(step, rows, watched, None, dtype)
         past = by_words((str(c.node.xreplace(in_words)) for c in carried), (c.f for c in carried))
         states = [str(s) for s in step.states[: len(step.states) - len(past)]]
         module = replace(module, manifest={**module.manifest, "states": [*states, *past]})
-        return Prepared(module, outputs, np.zeros(size), np.eye(size), problem, noise.modes, module.numbers, past)
+        return Prepared(module, outputs, np.zeros(size), np.eye(size), problem, drawn.modes, module.numbers, past)
     if problem.distribution_parameters:
         raise InputError(
             "data: numbers are needed to run; got laws with symbols"
