@@ -194,9 +194,10 @@ class Way:
         return self.noise.variance(self.f).xreplace(at), change
 
     def sides(self, exponent: sp.Expr) -> list[sp.Expr]:
-        """The furthest places, by an exponential variable of mean 1: of one state, on either side, else ahead."""
+        """The furthest places, by an exponential variable of mean 1, on either side; of one state with a level that
+        rises or falls, on its side."""
         if self.lone is None:
-            return [self._furthest(exponent, 1)]
+            return [self._furthest(exponent, sign) for sign in (1, -1)]
         rise, domain = slope(self.f, self.lone), self.noise.domain.get(self.lone)
         wanted = [1] if rise.is_positive else [-1] if rise.is_negative else [1, -1]
         wanted = [1, -1] if domain is not None and domain.kind == PERIODIC else wanted
