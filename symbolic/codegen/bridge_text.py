@@ -16,7 +16,7 @@ from symbolic.dynamics.step_map import StepMap, h, t
 if TYPE_CHECKING:
     from symbolic.codegen.hybrid_text import Watched
 
-POLISHED, NEAR = 3, sp.Rational(1, 1000)
+POLISHED, NEAR = 2, sp.Rational(1, 1000)
 """Turns of Newton's that put a state on its level, and what they must leave of the excess at the step's beginning."""
 
 

@@ -18,7 +18,7 @@ from symbolic.dynamics.domain import ABSORB, PERIODIC
 from symbolic.dynamics.step_map import h
 
 STEP = Scalar.of((), (), (h,))
-POLISHED, NEAR = 3, 1 / 1000
+POLISHED, NEAR = 2, 1 / 1000
 """As those of `codegen.bridge_text`."""
 INSIDE = 2.0**-20
 """How far from an absorbing wall a path is kept that has not been absorbed, of its place or of 1."""
