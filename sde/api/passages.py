@@ -20,7 +20,7 @@ from symbolic.dynamics import array_jump
 from symbolic.dynamics.array_equation import ArraySDE
 from symbolic.dynamics.bridge_points import Noise, noise_of
 from symbolic.dynamics.equation import SDE
-from symbolic.dynamics.extremes import concave
+from symbolic.dynamics.extremes import concave, slope
 from symbolic.dynamics.jump import Jump
 from symbolic.errors import InputError, nearest
 from symbolic.problem.loss import Loss
@@ -126,8 +126,8 @@ class _Reading:
 
 
 def _has_bridge(problem: Loss | SDE, level: Any) -> bool:
-    """Whether the variance of a level is a formula, and it does not ask for several entries of an extreme at once: the
-    bridge of the one that is the extreme would not see the others."""
+    """Whether the variance of a level is a formula without jumps, and it does not ask for several entries of an extreme
+    at once: the bridge of the one that is the extreme would not see the others."""
     if isinstance(problem, ArraySDE):
         (here,) = mapped([level], lambda n: broadcast(constant(0.0), n.shape) if isinstance(n, Past) else None)
         try:
@@ -136,7 +136,9 @@ def _has_bridge(problem: Loss | SDE, level: Any) -> bool:
             return False
         return not concave_array(level, problem.noisy)
     assert isinstance(problem, SDE)
-    return not concave(level, noise_of(problem).moving)
+    moving = noise_of(problem).moving
+    jumps = any(slope(level, s).has(sp.DiracDelta) for s in moving & level.free_symbols)
+    return not jumps and not concave(level, moving)
 
 
 def impulse_times(problem: Loss | SDE, time: float, began: float = 0.0) -> list[float]:

@@ -138,6 +138,15 @@ def test_levels_without_a_value_are_seen_at_the_ends() -> None:
     assert near(found.pole_count.values[-1], erfc(0.5 / sqrt(2)))
 
 
+def test_levels_that_jump_are_looked_at_after_steps() -> None:
+    """Heaviside has no slope to take a variance of: such an event is the one seen at the steps' ends."""
+    found = run(WALK, {X: 0}, events={"jump": sp.Heaviside(X - 1) > sp.Rational(1, 2), "up": X > 1})
+    steps = run(WALK, {X: 0}, events={"up": X > 1}, crossings="steps")
+    assert found.attrs["crossings"] == "bridge; steps: jump"
+    assert found.jump_count.values.tolist() == steps.up_count.values.tolist()
+    assert near(found.up_count.values[-1], erfc(sqrt(0.5)))
+
+
 @pytest.mark.slow
 def test_expectations_of_crossings_in_other_words() -> None:
     found = expectation(WALK, "up", tolerance=0.01, start={X: 0}, time=1.0, events={"up": LOG > 0}, seed=3)
