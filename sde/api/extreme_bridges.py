@@ -12,8 +12,8 @@ from sde.settings import Gather
 from symbolic.arrays.building import array
 from symbolic.arrays.expression import Past, walk
 from symbolic.arrays.extremes import concave as concave_array
-from symbolic.codegen.hybrid_text import noisy
 from symbolic.dynamics.array_equation import ArraySDE
+from symbolic.dynamics.bridge_points import noise_of
 from symbolic.dynamics.equation import SDE
 from symbolic.dynamics.extremes import concave
 from symbolic.dynamics.path_functionals import RunningMax
@@ -38,7 +38,7 @@ def in_part(problem: SDE, f: Any) -> bool:
     """Whether the largest value of f has its bridge only in steps in which one entry leads."""
     if isinstance(problem, ArraySDE):
         return concave_array(f, problem.noisy)
-    return concave(f, noisy(problem))
+    return concave(f, noise_of(problem).moving)
 
 
 def _named(problem: SDE, gather: Gather) -> Iterator[tuple[str, Any]]:

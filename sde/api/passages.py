@@ -15,12 +15,13 @@ from symbolic.arrays.building import mapped
 from symbolic.arrays.expression import Array, Past, broadcast, constant
 from symbolic.arrays.extremes import concave as concave_array
 from symbolic.codegen.array_hybrid import WatchedArrays
-from symbolic.codegen.hybrid_text import Watched, noise_rows, noisy
+from symbolic.codegen.hybrid_text import Watched
 from symbolic.codegen.prepare import in_states
 from symbolic.dynamics import array_jump
 from symbolic.dynamics.array_equation import ArraySDE
+from symbolic.dynamics.bridge_points import Noise, noise_of
 from symbolic.dynamics.equation import SDE
-from symbolic.dynamics.extremes import concave
+from symbolic.dynamics.extremes import concave, slope
 from symbolic.dynamics.jump import Jump
 from symbolic.errors import InputError, nearest
 from symbolic.problem.loss import Loss
@@ -93,7 +94,7 @@ def passages(
         acting = tuple(end or reset > 0 for end, reset in zip(hybrid.ends, hybrid.resets, strict=True))
         watched: Watched | WatchedArrays = WatchedArrays(found[0], acting, bridged, *found[1:], sizes)
     else:
-        noise = _noise(problem, sgd) if how == BRIDGE else None
+        noise = _noise(problem, sgd, chosen) if how == BRIDGE else None
         watched = Watched(found[0], noise, bridged, *found[1:], tuple(s for j in jumps for s in j.base))
     blind = [name for (level, _), name in zip(placed, events, strict=True) if not bridged[level]]
     blind += [f"jumps[{k - 1}]" for k, seen in zip(hybrid.resets, bridged, strict=True) if k and not seen]
@@ -138,8 +139,8 @@ def _stays(level: Any, change: Mapping[Any, Any]) -> bool:
 
 
 def _has_bridge(problem: Loss | SDE, level: Any) -> bool:
-    """Whether the variance of a level is a formula, and it does not ask for several entries of an extreme at once: the
-    bridge of the one that is the extreme would not see the others."""
+    """Whether the variance of a level is a formula without jumps, and it does not ask for several entries of an extreme
+    at once: the bridge of the one that is the extreme would not see the others."""
     if isinstance(problem, ArraySDE):
         (here,) = mapped([level], lambda n: broadcast(constant(0.0), n.shape) if isinstance(n, Past) else None)
         try:
@@ -148,7 +149,9 @@ def _has_bridge(problem: Loss | SDE, level: Any) -> bool:
             return False
         return not concave_array(level, problem.noisy)
     assert isinstance(problem, SDE)
-    return not concave(level, noisy(problem))
+    moving = noise_of(problem).moving
+    jumps = any(slope(level, s).has(sp.DiracDelta) for s in moving & level.free_symbols)
+    return not jumps and not concave(level, moving)
 
 
 def impulse_times(problem: Loss | SDE, time: float, began: float = 0.0) -> list[float]:
@@ -196,9 +199,9 @@ def _refuse(chosen: Scheme, where: str) -> None:
         raise InputError.of(where, "a scheme whose steps follow each path runs to its end", chosen.name, advice)
 
 
-def _noise(problem: Loss | SDE, sgd: SGD | None) -> dict[sp.Symbol, list[sp.Expr]]:
-    """Rows of the diffusion by state, the Brownian motions' own among them."""
+def _noise(problem: Loss | SDE, sgd: SGD | None, chosen: Scheme) -> Noise:
+    """That of a problem under a scheme."""
     if isinstance(problem, Loss):
         assert sgd is not None
         problem = SDE.from_loss(problem, sgd)
-    return noise_rows(problem)
+    return noise_of(problem, chosen.name)

@@ -70,6 +70,7 @@ class Hybrid:
     def native(self, program: Program, clock: Times) -> kernel.record.Hybrid:
         """Tables and addresses for the loop, on a clock's steps."""
         impulses = [(at, change) for time, change in self.impulses if (at := step_at(clock, time)) >= 0]
+        bent = list(program.manifest.get("bent", [])) or [-1] * len(self.ends)
         first = np.cumsum([0, *map(len, self.sizes)])
 
         def whole(values: Sequence[Any]) -> np.ndarray:
@@ -79,7 +80,10 @@ class Hybrid:
             watch=program.address("watch"),
             arrive=program.address("arrive"),
             change=program.address("change"),
+            reach=program.address("reach"),
             levels=len(self.ends),
+            bents=sum(row >= 0 for row in bent),
+            bent=whole(bent),
             rows=int(first[-1]),
             last=self.groups - 1 if self.stops else 0,
             event_level=whole([level for level, _ in self.events]),

@@ -24,7 +24,7 @@ from sde.storage import module_cache
 from symbolic.errors import InputError
 
 ROLES = ("step", "accumulate", "observe", "pace", "sweep")
-OF_HYBRID = ("watch", "arrive", "change")
+OF_HYBRID = ("watch", "reach", "arrive", "change")
 """Of paths that stop, jump or are reset (`sde.kernels.hybrid`)."""
 
 

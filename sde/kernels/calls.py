@@ -73,6 +73,11 @@ def _arrive(typing_context, address, y, x, e, h, t, p):
     return types.void(types.int64, y, x, e, h, t, p), _emit_call
 
 
+def _reach(typing_context, address, y, x, e, h, t, p, out):
+    """reach(y, x, e, h, t, p, out) at int64 `address`."""
+    return types.void(types.int64, y, x, e, h, t, p, out), _emit_call
+
+
 def _change(typing_context, address, x, e, m, t, p):
     """change(x, e, m, t, p) at int64 `address`."""
     return types.void(types.int64, x, e, m, t, p), _emit_call
@@ -178,6 +183,7 @@ call_date: Any = intrinsic(_date)
 call_fill_of: Any = intrinsic(_fill_of)
 call_fill_at: Any = intrinsic(_fill_at)
 call_arrive: Any = intrinsic(_arrive)
+call_reach: Any = intrinsic(_reach)
 call_change: Any = intrinsic(_change)
 call_combine: Any = intrinsic(_combine)
 call_passage: Any = intrinsic(_passage)

@@ -60,6 +60,7 @@ def signature(role: str, dtype: Any, own_clock: bool = False) -> tuple[Any, ...]
         "pace": (rows, rows, rows, rows),
         "sweep": (rows, rows, rows, rows, rows, c_int64),
         "watch": (rows, time, rows, rows),
+        "reach": (rows, rows, rows, rows, rows, rows, rows),
         "arrive": (rows, rows, rows, rows, rows, rows),
         "change": (rows, rows, rows, rows, rows),
     }

@@ -12,6 +12,7 @@ import sympy as sp
 
 from sde.spec.error_list import ErrorList, is_number
 from symbolic.errors import InputError, nearest
+from symbolic.functions.reached import Reached
 from symbolic.language.parser import ExpressionError, parse
 from symbolic.problem import observed_text
 from symbolic.problem.loss import Loss
@@ -93,7 +94,8 @@ def excess(text: Any, known: Known, where: str) -> np.ndarray:
         return known.parse(text, where)
     left, right = RELATION.split(text)
     less, more = (left, right) if found[0].startswith("<") else (right, left)
-    return np.asarray(known.parse(more, where) - known.parse(less, where), dtype=object)
+    over = known.parse(more, where) - known.parse(less, where)
+    return np.vectorize(Reached, otypes=[object])(over) if found[0].endswith("=") else np.asarray(over, dtype=object)
 
 
 def events(table: Any, observables: Mapping[str, Any], known: Known, errors: ErrorList) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from symbolic.arrays.expression import (
 )
 from symbolic.arrays.operations import OPERATIONS
 from symbolic.errors import InputError, as_reals, shown
+from symbolic.functions.reached import Reached
 from symbolic.functions.registry import ELEMENTARY
 from symbolic.functions.tables import Table
 
@@ -177,6 +178,8 @@ def of_sympy(e: Any, known: Mapping[Any, Array] | None = None) -> Array:
         if isinstance(e, (sp.And, sp.Or)):
             word = "logical_and" if isinstance(e, sp.And) else "logical_or"
             return fold(lambda a, b: elementwise(word, a, b), map(visit, e.args))
+        if isinstance(e, Reached):
+            return elementwise("Reached", visit(e.args[0]))
         if isinstance(e, sp.Not):
             return elementwise("logical_not", visit(e.args[0]))
         if isinstance(e, sp.logic.boolalg.ITE):
@@ -212,19 +215,21 @@ def _balanced(name: str, parts: list[Array]) -> Array:
 
 
 def excess(condition: Array) -> Array:
-    """What is positive where a condition holds: one side less the other, the least of what must hold together, the
-    greatest of what may."""
+    """What is positive where a condition holds: one side less the other, where it may be equal `Reached`, the least of
+    what must hold together, the greatest of what may."""
     name = condition.data[0] if isinstance(condition, Elementwise) else ""
     if name in ("logical_and", "logical_or"):
         return elementwise("Min" if name == "logical_and" else "Max", *map(excess, condition.args))
     if name == "logical_not":
-        return elementwise("negative", excess(condition.args[0]))
+        return elementwise("Reached", elementwise("negative", excess(condition.args[0])))
     if name in ("greater", "greater_equal"):
         least = number(condition.args[1])
         several = _several(condition.args[0]) if least is not None and 0 < least < 1 else None
-        return elementwise("subtract", *condition.args) if several is None else several
-    if name in ("less", "less_equal"):
-        return elementwise("subtract", *condition.args[::-1])
+        if several is not None:
+            return several
+    if name in ("greater", "greater_equal", "less", "less_equal"):
+        over = elementwise("subtract", *condition.args[:: -1 if name.startswith("less") else 1])
+        return elementwise("Reached", over) if name.endswith("equal") else over
     return condition
 
 

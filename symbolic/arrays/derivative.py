@@ -88,6 +88,8 @@ def _elementwise(node: Array, inner: Sequence[Array]) -> Array:
         return steep * inner[0] if node.data[1] == "linear" else constant(0.0)
     if name in ("add", "subtract", "negative"):
         return elementwise(name, *inner)
+    if name == "Reached":
+        return inner[0]
     if name == "multiply":
         return inner[0] * args[1] + args[0] * inner[1]
     if name == "divide":

@@ -23,6 +23,9 @@ from symbolic.arrays.expression import (
     walk,
 )
 
+THROUGH = ("add", "min", "Min", "max", "Max", "sum", "Reached")
+"""What grows with each of its arguments."""
+
 
 def concave(root: Array, noisy: Set[Array]) -> bool:
     """As `dynamics.extremes.concave`, of a number or of each entry. noisy: the states that have noise."""
@@ -66,7 +69,7 @@ def _asking(root: Array, noisy: Set[Array]) -> list[Array]:
 
 def _through(node: Array, kind: str | None, sign: int) -> list[int]:
     """The signs with which the arguments of a node stand that stands with this one, 0 where it cannot be told."""
-    if isinstance(node, View | Reshape | Join) or kind in ("add", "min", "Min", "max", "Max", "sum"):
+    if isinstance(node, View | Reshape | Join) or kind in THROUGH:
         return [sign] * len(node.args)
     if isinstance(node, Take) or kind == "negative":
         return [sign if isinstance(node, Take) else -sign, 0][: len(node.args)]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from symbolic.functions.reached import TEXT, reached
 from symbolic.functions.registry import ROWS, Elementary
 
 
@@ -39,6 +40,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "logical_or": Operation("{0} | {1}", np.logical_or, True),
     "logical_not": Operation("not {0}", np.logical_not, True),
     "where": Operation("{1} if {0} else {2}", np.where),
+    "Reached": Operation(TEXT, reached),
     "lookup": Operation("", np.interp, cost=40),
     **{row.name: Operation(row.text, row.value, row=row, cost=10) for row in ROWS},
 }

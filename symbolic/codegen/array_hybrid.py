@@ -10,6 +10,7 @@ from symbolic.arrays.adjoint import spread_of
 from symbolic.arrays.building import array, elementwise, mapped
 from symbolic.arrays.expression import Array, State, broadcast, constant
 from symbolic.codegen.array_text import Target
+from symbolic.dynamics.array_bridge import ArrayWay, bent
 from symbolic.dynamics.array_equation import CLOCK, ArraySDE
 from symbolic.dynamics.array_past import LATER, STEP, CarriedArray
 
@@ -55,6 +56,11 @@ class WatchedArrays:
         levels, rates = (tuple(mapped(nodes, of.get)) for nodes in (self.levels, self.rates))
         return replace(self, levels=levels, rates=rates, changes=tuple(changes))
 
+    def bent(self, problem: ArraySDE) -> list[int]:
+        """By level, its number among those whose bridge their ends do not say, -1 for others."""
+        found = [seen and bent(problem, g) for g, seen in zip(self.levels, self.bridged, strict=True)]
+        return [sum(found[:k]) if is_bent else -1 for k, is_bent in enumerate(found)]
+
     def carrying(self, carried: Sequence[CarriedArray]) -> WatchedArrays:
         """The same where the path's functionals are states."""
         if not carried:
@@ -85,8 +91,16 @@ def functions(
     parts = [write("watch(x, t, p, out)", [Target("out", k, node) for k, node in enumerate(shown)], {})]
     if any(watched.bridged):
         begin = {s: State.of(s.shape, (), (f":begin_{k}",)) for k, s in enumerate(places)}
-        moved, level, share = _arrival(problem, watched, carried, spreads, begin)
-        rows = {level: ("e", 0), share: ("e", 1)} | {b: ("y", places[s]) for s, b in begin.items()}
+        at_first = {b: ("y", places[s]) for s, b in begin.items()}
+        ways = _ways(problem, watched, strengths, begin, STEP)
+        if ways:
+            results, rows = _furthest(ways)
+            targets = [Target("out", k, node) for k, node in enumerate(results)]
+            parts.append(write("reach(y, x, e, h, t, p, out)", targets, {**rows, **at_first}))
+        length, place = _row("length"), _row("place")
+        ways = _ways(problem, watched, strengths, begin, length)
+        moved, level, share = _arrival(problem, watched, carried, spreads, begin, ways, place)
+        rows = {level: ("e", 0), share: ("e", 1), place: ("e", 2), length: ("e", 3)} | at_first
         targets = [Target("x", places[s], m) for s, m in moved.items()] if any(watched.acting) else []
         parts.append(write("arrive(y, x, e, h, t, p)", targets, rows))
     if watched.changes:
@@ -100,6 +114,30 @@ def functions(
         targets = [Target("x", places[s], _filled(v, s)) for s, v in values.items()]
         parts.append(write("change(x, e, m, t, p)", targets, rows | {which: ("e", 0)}))
     return parts
+
+
+def _ways(
+    problem: ArraySDE, watched: WatchedArrays, strengths: Sequence[Array], begin: Mapping[Array, Array], length: Array
+) -> dict[int, ArrayWay]:
+    """By number of a bent level, the way of its bridge from `begin`."""
+    first, last = {s: begin[s] for s in problem.states}, {s: s for s in problem.states}
+    numbers = [k for k, row in enumerate(watched.bent(problem)) if row >= 0]
+    return {k: ArrayWay(problem, strengths, watched.levels[k], first, last, length) for k in numbers}
+
+
+def _furthest(ways: Mapping[int, ArrayWay]) -> tuple[list[Array], dict[Array, tuple[str, int]]]:
+    """As `bridge_text.furthest`: six numbers each, and where the rows are that they go by."""
+    own, results, rows = _row("own"), list[Array](), dict[Array, tuple[str, int]]()
+    given_places = elementwise("greater", own, 0.5)
+    for k, way in enumerate(ways.values()):
+        given = _row(f"given_{k}")
+        rows[given] = ("e", k)
+        for sign in (1, -1):
+            place = way.furthest(elementwise("Max", given, 0), sign)
+            at = elementwise("where", given_places, given, place)
+            results += [way.value(at), at]
+        results += [way.end, elementwise("sqrt", way.variance)]
+    return results, {**rows, own: ("e", len(ways))}
 
 
 def _is(code: Array, number: int) -> Array:
@@ -118,12 +156,19 @@ def _arrival(
     carried: Sequence[CarriedArray],
     spreads: Sequence[tuple[Mapping[Array, Array], Array]],
     begin: Mapping[Array, Array],
+    ways: Mapping[int, ArrayWay],
+    place: Array,
 ) -> tuple[dict[Array, Array], Array, Array]:
     """The state on the line from `begin` to where the step ends, moved along the noise onto the level: the mean of the
-    bridge there (docs/theory.md eq. (6.8)); and the rows of level and share that it goes by."""
+    bridge there (docs/theory.md eq. (6.8)); and the rows of level and share that it goes by. A bent level is met where
+    the way of the bridge meets it."""
     level, share = _row("level"), _row("share")
     at = {s: begin[s] + (s - begin[s]) * share for s in problem.states}
+    for k, way in ways.items():
+        there = way.onto(place, share, LATER)
+        at = {s: elementwise("where", _is(level, k + 1), there[s], x) for s, x in at.items()}
     acting = [(k, of) for k, of in enumerate(zip(watched.levels, spreads, strict=True)) if watched.acting[k]]
+    acting = [(k, of) for k, of in acting if k not in ways]
     curved = [(k, of) for k, of in acting if any(c.reads for c in of[1][0].values())]
     for levels in (acting, curved):
         here, moved = {**at, CLOCK: LATER}, dict(at)

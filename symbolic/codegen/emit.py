@@ -44,6 +44,7 @@ from symbolic.codegen.splitting import bodies
 from symbolic.codegen.traversal import parts
 from symbolic.dynamics.autodiff import Statement
 from symbolic.dynamics.step_map import Accumulation, RowSlopes, StepMap, h, t
+from symbolic.functions.reached import smallest
 
 BLOCK_BYTES = 192 * 1024
 GROUP = 16
@@ -173,6 +174,8 @@ def module(parts: Sequence[str], manifest: Mapping[str, Any], numbers: np.ndarra
     body = "\n\n".join(parts)
     if "special." in body:
         head = head.replace("import numpy as np\n", "import numpy as np\nfrom scipy import special\n")
+    if "TINY" in body:
+        head += f"TINY = F({smallest(manifest['dtype'])!r})\n"
     text = f"{head}\n\n{body}\n"
     return Module(text, {**manifest, "hash": hashlib.sha256(text.encode()).hexdigest()[:20]}, numbers)
 

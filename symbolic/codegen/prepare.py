@@ -14,10 +14,11 @@ from sympy.core.function import AppliedUndef
 
 from symbolic.codegen.array_hybrid import WatchedArrays
 from symbolic.codegen.emit import Module, emit
-from symbolic.codegen.hybrid_text import Watched, emit_hybrid, noise_rows, noisy
+from symbolic.codegen.hybrid_text import Watched, emit_hybrid
 from symbolic.codegen.prepare_arrays import emitted, observed
 from symbolic.codegen.row_loops import averages
 from symbolic.dynamics.array_equation import ArraySDE
+from symbolic.dynamics.bridge_points import largest, noise_of
 from symbolic.dynamics.equation import SDE
 from symbolic.dynamics.gradient import LossDynamics
 from symbolic.dynamics.path_functionals import by_words, carrying, functionals, values
@@ -158,17 +159,17 @@ def _made(
         carried = functionals(named, float(np.dtype(dtype).type(begin)))
         shown = values(carried)
         rows = {name: sp.sympify(e, strict=True).xreplace(shown) for name, e in rows.items()} if carried else rows
-        seen = Watched((), noise_rows(problem)).seen(step.seen)
-        step = carrying(step, carried, lambda f, then: seen.bridge(f, noisy(problem), then))
+        noise = noise_of(problem, scheme).seen(step.seen)
+        step = carrying(step, carried, lambda c, then, k: largest(c, noise, then, k))
         watched = watched.carrying(carried) if watched else None
         chosen, terms = find(scheme)
-        noise = chosen.noise_inputs(problem.noises, terms)
+        drawn = chosen.noise_inputs(problem.noises, terms)
         size, in_words = len(step.inputs), {} if problem.time is None else {t: problem.time}
         module = emit(step, rows, None, dtype) if watched is None else emit_hybrid(step, rows, watched, None, dtype)
         past = by_words(str(c.node.xreplace(in_words)) for c in carried)
         states = [str(s) for s in step.states[: len(step.states) - len(past)]]
         module = replace(module, manifest={**module.manifest, "states": [*states, *past], "carried": len(past)})
-        return Prepared(module, outputs, np.zeros(size), np.eye(size), problem, noise.modes, module.numbers)
+        return Prepared(module, outputs, np.zeros(size), np.eye(size), problem, drawn.modes, module.numbers)
     if problem.distribution_parameters:
         raise InputError(
             "data: numbers are needed to run; got laws with symbols"
@@ -217,7 +218,7 @@ def _with_own(step: StepMap, own: tuple[sp.Symbol, ...]) -> StepMap:
 
 def check_expression(where: str, value: Any, problem: Loss | SDE, condition: bool = False) -> None:
     """Raise ValueError unless a value is an expression of a problem's states and time, or an array of them; condition:
-    or a relation, or several joined by And and Or."""
+    or a relation, or several joined by And, Or and Not."""
     if isinstance(problem, ArraySDE):
         observed(problem, where, value)
         return
@@ -225,7 +226,7 @@ def check_expression(where: str, value: Any, problem: Loss | SDE, condition: boo
     if isinstance(value, (sp.MatrixBase, sp.NDimArray)):
         value = value.tolist()
     for e in np.array(value, dtype=object).ravel():
-        if condition and isinstance(e, (sp.Rel, sp.And, sp.Or)):
+        if condition and isinstance(e, (sp.Rel, sp.And, sp.Or, sp.Not)):
             if e.atoms(sp.Eq, sp.Ne):
                 advice = "Give the expression that becomes positive, e.g. u - 1, or u > 1."
                 raise InputError.of(where, "a path that moves is never exactly at a place", e, advice)

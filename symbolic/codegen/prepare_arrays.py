@@ -79,7 +79,8 @@ def emitted(
         write("observe(x, t, p, out)", [Target("out", r, o) for o, r in _placed(list(shown.values()))]),
     ]
     if watched is not None:
-        parts += array_hybrid.functions(problem, strengths, watched.carrying(carried), carried, places, write)
+        watched = watched.carrying(carried)
+        parts += array_hybrid.functions(problem, strengths, watched, carried, places, write)
     past = by_words(repr(c.node) for c in carried)
     written = [*(s.data[0] for s in problem.states), *past]
     labels = [label for name, o in shown.items() for label in _labels(name, o.shape)]
@@ -95,6 +96,7 @@ def emitted(
         "group": GROUP,
         "dtype": dtype,
         "clock": "shared" if watched is None else "hybrid",
+        **({} if watched is None else {"bent": watched.bent(problem)}),
     }
     own = calls.functions(walk(read))
     made = module(parts, {**manifest, "functions": sorted(own)}, table.numbers())

@@ -9,6 +9,8 @@ from functools import reduce
 import sympy as sp
 
 from symbolic.errors import InputError
+from symbolic.functions import reached
+from symbolic.functions.reached import Reached
 from symbolic.functions.registry import ELEMENTARY, Elementary
 
 RELATIONS = {
@@ -61,6 +63,8 @@ class ScalarPrinter:
             return self._function(row, e)
         if isinstance(e, sp.Piecewise):
             return self._piecewise(e)
+        if isinstance(e, Reached):
+            return reached.TEXT.format(self(e.args[0]))
         raise InputError(
             f"emit: every function must have a scalar form; got {e} ({type(e).__name__}). Rewrite it with"
             f" {self.known()}."

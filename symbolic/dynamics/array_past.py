@@ -10,13 +10,14 @@ import numpy as np
 from symbolic.arrays.adjoint import spread_of
 from symbolic.arrays.building import array, elementwise, mapped
 from symbolic.arrays.derivative import along, entrywise
-from symbolic.arrays.expression import Array, Noise, Past, Scalar, State, walk
+from symbolic.arrays.expression import Array, Noise, Past, State, walk
 from symbolic.arrays.extremes import led
+from symbolic.dynamics.array_bridge import STEP, bent, furthest_values
 from symbolic.dynamics.array_equation import CLOCK, ArraySDE
-from symbolic.dynamics.step_map import h
 from symbolic.errors import InputError
 
-STEP = Scalar.of((), (), (h,))
+HUGE = 1.79e308
+"""What finite numbers are below: of float32 it is infinite, and above each."""
 LATER = elementwise("add", CLOCK, STEP)
 """Time at a step's end."""
 
@@ -76,12 +77,20 @@ def moved(
     states. Raises InputError."""
     then, out = dict(zip(problem.states, updates, strict=True)), list[Array]()
     for c in carried:
-        bridge = None
-        if c.noise:
-            first, second = c.noise
-            seen = led(c.f, problem.noisy, {**then, CLOCK: LATER})
-            bridge = _variance(problem, strengths, c.f) * seen * (first * first + second * second)
-        out.append(c.after({}, then, bridge))
+        if not c.noise:
+            out.append(c.after({}, then))
+            continue
+        first, second = c.noise
+        seen = led(c.f, problem.noisy, {**then, CLOCK: LATER})
+        square, variance = seen * (first * first + second * second), _variance(problem, strengths, c.f)
+        if not bent(problem, c.f):
+            out.append(c.after({}, then, variance * square))
+            continue
+        value = c.after({}, then)
+        for found in furthest_values(problem, strengths, c.f, then, square):
+            finite = elementwise("less", found, HUGE)
+            value = elementwise("Max", value, elementwise("where", finite, found, value))
+        out.append(value)
     return out
 
 

@@ -8,6 +8,7 @@ import sympy as sp
 
 from symbolic.dynamics.path_functionals import PathFunctional
 from symbolic.dynamics.step_map import h, t
+from symbolic.functions.reached import Reached
 
 Extreme = sp.Max | sp.Min
 
@@ -72,7 +73,7 @@ def _asking(f: sp.Basic, noisy: Set[sp.Symbol], sign: int) -> Iterator[sp.Expr]:
         for a, r in zip(f.args, rest, strict=True):
             yield from _asking(a, noisy, sign * _sign(r))
     else:
-        through = isinstance(f, sp.Add | sp.Piecewise | sp.functions.elementary.piecewise.ExprCondPair)
+        through = isinstance(f, sp.Add | Reached | sp.Piecewise | sp.functions.elementary.piecewise.ExprCondPair)
         for a in f.args:
             yield from _asking(a, noisy, sign if through and isinstance(a, sp.Expr | sp.Tuple) else 0)
 

@@ -10,6 +10,7 @@ import sympy as sp
 
 from symbolic.arrays.expression import Array, State
 from symbolic.errors import InputError, as_reals, instance
+from symbolic.functions.reached import Reached
 from symbolic.language import names
 from symbolic.language.calls import called
 from symbolic.problem.base_distribution import Distribution
@@ -135,13 +136,16 @@ def _times(at: Any) -> tuple[float, ...]:
 
 
 def excess(condition: Any) -> Any:
-    """The expression that is positive where a condition holds: a relation's one side less the other, the least of what
-    must hold together, the greatest of what may."""
+    """The expression that is positive where a condition holds: a relation's one side less the other, where it may be
+    equal `Reached`, the least of what must hold together, the greatest of what may."""
+    if isinstance(condition, sp.Not):
+        return Reached(-excess(condition.args[0]))
     if isinstance(condition, sp.And | sp.Or):
         parts = [excess(c) for c in condition.args]
         return (sp.Min if isinstance(condition, sp.And) else sp.Max)(*parts)
     if isinstance(condition, sp.Rel) and not isinstance(condition, sp.Eq | sp.Ne):
-        return condition.gts - condition.lts
+        over = condition.gts - condition.lts
+        return Reached(over) if isinstance(condition, sp.Ge | sp.Le) else over
     return condition
 
 

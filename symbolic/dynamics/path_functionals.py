@@ -10,6 +10,7 @@ from typing import Any
 import sympy as sp
 
 from symbolic.arrays.expression import Array, Past, walk
+from symbolic.dynamics.autodiff import Statement
 from symbolic.dynamics.step_map import StepMap, h, t
 from symbolic.errors import InputError
 
@@ -200,21 +201,22 @@ def values(carried: Iterable[Carried]) -> dict[sp.Basic, sp.Basic]:
 def carrying(
     step: StepMap,
     carried: tuple[Carried, ...],
-    variance: Callable[[sp.Expr, Mapping[sp.Basic, sp.Expr]], sp.Expr],
+    largest: Callable[[Carried, Mapping[sp.Symbol, sp.Expr], int], tuple[list[Statement], sp.Expr]],
 ) -> StepMap:
-    """The step that moves them too. variance: of an expression, per unit time, given the states at the step's end."""
+    """The step that moves them too. largest: what it makes of an extreme, given the states at its end and the extreme's
+    number, and the statements that this needs."""
     if not carried:
         return step
     later = [sp.Symbol(f":next_{j}", real=True) for j in range(len(step.states))]
-    then = dict(zip(step.states, later, strict=True))
-    updates = [
-        c.after({}, then, variance(c.f, then) * sp.Add(*(n**2 for n in c.extra)) if c.largest else None)
-        for c in carried
-    ]
+    then, statements, updates = dict(zip(step.states, later, strict=True)), list[Statement](), list[sp.Expr]()
+    for k, c in enumerate(carried):
+        needed, update = largest(c, then, k) if c.largest else ([], c.after({}, then))
+        statements += needed
+        updates.append(update)
     return replace(
         step,
         states=(*step.states, *(c.symbol for c in carried)),
         inputs=(*step.inputs, *(n for c in carried for n in c.extra)),
-        statements=(*step.statements, *zip(later, step.updates, strict=True)),
+        statements=(*step.statements, *zip(later, step.updates, strict=True), *statements),
         updates=(*later, *updates),
     )

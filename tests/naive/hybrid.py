@@ -151,10 +151,12 @@ def follow(
             after, meets = [level.excess(x) for level in levels], {}
             for n in range(L):
                 a, b, v = -before[n], -after[n], spread[n] * d
-                if not a < 0 and b < 0:
+                on_it = bridge and k < 0 and turn == 0 and b == 0 and levels[n].variance(x, sigma(x)) > 0
+                if (not a < 0 and b < 0) or on_it:
                     crossed = True
                 else:
-                    near = bridge and a > 0 and b >= 0 and v > 0 and 2 * a * b / v < 22
+                    least = a > 0 or (a == 0 and not levels[n].reset)
+                    near = bridge and least and b >= 0 and v > 0 and 2 * a * b / v < 22
                     place = (seed, path, max(k, 0), STREAM_CROSSING, turn * -(-L // 4) + n // 4)
                     crossed = near and unit(words(*place)[n % 4]) < math.exp(-2 * a * b / v)
                 if crossed and bridge and d > 0 and a > 0:

@@ -88,7 +88,7 @@ def test_full_truncation_is_that_of_its_entries_and_so_is_what_it_shows() -> Non
         watched, shown, there = np.zeros(2 * lanes), np.zeros((N + 1) * lanes), block.copy()
         plain.watch(block, t, made.table, watched)
         plain.observe(block, t, made.table, shown)
-        code = np.concatenate([np.ones(lanes), np.full(lanes, 0.5)])
+        code = np.concatenate([np.ones(lanes), np.full(lanes, 0.5), np.full(lanes, 0.3), np.full(lanes, 0.2)])
         plain.arrive(np.abs(block), there, code, np.full(lanes, 0.1), t, made.table)
         rows = [r.reshape(-1, lanes)[:, :64] for r in (block, watched, shown, there)]
         found.append(np.concatenate(rows))

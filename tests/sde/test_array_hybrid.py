@@ -76,6 +76,7 @@ def test_texts_are_those_of_their_entries(kind: str) -> None:
     d = ours.dimension
     begin, end, n, m = (0.6 + 0.4 * rng.normal(size=(rows, 64)) for rows in (d, d, d, 16))
     h, t, share = 0.1 * rng.random((1, 64)), rng.random((1, 64)), rng.random((1, 64))
+    place, length = rng.normal(size=(1, 64)), 0.01 + h
     for sde, named in zip((ours, entries), events, strict=True):
         plain, made, rows = _emitted(sde, named)
         lanes, p = plain.LANES, made.table
@@ -85,9 +86,13 @@ def test_texts_are_those_of_their_entries(kind: str) -> None:
         plain.watch(y, clock, p, out)
         results = [out]
         for level in range(rows // 2 + 1):
-            code = _block(np.concatenate([np.full((1, 64), level), share]), lanes)
+            code = _block(np.concatenate([np.full((1, 64), level), share, place, length]), lanes)
             results.append(_block(end, lanes))
             plain.arrive(y, results[-1], code, step, clock, p)
+        bents = sum(row >= 0 for row in made.module.manifest["bent"])
+        results.append(np.zeros(6 * bents * lanes))
+        given = _block(np.concatenate([np.abs(m[:bents]), np.zeros((1, 64))]), lanes)
+        plain.reach(y, _block(end, lanes), given, step, clock, p, results[-1])
         for change in range(len(sde.jumps) + 1 if sde.jumps else 0):
             results.append(_block(begin, lanes))
             plain.change(results[-1], _block(np.full((1, 64), change), lanes), sizes, clock, p)

@@ -68,7 +68,7 @@ PROBLEMS: dict[str, tuple[Any, str, dict[str, Any]]] = {
     ),
     "loss": (LOSS, "euler-maruyama", {"events": {"low": HALF - LOSS.theta[1]}, "stop": "first", "crossings": "bridge"}),
 }
-ROLES = {"step", "observe", "watch", "arrive", "change", "accumulate"}
+ROLES = {"step", "observe", "watch", "reach", "arrive", "change", "accumulate"}
 QUICK = {("jumps", "float64"), ("loss", "float64")}
 CASES = [*((name, "float64") for name in PROBLEMS), *((name, "float32") for name in ("stops", "jumps", "carried"))]
 LOOSE = {"coupled": 1e-10}
@@ -105,12 +105,15 @@ def test_compiled_functions_agree_with_their_text(name: str, dtype: str) -> None
     x, y, t = rows(states), rows(states), 2 * rng.random(lanes)
     n = rows(inputs) * np.tile(np.sqrt(h), inputs)
     z, w = rows(program.native.data), rng.random(lanes)
-    e = np.concatenate([rng.integers(0, levels + 1, lanes), rng.random(lanes)])
+    bents = sum(row >= 0 for row in program.manifest["bent"])
+    e = np.concatenate([rng.integers(0, levels + 1, lanes), rng.random(lanes), rng.normal(size=lanes), 0.01 + h])
+    places = np.concatenate([rng.exponential(size=bents * lanes), rng.integers(0, 2, lanes)])
     which, sizes = rng.integers(0, len(watch.hybrid.sizes) + 1, lanes), rows(len(watch.watched.sizes))
     calls = {
         "step": ((x, n, h, t, numbers), 0),
         "observe": ((x, t, numbers, rows(program.observables)), 3),
         "watch": ((x, t, numbers, rows(2 * levels + len(watch.hybrid.clocks))), 3),
+        "reach": ((y, x, places, h, t, numbers, rows(6 * bents)), 6),
         "arrive": ((y, x, e, h, t, numbers), 1),
         "change": ((x, which, sizes, t, numbers), 0),
         "accumulate": ((x, z, w, n, numbers), 3),
@@ -118,6 +121,7 @@ def test_compiled_functions_agree_with_their_text(name: str, dtype: str) -> None
     there = {role for role in calls if hasattr(text, role)}
     assert there == set(program.compiled) - {"sweep"} and {"step", "observe", "watch"} <= there
     assert ("arrive" in there) == (levels > 0 and watch.crossings == "bridge")
+    assert ("reach" in there) == (bents > 0)
     assert ("change" in there) == (len(watch.hybrid.sizes) > 0)
     for role in there:
         given, written = calls[role]
@@ -143,7 +147,7 @@ def test_lanes_that_meet_nothing_stay() -> None:
     lanes = program.lanes
     x, y = np.random.default_rng(2).normal(size=(2, 2 * lanes))
     before, nothing = x.copy(), np.zeros(2 * lanes)
-    text.arrive(y, x, nothing, np.full(lanes, 0.1), np.zeros(lanes), numbers)
+    text.arrive(y, x, np.zeros(4 * lanes), np.full(lanes, 0.1), np.zeros(lanes), numbers)
     assert np.array_equal(x, before)
     sizes = np.ones(len(watch.watched.sizes) * lanes)
     text.change(x, nothing[:lanes], sizes, np.zeros(lanes), numbers)

@@ -13,6 +13,7 @@ from ..math import exp
 from ..options import inlined
 from ..random.philox import STREAM_CROSSING
 from ..random.variates import unit
+from .reach import furthest, meets, search
 
 FURTHEST = 22.0
 """Exponent from which on a crossing is less likely than 2**-31, the last place of a word, and is left out."""
@@ -31,7 +32,9 @@ def _near(turn, hybrid, lanes):
     for level in range(hybrid.levels):
         at, spread = level * lanes, (hybrid.levels + level) * lanes
         before, after, variance, near = turn.before[at:], turn.after[at:], turn.before[spread:], turn.near
-        for i in range(lanes):
+        for i in range(lanes if hybrid.bent[level] >= 0 else 0):
+            near[i] |= np.int64(0) if before[i] > 0 else np.int64(1)
+        for i in range(0 if hybrid.bent[level] >= 0 else lanes):
             apart = np.float64(before[i]) * np.float64(after[i]) > np.float64(variance[i]) * turn.chance[i]
             near[i] |= np.int64(0) if apart else np.int64(1)
     for i in range(lanes):
@@ -44,19 +47,22 @@ def _near(turn, hybrid, lanes):
 
 
 @inlined
-def _exponents(turn, hybrid, lanes, level, listed):
+def _exponents(turn, hybrid, lanes, level, listed, start):
     """turn.chance = -1 where a listed lane ends beyond the level, from where it was not (an excess that is no number is
-    none), else the exponent of having been there, NEVER where that is out of the question; whether some have one."""
+    none), or begins on it with noise (`start`: this is the look at where paths begin), else the exponent of having been
+    there, NEVER where that is out of the question; whether some have one."""
     at, spread, some = level * lanes, (hybrid.levels + level) * lanes, False
+    least = 1 if hybrid.resets[level] != 0 else 0  # what is put on its level by its change is not changed again at once
     bridged = np.float64(1.0 if hybrid.arrive != 0 else 0.0)
     for j in range(listed):
         i = turn.lane[j]
         a, b = -np.float64(turn.before[at + i]), -np.float64(turn.after[at + i])
         v = bridged * np.float64(turn.before[spread + i]) * turn.length[i]
         exponent = 2.0 * a * b / (v if v > 0 else 1.0)
-        may = (v > 0) & (a > 0) & (b >= 0) & (exponent < FURTHEST)
+        may = (v > 0) & ((a > 0) | ((a == 0) & (least == 0))) & (b >= 0) & (exponent < FURTHEST)
         some |= may
-        turn.chance[j] = -1.0 if (not a < 0) & (b < 0) else exponent if may else NEVER
+        on = start & (a > 0) & (b == 0) & (bridged * turn.after[spread + i] > 0)
+        turn.chance[j] = -1.0 if ((not a < 0) & (b < 0)) | on else exponent if may else NEVER
     return some
 
 
@@ -71,7 +77,14 @@ def _date(space, turn, hybrid, lanes, seed, paths, k, substep, i, level):
             turn.met[at] = length
         elif a <= 0:
             turn.met[at] = 0.0
-        elif variance > 0:
+        elif hybrid.bent[level] >= 0 and turn.found[(6 * hybrid.bent[level] + 5) * lanes + i] > 0:
+            bent = hybrid.bent[level]
+            a, b = turn.place[bent * lanes + i], np.float64(turn.found[(6 * bent + 4) * lanes + i])
+            a, b = abs(a), a - b if a > 0 else b - a
+            block = substep * hybrid.levels + level
+            share = call_passage(space.functions.passage, a, b, seed, paths[i], k, block) if a > 0 else 0.0
+            turn.met[at] = length * share
+        elif variance > 0 and hybrid.bent[level] < 0:
             root = np.sqrt(variance)
             block = substep * hybrid.levels + level
             share = call_passage(space.functions.passage, a / root, b / root, seed, paths[i], k, block)
@@ -81,7 +94,7 @@ def _date(space, turn, hybrid, lanes, seed, paths, k, substep, i, level):
 
 
 @inlined
-def crossings(space, turn, hybrid, lanes, seed, paths, k, substep):
+def crossings(space, turn, hybrid, lanes, seed, paths, k, substep, x, p):
     """Put the lanes that meet a level in front of turn.lane, and for each turn.met = time from the turn's start at
     which it first meets each level, infinite for none; how many there are."""
     listed = _near(turn, hybrid, lanes)
@@ -92,8 +105,12 @@ def crossings(space, turn, hybrid, lanes, seed, paths, k, substep):
     for j in range(padded):
         turn.own[j] = paths[turn.lane[j if j < listed else 0]]
         turn.near[j] = 0
+    if hybrid.reach != 0:
+        furthest(space, turn, hybrid, lanes, listed, padded, seed, k, substep, x, p)
     for level in range(hybrid.levels):
-        if _exponents(turn, hybrid, lanes, level, listed):
+        if hybrid.bent[level] >= 0:
+            meets(turn, hybrid, lanes, level, listed, k, substep)
+        elif _exponents(turn, hybrid, lanes, level, listed, (k < 0) & (substep == 0)):
             if drawn != level // 4:
                 drawn = level // 4
                 functions, spare, own = space.functions, space.spare, turn.own
@@ -108,6 +125,8 @@ def crossings(space, turn, hybrid, lanes, seed, paths, k, substep):
     for j in range(listed):
         turn.lane[hits] = turn.lane[j]
         hits += turn.near[j]
+    if hybrid.reach != 0 and hits > 0:
+        search(space, turn, hybrid, lanes, hits, x, p)
     for j in range(hits):
         for level in range(hybrid.levels):
             _date(space, turn, hybrid, lanes, seed, paths, k, substep, turn.lane[j], level)

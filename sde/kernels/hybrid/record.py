@@ -5,8 +5,13 @@ Emitted functions, beside those of `compiled_program`, all with a clock of each 
     watch(x, t, p, out)         out: L excesses (positive: the level is crossed), L variances of them per unit time,
 
                                 a rate for each Poisson clock
-    arrive(y, x, e, h, t, p)    where e, the first row, is l + 1: x = the state where a step of h from y at t, which
-                                would have ended in x, meets level l, the share c (second row) of the step having gone
+    reach(y, x, e, h, t, p, out)    of a step of h from y at t to x, for each bent level six rows: what it is where the
+                                bridge is furthest ahead, and that place; the same behind; where the step ends; and the
+                                root of its variance. Rows of e: an exponential variable of each such level; and a last
+                                one, which where it is 1 says that those are the places themselves
+    arrive(y, x, e, h, t, p)    where e, the first row, is l + 1: x = the state where a step from y at t, which would
+                                have ended in x, meets level l after h, the share c (second row) of the step having
+                                gone, at a place of a bent level (third row); fourth row: how long it would have been
     change(x, e, m, t, p)       where e is j + 1: x = what change j makes of x, m being base variables of its sizes
 """
 
@@ -25,12 +30,15 @@ class Hybrid(NamedTuple):
     watch: int
     arrive: int  # 0: no level is seen between steps
     change: int
+    reach: int  # 0: no level is bent
     levels: int
+    bents: int
     rows: int  # of sizes
     last: int  # group of `marks` and `times` that tells of the stop, 0 where nothing stops
     event_level: Any  # (E,) int64: level of each event
     event_stops: Any  # (E,) int64: whether it is dated only where it stops the path
     bridged: Any  # (L,) int64: whether it is seen between steps; else it is met at the end of the step that crosses it
+    bent: Any  # (L,) int64: its number among bent levels, -1 for others
     ends: Any  # (L,) int64: whether the path stops there
     resets: Any  # (L,) int64: change made there, 0 for none
     stays: Any  # (L,) int64: whether that change leaves the excess as it is
@@ -61,7 +69,16 @@ class Turns(NamedTuple):
     rest: Any  # float64: what is left of the grid's step
     length: Any  # float64: of the turn
     ends: Any  # float64: times of the turn's ends
-    code: Any  # two rows
+    code: Any  # four rows
+    given: Any  # what `reach` goes by, and what it says
+    found: Any
+    low: Any  # (K * LANES,) float64: places between which the lanes that meet a bent level do, and excesses there
+    high: Any
+    under: Any
+    over: Any
+    place: Any  # of the best one so far, and its distance from the level
+    miss: Any
+    side: Any  # on which the last place was
     sizes: Any
     normal: Any
     running: Any  # int64
@@ -99,7 +116,16 @@ def make_turns(program: Program, hybrid: Hybrid, driver: Any, dtype: Any) -> Tur
         rest=rows(),
         length=rows(),
         ends=rows(),
-        code=real(2),
+        code=real(4),
+        given=real(hybrid.bents + 1),
+        found=real(6 * hybrid.bents),
+        low=rows(hybrid.bents),
+        high=rows(hybrid.bents),
+        under=rows(hybrid.bents),
+        over=rows(hybrid.bents),
+        place=rows(hybrid.bents),
+        miss=rows(hybrid.bents),
+        side=rows(hybrid.bents),
         sizes=real(hybrid.rows),
         normal=real(normals),
         running=whole(),
@@ -116,4 +142,4 @@ def make_turns(program: Program, hybrid: Hybrid, driver: Any, dtype: Any) -> Tur
 def prototype() -> Hybrid:
     """One for its types."""
     i, f = np.zeros(1, np.int64), np.zeros(1)
-    return Hybrid(1, 1, 1, 1, 1, 1, i, i, i, i, i, i, i, i, f, i, i)
+    return Hybrid(1, 1, 1, 1, 1, 1, 1, 1, i, i, i, i, i, i, i, i, i, f, i, i)

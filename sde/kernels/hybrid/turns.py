@@ -137,7 +137,7 @@ def _choose(turn, hybrid, lanes, hits, marks, times, state):
 def _arrive(space, turn, program, hybrid, hits, x, p):
     """Put the lanes that act to where they meet their level, and shorten their turn to it."""
     lanes, real, some = program.lanes, x.dtype.type, 0
-    for i in range(2 * lanes):
+    for i in range(4 * lanes):
         turn.code[i] = real(0.0)
     for j in range(hits):
         i = turn.lane[j]
@@ -147,6 +147,9 @@ def _arrive(space, turn, program, hybrid, hits, x, p):
             if met < turn.length[i]:
                 some = 1
                 turn.code[i], turn.code[lanes + i] = real(level + 1), real(met / turn.length[i])
+                if hybrid.bent[level] >= 0:
+                    turn.code[2 * lanes + i] = real(turn.place[hybrid.bent[level] * lanes + i])
+                turn.code[3 * lanes + i] = real(turn.length[i])
                 space.h[i] = real(met)
             turn.length[i] = met
             turn.due[i] = 0
@@ -245,7 +248,7 @@ def turns(
             if turn.look[i] > 1:
                 turn.after[(turn.look[i] - 2) * lanes + i] = real(1.0)  # at the level, where rounding decides its side
         acts, changes, due = False, False, 0
-        hits = crossings(space, turn, hybrid, lanes, seed, paths, k, substep)
+        hits = crossings(space, turn, hybrid, lanes, seed, paths, k, substep, x, p)
         if hits > 0:
             acts = _choose(turn, hybrid, lanes, hits, marks, times, k + 1)
             if acts:
