@@ -9,6 +9,7 @@ import sympy as sp
 
 from sde.spec.problem_file import SpecError, parse_spec, read_spec
 from symbolic.errors import InputError, sentences
+from symbolic.functions.reached import Reached
 from tests.commands import GOOD
 
 u, w = sp.symbols("u w", real=True)
@@ -69,8 +70,9 @@ def test_case_e_a_spec_is_refused_in_one_line(case: str) -> None:
 
 
 def test_case_e_relations_are_events_of_a_spec() -> None:
-    for text, same in (("u > 1.3", u - 1.3), ("2*u <= w", w - 2 * u)):
+    for text, same in (("u > 1.3", u - 1.3), ("2*u < w", w - 2 * u), ("2*u <= w", Reached(w - 2 * u))):
         made = parse_spec(GOOD.replace("paths = 8", f"events = {{ hit = '{text}' }}")).run["events"]["hit"]
+        assert isinstance(made, Reached) == isinstance(same, Reached)
         assert sp.nsimplify(made - sp.nsimplify(same)) == 0
 
 
