@@ -136,7 +136,12 @@ def _shown(value: Any) -> Any:
 def names(where: str, value: Any, *, advice: str) -> tuple[Any, ...]:
     """A list of names."""
     if isinstance(value, (str, Mapping)) or not isinstance(value, Iterable):
-        raise InputError.of(where, "must be a list of names", value, f"Write [{value!r}]." if value else advice)
+        raise InputError.of(
+            where,
+            "must be a list of names",
+            value,
+            f"Write [{value!r}]." if isinstance(value, str) and value else advice,
+        )
     return tuple(value)
 
 

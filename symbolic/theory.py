@@ -140,6 +140,7 @@ class Theory(Derivation):
         """
         return label_noise(self.loss, variables)
 
+    @called()
     def sharpness(self, at: Mapping[Any, Any] | np.ndarray, sgd: SGD) -> Sharpness:
         """Tr Hess L at a point, how noise moves it along the orbit, and to what: sharpening or flattening.
 
@@ -178,6 +179,7 @@ class Theory(Derivation):
         """
         return hessian_trace(self.loss)
 
+    @called()
     def stationary_law(self, sgd: SGD, branch: str = "positive") -> StationaryLaw:
         """The distribution that a scalar chain's product settles in, as a frozen SciPy distribution.
 
@@ -288,7 +290,8 @@ def derive(loss: Loss, *, time_limit: float = LIMIT, progress: bool | Progress =
     >>> theory.charges[0].expression, theory.charges[0].classification, theory.complete
     (u**2 - w**2, 'convergent', True)
     """
-    instance("derive", loss, Loss, "needs a Loss", "Build one with symbolic.Loss.")
+    advice = "Build one with symbolic.Loss, or take one of symbolic.library, e.g. library.rescaling()."
+    instance("derive", loss, Loss, "needs a Loss", advice)
     clock = Clock(time_limit, listener(progress))
     with suppress(OutOfTime), clock.part("gradient", 0.2):
         _check_gradient(loss)

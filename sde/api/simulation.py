@@ -32,7 +32,7 @@ from symbolic.dynamics.equation import SDE
 from symbolic.dynamics.gradient import LossDynamics
 from symbolic.dynamics.one_vector import OneVector
 from symbolic.errors import InputError, instance
-from symbolic.language.calls import OF_SGD, called
+from symbolic.language.calls import OF_RUNS, OF_SGD, called
 from symbolic.problem import observed_text
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD, require_sgd
@@ -45,7 +45,7 @@ STEPS = "Give time=, steps times the learning rate; train takes steps=."
 OF_TIME = {"steps": "Give dt=, the length of a step.", "T": "Give time=.", "t": "Give time=."}
 
 
-@called(lambda problem: OF_TIME if isinstance(problem, SDE) else {**OF_SGD, **OF_TIME, "steps": STEPS})
+@called(lambda problem: OF_RUNS | OF_TIME | ({} if isinstance(problem, SDE) else {**OF_SGD, "steps": STEPS}))
 @placed
 def simulate(
     problem: Loss | SDE,

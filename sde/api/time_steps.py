@@ -75,7 +75,7 @@ def warn_of_short_steps(grid: Grid, dt: float, time: float) -> None:
     """Saves that lie closer than dt take shorter steps: say so."""
     requested = int(np.ceil(time / dt * (1 - 1e-12)))
     closest = float(np.diff(grid.at(grid.saves)).min(initial=time))
-    if closest < dt * (1 - 1e-6):
+    if closest < dt * (1 - 1e-6) and grid.steps > requested:
         warn(
             f"save_at: saves that lie {closest:.3g} apart shorten the steps between them below dt = {dt:g}:"
             f" {grid.steps} steps instead of {requested}, and another error than that of dt. Save less often, or take"

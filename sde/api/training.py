@@ -17,7 +17,7 @@ from sde.settings import Gather, RunSettings, SaveAt
 from symbolic.codegen.prepare import prepare
 from symbolic.dynamics.equation import SDE
 from symbolic.errors import instance
-from symbolic.language.calls import OF_SGD, called
+from symbolic.language.calls import OF_RUNS, OF_SGD, called
 from symbolic.problem import observed_text
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD, require_sgd
@@ -32,7 +32,7 @@ OF_SDE = "It belongs to the SDE: use simulate."
 OTHERS = dict.fromkeys(("dt", "scheme", "noise", "refine", "check", "steps_at", "parameters"), OF_SDE)
 
 
-@called({**OF_SGD, "time": TIME, **OTHERS})
+@called({**OF_RUNS, **OF_SGD, "time": TIME, **OTHERS})
 @placed
 def train(
     loss: Loss,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from sde.storage.files import check_ending
 from symbolic.errors import InputError
 
 Tell = Callable[[Mapping[str, float], int], object]
@@ -27,6 +28,7 @@ def teller(sink: Any) -> Tell:
         return lambda numbers, step: [add(name, number, step) for name, number in numbers.items()]
     if isinstance(sink, (str, Path)):
         path = Path(sink)
+        check_ending(path, "watch.sinks", "CSV or JSON lines", (".csv", ".jsonl", ".ndjson"))
         return _lines(path) if path.suffix in (".jsonl", ".ndjson") else _table(path)
     if callable(sink):
         return lambda numbers, step: sink(dict(numbers), step)

@@ -9,7 +9,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -172,6 +172,19 @@ def fingerprint(data: xr.Dataset) -> str:
         value = data.attrs[key]
         digest.update(f"{key}={value.item() if hasattr(value, 'item') else value!s};".encode())
     return digest.hexdigest()
+
+
+TEXTS = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".toml", ".md", ".markdown", ".html", ".htm", ".ipynb")
+TABLES = (".parquet", ".feather", ".npy", ".npz", ".pkl", ".pickle", ".mat", ".xlsx", ".zarr")
+ENDINGS = frozenset((*TEXTS, *TABLES, ".pdf", ".png", ".svg"))
+"""Endings that name a format."""
+
+
+def check_ending(path: str | Path, what: str, written: str, endings: Collection[str] = ()) -> None:
+    """Raise InputError for a name that ends as files of another format than the one `written` do. endings: its own."""
+    if Path(path).suffix.lower() in ENDINGS - set(endings):
+        do = f"Let it end in {' or '.join(endings)}." if endings else "Let it end in .nc, or .zarr for zarr."
+        raise InputError.of(what, f"is written as {written}", str(path), do)
 
 
 def check_writable(path: str | Path, what: str = "output") -> None:

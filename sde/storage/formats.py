@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from sde.storage import netcdf, zarr_store
-from sde.storage.files import check_writable
+from sde.storage.files import check_ending, check_writable
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -43,7 +43,12 @@ class Format:
     attributes: Callable[[str | Path], dict[str, Any]]
 
 
-NETCDF = Format("NetCDF", check_writable, netcdf.write, netcdf.begun, netcdf.opened, netcdf.attributes)
+def _check_netcdf(path: str | Path) -> None:
+    check_ending(path, "output", "NetCDF")
+    check_writable(path)
+
+
+NETCDF = Format("NetCDF", _check_netcdf, netcdf.write, netcdf.begun, netcdf.opened, netcdf.attributes)
 ZARR = Format("zarr", zarr_store.check, zarr_store.write, zarr_store.begun, zarr_store.opened, zarr_store.attributes)
 
 

@@ -18,6 +18,17 @@ OF_SGD: Hints = dict.fromkeys(
 )
 
 
+OF_RUNS: Hints = (
+    dict.fromkeys(("n_jobs", "n_threads", "num_threads", "workers", "n_workers", "num_workers"), "Give threads=.")
+    | dict.fromkeys(("n_paths", "num_paths", "n_samples", "samples", "trials"), "Give paths=.")
+    | dict.fromkeys(("x0", "y0", "theta0", "initial", "init"), "Give start=.")
+    | dict.fromkeys(("rng", "random_state", "key"), "Give seed=, a whole number.")
+    | dict.fromkeys(("solver", "method"), "Give scheme=.")
+    | {"outputs": "Give observables=.", "precision": "Give dtype=.", "verbose": "Give progress=True."}
+)
+"""What other libraries call the settings of a run."""
+
+
 class CallError(InputError, TypeError):
     """A call with an argument that is not there, or without one that is needed."""
 
@@ -30,7 +41,8 @@ def called(hints: Hints | Callable[[Any], Hints] | None = None) -> Callable[[F],
         if isinstance(target, type):
             setattr(target, "__init__", _checked(target.__init__, target.__name__, hints, 1))  # noqa: B010
             return cast(F, target)
-        return cast(F, _checked(target, target.__name__, hints, 0))
+        skip = int(next(iter(signature(target).parameters), "") == "self")
+        return cast(F, _checked(target, target.__name__, hints, skip))
 
     return decorate
 

@@ -17,6 +17,7 @@ from symbolic.algebra.affine import AffineField
 from symbolic.algebra.polynomial import TooLarge
 from symbolic.clock import Clock, OutOfTime
 from symbolic.evaluation.prime_field import Unsupported
+from symbolic.language.calls import called
 from symbolic.noise.covariance import Noise
 from symbolic.noise.sign_class import GenericNoise
 from symbolic.predictions.charge import Charge
@@ -148,6 +149,7 @@ class Derivation:
         """
         return self.noise.mean_gradient(theta)
 
+    @called()
     def equilibrium(self, at: Mapping[Any, Any] | Array, sgd: SGD, at_time: float | None = None) -> Equilibrium:
         """Where the noise leads a point, and how fast.
 

@@ -24,6 +24,9 @@ def read_schedule(where: str, value: Any) -> sp.Expr | None:
     if value is None:
         return None
     if isinstance(value, str):
+        if value.strip() in ("warmup", "cosine"):
+            rule = f"{value.strip()} needs a time, in t = eta*k"
+            raise InputError.of(where, rule, value, f"Write {value.strip()}(10).")
         return parse_scalar(value, {"t": t}, where, {"warmup": warmup, "cosine": cosine})
     found: Any = value
     if callable(value) and not isinstance(value, sp.Basic):

@@ -10,7 +10,7 @@ import pytest
 import sympy as sp
 
 from sde import SDE, SGD, convergence, expectation, resume, simulate, train, verify
-from symbolic import Loss, Normal, parameters
+from symbolic import Loss, Normal, derive, parameters
 from symbolic.errors import InputError, near, nearest, shown
 from tests.cases.mistakes import (
     ANY,
@@ -51,6 +51,16 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     "observables expression": (lambda: flow(observables=X**2), "observables: must be a mapping * got X**2 (Pow)."),
     "observable relation": (lambda: flow(observables={"c": X > 1}), "observables[c]: * Write Heaviside(a - b) for"),
     "histogram list": (lambda: flow(histogram=[0, 1]), "histogram: must be a mapping {name: edges}; got [0, 1]"),
+    "covariance yes": (
+        lambda: flow(covariance=True),
+        "covariance: must be a list of names; got True (bool). Give e.g.",
+    ),
+    "a schedule's name": (lambda: SGD(0.1, schedule="cosine"), "SGD.schedule: cosine needs a time * Write cosine(10)."),
+    "a name for a loss": (lambda: derive("rescaling"), "derive: needs a Loss; * library.rescaling()"),  # type: ignore[arg-type]
+    "a table for a result": (
+        lambda: flow(keep="paths", out="run.csv"),
+        "output: is written as NetCDF; got 'run.csv' (str). Let it end in .nc, or .zarr",
+    ),
     "covariance number": (lambda: flow(covariance=3), "covariance: must be a list of names; got 3 (int)."),
     "parameters list": (lambda: flow(parameters=[1]), "parameters: must be a mapping * got [1] (list)."),
     "rate for settings": (
@@ -83,9 +93,9 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     "diffusion row": (lambda: SDE([X, Y], [0, 0], [[X, 1]]), "must be 2 rows of equal length * Write sympy.diag(...)"),
     "parameter of SDE": (lambda: SDE([X], [-X], [[1]], parameters=Y), "SDE.parameters: * Write [Y]."),  # type: ignore[arg-type]
     "points by lists": (
-        lambda: THEORY.equilibrium([1.2, 0.6], SET),
-        "at: must be a mapping * Write {'u': ..., 'w': ...}.",
-    ),  # type: ignore[arg-type]
+        lambda: THEORY.equilibrium([[1.2, 0.6]], SET),  # type: ignore[arg-type]
+        "at: must be one point, (2,); got shape (1, 2). Give one.",
+    ),
     "points of another size": (lambda: THEORY.sigma([1.0]), "theta: must be * of shape (..., 2); got [1.0] (list)."),  # type: ignore[arg-type]
     "shape number": (lambda: parameters(u=3), "parameters.u: must be a shape * got 3 (int). Write (3,) for a vector."),  # type: ignore[arg-type]
     "33 dimensions": (lambda: parameters(u=(1,) * 33), "parameters.u: must be a shape of at most 16 whole numbers"),
@@ -195,6 +205,15 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
         lambda: simulate(LOSS, 0.02),
         "simulate: start and time must be given; got none. Write start=..., time=",
     ),  # type: ignore[call-arg,arg-type]
+    "threads of others": (lambda: run(n_jobs=2), "simulate: has no argument 'n_jobs'; * Give threads=."),
+    "paths of others": (lambda: sgd(n_samples=10), "train: has no argument 'n_samples'; * Give paths=."),
+    "start of others": (lambda: flow(x0=1.0), "simulate: has no argument 'x0'; * Give start=."),
+    "a point without settings": (
+        lambda: THEORY.equilibrium(START),  # type: ignore[call-arg]
+        "equilibrium: sgd must be given; got none. Write sgd=...",
+    ),
+    "a law without settings": (lambda: THEORY.stationary_law(), "stationary_law: sgd must be given"),  # type: ignore[call-arg]
+    "sharpness of another": (lambda: THEORY.sharpness(START, SET, 3), "sharpness: takes 2 arguments by position"),  # type: ignore[call-arg]
     "lr": (lambda: SGD(lr=0.1), "SGD: has no argument 'lr'; got lr=0.1 (float). Give learning_rate=."),  # type: ignore[call-arg]
     "sigma": (lambda: Normal(0, sigma=1), "Normal: has no argument 'sigma'; * Give std=."),  # type: ignore[call-arg]
     "parameter": (

@@ -223,6 +223,9 @@ def test_one_charge_and_one_file_are_taken_and_other_things_refused(tmp_path):
             watch(model, optimizer, charges=given)
     with pytest.raises(InputError, match=r"^watch.sinks: must be a list of sinks"):
         watch(model, optimizer, charges=charges, sinks=3)
+    for name in ("x.parquet", "x.txt"):
+        with pytest.raises(InputError, match=r"^watch.sinks: is written as CSV or JSON lines"):
+            watch(model, optimizer, charges=charges, sinks=str(tmp_path / name))
 
 
 def test_values_are_of_tensors_by_name_or_of_a_model():
