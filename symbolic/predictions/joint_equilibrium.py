@@ -87,11 +87,15 @@ def joint_equilibrium(
         moved = basis @ point + offset
         gradient = -temperature * np.einsum("kij,ji->k", basis, noise) + 2 * weight_decay * moved @ point
         hessian = _hessian(basis, offset, point, noise, temperature, weight_decay)
-        unit = 1 / np.sqrt(np.maximum(np.diag(hessian), 1e-300))  # one charge's noise may be any factor of another's
+        lengths = _lengths(basis, offset, point)
+        curvature = temperature * np.einsum("kij,jl,kil->k", basis, noise, basis) + weight_decay * lengths**2
+        # One charge's noise may be any factor of another's; products of translations are no directions of their own
+        # where these vanish, and of all steps that do the same the shortest, in their own units, is the safe one.
+        unit = np.ones(len(basis)) if offset.any() else 1 / np.sqrt(np.maximum(curvature, 1e-300))
         step = -unit * np.linalg.lstsq(unit[:, None] * hessian * unit, unit * gradient, rcond=1e-13)[0]
         generator, along = np.einsum("k,kij->ij", step, basis), step @ offset
         lifts = temperature * np.einsum("kij,ji->k", sizes, noise)
-        lifts += 2 * weight_decay * np.linalg.norm(moved, axis=1) * float(np.linalg.norm(point))
+        lifts += 2 * weight_decay * lengths * float(np.linalg.norm(point))
         flat = bool((np.abs(gradient) <= tolerance * lifts).all())
         if (
             flat and float(np.linalg.norm(generator, 2)) <= NEAR
@@ -135,6 +139,12 @@ def bordered(a: Array, b: Array) -> Array:
     return np.pad(np.column_stack([a, b]), ((0, 1), (0, 0)))
 
 
+def _lengths(basis: Array, offset: Array, point: Array) -> Array:
+    """How long A theta + b is where its terms do not cancel, for every field: what a field that vanishes at theta, as
+    (p + q)^2 does beside p + q, is held against."""
+    return np.sqrt(np.sum(basis**2, axis=1) @ point**2 + np.sum(offset**2, axis=1))
+
+
 def _absolute(a: Array) -> Array:
     """|A| of a symmetric matrix of few rows that are not 0."""
     rows = np.flatnonzero(a.any(axis=1))
@@ -160,7 +170,7 @@ def _relaxation(
     """Rates at which small displacements along the orbit die out: 2 <v_k, v_l> x' = -Hessian x with v_k = A_k theta +
     b_k, on the orbit's tangent space."""
     moved = basis @ point + offset
-    unit = 1 / np.maximum(np.linalg.norm(moved, axis=1), 1e-300)[:, None]
+    unit = 1 / np.maximum(_lengths(basis, offset, point), 1e-300)[:, None]
     values, vectors = np.linalg.eigh(2 * (unit * moved) @ (unit * moved).T)
     kept = values > 1e-10 * values.max()  # in units in which every field has the same length
     white = unit * vectors[:, kept] / np.sqrt(values[kept])

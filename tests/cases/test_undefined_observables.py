@@ -166,7 +166,7 @@ WALK = SDE([X, B], [0, 0], [[1, 0], [0, 1]])
 FUNCTIONALS: dict[str, Any] = {
     "a root's integral": integral(sp.sqrt(X)),
     "a running logarithm": running(max, sp.log(X)),
-    "a pole's running value": running(min, 1 / sp.Max(X, 0)),
+    "a pole's running value": running(max, 1 / sp.Max(X, 0)),
     "beyond the number range": integral(sp.exp(2000 * X)),
     "beyond the bound": integral(1e300 * X**2),
     "a logarithm of time": integral(sp.log(sp.Symbol("t", real=True) - 0.9)),
