@@ -11,7 +11,7 @@ from sde.storage import row_file
 from sde.storage.archive import check_kind
 from sde.storage.distinct_files import check_apart
 from sde.storage.files import check_writable
-from sde.storage.formats import format_of
+from sde.storage.formats import format_of, refuse_other_endings
 from symbolic.errors import InputError
 from symbolic.problem.loss import Loss
 from symbolic.schemes import Scheme
@@ -35,6 +35,7 @@ def check_files(problem: Any, target: str | Path | CheckpointTarget | None, out:
         check_writable(path, "checkpoint")
         check_kind(Path(path))
     if out is not None:
+        refuse_other_endings(out)
         format_of(out).check(out)
 
 

@@ -17,7 +17,7 @@ from sde.engine import interruption
 from sde.storage.archive import MANIFEST, check_kind
 from sde.storage.distinct_files import check_apart
 from sde.storage.files import check_writable, write_text
-from sde.storage.formats import format_of
+from sde.storage.formats import format_of, refuse_other_endings
 from symbolic.errors import InputError
 
 begun: list[Path] = []
@@ -45,6 +45,8 @@ def checked(
             continue
         format_of(target).check(target) if target is result else check_writable(target)
     check_apart(every, inputs)
+    if result is not None:
+        refuse_other_endings(result)
     if checkpoint is not None and not folder:
         check_kind(checkpoint)
 

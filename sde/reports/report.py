@@ -10,7 +10,7 @@ from typing import Any
 from sde.reports import contents, markdown
 from sde.reports.page import render
 from sde.storage.distinct_files import check_apart
-from sde.storage.files import check_ending, write_text
+from sde.storage.files import write_text
 from sde.verification.result import VerificationResult
 
 
@@ -101,7 +101,6 @@ class Report(VerificationResult):
         -------
         Path
         """
-        check_ending(path, "report", "HTML", (".html", ".htm"))
         check_apart([path], self.files)
         return write_text(path, render(self))
 

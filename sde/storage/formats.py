@@ -43,13 +43,14 @@ class Format:
     attributes: Callable[[str | Path], dict[str, Any]]
 
 
-def _check_netcdf(path: str | Path) -> None:
-    check_ending(path, "output", "NetCDF")
-    check_writable(path)
-
-
-NETCDF = Format("NetCDF", _check_netcdf, netcdf.write, netcdf.begun, netcdf.opened, netcdf.attributes)
+NETCDF = Format("NetCDF", check_writable, netcdf.write, netcdf.begun, netcdf.opened, netcdf.attributes)
 ZARR = Format("zarr", zarr_store.check, zarr_store.write, zarr_store.begun, zarr_store.opened, zarr_store.attributes)
+
+
+def refuse_other_endings(path: str | Path) -> None:
+    """Raise InputError for a name that ends as files of none of these formats do."""
+    if format_of(path) is NETCDF:
+        check_ending(path, "output", "NetCDF")
 
 
 def format_of(path: str | Path) -> Format:

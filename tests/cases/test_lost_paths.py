@@ -270,9 +270,9 @@ def test_case_a15_steps_that_miss_their_tolerance(problem: SDE, options: dict[st
     ("change", "when", "drift"),
     [
         (sp.Integer(1), X > 1, 2),
-        ((X + 1) / 2, X > 1, 2),
+        pytest.param((X + 1) / 2, X > 1, 2, marks=pytest.mark.slow),
         (X + 1, X > 1, 2),
-        (X / 2 - HALF, X < -1, -3),
+        pytest.param(X / 2 - HALF, X < -1, -3, marks=pytest.mark.slow),
         (sp.Integer(3), 2 * X > 1, 2),
     ],
 )

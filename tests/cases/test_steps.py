@@ -14,6 +14,7 @@ from scipy import integrate
 
 from sde import SDE, SGD, simulate
 from sde.api.time_steps import StepWarning
+from sde.engine.dataset import ExplosionWarning
 from symbolic.library import LIBRARY
 
 X, Y, V, Z, t = sp.symbols("X Y V Z t", real=True)
@@ -29,12 +30,12 @@ def mean(run: xr.Dataset, name: str = "X") -> float:
     return float(run[name].sel(statistic="mean")[-1])
 
 
-def told(run: Any) -> list[str]:
-    """The step warnings that a call gives."""
+def told(run: Any, kind: type[Warning] = StepWarning) -> list[str]:
+    """The warnings of a kind that a call gives."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         run()
-    return [str(w.message) for w in caught if issubclass(w.category, StepWarning)]
+    return [str(w.message) for w in caught if issubclass(w.category, kind)]
 
 
 @pytest.mark.parametrize("time", [100, 500, 1000, 1900])
@@ -80,14 +81,20 @@ def test_case_a1_a_step_that_is_too_long_is_told_with_its_size() -> None:
     [
         (SDE([X], [2 - 3 * X], [[1]]), {X: 0.0}, 0.6),
         (SDE([X, V], [V, -100 * X], [[0], [1]]), {X: 1.0, V: 0.0}, 0.05),
-        (SDE([X], [X - X**3], [[1]]), {X: 0.0}, 0.7),
     ],
 )
 def test_case_a1_the_check_sees_other_steps_that_are_too_long(sde: SDE, start: Any, dt: float) -> None:
-    """Mean reversion away from 0, an oscillator that Euler drives, a well that Euler leaves."""
+    """Mean reversion away from 0, and an oscillator that Euler drives."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         assert told(lambda: simulate(sde, start=start, time=20.0, dt=dt, paths=4000))
+
+
+def test_case_a1_a_well_that_long_steps_leave_is_told() -> None:
+    """And steps that divide the time are not told to be others than were asked for."""
+    said = told(lambda: simulate(SDE([X], [X - X**3], [[1]]), start={X: 0.0}, time=20.0, dt=0.7), ExplosionWarning)
+    assert len(said) == 1 and "exploded" in said[0]
+    assert not told(lambda: simulate(OU, start={X: 0.0}, time=20.0, dt=0.03, paths=64, save_at=[10.0, 20.0]))
 
 
 def test_case_a1_the_check_works_for_a_loss_and_leaves_charges_alone() -> None:

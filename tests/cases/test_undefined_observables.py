@@ -215,6 +215,7 @@ def test_case_a11_a_functional_beside_jumps_levels_and_arrays() -> None:
     assert arrays.o_undefined.values[-1].min() > 0 and "p_undefined" not in arrays
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sde.engine.dataset.UndefinedWarning")
 @pytest.mark.parametrize("name", ["a root's integral", "beyond the number range", "a pole's running value"])
 def test_case_a11_a_functional_loses_no_path_of_steps_to_a_tolerance(name: str) -> None:

@@ -21,6 +21,7 @@ def walled(*domain: Any) -> SDE:
     return SDE([X], [0 * X], [0 * X + 1], domain={X: domain})
 
 
+@pytest.mark.slow
 def test_it_does_not_matter_how_a_level_of_arrays_is_written() -> None:
     """docs/theory.md eq. (6.16): P(W > 1 before time 1) = erfc(1/sqrt 2) at steps of 1/4, in any words."""
     events = {
@@ -33,6 +34,7 @@ def test_it_does_not_matter_how_a_level_of_arrays_is_written() -> None:
     assert found.attrs["crossings"] == "bridge"
 
 
+@pytest.mark.slow
 def test_stops_of_arrays_are_on_levels_that_are_not_linear() -> None:
     """E of the first exit of W from the unit disc, from (0.3, 0): (1 - 0.09)/2."""
     found = run(WALK, {X: [0.3, 0]}, dt=0.01, time=12.0, events={"out": (X * X).sum() > 1}, stop="first", keep="paths",
@@ -42,6 +44,7 @@ def test_stops_of_arrays_are_on_levels_that_are_not_linear() -> None:
     assert np.hypot(*found.X.values[:, -1].T) == pytest.approx(1.0, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_changes_of_arrays_do_not_depend_on_the_words_of_their_condition() -> None:
     one, two = (
         run(SDE([X], [0 * X], [0 * X + 1], jumps=[Jump({X[0]: 0}, when=when)]), {X: [0, 0]}, 200, keep="paths")
@@ -60,6 +63,7 @@ def test_extremes_of_arrays_of_what_is_not_linear() -> None:
         assert (np.abs(mean - exact) < 4.5 * sem).all(), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("domain", [("reflect", 0, 1), ("periodic", 0, 1)])
 def test_arrays_stay_within_their_walls(domain: Any) -> None:
     events = {"first": X[0] > 1.01, "all": X.max() > 1.01, "low": X.min() < -0.01, "far": (X * X).sum() > 2.01}
@@ -70,6 +74,7 @@ def test_arrays_stay_within_their_walls(domain: Any) -> None:
     assert found.least.sel(statistic="min").values.min() >= 0
 
 
+@pytest.mark.slow
 def test_arrays_are_absorbed_where_they_have_an_event_at_the_wall() -> None:
     found = run(walled("absorb", 0, sp.oo), {X: [0.5, 0.5]}, dt=0.1, keep="paths",
                 events={"hit": X[0] <= 0, "any": np.any(X <= 0), "below": X.min() < 0},

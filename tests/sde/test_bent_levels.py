@@ -98,6 +98,7 @@ def test_exits_from_a_disc(event: sp.Rel) -> None:
     assert radius == pytest.approx(1.0, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_extremes_of_what_is_not_linear() -> None:
     """docs/theory.md eq. (6.17): of monotone functions those of the extreme, at any step: max W is |W(1)| in law."""
     f = {"log": LOG, "exp": sp.exp(X), "cube": X**3, "clip": sp.Max(X, sp.Rational(1, 2)), "falling": -sp.exp(-X)}

@@ -40,6 +40,7 @@ def test_a_reflecting_wall_is_not_passed() -> None:
     assert most == 1 and abs(mean - 0.5 - quad(lambda m: erfc(m / sqrt(2)), 0, 0.5)[0]) < 4.5 * sem
 
 
+@pytest.mark.slow
 def test_two_reflecting_walls() -> None:
     """Unfolded at 0, |W| from 1/2 reaches 1 where W leaves (-1, 1)."""
     events = {"beyond": X > 1.01, "below": X < -0.01, "at": X >= 1, "ground": X <= 0}
@@ -49,6 +50,7 @@ def test_two_reflecting_walls() -> None:
         assert near(found[f"{name}_count"].values[-1], leaves(1.5, 0.5, 0.4)), name
 
 
+@pytest.mark.slow
 def test_a_period_has_no_beyond() -> None:
     """On a circle of length 1 from 1/2, X > 0.9 is reached upwards at 0.9 and downwards through 0."""
     events = {
@@ -102,6 +104,7 @@ def test_what_is_never_negative_has_no_event_below(scheme: str | None) -> None:
     assert found.least.sel(statistic="min").values.min() >= 0
 
 
+@pytest.mark.slow
 def test_several_states_stay_in_their_domains() -> None:
     sde = SDE([X, Y], [0, 0], [[1, 0], [0, 1]], domain={X: ("reflect", 0, 1), Y: ("reflect", -1, 1)})
     events = {"sum": X + Y > 2.01, "product": X * Y > 1.01, "radius": X**2 + Y**2 > 2.01, "both": sp.Max(X, Y) > 1.01}

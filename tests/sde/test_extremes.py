@@ -36,6 +36,7 @@ def crossings(sde: SDE, events: Any, how: str | None = None) -> str:
     return made.crossings
 
 
+@pytest.mark.slow
 def test_tied_states_have_the_bridge_of_one() -> None:
     """Three states of the same noise are one: P(max over [0, 1] > 0.4) of 0.5 W is 2 P(0.5 W_1 > 0.4), at any dt."""
     exact, n = erfc(0.4 / 0.5 / np.sqrt(2)), 10_000

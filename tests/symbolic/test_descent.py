@@ -57,7 +57,10 @@ def counted(found: Theory) -> tuple[Descent, Counter[str]]:
     return descend(Counting(found.noise), found.loss.pack(START)), spent
 
 
-@pytest.mark.parametrize("name", NEVER)
+LONG = ("absolute", "hinge", "quartic, relu")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in NEVER])
 def test_a_descent_that_reaches_no_minimum_is_given_up(name: str) -> None:
     """In bounded work, and with the reason, also in what is printed."""
     found = theory(*NEVER[name])
