@@ -45,7 +45,7 @@ STEPS = "Give time=, steps times the learning rate; train takes steps=."
 OF_TIME = {"steps": "Give dt=, the length of a step.", "T": "Give time=.", "t": "Give time=."}
 
 
-@called(lambda problem: OF_RUNS | OF_TIME | ({} if isinstance(problem, SDE) else {**OF_SGD, "steps": STEPS}))
+@called(lambda problem: {**OF_RUNS, **OF_TIME, **({} if isinstance(problem, SDE) else {**OF_SGD, "steps": STEPS})})
 @placed
 def simulate(
     problem: Loss | SDE,
