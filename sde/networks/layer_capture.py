@@ -39,15 +39,17 @@ class LayerCapture:
         self._readers: list[tuple[nn.Module, Reader, dict[str, str]]] = []
         self.unread: dict[str, str] = {}
         for path, module in model.named_modules():
-            own = {k: wanted[id(p)] for k, p in module._parameters.items() if p is not None and id(p) in wanted}
-            if not own:
+            read = {k: wanted[id(p)] for k, p in module._parameters.items() if p is not None and id(p) in wanted}
+            if not read:
                 continue
             reader = reader_of(module)
             if reader is None:
-                self.unread |= dict.fromkeys(own.values(), f"{path or 'the model'} ({type(module).__name__})")
+                self.unread |= dict.fromkeys(read.values(), f"{path or 'the model'} ({type(module).__name__})")
             else:
-                self._readers.append((module, reader, own))
-        self._held_by = {id(m): [(m, k, m._parameters[k]) for k in own] for m, _, own in self._readers}
+                self._readers.append((module, reader, read))
+        self._held_by: dict[int, list[tuple[nn.Module, str, Tensor]]] = {
+            id(m): [(m, k, p) for k in read if (p := m._parameters[k]) is not None] for m, _, read in self._readers
+        }
         self._met: dict[str, list[Met]] = {}
         self._due: dict[str, int] = {}
         self._held, self._full = 0, full

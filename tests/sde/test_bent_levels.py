@@ -44,6 +44,7 @@ def leaves(a: float, b: float, time: float) -> float:
     return 1 - float(inside.sum())
 
 
+@pytest.mark.slow
 def test_it_does_not_matter_how_a_level_is_written() -> None:
     """docs/theory.md eq. (6.16): P(W > 1 before time 1) = erfc(1/sqrt 2) at steps of 1/4, in any words."""
     found = run(WALK, {X: 0}, events=WRITTEN | {"linear": X > 1})

@@ -70,6 +70,7 @@ def test_a_period_has_no_beyond() -> None:
     assert found.top.sel(statistic="max").values.max() <= 1 and found.least.sel(statistic="min").values.min() >= 0
 
 
+@pytest.mark.slow
 def test_absorption_and_an_event_at_the_wall_are_one() -> None:
     """P(W from 1/2 reaches 0 until 1) = erfc(1/sqrt 8), and no path is at one without the other."""
     events = {"hit": X <= 0, "log": sp.log(X + 1) <= 0, "below": X < 0, "near": X < 0.1}
