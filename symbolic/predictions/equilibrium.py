@@ -28,8 +28,6 @@ from symbolic.problem.optimizer import SGD
 Array = np.ndarray
 SHOWN = 64
 """D up to which the motion in the valley is worked out unasked, for display."""
-HUGE = 1e6
-"""Entries of a generator beyond which they are counted in a unit of their own."""
 
 
 @dataclass(frozen=True)
@@ -147,13 +145,6 @@ def charge_equilibrium(charge: Charge, theta: Array, push: Array, rates: laws.Ra
     return ChargeEquilibrium(charge, star, orbit.at(star), orbit.value(star), force.rate(star), kind, reason, drift)
 
 
-def unit_of(values: Array) -> float:
-    """A power of 2 in which the entries of a generator are counted, 1 unless they are huge: coefficients of decimals
-    with many digits are whole numbers of as many."""
-    largest = float(np.abs(values).max(initial=0.0))
-    return 2.0 ** round(np.log2(largest)) if largest > HUGE else 1.0
-
-
 def equilibrium(
     charges: Sequence[Charge], noise: Noise, at: Any, sgd: SGD, fields: Sequence[AffineField] = ()
 ) -> Equilibrium:
@@ -165,7 +156,7 @@ def equilibrium(
     single = tuple(charge_equilibrium(c, theta, s, rates) for c, s in zip(charges, pushes, strict=True))
     moving = [c for c, s in zip(charges, pushes, strict=True) if s.any() or rates.weight_decay]
     joint = joint_of_fields(
-        [(c.A / unit, c.b / unit) for c in moving for unit in [unit_of(np.append(c.A, c.b))]],
+        [(c.A, c.b) for c in moving],
         theta,
         root @ root.T,
         rates.speed * rates.temperature,
