@@ -103,7 +103,15 @@ def dataset(
     }
     if coords.keys() == {"time", "statistic"} and len(layout.saves) <= MOST_TIMES:
         coords = _coordinates(coords["time"].tobytes())
-    return xr.Dataset(data, coords, record)
+    return xr.Dataset({name: variable(*of) for name, of in data.items()}, coords, record)
+
+
+def variable(dims: Any, values: Any, attrs: Mapping[str, Any] | None = None) -> xr.Variable:
+    """A variable of numbers or texts. xarray, given such by themselves, would load Dask, where there is one, to see
+    whether they are of it: a third of a second."""
+    import xarray as xr
+
+    return xr.Variable(dims, np.asarray(values), attrs, fastpath=True)
 
 
 @lru_cache(maxsize=64)
@@ -111,7 +119,7 @@ def _coordinates(times: bytes) -> Any:
     """Those of statistics at times, bytes of float64: to make an index takes as long as all else of a Dataset."""
     import xarray as xr
 
-    return xr.Coordinates({"time": np.frombuffer(times), "statistic": list(STATISTICS)})
+    return xr.Coordinates({"time": variable("time", np.frombuffer(times)), "statistic": variable("statistic", STATISTICS)})
 
 
 def _undefined(outcome: Outcome, layout: ResultLayout) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -261,12 +261,11 @@ def _expression(
         relation = isinstance(e, (sp.Rel, sp.logic.boolalg.Boolean))
         advice = "Write Heaviside(a - b) for a > b." if relation else "Write it with the symbols of the problem."
         raise InputError.of(where, f"must be a SymPy expression{other}", e, advice)
-    e = sp.sympify(e, strict=True).xreplace({} if clock is None else {clock: t})
-    strange = [*e.atoms(AppliedUndef), *(c for c in (sp.I, sp.zoo) if e.has(c))]
+    e, strange, symbols = _in_run(sp.sympify(e, strict=True), clock)
     if strange:
         rule = f"must be real, of functions that are known; {strange[0]} is not"
         raise InputError.of(where, rule, e, "Write it with the symbols of the problem.")
-    loose = sorted(map(str, e.free_symbols - states - {t}))
+    loose = sorted(map(str, symbols - states - {t}))
     named = {s.name for s in states if not s.name.startswith(":")} if loose else set[str]()
     twins = [name for name in loose if name in named or (clock is not None and name == clock.name)]
     if twins:
@@ -278,6 +277,13 @@ def _expression(
         hint = nearest(loose[0], sorted(named))
         raise InputError(f"{where}: may use the problem's symbols and time only; got {loose}. {hint}")
     return e
+
+
+@lru_cache(maxsize=512)
+def _in_run(e: sp.Expr, clock: sp.Symbol | None) -> tuple[sp.Expr, list[sp.Expr], frozenset[sp.Symbol]]:
+    """An expression in the time of a run, what in it is no real number or known function, and its symbols."""
+    e = e.xreplace({} if clock is None else {clock: t})
+    return e, [*e.atoms(AppliedUndef), *(c for c in (sp.I, sp.zoo) if e.has(c))], frozenset(e.free_symbols)
 
 
 def _observable(
