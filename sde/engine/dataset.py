@@ -119,7 +119,8 @@ def _coordinates(times: bytes) -> Any:
     """Those of statistics at times, bytes of float64: to make an index takes as long as all else of a Dataset."""
     import xarray as xr
 
-    return xr.Coordinates({"time": variable("time", np.frombuffer(times)), "statistic": variable("statistic", STATISTICS)})
+    named = {"time": np.frombuffer(times), "statistic": STATISTICS}
+    return xr.Coordinates({name: variable(name, values) for name, values in named.items()})
 
 
 def _undefined(outcome: Outcome, layout: ResultLayout) -> dict[str, Any]:
