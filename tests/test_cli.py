@@ -352,6 +352,12 @@ def test_a_report_is_markdown_by_its_suffix() -> None:
     assert text.startswith("# two-layer-tanh: inconclusive\n\n> For two-layer-tanh the theory has no charge")
 
 
+def test_a_report_of_no_format_is_refused_before_any_run() -> None:
+    result = run("verify", "two-layer-tanh", "--report", "v.txt")
+    assert result.exit_code == 2 and "report: is written as HTML or Markdown; got 'v.txt'" in result.output
+    assert not Path("v.txt").exists()
+
+
 def test_a_schedule_is_an_option() -> None:
     options = ("--time", 1, "--paths", 4, "--schedule", "warmup(0.5)")
     assert run("train", "good.toml", *options, "-o", "run.nc").exit_code == 0

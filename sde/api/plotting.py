@@ -88,12 +88,13 @@ def plot(
         instance("plot.theory", theory, Theory, "must be a Theory", "Give derive(loss), or leave it out.")
     several = _labelled(runs, name)
     lead = next(iter(several.values()))
-    shape = tuple(n for d, n in lead[name].sizes.items() if d not in ("time", "statistic", "path"))
+    own = [d for d in lead[name].dims if d not in ("time", "statistic", "path")]
+    shape = tuple(lead.sizes[d] for d in own)
     lines = None if theory is None else _forecast(theory, sgd, lead, name, shape, expression)
     entries = list(np.ndindex(shape))[:MOST]
     curves = [_curves(several, name, index, lines) for index in entries]
-    titles = [name + (f"[{', '.join(map(str, index))}]" if index else "") for index in entries]
-    return figures.curves_figure(curves, titles)
+    titles = [_title(lead, name, dict(zip(own, index, strict=True))) for index in entries]
+    return figures.curves_figure(curves, titles, "time" if lead.time.attrs.get("long_name") == "time" else figures.TIME)
 
 
 def opened(paths: Sequence[Path]) -> dict[str, xr.Dataset]:
@@ -132,6 +133,14 @@ def _labelled(runs: Any, name: Any) -> dict[str, xr.Dataset]:
         if not isinstance(name, str) or name not in known:
             raise InputError.of("plot.name", f"must be a variable over time of {label}", name, nearest(name, known))
     return {str(label): data for label, data in listed.items()}
+
+
+def _title(lead: xr.Dataset, name: str, at: Mapping[Any, int]) -> str:
+    """A variable's entry at places along its dimensions, swept parameters by their values."""
+    swept = {d: lead[d].values[k] for d, k in at.items() if d in lead.coords}
+    index = [str(k) for d, k in at.items() if d not in swept]
+    entry = name + (f"[{', '.join(index)}]" if index else "")
+    return ", ".join([entry, *(f"{d} = {value:g}" for d, value in swept.items())])
 
 
 def _curves(several: Mapping[str, xr.Dataset], name: str, index: tuple[int, ...], lines: _Lines | None) -> Curves:

@@ -182,7 +182,7 @@ def resume(
     from sde.api.spec_runs import is_of_verification, resume_verification
     from sde.api.spec_runs import resume as continue_run
 
-    checked([checkpoint], report, json_, result=output)
+    checked([checkpoint], json_, result=output, report=report)
     if is_of_verification(checkpoint):
         if output is not None:
             raise InputError(
@@ -218,7 +218,7 @@ def verify(
     from sde.spec.problem_file import spec_for
 
     read = spec_for(spec)
-    checked(read.inputs, report, json_)
+    checked(read.inputs, json_, report=report)
     check_apart([report, json_, checkpoint], read.inputs)
     found = verify_spec(read, sgd, run, alpha=alpha, threads=threads, progress=not words.quiet, save=checkpoint)
     return judged(found, report, json_, checkpoint, _shown(json_))

@@ -16,10 +16,11 @@ from sde.cli.terminal import err, line, say
 from sde.engine import interruption
 from sde.storage.archive import MANIFEST, check_kind
 from sde.storage.distinct_files import check_apart
-from sde.storage.files import check_writable, write_text
+from sde.storage.files import check_ending, check_writable, write_text
 from sde.storage.formats import format_of, refuse_other_endings
 from symbolic.errors import InputError
 
+MARKDOWN = (".md", ".markdown")
 begun: list[Path] = []
 """Outputs that a command has begun to write."""
 
@@ -29,10 +30,13 @@ def checked(
     *targets: str | Path | None,
     result: Path | None = None,
     checkpoint: Path | None = None,
+    report: Path | None = None,
 ) -> None:
-    """Every output can be written, is one of its own, and is no input. result: in a format by its ending; checkpoint: a
-    file, which must be none of another kind, or the folder of a sweep."""
-    every = [result, *targets, checkpoint]
+    """Every output can be written, is one of its own, and is no input. result, report: in a format by their endings;
+    checkpoint: a file, which must be none of another kind, or the folder of a sweep."""
+    every = [result, report, *targets, checkpoint]
+    if report is not None:
+        check_ending(report, "report", "HTML or Markdown", (".html", ".htm", *MARKDOWN))
     folder = checkpoint is not None and (checkpoint / MANIFEST).is_file()
     for target in every:
         if target is None or (target is checkpoint and folder):
@@ -154,7 +158,7 @@ def judged(found: Any, report: Path | None, target: str | None, checkpoint: Path
     emit(target, found.to_dict())
     shown.print(verdict_table(found))
     if report is not None:
-        (found.to_markdown if report.suffix in (".md", ".markdown") else found.to_html)(report)
+        (found.to_markdown if report.suffix.lower() in MARKDOWN else found.to_html)(report)
         say(f"report: {line(report)}", shown)
     if found.interrupted:
         again = f"; {_again(checkpoint)} goes on" if checkpoint else ""

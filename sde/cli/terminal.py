@@ -71,6 +71,14 @@ ELSEWHERE = {
     ("verify", "--dt"): "It chooses its steps: leave it out",
 }
 """Options of other commands, and what to give instead."""
+OURS = {
+    **dict.fromkeys(("--lr", "--eta"), "--learning-rate"),
+    **dict.fromkeys(("--batch", "--bs"), "--batch-size"),
+    **dict.fromkeys(("--n-paths", "--samples", "--trials"), "--paths"),
+    **dict.fromkeys(("--jobs", "--n-jobs"), "--threads"),
+    **dict.fromkeys(("--solver", "--method"), "--scheme"),
+}
+"""Options as others call them, by what they are here."""
 
 
 class Commands(TyperGroup):
@@ -82,7 +90,10 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except UsageError as error:
             command = getattr(error.ctx, "info_name", None)
-            hint = ELSEWHERE.get((str(command), getattr(error, "option_name", "")))
+            given = getattr(error, "option_name", "")
+            known = {name for p in getattr(getattr(error.ctx, "command", None), "params", ()) for name in p.opts}
+            ours = OURS.get(given)
+            hint = ELSEWHERE.get((str(command), given)) or (f"Give {ours}" if ours in known else None)
             if hint:
                 error.possibilities = []
             error.message = line(error.message, LONGEST) + (f". {hint}" if hint else "")

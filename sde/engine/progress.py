@@ -38,6 +38,10 @@ def bar(total: int, label: str, shown: bool | Callable[[int], None]) -> Iterator
     if not shown:
         yield None
         return
+    if not _drawn():
+        with phases(label, [("paths", total)], True) as lines:
+            yield lines.enter("paths")
+        return
     from rich.progress import ProgressColumn, Task, TimeRemainingColumn  # slow to load, and few runs show a bar
     from rich.text import Text
 
@@ -56,6 +60,14 @@ def bar(total: int, label: str, shown: bool | Callable[[int], None]) -> Iterator
                 progress.advance(task, n)
 
         yield Tick(advance)
+
+
+def _drawn() -> bool:
+    """Whether standard error shows what moves: a terminal, or a notebook; a file would hold blank lines."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    return console.is_terminal or console.is_jupyter
 
 
 def _live(*columns: Any) -> Any:
@@ -118,7 +130,7 @@ def phases(title: str, planned: Sequence[tuple[str, float]], shown: bool) -> Ite
     """Phases shown as one bar on a terminal, else as a plain line every EVERY seconds; when not `shown`, not at all."""
     if not shown:
         yield Phases(title, planned, lambda text, share, left: None)
-    elif sys.stderr.isatty():
+    elif _drawn():
         from rich.progress import ProgressColumn, Task
         from rich.text import Text
 

@@ -111,8 +111,12 @@ def curve_svg(curves: Curves, names: dict[str, str], prefix: str, logarithmic: b
         return inline(figure, prefix)
 
 
-def curves_figure(several: Sequence[Curves], titles: Sequence[str]) -> Figure:
-    """The same drawing for a notebook or a paper: axes of one figure, with a legend and the titles' names."""
+TIME = "time  t = ηk"
+
+
+def curves_figure(several: Sequence[Curves], titles: Sequence[str], time: str = TIME) -> Figure:
+    """The same drawing for a notebook or a paper: axes of one figure, with a legend and the titles' names. time: what
+    runs along them."""
     columns = min(len(several), COLUMNS)
     rows = -(-len(several) // max(columns, 1))
     size = (6.4, 3.6) if len(several) == 1 else (3.3 * columns, 2.3 * rows + 0.5)
@@ -122,6 +126,7 @@ def curves_figure(several: Sequence[Curves], titles: Sequence[str]) -> Figure:
         for k, (curves, title) in enumerate(zip(several, titles, strict=True), start=1):
             axes = figure.add_subplot(rows, columns, k)
             _draw(axes, curves, names, logarithmic)
+            axes.set_xlabel(time)
             axes.set_ylabel(title, parse_math=False)
         handles = [_handle(*item) for item in legend(several)]
         if len(several) == 1:
@@ -177,7 +182,7 @@ def _draw(axes: Axes, curves: Curves, names: dict[str, str], logarithmic: bool) 
     if curves.theory is not None:
         axes.plot(time, shown(curves.theory), color=COLOURS["theory"], linewidth=0.8)
     axes.set_ylim(low, high)
-    axes.set_xlabel("time  t = ηk")
+    axes.set_xlabel(TIME)
     axes.set_ylabel("charge")
     axes.spines[["top", "right"]].set_visible(False)
     if time.size > 1 and time[-1] > time[0]:

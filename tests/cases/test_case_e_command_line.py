@@ -107,6 +107,8 @@ def test_case_e_lone_surrogates_are_shown_as_escapes(text: str) -> None:
         (["train", "--dt", ".1"], "No such option: --dt. A step of SGD is the learning rate; simulate takes --dt"),
         (["train", "--scheme", "heun"], "No such option: --scheme. Schemes integrate the SDE: use simulate"),
         (["simulate", "--pats", "3"], "--paths"),
+        (["train", "--lr", ".1"], "No such option: --lr. Give --learning-rate"),
+        (["simulate", "--n-paths", "3"], "No such option: --n-paths. Give --paths"),
     ],
 )
 def test_case_e_options_of_other_commands(arguments: list[str], wanted: str) -> None:

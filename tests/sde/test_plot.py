@@ -157,6 +157,15 @@ def test_arrays_have_axes_of_their_own() -> None:
     assert len(plot(run, "U").axes) == run.U.sizes["U_0"] * run.U.sizes["U_1"]
 
 
+def test_axes_of_a_sweep_name_its_values_and_those_of_an_sde_its_time() -> None:
+    a, V = sp.symbols("a V", real=True)
+    walk = SDE([V], [-a * V], [[1]], parameters=[a])
+    runs = simulate(walk, start={V: 1.0}, time=1.0, dt=0.1, paths=50, parameters={a: [0.5, 2.0]})
+    axes = plot(runs, "V").axes
+    assert [(one.get_ylabel(), one.get_xlabel()) for one in axes] == [("V, a = 0.5", "time"), ("V, a = 2", "time")]
+    assert plot(readme_run(), "C").axes[0].get_xlabel() == "time  t = ηk"
+
+
 def test_names_are_not_markup(tmp_path) -> None:
     run = train(LOSS, SETTINGS, start=START, steps=5, paths=4, observables={"$x^2$": u})
     plot(run, "$x^2$").savefig(tmp_path / "drawn.svg")

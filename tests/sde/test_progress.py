@@ -37,3 +37,12 @@ def test_chunks_of_a_checkpoint_are_told_as_held(tmp_path: Path) -> None:
         told.clear()
         train(rescaling(), SGD(0.02), **call, checkpoint=tmp_path / "c", progress=tick)
         assert {h for _, h in told} == {held} and sum(n for n, _ in told) == 12_000
+
+
+def test_a_file_holds_lines_instead_of_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    with progress.bar(100, "walk", True) as tick:
+        assert tick is not None
+        tick(50)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1].startswith("walk: paths (1 of 1), 50%") and all(line.strip() for line in lines)
