@@ -21,6 +21,8 @@ from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD, require_sgd
 from symbolic.theory import Theory
 
+MOST_TIMES = 10_000
+"""At which a schedule is looked at."""
 Starts = Mapping[Any, Any] | Sequence[Mapping[Any, Any]]
 
 
@@ -82,6 +84,9 @@ def step_count(sgd: SGD, time: float) -> int:
         raise InputError.of(
             "verify.time", f"must hold at least two steps of {sgd.learning_rate}", time, "Take a longer time."
         )
+    if sgd.schedule is not None and not np.any(sgd.factor(np.linspace(0, time, min(steps, MOST_TIMES)))):
+        rule = f"must let SGD move within the time {time:g}"
+        raise InputError.of("SGD.schedule", rule, sgd.schedule, "Give one that is positive somewhere.")
     return steps
 
 
@@ -106,6 +111,9 @@ def check_setup(loss: Any, sgd: Any, start: Any, margins: Any, theory: Any) -> N
         instance("verify.margins", margins, Margins, "must be Margins", "Write Margins(drift=0.05), or leave it out.")
     if theory is not None:
         instance("verify.theory", theory, Theory, "must be a Theory", "Give derive(loss), or leave it out.")
+        if tuple(theory.loss.theta) != tuple(loss.theta):
+            rule = f"must be of a loss of the parameters {', '.join(p.name for p in loss.parameters)}"
+            raise InputError.of("verify.theory", rule, theory.loss, "Give derive(loss), or leave it out.")
 
 
 def label(charge: Charge) -> str:

@@ -25,8 +25,9 @@ from symbolic.theory import Theory
 if TYPE_CHECKING:
     import xarray as xr
 
-LOOK = 10**9
-"""By which the seeds of one look lie apart from those of the next."""
+APART, LOOK = 0x9E37_79B9_7F4A_7C15, 10**9
+"""By which the seeds of one run lie apart from those of the next, so that no verification of another small seed has
+them, and those of one look from those of the next."""
 MINIBATCH = (Kind.SGD, Kind.EVERY_SGD, Kind.DRIFT_SGD)
 
 
@@ -63,7 +64,7 @@ class Ensembles:
 
     def seeded(self, number: int, look: int = 0) -> int:
         """The seed of a run of that number; every look has its own."""
-        return (self.seed + number + LOOK * look) % 2**64
+        return (self.seed + APART * number + LOOK * look) % 2**64
 
     def _gradients(self, run: Run) -> int:
         """That a step takes."""

@@ -91,13 +91,14 @@ def sentence(report: VerificationResult) -> str:
 
 def _deed(report: VerificationResult) -> str:
     """What the theory says that noise does to the charges."""
-    ends = {c.charge: c.equilibrium for c in report.curves if c.equilibrium is not None}
+    ends = [(c, c.equilibrium) for c in report.curves if c.equilibrium is not None]
     to = "towards" if any(v.group in (EQUILIBRIUM, TURNING) for v in report.untested) else "to"
-    if len(report.families) == 1 and len(ends) == 1 and report.families[0]["number"] == 1:
+    if len(report.families) == 1 and len({c.charge for c, _ in ends}) == 1 and report.families[0]["number"] == 1:
         size = max((float(np.nanmax(np.abs(b.mean), initial=0.0)) for c in report.curves for b in c.bands), default=0.0)
-        ((_, end),) = ends.items()
-        end = 0.0 if abs(end) < 1e-9 * size else end
-        return f"moves {report.families[0]['text']} {to} {number(end, 3)}"
+        apart, text = [end for _, end in ends], report.families[0]["text"]
+        if max(apart) - min(apart) <= 1e-6 * size:
+            return f"moves {text} {to} {number(0.0 if abs(apart[0]) < 1e-9 * size else apart[0], 3)}"
+        return f"moves {text} {to} a value of each start's own"
     where = "where it turns for ever" if "where SGD ends" in report.facts else "noise equilibrium"
     deeds = {"convergent": f"moves {{}} {to} {where}", "divergent": "lets {} grow", "frozen": "keeps {}"}
     by_class: dict[str, list[str]] = {}

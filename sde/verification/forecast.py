@@ -18,15 +18,17 @@ def orbit_starts(
     theory: Theory, starts: Sequence[np.ndarray], count: int = 3, size: float = 0.35
 ) -> tuple[np.ndarray, ...]:
     """The given starts, filled up to `count` with points on the first one's orbit under the convergent charges'
-    generators."""
+    generators, to both sides of it in turn, twice as far to the second: beyond balance, from most."""
     linalg: Any = import_module("scipy.linalg")  # slow to load
 
     out = [np.asarray(s, dtype=np.float64) for s in starts]
-    movers = [c.A for c in theory.charges if c.kind == "convergent" and not c.b.any()]
-    rng = np.random.default_rng(7)
-    while movers and len(out) < count:
-        mixed = np.einsum("k,kij->ij", rng.standard_normal(len(movers)), np.array(movers))
-        out.append(linalg.expm(size * mixed / np.linalg.norm(mixed, 2)) @ out[0])
+    movers = [c.A for c in theory.charges if c.kind == "convergent" and not c.b.any() and (c.A @ out[0]).any()]
+    rng, mixed = np.random.default_rng(7), np.zeros(0)
+    for k in range(count - len(out) if movers else 0):
+        other = k % 2 > 0
+        mixed = -mixed if other else np.einsum("k,kij->ij", rng.standard_normal(len(movers)), np.array(movers))
+        reach = size * (1 + other) * (1 + k // 2 if len(movers) == 1 else 1)
+        out.append(linalg.expm(reach * mixed / np.linalg.norm(mixed, 2)) @ out[0])
     return tuple(out)
 
 

@@ -48,8 +48,13 @@ def exact_array(value: Any) -> Array:
 def floats(where: str, value: Any) -> Array:
     """Real numbers as a float64 array. Raises ValueError for text, truth values and complex numbers rather than turn
     them into numbers."""
+    if np.ma.is_masked(value):
+        raise InputError.of(where, "may have no missing entries", value, "Drop or fill what is masked.")
     try:
         array = np.asarray(value)
+    except (TypeError, RuntimeError) as error:  # of another library's arrays
+        rule = f"must be an array that NumPy reads ({error})".replace("\n", " ")
+        raise InputError.of(where, rule, value, "Give numpy.array of it.") from None
     except ValueError as error:
         deep = "inhomogeneous" not in str(error)
         rule = "must be numbers of few dimensions" if deep else "must be real numbers, in rows of equal length"

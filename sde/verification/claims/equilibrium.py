@@ -43,8 +43,11 @@ def measure(case: Case, evidence: Evidence) -> Iterator[Claim | Untested | Entry
     name, margin, found = given.names[case.start], given.margins.equilibrium, _balances(evidence, case.start)
     distance = float(np.abs(found.foreseen[which]).max())
     arrived = distance <= margin / 2
-    needs = "" if arrived else time_needed(given, case.start, which, distance)
+    needs = "" if arrived or not distance > 0 else time_needed(given, case.start, which, distance)
     for subject, j in case.pairs:
+        if not found.gross[:, j].any():
+            yield CLAIM.untested(subject, "no step moves the charge where SGD ends", "another start")
+            continue
         share, error = ratio_of_means(found.net[:, j], found.gross[:, j])
         beside = _beside(found.flow[:, j], found.gross[:, j])
         claim = CLAIM.claim(subject, share, error, (-margin, margin), 0.0, len(found.net), beside)

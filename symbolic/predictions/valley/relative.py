@@ -32,6 +32,8 @@ FAR = 1e6
 """Norm of the group element, or of its inverse, beyond which the flow has no end within reach."""
 SINGULAR = 1e-6
 """Smallest curvature across the valley, over the largest, below which it ends in a singular set."""
+ROUNDED = 1e-13
+"""Size of a gradient, over that of Hess L theta, up to which it is rounding."""
 TURNING = 1e-7
 """Size of the velocity at the end, over that of the noise's push, up to which SGD rests."""
 
@@ -206,13 +208,18 @@ def _settled(flow: ValleyFlow, at: Place, frame: Coordinates, descended: bool) -
     """The equilibrium at a zero of the reduced flow."""
     rates = np.sort(-np.linalg.eigvals(flow.jacobian(at, frame)).real) if len(frame.across) else np.zeros(0)
     rates = np.where(np.abs(rates) > 1e-7 * np.abs(rates).max(initial=0.0), rates, 0.0)
-    rotation, turns = flow.turning(at), bool(np.linalg.norm(flow.velocity(at)) > TURNING * _push(flow, at))
+    push, rotation = _push(flow, at), flow.turning(at)
+    rates = rates if push > 0 or flow.decay else 0 * rates
+    turns = push > 0 and bool(np.linalg.norm(flow.velocity(at)) > TURNING * push)
     return RelativeEquilibrium(at.theta, rotation if turns else 0 * rotation, turns, rates, True, descended)
 
 
 def _push(flow: ValleyFlow, at: Place) -> float:
-    """The size of a velocity that the noise gives."""
-    return flow.heat * float(np.trace(at.sigma)) / max(float(np.linalg.norm(at.theta)), 1e-300)
+    """The size of a velocity that the noise gives; 0 where it is what rounding makes of none, at minima that all
+    samples share."""
+    size, noise = float(np.linalg.norm(at.theta)), float(np.trace(at.sigma))
+    rounding = ROUNDED * float(np.linalg.norm(at.hessian, 2)) * size
+    return flow.heat * noise / max(size, 1e-300) if noise > rounding**2 else 0.0
 
 
 def _steepness(flow: ValleyFlow, at: Place) -> float:
