@@ -90,7 +90,10 @@ def as_reals(value: Any) -> np.ndarray:
             exact = getattr(entry, "is_number", False) and getattr(entry, "is_extended_real", False)
             if isinstance(entry, (bool, np.bool_)) or not (isinstance(entry, Real) or exact):
                 raise InputError(f"{entry!r} ({type(entry).__name__}) is not a real number")
-        return np.array([float(e) for e in array.ravel()], dtype=np.float64).reshape(array.shape)
+        try:
+            return np.array([float(e) for e in array.ravel()], dtype=np.float64).reshape(array.shape)
+        except OverflowError:
+            raise InputError("some numbers are beyond float64") from None
     if array.dtype.kind not in PLAIN and array.size:
         words = {"b": "truth values are", "c": "complex numbers are", "U": "text is", "S": "text is"}
         raise InputError(f"{words.get(array.dtype.kind, f'{array.dtype} is')} not real numbers")

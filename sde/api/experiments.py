@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sde.api import starts, valley_numbers
-from sde.engine.time_grid import check_length
+from sde.engine.time_grid import check_affordable, check_length
 from sde.verification import theory_numbers
 from sde.verification.experiment import Experiment
 from sde.verification.forecast import orbit_starts
@@ -84,6 +84,7 @@ def step_count(sgd: SGD, time: float) -> int:
         raise InputError.of(
             "verify.time", f"must hold at least two steps of {sgd.learning_rate}", time, "Take a longer time."
         )
+    check_affordable("verify.time", time, steps, "steps")
     if sgd.schedule is not None and not np.any(sgd.factor(np.linspace(0, time, min(steps, MOST_TIMES)))):
         rule = f"must let SGD move within the time {time:g}"
         raise InputError.of("SGD.schedule", rule, sgd.schedule, "Give one that is positive somewhere.")
@@ -111,7 +112,7 @@ def check_setup(loss: Any, sgd: Any, start: Any, margins: Any, theory: Any) -> N
         instance("verify.margins", margins, Margins, "must be Margins", "Write Margins(drift=0.05), or leave it out.")
     if theory is not None:
         instance("verify.theory", theory, Theory, "must be a Theory", "Give derive(loss), or leave it out.")
-        if tuple(theory.loss.theta) != tuple(loss.theta):
+        if [s.name for p in loss.parameters for s in p.symbols] != [s.name for s in theory.loss.theta]:
             rule = f"must be of a loss of the parameters {', '.join(p.name for p in loss.parameters)}"
             raise InputError.of("verify.theory", rule, theory.loss, "Give derive(loss), or leave it out.")
 

@@ -140,7 +140,7 @@ def _title(lead: xr.Dataset, name: str, at: Mapping[Any, int]) -> str:
     swept = {d: lead[d].values[k] for d, k in at.items() if d in lead.coords}
     index = [str(k) for d, k in at.items() if d not in swept]
     entry = name + (f"[{', '.join(index)}]" if index else "")
-    return ", ".join([entry, *(f"{d} = {value:g}" for d, value in swept.items())])
+    return ", ".join([entry, *(f"{d} = {v if isinstance(v, str) else format(v, 'g')}" for d, v in swept.items())])
 
 
 def _curves(several: Mapping[str, xr.Dataset], name: str, index: tuple[int, ...], lines: _Lines | None) -> Curves:
@@ -163,6 +163,8 @@ def _band(label: str, data: xr.Dataset, name: str, index: tuple[int, ...], time:
     values = data[name]
     if "statistic" in values.dims:
         low, mean, high = (values.sel(statistic=s).transpose("time", ...).values for s in ("q05", "mean", "q95"))
+    elif "path" not in values.dims:  # a count
+        low = mean = high = values.transpose("time", ...).values
     else:
         rows = values.transpose("path", "time", ...).values
         alive = ~np.isnan(rows).all(axis=0)

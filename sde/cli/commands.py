@@ -38,7 +38,7 @@ from sde.cli.arguments import (
 )
 from sde.cli.guard import guarded, words
 from sde.cli.outputs import calibrated, checked, compared, emit, finish, judged, listing, reproduced
-from sde.cli.terminal import Commands, line, say, shown_for, steps_shown
+from sde.cli.terminal import Commands, line, say, shown_for, steps_shown, take_streams
 from sde.settings import SETTINGS
 from sde.storage.distinct_files import check_apart
 from symbolic.errors import InputError
@@ -382,6 +382,7 @@ cache_commands.add_to(app)
 
 def main() -> None:
     """Entry point of the `noetherflow` command."""
+    take_streams()
     app()
 
 

@@ -42,6 +42,17 @@ def say(text: object, to: Console = err, longest: int | None = None) -> None:
         drop(sys.stderr)
 
 
+def take_streams() -> None:
+    """Let standard streams take any text: one that was closed goes nowhere, and characters that an encoding has not are
+    written as escapes."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def drop(stream: Any) -> None:
     """Send what is left for a stream that takes no more to nowhere: Python would try again when it ends, and exit with
     a code of its own."""

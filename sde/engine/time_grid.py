@@ -211,7 +211,8 @@ ROUNDING = 4 * float(np.finfo(np.float64).eps)
 """How far, as a share of it, a time may lie from the end and be the end."""
 
 
-def _affordable(where: str, got: float, count: float, unit: str) -> None:
+def check_affordable(where: str, got: float, count: float, unit: str) -> None:
+    """Raise ValueError for more of a unit, steps or so, than a run can have."""
     if count > MOST_STEPS:
         raise _refuse(where, f"a run has at most {MOST_STEPS} {unit}", got, "Take a larger step or a shorter run.")
 
@@ -251,7 +252,7 @@ def continuous(
     check_length("dt", dt)
     if dt > time * (1 + 1e-12):
         raise _refuse("dt", f"must not exceed the time {time}", dt, "Take a smaller step.")
-    _affordable("time", time, time / dt, f"steps of dt = {dt}")
+    check_affordable("time", time, time / dt, f"steps of dt = {dt}")
     count = _count(save_at)
     steps = int(np.ceil(time / dt * (1 - 1e-12)))
     if count is not None and count - 1 > steps:
@@ -319,12 +320,12 @@ def discrete(steps: int, learning_rate: float, save_at: int | Sequence[float]) -
     multiples of eta."""
     if (as_whole(steps) or 0) < 1:
         raise _refuse("steps", "must be a whole number of at least 1", steps, "Give the number of SGD steps.")
-    _affordable("steps", steps, steps, "steps")
+    check_affordable("steps", steps, steps, "steps")
     count = _count(save_at)
     if count is not None:
         if count < 2:
             raise _refuse("save_at", "a count needs at least 2 times, both ends", save_at, "Give 2 or more.")
-        saves = np.unique(np.round(np.linspace(0, steps, count)).astype(np.int64))
+        saves = np.unique(np.round(np.linspace(0, steps, min(count, steps + 1))).astype(np.int64))
     else:
         exact = _save_times(steps * learning_rate * (1 + 1e-9), save_at)[: np.size(save_at)] / learning_rate
         saves = np.round(exact).astype(np.int64)

@@ -3,6 +3,7 @@ has."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
@@ -47,6 +48,17 @@ class ErrorList:
             if value is not None
             else f"{where}: {rule}; got nothing (missing). {do}"
         )
+
+
+def bounded(value: Any) -> Any:
+    """A TOML value whose whole numbers of more than 64 bits are floats, infinite ones where these end too."""
+    if isinstance(value, dict):
+        return {key: bounded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [bounded(inner) for inner in value]
+    if isinstance(value, int) and abs(value) >= 2**64:
+        return float(value) if abs(value) < 2**1023 else math.inf if value > 0 else -math.inf
+    return value
 
 
 def is_number(value: Any) -> TypeGuard[int | float]:

@@ -35,7 +35,7 @@ import sympy as sp
 from sde.spec import claims_section, observed, run_section
 from sde.spec.data_files import FILE_KEYS, not_utf8, read_dataset
 from sde.spec.distribution_tables import read_distribution
-from sde.spec.error_list import is_number
+from sde.spec.error_list import bounded, is_number
 from sde.spec.reader import Reader, SpecError
 from sde.spec.sde_section import SDEReader
 from symbolic.dynamics.equation import SDE
@@ -143,7 +143,7 @@ def parse_spec(text: str, path: str | Path = "spec.toml") -> Spec:
     """Like `read_spec` for the TOML text itself; `path` names it and anchors relative file names."""
     path = Path(path)
     try:
-        raw = tomllib.loads(text.removeprefix("\ufeff"))
+        raw = bounded(tomllib.loads(text.removeprefix("\ufeff")))
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
         raise SpecError(
             [f"{path.name}: must be valid TOML; got {str(error) or 'too deep nesting'} (syntax). Fix that line."]

@@ -31,7 +31,7 @@ from sde.constraints import settings_of
 from sde.settings import SETTINGS, Gather
 from sde.spec import observed
 from sde.spec.distribution_tables import read_distribution
-from sde.spec.error_list import ErrorList, is_number
+from sde.spec.error_list import ErrorList, bounded, is_number
 from sde.spec.observed import Known
 from symbolic.dynamics.equation import SDE
 from symbolic.errors import InputError
@@ -163,7 +163,7 @@ def parameters(table: Any, known: Mapping[str, np.ndarray], errors: ErrorList, *
 def parameters_in(text: str, sde: SDE) -> dict[str, Any]:
     """Those of an SDE that a text gives, as in a TOML inline table. Raises InputError."""
     try:
-        read = tomllib.loads(f"given = {{{text}}}")
+        read = bounded(tomllib.loads(f"given = {{{text}}}"))
     except tomllib.TOMLDecodeError:
         read = {}
     if set(read) != {"given"}:

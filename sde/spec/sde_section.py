@@ -170,7 +170,7 @@ class SDEReader(Reader):
             shown = {name: f"{kind[0]} shared" if kind else "its own" for name, kind in kinds.items()}
             rule = "states have noises of their own (a text each), or all share J noises (lists of J texts)"
             self.errors.add("sde.diffusion", rule, shown, "Write lists of one length.")
-        if len(self.errors.found) > before or drift.keys() != self.states.keys():
+        if len(self.errors.found) > before or drift.keys() != self.states.keys() or not self.states:
             return {}
         if set(kinds.values()) - {()}:
             width = next(iter(kinds.values()))[0]

@@ -60,6 +60,10 @@ def forecast(theory: Theory, setting: Setting, theta: np.ndarray, times: np.ndar
     return Forecast(*found) if found else Forecast(mean_field(theory, setting, theta, times), None)
 
 
+class _Lost(Exception):
+    """The path has left all bounds."""
+
+
 def mean_field(theory: Theory, setting: Setting, theta: np.ndarray, times: np.ndarray) -> np.ndarray:
     """The predicted path (times, D) by the charges' law alone: gradient flow, with every charge moved at its predicted
     rate. NaN where it cannot be followed."""
@@ -67,12 +71,24 @@ def mean_field(theory: Theory, setting: Setting, theta: np.ndarray, times: np.nd
     def velocity(time: float, at: np.ndarray) -> np.ndarray:
         s = float(setting.factor(np.array([time]))[0]) * setting.speed
         step = s * setting.learning_rate if setting.plain else 0.0
-        return s * theory.closure(at, s * setting.temperature, step)
+        try:
+            found = s * theory.closure(at, s * setting.temperature, step)
+        except np.linalg.LinAlgError:  # of numbers beyond all bounds
+            found = np.full_like(at, np.nan)
+        if not np.isfinite(found).all():
+            raise _Lost
+        return found
 
     integrate: Any = import_module("scipy.integrate")  # slow to load
 
     method = "LSODA" if theory.smooth else "RK23"  # a multistep method crawls over kinks
-    solution = integrate.solve_ivp(velocity, (0.0, float(times[-1])), theta, method, t_eval=times, rtol=1e-4, atol=1e-6)
+    lost = np.full((len(times), len(theta)), np.nan)
+    try:
+        solution = integrate.solve_ivp(
+            velocity, (0.0, float(times[-1])), theta, method, t_eval=times, rtol=1e-4, atol=1e-6
+        )
+    except _Lost:
+        return lost
     if not solution.success or solution.y.shape[1] != len(times):
-        return np.full((len(times), len(theta)), np.nan)
+        return lost
     return solution.y.T

@@ -18,6 +18,7 @@ MAX_ENTRIES = 4_096
 MAX_EXPONENT = 64
 MAX_BITS = 2_048
 MAX_NUMBER = 1e300
+MAX_GAMMA = 1000
 
 
 class Fault(Exception):
@@ -34,6 +35,21 @@ def wrap(value: Any) -> np.ndarray:
     out = np.empty((), dtype=object)
     out[()] = value
     return out
+
+
+def _bounded(function: Callable[..., sp.Expr]) -> Callable[..., sp.Expr]:
+    """A scalar function, where it is one that SymPy works out of constants by a product or sum as long as they are
+    large, of none that are."""
+    if function not in (sp.gamma, sp.loggamma, sp.polygamma):
+        return function
+
+    def apply(*arguments: sp.Expr) -> sp.Expr:
+        for x in arguments:
+            if x.is_number and not abs(_float(x)) <= MAX_GAMMA:
+                raise Fault(f"{function.__name__} of a constant takes {MAX_GAMMA} at most", "Use smaller numbers.")
+        return function(*arguments)
+
+    return apply
 
 
 def _each(function: Callable[..., sp.Expr]) -> Callable[..., np.ndarray]:
@@ -138,7 +154,7 @@ def _pairs(function: Callable[..., sp.Expr]) -> Callable[..., np.ndarray]:
 
 _exp = _each(sp.exp)
 _ELEMENTWISE: dict[str, Callable[..., np.ndarray]] = {
-    **{r.spec: _each(r.function) for r in ROWS if r.spec and r.arity == 1},
+    **{r.spec: _each(_bounded(r.function)) for r in ROWS if r.spec and r.arity == 1},
     **{name: _each(function) for name, function in EXPRESSIONS.items()},
 }
 WITH_AXIS: dict[str, Callable[..., np.ndarray]] = {
@@ -152,7 +168,7 @@ WITH_AXIS: dict[str, Callable[..., np.ndarray]] = {
 OF_TWO: dict[str, Callable[..., np.ndarray]] = {
     "dot": _dot,
     "outer": _outer,
-    **{r.spec: _pairs(r.function) for r in ROWS if r.spec and r.arity == 2 and not r.fold},
+    **{r.spec: _pairs(_bounded(r.function)) for r in ROWS if r.spec and r.arity == 2 and not r.fold},
 }
 OF_THREE: dict[str, Callable[..., np.ndarray]] = {"table": _table("linear"), "table_previous": _table("previous")}
 FUNCTIONS: Mapping[str, Callable[..., np.ndarray]] = {

@@ -68,7 +68,7 @@ def floats(where: str, value: Any) -> Array:
         raise InputError(f"{where}: must be real numbers; got an array of {kind}. Convert it to numbers first.")
     try:
         return array.astype(np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError.of(where, "must be real numbers", value, "Give a number or an array of numbers.") from None
 
 

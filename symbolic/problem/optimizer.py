@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
-from math import isfinite
 from numbers import Real
 from typing import Any
 
@@ -17,6 +17,14 @@ from symbolic.problem.loss import Loss
 from symbolic.problem.schedule import cosine as cosine
 from symbolic.problem.schedule import read_schedule, settled, t
 from symbolic.problem.schedule import warmup as warmup
+
+
+def _finite(value: Any) -> bool:
+    """Whether a value is a real number that a float can hold."""
+    try:
+        return isinstance(value, (Real, sp.Number)) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -93,14 +101,13 @@ class SGD:
 
         for field in ("learning_rate", "weight_decay", "momentum"):
             value = getattr(self, field)
-            if isinstance(value, bool) or not isinstance(value, (Real, sp.Number)) or not isfinite(value):
+            if not _finite(value):
                 refuse(field, "must be a finite number", "Give a number.")
             object.__setattr__(self, field, float(value))
         if self.learning_rate <= 0:
             refuse("learning_rate", "must be positive", "Give a positive step size such as 0.01.")
         size = self.batch_size
-        whole = isinstance(size, (Real, sp.Number)) and not isinstance(size, bool) and isfinite(size)
-        if not whole or int(size) != size or size < 1:
+        if not _finite(size) or int(size) != size or not 1 <= size <= 2**53:
             refuse("batch_size", "must be a whole number of at least 1", "Give the samples per step.")
         object.__setattr__(self, "batch_size", int(self.batch_size))
         if self.weight_decay < 0:

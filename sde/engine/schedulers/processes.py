@@ -63,7 +63,7 @@ class _Process:
         with theirs:
             arguments = json.dumps(sys.path), str(theirs.fileno()), json.dumps(target.settings())
             self._process = subprocess.Popen(
-                [sys.executable, "-c", BEGIN, *arguments],
+                [sys.executable, "-I", "-c", BEGIN, *arguments],  # of the folder it is called in it takes no module
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 env={**ALONE, **os.environ},
