@@ -80,6 +80,7 @@ class ClaimKind(Reader):
         note: str = "",
         *,
         unit: str = "paths",
+        least: int = 0,
     ) -> Claim:
         """A claim about a subject; the numbers are those of `Claim`."""
         text = f"{self.statement}: {subject}"
@@ -94,6 +95,7 @@ class ClaimKind(Reader):
             paths=paths,
             note=note,
             unit=unit,
+            least=least,
         )
 
     def undecided(self, subject: str, expected: float, why: str, needs: str) -> Claim:
