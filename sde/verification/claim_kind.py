@@ -119,4 +119,5 @@ def undecided_if_exploded(claim: Claim, *samples: Sample) -> Claim:
 
 def standard_error(values: np.ndarray) -> float:
     """Of a mean over paths (paths,); infinite for fewer than two."""
-    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.inf
+    with np.errstate(over="ignore"):
+        return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.inf

@@ -99,9 +99,9 @@ class Claim:
         if self.needs or not self.hopeful or not np.isfinite(self.estimate):
             return self.needs
         needed = self.samples_needed(level)
-        if np.isfinite(self.error) and needed > EDGE:
+        if np.isfinite(self.error) and needed > EDGE > self.least:
             return "a wider or a narrower margin: the value lies at the margin's edge"
-        return f"about {rounded_up(needed)} {self.unit}" if np.isfinite(needed) else f"more {self.unit}"
+        return f"about {rounded_up(needed)} {self.unit}" if needed <= EDGE else f"more {self.unit}"
 
 
 @dataclass(frozen=True, kw_only=True)

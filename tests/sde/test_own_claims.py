@@ -142,6 +142,14 @@ def test_a_true_mean_of_skew_values_is_not_refuted(draw: Any, paths: int) -> Non
     assert sum(judge([claim], 0.01)[0].verdict == "refuted" for claim in claims) <= 1
 
 
+@pytest.mark.parametrize("large", [1e120, 1e200, 1e300])
+def test_values_whose_squares_overflow_decide_nothing(large: float) -> None:
+    values = np.random.default_rng(0).normal(size=(100, 1))
+    values[3] = large
+    (found,) = judge([measured({"curve": np.zeros(1), "margin": 0.3}, values)], 0.01)
+    assert found.verdict == "inconclusive" and found.needs.endswith("paths")
+
+
 @pytest.mark.parametrize(("paths", "word"), [(400, "inconclusive"), (2500, "supported")])
 def test_rare_data_must_have_been_seen(paths: int, word: str) -> None:
     """Of the 25 over its chance of 1/100 draws that a rare row asks for, 400 paths of one step are too few."""
