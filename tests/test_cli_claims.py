@@ -37,10 +37,10 @@ run = "gd"
 def test_claims_of_a_spec_are_tested_and_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
     """With --most-paths, broken off within a look and resumed to the same JSON."""
     Path("own.toml").write_text(GOOD + OWN)
-    options = ("own.toml", "--paths", 8, "--most-paths", 80)
+    options = ("own.toml", "--paths", 10, "--most-paths", 640)
     result = run("verify", *options, "--json", "whole.json", "--report", "v.html")
     whole = json.loads(Path("whole.json").read_text())
-    assert result.exit_code == 1 and whole["looks"][0] == 8 < whole["looks"][-1] <= 80
+    assert result.exit_code == 1 and whole["looks"][0] == 10 < whole["looks"][-1] <= 640
     own = {v["subject"]: v["verdict"] for v in whole["verdicts"] if v["group"] == "claimed mean"}
     assert own == {
         "SGD from start 1, C": "supported",
@@ -60,7 +60,7 @@ def test_claims_of_a_spec_are_tested_and_resumed(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(Evidence, "extend", inner)
     assert run("resume", "c", "--json", "again.json").exit_code == 1
     assert json.loads(Path("again.json").read_text()) == whole
-    assert "--most-paths 80" in run("show", "whole.json").stdout
+    assert "--most-paths 640" in run("show", "whole.json").stdout
 
 
 def test_a_budget_may_stand_in_the_spec() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,11 +13,13 @@ from sde.engine.time_grid import check_affordable, check_length
 from sde.verification import theory_numbers
 from sde.verification.experiment import Experiment
 from sde.verification.forecast import orbit_starts
+from sde.verification.sampling_error import enough
 from sde.verification.setting import Margins, Setting
 from symbolic.dynamics.equation import SDE
 from symbolic.errors import InputError, instance
 from symbolic.functions.registry import KINKED
 from symbolic.predictions.charge import Charge
+from symbolic.problem.distributions import Bernoulli
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD, require_sgd
 from symbolic.theory import Theory
@@ -64,7 +67,26 @@ def setting_of(theory: Theory, sgd: SGD) -> Setting:
         plain=sgd.momentum == 0,
         closed=theory.noise.exact,
         factor=sgd.factor,
+        seen=math.ceil(enough(1, math.sqrt(kurtosis(theory.loss))) / sgd.batch_size) if r.variance else 0,
     )
+
+
+def kurtosis(loss: Loss) -> float:
+    """Of the data's rarest values: the largest of any binary variable, where it is about one over the chance, or column
+    of rows; 0 without them."""
+    found, free = [0.0], loss.expression.free_symbols
+    for block in loss.used:
+        used = [i for i, symbol in enumerate(block.symbols) if symbol in free]
+        if block.table is not None:
+            rows = block.table[:, used] - block.table[:, used].mean(axis=0)
+            square, fourth = (rows**2).mean(axis=0), (rows**4).mean(axis=0)
+        elif isinstance(block, Bernoulli):
+            p = np.array([float(block.parameters["p"][i]) for i in used])
+            square, fourth = p * (1 - p), p * (1 - p) * (1 - 3 * p * (1 - p))
+        else:
+            continue
+        found += (fourth[square > 0] / square[square > 0] ** 2).tolist()
+    return max(found)
 
 
 def start_points(loss: Loss, start: Starts, seed: int) -> list[np.ndarray]:

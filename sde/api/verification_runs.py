@@ -16,7 +16,7 @@ from sde.engine import interruption
 from sde.engine.checkpoint_folder import Folder, Memory
 from sde.engine.interruption import InterruptedWarning
 from sde.engine.progress import Phases
-from sde.verification import one_step_drift
+from sde.verification import one_step_drift, step_noise
 from sde.verification.runs import EVERY, SLOWER, Kind, Run, Sample, Simulators
 from symbolic.problem.loss import Loss
 from symbolic.problem.optimizer import SGD
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 APART, LOOK = 0x9E37_79B9_7F4A_7C15, 10**9
 """By which the seeds of one run lie apart from those of the next, so that no verification of another small seed has
 them, and those of one look from those of the next."""
-MINIBATCH = (Kind.SGD, Kind.EVERY_SGD, Kind.DRIFT_SGD)
+MINIBATCH = (Kind.SGD, Kind.EVERY_SGD, Kind.NOISE_SGD, Kind.DRIFT_SGD)
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ class Ensembles:
             Kind.SGD: self._added(run.look) * steps,
             Kind.EVERY_SGD: 4 * min(steps, EVERY),
             Kind.EVERY_GD: min(steps, EVERY),
+            Kind.NOISE_SGD: step_noise.STATES * step_noise.EACH,
             Kind.DRIFT_SGD: one_step_drift.MOST // 4,
             Kind.DRIFT_SDE: one_step_drift.MOST // 4,
             Kind.SDE: self._few(run.look) * steps * self.sgd.learning_rate / self._dt,
@@ -137,7 +138,7 @@ class _Runner:
         """A single step from each state (n, D), without schedule."""
         given, single = self._given, replace(self._given.sgd, schedule=None)
         options: dict[str, Any] = {"paths": len(states), "save_at": 2}
-        if run.kind is Kind.DRIFT_SGD:
+        if run.kind is not Kind.DRIFT_SDE:
             data = self._data(run, train, single, states, seed=given.seeded(5000 + batch), steps=1, **options)
         else:
             dt = single.learning_rate / one_step_drift.FINE

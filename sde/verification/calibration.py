@@ -11,11 +11,11 @@ import numpy as np
 
 from sde.verification import one_step_drift
 from sde.verification.claims.equilibrium import foreseen
-from sde.verification.claims.mean_drift import slope_through_origin
 from sde.verification.claims.pathwise_identity import EXACT, largest_residual
 from sde.verification.experiment import Experiment
 from sde.verification.findings import run_experiment
 from sde.verification.mutations import MUTATIONS, Mutation
+from sde.verification.one_step_drift import Drift
 from sde.verification.runs import Evidence, Kind, Run, Simulators, from_every_start
 from sde.verification.shared_runs import SharedRuns
 from sde.verification.verdicts import Claim, judge
@@ -131,10 +131,10 @@ def _drifts(truth: Experiment, wrong: Experiment, evidence: Evidence) -> Iterato
     for h, variance in steps:
         right, other = (one_step_drift.predict(e.theory, states, h, variance) for e in (truth, wrong))
         for j in wrong.theory.moving:
-            size = np.maximum(other.size[:, j], 1e-300)
-            x, y = other.change[:, j] / size, right.change[:, j] / size
-            slope = slope_through_origin(x, y, np.zeros(len(x)))[0] if x.any() else np.inf if y.any() else 1.0
-            yield abs(slope - 1) / wrong.margins.drift
+            none, margin = np.zeros_like(right.change), wrong.margins.drift
+            slope = Drift(other, right.change, none, none, 1).slope(j, margin).value
+            seen = other.resolved(margin)[:, j].any()
+            yield (abs(slope - 1) if seen else max(abs(slope) - 1, 0.0)) / margin
 
 
 def _rests(truth: Experiment, wrong: Experiment) -> Iterator[float]:

@@ -80,6 +80,7 @@ class ClaimKind(Reader):
         note: str = "",
         *,
         unit: str = "paths",
+        least: int = 0,
     ) -> Claim:
         """A claim about a subject; the numbers are those of `Claim`."""
         text = f"{self.statement}: {subject}"
@@ -94,6 +95,7 @@ class ClaimKind(Reader):
             paths=paths,
             note=note,
             unit=unit,
+            least=least,
         )
 
     def undecided(self, subject: str, expected: float, why: str, needs: str) -> Claim:
@@ -117,4 +119,5 @@ def undecided_if_exploded(claim: Claim, *samples: Sample) -> Claim:
 
 def standard_error(values: np.ndarray) -> float:
     """Of a mean over paths (paths,); infinite for fewer than two."""
-    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.inf
+    with np.errstate(over="ignore"):
+        return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.inf

@@ -8,20 +8,26 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from sde.verification import rounding
 from sde.verification.claim_kind import SMALLER, Case, ClaimKind, standard_error, undecided_if_exploded
 from sde.verification.distances import DISTANCES, Reference
 from sde.verification.experiment import Experiment
 from sde.verification.result import Band, Curves
 from sde.verification.runs import Evidence, Kind, Run
-from sde.verification.verdicts import Claim, Untested
+from sde.verification.sampling_error import enough, lacking, skewness_of_mean
+from sde.verification.verdicts import Claim, Untested, unmeasured
 
-SKEW = 25
-"""Student's interval of a mean is trusted from this many times the squared skewness on (Cochran 1977, section 2.15)."""
 STATEMENTS = {
     "claimed mean": "mean of an observable over paths, against what is claimed (of a curve: its largest miss)",
     "claimed distribution": "distance of an observable's distribution over paths from the claimed one",
 }
 """What the statistic of each group is."""
+MORE = "more paths"
+"""What it takes where all that there are agree though they need not."""
+EXACT = "a claim of its mean, which is exact"
+"""What it takes where all paths agree because they must."""
+FINER = 8
+"""Steps of the SDE, at the most, to one of SGD: for its rounding."""
 FINITE = "an observable that is finite wherever paths go"
 NAMES = {Kind.SGD: "SGD", Kind.SDE: "SDE", Kind.GD: "GD"}
 
@@ -81,10 +87,6 @@ class DistanceClaim(Claim):
     reach: Callable[[float], float] = field(compare=False)
     same: Callable[[], float] = field(compare=False)
 
-    @property
-    def decidable(self) -> bool:
-        return super().decidable and self.paths >= self.least
-
     def p_values(self) -> tuple[float, float]:
         if not self.decidable:
             return 1.0, 1.0
@@ -94,7 +96,7 @@ class DistanceClaim(Claim):
         return (self.tail(room) if room > 0 else 1.0), (self.tail(-room) if room < 0 else 1.0)
 
     def interval(self, level: float) -> tuple[float, float]:
-        if not self.measured or not np.isfinite(self.error):
+        if not self.decidable:
             return (-np.inf, np.inf)
         reach = self.reach(1 - level)
         return max(0.0, self.estimate - reach), self.estimate + reach
@@ -137,11 +139,15 @@ def _measure(
     if lost:
         yield kind.undecided(subject, np.nan, f"on {lost} of {len(values)} paths it is no finite number", FINITE)
         return
+    found = [
+        Values(v, *_alike(expected, given, sample.states, int(k)))
+        for v, k in zip(values.T, expected.steps, strict=True)
+    ]
     if expected.curve is None:
-        yield undecided_if_exploded(_of_distribution(kind, expected, subject, values[:, 0]), sample)
+        yield undecided_if_exploded(_of_distribution(kind, expected, subject, found[0]), sample)
         return
     time = expected.steps * given.setting.learning_rate
-    means = [_mean(kind, expected, subject, values[:, k], k) for k in range(len(time))]
+    means = [_mean(kind, expected, subject, v, k) for k, v in enumerate(found)]
     claim = means[0] if len(means) == 1 else _curve(expected, means, time)
     yield undecided_if_exploded(claim, sample)
     if len(means) > 1:
@@ -151,14 +157,65 @@ def _measure(
         yield Curves(expected.label, given.names[case.start], time, expected.curve, bands, descent)
 
 
-def _mean(kind: ClaimKind, expected: Expected, subject: str, values: np.ndarray, place: int) -> Claim:
-    """Of values (paths,) at one of the steps."""
+@dataclass(frozen=True)
+class Values:
+    """Of an observable on paths, (paths,). rounding: what float arithmetic can make of them; certain: whether every
+    path must have the same one, as far as the theory knows; rare: paths from which on they tell of the data's rare
+    values."""
+
+    each: np.ndarray
+    rounding: float
+    certain: bool
+    rare: int
+
+    @property
+    def alike(self) -> bool:
+        """Whether they differ by no more than rounding."""
+        return float(np.ptp(self.each)) <= self.rounding
+
+    def error(self) -> tuple[float, int, str]:
+        """(standard error of the mean, paths that are enough to trust it, why they are not there). Values all alike
+        tell nothing of an error: it is infinite then, or 0 where there can be none."""
+        n = len(self.each)
+        if self.alike and self.certain:
+            return 0.0, 0, ""
+        if self.alike:
+            return np.inf, 0, f"all {n} paths give one value, which leaves the error of their mean unknown"
+        least = enough(n, skewness_of_mean(self.each))
+        return standard_error(self.each), max(least, self.rare), lacking(n, least, self.rare)
+
+
+def _alike(expected: Expected, given: Experiment, states: np.ndarray, step: int) -> tuple[float, bool, int]:
+    """(rounding, certain, rare) of `Values` at a step; states: recorded ones (paths, times, D)."""
+    if expected.run is Kind.GD or step == 0:
+        return np.inf, True, 0
+    steps = step if expected.run is Kind.SGD else step * FINER
+    until = states[:, : int(np.searchsorted(given.recorded, step)) + 1]
+    own = rounding.of_observable(expected.value, until[0, -1], steps)
+    certain = _noiseless(given, until, rounding.of_states(np.abs(until[0]).max(axis=0), steps))
+    return own, certain, math.ceil(given.setting.seen / step) if expected.run is Kind.SGD else 0
+
+
+def _noiseless(given: Experiment, states: np.ndarray, floor: np.ndarray) -> bool:
+    """Whether the theory knows that there was no noise beyond rounding on the way of paths that are alike; states
+    (paths, times, D), floor (D,)."""
+    if not given.setting.temperature:
+        return True
+    if not given.setting.closed or not bool((np.ptp(states, axis=0) <= floor).all()):
+        return False
+    _, factor = given.theory.moments(states[0])
+    setting = given.setting
+    size = np.sqrt(setting.variance * (factor**2).sum(axis=2)) * setting.learning_rate * setting.speed
+    return bool((size <= rounding.UNIT * np.abs(states[0]).max()).all())
+
+
+def _mean(kind: ClaimKind, expected: Expected, subject: str, values: Values, place: int) -> Claim:
+    """Of values at one of the steps."""
     assert expected.curve is not None
-    claimed, known = float(expected.curve[place]), expected.run is Kind.GD or expected.steps[place] == 0
-    error, least, note = (0.0, 0, "") if known else _error(values)
+    claimed, (error, least, note) = float(expected.curve[place]), values.error()
     around = (claimed - expected.margin, claimed + expected.margin)
-    claim = kind.claim(subject, float(values.mean()), error, around, claimed, len(values), note)
-    return replace(claim, least=least)
+    n = len(values.each)
+    return kind.claim(subject, float(values.each.mean()), error, around, claimed, n, note, least=least)
 
 
 def _curve(expected: Expected, means: list[Claim], time: np.ndarray) -> CurveClaim:
@@ -180,23 +237,14 @@ def _curve(expected: Expected, means: list[Claim], time: np.ndarray) -> CurveCla
     )
 
 
-def _error(values: np.ndarray) -> tuple[float, int, str]:
-    """(standard error of the mean, paths that are enough to trust it, why they are not there). Values all alike tell
-    nothing of an error: it is infinite then."""
-    n, spread = len(values), float(np.std(values))
-    if not spread > 0:
-        return np.inf, 0, f"all {n} paths give one value, which leaves the error of their mean unknown"
-    least = math.ceil(SKEW * float((((values - values.mean()) / spread) ** 3).mean()) ** 2)
-    note = f"its values are skew: {n} paths do not tell the error of their mean well" if n < least else ""
-    return standard_error(values), least, note
-
-
-def _of_distribution(kind: ClaimKind, expected: Expected, subject: str, values: np.ndarray) -> Claim:
+def _of_distribution(kind: ClaimKind, expected: Expected, subject: str, values: Values) -> Claim:
     assert expected.reference is not None
-    n, (error, least, note) = len(values), _error(values)
-    if not np.isfinite(error):
-        return kind.claim(subject, np.nan, error, (0.0, expected.margin), 0.0, n, note)
-    far = DISTANCES[expected.distance](values, expected.reference)
+    n, (_, least, note) = len(values.each), values.error()
+    if values.alike:
+        claim = kind.claim(subject, np.nan, np.inf, (0.0, expected.margin), 0.0, n, note)
+        why = f"all {n} paths give one value, as there is no noise: it has no distribution"
+        return unmeasured(claim, why, EXACT) if values.certain else replace(claim, needs=MORE)
+    far = DISTANCES[expected.distance](values.each, expected.reference)
     free = expected.distance == "ks"
     return DistanceClaim(
         group=kind.group,

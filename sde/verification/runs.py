@@ -10,9 +10,10 @@ from typing import Protocol
 
 import numpy as np
 
-from sde.verification import one_step_drift
+from sde.verification import one_step_drift, step_noise
 from sde.verification.experiment import Experiment
 from sde.verification.one_step_drift import Drift, Memory
+from sde.verification.step_noise import StepNoise
 
 EVERY = 10_000
 """Most steps whose identities are looked at one by one."""
@@ -22,6 +23,7 @@ class Kind(Enum):
     """What is run; the text is what progress calls it."""
 
     SGD = "SGD from {}"
+    NOISE_SGD = "noise of SGD's single steps"
     EVERY_SGD = "every single step of SGD"
     EVERY_GD = "every single step of gradient descent"
     DRIFT_SGD = "mean drift of SGD"
@@ -36,6 +38,7 @@ SLOWER = {Kind.QUARTER_GD: 4, Kind.EIGHTH_GD: 8}
 """Gradient descent whose steps are so much smaller than the learning rate, over the same time."""
 ORDER = (
     (Kind.SGD,),
+    (Kind.NOISE_SGD,),
     (Kind.EVERY_SGD, Kind.EVERY_GD),
     (Kind.DRIFT_SGD, Kind.DRIFT_SDE),
     (Kind.SDE, Kind.GD),
@@ -121,16 +124,21 @@ class Evidence:
         self.experiment, self.simulators = experiment, simulators
         self._samples: dict[Run, Sample] = {}
         self._drifts: dict[Run, Drift] = {}
+        self._noise: dict[Run, StepNoise] = {}
 
     def holds(self, runs: Iterable[Run]) -> bool:
         """Whether all of them are made."""
-        return all(run in self._samples or run in self._drifts for run in runs)
+        return all(run in self._samples or run in self._drifts or run in self._noise for run in runs)
 
     def make(self, run: Run) -> None:
         """Make a run; those that come before it in the order, and that it needs, are made."""
         given = self.experiment
         if run.kind in (Kind.DRIFT_SGD, Kind.DRIFT_SDE):
             self._drifts[run] = self._drift(run)
+            return
+        if run.kind is Kind.NOISE_SGD:
+            states = step_noise.visited(self._before, np.array(given.starts))
+            self._noise[run] = step_noise.measure(states, lambda many: self.simulators.one_step(run, many, 0))
             return
         if run.kind in SLOWER:
             saves = np.array([0, SLOWER[run.kind] * given.steps])
@@ -167,25 +175,35 @@ class Evidence:
         """States of SGD from every start, (paths, saves, D)."""
         return np.concatenate([self.sample(Kind.SGD, k).states for k in range(len(self.experiment.starts))])
 
+    @property
+    def step_noise(self) -> StepNoise:
+        """Single steps of SGD, many from each state."""
+        return self._noise[Run(Kind.NOISE_SGD)]
+
+    @property
+    def _before(self) -> np.ndarray:
+        """The states of the pool from which steps are looked at, (n, D)."""
+        return self.pool[:, self.experiment.before].reshape(-1, self.pool.shape[2])
+
     @cached_property
     def visited(self) -> np.ndarray:
         """States from which drifts are measured, (n, D)."""
-        given, pool = self.experiment, self.pool
-        pool = np.concatenate([pool[:, given.before].reshape(-1, pool.shape[2]), given.starts])
+        given = self.experiment
+        pool = np.concatenate([self._before, given.starts])
         return one_step_drift.visited(given.chooser or given.theory, given.setting, pool)
 
     def _drift(self, run: Run) -> Drift:
         given, setting = self.experiment, self.experiment.setting
-        who, h, variance = "SGD", setting.learning_rate, setting.variance
+        who, h, variance, least = "SGD", setting.learning_rate, setting.variance, setting.seen
         if run.kind is Kind.DRIFT_SDE:
             dt = setting.learning_rate / one_step_drift.FINE
-            who, h, variance = "SDE", dt * setting.speed, setting.temperature / dt
+            who, h, variance, least = "SDE", dt * setting.speed, setting.temperature / dt, 0
         theory, margin = given.theory, given.margins.drift
         predicted = one_step_drift.predict(theory, self.visited, h, variance)
         decides = (predicted.states, predicted.change, predicted.size, np.array([margin, *theory.moving]))
-        memory = self.simulators.memory(f"drift-{who}", decides)
+        memory = self.simulators.memory(f"changes-{who}", decides)
 
         def step(states: np.ndarray, batch: int) -> np.ndarray | None:
             return self.simulators.one_step(run, states, batch)
 
-        return one_step_drift.measure(theory, predicted, step, margin, memory)
+        return one_step_drift.measure(theory, predicted, step, margin, memory, least)

@@ -36,7 +36,8 @@ class Setting:
     variance.
 
     temperature: f eta/S; variance: f/S, of a minibatch gradient per Sigma; plain: no momentum, so step identities
-    apply. closed: whether Sigma has a form to run the SDE with, and the mean gradient one for gradient descent.
+    apply. closed: whether Sigma has a form to run the SDE with, and the mean gradient one for gradient descent. seen:
+    steps of SGD from which on samples tell of the data's rarest values.
     """
 
     learning_rate: float
@@ -47,3 +48,4 @@ class Setting:
     plain: bool
     closed: bool
     factor: Callable[[np.ndarray], np.ndarray]
+    seen: int = 0

@@ -28,6 +28,12 @@ class Charge:
         """C at theta (..., D)."""
         return np.einsum("...i,ij,...j->...", theta, self.A, theta, optimize=True) + 2 * theta @ self.b
 
+    def change(self, theta: np.ndarray, after: np.ndarray) -> np.ndarray:
+        """Of C from theta to `after`, both (..., D), without the rounding of either value."""
+        step = after - theta
+        moved: np.ndarray = np.einsum("...i,ij,...j->...", step, self.A, after + theta, optimize=True)
+        return moved + 2 * step @ self.b
+
     def size(self, theta: np.ndarray) -> np.ndarray:
         """The magnitude against which C's rounding counts: theta^T |A| theta + 2 |b|^T |theta|."""
         return np.einsum("...i,ij,...j->...", np.abs(theta), np.abs(self.A), np.abs(theta), optimize=True) + 2 * np.abs(
@@ -75,6 +81,14 @@ class Theory:
     def values(self, theta: np.ndarray) -> np.ndarray:
         """Of every charge at theta (n, D): (n, charges)."""
         return np.array([c.value(theta) for c in self.charges]).T
+
+    def changes(self, theta: np.ndarray, after: np.ndarray) -> np.ndarray:
+        """Of every charge from theta to `after`, both (..., D): (..., charges)."""
+        return np.stack([c.change(theta, after) for c in self.charges], axis=-1)
+
+    def sizes(self, theta: np.ndarray) -> np.ndarray:
+        """Of every charge at theta (n, D): (n, charges)."""
+        return np.array([c.size(theta) for c in self.charges]).T
 
     def noise(self, theta: np.ndarray, matrices: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """(Tr[Sigma M], gbar^T M gbar) for each matrix M, at theta (n, D): two arrays (n, len(matrices))."""

@@ -24,8 +24,8 @@ class Claim:
     group: the kind of claim, "mean drift" say; subject: which dynamics and charge; text: the statement in words, its
     subject included. estimate, error: the measured number and its standard error (0 for a deterministic check, infinite
     where it cannot be told). margin: the interval within which the statement counts as true; expected: the theory's
-    value. paths: independent samples behind the error; unit: what they are; least: of fewer of them Student's law is
-    not believed, but only Cantelli's inequality. note: what a reader should know, e.g. why nothing could be measured;
+    value. paths: independent samples behind the error; unit: what they are; least: fewer of them do not tell the error,
+    and decide nothing. note: what a reader should know, e.g. why nothing could be measured;
     `measured` is False then and the verdict inconclusive. needs: what it would take to decide it, where that is no
     number of samples.
     """
@@ -47,7 +47,7 @@ class Claim:
     @property
     def decidable(self) -> bool:
         """Whether there is evidence enough to weigh."""
-        return self.measured and bool(np.isfinite([self.estimate, self.error]).all())
+        return self.measured and bool(np.isfinite([self.estimate, self.error]).all()) and self.paths >= self.least
 
     @property
     def hopeful(self) -> bool:
@@ -65,9 +65,6 @@ class Claim:
         special: Any = import_module("scipy.special")  # slow to load
 
         least = min((self.estimate - low) / self.error, (high - self.estimate) / self.error)
-        if self.paths < self.least:
-            chance = 1 / (1 + least**2)
-            return (chance, 1.0) if least > 0 else (1.0, min(1.0, 2 * chance))
         return float(special.stdtr(self.degrees, -least)), min(1.0, 2 * float(special.stdtr(self.degrees, least)))
 
     @property
@@ -76,15 +73,12 @@ class Claim:
         return max(self.paths - 1, 1)
 
     def interval(self, level: float) -> tuple[float, float]:
-        """Two-sided confidence interval of the estimate."""
-        if not self.measured or not np.isfinite(self.error):
+        """Two-sided confidence interval of the estimate; without bounds where its error is not known."""
+        if not self.decidable:
             return (-np.inf, np.inf)
         special: Any = import_module("scipy.special")  # slow to load
 
-        if self.paths < self.least and self.error:
-            half = math.sqrt(2 / (1 - level) - 1) * self.error
-        else:
-            half = float(special.stdtrit(self.degrees, (1 + level) / 2)) * self.error if self.error else 0.0
+        half = float(special.stdtrit(self.degrees, (1 + level) / 2)) * self.error if self.error else 0.0
         return self.estimate - half, self.estimate + half
 
     def samples_needed(self, level: float) -> float:
@@ -95,19 +89,19 @@ class Claim:
         inside = min(self.estimate - low, high - self.estimate)
         if not np.isfinite(self.error) or inside == 0:
             return np.inf
-        chance, one = level if inside > 0 else level / 2, self.paths * (self.error / inside) ** 2
+        chance = level if inside > 0 else level / 2
         squared = float(special.ndtri(1 - chance)) ** 2
-        student = one * squared + (1 + squared) / 2  # Student's quantile to first order
-        return min(max(student, self.least), one * (1 / chance - 1)) if self.least > student else student
+        student = self.paths * (self.error / inside) ** 2 * squared + (1 + squared) / 2  # its quantile to first order
+        return max(student, self.least)
 
     def wants(self, level: float) -> str:
         """What it would take to decide it, in words; level: of one hypothesis."""
         if self.needs or not self.hopeful or not np.isfinite(self.estimate):
             return self.needs
         needed = self.samples_needed(level)
-        if np.isfinite(self.error) and needed > EDGE:
+        if np.isfinite(self.error) and needed > EDGE > self.least:
             return "a wider or a narrower margin: the value lies at the margin's edge"
-        return f"about {rounded_up(needed)} {self.unit}" if np.isfinite(needed) else f"more {self.unit}"
+        return f"about {rounded_up(needed)} {self.unit}" if needed <= EDGE else f"more {self.unit}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ import numpy as np
 from sde.verification.claim_kind import SMALLER, Case, ClaimKind, standard_error, undecided_if_exploded
 from sde.verification.experiment import Experiment
 from sde.verification.runs import Evidence, Kind, Run
+from sde.verification.sampling_error import enough, lacking, skewness_of_difference
 from sde.verification.verdicts import Claim, Untested
 
 LEAST_WAY = 0.02
@@ -40,7 +41,10 @@ def measure(case: Case, evidence: Evidence) -> Iterator[Claim | Untested]:
         return
     for subject, (a, b) in zip(case.subjects, ends, strict=True):
         miss, error = float(a.mean() - b.mean()) / way, float(np.hypot(standard_error(a), standard_error(b))) / way
-        claim = CLAIM.claim(subject, miss, error, (-margin, margin), 0.0, min(len(a), len(b)))
+        n = min(len(a), len(b))
+        least = enough(n, skewness_of_difference(a, b))
+        note = lacking(n, least, 0)
+        claim = CLAIM.claim(subject, miss, error, (-margin, margin), 0.0, n, note, least=least)
         yield undecided_if_exploded(claim, sde, sgd)
 
 
