@@ -127,7 +127,7 @@ def test_exit_code_3_when_nothing_can_be_decided() -> None:
 
 
 def test_exit_code_3_when_paths_are_too_few() -> None:
-    result = run("verify", "good.toml", "--paths", 2, "--json", "v.json")
+    result = run("verify", "good.toml", "--paths", 2, "--time", 8, "--json", "v.json")
     assert result.exit_code == 3
     found = json.loads(Path("v.json").read_text())
     check_verdicts(found)

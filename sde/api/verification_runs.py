@@ -139,7 +139,8 @@ class _Runner:
         given, single = self._given, replace(self._given.sgd, schedule=None)
         options: dict[str, Any] = {"paths": len(states), "save_at": 2}
         if run.kind is not Kind.DRIFT_SDE:
-            data = self._data(run, train, single, states, seed=given.seeded(5000 + batch), steps=1, **options)
+            number = (5000 if run.kind is Kind.DRIFT_SGD else 7000) + batch
+            data = self._data(run, train, single, states, seed=given.seeded(number), steps=1, **options)
         else:
             dt = single.learning_rate / one_step_drift.FINE
             options |= {"time": dt, "dt": dt, "seed": given.seeded(6000 + batch), "check": False}

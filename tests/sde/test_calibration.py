@@ -28,7 +28,7 @@ from tests.commands import record, run
 SETUP: dict[str, Any] = {
     "loss": rescaling(),
     "sgd": SGD(0.02, batch_size=2),
-    "start": {"u": 1.25, "w": 0.8},
+    "start": [{"u": 1.25, "w": 0.8}, {"u": 1.1, "w": 0.9}],
     "time": 0.4,
     "paths": 20,
 }

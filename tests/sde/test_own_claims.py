@@ -195,9 +195,9 @@ def test_every_form_of_a_claim(ends: np.ndarray) -> None:
         Claim(C, equals=ends[:, -1].tolist(), margin=0.02, distance="wasserstein"),
         Claim("u", equals=stats.norm(1.25, 0.05), margin=0.3, distance="wasserstein", at=2),
     ]
-    report = verify(LOSS, SMALL, **SETTINGS | {"paths": 800}, theory=theory, claims=true)
+    report = verify(LOSS, SMALL, **SETTINGS | {"paths": 2000}, theory=theory, claims=true)
     assert [v.verdict for v in own(report)] == ["supported"] * len(true), [(v.subject, v.interval) for v in own(report)]
-    plain = verify(LOSS, SMALL, **SETTINGS | {"paths": 800})
+    plain = verify(LOSS, SMALL, **SETTINGS | {"paths": 2000})
     known = {(v.claim, v.statistic) for v in report.tested}
     assert {(v.claim, v.statistic) for v in plain.tested if v.group != "approach"} <= known  # SDE steps fit its saves
     subjects = [v.subject for v in own(report)]
