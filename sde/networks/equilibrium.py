@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -119,3 +119,17 @@ def effective_rates(norm: np.ndarray, gradient: np.ndarray, rule: Rule) -> dict[
         "angle": lr * np.sqrt(gradient / (norm * (1 - b * b))),
         "angle_at_rest": np.full(len(norm), np.sqrt(turning)),
     }
+
+
+def rates_of_scales(
+    charges: Charges, row: Mapping[str, np.ndarray], rules: Mapping[str, Rule]
+) -> dict[str, dict[str, float]]:
+    """{name: effective rates} of the charges that are scales; row: of a monitor; rules: of the tensors."""
+    found: dict[str, dict[str, float]] = {}
+    for k, c in enumerate(charges):
+        if c.kind == "scale" and rules:
+            weight = max(abs(w) for t in c.terms for w in t.weights)
+            norm, gradient = (np.array([row[key][k] / weight]) for key in ("value", "gradient"))
+            rates = effective_rates(norm, gradient, rules[c.parameters[0]])
+            found[c.name] = {key: float(v[0]) for key, v in rates.items()}
+    return found

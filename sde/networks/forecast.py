@@ -37,7 +37,7 @@ def forecast(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The change (charges,), docs/theory.md eq. (11.9), and what of it is no forecast: that of gradients before the
     window, which momentum brings along, and of its first where that was seen. NaN where tensors of a charge differ in
-    learning rate or momentum.
+    learning rate or momentum, or where momentum is switched on or off.
 
     rules: of the blocks at every step; products (products,): step: E g g^T of a step's gradient, mean: of two steps'
     gradients, along: of the momentum at the start and the mean gradient; seen: they are of the first step's gradient
@@ -51,6 +51,8 @@ def forecast(
     moves = np.array([_window([each[b] for each in rules], seen) for b in range(len(rules[0]))])
     change, known = (moves[identity.block] * state.T[:, None]).sum(2).T
     out = np.array([identity.total(change), identity.total(known)])
+    if any(len({each[b].buffered for each in rules if not each[b].still}) > 1 for b in range(len(rules[0]))):
+        out[:] = np.nan  # momentum that is begun, or left where it was, is none that these forms know
     if any(len({(r.lr, r.momentum, r.dampening) for r in each if not r.still}) > 1 for each in rules):
         several = np.bincount(identity.charge, minlength=out.shape[1]) > 1
         out[:, several] = np.nan

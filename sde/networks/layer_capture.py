@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sde.networks.layer_gradients import Gradient, Reader, reader_of
-from sde.networks.own_pass import Hook, own_tensors, transformed
+from sde.networks.own_pass import Hook, own_tensors, tensors_in, transformed
 from sde.networks.slice_products import SHORT, in_single
 
 Met = Callable[[], dict[str, Gradient]]
@@ -21,8 +22,9 @@ class LayerCapture:
     """While open, gathers per-sample gradients of the tensors `names` of a model, pass by pass.
 
     unread: {name: why} of the tensors that no layer of a known kind holds. samples: of the pass that came last. full:
-    called where more than `HELD` numbers wait. short: tensors whose gradients were computed in 16 bits. own: whether a
-    pass is one to look at; failed: told of errors, which then go no further.
+    called where more than `HELD` numbers wait. short: tensors whose gradients were computed in 16 bits. elsewhere: the
+    layer that has the samples on another axis than the model's first; empty where none was seen. own: whether a pass is
+    one to look at; failed: told of errors, which then go no further.
     """
 
     def __init__(
@@ -55,7 +57,8 @@ class LayerCapture:
         self._held, self._full = 0, full
         self.short: set[str] = set()
         self._handles: list[Any] = []
-        self.samples = 0
+        self._sequence_first = [(path, m) for path, m in model.named_modules() if sequence_first(m)]
+        self.samples, self.elsewhere = 0, ""
 
     @property
     def holders(self) -> list[tuple[nn.Module, str, Tensor]]:
@@ -68,6 +71,9 @@ class LayerCapture:
     def open(self) -> None:
         """Attach the hooks."""
         self._handles.append(self.model.register_forward_pre_hook(Hook(self.count), with_kwargs=True))
+        for path, module in self._sequence_first:
+            look = Hook(partial(self._look, path), self._failed)
+            self._handles.append(module.register_forward_pre_hook(look, with_kwargs=True))
         for module, reader, own in self._readers:
             self._handles.append(module.register_forward_hook(Hook(self._keeper(reader, own), self._failed)))
 
@@ -105,6 +111,16 @@ class LayerCapture:
         if tensors and torch.is_grad_enabled() and not transformed() and self._own():
             self.samples = tensors[0].shape[0]
 
+    def _look(self, path: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A layer that has its samples second has as many of them as the model."""
+        entered = next((t for t in tensors_in((*args, *kwargs.values())) if t.ndim == 3), None)
+        if entered is not None and entered.shape[1] != self.samples and torch.is_grad_enabled() and not transformed():
+            self.elsewhere = (
+                f"{path or 'the model'} ({type(module).__name__}, batch_first=False) has {entered.shape[1]} samples on"
+                f" its second axis, where the model's inputs have {self.samples} on their first: no gradient is known"
+                " by sample. Give the model batches first, and transpose within it"
+            )
+
     def _keeper(self, reader: Reader, own: dict[str, str]) -> Callable[..., None]:
         met_of, due = self._met, self._due
 
@@ -139,3 +155,8 @@ class LayerCapture:
             out.register_hook(Hook(meet, self._failed))
 
         return keep
+
+
+def sequence_first(module: nn.Module) -> bool:
+    """Whether a layer has its samples on the second axis of what goes in."""
+    return isinstance(module, (nn.RNNBase, nn.MultiheadAttention)) and not module.batch_first

@@ -9,18 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from sde.networks.charges import Charges
-from sde.networks.equilibrium import effective_rates
+from sde.networks.equilibrium import rates_of_scales
+from sde.networks.optimiser_rules import settings_of
+from sde.networks.outer_step import OuterStep
 from sde.networks.own_pass import Hook, transformed
-from sde.networks.records import Records, kinds_of
+from sde.networks.probed_noise import ProbedNoise
+from sde.networks.records import OF_THEORY, Records, kinds_of
+from sde.networks.rounding import Reading, residuals, touching
+from sde.networks.sinks import Tellers
 from sde.networks.slice_products import SliceProducts
 from sde.networks.step_noise import StepNoise
+from sde.networks.step_passes import SCALED, StepPasses
 from sde.networks.step_samples import StepSamples
-from sde.networks.steps import Reading, Steps
-from sde.networks.traces import gradient_moments
+from sde.networks.steps import Steps
+from sde.networks.traces import batch_of
 from sde.networks.training_report import report_of
 from sde.reports.report import Report
 from symbolic.errors import InputError
@@ -28,8 +34,6 @@ from symbolic.errors import check as must
 
 if TYPE_CHECKING:
     import xarray as xr
-
-Tell = Callable[[Mapping[str, float], int], object]
 
 
 class Monitor:
@@ -57,18 +61,19 @@ class Monitor:
         loss: Callable[..., Any] | None,
         probe: Any,
         redrawn: bool,
-        tellers: Sequence[Tell],
+        tellers: Tellers,
     ) -> None:
-        self.model, self.optimizer, self.every = model, optimizer, every
+        self.model, self.optimizer, self.every, self._redrawn = model, optimizer, every, redrawn
         self._find, self._per_sample, self._loss, self._probe, self._tellers = find, per_sample, loss, probe, tellers
-        self._redrawn = redrawn
         self.charges, self.left_out = Charges(()), dict[str, str]()
         self._records, self._notes = Records(), dict[str, None]()
         self._samples: StepSamples | None = None
         self._noise: StepNoise | None = None
+        self._probing: ProbedNoise | None = None
         self._probed: Callable[[int], StepNoise] | None = None
         self._along: np.ndarray | None = None
-        self._batch = self._depth = self._closed = 0
+        self._outer: OuterStep | None = None
+        self._passes: StepPasses
         self._handles: list[Any] = []
         self.is_open = True
         if inputs is None:
@@ -86,7 +91,6 @@ class Monitor:
                 raise InputError.of("watch.charges", rule, sorted(kwargs), advice)
             with torch.random.fork_rng(devices=[]):
                 self._start(*args)
-            self._count(module, args, {})
             if self._samples is not None:
                 self._samples.capture.count(module, args, {})
 
@@ -100,17 +104,22 @@ class Monitor:
         self._steps = Steps(optimizer, self._parameters, self._products)
         self._words = np.full(len(charges), "unknown", dtype=object)
         self._kinds = kinds_of(_kinds(charges))
-        self._handles += [
-            optimizer.register_step_pre_hook(self._before),
-            optimizer.register_step_post_hook(self._after),
-        ]
-        if probe is not None:
-            self._handles.append(model.register_forward_pre_hook(Hook(self._count), with_kwargs=True))
+        self._handles.append(passes := StepPasses(model, self._parameters, counted=probe is not None))
+        self._passes = passes
+        if probe is not None and self._loss is not None:
+            self._probing = ProbedNoise(model, probe, self._loss, self._products, redrawn=self._redrawn)
         elif per_sample is not None and hasattr(model, "_orig_mod"):
             self._note("the layers of a compiled model have no hooks: no noise is measured. Give probe=")
         elif per_sample is not None:
             self._samples = StepSamples(model, self._parameters, self._products)
-        self._row()
+        try:
+            self._row()
+        except InputError:
+            self._let_go()
+            raise
+        ready, taken, lost = (partial(self._safely, act) for act in (self._ready, self._taken, self._lost))
+        self._handles.append(outer := OuterStep(optimizer, ready=ready, taken=taken, lost=lost))
+        self._outer = outer
 
     def __enter__(self) -> Monitor:
         return self
@@ -133,13 +142,11 @@ class Monitor:
         """Take every hook off, after a last row of what was seen since the one before."""
         if not self.is_open:
             return
-        self.is_open = False
-        for handle in self._handles:
-            handle.remove()
+        if self._outer is not None:
+            self._outer.settle()
+        self._let_go()
         if not len(self.charges):
             return
-        if self._samples is not None:
-            self._samples.close()
         if self.steps > self._records.steps[-1]:
             self._row()
 
@@ -163,15 +170,8 @@ class Monitor:
             rate: the learning rate over |w|^2, with momentum's factor; angle: that a step turns w by; angle_at_rest:
             where growth by noise and weight decay balance.
         """
-        found: dict[str, dict[str, float]] = {}
         row = next((r for r in reversed(self._records.rows) if "gradient" in r), None)
-        for k, c in enumerate(self.charges):
-            if c.kind == "scale" and row is not None and self._steps.last_rules:
-                weight = max(abs(w) for t in c.terms for w in t.weights)
-                rule = self._steps.last_rules[c.parameters[0]]
-                norm, gradient = (np.array([row[key][k] / weight]) for key in ("value", "gradient"))
-                found[c.name] = {key: float(v[0]) for key, v in effective_rates(norm, gradient, rule).items()}
-        return found
+        return {} if row is None else rates_of_scales(self.charges, row, self._steps.last_rules)
 
     def to_xarray(self) -> xr.Dataset:
         """All rows.
@@ -189,9 +189,9 @@ class Monitor:
             "every": self.every,
             "notes": "; ".join(self.notes),
         }
-        for i, group in enumerate(self.optimizer.param_groups):
-            told = {k: v for k, v in group.items() if isinstance(v, (int, float))}
-            attributes |= {f"group_{i}_{k}": int(v) if isinstance(v, bool) else v for k, v in told.items()}
+        if self._probe is not None and not self._redrawn:
+            attributes["probe_rows"] = batch_of(self._probe)[0][0].shape[0]
+        attributes |= settings_of(self.optimizer)
         return self._records.to_xarray([c.name for c in self.charges], _kinds(self.charges), attributes)
 
     def verify(self, *, alpha: float = 0.01) -> Report:
@@ -209,9 +209,7 @@ class Monitor:
             Verdicts and curves.
         """
         settings = self.to_xarray().attrs
-        precision = max(torch.finfo(p.dtype).eps for p in self._parameters.values()) if self._parameters else 0.0
-        name = type(self.model).__name__
-        return report_of(name, self.charges, self._records, settings, precision, alpha=alpha)
+        return report_of(type(self.model).__name__, self.charges, self._records, settings, alpha=alpha)
 
     def report(self, path: str | Path, *, alpha: float = 0.01) -> Path:
         """Write the verdicts and the charges' curves as one HTML page.
@@ -267,61 +265,62 @@ class Monitor:
     def _note(self, told: str) -> None:
         self._notes.setdefault(told)
 
-    def _count(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        tensors = [t for t in (*args, *kwargs.values()) if isinstance(t, Tensor) and t.ndim]
-        if tensors and torch.is_grad_enabled() and not transformed():
-            self._batch += tensors[0].shape[0]
+    def _let_go(self) -> None:
+        """Take every hook off."""
+        self.is_open = False
+        for handle in self._handles:
+            handle.remove()
+        if self._samples is not None:
+            self._samples.close()
 
-    def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
-        """A step that calls its base class's calls hooks within hooks: the outermost count. Where a closure makes the
-        gradients, the step begins once it has."""
-        self._depth += 1
-        if self._depth > 1:
-            return None
-        if (closure := _closure(args, kwargs)) is None:
-            self._ready()
-            return None
-        self._closed = 0
-
-        def made() -> Any:
-            loss = closure()
-            self._closed += 1
-            if self._closed == 1:
-                self._ready()
-            return loss
-
-        return ((args[0], made, *args[2:]), kwargs) if len(args) > 1 else (args, {**kwargs, "closure": made})
+    def _safely(self, act: Callable[..., object], *args: Any) -> None:
+        """No hook raises into a user's step: the watch ends there, with a note that says why."""
+        if not self.is_open:
+            return
+        try:
+            act(*args)
+        except Exception as error:
+            told = f"{type(error).__name__}: {error}".splitlines()[0]
+            self._note(f"the watch ended at step {self._steps.count}: {told}")
+            self._let_go()
 
     def _ready(self) -> None:
         """The gradients of a step are there, and it is not taken."""
+        self._passes.ready()
         if self._samples is not None and self._samples.is_open:
             self._samples.finish()
             self._along = self._steps.along()
         self._steps.before()
 
-    def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        self._depth = max(self._depth - 1, 0)
-        if self._depth:
-            return
-        if _closure(args, kwargs) is not None and self._closed != 1:
+    def _taken(self, followed: bool) -> None:
+        """A step was taken; followed: its gradients were made once."""
+        batch = self._passes.taken()
+        if not followed:
             self._steps.skip()
+            self._unknown()
         elif not self._steps.after():
-            self._again()
+            if self._samples is not None and self._samples.finished:  # of a step that was none
+                self._samples.open()
             return
-        if self._samples is not None and self._samples.units:
+        if self._samples is not None and self._samples.finished:
             self._noise = self._step_noise(self._samples)
             self._samples.forget()
-        elif self._noise is None and self._probed is not None and self._batch:
-            self._noise = self._probed(self._batch)
-        self._batch = 0
+        elif self._noise is None and self._probed is not None and batch:
+            self._noise = self._probed(batch)
         if self._steps.count % self.every == 0:
             self._row()
 
-    def _again(self) -> None:
-        """The step was none: its samples are forgotten, and the next one's are taken."""
-        if self._samples is not None and self._samples.units:
-            self._samples.forget()
-            self._samples.open()
+    def _lost(self) -> None:
+        """A step failed half way: its window has no forecast."""
+        self._passes.taken()
+        self._steps.lose()
+        self._unknown()
+
+    def _unknown(self) -> None:
+        """A window has no noise, and no forecast."""
+        self._noise = self._probed = None
+        if self._samples is not None:
+            self._samples.close()
 
     @torch.no_grad()
     def _step_noise(self, samples: StepSamples) -> StepNoise | None:
@@ -338,27 +337,39 @@ class Monitor:
         row = {"value": read.value}
         if rows:
             row["change"] = read.value - rows[-1]["value"]
-            with np.errstate(invalid="ignore", divide="ignore"):
-                row["residual"] = (read.value - read.expected) / np.where(read.size > 0, read.size, 1.0)
-            row["scale"] = read.size
+            eps = max(torch.finfo(p.dtype).eps for p in self._parameters.values())
+            row |= residuals(read, eps, self._passes.eps)
             if self._steps.kind != "sgd":
                 row["second_order"] = self._steps.second_order.copy()
                 row["first_order"] = row["change"] - row["second_order"]
             if self._noise is not None:
                 row |= self._judged(self._noise, row["change"])
+            self._leave_out_frozen(row)
         row["time"] = np.array(self._steps.time)
         self._records.add(self.steps, row)
         if len(rows) > 1 and self._tellers:
-            numbers = self._records.summary(self._kinds)
-            for tell in self._tellers:
-                tell(numbers, self.steps)
+            for told in self._tellers.tell(self._records.summary(self._kinds), self.steps):
+                self._note(told)
         self._begin(read)
+
+    def _leave_out_frozen(self, row: dict[str, np.ndarray]) -> None:
+        """Of a charge of a tensor that is not trained, the part that moves alone is no charge."""
+        if not (frozen := self._steps.frozen):
+            return
+        for name in sorted(frozen):
+            self._note(f"{name} was frozen while it was watched: its charges are not followed where it is")
+        left = touching(self._products, frozen)
+        row |= {key: np.where(left, np.nan, row[key]) for key in OF_THEORY if key in row}
+        self._words = np.where(left, "unknown", self._words)
 
     def _judged(self, noise: StepNoise, change: np.ndarray) -> dict[str, np.ndarray]:
         for told in noise.notes:
             self._note(told)
-        steps = self._steps
-        row = noise.row(self.charges, self._products, self._at.start, steps.identity, steps.rules)
+        identity, rules = self._steps.window()
+        if self._passes.changed:
+            self._note(SCALED)
+            identity = None
+        row = noise.row(self.charges, self._products, self._at.start, identity, rules)
         self._words = row.pop("state", self._words)
         if "predicted" in row:
             row["measured"] = np.where(np.isfinite(row["predicted"]), change, np.nan)
@@ -367,21 +378,19 @@ class Monitor:
     def _begin(self, read: Reading) -> None:
         """Measure noise where the next window begins, or let its first step tell."""
         self._steps.begin()
-        self._noise, self._at, self._batch, self._probed = None, read, 0, None
+        self._passes.begin()
+        self._noise, self._at, self._probed = None, read, None
         if not self.is_open:
             return
-        if self._probe is not None and self._loss is not None:
-            with torch.enable_grad(), torch.random.fork_rng(devices=[]):
-                moments, mean = gradient_moments(self.model, self._probe, self._loss, self._products)
-            self._probed = partial(StepNoise.of_probe, moments, along=self._steps.along(mean), redrawn=self._redrawn)
-            self._batch = 0
+        if self._probing is not None:
+            try:
+                self._probed = self._probing.here(self._steps)
+            except InputError as error:
+                if self._outer is None:
+                    raise
+                self._note(f"no noise was measured after step {self.steps}: {error}")
         elif self._samples is not None:
             self._samples.open()
-
-
-def _closure(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Callable[[], Any] | None:
-    """What a step is given to make its gradients with; args: the optimiser first."""
-    return args[1] if len(args) > 1 else kwargs.get("closure")
 
 
 def _kinds(charges: Charges) -> list[str]:

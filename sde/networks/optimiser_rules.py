@@ -98,6 +98,15 @@ def groups_of(optimizer: Optimizer) -> dict[int, dict[str, Any]]:
     return {id(p): group for group in optimizer.param_groups for p in group["params"]}
 
 
+def settings_of(optimizer: Optimizer) -> dict[str, float]:
+    """The numbers among the settings of its parameter groups, as attributes of a data set."""
+    found: dict[str, float] = {}
+    for i, group in enumerate(optimizer.param_groups):
+        told = {k: v for k, v in group.items() if isinstance(v, (int, float))}
+        found |= {f"group_{i}_{k}": int(v) if isinstance(v, bool) else v for k, v in told.items()}
+    return found
+
+
 def refuse_what_cannot_be_watched(parameters: Mapping[str, Tensor]) -> None:
     """Raise InputError for parameters whose steps or gradients no hook on the optimiser sees whole."""
     for name, p in parameters.items():

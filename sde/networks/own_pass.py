@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -44,6 +44,14 @@ def own_tensors(holders: Iterable[tuple[nn.Module, str, Tensor]]) -> bool:
     return all(module._parameters.get(name) is tensor for module, name, tensor in holders)
 
 
+def tensors_in(found: Any) -> list[Tensor]:
+    """Those of nested tuples, lists and mappings."""
+    if isinstance(found, Tensor):
+        return [found]
+    values = found.values() if isinstance(found, Mapping) else found if isinstance(found, (tuple, list)) else ()
+    return [t for v in values for t in tensors_in(v)]
+
+
 class Accumulated:
     """Whether a backward pass adds to .grad, as a training's own does and torch.autograd.grad does not."""
 
@@ -56,6 +64,14 @@ class Accumulated:
 
     def __bool__(self) -> bool:
         return any(p.grad is not grad or self._version(p) != version for p, grad, version in self._before)
+
+    def cleared(self) -> bool:
+        """Whether the gradients that were there are gone, or zero: no step takes what they were made of."""
+        there = [(p, grad, version) for p, grad, version in self._before if grad is not None]
+        return bool(there) and all(
+            p.grad is None or ((self._version(p) != version or p.grad is not grad) and not bool(p.grad.any()))
+            for p, grad, version in there
+        )
 
 
 class Caller:

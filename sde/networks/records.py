@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 FIELDS: Mapping[str, str] = {
     "value": "the charge after the step",
     "scale": "theta^T |A| theta + 2 |b|^T |theta|",
-    "residual": "measured less what the identity gives from the row before, over scale",
+    "reach": "2 |A theta + b| |step|, the most that a step of that length can change the charge by",
+    "blur": "what rounding of gradients changes the charge by in a step: a share of reach",
+    "residual": "measured less what the identity gives from the row before, over scale + reach",
+    "rounding": "what rounding of parameters and gradients adds to the residual in a step",
     "change": "of the charge since the row before",
     "first_order": "2 theta^T A delta since the row before: of optimisers that no identity is known for",
     "second_order": "delta^T A delta since the row before",
@@ -27,6 +30,9 @@ FIELDS: Mapping[str, str] = {
     "relaxation": "time to that equilibrium, in learning-rate time, at the noise that is now",
 }
 """Variables of a data set, each (step, charge)."""
+_MEASURED = {"value", "scale", "reach", "blur", "rounding", "change", "first_order", "second_order"}
+OF_THEORY = {*FIELDS, "gradient", "net"} - _MEASURED
+"""Those that say something only where the charge is one."""
 
 
 class Records:

@@ -5,14 +5,35 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sde.storage.files import check_ending
+from sde.storage.files import check_ending, check_writable
 from symbolic.errors import InputError
 
 Tell = Callable[[Mapping[str, float], int], object]
+
+
+class Tellers:
+    """Those who are told; who fails is told no more."""
+
+    def __init__(self, tellers: Sequence[Tell]) -> None:
+        self._tellers = list(tellers)
+
+    def __bool__(self) -> bool:
+        return bool(self._tellers)
+
+    def tell(self, numbers: Mapping[str, float], step: int) -> list[str]:
+        """What went wrong."""
+        wrong: list[str] = []
+        for tell in list(self._tellers):
+            try:
+                tell(numbers, step)
+            except Exception as error:  # of the user's own code, within the user's step
+                wrong.append(f"a sink failed at step {step} and is told no more: {type(error).__name__}: {error}")
+                self._tellers.remove(tell)
+        return wrong
 
 
 def teller(sink: Any) -> Tell:
@@ -29,6 +50,7 @@ def teller(sink: Any) -> Tell:
     if isinstance(sink, (str, Path)):
         path = Path(sink)
         check_ending(path, "watch.sinks", "CSV or JSON lines", (".csv", ".jsonl", ".ndjson"))
+        check_writable(path, "watch.sinks")
         return _lines(path) if path.suffix in (".jsonl", ".ndjson") else _table(path)
     if callable(sink):
         return lambda numbers, step: sink(dict(numbers), step)

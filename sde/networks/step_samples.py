@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -13,7 +14,7 @@ from torch.autograd import Variable
 from sde.networks.compiled_sums import MatrixTable, OuterTable, sums_on
 from sde.networks.layer_capture import LayerCapture
 from sde.networks.layer_gradients import Gradient, ties_samples
-from sde.networks.own_pass import Accumulated, Caller, Hook, own_tensors, transformed
+from sde.networks.own_pass import Accumulated, Caller, Hook, own_tensors, tensors_in, transformed
 from sde.networks.sample_products import Direction, add_products
 from sde.networks.slice_products import SliceProducts, in_single
 from sde.networks.traces import add_crossing, by_vmap
@@ -24,7 +25,7 @@ class StepSamples:
 
     second (products,), float64: products of what each unit gave to the gradient, summed over units: samples, or whole
     passes where a layer ties the samples of each. raw: of each tensor, |gradient|^2 before anything clips it. reason:
-    why nothing is known; per tensor in `unknown`.
+    why nothing is known; per tensor in `unknown`. finished: the passes of a step are all made.
     """
 
     def __init__(self, model: nn.Module, parameters: Mapping[str, Tensor], products: SliceProducts) -> None:
@@ -44,16 +45,19 @@ class StepSamples:
         self._outer, self._matrices = OuterTable(), MatrixTable()
         self.is_open = False
         self._begun: tuple[Accumulated, tuple[Tensor, Tensor, set[str]]]
+        self._last: Accumulated | None = None
         self.forget()
 
     def forget(self) -> None:
         """What was gathered."""
+        self._last, self.finished = None, False
         self.second.zero_()
         self._checks.zero_()
         self.raw = [0.0] * len(self.parameters)
         self.unknown: set[str] = set()
         self.units = self.samples = self.passes = 0
         self._failure, self._twice = "", False
+        self.capture.elsewhere = ""
         self._under_way: list[dict[str, Any]] = []
         self._passes: list[dict[str, Any]] = []
         self._waiting: dict[str, list[Gradient]] = {}
@@ -73,6 +77,7 @@ class StepSamples:
 
     def close(self) -> None:
         """Take all hooks off."""
+        self.finished = False
         self.capture.close()
         for handle in self._handles:
             handle.remove()
@@ -86,8 +91,10 @@ class StepSamples:
         model, and close."""
         self.close()
         self._caller.steps()
+        self.finished = True
         try:
-            self._finish()
+            if not self.capture.elsewhere:
+                self._finish()
         except Exception as error:  # a user's step goes on without what is measured of it
             self._failed(error)
 
@@ -123,19 +130,22 @@ class StepSamples:
         """What was put off until here, in one transfer from the device."""
         checks = self._checks.tolist()
         self.raw = [square for _, square, _ in checks]
+        if not all(math.isfinite(square) for square in self.raw):
+            self._failure = "the gradients of a step that noise was to be measured on were not finite"
         for (name, along), (found, square, wanted) in zip(self._alongs.items(), checks, strict=True):
             short = name in self.capture.short
-            if not (self.tied or name in self._whole_only or along.agree(found, wanted, square, short=short)):
+            elsewhere = self.tied or name in self._whole_only or not self.parameters[name].requires_grad
+            if not (elsewhere or along.agree(found, wanted, square, short=short)):
                 self.unknown.add(name)
 
     @property
     def reason(self) -> str:
         """Why nothing is known; empty where something is."""
-        if self._failure:
-            return self._failure
+        if told := self.capture.elsewhere or self._failure:
+            return told
         if self.tied and self.units < 2:
             return f"{self.tied} ties the samples of a batch: its noise needs at least two micro-batches in a step"
-        return "" if self.units >= 2 else "no backward pass of at least two samples was seen"
+        return "" if self.units >= 2 else "no backward pass of at least two samples was seen to come from this module"
 
     def _repeats(self) -> bool:
         """Whether the model can be run again on what came in, sample by sample."""
@@ -149,7 +159,7 @@ class StepSamples:
             return
         tensors = [t for t in (*args, *kwargs.values()) if isinstance(t, Tensor) and t.ndim]
         made: dict[str, Any] = {"samples": tensors[0].shape[0] if tensors else 0}
-        left = next((t for t in _tensors(out) if t.requires_grad), None)
+        left = next((t for t in tensors_in(out) if t.requires_grad), None)
         if left is None:
             return
         needs_inputs = bool(self._whole_only or self._crossing) and not self.tied
@@ -164,11 +174,21 @@ class StepSamples:
             self._twice |= torch.is_grad_enabled()
             self._under_way.append(made)
             if len(self._under_way) == 1:
+                if self._last is not None and self._last.cleared():
+                    self._discard()
                 sums = (self.second.clone(), self._checks.clone(), set(self.unknown))
                 self._begun = Accumulated(list(self.parameters.values())), sums
                 Variable._execution_engine.queue_callback(Hook(self._passed_back, self._failed))
 
         left.register_hook(Hook(keep, self._failed))
+
+    def _discard(self) -> None:
+        """The gradients of the passes until now were cleared: the step takes none of them."""
+        self._last = None
+        self.second.zero_()
+        self._checks.zero_()
+        self.unknown.clear()
+        self._passes.clear()
 
     def _whole(self, name: str, gradient: Tensor) -> None:
         with torch.no_grad():
@@ -204,6 +224,7 @@ class StepSamples:
             self.capture.forget()
             return
         self._passes += passes
+        self._last = Accumulated(list(self.parameters.values()))
         if not self.is_open:
             return
         self._gather(over=True)
@@ -224,13 +245,6 @@ class StepSamples:
         if self._crossing <= self._waiting.keys():
             add_crossing(self.second, self.products, self._waiting, self.parameters)
             self._waiting.clear()
-
-
-def _tensors(out: Any) -> list[Tensor]:
-    if isinstance(out, Tensor):
-        return [out]
-    values = out.values() if isinstance(out, Mapping) else out if isinstance(out, (tuple, list)) else ()
-    return [t for v in values for t in _tensors(v)]
 
 
 def _dot(out: Tensor, cotangent: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch.optim import SGD, Optimizer
 from sde.networks.forecast import Start
 from sde.networks.identity import Identity
 from sde.networks.optimiser_rules import BUFFER, STILL, Rule, follows, groups_of, rule_of
+from sde.networks.rounding import Reading, steepness, step_length
 from sde.networks.slice_products import SliceProducts, in_single
 
 MOST = 2**22
@@ -22,22 +23,13 @@ TRIES = 3
 """Steps of an unknown optimiser that must all have been SGD's."""
 
 
-class Reading(NamedTuple):
-    """The charges (charges,) as measured, as the identity has them, theta^T |A| theta + 2|b|^T |theta|; where the next
-    window starts."""
-
-    value: np.ndarray
-    expected: np.ndarray
-    size: np.ndarray
-    start: Start
-
-
 class Steps:
     """Follows the charges of `products` over the steps of an optimiser.
 
     kind: "sgd" (an identity is followed), "unknown" (its first steps are tried), or "other" (steps are only split).
-    gaps: steps that could not be followed; time: the sum of their learning rates, the first group's; rules: of the
-    blocks, of every step since `begin`; second_order: delta^T A delta (charges,) since then.
+    gaps: steps that could not be followed; time: the sum of their learning rates, the first group's; rules: the rules
+    at work and which of them each tensor has, of every step since `begin`; second_order: delta^T A delta (charges,)
+    since then; frozen: tensors that were not trained (requires_grad) at some step since then.
     """
 
     def __init__(self, optimizer: Optimizer, parameters: Mapping[str, Tensor], products: SliceProducts) -> None:
@@ -56,7 +48,11 @@ class Steps:
         self._before: dict[str, Any] = {}
         self._copy: dict[str, Tensor] | None = None
         self.second_order = np.zeros(products.count)
-        self.rules: list[tuple[Rule, ...]] = []
+        self.rules: list[tuple[tuple[Rule, ...], tuple[int, ...]]] = []
+        self.frozen: set[str] = set()
+        self._working: tuple[Any, ...] = ()
+        self._off = np.zeros(products.count)
+        self._length, self._measured = 0.0, -1
 
     @property
     def last_rules(self) -> dict[str, Rule]:
@@ -67,7 +63,16 @@ class Steps:
     def begin(self) -> None:
         """A new window."""
         self.rules.clear()
+        self.frozen.clear()
         self.second_order[:] = 0
+
+    def window(self) -> tuple[Identity | None, list[tuple[Rule, ...]]]:
+        """The blocks of tensors that had the same rules at every step since `begin`, and those rules, step by step."""
+        if self.identity is None or all(blocks == self.identity.blocks for _, blocks in self.rules):
+            return self.identity, [rules for rules, _ in self.rules]
+        each = [tuple(rules[blocks[i]] for rules, blocks in self.rules) for i in range(len(self.parameters))]
+        number = {own: k for k, own in enumerate(dict.fromkeys(each))}
+        return Identity(self.products, [number[own] for own in each]), list(zip(*number, strict=True))
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
@@ -83,11 +88,12 @@ class Steps:
     def before(self) -> None:
         """Just before a step."""
         rules, blocks = self._rules_now()
+        self.frozen.update(n for n, p in self.parameters.items() if not p.requires_grad)
         if self._quick is not None and self.identity is not None and self.identity.blocks == blocks:
             if rules is self._before["rules"]:
                 return
             if _by_momentum(rules):
-                self._before = {"rules": rules}
+                self._before = {"rules": rules, "blocks": blocks}
                 return
         self._quick = None
         self._prepare(rules, blocks)
@@ -95,17 +101,17 @@ class Steps:
     @torch.no_grad()
     def _prepare(self, rules: tuple[Rule, ...], blocks: tuple[int, ...]) -> None:
         if self.kind == "sgd":
-            if self.identity is None or self.identity.blocks != blocks:
-                self.catch_up()
-                self.identity = Identity(self.products, blocks)
-                self._anchor()
-            self._before = {"rules": rules}
-            if self.identity.mixed:
+            working = tuple((r.buffered, r.nesterov) for r in rules)
+            identity = self.identity
+            if identity is None or identity.blocks != blocks or self._working != working:
+                identity = self._turn(blocks)
+            self._working, self._before = working, {"rules": rules, "blocks": blocks}
+            if identity.mixed:
                 here, g = self._tensors(), self._gradients(self._scale())
                 self._before["xg"] = self.products.take(here, g)
                 self._before["xg_sums"] = self.products.take_sums(g)
         else:
-            self._before = {"rules": rules}
+            self._before = {"rules": rules, "blocks": blocks}
             self._copy = {n: p.detach().clone() for n, p in self.parameters.items()}
             if self.kind == "unknown":
                 buffers = {n: self.optimizer.state[p].get(BUFFER) for n, p in self.parameters.items()}
@@ -117,7 +123,7 @@ class Steps:
         if skipped is not None and bool(skipped):
             return False
         rules = self._before["rules"]
-        self._counted(rules)
+        self._counted((rules, self._before["blocks"]))
         if self._quick is not None and (found := self._quick.take(self.optimizer)) is not None:
             self._put(rules, {"vv": found})
         elif self.kind == "sgd":
@@ -126,17 +132,33 @@ class Steps:
             self._split()
         return True
 
-    def _counted(self, rules: tuple[Rule, ...]) -> None:
+    def _counted(self, rules: tuple[tuple[Rule, ...], tuple[int, ...]]) -> None:
         self.count += 1
         self.time += self._groups[0][1]["lr"] if self._groups else 0.0
         self.rules.append(rules)
+        if len(self.rules) == 1:
+            self._measure()
+
+    @torch.no_grad()
+    def _measure(self) -> None:
+        """The length of a step that was taken."""
+        if self._measured != self.count:
+            self._length, self._measured = max(self._length, step_length(self.optimizer)), self.count
+
+    @torch.no_grad()
+    def lose(self) -> None:
+        """A step that failed half way: nobody knows what of it was taken."""
+        self.gaps += 1
+        self._taken.clear()
+        if self.identity is not None:
+            self._anchor()
 
     @torch.no_grad()
     def skip(self) -> None:
         """A step that evaluated its closure several times, or never: no gradient is that of the step."""
         self.gaps += 1
         self._taken.clear()
-        self._counted(self._rules_now()[0])
+        self._counted(self._rules_now())
         if self.identity is not None:
             self._anchor()
 
@@ -156,10 +178,14 @@ class Steps:
         value = products.form @ theta + 2 * (products.linear @ sums)
         most = products.take_sums({n: t.abs() for n, t in here.items()}).cpu().numpy()  # entries of a sum may cancel
         size = products.absolute @ theta + 2 * (abs(products.linear) @ most)
-        expected = np.full(len(value), np.nan) if self.identity is None else self.identity.value
+        expected = np.full(len(value), np.nan) if self.identity is None else self.identity.value - self._off
         if self.identity is not None:
             self._anchor(start)
-        return Reading(value, expected, size, start)
+        if self.count:
+            self._measure()
+        reach = self._length * steepness(products, theta, self.parameters)
+        self._off[:], self._length = 0.0, 0.0
+        return Reading(value, expected, size, reach, start)
 
     @torch.no_grad()
     def along(self, gradients: Mapping[str, Tensor] | None = None) -> np.ndarray:
@@ -274,6 +300,17 @@ class Steps:
             else:
                 found[n] = gradients[n] if n in gradients else torch.zeros_like(in_single(p))
         return found
+
+    def _turn(self, blocks: tuple[int, ...]) -> Identity:
+        """Go on by other rules, from what is measured; what the identity was off by until here is kept."""
+        self.catch_up()
+        at = self._start(self._tensors())
+        if self.identity is not None:
+            value = self.products.form @ at.theta + 2 * (self.products.linear @ at.sums)
+            self._off += value - self.identity.value
+        self.identity = Identity(self.products, blocks)
+        self._anchor(at)
+        return self.identity
 
     def _anchor(self, start: Start | None = None) -> None:
         """Begin the identity at the parameters and the momentum as they are."""

@@ -250,12 +250,14 @@ def _by_layers(
         with torch.enable_grad():
             value = sample_losses(loss(model(*inputs), *targets), len(inputs[0]))
             own = dict(model.named_parameters())
-            found = torch.autograd.grad(value, [own[n] for n in products.names], allow_unused=True)
-        sums = {
-            n: in_single(torch.zeros_like(own[n]) if g is None else g)
-            for n, g in zip(products.names, found, strict=True)
-        }
-        left: set[str] = set(capture.unread)
+            trained = [n for n in products.names if own[n].requires_grad]
+            found = torch.autograd.grad(value, [own[n] for n in trained], allow_unused=True) if trained else ()
+        if capture.elsewhere:
+            raise InputError(f"covariance_traces.model: {capture.elsewhere}.")
+        given = {n: g for n, g in zip(trained, found, strict=True) if g is not None}
+        sums = {n: in_single(given[n] if n in given else torch.zeros_like(own[n])) for n in products.names}
+        frozen = set(products.names) - set(trained)
+        left: set[str] = set(capture.unread) | frozen
         uses: dict[str, list[Gradient]] = {}
         for name in products.names:
             if name in left:
@@ -283,7 +285,8 @@ def _by_layers(
         left |= crossing
     add_crossing(out, products, {n: uses[n] for n in crossing - left if uses.get(n)}, sums)
     if left:
-        by_vmap(out, products, model, sorted(left), inputs, targets, loss)
+        found = by_vmap(out, products, model, sorted(left), inputs, targets, loss)
+        sums |= {n: in_single(found[n]) for n in frozen}
     return sums
 
 

@@ -18,14 +18,12 @@ SHOWN = 4
 """Charges of each kind that are drawn, and named."""
 
 
-def report_of(
-    name: str, charges: Charges, records: Records, settings: Mapping[str, Any], precision: float, *, alpha: float
-) -> Report:
+def report_of(name: str, charges: Charges, records: Records, settings: Mapping[str, Any], *, alpha: float) -> Report:
     """Verdicts of all claims, curves of those charges that moved most."""
     check_alpha(alpha)
     kinds = [f.kind for f in charges.families for _ in range(len(f))]
     noises = [f.noise for f in charges.families for _ in range(len(f))]
-    found = list(claims_of(records, kinds, noises, precision))
+    found = list(claims_of(records, kinds, noises, int(settings.get("probe_rows", 0))))
     verdicts = judge([c for c in found if isinstance(c, Claim)], alpha)
     left = not_tested([c for c in found if isinstance(c, Untested)], alpha)
     moved = np.abs(np.nansum(records.field("change", len(charges)), axis=0))

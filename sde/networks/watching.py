@@ -16,7 +16,7 @@ from sde.networks.charge import Charge
 from sde.networks.charges import Charges
 from sde.networks.monitor import Monitor
 from sde.networks.optimiser_rules import groups_of, inner, refuse_what_cannot_be_watched
-from sde.networks.sinks import teller
+from sde.networks.sinks import Tellers, teller
 from sde.networks.symmetries import symmetries
 from sde.networks.theory import Symmetries
 from sde.networks.traces import batch_of, in_order, refuse_ties
@@ -129,7 +129,7 @@ def watch(
         loss=loss,
         probe=probe,
         redrawn=redrawn,
-        tellers=[teller(s) for s in listed],
+        tellers=Tellers([teller(s) for s in listed]),
     )
     _WATCHED[model] = weakref.ref(monitor)
     return monitor
