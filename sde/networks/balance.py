@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sde.networks.charge import Charge, add, slices
+from sde.networks.charge import Charge
 from sde.networks.charges import Charges
 from sde.networks.equilibrium import equilibria
 from sde.networks.family import Family
 from sde.networks.mixing import Mixing, mixings
+from sde.networks.orbits import carry
 from sde.networks.slice_products import SliceProducts, in_double
 from sde.networks.symmetries import symmetries
 from sde.networks.theory import Symmetries
@@ -154,7 +155,7 @@ def balance(
                         move.move(parameters, by, FARTHEST)
                     continue
                 there = np.nan_to_num(at[own.slice_of(move)], nan=0.0, posinf=0.0, neginf=0.0)
-                _move(parameters, own.families[move], np.clip(there, -FARTHEST, FARTHEST))
+                carry(parameters, own.families[move], np.clip(there, -FARTHEST, FARTHEST))
             found = places()
         done += 1
     now = model(*xs)
@@ -207,14 +208,3 @@ def _worst(found: np.ndarray, matrices: dict[int, np.ndarray | None]) -> float:
         *(np.abs(np.linalg.eigvalsh(s)) for s in matrices.values() if s is not None),
     ]
     return float(np.concatenate(finite).max(initial=0.0))
-
-
-def _move(parameters: dict[str, Tensor], family: Family, there: np.ndarray) -> None:
-    """theta to e^{lA} theta, of all charges of a family."""
-    for s in family.slots:
-        p = parameters[s.left]
-        power = torch.zeros(slices(p, s.left_axes).shape[0], dtype=torch.float64)
-        values = torch.as_tensor(np.multiply.outer(there, s.weights).reshape(-1))
-        power.index_add_(0, torch.as_tensor(s.rows.reshape(-1)), values)
-        factor = torch.expm1(power).to(p)[:, None]
-        add(p.data, s.left_axes, torch.arange(len(power)), factor * slices(p.data, s.left_axes))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from sde.networks.family import Family
+from sde.networks.orbits import carry, scales
 from sde.networks.outputs import output_map
 from symbolic.errors import InputError
 
@@ -47,6 +49,7 @@ class Probe:
         self.running = self._running()
         self.buffers = {n: b.detach().clone() for n, b in self.module.named_buffers()}
         self.met: dict[str, Tensor] = {}
+        self._held: dict[str, Tensor] = {}
         self._order: dict[int, Tensor] = {}
         self.vocabulary = self._vocabulary()
         self.rank = self._must_repeat()
@@ -66,7 +69,65 @@ class Probe:
                 p.copy_(_parameter(self.own[name], rng) * scale)
             for name, b in self.module.named_buffers():
                 b.copy_(_statistic(self.buffers[name], rng) if name in self.running else self.buffers[name])
+        self._keep_held()
         return self.theta()
+
+    def hold(self, entries: Mapping[str, np.ndarray], seed: int) -> None:
+        """Entries that no gradient moves, {parameter: which}, and that outputs depend on, stay the model's own wherever
+        parameters are set: constants, as the row of an embedding for padding is, and what is detached."""
+        self._held = {}
+        masks = {n: torch.as_tensor(mask) for n, mask in entries.items()}
+        held = {n: mask & self._met_entries(n) if n in self.met else mask for n, mask in masks.items()}
+        self._held = {n: mask for n, mask in held.items() if n in self.met or self._sees(n, mask, seed)}
+
+    def still(self) -> dict[str, np.ndarray]:
+        """Entries that are held at 0, by parameter."""
+        found = {n: (mask & (self.own[n] == 0)).numpy() for n, mask in self._held.items()}
+        return {n: mask for n, mask in found.items() if mask.any()}
+
+    def _met_entries(self, name: str) -> Tensor:
+        return self.met[name].reshape(-1, *[1] * (len(self.shapes[name]) - 1))
+
+    def _sees(self, name: str, mask: Tensor, seed: int) -> bool:
+        """Whether outputs depend on some entries of a parameter."""
+        self.fresh(seed)
+        inputs, own = self.drawn(torch.Generator().manual_seed(seed)), self.parameters[name].detach()
+        first = [o.detach().clone() for o in self._outputs(inputs, seed)]
+        self.fresh(seed)
+        own[mask] += 1.0
+        second = self._outputs(inputs, seed)
+        return any(not torch.allclose(a, b, rtol=1e-9, atol=1e-9) for a, b in zip(first, second, strict=True))
+
+    def _keep_held(self) -> None:
+        with torch.no_grad():
+            for n, mask in self._held.items():
+                self.parameters[n][mask] = self.own[n][mask]
+
+    def carry(self, families: Sequence[Family], seed: int, farthest: float) -> dict[str, Tensor]:
+        """Move the parameters along the orbits of families that scale, each charge by a random l up to `farthest`."""
+        rng = np.random.default_rng(seed)
+        for f in families:
+            if scales(f):
+                carry(self.theta(), f, rng.uniform(-farthest, farthest, len(f)))
+        self._keep_held()
+        return self.theta()
+
+    def nudge(self, seed: int, share: float = 1e-9) -> None:
+        """Change every entry by a random share of itself: what rounding makes is then another number."""
+        rng = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for p in self.parameters.values():
+                p.mul_(1 + share * torch.randn(p.shape, generator=rng, dtype=p.dtype))
+
+    def statistics(self) -> dict[str, Tensor]:
+        """A copy of what passes change, for `restore`."""
+        return {n: b.clone() for n, b in self.module.named_buffers() if n in self.running}
+
+    def restore(self, statistics: Mapping[str, Tensor]) -> None:
+        """Set them back."""
+        for n, b in self.module.named_buffers():
+            if n in statistics:
+                b.copy_(statistics[n])
 
     def at_home(self) -> dict[str, Tensor]:
         """Set the model's own parameters and buffers."""
@@ -81,10 +142,16 @@ class Probe:
         """The parameters as they are set."""
         return {n: p.detach() for n, p in self.parameters.items()}
 
-    def gradients(self, seed: int, count: int, *, own_inputs: bool = False) -> Iterator[dict[str, Tensor]]:
-        """Batches of gradients of `count` random functions of the outputs, {name: (batch, *shape)}."""
+    def drawn(self, rng: torch.Generator, scale: float = 1.0) -> tuple[Any, ...]:
+        """Fresh inputs, floating ones times `scale`."""
+        found = tuple(self._input(k, x, rng) for k, x in enumerate(self.inputs))
+        return found if scale == 1.0 else _mapped(found, lambda t: t * scale if t.is_floating_point() else t)
+
+    def gradients(self, seed: int, count: int, *, inputs: tuple[Any, ...] | None = None) -> Iterator[dict[str, Tensor]]:
+        """Batches of gradients of `count` random functions of the outputs at `inputs`, or at fresh ones, {name: (batch,
+        *shape)}."""
         rng = torch.Generator().manual_seed(seed)
-        inputs = self.inputs if own_inputs else tuple(self._input(k, x, rng) for k, x in enumerate(self.inputs))
+        inputs = self.drawn(rng) if inputs is None else inputs
         outputs = [o for o in self._outputs(inputs, seed) if o.requires_grad]
         if not outputs:
             advice = "Return what the loss is computed from, with its graph."
