@@ -20,6 +20,7 @@ from sde.networks.slice_products import SliceProducts, in_double
 from sde.networks.symmetries import symmetries
 from sde.networks.theory import Symmetries
 from sde.networks.traces import batch_of, covariance_traces, in_order
+from sde.networks.untouched import largest_change, outputs_by_mode, untouched
 from symbolic.errors import InputError, instance
 from symbolic.errors import check as must
 
@@ -36,7 +37,8 @@ class Balanced:
     before, after : float
         Largest distance to balance along any charge's orbit.
     changed : float
-        Largest change of an output over the largest output: rounding.
+        Largest change of an output over the largest output, under one set of random numbers, and with the running
+        statistics of evaluation too: rounding.
     sweeps : int
         Passes over all families of charges.
     charges : int
@@ -73,7 +75,7 @@ def balance(
     Parameters
     ----------
     model : torch.nn.Module
-        Its parameters are changed in place.
+        Its parameters are changed in place, and nothing else.
     inputs : tensor, or tuple of tensors
         A batch, to show that the function stays; of many samples for noise.
     *targets : tensor
@@ -135,7 +137,7 @@ def balance(
         """How far along its orbit each charge has its zero, and the matrix of each mixing."""
         if to == "noise":
             assert loss is not None
-            with torch.enable_grad(), torch.random.fork_rng(devices=[]):
+            with torch.enable_grad(), untouched(model):
                 form = covariance_traces(model, (inputs, *targets), loss, own).moments.covariance
         else:
             form = products.take(in_double(parameters, products.names)).cpu().numpy()
@@ -143,7 +145,7 @@ def balance(
         found = np.where(alone, sign * equilibria(own, products, form), np.nan)
         return found, {id(m): None if (s := m.equilibrium(form)) is None else sign * s for m in mixed}
 
-    kept = model(*xs)
+    kept = outputs_by_mode(model, xs)
     found = places()
     before, done = _worst(*found), 0
     while done < sweeps and _worst(*found) > NEAR:
@@ -158,8 +160,7 @@ def balance(
                 carry(parameters, own.families[move], np.clip(there, -FARTHEST, FARTHEST))
             found = places()
         done += 1
-    now = model(*xs)
-    changed = float((now - kept).abs().max() / kept.abs().max()) if isinstance(now, Tensor) else float("nan")
+    changed = largest_change(kept, outputs_by_mode(model, xs))
     left = {", ".join(f.parameters): _reason(f) for f in known if not _movable(f)}
     side = f"its {to} have one sign only, or none"
     for move in [*moves, *mixed]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -35,7 +36,9 @@ class Probe:
     def __init__(self, model: nn.Module, inputs: tuple[Any, ...], loss: Any = None) -> None:
         if not isinstance(model, nn.Module):
             raise InputError.of("model", "must be a torch.nn.Module", model, "Give the model that is trained.")
-        self.module = copy.deepcopy(model).to(device="cpu", dtype=torch.float64)
+        kinds = [p.dtype for p in model.parameters() if p.is_floating_point()]
+        self._kind = kinds[0] if kinds else torch.get_default_dtype()
+        self.module = _copied(model).to(device="cpu", dtype=torch.float64)
         self.inputs = tuple(_doubled(_mapped(x, lambda t: t.detach().cpu().clone())) for x in inputs)
         self.of = output_map(loss)
         self.parameters = {n: p for n, p in self.module.named_parameters() if p.requires_grad}
@@ -171,16 +174,16 @@ class Probe:
         except (RuntimeError, NotImplementedError):
             each = [torch.autograd.grad(outputs, tensors, [c[k] for c in cotangents], **settings) for k in range(batch)]
             found = [
-                None if g[0] is None else g[0][None] if batch == 1 else torch.stack([v for v in g if v is not None])
+                None if g[0] is None else torch.stack([v.to_dense() if v.is_sparse else v for v in g if v is not None])
                 for g in zip(*each, strict=True)
             ]
         return {
-            n: p.new_zeros(batch, *p.shape) if g is None else g.detach()
+            n: p.new_zeros(batch, *p.shape) if g is None else (g.to_dense() if g.is_sparse else g).detach()
             for (n, p), g in zip(self.parameters.items(), found, strict=True)
         }
 
     def _outputs(self, inputs: tuple[Any, ...], seed: int) -> list[Tensor]:
-        with _exact(), torch.random.fork_rng(devices=[]):
+        with _exact(self._kind), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             found = self.of(self.module(*inputs))
         if not all(bool(torch.isfinite(o).all()) for o in found):
@@ -194,6 +197,10 @@ class Probe:
         first = [o.detach().clone() for o in self._outputs(self.inputs, 7)]
         self.at_home()
         second = self._outputs(self.inputs, 7)
+        moved = [n for n, p in self.parameters.items() if not torch.equal(p, self.own[n])]
+        if moved:
+            advice = "Take max_norm, or what else changes them, out."
+            raise InputError.of("model", "a pass must not change its parameters", moved[:4], advice)
         if any(a.shape != b.shape or not torch.equal(a, b) for a, b in zip(first, second, strict=True)):
             advice = "Draw random numbers from torch's default generator, and keep no state between passes."
             raise InputError.of("model", "a pass must repeat under one seed", "two different outputs", advice)
@@ -203,8 +210,8 @@ class Probe:
         """Buffers that a training pass changes, and those of normalisation layers."""
         named = {n for n, b in self.module.named_buffers() if n.rsplit(".", 1)[-1] in ("running_mean", "running_var")}
         before = {n: b.detach().clone() for n, b in self.module.named_buffers()}
-        trial = copy.deepcopy(self.module).train()
-        with torch.no_grad(), _exact(), torch.random.fork_rng(devices=[]):
+        trial = _copied(self.module).train()
+        with torch.no_grad(), _exact(self._kind), torch.random.fork_rng(devices=[]):
             try:
                 trial(*self.inputs)
             except (RuntimeError, ValueError, TypeError) as error:
@@ -221,7 +228,7 @@ class Probe:
         if not ids:
             return {}
         spy = _Lookups(ids)
-        with torch.no_grad(), _exact(), torch.random.fork_rng(devices=[]), spy:
+        with torch.no_grad(), _exact(self._kind), torch.random.fork_rng(devices=[]), spy:
             self.module(*self.inputs)
         self.at_home()
         places = {p.data_ptr(): n for n, p in self.parameters.items()}
@@ -261,9 +268,15 @@ class _Lookups(TorchDispatchMode):
 
 
 class _Float64(TorchFunctionMode):
-    """Casts to a lower precision inside a model become casts to float64."""
+    """Casts to a lower precision inside a model become casts to float64; kind: of the model's own numbers."""
+
+    def __init__(self, kind: torch.dtype) -> None:
+        super().__init__()
+        self._eps = torch.finfo(kind).eps
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (F.rms_norm, torch.rms_norm):
+            args, kwargs = _with_epsilon(args, kwargs or {}, self._eps)
         if func in (torch.Tensor.float, torch.Tensor.half, torch.Tensor.bfloat16):
             return args[0].double()
         args = tuple(torch.float64 if isinstance(a, torch.dtype) and a in _LOW else a for a in args)
@@ -273,13 +286,26 @@ class _Float64(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+def _with_epsilon(args: Any, kwargs: dict[str, Any], eps: float) -> tuple[Any, dict[str, Any]]:
+    """Arguments of a RMS norm; without an epsilon it takes that of its numbers' precision."""
+    if len(args) > 3:
+        return (*args[:3], eps if args[3] is None else args[3]), kwargs
+    return args, {**kwargs, "eps": eps if kwargs.get("eps") is None else kwargs["eps"]}
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    """A copy; of tensors that a module computes and keeps, as the old weight_norm does, their values."""
+    kept = [t for m in model.modules() for t in vars(m).values() if isinstance(t, Tensor) and not t.is_leaf]
+    return copy.deepcopy(model, {id(t): t.detach().clone() for t in kept})
+
+
 @contextmanager
-def _exact() -> Iterator[None]:
+def _exact(kind: torch.dtype) -> Iterator[None]:
     """float64 throughout, attention by its formula."""
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        with sdpa_kernel(SDPBackend.MATH), _Float64():
+        with sdpa_kernel(SDPBackend.MATH), _Float64(kind):
             yield
     finally:
         torch.set_default_dtype(default)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sde.networks import Charge, balance, covariance_traces, symmetries
+from symbolic.errors import InputError
 from tests.networks.zoo import Lambda
 
 
@@ -92,3 +93,37 @@ def test_charges_of_numbers_have_values_forms_and_fields() -> None:
     assert balance(model, x, charges=charges).changed < 1e-13
     torch.testing.assert_close(model(x).detach(), kept)
     assert isinstance(charges[0], Charge)
+
+
+def test_an_epsilon_that_is_left_out_is_that_of_the_models_precision() -> None:
+    """Of float32, which a copy in float64 would not have: the breaking is the float32 model's own."""
+    torch.manual_seed(0)
+    for scale in (1.0, 1e-2):
+        sizes = []
+        for norm in (nn.RMSNorm(6), nn.RMSNorm(6, eps=torch.finfo(torch.float32).eps)):
+            torch.manual_seed(1)
+            model: Any = nn.Sequential(nn.Linear(4, 6), norm, nn.Linear(6, 2))
+            with torch.no_grad():
+                for p in model[0].parameters():
+                    p *= scale
+            (broken,) = symmetries(model, torch.randn(8, 4)).broken
+            sizes.append(broken.size)
+        assert sizes[0] == pytest.approx(sizes[1]) and sizes[0] > 1e-9
+    functional = Lambda(lambda m, x: torch.rms_norm(m.a(x), (6,)), a=nn.Linear(4, 6))
+    assert symmetries(functional, torch.randn(8, 4)).broken[0].size > 1e-9
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm")
+def test_tensors_that_a_module_computes_and_keeps_are_copied() -> None:
+    model = nn.Sequential(nn.utils.weight_norm(nn.Linear(4, 5)), nn.ReLU(), nn.Linear(5, 2))
+    assert len(symmetries(model, torch.randn(6, 4)).exact) == 10
+
+
+def test_a_pass_that_moves_parameters_is_refused_and_sparse_gradients_are_read() -> None:
+    ids = torch.randint(0, 7, (8, 5))
+    found = [
+        symmetries(nn.Sequential(nn.Embedding(7, 3, sparse=s), nn.Linear(3, 2, False)), ids) for s in (False, True)
+    ]
+    assert len(found[0].exact) == len(found[1].exact) == 6
+    with pytest.raises(InputError, match="must not change its parameters"):
+        symmetries(nn.Sequential(nn.Embedding(7, 3, max_norm=0.1), nn.Linear(3, 2)), ids)
