@@ -191,7 +191,8 @@ def remembering(layer):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 6), layer, nn.ReLU(), nn.Linear(6, 2)).double()
     with torch.no_grad():
-        model[3].weight *= 5
+        for p in model[3].parameters():
+            p *= 5
         for p in layer.parameters():
             p += 0.5 * torch.rand_like(p)
     return model
@@ -235,7 +236,8 @@ def test_a_change_of_any_output_is_told():
     before = outputs_by_mode(model, x)
     assert largest_change(before, outputs_by_mode(model, x)) == 0.0
     with torch.no_grad():
-        model.b.weight += 1
+        for p in model.parameters():
+            p += 1
     assert largest_change(before, outputs_by_mode(model, x)) > 0.1
 
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from sde.networks import Charge, covariance_traces
 from sde.networks.charge import Term
+from sde.networks.single_samples import dense
 from symbolic.errors import InputError
 
 SAMPLES = 11
@@ -329,7 +330,7 @@ def test_what_vmap_does_not_take_goes_sample_by_sample(make):
     for k in range(SAMPLES):
         model.zero_grad()
         squares(model(x[k : k + 1]), y[k : k + 1]).sum().backward()
-        single.append({n: (g.to_dense() if (g := p.grad).is_sparse else g) for n, p in model.named_parameters()})
+        single.append({n: dense(p.grad, p) for n, p in model.named_parameters()})
     mean = {n: sum(g[n] for g in single) / SAMPLES for n in single[0]}
     apart = [{n: g[n] - mean[n] for n in g} for g in single]
     model.zero_grad()
