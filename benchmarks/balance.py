@@ -132,14 +132,14 @@ def _unbalance(model: Any, charges: Any, seed: int) -> None:
     """Rescale every family of units by a factor of its own: the function stays."""
     import torch
 
-    from sde.networks.balance import _move
+    from sde.networks.orbits import carry, scales
 
     rng = np.random.default_rng(seed)
     parameters = dict(model.named_parameters())
     with torch.no_grad():
         for f in charges.families:
-            if f.slots and not f.shifts and all(s.diagonal for s in f.slots):
-                _move(parameters, f, np.full(len(f), SPREAD * rng.choice([-1.0, 1.0])))
+            if scales(f):
+                carry(parameters, f, np.full(len(f), SPREAD * rng.choice([-1.0, 1.0])))
 
 
 def _real(x: Any) -> Any:

@@ -10,15 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sde.networks.charge import Charge, add, slices
+from sde.networks.charge import Charge
 from sde.networks.charges import Charges
 from sde.networks.equilibrium import equilibria
 from sde.networks.family import Family
 from sde.networks.mixing import Mixing, mixings
+from sde.networks.orbits import carry
 from sde.networks.slice_products import SliceProducts, in_double
 from sde.networks.symmetries import symmetries
 from sde.networks.theory import Symmetries
 from sde.networks.traces import batch_of, covariance_traces, in_order
+from sde.networks.untouched import largest_change, outputs_by_mode, untouched
 from symbolic.errors import InputError, instance
 from symbolic.errors import check as must
 
@@ -35,7 +37,8 @@ class Balanced:
     before, after : float
         Largest distance to balance along any charge's orbit.
     changed : float
-        Largest change of an output over the largest output: rounding.
+        Largest change of an output over the largest output, under one set of random numbers, and with the running
+        statistics of evaluation too: rounding.
     sweeps : int
         Passes over all families of charges.
     charges : int
@@ -72,7 +75,7 @@ def balance(
     Parameters
     ----------
     model : torch.nn.Module
-        Its parameters are changed in place.
+        Its parameters are changed in place, and nothing else.
     inputs : tensor, or tuple of tensors
         A batch, to show that the function stays; of many samples for noise.
     *targets : tensor
@@ -134,7 +137,7 @@ def balance(
         """How far along its orbit each charge has its zero, and the matrix of each mixing."""
         if to == "noise":
             assert loss is not None
-            with torch.enable_grad(), torch.random.fork_rng(devices=[]):
+            with torch.enable_grad(), untouched(model):
                 form = covariance_traces(model, (inputs, *targets), loss, own).moments.covariance
         else:
             form = products.take(in_double(parameters, products.names)).cpu().numpy()
@@ -142,7 +145,7 @@ def balance(
         found = np.where(alone, sign * equilibria(own, products, form), np.nan)
         return found, {id(m): None if (s := m.equilibrium(form)) is None else sign * s for m in mixed}
 
-    kept = model(*xs)
+    kept = outputs_by_mode(model, xs)
     found = places()
     before, done = _worst(*found), 0
     while done < sweeps and _worst(*found) > NEAR:
@@ -154,11 +157,10 @@ def balance(
                         move.move(parameters, by, FARTHEST)
                     continue
                 there = np.nan_to_num(at[own.slice_of(move)], nan=0.0, posinf=0.0, neginf=0.0)
-                _move(parameters, own.families[move], np.clip(there, -FARTHEST, FARTHEST))
+                carry(parameters, own.families[move], np.clip(there, -FARTHEST, FARTHEST))
             found = places()
         done += 1
-    now = model(*xs)
-    changed = float((now - kept).abs().max() / kept.abs().max()) if isinstance(now, Tensor) else float("nan")
+    changed = largest_change(kept, outputs_by_mode(model, xs))
     left = {", ".join(f.parameters): _reason(f) for f in known if not _movable(f)}
     side = f"its {to} have one sign only, or none"
     for move in [*moves, *mixed]:
@@ -207,14 +209,3 @@ def _worst(found: np.ndarray, matrices: dict[int, np.ndarray | None]) -> float:
         *(np.abs(np.linalg.eigvalsh(s)) for s in matrices.values() if s is not None),
     ]
     return float(np.concatenate(finite).max(initial=0.0))
-
-
-def _move(parameters: dict[str, Tensor], family: Family, there: np.ndarray) -> None:
-    """theta to e^{lA} theta, of all charges of a family."""
-    for s in family.slots:
-        p = parameters[s.left]
-        power = torch.zeros(slices(p, s.left_axes).shape[0], dtype=torch.float64)
-        values = torch.as_tensor(np.multiply.outer(there, s.weights).reshape(-1))
-        power.index_add_(0, torch.as_tensor(s.rows.reshape(-1)), values)
-        factor = torch.expm1(power).to(p)[:, None]
-        add(p.data, s.left_axes, torch.arange(len(power)), factor * slices(p.data, s.left_axes))

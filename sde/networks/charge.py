@@ -170,13 +170,13 @@ class Charge:
 def slices(tensor: Tensor, axes: tuple[int, ...]) -> Tensor:
     """(number of slices, entries of each): the slices that hold `axes` fixed."""
     rest = [a for a in range(tensor.ndim) if a not in axes]
-    return tensor.permute(*axes, *rest).reshape(math.prod(tensor.shape[a] for a in axes), -1)
+    return tensor.permute((*axes, *rest)).reshape(math.prod(tensor.shape[a] for a in axes), -1)
 
 
 def add(target: Tensor, axes: tuple[int, ...], index: Tensor, values: Tensor) -> None:
     """Add to the slices `index` of a tensor, in place."""
     rest = [a for a in range(target.ndim) if a not in axes]
-    moved = target.permute(*axes, *rest)
+    moved = target.permute((*axes, *rest))
     full = torch.zeros_like(slices(target, axes))
     full.index_add_(0, index.to(full.device), values)
     moved += full.reshape(moved.shape)

@@ -34,8 +34,15 @@ Pattern = tuple[PatternEntry, ...]
 """One charge."""
 
 
-def patterns(vectors: Iterable[np.ndarray], blocks: Sequence[Block], shapes: Shapes) -> list[Pattern]:
-    """Null vectors as patterns, axes left out along which the weights are constant, the first weight positive."""
+def patterns(
+    vectors: Iterable[np.ndarray],
+    blocks: Sequence[Block],
+    shapes: Shapes,
+    still: Mapping[str, np.ndarray] | None = None,
+) -> list[Pattern]:
+    """Null vectors as patterns, axes left out along which the weights are constant, the first weight positive; still:
+    {parameter: entries that are 0 and stay so}, where a weight may be any."""
+    still = still or {}
     starts = starts_of(blocks)
     found = []
     for vector in vectors:
@@ -47,12 +54,24 @@ def patterns(vectors: Iterable[np.ndarray], blocks: Sequence[Block], shapes: Sha
                 full = part.reshape([shape[a] if a in block.axes else 1 for a in range(len(shape))])
                 key = (block.parameter, block.kind)
                 arrays[key] = arrays[key] + full if key in arrays else full
+        for (name, kind), array in arrays.items():
+            if kind == ACTION and name in still and array.shape == shapes[name]:
+                arrays[name, kind] = _filled(array, still[name])
         parts = [_part(name, kind, array) for (name, kind), array in arrays.items() if np.any(np.abs(array) > 1e-9)]
         parts.sort(key=lambda p: (p.kind != ACTION, list(shapes).index(p.parameter)))
         if parts:
             sign = float(np.sign(parts[0].weights[0]))
             found.append(tuple(replace(p, weights=tuple(sign * w for w in p.weights)) for p in parts))
     return list(dict.fromkeys(found))
+
+
+def _filled(array: np.ndarray, still: np.ndarray) -> np.ndarray:
+    """With the entries that do not matter set so that it is constant along every axis that it can be constant along."""
+    for a in range(array.ndim):
+        level = np.where(still, -np.inf, array).max(axis=a, keepdims=True)
+        if np.all(still | (array == level)):
+            array = np.broadcast_to(np.where(np.isfinite(level), level, 0.0), array.shape)
+    return array
 
 
 def _part(name: str, kind: str, array: np.ndarray) -> PatternEntry:

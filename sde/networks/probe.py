@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from sde.networks.family import Family
+from sde.networks.orbits import carry, scales
 from sde.networks.outputs import output_map
 from symbolic.errors import InputError
 
@@ -33,7 +36,9 @@ class Probe:
     def __init__(self, model: nn.Module, inputs: tuple[Any, ...], loss: Any = None) -> None:
         if not isinstance(model, nn.Module):
             raise InputError.of("model", "must be a torch.nn.Module", model, "Give the model that is trained.")
-        self.module = copy.deepcopy(model).to(device="cpu", dtype=torch.float64)
+        kinds = [p.dtype for p in model.parameters() if p.is_floating_point()]
+        self._kind = kinds[0] if kinds else torch.get_default_dtype()
+        self.module = _copied(model).to(device="cpu", dtype=torch.float64)
         self.inputs = tuple(_doubled(_mapped(x, lambda t: t.detach().cpu().clone())) for x in inputs)
         self.of = output_map(loss)
         self.parameters = {n: p for n, p in self.module.named_parameters() if p.requires_grad}
@@ -47,6 +52,7 @@ class Probe:
         self.running = self._running()
         self.buffers = {n: b.detach().clone() for n, b in self.module.named_buffers()}
         self.met: dict[str, Tensor] = {}
+        self._held: dict[str, Tensor] = {}
         self._order: dict[int, Tensor] = {}
         self.vocabulary = self._vocabulary()
         self.rank = self._must_repeat()
@@ -66,7 +72,65 @@ class Probe:
                 p.copy_(_parameter(self.own[name], rng) * scale)
             for name, b in self.module.named_buffers():
                 b.copy_(_statistic(self.buffers[name], rng) if name in self.running else self.buffers[name])
+        self._keep_held()
         return self.theta()
+
+    def hold(self, entries: Mapping[str, np.ndarray], seed: int) -> None:
+        """Entries that no gradient moves, {parameter: which}, and that outputs depend on, stay the model's own wherever
+        parameters are set: constants, as the row of an embedding for padding is, and what is detached."""
+        self._held = {}
+        masks = {n: torch.as_tensor(mask) for n, mask in entries.items()}
+        held = {n: mask & self._met_entries(n) if n in self.met else mask for n, mask in masks.items()}
+        self._held = {n: mask for n, mask in held.items() if n in self.met or self._sees(n, mask, seed)}
+
+    def still(self) -> dict[str, np.ndarray]:
+        """Entries that are held at 0, by parameter."""
+        found = {n: (mask & (self.own[n] == 0)).numpy() for n, mask in self._held.items()}
+        return {n: mask for n, mask in found.items() if mask.any()}
+
+    def _met_entries(self, name: str) -> Tensor:
+        return self.met[name].reshape(-1, *[1] * (len(self.shapes[name]) - 1))
+
+    def _sees(self, name: str, mask: Tensor, seed: int) -> bool:
+        """Whether outputs depend on some entries of a parameter."""
+        self.fresh(seed)
+        inputs, own = self.drawn(torch.Generator().manual_seed(seed)), self.parameters[name].detach()
+        first = [o.detach().clone() for o in self._outputs(inputs, seed)]
+        self.fresh(seed)
+        own[mask] += 1.0
+        second = self._outputs(inputs, seed)
+        return any(not torch.allclose(a, b, rtol=1e-9, atol=1e-9) for a, b in zip(first, second, strict=True))
+
+    def _keep_held(self) -> None:
+        with torch.no_grad():
+            for n, mask in self._held.items():
+                self.parameters[n][mask] = self.own[n][mask]
+
+    def carry(self, families: Sequence[Family], seed: int, farthest: float) -> dict[str, Tensor]:
+        """Move the parameters along the orbits of families that scale, each charge by a random l up to `farthest`."""
+        rng = np.random.default_rng(seed)
+        for f in families:
+            if scales(f):
+                carry(self.theta(), f, rng.uniform(-farthest, farthest, len(f)))
+        self._keep_held()
+        return self.theta()
+
+    def nudge(self, seed: int, share: float = 1e-9) -> None:
+        """Change every entry by a random share of itself: what rounding makes is then another number."""
+        rng = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for p in self.parameters.values():
+                p.mul_(1 + share * torch.randn(p.shape, generator=rng, dtype=p.dtype))
+
+    def statistics(self) -> dict[str, Tensor]:
+        """A copy of what passes change, for `restore`."""
+        return {n: b.clone() for n, b in self.module.named_buffers() if n in self.running}
+
+    def restore(self, statistics: Mapping[str, Tensor]) -> None:
+        """Set them back."""
+        for n, b in self.module.named_buffers():
+            if n in statistics:
+                b.copy_(statistics[n])
 
     def at_home(self) -> dict[str, Tensor]:
         """Set the model's own parameters and buffers."""
@@ -81,10 +145,16 @@ class Probe:
         """The parameters as they are set."""
         return {n: p.detach() for n, p in self.parameters.items()}
 
-    def gradients(self, seed: int, count: int, *, own_inputs: bool = False) -> Iterator[dict[str, Tensor]]:
-        """Batches of gradients of `count` random functions of the outputs, {name: (batch, *shape)}."""
+    def drawn(self, rng: torch.Generator, scale: float = 1.0) -> tuple[Any, ...]:
+        """Fresh inputs, floating ones times `scale`."""
+        found = tuple(self._input(k, x, rng) for k, x in enumerate(self.inputs))
+        return found if scale == 1.0 else _mapped(found, lambda t: t * scale if t.is_floating_point() else t)
+
+    def gradients(self, seed: int, count: int, *, inputs: tuple[Any, ...] | None = None) -> Iterator[dict[str, Tensor]]:
+        """Batches of gradients of `count` random functions of the outputs at `inputs`, or at fresh ones, {name: (batch,
+        *shape)}."""
         rng = torch.Generator().manual_seed(seed)
-        inputs = self.inputs if own_inputs else tuple(self._input(k, x, rng) for k, x in enumerate(self.inputs))
+        inputs = self.drawn(rng) if inputs is None else inputs
         outputs = [o for o in self._outputs(inputs, seed) if o.requires_grad]
         if not outputs:
             advice = "Return what the loss is computed from, with its graph."
@@ -104,16 +174,16 @@ class Probe:
         except (RuntimeError, NotImplementedError):
             each = [torch.autograd.grad(outputs, tensors, [c[k] for c in cotangents], **settings) for k in range(batch)]
             found = [
-                None if g[0] is None else g[0][None] if batch == 1 else torch.stack([v for v in g if v is not None])
+                None if g[0] is None else torch.stack([v.to_dense() if v.is_sparse else v for v in g if v is not None])
                 for g in zip(*each, strict=True)
             ]
         return {
-            n: p.new_zeros(batch, *p.shape) if g is None else g.detach()
+            n: p.new_zeros(batch, *p.shape) if g is None else (g.to_dense() if g.is_sparse else g).detach()
             for (n, p), g in zip(self.parameters.items(), found, strict=True)
         }
 
     def _outputs(self, inputs: tuple[Any, ...], seed: int) -> list[Tensor]:
-        with _exact(), torch.random.fork_rng(devices=[]):
+        with _exact(self._kind), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             found = self.of(self.module(*inputs))
         if not all(bool(torch.isfinite(o).all()) for o in found):
@@ -127,6 +197,10 @@ class Probe:
         first = [o.detach().clone() for o in self._outputs(self.inputs, 7)]
         self.at_home()
         second = self._outputs(self.inputs, 7)
+        moved = [n for n, p in self.parameters.items() if not torch.equal(p, self.own[n])]
+        if moved:
+            advice = "Take max_norm, or what else changes them, out."
+            raise InputError.of("model", "a pass must not change its parameters", moved[:4], advice)
         if any(a.shape != b.shape or not torch.equal(a, b) for a, b in zip(first, second, strict=True)):
             advice = "Draw random numbers from torch's default generator, and keep no state between passes."
             raise InputError.of("model", "a pass must repeat under one seed", "two different outputs", advice)
@@ -136,8 +210,8 @@ class Probe:
         """Buffers that a training pass changes, and those of normalisation layers."""
         named = {n for n, b in self.module.named_buffers() if n.rsplit(".", 1)[-1] in ("running_mean", "running_var")}
         before = {n: b.detach().clone() for n, b in self.module.named_buffers()}
-        trial = copy.deepcopy(self.module).train()
-        with torch.no_grad(), _exact(), torch.random.fork_rng(devices=[]):
+        trial = _copied(self.module).train()
+        with torch.no_grad(), _exact(self._kind), torch.random.fork_rng(devices=[]):
             try:
                 trial(*self.inputs)
             except (RuntimeError, ValueError, TypeError) as error:
@@ -154,7 +228,7 @@ class Probe:
         if not ids:
             return {}
         spy = _Lookups(ids)
-        with torch.no_grad(), _exact(), torch.random.fork_rng(devices=[]), spy:
+        with torch.no_grad(), _exact(self._kind), torch.random.fork_rng(devices=[]), spy:
             self.module(*self.inputs)
         self.at_home()
         places = {p.data_ptr(): n for n, p in self.parameters.items()}
@@ -194,9 +268,15 @@ class _Lookups(TorchDispatchMode):
 
 
 class _Float64(TorchFunctionMode):
-    """Casts to a lower precision inside a model become casts to float64."""
+    """Casts to a lower precision inside a model become casts to float64; kind: of the model's own numbers."""
+
+    def __init__(self, kind: torch.dtype) -> None:
+        super().__init__()
+        self._eps = torch.finfo(kind).eps
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (F.rms_norm, torch.rms_norm):
+            args, kwargs = _with_epsilon(args, kwargs or {}, self._eps)
         if func in (torch.Tensor.float, torch.Tensor.half, torch.Tensor.bfloat16):
             return args[0].double()
         args = tuple(torch.float64 if isinstance(a, torch.dtype) and a in _LOW else a for a in args)
@@ -206,13 +286,26 @@ class _Float64(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+def _with_epsilon(args: Any, kwargs: dict[str, Any], eps: float) -> tuple[Any, dict[str, Any]]:
+    """Arguments of a RMS norm; without an epsilon it takes that of its numbers' precision."""
+    if len(args) > 3:
+        return (*args[:3], eps if args[3] is None else args[3]), kwargs
+    return args, {**kwargs, "eps": eps if kwargs.get("eps") is None else kwargs["eps"]}
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    """A copy; of tensors that a module computes and keeps, as the old weight_norm does, their values."""
+    kept = [t for m in model.modules() for t in vars(m).values() if isinstance(t, Tensor) and not t.is_leaf]
+    return copy.deepcopy(model, {id(t): t.detach().clone() for t in kept})
+
+
 @contextmanager
-def _exact() -> Iterator[None]:
+def _exact(kind: torch.dtype) -> Iterator[None]:
     """float64 throughout, attention by its formula."""
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        with sdpa_kernel(SDPBackend.MATH), _Float64():
+        with sdpa_kernel(SDPBackend.MATH), _Float64(kind):
             yield
     finally:
         torch.set_default_dtype(default)

@@ -38,6 +38,7 @@ class Candidates:
 def candidates(probe: Probe, seed: int) -> Candidates:
     """Patterns of the whole model, or of all its windows; of windows only those that may be laws."""
     dead = without_gradient(probe, seed)
+    probe.hold(dead, seed + 8000)
     blocks = blocks_of(probe, list(probe.parameters))
     parts = _windows(probe, blocks)
     widest = max(sum(len(b) for b in blocks if b.parameter in part) for part in parts)
@@ -46,13 +47,14 @@ def candidates(probe: Probe, seed: int) -> Candidates:
     points = _points(probe, blocks, parts, dead, seed)
     rows, scale = _rows(probe, blocks, dead, int(1.05 * widest) + 40, points, seed)
     below = NEARLY if len(parts) == 1 else EXACT
+    still = probe.still()
     exact: dict[Pattern, None] = {}
     nearly: dict[Pattern, None] = {}
     for part, columns_of in zip(parts, places, strict=True):
         own = [b for b in blocks if b.parameter in part]
         some = rows[: int(1.05 * len(columns_of)) + 40, columns_of]
         for found, into in zip(_solved(some, scale[columns_of], own, dead, below), (exact, nearly), strict=True):
-            into.update(dict.fromkeys(patterns(found, own, probe.shapes)))
+            into.update(dict.fromkeys(patterns(found, own, probe.shapes, still)))
     nearly_only = [p for p in nearly if p not in exact and sum(len(part.index) for part in p) <= PLAIN]
     return Candidates(list(exact), nearly_only, dead, starts[-1], len(parts))
 

@@ -17,7 +17,7 @@ from sde.networks.lifting import lifted, narrow_copy, unknowns_at_full_width
 from sde.networks.pairs import pair_families
 from sde.networks.patterns import alike, families
 from sde.networks.probe import Probe, one_thread
-from sde.networks.proof import ROUGH, TOLERANCE, at_home, residuals, screened
+from sde.networks.proof import ROUGH, TOLERANCE, at_home, far_residuals, residuals, screened
 from sde.networks.search import Candidates, candidates, without_gradient
 from sde.networks.theory import Symmetries
 from symbolic.errors import InputError
@@ -43,7 +43,8 @@ def symmetries(
     Fields A theta + b are sought that are orthogonal to the gradient of every loss of the outputs, at all parameters
     and all data: A symmetric, acting on slices of every tensor along its axes (and between units that can be
     rescaled), b shifting slices. Every candidate is tested at fresh parameters, inputs, dropout masks and running
-    statistics, at the scales 1, 1e-2 and 1e-4 of the parameters. The model itself is not touched.
+    statistics, at scales from 1e-4 to 1e6, at the model's own parameters, and along its own orbit. The model itself is
+    not touched.
 
     Parameters
     ----------
@@ -90,9 +91,9 @@ def symmetries(
     with one_thread(small.size < 2**17):
         found = candidates(small, seed)
     with one_thread(full.size < 2**17):
+        still = _still_families(full, small, found, seed)
         exact, broken = _tested(full, small, found, seed)
-        exact += pair_families(full, exact, seed + 10**7)
-        exact += _dead_families(full, small, found, seed)
+        exact += pair_families(full, exact, seed + 10**7) + still
         count = independent(full, exact, seed + 5)
     places = {n: k for k, n in enumerate(full.shapes)}
 
@@ -158,12 +159,12 @@ def _broken(probe: Probe, nearly: Sequence[Family], seed: int) -> list[Family]:
     ]
 
 
-def _dead_families(full: Probe, small: Probe, found: Candidates, seed: int) -> list[Family]:
-    """Entries without gradient, each a charge by itself; of tables only rows that were looked up."""
+def _still_families(full: Probe, small: Probe, found: Candidates, seed: int) -> list[Family]:
+    """Entries without gradient, each a charge by itself, and hold them; of tables only rows that were looked up."""
     masks = found.dead
     if small is not full and masks:
-        masks = without_gradient(full, seed + 3, each=1)
-        masks = {n: m for n, m in masks.items() if n in found.dead}
+        masks = {n: m for n, m in without_gradient(full, seed + 3, each=1).items() if n in found.dead}
+    full.hold({}, seed)
     families = []
     for name, mask in masks.items():
         shape = full.shapes[name]
@@ -174,4 +175,19 @@ def _dead_families(full: Probe, small: Probe, found: Candidates, seed: int) -> l
         if len(index):
             shift = ShiftSlot(name, tuple(range(len(shape))), index, np.full((len(index), 1), 0.5))
             families.append(Family("no gradient", "frozen", "exact", np.zeros(len(index)), (), (shift,), {name: shape}))
+    if families:
+        sizes = _apart(families, far_residuals(full, families, seed + 6))
+        families = [
+            f.taken(np.flatnonzero(s <= TOLERANCE), status="exact", size=np.zeros(len(f)))
+            for f, s in zip(families, sizes, strict=True)
+            if np.any(s <= TOLERANCE)
+        ]
+    full.hold({f.shifts[0].parameter: _mask(f) for f in families}, seed + 8000)
     return families
+
+
+def _mask(family: Family) -> np.ndarray:
+    (shift,) = family.shifts
+    mask = np.zeros(family.shapes[shift.parameter], dtype=bool)
+    mask.reshape(-1)[shift.index[:, 0]] = True
+    return mask

@@ -17,7 +17,9 @@ from sde.networks.compiled_sums import sums_on
 from sde.networks.layer_capture import LayerCapture
 from sde.networks.layer_gradients import Gradient, ties_samples
 from sde.networks.sample_products import BUDGET, Direction, add_products, dense_gradients, sample_count
+from sde.networks.single_samples import dense, refuse_other_axis, single_gradients
 from sde.networks.slice_products import SliceProducts, in_double, in_single, of_pairs
+from sde.networks.untouched import untouched
 from symbolic.errors import InputError
 from symbolic.errors import check as must
 
@@ -109,7 +111,8 @@ def covariance_traces(
     """Measure Tr[Sigma A], Tr[Sigma |A|] and g^T A g of every charge at the model's parameters, from one batch.
 
     Per-sample gradients are not stored: each layer gives its part from what entered it and from the gradient of what
-    left it. Parameters that no known layer holds go through ``torch.func.vmap(grad)`` in chunks.
+    left it. Parameters that no known layer holds go through ``torch.func.vmap(grad)`` in chunks, and where that does
+    not take a layer, as a recurrent one, through a pass a sample.
 
     Parameters
     ----------
@@ -133,7 +136,8 @@ def covariance_traces(
     Raises
     ------
     InputError
-        For a batch of fewer than two samples, or a layer that ties samples, as BatchNorm does in training mode.
+        For a batch of fewer than two samples, a layer that ties samples, as BatchNorm does in training mode, or a first
+        axis that counts time (batch_first=False).
 
     Examples
     --------
@@ -153,7 +157,9 @@ def covariance_traces(
     parameters = dict(model.named_parameters())
     own = in_order(charges, parameters)
     products = SliceProducts(own, {n: tuple(parameters[n].shape) for n in own.parameters})
-    moments, _ = gradient_moments(model, batch, loss, products, method=method, chunk=chunk)
+    refuse_other_axis(model, batch_of(batch)[0], "covariance_traces")
+    with untouched(model):
+        moments, _ = gradient_moments(model, batch, loss, products, method=method, chunk=chunk)
     return traces_of(own, products, parameters, moments)
 
 
@@ -170,7 +176,7 @@ def gradient_moments(
     for first in range(0, samples, chunk):
         part = [tuple(t[first : first + chunk] for t in ts) for ts in (inputs, targets)]
         if method == "vmap":
-            sums = by_vmap(second, products, model, whole, part[0], part[1], loss)
+            sums = sample_by_sample(second, products, model, whole, part[0], part[1], loss)
         else:
             sums = _by_layers(second, products, model, part[0], part[1], loss)
         for name, g in sums.items():
@@ -254,8 +260,8 @@ def _by_layers(
             found = torch.autograd.grad(value, [own[n] for n in trained], allow_unused=True) if trained else ()
         if capture.elsewhere:
             raise InputError(f"covariance_traces.model: {capture.elsewhere}.")
-        given = {n: g for n, g in zip(trained, found, strict=True) if g is not None}
-        sums = {n: in_single(given[n] if n in given else torch.zeros_like(own[n])) for n in products.names}
+        given = dict(zip(trained, found, strict=True))
+        sums = {n: in_single(dense(given.get(n), own[n])) for n in products.names}
         frozen = set(products.names) - set(trained)
         left: set[str] = set(capture.unread) | frozen
         uses: dict[str, list[Gradient]] = {}
@@ -285,8 +291,33 @@ def _by_layers(
         left |= crossing
     add_crossing(out, products, {n: uses[n] for n in crossing - left if uses.get(n)}, sums)
     if left:
-        found = by_vmap(out, products, model, sorted(left), inputs, targets, loss)
+        found = sample_by_sample(out, products, model, sorted(left), inputs, targets, loss)
         sums |= {n: in_single(found[n]) for n in frozen}
+    return sums
+
+
+def sample_by_sample(
+    out: Tensor, products: SliceProducts, model: nn.Module, names: Sequence[str], inputs: Any, targets: Any, loss: Loss
+) -> dict[str, Tensor]:
+    """As `by_vmap`, one sample after another where that cannot be: with recurrent layers, or branches on data."""
+    before = out.clone()
+    try:
+        return by_vmap(out, products, model, names, inputs, targets, loss)
+    except (RuntimeError, NotImplementedError):
+        out.copy_(before)
+    own = dict(model.named_parameters())
+    chunk = max(1, 4 * BUDGET // max(sum(own[n].numel() for n in names), 1))
+    sums = {n: torch.zeros_like(own[n], requires_grad=False) for n in names}
+    for first in range(0, len(inputs[0]), chunk):
+        xs, ys = (tuple(t[first : first + chunk] for t in ts) for ts in (inputs, targets))
+
+        def loss_of(k: int, xs: Any = xs, ys: Any = ys) -> Tensor:
+            return sample_losses(loss(model(*(x[k : k + 1] for x in xs)), *(y[k : k + 1] for y in ys)), 1)
+
+        each = {n: in_single(g) for n, g in single_gradients(model, names, len(xs[0]), loss_of).items()}
+        products.add_samples(out, each)
+        for n, g in each.items():
+            sums[n] += g.sum(0)
     return sums
 
 

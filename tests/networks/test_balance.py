@@ -12,6 +12,7 @@ from sde.networks import balance, covariance_traces, symmetries
 from sde.networks.equilibrium import effective_rates, equilibria, relaxation_times, states
 from sde.networks.optimiser_rules import Rule
 from sde.networks.slice_products import SliceProducts, in_double
+from sde.networks.untouched import largest_change, outputs_by_mode
 from symbolic.errors import InputError
 from tests.networks.watched import charges_of, network, rows
 from tests.networks.zoo import Lambda, attention, tensor
@@ -183,6 +184,61 @@ def test_effective_rates_rest_where_growth_and_decay_balance():
     found = effective_rates(norm, unit / norm, rule)
     np.testing.assert_allclose(found["angle"], found["angle_at_rest"], rtol=1e-12)
     np.testing.assert_allclose(found["rate"], 1.0 / norm)
+
+
+def remembering(layer):
+    """Unbalanced, with a layer that remembers batches or draws."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 6), layer, nn.ReLU(), nn.Linear(6, 2)).double()
+    with torch.no_grad():
+        for p in model[3].parameters():
+            p *= 5
+        for p in layer.parameters():
+            p += 0.5 * torch.rand_like(p)
+    return model
+
+
+STATEFUL = {
+    "batch norm": lambda: nn.BatchNorm1d(6),
+    "batch norm, eval": lambda: nn.BatchNorm1d(6).eval(),
+    "instance norm": lambda: nn.Sequential(
+        nn.Unflatten(1, (3, 2)), nn.InstanceNorm1d(3, affine=True, track_running_stats=True), nn.Flatten()
+    ),
+    "dropout": lambda: nn.Dropout(0.5),
+    "noise": lambda: Lambda(lambda m, x: x * torch.rand_like(x)),
+}
+
+
+@pytest.mark.parametrize("name", STATEFUL)
+def test_nothing_but_parameters_is_changed(name):
+    """Neither running statistics nor flags nor random numbers; outputs stay in training and in evaluation."""
+    model, x = remembering(STATEFUL[name]()), torch.randn(32, 4).double()
+    before = copy.deepcopy(model)
+    state, modes = torch.get_rng_state(), [m.training for m in model.modules()]
+    done = balance(model, x)
+    assert torch.equal(state, torch.get_rng_state()) and modes == [m.training for m in model.modules()]
+    assert all(torch.equal(a, b) for a, b in zip(model.buffers(), before.buffers(), strict=True))
+    assert done.changed < 1e-12 and done.before > 0.1 > done.after
+    for mode in (True, False):
+        outputs = []
+        for m in (model.train(mode), before.train(mode)):
+            torch.manual_seed(1)
+            outputs.append(copy.deepcopy(m)(x))
+        torch.testing.assert_close(*outputs, rtol=1e-10, atol=1e-12)
+
+
+def test_a_change_of_any_output_is_told():
+    """Of a mapping of outputs, too, and in evaluation where a model is training."""
+    model = Lambda(
+        lambda m, x: {"a": m.a(x), "b": m.b(x) if m.training else 2 * m.b(x)}, a=nn.Linear(3, 2), b=nn.Linear(3, 2)
+    )
+    x = (torch.randn(8, 3),)
+    before = outputs_by_mode(model, x)
+    assert largest_change(before, outputs_by_mode(model, x)) == 0.0
+    with torch.no_grad():
+        for p in model.parameters():
+            p += 1
+    assert largest_change(before, outputs_by_mode(model, x)) > 0.1
 
 
 def test_bad_input_is_refused():

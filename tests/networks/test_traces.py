@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from sde.networks import Charge, covariance_traces
 from sde.networks.charge import Term
+from sde.networks.single_samples import dense
 from symbolic.errors import InputError
 
 SAMPLES = 11
@@ -277,6 +278,81 @@ def test_traces_are_those_of_the_covariance_of_gradients():
     assert found.squared[0] == pytest.approx(np.trace(sigma @ a @ a), rel=1e-12)
     assert found.mean[0] == pytest.approx(mean @ a @ mean - np.trace(sigma @ a) / SAMPLES, rel=1e-12)
     assert found.drift(0.1, 4)[0] == pytest.approx(0.01 * (found.noise[0] / 4 + found.mean[0]))
+
+
+class Last(nn.Module):
+    """What a recurrent layer says at the end of a sequence."""
+
+    def __init__(self, layer, first=True):
+        super().__init__()
+        self.layer, self.out, self.first = layer, nn.Linear(3, 2), first
+
+    def forward(self, x):
+        return self.out(self.layer(x if self.first else x.transpose(0, 1))[0].select(1 if self.first else 0, -1))
+
+
+class Branching(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.w, self.out = nn.Parameter(torch.randn(4, 3)), nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.out(torch.relu(x @ self.w) if x.mean() > -100 else x @ self.w).mean(1)
+
+
+class Sparse(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table, self.out = nn.Embedding(7, 3, sparse=True), nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.out(self.table(x)).mean(1)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Last(nn.LSTM(4, 3, batch_first=True)),
+        lambda: Last(nn.RNN(4, 3, nonlinearity="relu"), first=False),
+        lambda: Last(nn.GRU(4, 3, batch_first=True, num_layers=2, dropout=0.5).eval()),
+        Branching,
+        Sparse,
+    ],
+)
+def test_what_vmap_does_not_take_goes_sample_by_sample(make):
+    torch.manual_seed(1)
+    model = make().double()
+    ids = torch.randint(0, 7, (SAMPLES, 5))
+    x = ids if isinstance(model, Sparse) else torch.randn(SAMPLES, 5, 4).double()
+    y, charges = torch.randn(SAMPLES, 2).double(), every_kind(model)
+    single = []
+    for k in range(SAMPLES):
+        model.zero_grad()
+        squares(model(x[k : k + 1]), y[k : k + 1]).sum().backward()
+        single.append({n: dense(p.grad, p) for n, p in model.named_parameters()})
+    mean = {n: sum(g[n] for g in single) / SAMPLES for n in single[0]}
+    apart = [{n: g[n] - mean[n] for n in g} for g in single]
+    model.zero_grad()
+    for method in ("grams", "vmap"):
+        found = covariance_traces(model, (x, y), squares, charges, method=method, chunk=7)
+        wanted = [sum(float(c.form(g, g)) for g in apart) / (SAMPLES - 1) for c in charges]
+        np.testing.assert_allclose(found.noise, wanted, rtol=1e-9, atol=1e-12 * max(map(abs, wanted)))
+    assert all(p.grad is None for p in model.parameters())
+
+
+class First(nn.Module):
+    def forward(self, found):
+        return found[0]
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM])
+def test_sequences_first_are_refused(kind):
+    """Where the first axis counts time; a model that transposes by itself is taken, above."""
+    model = nn.Sequential(kind(4, 3), First())
+    whole = [charge(of_slices("0.weight_ih_l0", (), (0,), (0,), (1.0,)))]
+    with pytest.raises(InputError, match="batch_first"):
+        covariance_traces(model, (torch.randn(5, SAMPLES, 4), torch.randn(5, SAMPLES, 3)), squares, whole)
 
 
 def test_bad_input_is_refused():
