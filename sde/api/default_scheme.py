@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sde.api import per_path, sweep
+from sde.api import per_path, sweep, timed
 from sde.api.survey import Survey
 from sde.settings import RunSettings
 from symbolic.dynamics.equation import SDE
@@ -42,7 +42,7 @@ def by_equation(problem: SDE, settings: RunSettings) -> tuple[str, str]:
     numbers = sweep.numbers(problem, settings.parameters)
     own = per_path.read(problem, settings.parameters, settings.paths, settings.seed)
     given = (settings.start, settings.paths, settings.seed, settings.time, settings.start_time, own)
-    survey = Survey(problem, numbers, *given)
+    survey = Survey(problem, numbers, *given, timed.of_problem(problem, settings.gather))
     step = min(settings.dt or survey.step(), settings.time)
     stiff, rate = stiffness(survey, step)
     if stiff:

@@ -17,6 +17,7 @@ from sde.api import (
     sweep,
     time_jumps,
     time_steps,
+    timed,
 )
 from sde.api.placement import placed
 from sde.api.prepared_run import run_prepared
@@ -292,14 +293,14 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
         check_exact_law(problem, require_scheme(scheme), refine)
     if isinstance(problem, Loss) and sgd is not None and require_scheme(scheme) != "euler-maruyama":
         problem, sgd = SDE.from_loss(problem, sgd), None
-    chosen = find(require_scheme(scheme))[0]
+    chosen, looked = find(require_scheme(scheme))[0], timed.of_problem(problem, settings.gather)
     survey, own = None, per_path.read(problem, settings.parameters, settings.paths, settings.seed)
     if isinstance(problem, SDE):
         numbers = sweep.numbers(problem, settings.parameters)
-        survey = Survey(problem, numbers, start, settings.paths, settings.seed, time, began, own)
-        step = step or survey.step()
+        survey = Survey(problem, numbers, start, settings.paths, settings.seed, time, began, own, looked)
+    jumps += time_jumps.of_problem(problem, looked, time, began, survey.numbers() if survey else {})
+    step = step or (survey.step(jumps) if survey else None)
     assert step is not None
-    jumps += time_jumps.of_problem(problem, settings.gather, time, began, survey.numbers() if survey else {})
     nodes = passages.impulse_times(problem, time, began)
     grid = even
     if dt is None or len(jumps) or len(nodes):

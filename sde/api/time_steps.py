@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sde.api.step_inputs import Motion
+from sde.api.unseen import Unseen
 from sde.engine import step_check
 from sde.engine.accumulators.moments import Moments
 from sde.engine.ensemble import Outcome
@@ -84,11 +85,12 @@ def warn_of_short_steps(grid: Grid, dt: float, time: float) -> None:
         )
 
 
-def warn_of_unseen(found: tuple[float, float], dt: float) -> None:
-    """Say that coefficients change within a step."""
+def warn_of_unseen(found: Unseen, dt: float) -> None:
+    """Say that something changes within a step."""
     warn(
-        f"dt: the coefficients change in time within a step of {dt:g}: over the run one adds up to {found[0]:.4g} by"
-        f" the steps, and to {found[1]:.4g} by closer looks. Take a smaller dt, or name the times with steps_at=.",
+        f"dt: {found.what} changes in time within a step of {dt:g}: over the run it {found.does}"
+        f" {found.by_steps:.4g} by the steps, and {found.by_looks:.4g} by closer looks. Take a smaller dt, or name the"
+        " times with steps_at=.",
         StepWarning,
     )
 
