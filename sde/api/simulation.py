@@ -281,7 +281,8 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
     problem, sgd, settings = given.problem, given.sgd, given.settings
     dt, start, time = settings.dt, settings.start, settings.time
     assert time is not None
-    scheme, why = default_scheme.chosen(problem, settings)
+    choice = default_scheme.chosen(problem, settings)
+    scheme, why = choice.scheme, choice.why
     began = settings.start_time
     save_at, refine = settings.saves.save_at, settings.refine
     check_files(problem, settings.checkpoint, settings.saves.out)
@@ -299,7 +300,7 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
         numbers = sweep.numbers(problem, settings.parameters)
         survey = Survey(problem, numbers, start, settings.paths, settings.seed, time, began, own, looked)
     jumps += time_jumps.of_problem(problem, looked, time, began, survey.numbers() if survey else {})
-    step = step or (survey.step(jumps) if survey else None)
+    step = step or choice.step or (survey.step(jumps) if survey else None)
     assert step is not None
     nodes = passages.impulse_times(problem, time, began)
     grid = even

@@ -99,6 +99,11 @@ class Survey:
             values = self.coefficients.drift(ends, np.zeros(2 * len(x)))
         return (values[:, : len(x)] - values[:, len(x) :]) / (2 * gap)
 
+    def begin(self, paths: int) -> np.ndarray:
+        """The states at which so many paths begin, (D, paths), those of the first over again where there are fewer."""
+        start = starts.reader(parameters_of(self.sde), self.start, self.paths, self.seed, self.sde.dimension)
+        return start.several(paths)[:, : self.sde.dimension].T
+
     def _begin(self) -> np.ndarray:
         """The state at which the first path begins, (D,)."""
         return starts.reader(parameters_of(self.sde), self.start, self.paths, self.seed, self.sde.dimension)(0, 1)[0]
