@@ -105,7 +105,8 @@ def simulate(
         events and `steps_at`, and the t of coefficients and schedules count as the equation's do, from 0.
     dt : float, optional
         Longest step. Left out: a quarter of the learning rate; for an SDE a thousandth of the time, or as short as the
-        rates ask that a few pilot paths see (drift's Jacobian, noise, input that changes in time). attrs["dt"] tells.
+        rates ask that a few pilot paths see (drift's Jacobian, noise, input that changes in time), less those of a
+        linear part that a scheme solves which "auto" takes. attrs["dt"] tells.
     paths : int
         Paths of the ensemble.
     seed : int
