@@ -56,7 +56,8 @@ def picked(sde: SDE, *, paths: bool = False) -> tuple[str, str]:
     settings = RunSettings(
         command="simulate", start=begin, time=1.0, dt=STEP, paths=20, scheme=default_scheme.AUTO, saves=keep
     )
-    return default_scheme.chosen(sde, settings)
+    found = default_scheme.chosen(sde, settings)
+    return found.scheme, found.why
 
 
 def written(sde: SDE) -> str:
@@ -132,8 +133,10 @@ def page() -> str:
         "## What `auto` picks\n",
         f"Asked for statistics or for paths (`keep`), at dt = {STEP}. Domains come first; then stiffness at the start,"
         f" of up to {default_scheme.MOST_STATES} states: an eigenvalue of the drift's Jacobian below"
-        f" {default_scheme.STIFF:g} per step; then the noise. A scheme that would meet a coefficient's singularity at"
-        " the end of a run is passed over.\n",
+        f" {default_scheme.STIFF:g} per step, or one that turns by more than a radian; then the noise. Without a dt,"
+        " where a linear part of the drift is what is fast, noise is of constants and time in no coefficient, a run"
+        " that only looks at its saves takes steps that follow the rest. A scheme that would meet a coefficient's"
+        " singularity at the end of a run is passed over.\n",
         table(["equation", "", "asked for", "scheme", "why"], answers()),
         "Then look at two numbers of the result: `run.exploded`, and the step's own check, whose warning says by how"
         " much half the step would change what was saved. `noetherflow schemes` prints the schemes in a terminal.\n",

@@ -17,6 +17,7 @@ from sde.api import (
     sweep,
     time_jumps,
     time_steps,
+    timed,
 )
 from sde.api.placement import placed
 from sde.api.prepared_run import run_prepared
@@ -104,7 +105,8 @@ def simulate(
         events and `steps_at`, and the t of coefficients and schedules count as the equation's do, from 0.
     dt : float, optional
         Longest step. Left out: a quarter of the learning rate; for an SDE a thousandth of the time, or as short as the
-        rates ask that a few pilot paths see (drift's Jacobian, noise, input that changes in time). attrs["dt"] tells.
+        rates ask that a few pilot paths see (drift's Jacobian, noise, input that changes in time), less those of a
+        linear part that a scheme solves which "auto" takes. attrs["dt"] tells.
     paths : int
         Paths of the ensemble.
     seed : int
@@ -280,7 +282,8 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
     problem, sgd, settings = given.problem, given.sgd, given.settings
     dt, start, time = settings.dt, settings.start, settings.time
     assert time is not None
-    scheme, why = default_scheme.chosen(problem, settings)
+    choice = default_scheme.chosen(problem, settings)
+    scheme, why = choice.scheme, choice.why
     began = settings.start_time
     save_at, refine = settings.saves.save_at, settings.refine
     check_files(problem, settings.checkpoint, settings.saves.out)
@@ -292,14 +295,14 @@ def _integrate(given: provenance.Given) -> xr.Dataset:
         check_exact_law(problem, require_scheme(scheme), refine)
     if isinstance(problem, Loss) and sgd is not None and require_scheme(scheme) != "euler-maruyama":
         problem, sgd = SDE.from_loss(problem, sgd), None
-    chosen = find(require_scheme(scheme))[0]
+    chosen, looked = find(require_scheme(scheme))[0], timed.of_problem(problem, settings.gather)
     survey, own = None, per_path.read(problem, settings.parameters, settings.paths, settings.seed)
     if isinstance(problem, SDE):
         numbers = sweep.numbers(problem, settings.parameters)
-        survey = Survey(problem, numbers, start, settings.paths, settings.seed, time, began, own)
-        step = step or survey.step()
+        survey = Survey(problem, numbers, start, settings.paths, settings.seed, time, began, own, looked)
+    jumps += time_jumps.of_problem(problem, looked, time, began, survey.numbers() if survey else {})
+    step = step or choice.step or (survey.step(jumps) if survey else None)
     assert step is not None
-    jumps += time_jumps.of_problem(problem, settings.gather, time, began, survey.numbers() if survey else {})
     nodes = passages.impulse_times(problem, time, began)
     grid = even
     if dt is None or len(jumps) or len(nodes):

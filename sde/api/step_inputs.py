@@ -8,11 +8,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import sympy as sp
 
 from sde.api import sweep
 from sde.engine import inputs, time_grid
 from sde.engine.initial_states import InitialStates
-from sde.engine.pilot import PATHS, Pilot, pilot
+from sde.engine.pilot import PATHS, Field, Pilot, pilot
 from sde.engine.time_grid import Grid, Rule, RunClock
 from sde.kernels.drivers import Driver
 from symbolic.arrays.evaluation import evaluate
@@ -103,7 +104,7 @@ class Coefficients:
 
     def __init__(self, sde: SDE, parameters: Sequence[Any] | np.ndarray) -> None:
         symbols = (*sde.states, time_symbol, *sde.parameters)
-        self._parameters, self._shape = parameters, sde.diffusion_matrix.shape
+        self._sde, self._parameters, self._shape = sde, parameters, sde.diffusion_matrix.shape
         self._drift = Numeric(list(sde.drift_vector), symbols)
         self._diffusion = Numeric(list(sde.diffusion_matrix), symbols)
 
@@ -112,6 +113,13 @@ class Coefficients:
 
     def diffusion(self, x: np.ndarray, t: np.ndarray) -> np.ndarray:
         return self._diffusion([*x, t, *self._parameters]).reshape(*self._shape, -1)
+
+    def formulas(self, named: Mapping[str, sp.Expr]) -> tuple[Field, list[str]]:
+        """Other formulas of states and time, as a function, and the name of each row; Brownian motions are 0. Raises
+        ValueError."""
+        sde = self._sde
+        of = Numeric(list(named.values()), (*sde.states, time_symbol, *sde.parameters, *sde.W))
+        return lambda x, t: of([*x, t, *self._parameters, *[0.0] * len(sde.W)]), list(named)
 
 
 class ArrayCoefficients:
@@ -125,6 +133,11 @@ class ArrayCoefficients:
 
     def diffusion(self, x: np.ndarray, t: np.ndarray) -> np.ndarray:
         return self._values(self._sde.strengths, x, t, *((self._sde.shared,) if self._sde.shared else ()))
+
+    def formulas(self, named: Mapping[str, Array]) -> tuple[Field, list[str]]:
+        """As `Coefficients.formulas`; a row for each entry."""
+        nodes = list(named.values())
+        return lambda x, t: self._values(nodes, x, t), [name for name, n in named.items() for _ in range(n.size)]
 
     def _values(self, nodes: Sequence[Array], x: np.ndarray, t: np.ndarray, *tail: int) -> np.ndarray:
         n, at, values = x.shape[1], 0, dict[Any, Any](self._parameters) | {time_symbol: t}

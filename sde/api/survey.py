@@ -3,8 +3,9 @@ narrower than a step."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ import sympy as sp
 from sde.api import starts
 from sde.api.per_path import NONE, Own
 from sde.api.step_inputs import ArrayCoefficients, Coefficients, along_paths
-from sde.engine import step_check, time_grid
+from sde.api.timed import NOTHING, Timed
+from sde.api.unseen import LOOKS, Looks, Unseen
+from sde.engine import time_grid
 from sde.engine.initial_states import over_again
-from sde.engine.pilot import PATHS, Pilot
+from sde.engine.pilot import PATHS, Field, Pilot
 from sde.engine.time_grid import Grid
 from symbolic.codegen.prepare import parameters_of
 from symbolic.dynamics import discontinuities
@@ -29,14 +32,12 @@ MOST_DEFAULT = 10_000_000
 """Most steps that a run takes which was not told how many."""
 FEWEST_DEFAULT = 1000
 """Steps of a run in which nothing is fast."""
-LOOKS = 1 << 16
-"""Times at which coefficients are looked at beside the steps' own."""
 
 
 @dataclass(frozen=True)
 class Survey:
     """What is known of an SDE before its run. parameters: numbers, (P,), NaN for those that
-    each path has for itself (own); began: when the run begins."""
+    each path has for itself (own); began: when the run begins; beside: what else it looks at in time."""
 
     sde: SDE
     parameters: np.ndarray
@@ -46,6 +47,7 @@ class Survey:
     time: float
     began: float = 0.0
     own: Own = NONE
+    beside: Timed = NOTHING
 
     @cached_property
     def coefficients(self) -> Coefficients | ArrayCoefficients | None:
@@ -97,13 +99,18 @@ class Survey:
             values = self.coefficients.drift(ends, np.zeros(2 * len(x)))
         return (values[:, : len(x)] - values[:, len(x) :]) / (2 * gap)
 
+    def begin(self, paths: int) -> np.ndarray:
+        """The states at which so many paths begin, (D, paths), those of the first over again where there are fewer."""
+        start = starts.reader(parameters_of(self.sde), self.start, self.paths, self.seed, self.sde.dimension)
+        return start.several(paths)[:, : self.sde.dimension].T
+
     def _begin(self) -> np.ndarray:
         """The state at which the first path begins, (D,)."""
         return starts.reader(parameters_of(self.sde), self.start, self.paths, self.seed, self.sde.dimension)(0, 1)[0]
 
-    def step(self) -> float:
+    def step(self, ends: Sequence[float] = ()) -> float:
         """The step of a run that was given none: a thousandth of its time, or as short as its rates and its input ask
-        for. Raises ValueError where that takes too many steps."""
+        for. ends: times at which steps end anyhow. Raises ValueError where that takes too many steps."""
         step = min(self.time / FEWEST_DEFAULT, self.pilot.step)
         if self.time / step > MOST_DEFAULT:
             raise InputError(
@@ -111,10 +118,8 @@ class Survey:
                 f" which takes {self.time / step:.2g} steps to resolve; got none (NoneType). Give a dt, shorten the"
                 " run, or take out what is fast (scheme='implicit-euler' stays stable at long steps)."
             )
-        while (
-            self.moves_with_time
-            and self.time / step < LOOKS
-            and self.unseen(time_grid.continuous(self.time, step, 2, begin=self.began))
+        while self.time / step < LOOKS and self.unseen(
+            time_grid.continuous(self.time, step, 2, ends, begin=self.began)
         ):
             step /= 2
         return step
@@ -124,24 +129,37 @@ class Survey:
         known = zip(self.sde.parameters, map(float, self.parameters), strict=True)
         return {p: x for p, x in known if not np.isnan(x)}
 
-    def unseen(self, grid: Grid) -> tuple[float, float] | None:
-        """What a coefficient at the start adds up to over the run by the steps, and by many more looks, where the two
-        differ by more than 5 % of its size."""
-        if not self.moves_with_time or self.coefficients is None or grid.steps > 2 * LOOKS:
+    def unseen(self, grid: Grid) -> Unseen | None:
+        """What changes within the steps: a coefficient, a rate or an integrand that adds up to something else by many
+        more looks, or a level or extreme that reaches another value, at the start or one deviation of noise from it."""
+        summed, reaching = self.beside.summed(), self.beside.reaching()
+        if not (self.moves_with_time or summed or reaching) or self.coefficients is None or grid.steps > 2 * LOOKS:
             return None
-        begin = self._begin()
-        rng = np.random.Generator(np.random.Philox(21))
-        looks = LOOKS if not self.sde.arrays else max(grid.steps, LOOKS // self.sde.dimension)
-        many = (np.arange(looks) + rng.random(looks)) * (self.time / looks) + self.began
-        at = grid.at(np.arange(grid.steps + 1))
-        by_steps = self._values(begin, at)
-        by_looks = self._values(begin, many)
-        with np.errstate(all="ignore"):
-            sums, requested = np.trapezoid(by_steps, at, axis=1), by_looks.mean(axis=1) * self.time
-            size = np.abs(by_looks).mean(axis=1) * self.time
-            off = np.abs(sums - requested) > step_check.TOLERATED * size
-        worst = np.flatnonzero(off & np.isfinite(sums) & np.isfinite(requested))
-        return (float(sums[worst[0]]), float(requested[worst[0]])) if len(worst) else None
+        most = LOOKS if not self.sde.arrays else max(grid.steps, LOOKS // self.sde.dimension)
+        looks, begin, found = Looks.of(grid, self.time, self.began, most), self._begin(), None
+        if self.moves_with_time:
+            found = looks.sums(lambda row: "a coefficient", partial(self._values, begin))
+        if found is None and (summed or reaching):
+            found = self._unseen_beside(looks, begin, summed, reaching)
+        return found
+
+    def _unseen_beside(
+        self, looks: Looks, begin: np.ndarray, summed: Mapping[str, Any], reaching: Mapping[str, Any]
+    ) -> Unseen | None:
+        assert self.coefficients is not None
+        try:
+            (add, names), (reach, levels) = (self.coefficients.formulas(of) for of in (summed, reaching))
+        except ValueError:
+            return None
+        first, found = np.full(1, self.began), None
+        noise = self.coefficients.diffusion(begin[:, None], first).reshape(len(begin), -1)
+        away = begin + np.sqrt(np.square(noise).sum(axis=1) * self.time)
+        for x in (begin, away) if summed else ():
+            found = found or looks.sums(names.__getitem__, partial(_held, add, x))
+        if reaching:
+            spread = np.abs(_held(reach, away, first) - _held(reach, begin, first))[:, 0]
+            found = found or looks.largest(levels.__getitem__, partial(_held, reach, begin), spread)
+        return found
 
     def _values(self, begin: np.ndarray, at: np.ndarray) -> np.ndarray:
         """Entries of the drift, and squares of the noises', at the start's state and given times."""
@@ -165,3 +183,8 @@ class Survey:
                 f" at the last one, time {self.began + self.time:g}; got {scheme!r} (str). Use a scheme that looks at a"
                 " step's beginning only (euler-maruyama, milstein), or end the run earlier."
             )
+
+
+def _held(formulas: Field, x: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Values at one state, (D,), and given times."""
+    return formulas(np.repeat(x[:, None], len(at), axis=1), at)

@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 
 from sde.api.step_inputs import Motion
+from sde.api.unseen import Unseen
 from sde.engine import step_check
 from sde.engine.accumulators.moments import Moments
 from sde.engine.ensemble import Outcome
 from sde.engine.plan import Plan
+from sde.engine.quantiles import exact
 from sde.engine.time_grid import Grid
+from sde.kernels.statistics.moments import HIGH, LOW
 from symbolic.errors import InputError, warn
 
 
@@ -48,7 +51,7 @@ class Steps:
         assert self.order is not None
         plan, moments = trial.plan, outcome.total[Moments].cells
         try:
-            found = step_check.examine(trial, self.order, moments)
+            found = step_check.examine(trial, self.order, moments, lambda: _quartiles(outcome))
         except KeyboardInterrupt:  # the run itself is complete
             return float("nan")
         if not found.passed:
@@ -57,6 +60,19 @@ class Steps:
         if row is not None:
             warn_of_rounding(names[row], plan.program.dtype.name, self.grid.steps)
         return float(f"{found.error:.3g}")
+
+
+def _quartiles(outcome: Outcome) -> np.ndarray | None:
+    """Of all saved observables, (3, saves, O), None where paths went to a file."""
+    moments, at = outcome.total[Moments].cells, [0.25, 0.5, 0.75]
+    if outcome.sketches:
+        found = outcome.sketches[0].quantiles(at, moments[:, :, LOW].ravel(), moments[:, :, HIGH].ravel())[0]
+    elif outcome.kept.size:
+        some = outcome.kept[:, :, : step_check.ENOUGH].copy()  # which `exact` puts in order
+        found = exact(some.reshape(moments.shape[0] * moments.shape[1], -1), at)
+    else:
+        return None
+    return found.reshape(3, *moments.shape[:2])
 
 
 def places(steps_at: Any, time: float, began: float = 0.0) -> list[float]:
@@ -84,11 +100,12 @@ def warn_of_short_steps(grid: Grid, dt: float, time: float) -> None:
         )
 
 
-def warn_of_unseen(found: tuple[float, float], dt: float) -> None:
-    """Say that coefficients change within a step."""
+def warn_of_unseen(found: Unseen, dt: float) -> None:
+    """Say that something changes within a step."""
     warn(
-        f"dt: the coefficients change in time within a step of {dt:g}: over the run one adds up to {found[0]:.4g} by"
-        f" the steps, and to {found[1]:.4g} by closer looks. Take a smaller dt, or name the times with steps_at=.",
+        f"dt: {found.what} changes in time within a step of {dt:g}: over the run it {found.does}"
+        f" {found.by_steps:.4g} by the steps, and {found.by_looks:.4g} by closer looks. Take a smaller dt, or name the"
+        " times with steps_at=.",
         StepWarning,
     )
 

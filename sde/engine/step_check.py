@@ -37,6 +37,11 @@ measure."""
 WIDE = 0.2
 """Share of what an observable does in the run that its bulk must have spread to before where paths lie in it tells
 anything."""
+HEAVY = 1.0
+"""Standard deviation, as a share of the distance between quartiles, from which on tails are so heavy that what an
+observable does in the run is measured by quartiles too; of a normal it is 0.74."""
+ENOUGH = 4096
+"""Paths by which a run's quartiles are known well enough."""
 CERTAIN = 5.0
 """Standard errors that a difference must be away from 0 to count."""
 KINDS, MOMENTS = ("mean", "standard deviation", "distribution", "distribution"), 2
@@ -151,10 +156,13 @@ def _saves(plan: Plan, stop: Stop) -> tuple[np.ndarray, int]:
     return saved, int((paths.events.dead >= 0).sum())
 
 
-def examine(trial: Trial, order: float, moments: np.ndarray) -> Finding:
+def examine(
+    trial: Trial, order: float, moments: np.ndarray, quartiles: Callable[[], np.ndarray | None] = lambda: None
+) -> Finding:
     """What the step does, by a trial. order: the scheme's weak order, by which a difference becomes an error. moments:
     the run's own, (saves, O, 5): errors count beside what an observable does in the whole run, as what is smooth is all
-    discretisation in its first steps. Raises KeyboardInterrupt."""
+    discretisation in its first steps. quartiles: its own (3, saves, O), asked for where tails are heavy. Raises
+    KeyboardInterrupt."""
     (a, lost), (b, fewer) = trial.ends()
     plan, grid, saves = trial.plan, trial.grid, trial.head.saves
     times = grid.at(saves)
@@ -164,7 +172,7 @@ def examine(trial: Trial, order: float, moments: np.ndarray) -> Finding:
         mean = moments[:, :, MEAN]
         std = np.sqrt(moments[:, :, M2] / np.maximum(moments[:, :, COUNT] - 1, 1))
         scale = np.nanmax(np.hypot(std, mean - mean[0]), axis=0)
-        sizes = _errors(a, b, scale, 256 * float(np.finfo(plan.program.dtype).eps))
+        sizes = _errors(a, b, scale, 256 * float(np.finfo(plan.program.dtype).eps), partial(_extent, quartiles))
     largest = sizes.reshape(len(KINDS), -1).max(axis=1) * 2**order / (2**order - 1)
     moved = largest[:MOMENTS].max() > TOLERATED  # moments first, as everybody knows what they are
     kind = int(np.argmax(largest[: MOMENTS if moved else None]))
@@ -174,10 +182,22 @@ def examine(trial: Trial, order: float, moments: np.ndarray) -> Finding:
     return Finding(int(row), KINDS[kind], float(times[at]), error, (lost, fewer), trial.lanes, share, noise)
 
 
-def _errors(a: np.ndarray, b: np.ndarray, scale: np.ndarray, rounding: float) -> np.ndarray:
+def _extent(quartiles: Callable[[], np.ndarray | None]) -> np.ndarray | None:
+    """Distance between quartiles and change of the median, the most of a run, (O,)."""
+    found = quartiles()
+    return None if found is None else np.nanmax(np.hypot(found[2] - found[0], found[1] - found[1][0]), axis=0)
+
+
+def _errors(
+    a: np.ndarray,
+    b: np.ndarray,
+    scale: np.ndarray,
+    rounding: float,
+    extent: Callable[[], np.ndarray | None] = lambda: None,
+) -> np.ndarray:
     """What the step shifts, as a share of the spread and change in the run, scale (O,), by save: the mean and the
     standard deviation, and, where tails are too heavy for these, where paths lie in the bulk, near and far from its
-    middle; 0 where chance may have made it: (KINDS, saves, O). a, b: (saves, O, n)."""
+    middle; 0 where chance may have made it: (KINDS, saves, O). a, b: (saves, O, n); extent: of the bulk in the run."""
     missing = ~(np.isfinite(a) & np.isfinite(b))
     if missing.any():
         a, b = np.where(missing, np.nan, a), np.where(missing, np.nan, b)
@@ -190,9 +210,13 @@ def _errors(a: np.ndarray, b: np.ndarray, scale: np.ndarray, rounding: float) ->
     one, two = (np.where(spreads, scatter, np.inf)[..., None] for scatter in (other, std))
     squares = (b - mean[..., None]) ** 2 / two - (a - other_mean[..., None]) ** 2 / one
     low, middle, high = exact(b.reshape(-1, b.shape[2]).copy(), [0.25, 0.5, 0.75]).reshape(3, *b.shape[:2])
-    middle, width = middle[..., None], np.where(high > low, high - low, np.inf)[..., None]
+    between = high - low
+    middle, width = middle[..., None], np.where(between > 0, between, np.inf)[..., None]
     fine, coarse = (np.tanh((x - middle) / width) for x in (b, a))
-    wide = high - low > WIDE * spread
+    wide = between > WIDE * spread
+    if (heavy := ~wide & (between > 0) & (std > HEAVY * between)).any() and (whole := extent()) is not None:
+        done = np.maximum(whole, np.hypot(between, middle[..., 0] - middle[0, ..., 0]))
+        wide |= heavy & (between > WIDE * done)
     means, scatters = _moments([squares, fine - coarse, fine**2 - coarse**2, fine, fine**2])
     size = np.abs([shift, std - other, means[1], means[2]])
     scatter = np.stack([shift_scatter, scatters[0] / 2, scatters[1], scatters[2]])

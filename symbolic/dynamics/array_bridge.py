@@ -108,9 +108,9 @@ class ArrayWay:
         return out, share
 
     def value(self, place: Array) -> Array:
-        """The level at a place."""
+        """The level at a place, where that is beyond an end of a period the greater of those at both ends."""
         at, share = self.states(place)
-        return mapped([self.g], {**at, CLOCK: CLOCK + share * self.length}.get)[0]
+        return _at_ends(self.problem, self.g, {**at, CLOCK: CLOCK + share * self.length})
 
     def onto(self, place: Array, share: Array, later: Array) -> dict[Array, Array]:
         """As `codegen.bridge_text`: the state on the level at a share of the step's time, moved along the noise; where
@@ -153,6 +153,18 @@ def kept(problem: ArraySDE, s: Array, x: Array, last: Array) -> Array:
     return x
 
 
+def _at_ends(problem: ArraySDE, f: Array, at: Mapping[Array, Array]) -> Array:
+    """f at states; where entries are at an end of a period, the greater of that and f at the other end."""
+    others = dict(at)
+    for s, domain in problem.domain.items():
+        if s in at and domain.kind == PERIODIC:
+            low, high, x = float(domain.low), float(domain.high), at[s]
+            down = elementwise("where", elementwise("less_equal", x, low), high, x)
+            others[s] = elementwise("where", elementwise("greater_equal", x, high), low, down)
+    (found,) = mapped([f], dict(at).get)
+    return found if others == dict(at) else elementwise("Max", found, mapped([f], others.get)[0])
+
+
 def _positive(variance: Array) -> Array:
     return elementwise("where", elementwise("greater", variance, 0), variance, 1)
 
@@ -172,4 +184,4 @@ def furthest_values(
     total: Any = np.sum(b * b, axis=-1) if problem.shared else b * b
     width = elementwise("sqrt", gap * gap + total * square)
     places = [kept(problem, s, s + (gap + sign * width) / 2, then[s]) for sign in (1, -1)]
-    return [mapped([f], {s: x, CLOCK: CLOCK + STEP}.get)[0] for x in places]
+    return [_at_ends(problem, f, {s: x, CLOCK: CLOCK + STEP}) for x in places]

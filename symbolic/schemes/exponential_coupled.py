@@ -54,7 +54,12 @@ def refuse(sde: Any) -> str | None:
 def exact(sde: Any) -> bool:
     """Whether its steps have the solution's own distribution: of a linear drift and noise of constants."""
     rest = sde.drift_vector - couplings(sde) * sp.ImmutableMatrix(sde.states)
-    return not refuse(sde) and all(sp.expand_mul(e).is_number for e in rest) and _kind(sde) != relaxed_noise.SPREAD
+    return draws_noise(sde) and all(sp.expand_mul(e).is_number for e in rest)
+
+
+def draws_noise(sde: Any) -> bool:
+    """Whether its noise has the distribution that its couplings leave of it."""
+    return not refuse(sde) and _kind(sde) != relaxed_noise.SPREAD
 
 
 def _kind(sde: Any) -> str:

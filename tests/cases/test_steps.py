@@ -12,9 +12,10 @@ import sympy as sp
 import xarray as xr
 from scipy import integrate
 
-from sde import SDE, SGD, simulate
+from sde import SDE, SGD, Jump, simulate
 from sde.api.time_steps import StepWarning
 from sde.engine.dataset import ExplosionWarning
+from symbolic import integral, running, states
 from symbolic.library import LIBRARY
 
 X, Y, V, Z, t = sp.symbols("X Y V Z t", real=True)
@@ -263,8 +264,48 @@ def test_case_a9_input_that_cannot_be_found_is_warned_of_or_resolved() -> None:
     """A narrow bell: told at dt = .01; the default step resolves it."""
     sde = SDE([X], [1000 * sp.exp(-(((t - 0.5037) / 0.0004) ** 2))], [[sp.Rational(1, 100)]], time=t)
     (said,) = told(lambda: simulate(sde, start={X: 0.0}, time=1.0, dt=0.01))
-    assert "change in time within a step of 0.01" in said and "steps_at=" in said
+    assert "a coefficient changes in time within a step of 0.01" in said and "steps_at=" in said
     assert mean(simulate(sde, start={X: 0.0}, time=1.0)) == pytest.approx(0.4 * np.sqrt(np.pi), abs=0.01)
+
+
+BELL: Any = 1000 * sp.exp(-(((t - 0.5037) / 0.0004) ** 2))
+BROWNIAN = SDE([X], [0], [[1]], time=t)
+PAIR = states("P", (2,))
+BESIDE: dict[str, tuple[SDE, dict[Any, Any], dict[str, Any]]] = {
+    "jumps[0].rate": (SDE([X], [0], [[0]], jumps=[Jump({X: X + 1}, rate=BELL)], time=t), {X: 0.0}, {}),
+    "integral(": (BROWNIAN, {X: 0.0}, {"observables": {"I": integral(X**2 * BELL)}}),
+    "running(max": (BROWNIAN, {X: 0.0}, {"observables": {"M": running(max, X + BELL)}}),
+    "events[up]": (BROWNIAN, {X: 0.0}, {"events": {"up": X > 100 - BELL}}),
+    "jumps[0].when": (SDE([X], [0], [[1]], jumps=[Jump({X: 0}, when=X + BELL > 100)], time=t), {X: 0.0}, {}),
+    "jumps[0].rate of arrays": (
+        SDE(PAIR, -PAIR, np.zeros(2), jumps=[Jump({PAIR: PAIR + 1}, rate=BELL * (1 + PAIR[0]))], time=t),
+        {PAIR: np.zeros(2)},
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_case_a9_what_else_changes_within_a_step_is_warned_of(name: str) -> None:
+    """The bell in a rate, an integral, an extreme or a level, where neither it nor the state at 0 shows it."""
+    sde, start, more = BESIDE[name]
+    said = told(lambda: simulate(sde, start=start, time=1.0, dt=0.05, paths=8, save_at=2, **more))
+    assert any(name.split(" of ")[0] in s and "changes in time within a step of 0.05" in s for s in said)
+
+
+def test_case_a9_the_default_step_resolves_rates_and_leaves_slow_ones_alone() -> None:
+    """A bell of a rate is as many jumps as its area; seasons, windows and ripples below the noise say nothing."""
+    sde, start, _ = BESIDE["jumps[0].rate"]
+    run, area = simulate(sde, start=start, time=1.0, paths=2000, save_at=2), 0.4 * np.sqrt(np.pi)
+    assert mean(run) == pytest.approx(area, abs=4 * np.sqrt(area / 2000))
+    window = 2000 * sp.Heaviside(t - 0.377) * sp.Heaviside(0.3775 - t)
+    slow = SDE([X], [0], [[1]], jumps=[Jump({X: X + 1}, rate=window + 2 + 2 * sp.sin(7 * t))], time=t)
+    ripple = {"M": running(max, X + sp.sin(1000 * t) / 100), "I": integral(X * sp.cos(3 * t))}
+    for dt in (None, 0.05):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", StepWarning)
+            run = simulate(slow, start={X: 0.0}, time=1.0, dt=dt, paths=8, save_at=2, observables=ripple)
+        assert run.attrs["dt"] > 5e-4
 
 
 @pytest.mark.parametrize("scheme", ["euler-maruyama", "sra1"])

@@ -10,7 +10,7 @@ import sympy as sp
 from scipy.linalg import expm
 
 from sde import simulate
-from symbolic import SDE
+from symbolic import SDE, integral
 from symbolic.schemes import step_map
 
 X, Y = sp.symbols("X Y", real=True)
@@ -24,6 +24,48 @@ def test_case_a6_a_stiff_ornstein_uhlenbeck_process(dt: float) -> None:
     assert float(run.X.sel(statistic="std")[-1]) ** 2 == pytest.approx(5e-4, rel=0.04)
     assert run.attrs["scheme"] == ("sra1" if dt == 0.0002 else "exponential-euler")
     assert ("not stiff" in run.attrs["scheme_reason"]) == (dt == 0.0002) and run.attrs["exploded_paths"] == 0
+
+
+def _damped(rate: float) -> SDE:
+    return SDE([X, Y], [Y, -rate * X - Y], [[0], [1]])
+
+
+FAST: dict[str, tuple[SDE, float, float | None, str, float | None]] = {
+    "relaxation over a long time": (SDE([X], [-1000 * X], [[1]]), 1e4, None, "exponential-euler", 1 / 2000),
+    "oscillator over a long time": (_damped(400), 1e4, None, "exponential-coupled", 1 / 800),
+    "oscillator": (_damped(400), 50, 0.1, "exponential-coupled", 1 / 800),
+    "fast state that drives a slow one": (
+        SDE([X, Y], [-3000 * X, Y - Y**3 + X], [[1, 0], [0, 1]]), 5, None, "exponential-coupled", 1 / 6000),
+    "two wells held together": (
+        SDE([X, Y], [2000 * (Y - X) + X - X**3, 2000 * (X - Y) + Y - Y**3], [[1, 0], [0, 1]]), 5, None,
+        "exponential-coupled", None),
+    "pendulum": (SDE([X, Y], [Y, -400 * sp.sin(X) - Y], [[0], [1]]), 1, 0.1, "sra1", None),
+    "noise of several": (SDE([X, Y], [-1000 * X, -500 * Y], [[1], [1]]), 0.1, None, "sra1", None),
+    "noise of the state": (SDE([X], [-1000 * X], [[X]]), 0.1, None, "platen-weak-2", None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_auto_without_a_step_does_not_resolve_what_its_scheme_solves(name: str) -> None:
+    """Stationary variances of X where steps are long beside its relaxation or turns: seen with no dt, and with an
+    oscillator's; what is no linear part of numbers, or leaves other noise, is resolved as it was."""
+    sde, time, dt, scheme, variance = FAST[name]
+    paths = 4000 if variance else 8
+    run = simulate(sde, start=dict.fromkeys(sde.states, 0.0), time=time, dt=dt, paths=paths, scheme="auto", save_at=2,
+                   check=False)  # fmt: skip
+    assert run.attrs["scheme"] == scheme and run.attrs["exploded_paths"] == 0
+    assert (run.attrs["dt"] > 5e-4) == scheme.startswith("exponential") or dt
+    if variance:
+        assert float(run.X.sel(statistic="std")[-1]) ** 2 == pytest.approx(variance, rel=5 * np.sqrt(2 / paths))
+
+
+def test_auto_resolves_all_where_a_run_looks_between_its_saves() -> None:
+    """An integral along paths, an event, and drifts that move with time ask for steps that resolve them."""
+    t, ou = sp.Symbol("t", real=True), SDE([X], [-1000 * X], [[1]])
+    seasons = SDE([X], [-1000 * X + sp.sin(50 * t)], [[1]], time=t)
+    for sde, more in ((ou, {"observables": {"I": integral(X**2)}}), (ou, {"events": {"up": X > 1}}), (seasons, {})):
+        run = simulate(sde, start={X: 0.0}, time=0.1, paths=8, scheme="auto", save_at=2, check=False, **more)
+        assert run.attrs["scheme"] == "sra1" and run.attrs["dt"] < 3e-5
 
 
 @pytest.mark.parametrize("K", [1, 100, 10_000])

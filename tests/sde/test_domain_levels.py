@@ -11,7 +11,7 @@ import sympy as sp
 from scipy.integrate import quad
 
 from sde import SDE, simulate
-from symbolic import running
+from symbolic import running, states
 from tests.sde.test_bent_levels import PATHS, leaves, near, run
 
 X, Y, V = sp.symbols("X Y V", real=True)
@@ -68,6 +68,23 @@ def test_a_period_has_no_beyond() -> None:
     angle = np.arccos(0.99) / (2 * np.pi)
     assert abs(found.wave_count.values[-1] / PATHS - leaves(0.75 - angle, 0.25 - angle, 0.1)) < 0.03
     assert found.top.sel(statistic="max").values.max() <= 1 and found.least.sel(statistic="min").values.min() >= 0
+
+
+@pytest.mark.parametrize("unit", [1, pytest.param(4, marks=pytest.mark.slow)])
+def test_entries_of_arrays_are_followed_around_a_period(unit: int) -> None:
+    """As above from 1/5 in one step, on (0, 1) and fourfold on (-1, 3): eq. (6.18)."""
+    Y, low, high = states("Y", (2,)), 0 if unit == 1 else -1, 1 if unit == 1 else 3
+    sde = SDE(Y, np.zeros(2), np.full(2, unit), domain={Y: ("periodic", low, high)})
+    events = {"high": Y[0] > low + 0.9 * unit}
+    if unit == 4:
+        events |= {"low": Y[1] < low + 0.4, "cube": Y[1] ** 3 > (low + 3.6) ** 3}
+    found = run(sde, {Y: np.full(2, low + unit / 5)}, events=events, dt=0.04, time=0.04,
+                observables={"top": running(max, Y[1])})  # fmt: skip
+    assert found.attrs["crossings"] == "bridge"
+    for name in events:
+        down = 0.1 if name == "low" else 0.2
+        assert near(found[f"{name}_count"].values[-1], leaves(0.9 - down, down, 0.04)), name
+    assert low + 0.9 * unit < found.top.sel(statistic="max").values.max() <= high
 
 
 @pytest.mark.slow
