@@ -110,7 +110,8 @@ def expectation(
         As for `simulate`: f is then of the path at its stop.
     steps
         Of the longest level. Left out, 1; with events, as many as half the shortest relaxation time of the equation
-        asks for, up to 256, as what is seen of them turns about at longer steps.
+        asks for, up to 256, as what is seen of them turns about at longer steps. More, times `refine`, where
+        coefficients change in time within such steps, and where they jump in time, at which steps end.
     refine
         By what the step shrinks from level to level.
     levels
@@ -238,6 +239,7 @@ def expectation(
             levelled = multilevel.Plan(
                 tolerance=errors[name],
                 time=float(time),
+                longest=paths.longest,
                 steps=paths.steps,
                 refine=int(refine),
                 most=int(levels),

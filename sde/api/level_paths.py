@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from math import isfinite
 from typing import Any
 
 import numpy as np
 
-from sde.api import explosion_reasons, extreme_bridges, passages, starts, sweep
+from sde.api import explosion_reasons, extreme_bridges, level_grids, passages, starts, sweep, time_jumps
 from sde.api.estimate_store import run_name
 from sde.api.event_functions import EventFunction
 from sde.api.step_inputs import constants
@@ -73,20 +72,28 @@ class LevelPaths:
         numbers = sweep.numbers(sde, parameters)
         survey = Survey(sde, numbers, start, PATHS, seed, time, began)
         self.resolved = STEADY * survey.pilot.step / RESOLVED
-        if steps is None:
-            steps = 1
-            while gather and steps < MOST_STEPS and time / steps > 2 * self.resolved:
-                steps *= refine
-        self.steps, self.refine, self.seed, self.dtype, self.threads = int(steps), int(refine), seed, dtype, threads
+        self.refine, self.seed, self.dtype, self.threads = int(refine), seed, dtype, threads
+        jumps = time_jumps.of_problem(sde, asked, time, began, survey.numbers())
+        fewest = self._fewest() if steps is None else int(steps)
+        looked = level_grids.surveyed(survey, self._observed().values())
+        self._first = level_grids.first_grid(looked, fewest, self.refine, jumps, steps is not None)
+        self.steps, self.longest = self._first.steps, self._first.longest
         time_grid.check_begin("expectation.start_time", began, time, self._grid(0).longest)
         self._prepared, self._programs = dict[str, Prepared](), dict[str, Program]()
-        prepared = self._ready(for_step(sde, scheme, time / self.steps))
+        prepared = self._ready(for_step(sde, scheme, self.longest))
         self.bound = bound if bound is not None else ensemble.BOUND[dtype]
         width = len(prepared.module.manifest["states"])
         self.start: Start = starts.reader(parameters_of(sde), start, 0, seed, width)
         self.parameters = constants(sde, prepared, parameters, lambda: survey.pilot.size).astype(dtype)
         rows = sum(int(np.prod(o.shape, dtype=int)) for o in prepared.outputs) - self._forms + 1
         self.batch = max(1024, BATCH_BYTES // (rows * np.dtype(dtype).itemsize))  # as of one function alone
+
+    def _fewest(self) -> int:
+        """Steps of the longest level by how fast states relax."""
+        steps = 1
+        while self.watch and steps < MOST_STEPS and self.time / steps > 2 * self.resolved:
+            steps *= self.refine
+        return steps
 
     @property
     def order(self) -> float:
@@ -98,8 +105,7 @@ class LevelPaths:
         return found
 
     def _grid(self, level: int) -> time_grid.Grid:
-        longest = self.time / (self.steps * self.refine**level)
-        return replace(time_grid.continuous(self.time, longest, [self.time]), begin=self.began)
+        return level_grids.finer(self._first, self.refine**level)
 
     def _ready(self, name: str) -> Prepared:
         if name not in self._prepared:

@@ -48,7 +48,8 @@ class Plan:
     """What is asked for. tolerance: root mean square error; steps: of level 0, times refine from level to level; most:
     the last level there may be; first: paths on each of the first three; budget: most path-steps; order: the weak order
     that the scheme states, the most that is believed; batch: most paths at once; rounding: relative error of one
-    step; resolved: steps that do not turn about what the equation does, infinite where all do not."""
+    step; resolved: steps that do not turn about what the equation does, infinite where all do not; longest: step of
+    level 0, where its steps are not all equal."""
 
     tolerance: float
     time: float
@@ -61,16 +62,21 @@ class Plan:
     batch: int = 1 << 17
     rounding: float = 2.0**-53
     resolved: float = math.inf
+    longest: float | None = None
 
     def count(self, level: int) -> int:
         """Steps per path."""
         return self.steps * self.refine**level
 
+    def dt(self, level: int) -> float:
+        """The longest step."""
+        return self.time / self.count(level) if self.longest is None else self.longest / self.refine**level
+
     @property
     def deep(self) -> int:
         """The level from which on the bias is judged."""
         level = DEEPEST
-        while level < MOST_DEEP and self.time / self.count(level) > self.resolved:
+        while level < MOST_DEEP and self.dt(level) > self.resolved:
             level += 1
         return min(level, self.most)
 

@@ -192,7 +192,7 @@ def _conclude(level_set: LevelSet, variances: np.ndarray, bias: Bias, order: flo
     levels = tuple(
         Level(
             t.steps,
-            plan.time / t.steps,
+            plan.dt(t.level),
             t.paths,
             t.difference.mean,
             t.difference.variance,
