@@ -109,9 +109,10 @@ def expectation(
     events, stop, crossings
         As for `simulate`: f is then of the path at its stop.
     steps
-        Of the longest level. Left out, 1; with events, as many as half the shortest relaxation time of the equation
-        asks for, up to 256, as what is seen of them turns about at longer steps. More, times `refine`, where
-        coefficients change in time within such steps, and where they jump in time, at which steps end.
+        Of the longest level. Left out, as many as the shortest relaxation time of the equation asks for, up to 4096, as
+        longer ones are not stable; with events half of it, up to 256, as what is seen of them turns about at longer
+        steps; and levels at which paths explode are left out. More, times `refine`, where coefficients change in time
+        within such steps, and where they jump in time, at which steps end.
     refine
         By what the step shrinks from level to level.
     levels
@@ -240,6 +241,7 @@ def expectation(
                 tolerance=errors[name],
                 time=float(time),
                 longest=paths.longest,
+                drops=steps is None,
                 steps=paths.steps,
                 refine=int(refine),
                 most=int(levels),

@@ -19,6 +19,7 @@ from sde.engine.pilot import PATHS, RESOLVED
 from sde.engine.plan import Plan, Start
 from sde.engine.program import Program, load
 from sde.engine.time_grid import RunClock
+from sde.estimators.level_set import Exploded
 from sde.settings import Gather
 from symbolic.codegen.prepare import Prepared, parameters_of, prepare
 from symbolic.dynamics.equation import SDE
@@ -32,9 +33,9 @@ BATCH_BYTES = 1 << 24
 KEPT_BYTES = 1 << 28
 """What functions at the ends of paths may take that are kept for one another; beyond, paths are run again."""
 
-STEADY, MOST_STEPS = 0.25, 256
+STEADY, MOST_STEPS, MOST_STABLE = 0.25, 256, 4096
 """Of the shortest relaxation time seen, steps at which biases no longer turn about; and the most steps of the longest
-level that nobody asked for."""
+level that nobody asked for, with events and without."""
 
 
 class LevelPaths:
@@ -91,7 +92,8 @@ class LevelPaths:
     def _fewest(self) -> int:
         """Steps of the longest level by how fast states relax."""
         steps = 1
-        while self.watch and steps < MOST_STEPS and self.time / steps > 2 * self.resolved:
+        longest, most = (2, MOST_STEPS) if self.watch else (1.01 / STEADY, MOST_STABLE)
+        while steps < most and self.time / steps > longest * self.resolved:
             steps *= self.refine
         return steps
 
@@ -203,9 +205,10 @@ class LevelPaths:
                 [entry]
             )
             advice = entry.get("advice") or "Start with more steps, or take a tamed or implicit scheme"
-            raise InputError(
+            raise Exploded(
                 f"expectation: no path may explode; got {explosions.count} of {count} (int) {where} with"
-                f" {self.scheme}, the first {dataset.in_words({**entry, 'path': first + int(path)})}. {advice}."
+                f" {self.scheme}, the first {dataset.in_words({**entry, 'path': first + int(path)})}. {advice}.",
+                at,
             )
         values, happened = run.kept[-1, -self._forms :].astype(np.float64), run.path_events.hit >= 0
         ends = np.cumsum([0, *(len(f.forms) for f in self.functions.values())])
