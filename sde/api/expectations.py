@@ -145,10 +145,10 @@ def expectation(
     Raises
     ------
     InputError
-        Before any compilation for bad input; later, rather than return a wrong number: when a path explodes or f is not
-        finite on it (naming level, dt and path), when the bias has not fallen by the last level, when the tolerance
-        takes more than the budget or is lost in rounding, when levels contradict each other, and when f takes one value
-        only.
+        Before any compilation for bad input; later, rather than return a wrong number: when a path explodes (where
+        `steps` is left out: at short steps too) or f is not finite on it (naming level, dt and path), when the bias has
+        not fallen by the last level, when the tolerance takes more than the budget or is lost in rounding, when levels
+        contradict each other, when f takes one value only, and when coefficients change in time within all steps.
 
     References
     ----------
