@@ -109,8 +109,10 @@ def expectation(
     events, stop, crossings
         As for `simulate`: f is then of the path at its stop.
     steps
-        Of the longest level. Left out, 1; with events, as many as half the shortest relaxation time of the equation
-        asks for, up to 256, as what is seen of them turns about at longer steps.
+        Of the longest level. Left out, as many as the shortest relaxation time of the equation asks for, up to 4096, as
+        longer ones are not stable; with events half of it, up to 256, as what is seen of them turns about at longer
+        steps; and levels at which paths explode are left out. More, times `refine`, where coefficients change in time
+        within such steps, and where they jump in time, at which steps end.
     refine
         By what the step shrinks from level to level.
     levels
@@ -143,10 +145,10 @@ def expectation(
     Raises
     ------
     InputError
-        Before any compilation for bad input; later, rather than return a wrong number: when a path explodes or f is not
-        finite on it (naming level, dt and path), when the bias has not fallen by the last level, when the tolerance
-        takes more than the budget or is lost in rounding, when levels contradict each other, and when f takes one value
-        only.
+        Before any compilation for bad input; later, rather than return a wrong number: when a path explodes (where
+        `steps` is left out: at short steps too) or f is not finite on it (naming level, dt and path), when the bias has
+        not fallen by the last level, when the tolerance takes more than the budget or is lost in rounding, when levels
+        contradict each other, when f takes one value only, and when coefficients change in time within all steps.
 
     References
     ----------
@@ -238,6 +240,8 @@ def expectation(
             levelled = multilevel.Plan(
                 tolerance=errors[name],
                 time=float(time),
+                longest=paths.longest,
+                drops=steps is None,
                 steps=paths.steps,
                 refine=int(refine),
                 most=int(levels),

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from math import isfinite
 from typing import Any
 
 import numpy as np
 
-from sde.api import explosion_reasons, extreme_bridges, passages, starts, sweep
+from sde.api import explosion_reasons, extreme_bridges, level_grids, passages, starts, sweep, time_jumps, timed
 from sde.api.estimate_store import run_name
 from sde.api.event_functions import EventFunction
 from sde.api.step_inputs import constants
@@ -20,6 +19,7 @@ from sde.engine.pilot import PATHS, RESOLVED
 from sde.engine.plan import Plan, Start
 from sde.engine.program import Program, load
 from sde.engine.time_grid import RunClock
+from sde.estimators.level_set import Exploded
 from sde.settings import Gather
 from symbolic.codegen.prepare import Prepared, parameters_of, prepare
 from symbolic.dynamics.equation import SDE
@@ -33,9 +33,9 @@ BATCH_BYTES = 1 << 24
 KEPT_BYTES = 1 << 28
 """What functions at the ends of paths may take that are kept for one another; beyond, paths are run again."""
 
-STEADY, MOST_STEPS = 0.25, 256
+STEADY, MOST_STEPS, MOST_STABLE = 0.25, 256, 4096
 """Of the shortest relaxation time seen, steps at which biases no longer turn about; and the most steps of the longest
-level that nobody asked for."""
+level that nobody asked for, with events and without."""
 
 
 class LevelPaths:
@@ -73,20 +73,29 @@ class LevelPaths:
         numbers = sweep.numbers(sde, parameters)
         survey = Survey(sde, numbers, start, PATHS, seed, time, began)
         self.resolved = STEADY * survey.pilot.step / RESOLVED
-        if steps is None:
-            steps = 1
-            while gather and steps < MOST_STEPS and time / steps > 2 * self.resolved:
-                steps *= refine
-        self.steps, self.refine, self.seed, self.dtype, self.threads = int(steps), int(refine), seed, dtype, threads
+        self.refine, self.seed, self.dtype, self.threads = int(refine), seed, dtype, threads
+        jumps = time_jumps.of_problem(sde, timed.of_problem(sde, asked), time, began, survey.numbers())
+        fewest = self._fewest() if steps is None else int(steps)
+        looked = level_grids.surveyed(survey, self._observed().values())
+        self._first = level_grids.first_grid(looked, fewest, self.refine, jumps, steps is not None)
+        self.steps, self.longest = self._first.steps, self._first.longest
         time_grid.check_begin("expectation.start_time", began, time, self._grid(0).longest)
         self._prepared, self._programs = dict[str, Prepared](), dict[str, Program]()
-        prepared = self._ready(for_step(sde, scheme, time / self.steps))
+        prepared = self._ready(for_step(sde, scheme, self.longest))
         self.bound = bound if bound is not None else ensemble.BOUND[dtype]
         width = len(prepared.module.manifest["states"])
         self.start: Start = starts.reader(parameters_of(sde), start, 0, seed, width)
         self.parameters = constants(sde, prepared, parameters, lambda: survey.pilot.size).astype(dtype)
         rows = sum(int(np.prod(o.shape, dtype=int)) for o in prepared.outputs) - self._forms + 1
         self.batch = max(1024, BATCH_BYTES // (rows * np.dtype(dtype).itemsize))  # as of one function alone
+
+    def _fewest(self) -> int:
+        """Steps of the longest level by how fast states relax."""
+        steps = 1
+        longest, most = (2, MOST_STEPS) if self.watch else (1.01 / STEADY, MOST_STABLE)
+        while steps < most and self.time / steps > longest * self.resolved:
+            steps *= self.refine
+        return steps
 
     @property
     def order(self) -> float:
@@ -98,8 +107,7 @@ class LevelPaths:
         return found
 
     def _grid(self, level: int) -> time_grid.Grid:
-        longest = self.time / (self.steps * self.refine**level)
-        return replace(time_grid.continuous(self.time, longest, [self.time]), begin=self.began)
+        return level_grids.finer(self._first, self.refine**level)
 
     def _ready(self, name: str) -> Prepared:
         if name not in self._prepared:
@@ -197,9 +205,10 @@ class LevelPaths:
                 [entry]
             )
             advice = entry.get("advice") or "Start with more steps, or take a tamed or implicit scheme"
-            raise InputError(
+            raise Exploded(
                 f"expectation: no path may explode; got {explosions.count} of {count} (int) {where} with"
-                f" {self.scheme}, the first {dataset.in_words({**entry, 'path': first + int(path)})}. {advice}."
+                f" {self.scheme}, the first {dataset.in_words({**entry, 'path': first + int(path)})}. {advice}.",
+                at,
             )
         values, happened = run.kept[-1, -self._forms :].astype(np.float64), run.path_events.hit >= 0
         ends = np.cumsum([0, *(len(f.forms) for f in self.functions.values())])

@@ -44,7 +44,7 @@ def sensitivities(
     method: str | None = None,
     scheme: str | None = None,
     parameters: Mapping[Any, Any] | None = None,
-    steps: int = 1,
+    steps: int | None = None,
     refine: int = 2,
     levels: int = 12,
     first_paths: int = 1000,

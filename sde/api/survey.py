@@ -161,6 +161,29 @@ class Survey:
             found = found or looks.largest(levels.__getitem__, partial(_held, reach, begin), spread)
         return found
 
+    def missed(self, grids: Sequence[Grid]) -> np.ndarray:
+        """(grids, E) by how much of its size a coefficient, and its absolute value, adds up to more by the steps of a
+        grid than by many looks, at the start and at a state beside it; 0 where that is no number."""
+        if not self.moves_with_time or self.coefficients is None:
+            return np.zeros((len(grids), 1))
+        begin, out = self._begin(), list[np.ndarray]()
+        for x in (begin, begin + self.pilot.size * np.cos(1.0 + np.arange(len(begin)))):
+            looks = self._values(x, self._times(LOOKS))
+            with np.errstate(all="ignore"):
+                requested, size = looks.mean(axis=1) * self.time, np.abs(looks).mean(axis=1) * self.time
+                for grid in grids:
+                    at = grid.at(np.arange(grid.steps + 1))
+                    values = self._values(x, at)
+                    more = np.trapezoid(values, at, axis=1) - requested, np.trapezoid(np.abs(values), at, axis=1) - size
+                    part = np.concatenate(more) / np.tile(size, 2)
+                    out.append(np.where(np.isfinite(part), part, 0.0))
+        return np.concatenate(np.split(np.array(out), 2), axis=1)
+
+    def _times(self, looks: int) -> np.ndarray:
+        """So many times within the run, one in each of its equal parts."""
+        rng = np.random.Generator(np.random.Philox(21))
+        return (np.arange(looks) + rng.random(looks)) * (self.time / looks) + self.began
+
     def _values(self, begin: np.ndarray, at: np.ndarray) -> np.ndarray:
         """Entries of the drift, and squares of the noises', at the start's state and given times."""
         assert self.coefficients is not None

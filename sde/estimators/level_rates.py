@@ -29,6 +29,8 @@ SURE = 0.7
 """Part of the weak order that levels must show for plain Monte Carlo's steps to be told by it."""
 KNOWN = 3.0
 """Standard errors at which the bias is known well enough to say what steps plain Monte Carlo would take."""
+FAINT = 1e-300
+"""Squares below are lost in underflow, and tell nothing."""
 FEW = 0.3
 """Relative standard error of a variance beyond which a handful of paths make it, and one more would change it."""
 
@@ -72,7 +74,12 @@ class LevelSample:
 
     def varies(self, moments: Moments) -> bool:
         """Whether numbers of this level differ by more than rounding."""
-        return moments.count > 1 and moments.variance > (2 * self.grain) ** 2
+        return moments.count > 1 and moments.variance > square(2 * self.grain)
+
+
+def square(x: float) -> float:
+    """Infinite where it is too large, where a power is an error."""
+    return x * x
 
 
 def hidden(level_sample: LevelSample, moments: Moments, reach: float) -> float:
@@ -82,8 +89,8 @@ def hidden(level_sample: LevelSample, moments: Moments, reach: float) -> float:
     if moments.count < 2:
         return 0.0
     if not level_sample.varies(moments):
-        return reach**2 / moments.count
-    return (moments.high - moments.low) ** 2 / moments.count if moments.variance_error > FEW else 0.0
+        return square(reach) / moments.count
+    return square(moments.high - moments.low) / moments.count if moments.variance_error > FEW else 0.0
 
 
 def slope(
@@ -169,12 +176,12 @@ def _power(level_samples: Sequence[LevelSample], order: float, last: int) -> Fit
     pairs = list(zip(level_samples[:-1], level_samples[1:], strict=True))[-last:]
     x = np.array([high.steps**-order - low.steps**-order for low, high in pairs])
     y = np.array([t.difference.mean for _, t in pairs])
-    noise, c, square = np.array([max(t.sem**2, 1e-300) for _, t in pairs]), 0.0, 0.0
+    noise, c, error = np.array([max(square(t.sem), 1e-300) for _, t in pairs]), 0.0, 0.0
     for _ in range(3):
         w = 1 / (noise + (SLACK * c * x) ** 2)
-        c, square = float((w * x * y).sum() / (w * x * x).sum()), 1 / float((w * x * x).sum())
+        c, error = float((w * x * y).sum() / (w * x * x).sum()), 1 / float((w * x * x).sum())
     off = (y - c * x) ** 2 / (noise + SLACK**2 * np.maximum(y**2, (c * x) ** 2))
-    return Fit(c, math.sqrt(square), len(x) > 1 and float(off.sum()) < UNLIKELY[len(x) - 1])
+    return Fit(c, math.sqrt(error), len(x) > 1 and float(off.sum()) < UNLIKELY[len(x) - 1])
 
 
 def _long(level_samples: Sequence[LevelSample], order: float) -> Fit:
@@ -194,7 +201,7 @@ def remaining_bias(level_samples: Sequence[LevelSample], order: float, refine: i
     for t in level_samples[1:][-3:]:
         mean, sem, fall = t.difference.mean, t.sem, refine ** (order * (t.level - last))
         shows = abs(mean) > VISIBLE * sem
-        size = math.sqrt(mean**2 - sem**2) * longer if shows else math.hypot(mean, sem) * tail
+        size = math.sqrt(square(mean) - square(sem)) * longer if shows else math.hypot(mean, sem) * tail
         found.append(Bias(fall * size, fall * tail * sem, t.level))
     return max(found, key=lambda b: b.sem)._replace(size=max(b.size for b in found))
 
@@ -210,8 +217,10 @@ def mismatch(low: Moments, high: Moments, grain: float = 0.0) -> float:
     pooled = (low.m2 + high.m2) / max(whole.count - 2, 1)
     far = max(whole.high - whole.mean, whole.mean - whole.low)
     rounding = grain + 2.0**-50 * max(abs(whole.low), abs(whole.high))
-    square = pooled * (1 / low.count + 1 / high.count) + far * gap / (3 * min(low.count, high.count))
-    return gap / math.sqrt(square + rounding**2)
+    noise = (
+        pooled * (1 / low.count + 1 / high.count) + far * gap / (3 * min(low.count, high.count)) + rounding * rounding
+    )
+    return gap / math.sqrt(noise) if noise > FAINT else 0.0
 
 
 def plain(

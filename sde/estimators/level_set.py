@@ -12,8 +12,10 @@ from sde.estimators.level_rates import (
     Bias,
     LevelSample,
     hidden,
+    square,
 )
 from sde.estimators.sample_moments import Memory, Moments, Parts
+from symbolic.errors import InputError
 
 BIAS_SHARE = 0.25
 """Of the squared tolerance, what the squared bias may take; the variance has the rest."""
@@ -34,6 +36,7 @@ DEEPEST = 4
 shows."""
 MOST_DEEP = 8
 """The last level that is asked for because steps are long: rates that are met now and then may be of any size."""
+MOST_PATHS = 1e18
 STRIDE = 4
 """Times by which a level may grow at once while its variance is a guess at what it might hide."""
 
@@ -48,7 +51,8 @@ class Plan:
     """What is asked for. tolerance: root mean square error; steps: of level 0, times refine from level to level; most:
     the last level there may be; first: paths on each of the first three; budget: most path-steps; order: the weak order
     that the scheme states, the most that is believed; batch: most paths at once; rounding: relative error of one
-    step; resolved: steps that do not turn about what the equation does, infinite where all do not."""
+    step; resolved: steps that do not turn about what the equation does, infinite where all do not; longest: step of
+    level 0, where its steps are not all equal; drops: whether levels at which paths explode are left out."""
 
     tolerance: float
     time: float
@@ -61,16 +65,22 @@ class Plan:
     batch: int = 1 << 17
     rounding: float = 2.0**-53
     resolved: float = math.inf
+    longest: float | None = None
+    drops: bool = False
 
     def count(self, level: int) -> int:
         """Steps per path."""
         return self.steps * self.refine**level
 
+    def dt(self, level: int) -> float:
+        """The longest step."""
+        return self.time / self.count(level) if self.longest is None else self.longest / self.refine**level
+
     @property
     def deep(self) -> int:
         """The level from which on the bias is judged."""
         level = DEEPEST
-        while level < MOST_DEEP and self.time / self.count(level) > self.resolved:
+        while level < MOST_DEEP and self.dt(level) > self.resolved:
             level += 1
         return min(level, self.most)
 
@@ -80,11 +90,25 @@ class Plan:
         return (1 - BIAS_SHARE) * self.tolerance**2
 
 
+class Exploded(InputError):
+    """Paths explode at the steps of a level."""
+
+    def __init__(self, text: str, level: int) -> None:
+        super().__init__(text)
+        self.level = level
+
+
+def counted(x: float) -> int:
+    """A number of paths, rounded up; of those beyond any budget, as many as can be reckoned with."""
+    return math.ceil(min(x, MOST_PATHS))
+
+
 class LevelSet:
     """The levels, and the path-steps spent on those that were left."""
 
     def __init__(self, sample: Sample, plan: Plan, memory: Memory | None = None) -> None:
         self.sample, self.plan, self.memory, self.discarded, self.far = sample, plan, memory, 0, 0.0
+        self.first = 0
         self.left: list[LevelSample] = []
         self.level_samples: list[LevelSample] = [LevelSample(0, plan.steps, plan.steps, None, rounding=plan.rounding)]
 
@@ -137,6 +161,21 @@ class LevelSet:
             base = LevelSample(base.level, base.steps, base.steps, None, base.fine, base.fine, base.rounding)
             self.level_samples[:2] = [base]
 
+    def drop(self, level: int) -> None:
+        """Begin at the level after this one, and forget those below: their steps are not stable."""
+        while self.level_samples[-1].level < level + 2 and self.level_samples[-1].level < self.plan.most:
+            self.add()
+        count = sum(t.level <= level for t in self.level_samples)
+        base = self.level_samples[count]
+        self.discarded += sum(t.paths * t.cost for t in self.level_samples[: count + 1]) - base.paths * base.steps
+        base = LevelSample(base.level, base.steps, base.steps, None, base.fine, base.fine, base.rounding)
+        self.level_samples[: count + 1], self.left, self.first = [base], [], base.level
+
+    @property
+    def deep(self) -> int:
+        """The level from which on the bias is judged."""
+        return min(max(self.plan.deep, self.first + DEEPEST), self.plan.most)
+
     @property
     def all(self) -> list[LevelSample]:
         """The levels in use, and those left below them."""
@@ -177,8 +216,9 @@ class LevelSet:
         base, v = self.level_samples[begin], v[begin:].copy()
         cost = np.array([base.steps, *(t.cost for t in self.level_samples[begin + 1 :])], dtype=float)
         v[0] = base.fine.variance + hidden(base, base.fine, self.reach)
-        n = np.sqrt(v / cost) * np.sqrt(v * cost).sum() / self.plan.variance
-        paths = [max(FEWEST, math.ceil(x)) for x in n]
+        with np.errstate(over="ignore"):
+            n = np.sqrt(v / cost) * np.sqrt(v * cost).sum() / self.plan.variance
+        paths = [max(FEWEST, counted(x)) for x in n]
         new = [max(0, n - t.paths) for n, t in zip(paths, self.level_samples[begin:], strict=True)]
         return paths, float(np.dot(new, cost))
 
@@ -188,7 +228,7 @@ class LevelSet:
         noisy = next((t for t in self.level_samples[1:] if t.level == bias.level), None)
         if noisy is None or bias.sem <= most / 2 or bias.size > most + 2 * bias.sem:
             return None
-        paths = math.ceil(noisy.paths * (2 * bias.sem / most) ** 2)
+        paths = counted(noisy.paths * square(2 * bias.sem / most))
         if noisy.level < self.plan.most and paths * self.plan.refine ** (1 - decay) < paths - noisy.paths:
             return None
         paths = min(paths, STRIDE * noisy.paths)

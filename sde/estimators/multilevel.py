@@ -25,9 +25,12 @@ from sde.estimators.level_rates import (
     weak_order,
     weak_slope,
 )
-from sde.estimators.level_set import APART, BIAS_SHARE, NEARLY, SEARCH, VAGUE, LevelSet, Plan, Sample
+from sde.estimators.level_set import APART, BIAS_SHARE, NEARLY, SEARCH, VAGUE, Exploded, LevelSet, Plan, Sample
 from sde.estimators.sample_moments import Memory
 from symbolic.errors import InputError, warn
+
+WILDER = 4.0
+"""Times f's variance that a difference has at most where that of longer steps is no larger."""
 
 
 class VarianceWarning(UserWarning):
@@ -42,9 +45,22 @@ def estimate(sample: Sample, plan: Plan, memory: Memory | None = None) -> Estima
     bias, by the observed weak order, may exceed its share; where only noise hides whether it does, more paths on that
     level. Raises ValueError when the last level is reached without that, when the path-steps would exceed the budget,
     when f shows one value only, when rounding would drown the tolerance, or when levels contradict each other; warns
-    (VarianceWarning) where the error rests on few extreme paths.
+    (VarianceWarning) where the error rests on few extreme paths. Levels at which paths explode are left out where
+    the plan says so.
     """
     level_set = LevelSet(sample, plan, memory)
+    while True:
+        try:
+            return _estimate(level_set)
+        except Exploded as error:
+            next_cost = plan.first * plan.count(error.level + 1)
+            if not plan.drops or error.level + 2 > plan.most or level_set.spent + next_cost > SEARCH:
+                raise
+            level_set.drop(error.level)
+
+
+def _estimate(level_set: LevelSet) -> Estimate:
+    plan = level_set.plan
     most = math.sqrt(BIAS_SHARE) * plan.tolerance
     while True:
         _sample_first_levels(level_set)
@@ -68,7 +84,7 @@ def estimate(sample: Sample, plan: Plan, memory: Memory | None = None) -> Estima
         seen = level_set.seen
         order = weak_order(seen, plan.refine, plan.order)
         bias = remaining_bias(seen, order, plan.refine, sure_order(seen, order))
-        if level_samples[-1].level >= plan.deep and bias.size <= most and bias.sem <= most / 2:
+        if level_samples[-1].level >= level_set.deep and bias.size <= most and bias.sem <= most / 2:
             return _conclude(level_set, variances, bias, order)
         if paths := level_set.quieter(bias, most, decay):
             _affordable(level_set, paths[1])
@@ -116,11 +132,13 @@ def _sample_first_levels(level_set: LevelSet) -> None:
 
 
 def _unstable(level_set: LevelSet, more: float) -> bool:
-    """Whether the budget does not reach, but might with shorter steps, on which f varies less."""
+    """Whether the budget does not reach, or longer steps do not follow the last ones at all, but might with shorter
+    steps, on which f varies less."""
     plan, top = level_set.plan, level_set.level_samples[-1]
     first_cost = 3 * plan.first * top.steps * plan.refine
+    apart = first_cost < more and top.varies(top.fine) and top.difference.variance > WILDER * top.fine.variance
     return (
-        level_set.spent + more > plan.budget
+        (level_set.spent + more > plan.budget or apart)
         and top.level < plan.most
         and level_set.spent + first_cost < min(SEARCH, plan.budget)
     )
@@ -192,7 +210,7 @@ def _conclude(level_set: LevelSet, variances: np.ndarray, bias: Bias, order: flo
     levels = tuple(
         Level(
             t.steps,
-            plan.time / t.steps,
+            plan.dt(t.level),
             t.paths,
             t.difference.mean,
             t.difference.variance,

@@ -44,11 +44,12 @@ class Moments:
         total, d = m + n, other.mean - self.mean
         a, b = m / total, n / total
         m2 = self.m2 + other.m2 + d * d * m * b
-        m3 = self.m3 + other.m3 + d**3 * m * b * (a - b) + 3 * d * (a * other.m2 - b * self.m2)
+        cube = d * d * d  # a product of floats is infinite where a power is an error
+        m3 = self.m3 + other.m3 + cube * m * b * (a - b) + 3 * d * (a * other.m2 - b * self.m2)
         m4 = (
             self.m4
             + other.m4
-            + d**4 * m * b * (a * a - a * b + b * b)
+            + cube * d * m * b * (a * a - a * b + b * b)
             + 6 * d * d * (a * a * other.m2 + b * b * self.m2)
             + 4 * d * (a * other.m3 - b * self.m3)
         )
@@ -67,7 +68,7 @@ class Moments:
     @property
     def kurtosis(self) -> float:
         """Fourth moment over the variance's square, 3 for a normal law; NaN where the variance is 0."""
-        return self.count * self.m4 / self.m2**2 if self.m2 > 0 and np.isfinite(self.m4) else float("nan")
+        return self.count * (self.m4 / self.m2) / self.m2 if self.m2 > 0 and np.isfinite(self.m4) else float("nan")
 
     @property
     def variance_error(self) -> float:

@@ -298,7 +298,7 @@ def test_f_must_be_a_number_on_every_path() -> None:
         ValueError,
         match=r"expectation.f: must be finite; got nan \(float\) on path \d+ and \d+ others on level 0 at dt = 1",
     ):
-        expectation(OU, sp.sqrt(X), tolerance=0.1, start={X: 0.1}, time=1.0)
+        expectation(OU, sp.sqrt(X), tolerance=0.1, start={X: 0.1}, time=1.0, steps=1)
 
 
 def test_an_interrupted_run_is_not_an_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
