@@ -35,8 +35,6 @@ def checked(
     """Every output can be written, is one of its own, and is no input. result, report: in a format by their endings;
     checkpoint: a file, which must be none of another kind, or the folder of a sweep."""
     every = [result, report, *targets, checkpoint]
-    if report is not None:
-        check_ending(report, "report", "HTML or Markdown", (".html", ".htm", *MARKDOWN))
     folder = checkpoint is not None and (checkpoint / MANIFEST).is_file()
     for target in every:
         if target is None or (target is checkpoint and folder):
@@ -49,6 +47,8 @@ def checked(
             continue
         format_of(target).check(target) if target is result else check_writable(target)
     check_apart(every, inputs)
+    if report is not None:
+        check_ending(report, "report", "HTML or Markdown", (".html", ".htm", *MARKDOWN))
     if result is not None:
         refuse_other_endings(result)
     if checkpoint is not None and not folder:
