@@ -72,7 +72,8 @@ def mean_field(theory: Theory, setting: Setting, theta: np.ndarray, times: np.nd
         s = float(setting.factor(np.array([time]))[0]) * setting.speed
         step = s * setting.learning_rate if setting.plain else 0.0
         try:
-            found = s * theory.closure(at, s * setting.temperature, step)
+            with np.errstate(all="ignore"):
+                found = s * theory.closure(at, s * setting.temperature, step)
         except np.linalg.LinAlgError:  # of numbers beyond all bounds
             found = np.full_like(at, np.nan)
         if not np.isfinite(found).all():

@@ -112,7 +112,7 @@ def test_stops_at_an_absorbing_wall_above(stop: str | None) -> None:
     assert found.X.sel(statistic="max").values.max() == 1
 
 
-@pytest.mark.parametrize("scheme", [None, "full-truncation"])
+@pytest.mark.parametrize("scheme", [None, pytest.param("full-truncation", marks=pytest.mark.slow)])
 def test_what_is_never_negative_has_no_event_below(scheme: str | None) -> None:
     sde = SDE([V], [0.05 - V], [[sp.sqrt(V) / 2]], domain={V: "nonnegative"})
     events = {"below": V < -0.001, "cube": V**3 < 0, "root": sp.sqrt(V) < -0.001}

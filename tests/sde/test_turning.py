@@ -243,6 +243,7 @@ def test_a_run_too_short_to_turn_steadily_says_how_long_it_needs(most: int) -> N
     assert most == 1 or (isinstance(short, Claim) and goes == sorted(goes) and goes[-1] < 500)
 
 
+@pytest.mark.slow
 def test_it_is_said_that_turning_is_not_known_where_the_descent_is_given_up() -> None:
     """A quartic on rows: its minima are flat to second order. The other claims are made."""
     report = verify(never(*NEVER["quartic"]).loss, SGD(0.01), start=FLAT, time=0.03, paths=10)
