@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import sympy as sp
@@ -52,11 +53,11 @@ def first_grid(survey: Survey, steps: int, refine: int, jumps: Sequence[float], 
     return grids[0]
 
 
-def surveyed(survey: Survey, functions: Iterable[sp.Expr]) -> Survey:
+def surveyed(survey: Survey, functions: Iterable[Any]) -> Survey:
     """The same with what functions integrate over time as drifts of further states: it is input too."""
     sde, clock = survey.sde, survey.sde.time
     known = {*sde.states, *sde.parameters, clock}
-    added = {node.args[0] for f in functions for node in f.atoms(TimeIntegral)}
+    added = {node.args[0] for f in functions if isinstance(f, sp.Basic) for node in f.atoms(TimeIntegral)}
     added = [e for e in added if clock in e.free_symbols <= known and not e.has(PathFunctional)]
     if not added or isinstance(sde, ArraySDE):
         return survey
