@@ -162,7 +162,7 @@ def test_matrix_factorisation_keeps_the_eigenvalues_of_its_charges():
     """(dy, h, dx) = (3, 2, 4), anisotropic: noise turns it, if slowly, so that no rest is claimed; from three starts
     SGD's U^T U - W W^T has the predicted eigenvalues."""
     entry = LIBRARY["matrix-factorization"]
-    report = verify(entry.build(), SGD(0.008, batch_size=2), start=entry.start, time=300.0, paths=200, seed=0)
+    report = verify(entry.build(), SGD(0.008, batch_size=2), start=entry.start, time=400.0, paths=200, seed=0)
     assert [v.verdict for v in report.verdicts if v.group == "constant eigenvalues"] == ["supported"] * 6
     assert words(report, "equilibrium") == set()
     assert words(report, "mean drift") == {"supported"}
