@@ -15,7 +15,7 @@ from sde.api import starts
 from sde.api.per_path import NONE, Own
 from sde.api.step_inputs import ArrayCoefficients, Coefficients, along_paths
 from sde.api.timed import NOTHING, Timed
-from sde.api.unseen import LOOKS, Looks, Unseen
+from sde.api.unseen import LOOKS, Looks, Unseen, spread_times
 from sde.engine import time_grid
 from sde.engine.initial_states import over_again
 from sde.engine.pilot import PATHS, Field, Pilot
@@ -168,7 +168,7 @@ class Survey:
             return np.zeros((len(grids), 1))
         begin, out = self._begin(), list[np.ndarray]()
         for x in (begin, begin + self.pilot.size * np.cos(1.0 + np.arange(len(begin)))):
-            looks = self._values(x, self._times(LOOKS))
+            looks = self._values(x, spread_times(self.time, self.began, LOOKS))
             with np.errstate(all="ignore"):
                 requested, size = looks.mean(axis=1) * self.time, np.abs(looks).mean(axis=1) * self.time
                 for grid in grids:
@@ -178,11 +178,6 @@ class Survey:
                     part = np.concatenate(more) / np.tile(size, 2)
                     out.append(np.where(np.isfinite(part), part, 0.0))
         return np.concatenate(np.split(np.array(out), 2), axis=1)
-
-    def _times(self, looks: int) -> np.ndarray:
-        """So many times within the run, one in each of its equal parts."""
-        rng = np.random.Generator(np.random.Philox(21))
-        return (np.arange(looks) + rng.random(looks)) * (self.time / looks) + self.began
 
     def _values(self, begin: np.ndarray, at: np.ndarray) -> np.ndarray:
         """Entries of the drift, and squares of the noises', at the start's state and given times."""

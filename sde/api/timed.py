@@ -25,12 +25,11 @@ from symbolic.problem.loss import Loss
 
 @dataclass(frozen=True)
 class Timed:
-    """By name, in the time of a run: rates of jumps and levels (of events and of jumps' conditions), the other
-    formulas of a run, and what integrals and running extremes in any of these are of."""
+    """By name, in the time of a run: rates of jumps and levels (of events and of jumps' conditions), and what integrals
+    and running extremes in any formula of it are of."""
 
     rates: dict[str, Any] = field(default_factory=dict[str, Any])
     levels: dict[str, Any] = field(default_factory=dict[str, Any])
-    others: dict[str, Any] = field(default_factory=dict[str, Any])
     integrands: dict[str, Any] = field(default_factory=dict[str, Any])
     extremes: dict[str, Any] = field(default_factory=dict[str, Any])
 
@@ -59,7 +58,7 @@ def of_problem(problem: Loss | SDE, gather: Gather) -> Timed:
         others = {where: observed(problem, where, e) for where, e in seen.items()}
         past = [n for n in walk([*rates.values(), *levels.values(), *others.values()]) if isinstance(n, Past)]
         of = {kind: {str(n): n.args[0] for n in past if (n.data[0] == "integral") == kind} for kind in (True, False)}
-        return Timed(rates, levels, others, of[True], of[False])
+        return Timed(rates, levels, of[True], of[False])
     rates = {where: in_states(where, e, problem) for where, e in rates.items()}
     levels = {where: in_states(where, array_jump.excess(e), problem) for where, e in levels.items()}
     others = {
@@ -77,7 +76,7 @@ def of_problem(problem: Loss | SDE, gather: Gather) -> Timed:
         {str(n.xreplace(words)): n.args[0] for n in sorted(nodes, key=str) if isinstance(n, kind)}
         for kind in (TimeIntegral, RunningMax)
     )
-    return Timed(rates, levels, others, sums, extremes)
+    return Timed(rates, levels, sums, extremes)
 
 
 def _moving(named: dict[str, Any]) -> dict[str, Any]:

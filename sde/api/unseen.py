@@ -31,6 +31,12 @@ class Unseen:
     by_looks: float
 
 
+def spread_times(time: float, began: float, number: int) -> np.ndarray:
+    """So many times within a run, one in each of its equal parts."""
+    rng = np.random.Generator(np.random.Philox(21))
+    return (np.arange(number) + rng.random(number)) * (time / number) + began
+
+
 @dataclass(frozen=True)
 class Looks:
     """The times of a run's steps, and many more, those at which stretches of steps end (as at jumps) among them."""
@@ -41,9 +47,7 @@ class Looks:
     @staticmethod
     def of(grid: Grid, time: float, began: float, most: int) -> Looks:
         """most: how many more times."""
-        rng = np.random.Generator(np.random.Philox(21))
-        many = (np.arange(most) + rng.random(most)) * (time / most) + began
-        many = np.sort(np.concatenate([many, grid.ends + began]))
+        many = np.sort(np.concatenate([spread_times(time, began, most), grid.ends + began]))
         return Looks(grid.at(np.arange(grid.steps + 1)), many)
 
     def sums(self, names: Names, values: Formulas) -> Unseen | None:

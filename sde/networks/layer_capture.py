@@ -72,8 +72,8 @@ class LayerCapture:
         """Attach the hooks."""
         self._handles.append(self.model.register_forward_pre_hook(Hook(self.count), with_kwargs=True))
         for path, module in self._sequence_first:
-            look = Hook(partial(self._look, path), self._failed)
-            self._handles.append(module.register_forward_pre_hook(look, with_kwargs=True))
+            check = Hook(partial(self._check_axis, path), self._failed)
+            self._handles.append(module.register_forward_pre_hook(check, with_kwargs=True))
         for module, reader, own in self._readers:
             self._handles.append(module.register_forward_hook(Hook(self._keeper(reader, own), self._failed)))
 
@@ -111,7 +111,7 @@ class LayerCapture:
         if tensors and torch.is_grad_enabled() and not transformed() and self._own():
             self.samples = tensors[0].shape[0]
 
-    def _look(self, path: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _check_axis(self, path: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """A layer that has its samples second has as many of them as the model."""
         entered = next((t for t in tensors_in((*args, *kwargs.values())) if t.ndim == 3), None)
         if entered is not None and entered.shape[1] != self.samples and torch.is_grad_enabled() and not transformed():

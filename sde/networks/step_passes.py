@@ -55,16 +55,16 @@ class StepPasses:
         if self._made is not None:
             self._ratios.append(torch.where(self._made > 0, self._sizes() / self._made, torch.nan))
         if len(self._ratios) == MOST:
-            self._look()
+            self._compare()
 
     @property
     def changed(self) -> bool:
         """Whether gradients came to a step otherwise than their passes had left them, but for a loss scale; since
         `begin`."""
-        self._look()
+        self._compare()
         return self._changed
 
-    def _look(self) -> None:
+    def _compare(self) -> None:
         """In one transfer from the device."""
         for row in torch.stack(self._ratios).tolist() if self._ratios else ():
             ratios = [r for r in row if r == r]

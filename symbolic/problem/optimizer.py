@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
-from numbers import Real
 from typing import Any
 
 import numpy as np
 import sympy as sp
 
-from symbolic.errors import InputError, instance
+from symbolic.errors import InputError, as_real, as_whole, instance
 from symbolic.functions.numeric import Numeric
 from symbolic.language.calls import called
 from symbolic.problem.loss import Loss
 from symbolic.problem.schedule import cosine as cosine
 from symbolic.problem.schedule import read_schedule, settled, t
 from symbolic.problem.schedule import warmup as warmup
-
-
-def _finite(value: Any) -> bool:
-    """Whether a value is a real number that a float can hold."""
-    try:
-        return isinstance(value, (Real, sp.Number)) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:
-        return False
 
 
 @dataclass(frozen=True)
@@ -101,13 +91,13 @@ class SGD:
 
         for field in ("learning_rate", "weight_decay", "momentum"):
             value = getattr(self, field)
-            if not _finite(value):
+            if as_real(value) is None:
                 refuse(field, "must be a finite number", "Give a number.")
             object.__setattr__(self, field, float(value))
         if self.learning_rate <= 0:
             refuse("learning_rate", "must be positive", "Give a positive step size such as 0.01.")
         size = self.batch_size
-        if not _finite(size) or int(size) != size or not 1 <= size <= 2**53:
+        if not 1 <= (as_whole(size) or 0) <= 2**53:
             refuse("batch_size", "must be a whole number of at least 1", "Give the samples per step.")
         object.__setattr__(self, "batch_size", int(self.batch_size))
         if self.weight_decay < 0:
